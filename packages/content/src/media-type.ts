@@ -1,0 +1,40 @@
+/** Media types this project interprets, and which of them are manifests. */
+
+export const MediaType = {
+  ociManifest: 'application/vnd.oci.image.manifest.v1+json',
+  ociIndex: 'application/vnd.oci.image.index.v1+json',
+  dockerManifest: 'application/vnd.docker.distribution.manifest.v2+json',
+  dockerList: 'application/vnd.docker.distribution.manifest.list.v2+json',
+  dockerConfig: 'application/vnd.docker.container.image.v1+json',
+  ociConfig: 'application/vnd.oci.image.config.v1+json',
+  /** Source: image-spec v1.1.1 manifest.md#guidance-for-an-empty-descriptor. */
+  empty: 'application/vnd.oci.empty.v1+json',
+  octetStream: 'application/octet-stream',
+} as const;
+
+/** Schema 1 is refused by name: it cannot be carried without changing its digest. */
+export const schema1Types: readonly string[] = [
+  'application/vnd.docker.distribution.manifest.v1+json',
+  'application/vnd.docker.distribution.manifest.v1+prettyjws',
+];
+
+/** What we say we accept when asking a registry for a manifest. */
+export const manifestAccept: string = [
+  MediaType.ociIndex,
+  MediaType.ociManifest,
+  MediaType.dockerList,
+  MediaType.dockerManifest,
+].join(', ');
+
+export function isIndexType(mediaType: string): boolean {
+  return mediaType === MediaType.ociIndex || mediaType === MediaType.dockerList;
+}
+
+export function isImageManifestType(mediaType: string): boolean {
+  return mediaType === MediaType.ociManifest || mediaType === MediaType.dockerManifest;
+}
+
+/** True for the four manifest types: documents that point at other content. */
+export function isManifestType(mediaType: string): boolean {
+  return isIndexType(mediaType) || isImageManifestType(mediaType);
+}
