@@ -1,0 +1,103 @@
+/**
+ * Reads content that lies in files, block by block. `readPieces` hands out fresh chunks; `eachBlock` lends one
+ * of its own reused buffers to a callback, for hashing and copying at disk speed.
+ */
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { CodedError } from '../errors.ts';
+import type { Bytes, Piece } from '../storage.ts';
+import { blockSize, giveBuffer, takeBuffer } from './buffers.ts';
+import { diskError } from './disk-error.ts';
+
+/** Opens for reading without following a link and without hanging on a FIFO. @throws DISK */
+export async function openForReading(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+  } catch (error) {
+    throw diskError(error, path);
+  }
+}
+
+/** The part of the pieces from byte `offset` on. */
+export function skipPieces(pieces: readonly Piece[], offset: number): readonly Piece[] {
+  const rest: Piece[] = [];
+  let skip = offset;
+  for (const piece of pieces) {
+    if (skip >= piece.size) {
+      skip -= piece.size;
+      continue;
+    }
+    rest.push({ path: piece.path, offset: piece.offset + skip, size: piece.size - skip });
+    skip = 0;
+  }
+  return rest;
+}
+
+/**
+ * Every byte of the pieces, in order, in lent buffers: the block is only valid until the callback's promise
+ * settles. The next block is read while the callback works.
+ * @throws DISK, MISSING_CONTENT when a file ends early
+ */
+export async function eachBlock(
+  pieces: readonly Piece[],
+  use: (block: Buffer) => void | Promise<void>,
+  signal?: AbortSignal,
+): Promise<void> {
+  for (const piece of pieces) {
+    const file = await openForReading(piece.path);
+    const buffers = [takeBuffer(), takeBuffer()] as const;
+    let reading: Promise<Buffer> | undefined;
+    try {
+      let turn = 0;
+      for (let at = 0; at < piece.size; ) {
+        signal?.throwIfAborted();
+        reading ??= fill(file, buffers[0], piece, at);
+        const block = await reading;
+        at += block.byteLength;
+        turn ^= 1;
+        reading = at < piece.size ? fill(file, turn === 1 ? buffers[1] : buffers[0], piece, at) : undefined;
+        reading?.catch(() => {});
+        await use(block);
+      }
+    } finally {
+      await reading?.catch(() => {});
+      await file.close();
+      for (const buffer of buffers) giveBuffer(buffer);
+    }
+  }
+}
+
+/** The bytes of the pieces as a stream of fresh chunks. @throws DISK, MISSING_CONTENT */
+export async function* readPieces(pieces: readonly Piece[], signal?: AbortSignal): Bytes {
+  for (const piece of pieces) {
+    const file = await openForReading(piece.path);
+    try {
+      for (let at = 0; at < piece.size; ) {
+        signal?.throwIfAborted();
+        const size = Math.min(256 * 1024, piece.size - at);
+        const chunk = await fill(file, Buffer.allocUnsafeSlow(size), piece, at);
+        at += chunk.byteLength;
+        yield chunk;
+      }
+    } finally {
+      await file.close();
+    }
+  }
+}
+
+async function fill(file: FileHandle, buffer: Buffer, piece: Piece, at: number): Promise<Buffer> {
+  const size = Math.min(buffer.byteLength, blockSize, piece.size - at);
+  for (let done = 0; done < size; ) {
+    let bytesRead: number;
+    try {
+      ({ bytesRead } = await file.read(buffer, done, size - done, piece.offset + at + done));
+    } catch (error) {
+      throw diskError(error, piece.path);
+    }
+    if (bytesRead === 0) {
+      throw new CodedError('MISSING_CONTENT', `${piece.path}: ends at byte ${piece.offset + at + done}`);
+    }
+    done += bytesRead;
+  }
+  return buffer.subarray(0, size);
+}

@@ -1,0 +1,54 @@
+/** A target in memory, for tests and for small things such as a catalog that is read once. */
+import { bytesOf, collect, verified } from './bytes.ts';
+import { type Descriptor, plain } from './descriptor.ts';
+import type { Digest } from './digest.ts';
+import { CodedError } from './errors.ts';
+import type { Bytes, NameLister, OpenBytes, PushResult, RangeFetcher, Target } from './storage.ts';
+
+/** Far above what anybody should keep in memory. */
+const maxBytes = 64 * 1024 * 1024;
+
+export class MemoryStore implements Target, RangeFetcher, NameLister {
+  readonly #blobs = new Map<Digest, Uint8Array>();
+  readonly #names = new Map<string, Descriptor>();
+
+  async has(descriptor: Descriptor): Promise<boolean> {
+    return this.#blobs.get(descriptor.digest)?.byteLength === descriptor.size;
+  }
+
+  fetch(descriptor: Descriptor): Bytes {
+    return this.fetchFrom(descriptor, 0);
+  }
+
+  async *fetchFrom(descriptor: Descriptor, offset: number): Bytes {
+    const bytes = this.#blobs.get(descriptor.digest);
+    if (bytes === undefined) {
+      throw new CodedError('MISSING_CONTENT', `${descriptor.digest}: not in memory`, { descriptor });
+    }
+    yield* bytesOf(bytes.subarray(offset));
+  }
+
+  async push(descriptor: Descriptor, open: OpenBytes): Promise<PushResult> {
+    if (await this.has(descriptor)) return 'present';
+    const bytes = await collect(verified(open(), descriptor), maxBytes, descriptor.digest);
+    this.#blobs.set(descriptor.digest, bytes);
+    return 'stored';
+  }
+
+  async resolve(name: string): Promise<Descriptor | undefined> {
+    return this.#names.get(name);
+  }
+
+  async tag(descriptor: Descriptor, name: string): Promise<void> {
+    if (!(await this.has(descriptor))) {
+      throw new CodedError('MISSING_CONTENT', `${descriptor.digest}: cannot be named before it is there`, {
+        descriptor,
+      });
+    }
+    this.#names.set(name, plain(descriptor));
+  }
+
+  async *names(): AsyncIterable<readonly [string, Descriptor]> {
+    yield* [...this.#names].sort(([a], [b]) => (a < b ? -1 : 1));
+  }
+}
