@@ -1,0 +1,44 @@
+# shellcheck shell=bash
+# Debian packages for the tests, installed without leaving a server of theirs running or enabled.
+
+# $1: a file with a command and the package that holds it on each line.
+install_services() {
+  local command package missing=()
+  while read -r command package; do
+    command -v "$command" >/dev/null || missing+=("$package")
+  done <"$1"
+  if ((${#missing[@]} == 0)); then return; fi
+  if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
+    echo "not root or no apt-get: going on without ${missing[*]}" >&2
+    return
+  fi
+  echo "installing Debian packages: ${missing[*]}"
+  without_starting_services apt_install "${missing[@]}" || echo "apt-get failed: going on without" >&2
+}
+
+apt_install() {
+  export DEBIAN_FRONTEND=noninteractive
+  local options=(-qq -o DPkg::Lock::Timeout=300)
+  timeout 300 apt-get "${options[@]}" update >/dev/null || return
+  timeout 900 apt-get "${options[@]}" install -y --no-install-recommends "$@" >/dev/null || return
+  # A server that has just come with its package shall not start at the next boot either.
+  if command -v systemctl >/dev/null && [[ " $* " == *' docker-registry '* ]]; then
+    systemctl --quiet disable docker-registry.service || true
+  fi
+}
+
+# Runs a command while Debian's policy-rc.d hook refuses to start services; a hook that is there stays.
+without_starting_services() {
+  local hook=/usr/sbin/policy-rc.d status=0
+  if [[ -e $hook ]]; then
+    "$@"
+    return
+  fi
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  printf '#!/bin/sh\nexit 101\n' >"$hook"
+  chmod 755 "$hook"
+  "$@" || status=$?
+  rm -f "$hook"
+  trap - EXIT
+  return "$status"
+}

@@ -1,0 +1,40 @@
+/** Test projects: one for each package, and `e2e` for the tests that start real servers, one file at a time. */
+import { readdirSync } from 'node:fs';
+import { defineConfig } from 'vitest/config';
+
+const packages = readdirSync(new URL('packages', import.meta.url)).sort();
+/** As in scripts/lib/bootstrap.sh: tests run as production does. */
+const execArgv = ['--max-semi-space-size=2', '--disable-warning=ExperimentalWarning'];
+
+export default defineConfig({
+  test: {
+    pool: 'forks',
+    maxWorkers: 2,
+    passWithNoTests: true,
+    reporters: ['default', './test/reporter.ts'],
+    projects: [
+      ...packages.map((name) => ({
+        test: {
+          name,
+          root: `packages/${name}`,
+          include: ['test/**/*.test.ts'],
+          testTimeout: 20_000,
+          hookTimeout: 20_000,
+          execArgv,
+        },
+      })),
+      {
+        test: {
+          name: 'e2e',
+          include: ['test/**/*.test.ts'],
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+          fileParallelism: false,
+          // After the packages: their servers would slow each other down.
+          sequence: { groupOrder: 1 },
+          execArgv,
+        },
+      },
+    ],
+  },
+});
