@@ -55,7 +55,7 @@ install_packages() {
 
 # CI=true: it never asks. pm-on-fail=ignore: it is the pinned version already and need not look for itself.
 run_pnpm() (
-  cd "$root"
+  cd -- "$root" || return
   CI=true exec npx --yes "pnpm@$1" install --frozen-lockfile --ignore-scripts --pm-on-fail=ignore
 )
 

@@ -1,0 +1,152 @@
+/** Architecture as a test: imports follow the table in layers.ts. */
+import { globSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { importsOf } from './imports.ts';
+import { layers, type SourceFile, violationsIn } from './layers.ts';
+import { dependenciesOf, manifestFolders, read, root } from './repository.ts';
+
+const sources = globSync(['packages/*/{src,test}/**/*.ts', 'test/**/*.ts', 'scripts/**/*.ts'], { cwd: root });
+
+test('every import follows the table of layers and is declared', () => {
+  expect(sources.length).toBeGreaterThan(20);
+  const violations = sources.flatMap((path) => violationsIn({ path, source: read(path) }, dependenciesOf));
+  expect(violations.join('\n')).toBe('');
+});
+
+test('every package.json declares no more than the table of layers allows', () => {
+  const folders = manifestFolders().filter((folder) => folder !== '.');
+  expect(folders.map((folder) => folder.slice('packages/'.length))).toEqual(Object.keys(layers).sort());
+  for (const folder of folders) {
+    const layer = layers[folder.slice('packages/'.length)];
+    const allowed = [...(layer?.siblings ?? []).map((name) => `@omni-airgap/${name}`), ...(layer?.npm ?? [])];
+    expect(allowed, `${folder}/package.json`).toEqual(expect.arrayContaining(dependenciesOf(folder)));
+  }
+});
+
+describe('the checker', () => {
+  const everythingDeclared = () => [
+    'undici',
+    'yaml',
+    '@omni-airgap/content',
+    '@omni-airgap/loader',
+    'left-pad',
+  ];
+  const check = (path: string, ...lines: string[]): string[] =>
+    violationsIn({ path, source: lines.join('\n') } satisfies SourceFile, everythingDeclared);
+
+  test.each([
+    ['static', "import { a } from '@omni-airgap/loader';"],
+    ['type-only', "import type { A } from '@omni-airgap/loader';"],
+    ['inline type', "let a: import('@omni-airgap/loader').A;"],
+    ['side effect', "import '@omni-airgap/loader';"],
+    ['dynamic', "const a = await import('@omni-airgap/loader');"],
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is source text for the checker
+    ['dynamic in a template', "const a = `${await import('@omni-airgap/loader')}`;"],
+    ['re-export', "export * from '@omni-airgap/loader';"],
+    ['named re-export', "export type { A } from '@omni-airgap/loader';"],
+    ['required', "const a = require('@omni-airgap/loader');"],
+  ])('finds a planted %s import of a sibling, with file and line', (_kind, line) => {
+    expect(check('packages/fetcher/src/plan.ts', '// first line', line)).toEqual([
+      "packages/fetcher/src/plan.ts:2: '@omni-airgap/loader' fetcher must not know loader",
+    ]);
+  });
+
+  test.each([
+    [
+      'an undeclared npm package',
+      'packages/content/src/a.ts',
+      "import 'valibot';",
+      'is not in packages/content/package.json',
+    ],
+    [
+      'an npm package off the list',
+      'packages/content/src/a.ts',
+      "import 'left-pad';",
+      'is not in the list of npm packages for content',
+    ],
+    ['an undeclared package in a script', 'scripts/demo.ts', "import 'commander';", 'is not in package.json'],
+    [
+      'input and output in talos',
+      'packages/talos/src/a.ts',
+      "import 'node:fs/promises';",
+      'is not for talos',
+    ],
+    [
+      'a client in talos',
+      'packages/talos/src/a.ts',
+      "import 'undici';",
+      'is not in the list of npm packages for talos',
+    ],
+    [
+      'a way around the packages',
+      'packages/loader/src/a.ts',
+      "import '../../bundler/src/index.ts';",
+      'leaves its package',
+    ],
+    [
+      'a private file of a sibling',
+      'packages/loader/src/a.ts',
+      "import '@omni-airgap/content/src/json.ts';",
+      'is not the public face of that package',
+    ],
+    [
+      'test tools in production',
+      'packages/loader/src/a.ts',
+      "import '@omni-airgap/content/testing';",
+      'is not the public face of that package',
+    ],
+    [
+      'test tools of its own in production',
+      'packages/content/src/a.ts',
+      "import './testing/suite.ts';",
+      'needs what is for tests only',
+    ],
+    [
+      'vitest in production',
+      'packages/content/src/a.ts',
+      "import 'vitest';",
+      'is not in the list of npm packages for content',
+    ],
+    [
+      'a computed import',
+      'packages/content/src/a.ts',
+      'await import(name);',
+      'is not in the list of npm packages for content',
+    ],
+    [
+      'a package that nobody planned',
+      'packages/extra/src/a.ts',
+      "import 'node:fs';",
+      'packages/extra is not in the table of layers',
+    ],
+  ])('finds %s', (_what, path, line, why) => {
+    const [violation, ...more] = check(path, line);
+    expect(more).toEqual([]);
+    expect(violation).toContain(`${path}:1: `);
+    expect(violation).toContain(why);
+  });
+
+  test.each([
+    [
+      'packages/fetcher/src/a.ts',
+      "import { a } from '@omni-airgap/content'; import './b.ts'; import 'node:fs';",
+    ],
+    ['packages/content/test/a.test.ts', "import 'vitest'; import '../src/json.ts'; import 'fast-check';"],
+    ['packages/fetcher/test/a.test.ts', "import '@omni-airgap/content/testing';"],
+    ['packages/talos/src/a.ts', "import { createHash } from 'node:crypto'; import 'yaml';"],
+    [
+      'packages/content/src/a.ts',
+      "const text = \"import x from 'left-pad'\"; // import 'left-pad'\n/import 'left-pad'/;",
+    ],
+    ['test/load.test.ts', "import '../packages/loader/src/index.ts'; import 'vitest/node';"],
+  ])('lets what is allowed pass: %s', (path, line) => {
+    expect(check(path, line)).toEqual([]);
+  });
+
+  test('sees imports in the order and on the lines they stand', () => {
+    expect(importsOf("import a from 'a';\n\nexport { b } from 'b';\nconst c = 1;\nexport { c };")).toEqual([
+      { specifier: 'a', line: 1 },
+      { specifier: 'b', line: 3 },
+    ]);
+  });
+});

@@ -1,0 +1,70 @@
+/** Rules about the repository as a whole: dependencies are explained, the lock file is portable, files are clean. */
+import { describe, expect, test } from 'vitest';
+import { dependenciesOf, manifestFolders, read, trackedFiles } from './repository.ts';
+
+const own = '@omni-airgap/';
+const dependencies = [...new Set(manifestFolders().flatMap(dependenciesOf))]
+  .filter((name) => !name.startsWith(own))
+  .sort();
+const lock = read('pnpm-lock.yaml');
+const isText = (path: string): boolean => !/\.(png|jpg|gz|xz|zst|iso|tar|bin|pdf|woff2)$/.test(path);
+const files = trackedFiles().filter((path) => isText(path) && path !== 'pnpm-lock.yaml');
+
+/** `path:line: text` of each line that `pattern` finds. */
+function linesWith(pattern: RegExp, paths: readonly string[]): string {
+  return paths
+    .flatMap((path) =>
+      read(path)
+        .split('\n')
+        .flatMap((line, i) => (pattern.test(line) ? [`${path}:${i + 1}: ${line.trim().slice(0, 120)}`] : [])),
+    )
+    .join('\n');
+}
+
+describe('docs/dependencies.md', () => {
+  const documented = [...read('docs/dependencies.md').matchAll(/^\| `([^`]+)`/gm)].map((match) => match[1]);
+
+  test('has one line for each dependency, and none for what is no dependency', () => {
+    expect([...documented].sort()).toEqual(dependencies);
+  });
+
+  test('has a line in which every cell says something', () => {
+    for (const line of read('docs/dependencies.md')
+      .split('\n')
+      .filter((text) => text.startsWith('| `'))) {
+      const cells = line
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => cell.trim());
+      expect(cells, line).toHaveLength(5);
+      for (const cell of cells) expect(cell.length, line).toBeGreaterThan(2);
+    }
+  });
+});
+
+describe('the lock file', () => {
+  test('names packages by integrity only, so that any mirror of the registry serves', () => {
+    const resolutions = [...lock.matchAll(/^ +resolution: (.*)$/gm)].map((match) => match[1] ?? '');
+    expect(resolutions.length).toBeGreaterThan(dependencies.length);
+    for (const resolution of resolutions)
+      expect(resolution).toMatch(/^\{integrity: sha512-[A-Za-z0-9+/]{86}==\}$/);
+    expect(lock).not.toMatch(/https?:\/\//);
+    expect(lock).not.toMatch(/tarball/);
+  });
+
+  test('does not hold the package that squats the name oras', () => {
+    expect(lock).not.toMatch(/^ +'?oras@/m);
+    expect(dependencies).not.toContain('oras');
+  });
+});
+
+describe('tracked files', () => {
+  test('leave nothing for later', () => {
+    expect(linesWith(/\b(?:TOD[O]|FIXM[E])\b/, files)).toBe('');
+  });
+
+  test('name no folder of the machine they were written on', () => {
+    const sources = files.filter((path) => !/(^|\/)fixtures\//.test(path));
+    expect(linesWith(/(?<![\w.~:$}-])\/(?:work|root|home)\/\w/, sources)).toBe('');
+  });
+});
