@@ -1,8 +1,25 @@
 /** OCI content: the model, the copy engine, the stores, the HTTP gate, the bundle format. */
+
+export { bundleIdOf, checksumLines } from './bundle/bundle-id.ts';
+export * from './bundle/bundle-store.ts';
+export * from './bundle/signature.ts';
+export * from './bundle/verify-bundle.ts';
+export { VolumeMap, volumeName } from './bundle/volume-map.ts';
+export { type BlobSize, planVolumes } from './bundle/volume-plan.ts';
+export { type WrittenVolume, writeVolumes } from './bundle/write-volumes.ts';
+export { byText } from './by-text.ts';
 export * from './bytes.ts';
+export * from './copy.ts';
 export * from './descriptor.ts';
 export * from './digest.ts';
+export * from './documents/bundle-document.ts';
+export * from './documents/lock-document.ts';
+export * from './documents/receipt-document.ts';
+export { serializeDocument } from './documents/schema.ts';
 export * from './errors.ts';
+export { diskError } from './fs/disk-error.ts';
+export { ensureFolder, readSmallFile, syncFolder, writeFileAtomic } from './fs/files.ts';
+export { eachBlock, readPieces, skipPieces } from './fs/pieces.ts';
 export * from './json.ts';
 export { Layout } from './layout/layout.ts';
 export * from './manifest.ts';

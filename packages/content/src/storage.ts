@@ -75,6 +75,9 @@ export interface Located {
 }
 
 export interface Mounter {
+  /** The registry and the repository in it: siblings are those of the same registry. */
+  readonly registry: string;
+  readonly path: string;
   /** Takes the blob from a sibling repository of the same registry without moving it. False: push instead. */
   mount(descriptor: Descriptor, fromRepository: string, signal?: AbortSignal): Promise<boolean>;
 }

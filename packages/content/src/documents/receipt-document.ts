@@ -1,0 +1,40 @@
+/**
+ * The receipt: what `load` placed where. Its `bundle` member alone is enough to tell `bundle --since` what the
+ * inside has.
+ */
+import * as v from 'valibot';
+import {
+  bytesSchema,
+  digestSchema,
+  hex64Schema,
+  manyOf,
+  parseDocument,
+  textSchema,
+  timeSchema,
+} from './schema.ts';
+
+const schema = v.strictObject({
+  /** First, so that the first line of the file can be copied onto paper. */
+  bundle: hex64Schema,
+  kind: v.literal('omni-airgap/receipt'),
+  schema: v.literal(1),
+  origin: textSchema,
+  sequence: v.pipe(v.number(), v.safeInteger()),
+  loadedAt: timeSchema,
+  tool: textSchema,
+  /** How the bundle was trusted: the key's fingerprint, or that it was not. */
+  trust: v.variant('mode', [
+    v.strictObject({ mode: v.literal('signed'), key: textSchema }),
+    v.strictObject({ mode: v.literal('unsigned') }),
+  ]),
+  registry: v.optional(textSchema),
+  objectStore: v.optional(textSchema),
+  images: manyOf(v.strictObject({ name: textSchema, target: textSchema, digest: digestSchema })),
+  objects: manyOf(v.strictObject({ key: textSchema, digest: digestSchema, size: bytesSchema })),
+});
+export type ReceiptDocument = v.InferOutput<typeof schema>;
+
+/** @throws BAD_DOCUMENT */
+export function parseReceiptDocument(bytes: Uint8Array, what = 'receipt'): ReceiptDocument {
+  return parseDocument(schema, bytes, what, 1);
+}

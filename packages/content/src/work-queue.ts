@@ -1,0 +1,73 @@
+/**
+ * Bounded work, the largest first: at most `slots` tasks run, and of those that wait the heaviest goes next, so
+ * that no long transfer starts when everything else is done. A task must not wait for another task.
+ */
+interface Entry {
+  readonly weight: number;
+  readonly order: number;
+  readonly start: () => void;
+}
+
+export class WorkQueue {
+  readonly #heap: Entry[] = [];
+  #free: number;
+  #order = 0;
+
+  constructor(slots: number) {
+    this.#free = slots;
+  }
+
+  /** Runs the task when its turn comes. @param weight bytes, usually */
+  async run<T>(weight: number, task: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((start) => this.#add({ weight, order: this.#order++, start }));
+    try {
+      return await task();
+    } finally {
+      const next = this.#take();
+      if (next === undefined) this.#free++;
+      else next.start();
+    }
+  }
+
+  #add(entry: Entry): void {
+    const heap = this.#heap;
+    let i = heap.push(entry) - 1;
+    while (i > 0) {
+      const up = (i - 1) >> 1;
+      const parent = heap[up] as Entry;
+      if (!before(entry, parent)) break;
+      heap[i] = parent;
+      i = up;
+    }
+    heap[i] = entry;
+  }
+
+  #take(): Entry | undefined {
+    const heap = this.#heap;
+    const top = heap[0];
+    const last = heap.pop();
+    if (top === undefined || last === undefined || top === last) return top;
+    let i = 0;
+    for (;;) {
+      let down = 2 * i + 1;
+      const left = heap[down];
+      if (left === undefined) break;
+      const right = heap[down + 1];
+      let child = left;
+      if (right !== undefined && before(right, left)) {
+        child = right;
+        down++;
+      }
+      if (!before(child, last)) break;
+      heap[i] = child;
+      i = down;
+    }
+    heap[i] = last;
+    return top;
+  }
+}
+
+function before(a: Entry, b: Entry): boolean {
+  return a.weight !== b.weight ? a.weight > b.weight : a.order < b.order;
+}
