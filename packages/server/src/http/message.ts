@@ -1,0 +1,57 @@
+/**
+ * What route handlers see and give: a request that has been checked, and an answer as data. Handlers never touch
+ * the socket, so every rule about bodies, ranges and aborts is in one place (send.ts).
+ */
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Bytes, Digest, Piece } from '@omni-airgap/content';
+
+const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
+export type Method = (typeof methods)[number];
+
+export function isMethod(value: string | undefined): value is Method {
+  return (methods as readonly (string | undefined)[]).includes(value);
+}
+
+export interface Request {
+  readonly method: Method;
+  /** The path, split at slashes and decoded; a trailing slash gives an empty last segment. */
+  readonly segments: readonly string[];
+  readonly query: URLSearchParams;
+  readonly headers: IncomingHttpHeaders;
+  /** Bytes announced for the body; undefined when the header is missing. */
+  readonly contentLength: number | undefined;
+  readonly body: Bytes;
+  /** Aborts when the client goes away. */
+  readonly signal: AbortSignal;
+}
+
+/** A body that lies in files: sent with ranges, never held in memory. */
+export interface FileBody {
+  /** Bytes of all pieces together. */
+  readonly size: number;
+  readonly pieces: readonly Piece[];
+  /** When given, a whole answer is hashed on the way and its end is withheld if the digest is another one. */
+  readonly check?: { readonly digest: Digest; readonly passed: () => void };
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | Uint8Array | FileBody;
+}
+
+export type Handler = (request: Request) => Answer | Promise<Answer>;
+export type Methods = { readonly [M in Method]?: Handler };
+
+/** Paths that belong together, with their own way of saying no. */
+export interface RouteGroup {
+  /** The handlers for a path; undefined when the path is not of this group. HEAD goes to GET unless it is given. */
+  match(segments: readonly string[]): Methods | undefined;
+  methodNotAllowed(method: string, allow: string): Answer;
+  /** The answer for what a handler threw. */
+  failed(error: unknown): Answer;
+}
+
+export function isFileBody(body: Answer['body']): body is FileBody {
+  return typeof body === 'object' && 'pieces' in body;
+}

@@ -1,0 +1,225 @@
+/**
+ * The HTTP core: limits, request checks, dispatch to route groups, sending, the access log. It knows nothing of
+ * what is served; groups (registry, later others) are handed in.
+ */
+import {
+  createServer as createNodeServer,
+  type IncomingMessage,
+  type Server as NodeServer,
+  type ServerResponse,
+} from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { CodedError, messageOf, printable } from '@omni-airgap/content';
+import { type Answer, isMethod, type Methods, type Request, type RouteGroup } from './message.ts';
+import { send } from './send.ts';
+import { parseTarget } from './target.ts';
+
+/** One line of the access log. */
+export interface AccessEntry {
+  /** ISO 8601, when the request came. */
+  readonly time: string;
+  readonly remote: string;
+  readonly method: string;
+  /** Without the query, safe to print. */
+  readonly path: string;
+  readonly status: number;
+  /** Bytes of the body that were handed to the socket. */
+  readonly bytes: number;
+  readonly ms: number;
+  /** Why the answer is no success, or was cut. */
+  readonly error?: string;
+}
+
+export interface HttpOptions {
+  readonly groups: readonly RouteGroup[];
+  readonly onAccess?: (entry: AccessEntry) => void;
+}
+
+/** A client that neither sends nor takes a byte for so long is dropped. */
+const idleMs = 120_000;
+const headersMs = 20_000;
+const maxConnections = 4096;
+/** An unread request body up to this size is read to its end, so that the client gets to see the answer. */
+const drainAtMost = 16 * 1024 * 1024;
+
+export class HttpServer {
+  readonly #options: HttpOptions;
+  readonly #server: NodeServer;
+
+  constructor(options: HttpOptions) {
+    this.#options = options;
+    this.#server = createNodeServer({
+      maxHeaderSize: 16 * 1024,
+      headersTimeout: headersMs,
+      // A blob may take hours to come in; a silent connection is ended by the idle time-out.
+      requestTimeout: 0,
+      keepAliveTimeout: 30_000,
+      noDelay: true,
+    });
+    this.#server.maxConnections = maxConnections;
+    this.#server.setTimeout(idleMs);
+    this.#server.on('request', this.listener);
+    this.#server.on('clientError', refuseRaw);
+  }
+
+  /** For use inside another server, such as one that adds authentication. */
+  readonly listener = (incoming: IncomingMessage, response: ServerResponse): void => {
+    void this.#serve(incoming, response);
+  };
+
+  /**
+   * @param port 0 lets the system choose
+   * @throws NETWORK when the address cannot be bound
+   */
+  async listen(host: string, port: number): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', (cause) =>
+        reject(new CodedError('NETWORK', `cannot listen on ${host}:${port}: ${cause.message}`, { cause })),
+      );
+      this.#server.listen(port, host, resolve);
+    });
+  }
+
+  /** `http://host:port` while listening. */
+  get url(): string {
+    const address = this.#server.address() as AddressInfo | null;
+    if (address === null) throw new CodedError('INTERNAL', 'the server does not listen');
+    const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
+    return `http://${host}:${address.port}`;
+  }
+
+  /** Takes no more connections and ends those there are. Answers under way are cut. */
+  async close(): Promise<void> {
+    if (!this.#server.listening) return;
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  async #serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const started = performance.now();
+    const time = new Date().toISOString();
+    const { socket } = incoming;
+    const before = socket.bytesWritten;
+    const abort = new AbortController();
+    response.once('close', () => abort.abort(new CodedError('ABORTED', 'the client went away')));
+    let problem: string | undefined;
+    try {
+      problem = await this.#answer(incoming, response, abort.signal);
+    } catch (error) {
+      problem = messageOf(error);
+      // Part of the answer is out: the only honest end is one that no client takes for whole.
+      socket.resetAndDestroy();
+    }
+    this.#options.onAccess?.({
+      time,
+      remote: socket.remoteAddress ?? '',
+      method: incoming.method ?? '',
+      path: printable((incoming.url ?? '').split('?', 1)[0] ?? ''),
+      status: response.statusCode,
+      bytes: socket.bytesWritten - before,
+      ms: Math.round(performance.now() - started),
+      ...(problem === undefined ? {} : { error: printable(problem) }),
+    });
+  }
+
+  /** @returns what went wrong, for the log; throws when the connection must be cut */
+  async #answer(
+    incoming: IncomingMessage,
+    response: ServerResponse,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
+    const { method, headers } = incoming;
+    const target = parseTarget(incoming.url ?? '');
+    if (target === undefined || !isMethod(method)) {
+      const answer = text(target === undefined ? 400 : 501, 'request not understood');
+      await this.#send(incoming, response, answer, { method: 'GET', headers, signal });
+      return 'request not understood';
+    }
+    const length = headers['content-length'];
+    const request: Request = {
+      method,
+      ...target,
+      headers,
+      contentLength: length === undefined ? undefined : Number(length),
+      // A handler that stops reading must not close the connection that its answer goes to.
+      body: incoming.iterator({ destroyOnReturn: false }),
+      signal,
+    };
+    const [group, methods] = this.#find(target.segments);
+    if (group === undefined || methods === undefined) {
+      await this.#send(incoming, response, text(404, 'not found'), request);
+      return undefined;
+    }
+    const handler = methods[method] ?? (method === 'HEAD' ? methods.GET : undefined);
+    let problem: string | undefined;
+    let answer: Answer;
+    try {
+      answer = handler === undefined ? notAllowed(group, method, methods) : await handler(request);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      problem = messageOf(error);
+      answer = group.failed(error);
+    }
+    try {
+      await this.#send(incoming, response, answer, request);
+    } catch (error) {
+      if (response.headersSent || signal.aborted) throw error;
+      problem = messageOf(error);
+      await this.#send(incoming, response, group.failed(error), request);
+    }
+    return problem;
+  }
+
+  #find(segments: readonly string[]): readonly [RouteGroup?, Methods?] {
+    for (const group of this.#options.groups) {
+      const methods = group.match(segments);
+      if (methods !== undefined) return [group, methods];
+    }
+    return [];
+  }
+
+  async #send(
+    incoming: IncomingMessage,
+    response: ServerResponse,
+    answer: Answer,
+    request: Pick<Request, 'method' | 'headers' | 'signal'>,
+  ): Promise<void> {
+    const unread = !incoming.complete && hasBody(incoming);
+    const small = Number(incoming.headers['content-length'] ?? Number.POSITIVE_INFINITY) <= drainAtMost;
+    if (unread && !small) response.shouldKeepAlive = false;
+    await send(response, answer, request);
+    if (unread && small) incoming.resume();
+  }
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+function notAllowed(group: RouteGroup, method: string, methods: Methods): Answer {
+  const names = Object.keys(methods);
+  if (names.includes('GET') && !names.includes('HEAD')) names.push('HEAD');
+  const allow = names.sort().join(', ');
+  const answer = group.methodNotAllowed(method, allow);
+  return { ...answer, headers: { ...answer.headers, Allow: allow } };
+}
+
+function text(status: number, line: string): Answer {
+  return { status, headers: { 'Content-Type': 'text/plain; charset=utf-8' }, body: `${line}\n` };
+}
+
+/** What is not even HTTP, or has headers beyond the limit. */
+function refuseRaw(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const status =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? '431 Request Header Fields Too Large'
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? '408 Request Timeout'
+        : '400 Bad Request';
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+}

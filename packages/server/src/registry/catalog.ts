@@ -1,0 +1,184 @@
+/**
+ * What can be asked for, in memory: repositories with their tags, manifests and referrers. Requests are looked up
+ * here and nowhere else, so text of a request never becomes a path.
+ *
+ * A name `ghcr.io/siderolabs/omni:v1` is found under `siderolabs/omni` and under `ghcr.io/siderolabs/omni`. What was
+ * pushed here stands under `registry.local/` on disk and wins over what was carried. Two carried names that would
+ * meet without their hosts are found with their hosts only, and reported.
+ */
+import {
+  type Descriptor,
+  type Digest,
+  formatReference,
+  isRepository,
+  messageOf,
+  parseReference,
+  type Reference,
+} from '@omni-airgap/content';
+import type { ContentSource } from '../source.ts';
+import { ManifestGraph } from './graph.ts';
+
+/** The registry host under which pushed content is named in a layout. */
+const localHost = 'registry.local';
+
+export interface Repository {
+  readonly tags: ReadonlyMap<string, Descriptor>;
+  readonly manifests: ReadonlyMap<Digest, Descriptor>;
+  /** By the digest of their subject. */
+  readonly referrers: ReadonlyMap<Digest, readonly Descriptor[]>;
+}
+
+/** A name that cannot be asked for as one would expect. */
+export interface Unreachable {
+  readonly name: string;
+  readonly reason: string;
+}
+
+/** A name's right to stand in a repository; the highest rank gets a tag. */
+interface Claim {
+  readonly name: string;
+  readonly tag: string | undefined;
+  readonly descriptor: Descriptor;
+  readonly rank: 'pushed' | 'withHost' | 'withoutHost';
+}
+const ranks = ['pushed', 'withHost', 'withoutHost'] as const;
+
+export class Catalog {
+  readonly graph: ManifestGraph = new ManifestGraph();
+  readonly #claims = new Map<string, Map<string, Claim>>();
+  readonly #views = new Map<string, Repository>();
+  /** Referrers that are in the source under no name of their own; they belong where their subject is. */
+  readonly #unnamed = new Map<Digest, Descriptor[]>();
+  readonly #unreachable = new Map<string, string>();
+
+  /** Reads all names and manifests of the source. @throws DISK and other errors of the source */
+  static async read(source: ContentSource, signal?: AbortSignal): Promise<Catalog> {
+    const catalog = new Catalog();
+    for await (const [name, descriptor] of source.names(signal)) {
+      await catalog.graph.read(source, descriptor, signal);
+      catalog.#claim(name, descriptor);
+    }
+    for (const path of catalog.#claims.keys()) catalog.#refresh(path);
+    return catalog;
+  }
+
+  repository(path: string): Repository | undefined {
+    return this.#views.get(path);
+  }
+
+  /** Names that no request reaches under their path without host, and why. */
+  unreachable(): readonly Unreachable[] {
+    return [...this.#unreachable].map(([name, reason]) => ({ name, reason }));
+  }
+
+  /** The name under which a push to this repository is kept. */
+  localName(repository: string, at: Pick<Reference, 'tag' | 'digest'>): string {
+    return formatReference({ registry: localHost, repository, ...at });
+  }
+
+  /** Takes in a name just written to the source; its manifest must be in the graph. */
+  add(name: string, descriptor: Descriptor): void {
+    for (const path of this.#claim(name, descriptor)) this.#refresh(path);
+  }
+
+  /** Forgets names of one repository. */
+  remove(repository: string, names: readonly string[]): void {
+    for (const name of names) this.#claims.get(repository)?.delete(name);
+    this.#refresh(repository);
+  }
+
+  /** Names pushed to this repository that stand for the digest. */
+  pushedNames(repository: string, digest: Digest): readonly string[] {
+    const claims = this.#claims.get(repository)?.values() ?? [];
+    return [...claims]
+      .filter((c) => c.rank === 'pushed' && c.descriptor.digest === digest)
+      .map((c) => c.name);
+  }
+
+  /** What the repository would be without these names. */
+  without(repository: string, names: readonly string[]): Repository {
+    const claims = [...(this.#claims.get(repository)?.values() ?? [])];
+    return this.#view(claims.filter(({ name }) => !names.includes(name)));
+  }
+
+  #claim(name: string, descriptor: Descriptor): readonly string[] {
+    const problem = this.graph.problemOf(descriptor.digest);
+    if (problem !== undefined) this.#unreachable.set(name, problem);
+    if (name === `@${descriptor.digest}`) {
+      const node = this.graph.node(descriptor.digest);
+      if (node?.subject !== undefined) listIn(this.#unnamed, node.subject).push(node.asReferrer);
+      return [];
+    }
+    let reference: Reference;
+    try {
+      reference = parseReference(name);
+    } catch (error) {
+      this.#unreachable.set(name, messageOf(error));
+      return [];
+    }
+    const { registry, repository, tag } = reference;
+    const paths: string[] = [];
+    const put = (path: string, rank: Claim['rank']): void => {
+      const claims = this.#claims.get(path) ?? new Map<string, Claim>();
+      claims.set(name, { name, tag, descriptor, rank });
+      this.#claims.set(path, claims);
+      paths.push(path);
+    };
+    if (registry === localHost) put(repository, 'pushed');
+    else {
+      put(repository, 'withoutHost');
+      const withHost = `${registry}/${repository}`;
+      // A host with a port is no path component: such names are found without their host only.
+      if (isRepository(withHost)) put(withHost, 'withHost');
+    }
+    return paths;
+  }
+
+  #refresh(path: string): void {
+    const claims = [...(this.#claims.get(path)?.values() ?? [])];
+    if (claims.length === 0) this.#views.delete(path);
+    else
+      this.#views.set(
+        path,
+        this.#view(claims, (name, reason) => this.#unreachable.set(name, reason)),
+      );
+  }
+
+  #view(claims: readonly Claim[], report?: (name: string, reason: string) => void): Repository {
+    const tags = new Map<string, Descriptor>();
+    const manifests = new Map<Digest, Descriptor>();
+    const referrers = new Map<Digest, Descriptor[]>();
+    for (const [tag, rivals] of Map.groupBy(claims, (claim) => claim.tag)) {
+      if (tag === undefined) continue;
+      const rank = ranks.find((r) => rivals.some((claim) => claim.rank === r));
+      const best = rivals.filter((claim) => claim.rank === rank);
+      const digests = new Set(best.map(({ descriptor }) => descriptor.digest));
+      const [first] = best;
+      if (first !== undefined && digests.size === 1) tags.set(tag, first.descriptor);
+      else {
+        const names = best.map(({ name }) => name);
+        for (const name of names) {
+          report?.(
+            name,
+            `only found with its host: without it, it would meet ${names.filter((n) => n !== name)}`,
+          );
+        }
+      }
+    }
+    const queue = claims.map(({ descriptor }) => descriptor);
+    for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
+      const node = this.graph.node(next.digest);
+      if (node === undefined || manifests.has(next.digest)) continue;
+      manifests.set(next.digest, next);
+      if (node.subject !== undefined) listIn(referrers, node.subject).push(node.asReferrer);
+      queue.push(...node.children, ...(this.#unnamed.get(next.digest) ?? []));
+    }
+    return { tags: new Map([...tags].sort(([a], [b]) => (a < b ? -1 : 1))), manifests, referrers };
+  }
+}
+
+function listIn<K, V>(map: Map<K, V[]>, key: K): V[] {
+  const list = map.get(key) ?? [];
+  map.set(key, list);
+  return list;
+}

@@ -1,0 +1,92 @@
+/**
+ * The registry's paths. A repository name has any number of components, so paths are matched from their end.
+ * Source: distribution-spec v1.1.1 spec.md#endpoints.
+ */
+import { isRepository } from '@omni-airgap/content';
+import type { Answer, Methods, RouteGroup } from '../http/message.ts';
+import type { ContentSource, WritableSource } from '../source.ts';
+import { Blobs } from './blobs.ts';
+import type { Catalog } from './catalog.ts';
+import { manifestMethods } from './manifests.ts';
+import { listReferrers } from './referrers.ts';
+import { refuse, refuseError, registryHeaders } from './refusal.ts';
+import { listTags } from './tags.ts';
+import type { Uploads } from './upload.ts';
+import { beginMethods, uploadMethods } from './upload-routes.ts';
+
+export interface RegistryOptions {
+  readonly catalog: Catalog;
+  readonly source: ContentSource;
+  /** Both or none: where pushes go, and those under way. */
+  readonly push?: { readonly target: WritableSource; readonly uploads: Uploads };
+  readonly allowSparse: boolean;
+}
+
+export function registryRoutes(options: RegistryOptions): RouteGroup {
+  const { catalog, source, push, allowSparse } = options;
+  const writable = push?.target;
+  const blobs = new Blobs({ catalog, source, anyBlob: writable !== undefined });
+
+  const endpoint = (rest: readonly string[]): Methods | undefined => {
+    const [c = '', b = '', a = ''] = [rest.at(-1), rest.at(-2), rest.at(-3)];
+    const named = (count: number, methods: (repository: string) => Methods): Methods => {
+      const repository = rest.slice(0, -count).join('/');
+      return isRepository(repository) ? methods(repository) : badName;
+    };
+    if (a === 'blobs' && b === 'uploads') {
+      return named(3, (repository) => {
+        if (push === undefined) return {};
+        return c === ''
+          ? beginMethods(push.uploads, blobs, repository)
+          : uploadMethods(push.uploads, repository, c);
+      });
+    }
+    if (b === 'manifests') {
+      return named(2, (repository) =>
+        manifestMethods({ catalog, source, writable, allowSparse }, repository, c),
+      );
+    }
+    if (b === 'blobs') {
+      // Some clients leave out the slash at the end.
+      if (c === 'uploads' && push !== undefined) {
+        return named(2, (repository) => beginMethods(push.uploads, blobs, repository));
+      }
+      return named(2, (repository) => blobs.methods(repository, c));
+    }
+    if (b === 'tags' && c === 'list') {
+      return named(2, (repository) => ({ GET: (request) => listTags(catalog, repository, request) }));
+    }
+    if (b === 'referrers') {
+      return named(2, (repository) => ({
+        GET: (request) => listReferrers(catalog, repository, c, request),
+      }));
+    }
+    return undefined;
+  };
+
+  return {
+    match(segments) {
+      const [first, ...rest] = segments;
+      if (first !== 'v2') return undefined;
+      if (rest.length === 0 || (rest.length === 1 && rest[0] === '')) return { GET: ping };
+      return endpoint(rest) ?? unknown;
+    },
+    methodNotAllowed: (method) =>
+      refuse(
+        'UNSUPPORTED',
+        `${method} is not possible here${writable ? '' : ': this registry is read-only'}`,
+      ),
+    failed: refuseError,
+  };
+}
+
+function ping(): Answer {
+  return { status: 200, headers: { ...registryHeaders, 'Content-Type': 'application/json' }, body: '{}' };
+}
+
+const always = (answer: Answer): Methods => {
+  const handler = (): Answer => answer;
+  return { GET: handler, POST: handler, PUT: handler, PATCH: handler, DELETE: handler };
+};
+const badName = always(refuse('NAME_INVALID', 'a repository name is lower-case components between slashes'));
+const unknown = always(refuse('UNSUPPORTED', 'no endpoint of the distribution specification', 404));
