@@ -18,6 +18,14 @@ export interface Peer {
   readonly address: string;
 }
 
+export interface ExchangeOptions {
+  /** Called once, when the body has ended or the exchange has failed. */
+  readonly onEnd: (exchange: Exchange) => void;
+  /** What a failure is told to the consumer as. */
+  readonly toError: (error: unknown) => CodedError;
+  readonly signal?: AbortSignal | undefined;
+}
+
 type IncomingHeaders = Readonly<Record<string, string | string[] | undefined>>;
 
 /** Bytes waiting at which the socket is paused, and below which it goes on. */
@@ -32,10 +40,12 @@ export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterat
   peer: Peer | undefined;
   /** The address the request went to; empty before that, and behind a proxy. */
   address = '';
+  /** Body bytes so far. */
   sent = 0;
   received = 0;
-  readonly #onEnd: (exchange: Exchange) => void;
-  readonly #signal: AbortSignal | undefined;
+  /** Set with `head`. */
+  status: number | undefined;
+  readonly #options: ExchangeOptions;
   #resolveHead: (head: Head) => void = () => undefined;
   #rejectHead: (error: unknown) => void = () => undefined;
   #controller: Dispatcher.DispatchController | undefined;
@@ -45,24 +55,22 @@ export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterat
   #waiting: PromiseWithResolvers<IteratorResult<Uint8Array, undefined>> | undefined;
   #ended = false;
   #discarding = false;
-  #error: unknown;
+  #error: CodedError | undefined;
 
-  /** @param onEnd called once, when the body has ended or the exchange has failed */
-  constructor(onEnd: (exchange: Exchange) => void, signal?: AbortSignal) {
-    this.#onEnd = onEnd;
-    this.#signal = signal;
+  constructor(options: ExchangeOptions) {
+    this.#options = options;
     this.head = new Promise((resolve, reject) => {
       this.#resolveHead = resolve;
       this.#rejectHead = reject;
     });
     this.head.catch(() => undefined);
-    signal?.addEventListener('abort', this.#onAbort);
+    options.signal?.addEventListener('abort', this.#onAbort);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
     this.address = this.peer?.address ?? '';
-    if (this.#ended) controller.abort(asError(this.#error));
+    if (this.#error !== undefined) controller.abort(this.#error);
   }
 
   onBodySent(chunk: Uint8Array): void {
@@ -71,6 +79,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterat
 
   onResponseStart(_: Dispatcher.DispatchController, status: number, headers: IncomingHeaders): void {
     if (status < 200) return;
+    this.status = status;
     const joined: Record<string, string> = {};
     for (const [name, value] of Object.entries(headers)) {
       if (value !== undefined) joined[name] = Array.isArray(value) ? value.join(', ') : value;
@@ -104,29 +113,30 @@ export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterat
   }
 
   /** What the exchange failed with, if it has. */
-  get error(): unknown {
+  get error(): CodedError | undefined {
     return this.#error;
   }
 
   /** Ends the exchange with an error and gives its connection up. */
   fail(error: unknown): void {
     if (this.#ended) return;
-    this.#error = error;
+    const coded = this.#options.toError(error);
+    this.#error = coded;
     this.#end();
-    this.#rejectHead(error);
-    this.#waiting?.reject(error);
-    this.#controller?.abort(asError(error));
+    this.#rejectHead(coded);
+    this.#waiting?.reject(coded);
+    this.#controller?.abort(coded);
   }
 
-  async next(): Promise<IteratorResult<Uint8Array, undefined>> {
+  next(): Promise<IteratorResult<Uint8Array, undefined>> {
     const value = this.#chunks.shift();
     if (value !== undefined) {
       this.#queued -= value.byteLength;
       if (this.#controller?.paused === true && this.#queued <= lowWater) this.#controller.resume();
-      return { done: false, value };
+      return Promise.resolve({ done: false, value });
     }
-    if (this.#error !== undefined) throw this.#error;
-    if (this.#ended) return { done: true, value: undefined };
+    if (this.#error !== undefined) return Promise.reject(this.#error);
+    if (this.#ended) return Promise.resolve({ done: true, value: undefined });
     this.#waiting = Promise.withResolvers();
     return this.#waiting.promise;
   }
@@ -154,16 +164,12 @@ export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterat
   }
 
   readonly #onAbort = (): void => {
-    if (this.#signal !== undefined) this.fail(abortedError(this.#signal));
+    if (this.#options.signal !== undefined) this.fail(abortedError(this.#options.signal));
   };
 
   #end(): void {
     this.#ended = true;
-    this.#signal?.removeEventListener('abort', this.#onAbort);
-    this.#onEnd(this);
+    this.#options.signal?.removeEventListener('abort', this.#onAbort);
+    this.#options.onEnd(this);
   }
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }

@@ -173,24 +173,20 @@ export class HttpGate {
     const { body } = request;
     const stream = body === undefined || body instanceof Uint8Array ? undefined : body;
     const time = new Date().toISOString();
-    let status: number | undefined;
-    const exchange = new Exchange((ended) => {
-      const refusal = isCoded(ended.error, 'EGRESS_DENIED') ? { refused: ended.error.message } : {};
-      this.#record(request, url, {
-        time,
-        address: ended.address,
-        ...(status === undefined ? {} : { status }),
-        bytes: ended.sent + ended.received,
-        ...(via === undefined ? {} : { via }),
-        ...refusal,
-      });
-    }, request.signal);
-    exchange.head.then(
-      (head) => {
-        status = head.status;
+    const exchange = new Exchange({
+      signal: request.signal,
+      toError: (error) => exchangeError(error, request.method, url),
+      onEnd: (ended) => {
+        this.#record(request, url, {
+          time,
+          address: ended.address,
+          ...(ended.status === undefined ? {} : { status: ended.status }),
+          bytes: ended.sent + ended.received,
+          ...(via === undefined ? {} : { via }),
+          ...(isCoded(ended.error, 'EGRESS_DENIED') ? { refused: ended.error.message } : {}),
+        });
       },
-      () => undefined,
-    );
+    });
     dispatcher.dispatch(
       {
         origin: target.origin,
@@ -209,9 +205,7 @@ export class HttpGate {
       },
       exchange,
     );
-    const head = await exchange.head.catch((error: unknown) => {
-      throw exchangeError(error, request.method, url);
-    });
+    const head = await exchange.head;
     const encoding = head.headers['content-encoding']?.toLowerCase();
     if (encoding !== undefined && encoding !== 'identity') {
       const error = new CodedError(
@@ -221,7 +215,7 @@ export class HttpGate {
       exchange.fail(error);
       throw error;
     }
-    return gateResponse(head, exchange, request.method, url);
+    return gateResponse(head, exchange, url);
   }
 }
 

@@ -3,7 +3,7 @@ import { collect } from '../bytes.ts';
 import { type JsonObject, parseStrictObject } from '../json.ts';
 import type { Bytes } from '../storage.ts';
 import type { Exchange, Head } from './exchange.ts';
-import { exchangeError, shown } from './failure.ts';
+import { shown } from './failure.ts';
 
 export interface GateResponse {
   readonly status: number;
@@ -23,16 +23,7 @@ export interface GateResponse {
 
 const defaultMaxBytes = 1024 * 1024;
 
-export function gateResponse(head: Head, exchange: Exchange, method: string, url: URL): GateResponse {
-  const body: Bytes = {
-    [Symbol.asyncIterator]: () => ({
-      next: () =>
-        exchange.next().catch((error: unknown) => {
-          throw exchangeError(error, method, url);
-        }),
-      return: () => exchange.return(),
-    }),
-  };
+export function gateResponse(head: Head, body: Exchange, url: URL): GateResponse {
   return {
     status: head.status,
     headers: head.headers,
@@ -42,6 +33,6 @@ export function gateResponse(head: Head, exchange: Exchange, method: string, url
       Buffer.from(await collect(body, maxBytes, shown(url))).toString('utf8'),
     json: async (what, maxBytes = defaultMaxBytes) =>
       parseStrictObject(await collect(body, maxBytes, what), { what }),
-    cancel: async () => exchange.cancel(),
+    cancel: async () => body.cancel(),
   };
 }
