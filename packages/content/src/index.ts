@@ -28,3 +28,6 @@ export * from './memory.ts';
 export * from './printable.ts';
 export * from './reference.ts';
 export * from './storage.ts';
+export * from './graph.ts';
+export * from './http/index.ts';
+export * from './progress.ts';

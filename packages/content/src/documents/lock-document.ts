@@ -43,6 +43,8 @@ const schema = v.strictObject({
   kind: v.literal('omni-airgap/lock'),
   schema: v.literal(1),
   items: manyOf(itemSchema),
+  /** Names that the last fetch could not bring: while there are any, the store is not what mirror.yaml says. */
+  missing: manyOf(textSchema),
 });
 export type LockDocument = v.InferOutput<typeof schema>;
 

@@ -1,0 +1,47 @@
+/** What a long operation tells whoever watches it. The library counts; how it looks is the caller's. */
+import type { CopyEvent } from './copy.ts';
+
+export interface Progress {
+  /** So many bytes more (or, negative, fewer) have to be moved than was known. */
+  expect(bytes: number): void;
+  /** So many bytes have been moved. */
+  advance(bytes: number): void;
+  /** One line worth reading: an item is done, something is tried again, a build is waited for. */
+  note(text: string): void;
+}
+
+export const noProgress: Progress = { expect: () => {}, advance: () => {}, note: () => {} };
+
+/** Counts of what a copy did. */
+export interface CopyTally {
+  storedBlobs: number;
+  storedBytes: number;
+  presentBlobs: number;
+  presentBytes: number;
+  mountedBlobs: number;
+}
+
+/** A listener for Copier events that reports progress and keeps count. */
+export function tallying(progress: Progress): { readonly tally: CopyTally; onEvent(event: CopyEvent): void } {
+  const tally = { storedBlobs: 0, storedBytes: 0, presentBlobs: 0, presentBytes: 0, mountedBlobs: 0 };
+  return {
+    tally,
+    onEvent(event) {
+      const { size } = event.descriptor;
+      if (event.kind === 'found') progress.expect(size);
+      else if (event.kind === 'bytes') progress.advance(event.bytes);
+      else if (event.kind === 'retry') progress.note(`trying again: ${event.error.message}`);
+      else if (event.result === 'stored') {
+        tally.storedBlobs++;
+        tally.storedBytes += size;
+      } else {
+        progress.expect(-size);
+        if (event.result === 'mounted') tally.mountedBlobs++;
+        else {
+          tally.presentBlobs++;
+          tally.presentBytes += size;
+        }
+      }
+    },
+  };
+}

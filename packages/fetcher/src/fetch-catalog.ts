@@ -1,0 +1,144 @@
+/**
+ * The images that a catalog image names: `siderolabs/extensions` holds a file `image-digests`, `siderolabs/overlays`
+ * an `overlays.yaml`. Both are read out of the image's layers in memory, bounded, without unpacking anything.
+ * Source: siderolabs/image-factory internal/artifacts/fetch.go (it reads the amd64 image).
+ */
+import { Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import {
+  CodedError,
+  collectVerified,
+  type Descriptor,
+  fetchManifest,
+  isIndexType,
+  type Layout,
+  messageOf,
+} from '@omni-airgap/content';
+import { catalogFiles, parseImageDigests, parseOverlays } from '@omni-airgap/talos';
+import { Parser } from 'tar';
+import type { WantedCatalog, WantedImage } from './wanted.ts';
+
+/** Real catalogs have some hundred kilobytes. */
+const maxLayerBytes = 32 * 1024 * 1024;
+const maxFileBytes = 4 * 1024 * 1024;
+const maxUnpackedBytes = 64 * 1024 * 1024;
+
+/**
+ * The images to fetch for a catalog that is in the store.
+ * @throws CONFIG for a name that the catalog does not have, with the nearest that it has; BAD_DOCUMENT
+ */
+export async function fetchCatalog(layout: Layout, wanted: WantedImage): Promise<readonly WantedImage[]> {
+  const { catalog, reference } = wanted;
+  if (catalog === undefined || catalog.names.length === 0) return [];
+  const root = await layout.resolve(reference);
+  if (root === undefined) throw new CodedError('MISSING_CONTENT', `${reference}: not in the store`);
+  const text = await readCatalogFile(layout, root, catalogFiles[catalog.kind], reference);
+  const offered = catalog.kind === 'extensions' ? parseImageDigests(text) : parseOverlays(text);
+  return choose(catalog, offered, reference).map((found) => ({
+    kind: 'image',
+    reference: found.reference,
+    platforms: undefined,
+  }));
+}
+
+function choose<T extends { readonly name: string }>(
+  catalog: WantedCatalog,
+  offered: readonly T[],
+  reference: string,
+): readonly T[] {
+  if (catalog.names === 'all') return offered;
+  return catalog.names.map((name) => {
+    const found = offered.find((one) => one.name === name);
+    if (found !== undefined) return found;
+    const nearest = nearestName(
+      name,
+      offered.map((one) => one.name),
+    );
+    const hint = nearest === undefined ? '' : `; did you mean ${nearest}?`;
+    throw new CodedError('CONFIG', `talos.imageFactory.${catalog.kind}: ${reference} has no ${name}${hint}`);
+  });
+}
+
+/** The name with the fewest edits, when it is near enough to be a slip. */
+export function nearestName(name: string, names: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(3, Math.floor(name.length / 2));
+  for (const other of names) {
+    // People leave the publisher away.
+    const distance = other.endsWith(`/${name}`) ? 0 : editDistance(name, other);
+    if (distance < bestDistance) {
+      best = other;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const change = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(change, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}
+
+async function readCatalogFile(layout: Layout, root: Descriptor, file: string, what: string): Promise<string> {
+  let image = root;
+  if (isIndexType(root.mediaType)) {
+    const { manifest } = await fetchManifest(layout, root);
+    const children = manifest.kind === 'index' ? manifest.manifests : [];
+    const amd64 = children.find((child) => child.platform?.architecture === 'amd64');
+    if (amd64 === undefined) throw new CodedError('BAD_DOCUMENT', `${what}: has no image for amd64`);
+    image = amd64;
+  }
+  const { manifest } = await fetchManifest(layout, image);
+  const layers = manifest.kind === 'image' ? manifest.layers : [];
+  // Upper layers hide lower ones.
+  for (const layer of layers.toReversed()) {
+    const bytes = await collectVerified(layout.fetch(layer), layer, maxLayerBytes, `${what} layer ${layer.digest}`);
+    const content = await readTarFile(bytes, file, what);
+    if (content !== undefined) return content;
+  }
+  throw new CodedError('BAD_DOCUMENT', `${what}: holds no file ${file}`);
+}
+
+/** One file out of a layer (tar, or gzip of it), without touching the disk. */
+async function readTarFile(layer: Uint8Array, file: string, what: string): Promise<string | undefined> {
+  const chunks: Buffer[] = [];
+  let found = false;
+  let size = 0;
+  const parser = new Parser({
+    strict: true,
+    filter: (path) => path.replace(/^\.?\//, '') === file,
+    onReadEntry(entry) {
+      if (entry.type !== 'File') return void entry.resume();
+      found = true;
+      entry.on('data', (chunk: Buffer) => {
+        size += chunk.byteLength;
+        if (size <= maxFileBytes) chunks.push(chunk);
+      });
+    },
+  });
+  const isGzip = layer[0] === 0x1f && layer[1] === 0x8b;
+  const source = Readable.from([layer]);
+  const stream = isGzip ? source.pipe(createGunzip()) : source;
+  let unpacked = 0;
+  try {
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      unpacked += chunk.byteLength;
+      if (unpacked > maxUnpackedBytes) throw new CodedError('BAD_DOCUMENT', `${what}: its layer unpacks to too much`);
+      parser.write(chunk);
+    }
+    parser.end();
+  } catch (cause) {
+    if (cause instanceof CodedError) throw cause;
+    throw new CodedError('BAD_DOCUMENT', `${what}: its layer cannot be read: ${messageOf(cause)}`, { cause });
+  }
+  if (size > maxFileBytes) throw new CodedError('BAD_DOCUMENT', `${what}: ${file} has more than ${maxFileBytes} bytes`);
+  return found ? Buffer.concat(chunks).toString('utf8') : undefined;
+}

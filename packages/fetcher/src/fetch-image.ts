@@ -1,0 +1,112 @@
+/**
+ * One image with all that speaks about it, from its registry into the store: content first, then companions, the
+ * name last.
+ */
+import {
+  collectGraph,
+  type Copier,
+  type Descriptor,
+  type Fetcher,
+  formatReference,
+  isIndexType,
+  type Layout,
+  type LockedItem,
+  type Manifest,
+  type Network,
+  CodedError,
+  parseReference,
+  type RangeFetcher,
+  type Reference,
+} from '@omni-airgap/content';
+import { findCompanions } from './sources/signatures.ts';
+import type { WantedImage } from './wanted.ts';
+
+export interface ImageContext {
+  readonly network: Network;
+  readonly layout: Layout;
+  readonly copier: Copier;
+  readonly signal?: AbortSignal;
+}
+
+/** The lock items of the image and its companions. @throws NOT_FOUND, and what copying throws */
+export async function fetchImage(context: ImageContext, wanted: WantedImage): Promise<readonly LockedItem[]> {
+  const { network, layout, copier, signal } = context;
+  const reference = parseReference(wanted.reference);
+  const repository = network.registry(reference.registry).repository(reference.repository);
+  const root = await resolveReference(repository, reference, wanted.reference, signal);
+  const source = localFirst(layout, repository);
+  const select = selectPlatforms(wanted.platforms);
+  await copier.copy(source, layout, root, select === undefined ? {} : { select });
+  const graph = await collectGraph(layout, root, select === undefined ? {} : { select });
+  const companions = await findCompanions(repository, graph.values(), signal);
+  const base = { registry: reference.registry, repository: reference.repository };
+  const fetchedAt = new Date().toISOString();
+  const host = `https://${reference.registry}`;
+  const items: LockedItem[] = [];
+  for (const { name, descriptor } of companions) {
+    await copier.copy(source, layout, descriptor);
+    const full = `${base.registry}/${base.repository}${name.startsWith('@') ? name : `:${name}`}`;
+    await layout.tag(descriptor, full);
+    const bytes = sum(await collectGraph(layout, descriptor));
+    items.push({ name: full, kind: 'signature', descriptor: strip(descriptor), bytes, source: host, fetchedAt });
+  }
+  await layout.tag(root, wanted.reference);
+  const item: LockedItem = {
+    name: wanted.reference,
+    kind: 'image',
+    descriptor: strip(root),
+    bytes: sum(graph),
+    source: host,
+    fetchedAt,
+  };
+  const isSparse = wanted.platforms !== undefined && isIndexType(root.mediaType);
+  return [isSparse ? { ...item, platforms: [...(wanted.platforms ?? [])] } : item, ...items];
+}
+
+/** What a reference stands for upstream; a digest in it decides, whatever the tag says by now. */
+export async function resolveReference(
+  repository: { resolve(name: string, signal?: AbortSignal): Promise<Descriptor | undefined> },
+  reference: Reference,
+  name: string,
+  signal?: AbortSignal,
+): Promise<Descriptor> {
+  const root = await repository.resolve(reference.digest ?? reference.tag ?? 'latest', signal);
+  if (root !== undefined) return root;
+  const at = formatReference(reference);
+  throw new CodedError('NOT_FOUND', `${at} does not exist upstream; check its spelling in mirror.yaml`, {
+    ...(name === at ? {} : { cause: name }),
+  });
+}
+
+/** Which children of an index to carry. Manifests that name no platform (attestations) belong to all. */
+export function selectPlatforms(
+  platforms: readonly string[] | undefined,
+): ((child: Descriptor, index: Manifest) => boolean) | undefined {
+  if (platforms === undefined) return undefined;
+  return (child) => {
+    if (child.platform === undefined || child.platform.os === 'unknown') return true;
+    const { os, architecture, variant } = child.platform;
+    const name = `${os}/${architecture}`;
+    return platforms.includes(name) || (variant !== undefined && platforms.includes(`${name}/${variant}`));
+  };
+}
+
+/** Content that the store has is read there; only the rest is asked for upstream. */
+export function localFirst(layout: Layout, remote: Fetcher & RangeFetcher): Fetcher & RangeFetcher {
+  return {
+    async *fetch(descriptor, signal) {
+      yield* (await layout.has(descriptor)) ? layout.fetch(descriptor, signal) : remote.fetch(descriptor, signal);
+    },
+    fetchFrom: (descriptor, offset, signal) => remote.fetchFrom(descriptor, offset, signal),
+  };
+}
+
+function strip({ mediaType, digest, size }: Descriptor): Descriptor {
+  return { mediaType, digest, size };
+}
+
+export function sum(graph: ReadonlyMap<unknown, Descriptor>): number {
+  let bytes = 0;
+  for (const { size } of graph.values()) bytes += size;
+  return bytes;
+}

@@ -1,0 +1,57 @@
+/** init: a mirror.yaml to start from, with every section explained. */
+import { open } from 'node:fs/promises';
+import { CodedError, diskError, systemCodeOf } from '@omni-airgap/content';
+
+/** Versions that belonged together when this was released. */
+const template = `# What to carry across the air gap. Every section but apiVersion is optional.
+# "omni-airgap plan" shows what it means, in bytes, before anything is fetched.
+apiVersion: omni-airgap/v1
+
+# ghcr.io/siderolabs/omni. Needs the kubernetes section: Omni offers the versions whose kubelet it finds.
+omni:
+  version: v1.10.4
+
+talos:
+  versions: [v1.13.9]
+  # Everything a self-hosted Image Factory builds from, for amd64 and arm64.
+  # imageFactory:
+  #   version: v1.5.0
+  #   extensions: [siderolabs/iscsi-tools]   # or all
+  #   overlays: []                           # or all
+
+# Talos media and installers, built by factory.talos.dev for a schematic.
+media:
+  - schematic: {customization: {}}           # inline, a file, or a 64-hex schematic ID
+    files: [metal-amd64.iso, kernel-amd64, initramfs-amd64.xz, cmdline-metal-amd64]
+    installers: [metal]                      # factory.talos.dev/metal-installer/<id>:<version>
+
+kubernetes:
+  versions: [v1.36.1]
+
+# Anything else that lives in a registry: images, Helm charts, artifacts.
+images:
+  - ghcr.io/dexidp/dex:v2.41.1               # log-in for Omni
+  # - {file: images.txt}                     # one a line; the output of "talosctl image k8s-bundle" as it is
+
+# Carry only some platforms of images and kubernetes (never of the Image Factory's set). Digests do not change: the
+# index stays as it is, and points at platforms that are then not there. Some registries (Distribution 2.8, the
+# "registry:2" of many guides) refuse such an index, so all platforms are carried unless you say otherwise.
+# platforms: [linux/amd64]
+`;
+
+/**
+ * Writes the template.
+ * @throws CONFLICT when there is a file already, DISK
+ */
+export async function init(path: string): Promise<void> {
+  try {
+    const file = await open(path, 'wx');
+    await file.writeFile(template);
+    await file.close();
+  } catch (error) {
+    if (systemCodeOf(error) === 'EEXIST') {
+      throw new CodedError('CONFLICT', `${path}: is there already; remove it, or name another file with --config`);
+    }
+    throw diskError(error, path);
+  }
+}

@@ -1,0 +1,46 @@
+/** lock.json in a store: read before a fetch, written after it. */
+import { join } from 'node:path';
+import {
+  byText,
+  type LockDocument,
+  type LockedItem,
+  maxLockBytes,
+  parseLockDocument,
+  readSmallFile,
+  serializeDocument,
+  writeFileAtomic,
+} from '@omni-airgap/content';
+
+/** Undefined when nothing was ever fetched into this store. @throws BAD_DOCUMENT */
+export async function readLock(store: string): Promise<LockDocument | undefined> {
+  const path = join(store, 'lock.json');
+  const bytes = await readSmallFile(path, maxLockBytes);
+  return bytes === undefined ? undefined : parseLockDocument(bytes, path);
+}
+
+/**
+ * Writes the lock, sorted by name. Items that have not changed keep the time they were fetched at, so a fetch that
+ * brought nothing leaves the file as it was.
+ */
+export async function writeLock(
+  store: string,
+  items: readonly LockedItem[],
+  missing: readonly string[],
+  before: LockDocument | undefined,
+): Promise<void> {
+  const known = new Map(before?.items.map((item) => [item.name, item]));
+  const merged = [...items]
+    .sort((a, b) => byText(a.name, b.name))
+    .map((item) => {
+      const old = known.get(item.name);
+      return old?.descriptor.digest === item.descriptor.digest ? { ...item, fetchedAt: old.fetchedAt } : item;
+    });
+  const lock: LockDocument = {
+    kind: 'omni-airgap/lock',
+    schema: 1,
+    items: merged,
+    missing: [...missing].sort(byText),
+  };
+  const text = serializeDocument(lock);
+  if (before === undefined || text !== serializeDocument(before)) await writeFileAtomic(join(store, 'lock.json'), text);
+}

@@ -1,0 +1,58 @@
+/**
+ * YAML that people write, read strictly: plain mappings, lists and scalars, each with its line. Anchors, aliases,
+ * tags, merge keys and duplicate keys are refused: they have no use here and a history of surprises.
+ */
+import { CodedError, printable } from '@omni-airgap/content';
+import { isAlias, isCollection, isScalar, LineCounter, parseDocument, visit } from 'yaml';
+
+/** A mirror.yaml of every Talos version ever released stays far below. */
+const maxYamlBytes = 1024 * 1024;
+const maxDepth = 32;
+
+export interface YamlSource {
+  /** The plain value. */
+  readonly value: unknown;
+  /** A CONFIG error at the place of a member, such as ['talos', 'versions', 0]. */
+  error(path: readonly (string | number)[], problem: string): CodedError;
+}
+
+/**
+ * @param file name for messages
+ * @throws CONFIG with file, line and column
+ */
+export function parseYaml(text: string, file: string): YamlSource {
+  if (Buffer.byteLength(text) > maxYamlBytes) throw new CodedError('CONFIG', `${file}: larger than ${maxYamlBytes} bytes`);
+  const lines = new LineCounter();
+  const doc = parseDocument(text, { lineCounter: lines, strict: true, uniqueKeys: true, version: '1.2', merge: false });
+  const at = (offset: number, problem: string): CodedError => {
+    const { line, col } = lines.linePos(offset);
+    return new CodedError('CONFIG', `${file}:${line}:${col}: ${problem}`);
+  };
+  const [failure] = [...doc.errors, ...doc.warnings];
+  if (failure !== undefined) throw at(failure.pos[0], firstLine(failure.message));
+  visit(doc, (_, node, path) => {
+    if (path.length > 2 * maxDepth) throw at(0, `nested deeper than ${maxDepth} levels`);
+    if (isAlias(node)) throw at(node.range?.[0] ?? 0, 'aliases are not supported; write the value out');
+    if (!isScalar(node) && !isCollection(node)) return;
+    const offset = node.range?.[0] ?? 0;
+    if (node.anchor !== undefined) throw at(offset, 'anchors are not supported; write the value out');
+    // The parser sets tags of its own for plain values only when asked to; one that is there was written.
+    if (node.tag?.startsWith('!') === true) throw at(offset, `tag ${printable(node.tag)} is not supported`);
+    if (isScalar(node) && node.value === '<<' && node.type === 'PLAIN') throw at(offset, 'merge keys are not supported');
+  });
+  return {
+    value: doc.toJS({ maxAliasCount: 0 }),
+    error(path, problem) {
+      // The nearest node that has a place: a missing member is reported where it should have been.
+      for (let n = path.length; n > 0; n--) {
+        const node = doc.getIn(path.slice(0, n), true);
+        if ((isScalar(node) || isCollection(node)) && node.range) return at(node.range[0], problem);
+      }
+      return at(0, problem);
+    },
+  };
+}
+
+function firstLine(message: string): string {
+  return (message.split('\n')[0] ?? message).replace(/ at line \d+, column \d+:?$/, '');
+}

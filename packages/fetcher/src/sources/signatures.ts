@@ -1,0 +1,59 @@
+/**
+ * Everything that speaks about an image: cosign's signature, attestation and SBOM tags, the referrers fallback tag
+ * and the referrers API, for the index and for every manifest below it. Only a definite "not found" counts as
+ * absent; whatever else goes wrong fails the image, so that no signature is ever lost silently.
+ * Sources: sigstore/cosign specs/SIGNATURE_SPEC.md; distribution-spec v1.1.1 spec.md#listing-referrers.
+ */
+import { type Descriptor, type Digest, hexOf, isManifestType, type RepositoryClient } from '@omni-airgap/content';
+
+/** What hangs on an image under a tag of its own, or under its digest when it has none. */
+export interface Companion {
+  /** Tag, or `@sha256:…`. */
+  readonly name: string;
+  readonly descriptor: Descriptor;
+}
+
+const tagSuffixes = ['.sig', '.att', '.sbom'] as const;
+
+/**
+ * @param manifests the index and its children
+ * @throws DENIED, UPSTREAM, NETWORK when the registry does not give a definite answer
+ */
+export async function findCompanions(
+  repository: RepositoryClient,
+  manifests: Iterable<Descriptor>,
+  signal?: AbortSignal,
+): Promise<readonly Companion[]> {
+  const found = new Map<string, Companion>();
+  const visited = new Set<Digest>();
+  let waiting = [...manifests].filter((d) => isManifestType(d.mediaType));
+  while (waiting.length > 0) {
+    const batch = waiting.filter((d) => !visited.has(d.digest));
+    for (const d of batch) visited.add(d.digest);
+    const companions = await Promise.all(batch.map((d) => companionsOf(repository, d.digest, signal)));
+    waiting = [];
+    for (const companion of companions.flat()) {
+      found.set(companion.name, companion);
+      // A signature may itself be signed.
+      waiting.push(companion.descriptor);
+    }
+  }
+  return [...found.values()];
+}
+
+async function companionsOf(
+  repository: RepositoryClient,
+  digest: Digest,
+  signal?: AbortSignal,
+): Promise<readonly Companion[]> {
+  const base = `sha256-${hexOf(digest)}`;
+  const tagged = tagSuffixes.map(async (suffix): Promise<readonly Companion[]> => {
+    const name = `${base}${suffix}`;
+    const descriptor = await repository.resolve(name, signal);
+    return descriptor === undefined ? [] : [{ name, descriptor }];
+  });
+  const referrers = repository
+    .referrers(digest, signal)
+    .then((list) => list.map((descriptor): Companion => ({ name: `@${descriptor.digest}`, descriptor })));
+  return (await Promise.all([...tagged, referrers])).flat();
+}
