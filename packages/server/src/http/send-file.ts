@@ -6,7 +6,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
-import { CodedError, Hasher, messageOf, type Piece } from '@omni-airgap/content';
+import { CodedError, diskError, Hasher, type Piece } from '@omni-airgap/content';
 import type { FileBody } from './message.ts';
 import type { ByteRange } from './range.ts';
 
@@ -108,7 +108,7 @@ async function openPiece(piece: Piece): Promise<FileHandle> {
   try {
     return await open(piece.path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (cause) {
-    throw new CodedError('DISK', `${piece.path}: ${messageOf(cause)}`, { cause });
+    throw diskError(cause, piece.path);
   }
 }
 
@@ -119,7 +119,7 @@ async function readBlock(file: FileHandle, buffer: Buffer, piece: Piece, at: num
     try {
       ({ bytesRead } = await file.read(buffer, done, size - done, piece.offset + at + done));
     } catch (cause) {
-      throw new CodedError('DISK', `${piece.path}: ${messageOf(cause)}`, { cause });
+      throw diskError(cause, piece.path);
     }
     if (bytesRead === 0) {
       throw new CodedError('MISSING_CONTENT', `${piece.path}: ends at byte ${piece.offset + at + done}`);

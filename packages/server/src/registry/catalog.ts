@@ -7,6 +7,7 @@
  * meet without their hosts are found with their hosts only, and reported.
  */
 import {
+  byText,
   type Descriptor,
   type Digest,
   formatReference,
@@ -173,7 +174,7 @@ export class Catalog {
       if (node.subject !== undefined) listIn(referrers, node.subject).push(node.asReferrer);
       queue.push(...node.children, ...(this.#unnamed.get(next.digest) ?? []));
     }
-    return { tags: new Map([...tags].sort(([a], [b]) => (a < b ? -1 : 1))), manifests, referrers };
+    return { tags: new Map([...tags].sort(([a], [b]) => byText(a, b))), manifests, referrers };
   }
 }
 

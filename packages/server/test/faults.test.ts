@@ -1,0 +1,176 @@
+import { chmod, readdir, readlink, truncate, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { describe, expect, test } from 'vitest';
+import type { ContentSource } from '../src/index.ts';
+import { newLayout, putImage, raw, start } from './support.ts';
+
+const size = 3 * 1024 * 1024;
+
+async function served(bytes: Buffer = Buffer.alloc(size, 'layer data ')) {
+  const layout = await newLayout();
+  const image = await putImage(layout, 'ghcr.io/a/b:v1', bytes);
+  const server = await start({ source: layout });
+  const path = layout.pathOf(image.layer.digest);
+  await chmod(path, 0o644);
+  return { server, path, blob: `${server.url}/v2/a/b/blobs/${image.layer.digest}`, image };
+}
+
+/** Open descriptors of this process that point at files whose path holds `part`. */
+async function openFiles(part: string): Promise<number> {
+  const links = await Promise.all(
+    (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
+  );
+  return links.filter((link) => link.includes(part)).length;
+}
+
+describe('damaged content', () => {
+  test('F49 serve.bitrot: a flipped byte ends in a cut connection, every time, and other blobs are fine', async () => {
+    const { server, path, blob, image } = await served();
+    const bytes = Buffer.alloc(size, 'layer data ');
+    bytes[size - 5] = 0;
+    await writeFile(path, bytes);
+    for (let i = 0; i < 2; i++) {
+      const response = await fetch(blob);
+      expect(response.status).toBe(200);
+      await expect(response.bytes()).rejects.toThrow();
+    }
+    expect((await fetch(`${server.url}/v2/a/b/blobs/${image.config.digest}`)).status).toBe(200);
+    await expect.poll(() => server.log.filter(({ error }) => error !== undefined).length).toBe(2);
+  });
+
+  test('a file that is too short when asked for is 500, not a short answer', async () => {
+    const { path, blob } = await served();
+    await truncate(path, size - 1);
+    expect((await fetch(blob)).status).toBe(500);
+    expect((await fetch(blob, { method: 'HEAD' })).status).toBe(500);
+  });
+
+  test('a file that becomes too short while it is sent ends in a cut connection', async () => {
+    const { server, path, blob } = await served(Buffer.alloc(64 * 1024 * 1024, 'x'));
+    const { hostname, port, pathname } = new URL(blob);
+    const outcome = await new Promise<{ got: number; error: string | undefined }>((resolve) => {
+      const socket = connect(Number(port), hostname, () =>
+        socket.write(`GET ${pathname} HTTP/1.1\r\nHost: x\r\n\r\n`),
+      );
+      let got = 0;
+      let error: string | undefined;
+      socket.once('data', () => {
+        socket.pause();
+        void truncate(path, 1024 * 1024).then(() => socket.resume());
+      });
+      socket.on('data', (chunk) => {
+        got += chunk.length;
+      });
+      socket.on('error', (e) => {
+        error = e.message;
+      });
+      socket.on('close', () => resolve({ got, error }));
+    });
+    expect(outcome.got).toBeLessThan(64 * 1024 * 1024);
+    expect(outcome.error).toMatch(/ECONNRESET/);
+    await expect.poll(() => server.log[0]?.error).toMatch(/ends at byte/);
+  });
+});
+
+describe('clients that go away', () => {
+  test('F54 serve.abort: no file stays open', async () => {
+    const { server, path, blob } = await served(Buffer.alloc(16 * 1024 * 1024, 'x'));
+    const { pathname } = new URL(blob);
+    for (let i = 0; i < 100; i++) {
+      await raw(server.url, `GET ${pathname} HTTP/1.1\r\nHost: x\r\n\r\n`, 'xxxx');
+    }
+    await expect.poll(() => openFiles(path)).toBe(0);
+    expect((await (await fetch(blob)).bytes()).byteLength).toBe(16 * 1024 * 1024);
+  });
+
+  test('F53 serve.slowclient: a hundred stalled readers do not hold up others', async () => {
+    const { blob } = await served(Buffer.alloc(16 * 1024 * 1024, 'x'));
+    const { hostname, port, pathname } = new URL(blob);
+    const sockets = Array.from({ length: 100 }, () => {
+      const socket = connect(Number(port), hostname);
+      socket.on('error', () => {});
+      socket.write(`GET ${pathname} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      socket.pause();
+      return socket;
+    });
+    try {
+      const started = performance.now();
+      expect((await (await fetch(blob)).bytes()).byteLength).toBe(16 * 1024 * 1024);
+      expect(performance.now() - started).toBeLessThan(5_000);
+    } finally {
+      for (const socket of sockets) socket.destroy();
+    }
+  });
+});
+
+describe('files that are gone', () => {
+  test('HEAD opens no file; GET says 503 and the server goes on (F50 serve.yank)', async () => {
+    const layout = await newLayout();
+    const { layer } = await putImage(layout, 'ghcr.io/a/b:v1', Buffer.from('layer'));
+    const source: ContentSource = {
+      stat: (digest) => layout.stat(digest),
+      fetch: (descriptor) => layout.fetch(descriptor),
+      names: () => layout.names(),
+      locate: async ({ size: bytes }) => [{ path: `${layout.root}/gone`, offset: 0, size: bytes }],
+    };
+    const server = await start({ source });
+    const url = `${server.url}/v2/a/b/blobs/${layer.digest}`;
+    const head = await fetch(url, { method: 'HEAD' });
+    expect([head.status, head.headers.get('content-length')]).toEqual([200, '5']);
+    const response = await fetch(url);
+    expect(response.status).toBe(503);
+    expect(await response.text()).not.toContain(layout.root);
+    expect((await fetch(`${server.url}/v2/a/b/manifests/v1`)).status).toBe(200);
+  });
+});
+
+describe('hostile requests (T54, F51 serve.path.raw)', () => {
+  test.each([
+    ['dot segments', 'GET /v2/../../etc/passwd HTTP/1.1\r\nHost: x\r\n'],
+    ['encoded dots', 'GET /v2/%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\nHost: x\r\n'],
+    ['doubly encoded dots', 'GET /v2/%252e%252e/blobs/x HTTP/1.1\r\nHost: x\r\n'],
+    ['an encoded NUL', 'GET /v2/a%00/manifests/x HTTP/1.1\r\nHost: x\r\n'],
+    ['an encoded slash', 'GET /v2/a%2fb/manifests/x HTTP/1.1\r\nHost: x\r\n'],
+    ['empty segments', 'GET //v2//a/manifests/x HTTP/1.1\r\nHost: x\r\n'],
+    ['absolute form', 'GET http://x/v2/ HTTP/1.1\r\nHost: x\r\n'],
+    ['a digest with a path', 'GET /v2/a/b/blobs/sha256:..%2f..%2fetc HTTP/1.1\r\nHost: x\r\n'],
+    ['a space in the target', 'GET /v2/ x HTTP/1.1\r\nHost: x\r\n'],
+    ['huge headers', `GET /v2/ HTTP/1.1\r\nHost: x\r\nX-A: ${'a'.repeat(40_000)}\r\n`],
+    ['a huge target', `GET /v2/${'a/'.repeat(20_000)} HTTP/1.1\r\nHost: x\r\n`],
+    ['no host', 'GET /v2/ HTTP/1.1\r\n'],
+    ['two lengths (T36)', 'PUT /v2/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n'],
+    [
+      'length and chunks (T36)',
+      'PUT /v2/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n',
+    ],
+    ['no HTTP', '\u0016\u0003\u0001\u0002\u0000\u0001\r\n'],
+  ])('%s: refused, and the server lives', async (_what, head) => {
+    const { server } = await served();
+    const answer = await raw(server.url, `${head}Connection: close\r\n\r\n`).catch((e: Error) => e.message);
+    expect(answer).toMatch(/^HTTP\/1\.1 4\d\d |ECONNRESET|EPIPE/);
+    expect((await fetch(`${server.url}/v2/`)).status).toBe(200);
+  });
+
+  test('an unknown method is refused', async () => {
+    const { server } = await served();
+    expect((await fetch(`${server.url}/v2/`, { method: 'OPTIONS' })).status).toBe(501);
+    const connectAnswer = await raw(server.url, 'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n').catch(() => '');
+    expect(connectAnswer).not.toMatch(/ 200 /);
+    expect((await fetch(`${server.url}/v2/`)).status).toBe(200);
+  });
+
+  test('T38 serve.header.inject: text of a request never makes a header', async () => {
+    const { server } = await served();
+    const response = await fetch(`${server.url}/v2/a/b/tags/list?n=1&last=%0d%0aX-Evil:%201`);
+    expect(response.status).toBe(200);
+    expect(response.headers.get('x-evil')).toBe(null);
+  });
+});
+
+test('a server binds to what it is told, and says when it cannot', async () => {
+  const { server } = await served();
+  const other = await start({ source: await newLayout() });
+  const { port } = new URL(server.url);
+  await other.close();
+  await expect(other.listen('127.0.0.1', Number(port))).rejects.toMatchObject({ code: 'NETWORK' });
+});

@@ -1,0 +1,80 @@
+import { expect, test } from 'vitest';
+import { newLayout, putImage, putIndex, start } from './support.ts';
+
+async function digestAt(base: string, path: string): Promise<string | number | null> {
+  const response = await fetch(`${base}/v2/${path}`, { method: 'HEAD' });
+  return response.ok ? response.headers.get('docker-content-digest') : response.status;
+}
+
+test('two names that meet without their host are found with it, and reported', async () => {
+  const layout = await newLayout();
+  const one = await putImage(layout, 'ghcr.io/dexidp/dex:v1', Buffer.from('one'));
+  const two = await putImage(layout, 'docker.io/dexidp/dex:v1', Buffer.from('two'));
+  await putImage(layout, 'docker.io/dexidp/dex:v2', Buffer.from('two'));
+  const { url, unreachable } = await start({ source: layout });
+  expect(await digestAt(url, 'dexidp/dex/manifests/v1')).toBe(404);
+  expect(await digestAt(url, 'ghcr.io/dexidp/dex/manifests/v1')).toBe(one.manifest.digest);
+  expect(await digestAt(url, 'docker.io/dexidp/dex/manifests/v1')).toBe(two.manifest.digest);
+  expect(await digestAt(url, 'dexidp/dex/manifests/v2')).toMatch(/^sha256:/);
+  expect(
+    unreachable()
+      .map(({ name }) => name)
+      .sort(),
+  ).toEqual(['docker.io/dexidp/dex:v1', 'ghcr.io/dexidp/dex:v1']);
+});
+
+test('two names for the same digest do not collide', async () => {
+  const layout = await newLayout();
+  const { manifest } = await putImage(layout, 'ghcr.io/dexidp/dex:v1', Buffer.from('one'));
+  await layout.tag(manifest, 'docker.io/dexidp/dex:v1');
+  const { url, unreachable } = await start({ source: layout });
+  expect(await digestAt(url, 'dexidp/dex/manifests/v1')).toBe(manifest.digest);
+  expect(unreachable()).toEqual([]);
+});
+
+test('names of other tools and damaged content are reported, the rest is served', async () => {
+  const layout = await newLayout();
+  const good = await putImage(layout, 'ghcr.io/a/good:v1', Buffer.from('good'));
+  const bad = await putImage(layout, 'ghcr.io/a/bad:v1', Buffer.from('bad'));
+  await layout.tag(good.manifest, 'not a reference');
+  await overwrite(layout.pathOf(bad.manifest.digest), 'x'.repeat(bad.manifest.size));
+  const { url, unreachable } = await start({ source: layout });
+  expect(await digestAt(url, 'a/good/manifests/v1')).toBe(good.manifest.digest);
+  expect((await fetch(`${url}/v2/a/bad/manifests/v1`)).status).toBe(500);
+  expect(
+    unreachable()
+      .map(({ name }) => name)
+      .sort(),
+  ).toEqual(['ghcr.io/a/bad:v1', 'not a reference']);
+});
+
+test('a sparse index is served without its missing children', async () => {
+  const layout = await newLayout();
+  const here = await putImage(layout, undefined, Buffer.from('amd64'));
+  const missing = { ...here.manifest, digest: `sha256:${'1'.repeat(64)}` as const };
+  const index = await putIndex(layout, 'ghcr.io/a/b:v1', [here.manifest, missing as typeof here.manifest]);
+  const { url } = await start({ source: layout });
+  expect(await digestAt(url, 'a/b/manifests/v1')).toBe(index.digest);
+  expect(await digestAt(url, `a/b/manifests/${here.manifest.digest}`)).toBe(here.manifest.digest);
+  expect(await digestAt(url, `a/b/manifests/${missing.digest}`)).toBe(404);
+});
+
+test('what is pushed lies over what was carried, and both are found', async () => {
+  const [carried, site] = [await newLayout(), await newLayout()];
+  const old = await putImage(carried, 'ghcr.io/a/b:v1', Buffer.from('carried'));
+  const other = await putImage(carried, 'ghcr.io/a/b:v2', Buffer.from('carried too'));
+  const pushed = await putImage(site, 'registry.local/a/b:v1', Buffer.from('pushed'));
+  const { url } = await start({ source: carried, writable: site });
+  expect(await digestAt(url, 'a/b/manifests/v1')).toBe(pushed.manifest.digest);
+  expect(await digestAt(url, 'ghcr.io/a/b/manifests/v1')).toBe(old.manifest.digest);
+  expect(await digestAt(url, 'a/b/manifests/v2')).toBe(other.manifest.digest);
+  for (const { layer } of [old, pushed]) {
+    expect((await fetch(`${url}/v2/a/b/blobs/${layer.digest}`)).status).toBe(200);
+  }
+});
+
+async function overwrite(path: string, text: string): Promise<void> {
+  const { chmod, writeFile } = await import('node:fs/promises');
+  await chmod(path, 0o644);
+  await writeFile(path, text);
+}

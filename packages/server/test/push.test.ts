@@ -1,0 +1,302 @@
+import { readdir } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { digestOf, Layout, MediaType, maxManifestBytes } from '@omni-airgap/content';
+import { describe, expect, test } from 'vitest';
+import { codeOf, newLayout, nowhere, type Running, start } from './support.ts';
+
+const data = Buffer.from('layer bytes '.repeat(1000));
+const digest = digestOf(data);
+const half = data.byteLength / 2;
+
+async function writable(options: Parameters<typeof start>[0] = {}) {
+  const layout = await newLayout();
+  const server = await start({ writable: layout, ...options });
+  return { layout, server, repo: `${server.url}/v2/team/app` };
+}
+
+/** Absolute URL of an answer's Location. */
+function locationOf(server: Running, response: Response, query = ''): string {
+  return new URL((response.headers.get('location') ?? '') + query, server.url).href;
+}
+
+const begin = (repo: string) => fetch(`${repo}/blobs/uploads/`, { method: 'POST' });
+const patch = (url: string, body: Buffer, range?: string) =>
+  fetch(url, { method: 'PATCH', body, headers: range === undefined ? {} : { 'Content-Range': range } });
+
+async function pushBlob(repo: string, body: Uint8Array<ArrayBuffer>): Promise<void> {
+  const url = `${repo}/blobs/uploads/?digest=${digestOf(body)}`;
+  expect((await fetch(url, { method: 'POST', body })).status).toBe(201);
+}
+
+async function pushImage(
+  repo: string,
+  reference: string,
+  extra: object = {},
+  type: string = MediaType.ociManifest,
+) {
+  const config = Buffer.from('{}');
+  await pushBlob(repo, config);
+  const bytes = Buffer.from(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: MediaType.ociManifest,
+      config: { mediaType: MediaType.empty, digest: digestOf(config), size: 2 },
+      layers: [],
+      ...extra,
+    }),
+  );
+  const to = reference === 'digest' ? digestOf(bytes) : reference;
+  const response = await fetch(`${repo}/manifests/${to}`, {
+    method: 'PUT',
+    body: bytes,
+    headers: { 'Content-Type': type },
+  });
+  const descriptor = { mediaType: MediaType.ociManifest, digest: digestOf(bytes), size: bytes.byteLength };
+  return { response, descriptor };
+}
+
+describe('blob uploads', () => {
+  test('POST, then PUT with everything', async () => {
+    const { server, repo } = await writable();
+    const started = await begin(repo);
+    expect(started.status).toBe(202);
+    const done = await fetch(locationOf(server, started, `?digest=${digest}`), { method: 'PUT', body: data });
+    expect([done.status, done.headers.get('docker-content-digest')]).toEqual([201, digest]);
+    const back = await fetch(locationOf(server, done));
+    expect(Buffer.from(await back.bytes()).equals(data)).toBe(true);
+  });
+
+  test('in chunks, with status, and 416 with Range and Location out of order', async () => {
+    const { server, repo } = await writable();
+    const url = locationOf(server, await begin(repo));
+    const first = await patch(url, data.subarray(0, half), `0-${half - 1}`);
+    expect([first.status, first.headers.get('range')]).toEqual([202, `0-${half - 1}`]);
+    const again = await patch(url, data.subarray(0, half), `0-${half - 1}`);
+    expect([again.status, again.headers.get('range')]).toEqual([416, `0-${half - 1}`]);
+    expect(again.headers.get('location')).toBe(new URL(url).pathname);
+    const status = await fetch(url);
+    expect([status.status, status.headers.get('range')]).toEqual([204, `0-${half - 1}`]);
+    const skipped = await fetch(`${url}?digest=${digest}`, {
+      method: 'PUT',
+      body: data.subarray(half + 1),
+      headers: { 'Content-Range': `${half + 1}-${data.byteLength - 1}` },
+    });
+    expect(skipped.status).toBe(416);
+    expect((await patch(url, data.subarray(half), `${half}-${data.byteLength - 1}`)).status).toBe(202);
+    expect((await fetch(`${url}?digest=${digest}`, { method: 'PUT' })).status).toBe(201);
+  });
+
+  test('a Content-Range that is malformed or disagrees with the length is 400', async () => {
+    const { server, repo } = await writable();
+    const url = locationOf(server, await begin(repo));
+    expect(await codeOf(await patch(url, data, 'bytes 0-11999/*'))).toBe('BLOB_UPLOAD_INVALID');
+    expect(await codeOf(await patch(url, data, '0-5'))).toBe('SIZE_INVALID');
+    expect((await fetch(url)).headers.get('range')).toBe('0-0');
+  });
+
+  test('bytes with another digest are refused and not found under the one that was claimed', async () => {
+    const { server, repo, layout } = await writable();
+    const started = await begin(repo);
+    const response = await fetch(locationOf(server, started, `?digest=${nowhere}`), {
+      method: 'PUT',
+      body: data,
+    });
+    expect([response.status, await codeOf(response)]).toEqual([400, 'DIGEST_INVALID']);
+    expect((await fetch(`${repo}/blobs/${nowhere}`, { method: 'HEAD' })).status).toBe(404);
+    expect(await readdir(join(layout.root, 'ingest'))).toEqual([]);
+  });
+
+  test('a missing or unsupported digest is refused before the bytes', async () => {
+    const { server, repo } = await writable();
+    const url = locationOf(server, await begin(repo));
+    expect(await codeOf(await fetch(url, { method: 'PUT' }))).toBe('DIGEST_INVALID');
+    const sha512 = `${repo}/blobs/uploads/?digest=sha512:${'0'.repeat(128)}`;
+    expect(await codeOf(await fetch(sha512, { method: 'POST', body: data }))).toBe('DIGEST_INVALID');
+  });
+
+  test('DELETE gives it up and leaves nothing on disk', async () => {
+    const { server, repo, layout } = await writable();
+    const url = locationOf(server, await begin(repo));
+    await patch(url, Buffer.alloc(2 * 1024 * 1024, 'x'));
+    expect((await fetch(url, { method: 'DELETE' })).status).toBe(204);
+    expect(await codeOf(await fetch(url))).toBe('BLOB_UPLOAD_UNKNOWN');
+    expect(await readdir(join(layout.root, 'ingest'))).toEqual([]);
+  });
+
+  test('an idle upload is given up, and so are those open when the server ends', async () => {
+    const { server, repo, layout } = await writable({ uploads: { idleMs: 60 } });
+    const url = locationOf(server, await begin(repo));
+    await patch(url, Buffer.alloc(1024 * 1024, 'x'));
+    await expect.poll(() => readdir(join(layout.root, 'ingest'))).toEqual([]);
+    expect((await fetch(url)).status).toBe(404);
+    await begin(repo);
+    await server.close();
+    expect(await readdir(join(layout.root, 'ingest'))).toEqual([]);
+  });
+
+  test('only so many may be open', async () => {
+    const { repo } = await writable({ uploads: { maxOpen: 2 } });
+    await begin(repo);
+    await begin(repo);
+    const third = await begin(repo);
+    expect([third.status, await codeOf(third)]).toEqual([429, 'TOOMANYREQUESTS']);
+  });
+
+  test('an upload belongs to its repository', async () => {
+    const { server, repo } = await writable();
+    const { pathname } = new URL(locationOf(server, await begin(repo)));
+    const elsewhere = `${server.url}${pathname.replace('team/app', 'team/other')}`;
+    expect(await codeOf(await fetch(elsewhere))).toBe('BLOB_UPLOAD_UNKNOWN');
+  });
+
+  test('mount takes what is there, and starts an upload otherwise', async () => {
+    const { server, repo } = await writable();
+    await pushBlob(repo, data);
+    const other = `${server.url}/v2/team/other/blobs/uploads/`;
+    const mounted = await fetch(`${other}?mount=${digest}&from=team/app`, { method: 'POST' });
+    expect([mounted.status, mounted.headers.get('location')]).toEqual([
+      201,
+      `/v2/team/other/blobs/${digest}`,
+    ]);
+    expect((await fetch(`${other}?mount=${nowhere}&from=team/app`, { method: 'POST' })).status).toBe(202);
+  });
+
+  test('a client that breaks off in a chunk can go on where the status says', async () => {
+    const { server, repo } = await writable();
+    const url = locationOf(server, await begin(repo));
+    const { pathname } = new URL(url);
+    const head = `PATCH ${pathname} HTTP/1.1\r\nHost: x\r\nContent-Length: ${data.byteLength}\r\n\r\n`;
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
+    socket.write(Buffer.concat([Buffer.from(head), data.subarray(0, half)]));
+    // While the broken request still counts as running, the answer is 409.
+    await expect.poll(async () => (await fetch(url)).status).toBe(409);
+    socket.destroy();
+    await expect.poll(async () => (await fetch(url)).headers.get('range')).toBe(`0-${half - 1}`);
+    const rest = await fetch(`${url}?digest=${digest}`, { method: 'PUT', body: data.subarray(half) });
+    expect(rest.status).toBe(201);
+  });
+
+  test('blobs cannot be deleted', async () => {
+    const { repo } = await writable();
+    await pushBlob(repo, data);
+    const response = await fetch(`${repo}/blobs/${digest}`, { method: 'DELETE' });
+    expect([response.status, await codeOf(response)]).toEqual([405, 'UNSUPPORTED']);
+  });
+});
+
+describe('manifest pushes', () => {
+  test('by tag and by digest; all is found again by a new server over the same folder', async () => {
+    const { repo, layout, server } = await writable();
+    const tagged = await pushImage(repo, 'v1');
+    expect(tagged.response.status).toBe(201);
+    expect(tagged.response.headers.get('docker-content-digest')).toBe(tagged.descriptor.digest);
+    expect(tagged.response.headers.get('location')).toBe(
+      `/v2/team/app/manifests/${tagged.descriptor.digest}`,
+    );
+    const subject = tagged.descriptor;
+    const referrer = await pushImage(repo, 'digest', { subject, artifactType: 'application/spdx+json' });
+    expect(referrer.response.headers.get('oci-subject')).toBe(subject.digest);
+    const moved = await pushImage(repo, 'v1', { annotations: { moved: 'yes' } });
+    await server.close();
+
+    const again = await start({ writable: await Layout.open(layout.root) });
+    const base = `${again.url}/v2/team/app`;
+    const byTag = await fetch(`${base}/manifests/v1`, { method: 'HEAD' });
+    expect(byTag.headers.get('docker-content-digest')).toBe(moved.descriptor.digest);
+    expect(byTag.headers.get('content-type')).toBe(MediaType.ociManifest);
+    const old = await fetch(`${base}/manifests/${subject.digest}`, { method: 'HEAD' });
+    expect(old.status).toBe(200);
+    const referrers = (await (await fetch(`${base}/referrers/${subject.digest}`)).json()) as {
+      manifests: object[];
+    };
+    expect(referrers.manifests).toMatchObject([{ digest: referrer.descriptor.digest }]);
+  });
+
+  test('a body over 4 MiB is 413, announced or not, and the server goes on', async () => {
+    const { repo } = await writable();
+    const large = Buffer.alloc(maxManifestBytes + 1, ' ');
+    const announced = await fetch(`${repo}/manifests/v1`, { method: 'PUT', body: large });
+    expect([announced.status, await codeOf(announced)]).toEqual([413, 'SIZE_INVALID']);
+    const chunked = await fetch(`${repo}/manifests/v1`, {
+      method: 'PUT',
+      body: new Blob([large]).stream(),
+      duplex: 'half',
+    } as RequestInit);
+    expect(chunked.status).toBe(413);
+    expect((await pushImage(repo, 'v1')).response.status).toBe(201);
+  });
+
+  test('a digest that is not the body’s is refused', async () => {
+    const { repo } = await writable();
+    const { response } = await pushImage(repo, nowhere);
+    expect([response.status, await codeOf(response)]).toEqual([400, 'DIGEST_INVALID']);
+  });
+
+  test('missing children are refused by name, a missing subject is not', async () => {
+    const { repo } = await writable();
+    const lost = { mediaType: MediaType.octetStream, digest: nowhere, size: 1 };
+    const { response } = await pushImage(repo, 'v1', { layers: [lost] });
+    expect([response.status, await codeOf(response)]).toEqual([404, 'MANIFEST_BLOB_UNKNOWN']);
+    const subject = { mediaType: MediaType.ociManifest, digest: nowhere, size: 1 };
+    expect((await pushImage(repo, 'v1', { subject })).response.status).toBe(201);
+  });
+
+  test('an index without its children is only taken with allowSparse', async () => {
+    const index = Buffer.from(
+      JSON.stringify({
+        schemaVersion: 2,
+        mediaType: MediaType.ociIndex,
+        manifests: [{ mediaType: MediaType.ociManifest, digest: nowhere, size: 10 }],
+      }),
+    );
+    for (const allowSparse of [false, true]) {
+      const { repo } = await writable({ allowSparse });
+      const response = await fetch(`${repo}/manifests/v1`, {
+        method: 'PUT',
+        body: index,
+        headers: { 'Content-Type': MediaType.ociIndex },
+      });
+      expect(response.status).toBe(allowSparse ? 201 : 404);
+    }
+  });
+
+  test.each([
+    ['a Content-Type that is not the document’s (T20)', {}, MediaType.ociIndex],
+    ['no manifest type', {}, 'text/plain'],
+    ['image and index at once (T20)', { manifests: [] }, MediaType.ociManifest],
+    ['a wrong schemaVersion', { schemaVersion: 1 }, MediaType.ociManifest],
+  ])('%s is MANIFEST_INVALID', async (_what, extra, type) => {
+    const { repo } = await writable();
+    const { response } = await pushImage(repo, 'v1', extra, type);
+    expect([response.status, await codeOf(response)]).toEqual([400, 'MANIFEST_INVALID']);
+  });
+});
+
+describe('deleting', () => {
+  test('a tag goes alone; a manifest goes with its tags', async () => {
+    const { repo } = await writable();
+    const { descriptor } = await pushImage(repo, 'v1');
+    await pushImage(repo, 'v2');
+    const url = (reference: string) => `${repo}/manifests/${reference}`;
+    expect((await fetch(url('v1'), { method: 'DELETE' })).status).toBe(202);
+    expect((await fetch(url('v1'))).status).toBe(404);
+    expect((await fetch(url(descriptor.digest))).status).toBe(200);
+    expect((await fetch(url(descriptor.digest), { method: 'DELETE' })).status).toBe(202);
+    expect((await fetch(url('v2'))).status).toBe(404);
+    expect((await fetch(url(descriptor.digest), { method: 'DELETE' })).status).toBe(404);
+  });
+
+  test('what an index still holds is kept', async () => {
+    const { repo } = await writable();
+    const { descriptor } = await pushImage(repo, 'digest');
+    const index = Buffer.from(
+      JSON.stringify({ schemaVersion: 2, mediaType: MediaType.ociIndex, manifests: [descriptor] }),
+    );
+    const headers = { 'Content-Type': MediaType.ociIndex };
+    await fetch(`${repo}/manifests/all`, { method: 'PUT', body: index, headers });
+    const response = await fetch(`${repo}/manifests/${descriptor.digest}`, { method: 'DELETE' });
+    expect([response.status, await codeOf(response)]).toEqual([403, 'DENIED']);
+    expect((await fetch(`${repo}/manifests/${descriptor.digest}`)).status).toBe(200);
+  });
+});

@@ -1,0 +1,96 @@
+/** What the server tests share: layouts with small images in them, servers that end with their test, raw sockets. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { bytesOf, type Descriptor, type Digest, descriptorOf, Layout, MediaType } from '@omni-airgap/content';
+import { onTestFinished } from 'vitest';
+import { type AccessEntry, createServer, type Server, type ServerOptions } from '../src/index.ts';
+
+export async function temporaryFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'server-test-'));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+export async function newLayout(): Promise<Layout> {
+  return Layout.open(await temporaryFolder(), { create: true });
+}
+
+export interface Running extends Server {
+  readonly log: readonly AccessEntry[];
+}
+
+export async function start(options: ServerOptions): Promise<Running> {
+  const log: AccessEntry[] = [];
+  const server = await createServer({ ...options, onAccess: (entry) => log.push(entry) });
+  await server.listen('127.0.0.1', 0);
+  onTestFinished(() => server.close());
+  return Object.assign(server, { log });
+}
+
+export async function put(layout: Layout, mediaType: string, bytes: Uint8Array): Promise<Descriptor> {
+  const descriptor = descriptorOf(mediaType, bytes);
+  await layout.push(descriptor, () => bytesOf(bytes));
+  return descriptor;
+}
+
+export interface Image {
+  readonly manifest: Descriptor;
+  readonly config: Descriptor;
+  readonly layer: Descriptor;
+  readonly bytes: Buffer;
+}
+
+/** An image of one layer, stored and, when `name` is given, named. */
+export async function putImage(
+  layout: Layout,
+  name: string | undefined,
+  layerBytes: Uint8Array,
+  extra: { readonly subject?: Descriptor; readonly artifactType?: string } = {},
+): Promise<Image> {
+  const config = await put(layout, MediaType.ociConfig, Buffer.from(`{"os":"linux","name":"${name ?? ''}"}`));
+  const layer = await put(layout, 'application/vnd.oci.image.layer.v1.tar', layerBytes);
+  const bytes = Buffer.from(
+    JSON.stringify({ schemaVersion: 2, mediaType: MediaType.ociManifest, config, layers: [layer], ...extra }),
+  );
+  const manifest = await put(layout, MediaType.ociManifest, bytes);
+  if (name !== undefined) await layout.tag(manifest, name);
+  return { manifest, config, layer, bytes };
+}
+
+export async function putIndex(
+  layout: Layout,
+  name: string,
+  manifests: readonly Descriptor[],
+): Promise<Descriptor> {
+  const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: MediaType.ociIndex, manifests }));
+  const descriptor = await put(layout, MediaType.ociIndex, bytes);
+  await layout.tag(descriptor, name);
+  return descriptor;
+}
+
+/** A digest that nothing has. */
+export const nowhere: Digest = `sha256:${'0'.repeat(64)}` as Digest;
+
+/** Sends bytes as they are and gives what comes back until the server ends or `until` is seen. */
+export function raw(url: string, text: string, until?: string): Promise<string> {
+  const { hostname, port } = new URL(url);
+  return new Promise((resolve, reject) => {
+    const socket = connect(Number(port), hostname, () => socket.write(text));
+    let got = '';
+    socket.setTimeout(5_000, () => socket.destroy(new Error(`no end after: ${got}`)));
+    socket.on('data', (chunk) => {
+      got += chunk.toString('latin1');
+      if (until !== undefined && got.includes(until)) socket.destroy();
+    });
+    socket.on('error', reject);
+    socket.on('close', () => resolve(got));
+  });
+}
+
+/** The code in an error body of the distribution specification. */
+export async function codeOf(response: Response): Promise<string | undefined> {
+  const body = (await response.json()) as { errors?: { code: string; message: string }[] };
+  return body.errors?.[0]?.code;
+}
