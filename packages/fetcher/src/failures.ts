@@ -7,7 +7,12 @@ export interface Failure {
 }
 
 /** Wrong content is worse than a refused request, and that is worse than one to be tried again. */
-const severity: readonly number[] = [ExitCode.integrity, ExitCode.refused, ExitCode.usage, ExitCode.incomplete];
+const severity: readonly number[] = [
+  ExitCode.integrity,
+  ExitCode.refused,
+  ExitCode.usage,
+  ExitCode.incomplete,
+];
 
 /** One error for all of them. @param total items there were */
 export function failureOf(failures: readonly Failure[], total: number): CodedError {

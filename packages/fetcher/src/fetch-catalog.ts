@@ -87,7 +87,12 @@ function editDistance(a: string, b: string): number {
   return row[b.length] ?? 0;
 }
 
-async function readCatalogFile(layout: Layout, root: Descriptor, file: string, what: string): Promise<string> {
+async function readCatalogFile(
+  layout: Layout,
+  root: Descriptor,
+  file: string,
+  what: string,
+): Promise<string> {
   let image = root;
   if (isIndexType(root.mediaType)) {
     const { manifest } = await fetchManifest(layout, root);
@@ -100,7 +105,12 @@ async function readCatalogFile(layout: Layout, root: Descriptor, file: string, w
   const layers = manifest.kind === 'image' ? manifest.layers : [];
   // Upper layers hide lower ones.
   for (const layer of layers.toReversed()) {
-    const bytes = await collectVerified(layout.fetch(layer), layer, maxLayerBytes, `${what} layer ${layer.digest}`);
+    const bytes = await collectVerified(
+      layout.fetch(layer),
+      layer,
+      maxLayerBytes,
+      `${what} layer ${layer.digest}`,
+    );
     const content = await readTarFile(bytes, file, what);
     if (content !== undefined) return content;
   }
@@ -131,7 +141,8 @@ async function readTarFile(layer: Uint8Array, file: string, what: string): Promi
   try {
     for await (const chunk of stream as AsyncIterable<Buffer>) {
       unpacked += chunk.byteLength;
-      if (unpacked > maxUnpackedBytes) throw new CodedError('BAD_DOCUMENT', `${what}: its layer unpacks to too much`);
+      if (unpacked > maxUnpackedBytes)
+        throw new CodedError('BAD_DOCUMENT', `${what}: its layer unpacks to too much`);
       parser.write(chunk);
     }
     parser.end();
@@ -139,6 +150,7 @@ async function readTarFile(layer: Uint8Array, file: string, what: string): Promi
     if (cause instanceof CodedError) throw cause;
     throw new CodedError('BAD_DOCUMENT', `${what}: its layer cannot be read: ${messageOf(cause)}`, { cause });
   }
-  if (size > maxFileBytes) throw new CodedError('BAD_DOCUMENT', `${what}: ${file} has more than ${maxFileBytes} bytes`);
+  if (size > maxFileBytes)
+    throw new CodedError('BAD_DOCUMENT', `${what}: ${file} has more than ${maxFileBytes} bytes`);
   return found ? Buffer.concat(chunks).toString('utf8') : undefined;
 }

@@ -3,8 +3,9 @@
  * name last.
  */
 import {
-  collectGraph,
+  CodedError,
   type Copier,
+  collectGraph,
   type Descriptor,
   type Fetcher,
   formatReference,
@@ -13,7 +14,6 @@ import {
   type LockedItem,
   type Manifest,
   type Network,
-  CodedError,
   parseReference,
   type RangeFetcher,
   type Reference,
@@ -48,7 +48,14 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
     const full = `${base.registry}/${base.repository}${name.startsWith('@') ? name : `:${name}`}`;
     await layout.tag(descriptor, full);
     const bytes = sum(await collectGraph(layout, descriptor));
-    items.push({ name: full, kind: 'signature', descriptor: strip(descriptor), bytes, source: host, fetchedAt });
+    items.push({
+      name: full,
+      kind: 'signature',
+      descriptor: strip(descriptor),
+      bytes,
+      source: host,
+      fetchedAt,
+    });
   }
   await layout.tag(root, wanted.reference);
   const item: LockedItem = {
@@ -95,7 +102,9 @@ export function selectPlatforms(
 export function localFirst(layout: Layout, remote: Fetcher & RangeFetcher): Fetcher & RangeFetcher {
   return {
     async *fetch(descriptor, signal) {
-      yield* (await layout.has(descriptor)) ? layout.fetch(descriptor, signal) : remote.fetch(descriptor, signal);
+      yield* (await layout.has(descriptor))
+        ? layout.fetch(descriptor, signal)
+        : remote.fetch(descriptor, signal);
     },
     fetchFrom: (descriptor, offset, signal) => remote.fetchFrom(descriptor, offset, signal),
   };

@@ -57,7 +57,9 @@ export async function fetchMediaSet(context: MediaContext, wanted: WantedMediaSe
   const { factory, layout, progress } = context;
   const { schematic, version } = wanted;
   const name = `${factoryHost}/talos-media/${schematic.id}:${version}`;
-  const pinned = new Map(context.lock?.items.find((item) => item.name === name)?.files?.map((f) => [f.name, f]));
+  const pinned = new Map(
+    context.lock?.items.find((item) => item.name === name)?.files?.map((f) => [f.name, f]),
+  );
   const files: LockedFile[] = [];
   for (const file of wanted.files) {
     const known = pinned.get(file);

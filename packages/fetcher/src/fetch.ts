@@ -20,9 +20,9 @@ import {
 import { factoryHost, findSecrets } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
 import { type Failure, failureOf } from './failures.ts';
-import { type ImageContext, fetchImage } from './fetch-image.ts';
 import { fetchCatalog } from './fetch-catalog.ts';
-import { type MediaContext, fetchMediaSet, fetchSchematic } from './fetch-media.ts';
+import { fetchImage, type ImageContext } from './fetch-image.ts';
+import { fetchMediaSet, fetchSchematic, type MediaContext } from './fetch-media.ts';
 import { readLock, writeLock } from './lock-file.ts';
 import { type Mirror, readMirror } from './mirror/mirror.ts';
 import { FactoryClient } from './sources/factory-client.ts';
@@ -78,7 +78,12 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
     });
     const images: ImageContext = { network, layout, copier, ...(signal === undefined ? {} : { signal }) };
     const factory = new FactoryClient(network.gate, factoryHost, signal);
-    const { items, failures } = await fetchAll(wanted, images, { factory, layout, lock: before, progress }, signal);
+    const { items, failures } = await fetchAll(
+      wanted,
+      images,
+      { factory, layout, lock: before, progress },
+      signal,
+    );
     const missing = failures.map((failure) => failure.name);
     await writeLock(options.store, items, missing, before);
     signal?.throwIfAborted();
@@ -89,7 +94,9 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
       ...tally,
       items: items.length,
       bytes: items.reduce((sum, item) => sum + item.bytes, 0),
-      changed: items.filter((item) => known.get(item.name) !== item.descriptor.digest).map((item) => item.name),
+      changed: items
+        .filter((item) => known.get(item.name) !== item.descriptor.digest)
+        .map((item) => item.name),
     };
   } finally {
     await network.close();
@@ -140,7 +147,9 @@ async function fetchAll(
       Promise.all([
         ...wanted.images.filter(isInstaller).map(image),
         ...wanted.media.map((set) =>
-          run(`media ${set.schematic.id.slice(0, 12)}… ${set.version}`, async () => [await fetchMediaSet(media, set)]),
+          run(`media ${set.schematic.id.slice(0, 12)}… ${set.version}`, async () => [
+            await fetchMediaSet(media, set),
+          ]),
         ),
       ]),
     ),

@@ -50,7 +50,10 @@ export async function init(path: string): Promise<void> {
     await file.close();
   } catch (error) {
     if (systemCodeOf(error) === 'EEXIST') {
-      throw new CodedError('CONFLICT', `${path}: is there already; remove it, or name another file with --config`);
+      throw new CodedError(
+        'CONFLICT',
+        `${path}: is there already; remove it, or name another file with --config`,
+      );
     }
     throw diskError(error, path);
   }

@@ -42,5 +42,6 @@ export async function writeLock(
     missing: [...missing].sort(byText),
   };
   const text = serializeDocument(lock);
-  if (before === undefined || text !== serializeDocument(before)) await writeFileAtomic(join(store, 'lock.json'), text);
+  if (before === undefined || text !== serializeDocument(before))
+    await writeFileAtomic(join(store, 'lock.json'), text);
 }

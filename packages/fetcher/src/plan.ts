@@ -68,7 +68,10 @@ export async function plan(options: PlanOptions): Promise<Plan> {
   const layout = await openIfThere(options.store);
   const lock = layout === undefined ? undefined : await readLock(options.store);
   const hosts = hostsOf(wanted);
-  const network = await openNetwork(options.network, { hosts: hosts.map((h) => h.pattern), allowPrivate: false });
+  const network = await openNetwork(options.network, {
+    hosts: hosts.map((h) => h.pattern),
+    allowPrivate: false,
+  });
   const all = new Map<Digest, Descriptor>();
   const platforms: Record<string, number> = {};
   const items: PlannedItem[] = [];
@@ -99,12 +102,19 @@ export async function plan(options: PlanOptions): Promise<Plan> {
       const pinned = new Map(lock?.items.find((item) => item.name === name)?.files?.map((f) => [f.name, f]));
       for (const file of set.files) {
         const known = pinned.get(file);
-        const base = { name: `${set.schematic.id.slice(0, 12)}… ${set.version} ${file}`, kind: 'media' } as const;
+        const base = {
+          name: `${set.schematic.id.slice(0, 12)}… ${set.version} ${file}`,
+          kind: 'media',
+        } as const;
         if (known === undefined) {
           items.push(base);
           continue;
         }
-        const descriptor: Descriptor = { mediaType: 'application/octet-stream', digest: known.digest, size: known.size };
+        const descriptor: Descriptor = {
+          mediaType: 'application/octet-stream',
+          digest: known.digest,
+          size: known.size,
+        };
         all.set(descriptor.digest, descriptor);
         items.push({ ...base, digest: known.digest, ...(await countBytes([descriptor], layout)) });
       }

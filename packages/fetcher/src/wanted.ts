@@ -42,12 +42,21 @@ export interface Wanted {
 /** @throws CONFIG for a Talos version whose images are not known */
 export function wantedOf(mirror: Mirror): Wanted {
   const images = new Map<string, WantedImage>();
-  const add = (reference: string, platforms: readonly string[] | undefined, catalog?: WantedCatalog): void => {
+  const add = (
+    reference: string,
+    platforms: readonly string[] | undefined,
+    catalog?: WantedCatalog,
+  ): void => {
     const before = images.get(reference);
     // Wanted whole somewhere means carried whole.
     const both = before === undefined ? platforms : before.platforms === undefined ? undefined : platforms;
     const kept = catalog ?? before?.catalog;
-    images.set(reference, { kind: 'image', reference, platforms: both, ...(kept === undefined ? {} : { catalog: kept }) });
+    images.set(reference, {
+      kind: 'image',
+      reference,
+      platforms: both,
+      ...(kept === undefined ? {} : { catalog: kept }),
+    });
   };
   const { omni, talos, kubernetes, platforms } = mirror;
   if (omni !== undefined) add(omniImage(omni.version), undefined);

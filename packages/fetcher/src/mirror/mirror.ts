@@ -29,9 +29,15 @@ const platformPattern = /^[a-z0-9]+\/[a-z0-9]+(?:\/[a-z0-9]+)?$/;
 
 const versionSchema = v.pipe(
   v.string('must be a version in quotes or with a leading v, such as v1.13.9'),
-  v.check((text) => parseVersion(text) !== undefined, ({ input }) => `${printable(String(input))} is no version; write it like v1.13.9`),
+  v.check(
+    (text) => parseVersion(text) !== undefined,
+    ({ input }) => `${printable(String(input))} is no version; write it like v1.13.9`,
+  ),
 );
-const versionsSchema = v.pipe(v.array(versionSchema, 'must be a list of versions'), v.minLength(1, 'must not be empty'));
+const versionsSchema = v.pipe(
+  v.array(versionSchema, 'must be a list of versions'),
+  v.minLength(1, 'must not be empty'),
+);
 const chosenSchema = v.optional(
   v.union([v.literal('all'), v.array(v.string())], 'must be a list of names, or all'),
   () => [],
@@ -60,7 +66,10 @@ const schema = v.strictObject({
           v.array(
             v.pipe(
               v.string(),
-              v.check(isMediaName, ({ input }) => `${printable(String(input))} is no media file name, such as metal-amd64.iso`),
+              v.check(
+                isMediaName,
+                ({ input }) => `${printable(String(input))} is no media file name, such as metal-amd64.iso`,
+              ),
             ),
           ),
           () => [],
@@ -69,7 +78,11 @@ const schema = v.strictObject({
           v.array(
             v.pipe(
               v.string(),
-              v.regex(installerPlatformPattern, ({ input }) => `${printable(String(input))} is no platform, such as metal or metal-secureboot`),
+              v.regex(
+                installerPlatformPattern,
+                ({ input }) =>
+                  `${printable(String(input))} is no platform, such as metal or metal-secureboot`,
+              ),
             ),
           ),
           () => [],
@@ -92,7 +105,10 @@ const schema = v.strictObject({
       v.array(
         v.pipe(
           v.string(),
-          v.regex(platformPattern, ({ input }) => `${printable(String(input))} is no platform; write it like linux/amd64`),
+          v.regex(
+            platformPattern,
+            ({ input }) => `${printable(String(input))} is no platform; write it like linux/amd64`,
+          ),
         ),
         'must be a list of platforms',
       ),
@@ -158,7 +174,10 @@ export async function parseMirror(text: string, path: string): Promise<Mirror> {
     );
   }
   if (kubernetes !== undefined && talos === undefined) {
-    throw source.error(['kubernetes'], 'kubernetes needs talos: {versions: […]}: etcd, coredns and others follow from the Talos version');
+    throw source.error(
+      ['kubernetes'],
+      'kubernetes needs talos: {versions: […]}: etcd, coredns and others follow from the Talos version',
+    );
   }
   const folder = dirname(path);
   const media: WantedMedia[] = [];
@@ -169,7 +188,12 @@ export async function parseMirror(text: string, path: string): Promise<Mirror> {
       throw source.error(['media', i], 'names neither files nor installers');
     }
     const schematic = await readSchematic(wanted.schematic, folder, source, ['media', i, 'schematic']);
-    media.push({ schematic, versions, files: [...new Set(wanted.files)], installers: [...new Set(wanted.installers)] });
+    media.push({
+      schematic,
+      versions,
+      files: [...new Set(wanted.files)],
+      installers: [...new Set(wanted.installers)],
+    });
   }
   const images = new Set<string>();
   for (const [i, wanted] of raw.images.entries()) {
@@ -177,7 +201,14 @@ export async function parseMirror(text: string, path: string): Promise<Mirror> {
   }
   const mirror: Mirror = {
     ...(omni === undefined ? {} : { omni }),
-    ...(talos === undefined ? {} : { talos: { versions: talos.versions, ...(talos.imageFactory ? { imageFactory: talos.imageFactory } : {}) } }),
+    ...(talos === undefined
+      ? {}
+      : {
+          talos: {
+            versions: talos.versions,
+            ...(talos.imageFactory ? { imageFactory: talos.imageFactory } : {}),
+          },
+        }),
     media,
     ...(kubernetes === undefined ? {} : { kubernetes }),
     images: [...images],
@@ -200,7 +231,8 @@ async function readSchematic(
   let text: string | Uint8Array | undefined;
   if (path === undefined) text = JSON.stringify(raw);
   else text = await readSmallFile(path, 1024 * 1024);
-  if (text === undefined) throw source.error(at, `${printable(String(raw))}: no such file, and no 64-hex schematic ID`);
+  if (text === undefined)
+    throw source.error(at, `${printable(String(raw))}: no such file, and no 64-hex schematic ID`);
   try {
     return { kind: 'text', ...schematicFrom(text) };
   } catch (cause) {
@@ -231,7 +263,10 @@ async function readImages(
 function firstProblem(source: YamlSource, issues: readonly v.BaseIssue<unknown>[]): CodedError {
   const [issue] = issues;
   const path = (issue?.path ?? []).map((item) => item.key as string | number);
-  const name = path.reduce<string>((text, key) => (typeof key === 'number' ? `${text}[${key}]` : text === '' ? key : `${text}.${key}`), '');
+  const name = path.reduce<string>(
+    (text, key) => (typeof key === 'number' ? `${text}[${key}]` : text === '' ? key : `${text}.${key}`),
+    '',
+  );
   const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : '';
   const unknown = issue?.type === 'strict_object' && issue.expected === 'never';
   const missing = issue?.type === 'strict_object' && issue.received === 'undefined';

@@ -21,9 +21,16 @@ export interface YamlSource {
  * @throws CONFIG with file, line and column
  */
 export function parseYaml(text: string, file: string): YamlSource {
-  if (Buffer.byteLength(text) > maxYamlBytes) throw new CodedError('CONFIG', `${file}: larger than ${maxYamlBytes} bytes`);
+  if (Buffer.byteLength(text) > maxYamlBytes)
+    throw new CodedError('CONFIG', `${file}: larger than ${maxYamlBytes} bytes`);
   const lines = new LineCounter();
-  const doc = parseDocument(text, { lineCounter: lines, strict: true, uniqueKeys: true, version: '1.2', merge: false });
+  const doc = parseDocument(text, {
+    lineCounter: lines,
+    strict: true,
+    uniqueKeys: true,
+    version: '1.2',
+    merge: false,
+  });
   const at = (offset: number, problem: string): CodedError => {
     const { line, col } = lines.linePos(offset);
     return new CodedError('CONFIG', `${file}:${line}:${col}: ${problem}`);
@@ -38,7 +45,8 @@ export function parseYaml(text: string, file: string): YamlSource {
     if (node.anchor !== undefined) throw at(offset, 'anchors are not supported; write the value out');
     // The parser sets tags of its own for plain values only when asked to; one that is there was written.
     if (node.tag?.startsWith('!') === true) throw at(offset, `tag ${printable(node.tag)} is not supported`);
-    if (isScalar(node) && node.value === '<<' && node.type === 'PLAIN') throw at(offset, 'merge keys are not supported');
+    if (isScalar(node) && node.value === '<<' && node.type === 'PLAIN')
+      throw at(offset, 'merge keys are not supported');
   });
   return {
     value: doc.toJS({ maxAliasCount: 0 }),

@@ -64,7 +64,10 @@ export class FactoryClient {
       }
       const text = answer['schematic'];
       if (typeof text === 'string' && digestOf(Buffer.from(text)) !== digestFromHex(id)) {
-        throw new CodedError('DIGEST_MISMATCH', `schematic ${id}: the factory's canonical text has another digest`);
+        throw new CodedError(
+          'DIGEST_MISMATCH',
+          `schematic ${id}: the factory's canonical text has another digest`,
+        );
       }
     });
   }
@@ -104,8 +107,10 @@ export class FactoryClient {
       }
       const validator = validatorOf(first);
       // The validator is part of the key: a file that was changed upstream never continues an older one.
-      const key = validator === undefined ? `${path} ${crypto.randomUUID()}` : `${path} ${validator} ${size ?? ''}`;
-      const open = (offset = 0): Bytes => counted(this.#mediaBytes(first, path, size, validator, offset), onBytes);
+      const key =
+        validator === undefined ? `${path} ${crypto.randomUUID()}` : `${path} ${validator} ${size ?? ''}`;
+      const open = (offset = 0): Bytes =>
+        counted(this.#mediaBytes(first, path, size, validator, offset), onBytes);
       const options = { mediaType: contentTypeOf(file), key, maxSize: size ?? maxMediaBytes };
       const descriptor = await layout.ingest(open, options, this.#signal);
       if (descriptor.size === 0) throw new CodedError('UPSTREAM', `${path}: the factory sent an empty file`);
@@ -131,7 +136,10 @@ export class FactoryClient {
     if (offset > 0) {
       await first.cancel();
       if (offset === size) return;
-      response = await this.#get(path, { range: `bytes=${offset}-`, ...(validator ? { 'if-range': validator } : {}) });
+      response = await this.#get(path, {
+        range: `bytes=${offset}-`,
+        ...(validator ? { 'if-range': validator } : {}),
+      });
       const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.headers['content-range'] ?? '');
       if (response.status !== 206 || Number(range?.[1]) !== offset) {
         await response.cancel();
@@ -165,7 +173,6 @@ export class FactoryClient {
     return retrying(run, this.#withSignal());
   }
 }
-
 
 function lengthOf(response: GateResponse): number | undefined {
   const text = response.headers['content-length'];

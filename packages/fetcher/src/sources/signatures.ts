@@ -4,7 +4,13 @@
  * absent; whatever else goes wrong fails the image, so that no signature is ever lost silently.
  * Sources: sigstore/cosign specs/SIGNATURE_SPEC.md; distribution-spec v1.1.1 spec.md#listing-referrers.
  */
-import { type Descriptor, type Digest, hexOf, isManifestType, type RepositoryClient } from '@omni-airgap/content';
+import {
+  type Descriptor,
+  type Digest,
+  hexOf,
+  isManifestType,
+  type RepositoryClient,
+} from '@omni-airgap/content';
 
 /** What hangs on an image under a tag of its own, or under its digest when it has none. */
 export interface Companion {

@@ -1,0 +1,43 @@
+/** keygen: the P-256 key pair that bundles are signed with. */
+import { generateKeyPairSync } from 'node:crypto';
+import { open } from 'node:fs/promises';
+import { CodedError, diskError, fingerprintOf, systemCodeOf } from '@omni-airgap/content';
+
+export interface KeyPair {
+  readonly privateKey: string;
+  readonly publicKey: string;
+  /** Hex sha256 of the public key's DER. */
+  readonly fingerprint: string;
+}
+
+/**
+ * Writes `NAME.key` (PKCS#8 PEM, readable by its owner only) and `NAME.pub` (PEM).
+ * @param passphrase encrypts the private key with AES-256 when given
+ * @returns the two paths
+ * @throws CONFLICT when one of the files is there, DISK
+ */
+export async function keygen(name: string, passphrase?: string): Promise<KeyPair> {
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+  const cipher = passphrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase };
+  const paths = { privateKey: `${name}.key`, publicKey: `${name}.pub` };
+  await writeNew(paths.privateKey, privateKey.export({ type: 'pkcs8', format: 'pem', ...cipher }), 0o600);
+  await writeNew(paths.publicKey, publicKey.export({ type: 'spki', format: 'pem' }), 0o644);
+  return { ...paths, fingerprint: fingerprintOf(publicKey) };
+}
+
+async function writeNew(path: string, text: string | Buffer, mode: number): Promise<void> {
+  try {
+    const file = await open(path, 'wx', mode);
+    await file.writeFile(text);
+    await file.sync();
+    await file.close();
+  } catch (error) {
+    if (systemCodeOf(error) === 'EEXIST') {
+      throw new CodedError(
+        'CONFLICT',
+        `${path}: is there already; a key is never overwritten, name another with --out`,
+      );
+    }
+    throw diskError(error, path);
+  }
+}
