@@ -1,0 +1,106 @@
+/** The canonical text of a schematic, and its ID: the hash of that text. */
+import { createHash } from 'node:crypto';
+import { type Emittable, emitYaml, YamlStruct } from '../yaml/emitter.ts';
+import type { QuotedWords } from '../yaml/represent.ts';
+import { decodeSchematic } from './decode.ts';
+import type { Customization, Overlay, Schematic } from './model.ts';
+
+type Entry = readonly [string, Emittable];
+
+/** A struct whose empty members are left out, undefined when nothing is left. */
+function compact(entries: readonly (readonly [string, Emittable | undefined])[]): YamlStruct | undefined {
+  const kept = entries.filter((entry): entry is Entry => !isEmpty(entry[1]));
+  return kept.length === 0 ? undefined : new YamlStruct(kept);
+}
+
+const isEmpty = (value: Emittable | undefined): boolean =>
+  value === undefined ||
+  value === '' ||
+  value === false ||
+  value === 0n ||
+  (Array.isArray(value) && value.length === 0);
+
+function overlayOf({ image, name, options }: Overlay): YamlStruct | undefined {
+  const kept = options !== undefined && options.size > 0;
+  if (image === '' && name === '' && !kept) return undefined;
+  return new YamlStruct([['image', image], ['name', name], ...(kept ? [['options', options] as const] : [])]);
+}
+
+function customizationOf(customization: Customization): YamlStruct {
+  const { meta, systemExtensions, secureboot, diskImage } = customization;
+  const fields = compact([
+    ['embeddedMachineConfiguration', customization.embeddedMachineConfiguration],
+    ['extraKernelArgs', customization.extraKernelArgs],
+    [
+      'meta',
+      meta?.map(
+        ({ key, value }) =>
+          new YamlStruct([
+            ['key', BigInt(key)],
+            ['value', value],
+          ]),
+      ),
+    ],
+    ['systemExtensions', compact([['officialExtensions', systemExtensions?.officialExtensions]])],
+    ['bootloader', customization.bootloader],
+    [
+      'secureboot',
+      compact([
+        ['enrollKeys', secureboot?.enrollKeys],
+        ['includeWellKnownCertificates', secureboot?.includeWellKnownCertificates],
+      ]),
+    ],
+    ['diskImage', compact([['sectorSize', diskImage?.sectorSize]])],
+  ]);
+  return fields ?? new YamlStruct([]);
+}
+
+/**
+ * The text (UTF-8) whose hash is the schematic's ID, as a Go program marshals it.
+ * @param words how the library of that program quotes words such as `off`; see schematicSpellings
+ */
+export function encodeSchematic(schematic: Schematic, words: QuotedWords = 'single'): string {
+  const { owner = '' } = schematic;
+  const overlay = schematic.overlay === undefined ? undefined : overlayOf(schematic.overlay);
+  return emitYaml(
+    new YamlStruct([
+      ...(owner === '' ? [] : [['owner', owner] as const]),
+      ...(overlay === undefined ? [] : [['overlay', overlay] as const]),
+      ['customization', customizationOf(schematic.customization)],
+    ]),
+    words,
+  );
+}
+
+/** @param canonical what encodeSchematic gave, or what a factory or bundle holds under the ID */
+export function schematicId(canonical: string | Uint8Array): string {
+  return createHash('sha256').update(canonical).digest('hex');
+}
+
+/** True for 64 lower-case hex characters. */
+export function isSchematicId(value: string): boolean {
+  return value.length === 64 && /^[a-f0-9]{64}$/.test(value);
+}
+
+export interface IdentifiedSchematic {
+  readonly schematic: Schematic;
+  readonly canonical: string;
+  readonly id: string;
+}
+
+/** What a factory makes of the body of a `POST /schematics`. @throws BAD_SCHEMATIC */
+export function schematicFrom(input: string | Uint8Array): IdentifiedSchematic {
+  const schematic = decodeSchematic(input);
+  const canonical = encodeSchematic(schematic);
+  return { schematic, canonical, id: schematicId(canonical) };
+}
+
+/**
+ * Every text and ID that a released Image Factory may give the schematic: one, or two where a string is a word of
+ * YAML 1.1 (an `enrollKeys: off`, say). Factories to 1.4.0 were built with v4.0.0-rc.3 and rc.4, which quote those
+ * double; 1.5.0 with an untagged version between rc.6 (single) and rc.7 (double).
+ */
+export function schematicSpellings(schematic: Schematic): readonly Omit<IdentifiedSchematic, 'schematic'>[] {
+  const texts = new Set([encodeSchematic(schematic), encodeSchematic(schematic, 'double')]);
+  return [...texts].map((canonical) => ({ canonical, id: schematicId(canonical) }));
+}

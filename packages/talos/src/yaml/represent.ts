@@ -1,0 +1,147 @@
+/** How values are written: the text of a scalar with its tag and style, and the order of a mapping's keys. */
+import { resolvePlain } from './resolver.ts';
+import { bytesOfBinary, type Scalar, Timestamp } from './value.ts';
+
+export interface Representation {
+  readonly text: string;
+  /** Only where the text alone does not say it. */
+  readonly tag?: '!!binary' | '!!timestamp';
+  readonly style: 'plain' | 'single' | 'double' | 'literal';
+}
+
+/**
+ * How words are quoted that only YAML 1.1 took for something else (`y`, `off`, `12:30`): releases of the library
+ * differ in this. Single in v4.0.0-rc.5, rc.6 and 1c17b9c; double before and after (yaml/go-yaml#380).
+ */
+export type QuotedWords = 'single' | 'double';
+
+/** What YAML 1.1 took for a number in base 60. */
+const base60Pattern = /^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?$/;
+/** What YAML 1.1 took for a boolean. */
+const oldBooleans = new Set([
+  'y',
+  'Y',
+  'yes',
+  'Yes',
+  'YES',
+  'on',
+  'On',
+  'ON',
+  'n',
+  'N',
+  'no',
+  'No',
+  'NO',
+  'off',
+  'Off',
+  'OFF',
+]);
+const base64LineLength = 70;
+
+/** Text with a character that is not white space, by Unicode's White_Space. */
+const hasInk = (text: string): boolean => /\P{White_Space}/u.test(text);
+
+function representString(text: string, words: QuotedWords): Representation {
+  const bytes = bytesOfBinary(text);
+  if (bytes !== undefined) return representBinary(bytes);
+  if (text.includes('\n')) return { text, style: hasInk(text) ? 'literal' : 'double' };
+  if (base60Pattern.test(text) || oldBooleans.has(text) || text === '<<') return { text, style: words };
+  return { text, style: resolvePlain(text).tag === '!!str' ? 'plain' : 'double' };
+}
+
+function representBinary(bytes: Uint8Array): Representation {
+  const base64 = Buffer.from(bytes).toString('base64');
+  if (base64.length < base64LineLength) return { text: base64, tag: '!!binary', style: 'plain' };
+  const lines = base64.match(new RegExp(`.{1,${base64LineLength}}`, 'g')) ?? [];
+  return { text: lines.map((line) => `${line}\n`).join(''), tag: '!!binary', style: 'literal' };
+}
+
+/** The shortest digits that give the number back; with an exponent below 1e-4 and from 1e6 on. */
+export function formatFloat(value: number): string {
+  if (Number.isNaN(value)) return '.nan';
+  if (!Number.isFinite(value)) return value > 0 ? '.inf' : '-.inf';
+  if (Object.is(value, -0)) return '-0';
+  if (value === 0) return '0';
+  const [mantissa = '', exponentText = '0'] = value.toExponential().split('e');
+  const exponent = Number(exponentText);
+  if (exponent >= 0 && exponent < 6) return String(value);
+  if (exponent >= -4 && exponent < 0) {
+    const digits = mantissa.replace(/[-.]/g, '');
+    return `${value < 0 ? '-' : ''}0.${'0'.repeat(-exponent - 1)}${digits}`;
+  }
+  const sign = exponent < 0 ? '-' : '+';
+  return `${mantissa}e${sign}${String(Math.abs(exponent)).padStart(2, '0')}`;
+}
+
+export function represent(value: Scalar, words: QuotedWords): Representation {
+  if (typeof value === 'string') return representString(value, words);
+  if (value instanceof Timestamp) {
+    const plain = resolvePlain(value.text).tag === '!!timestamp';
+    return { text: value.text, style: 'plain', ...(plain ? {} : { tag: '!!timestamp' }) };
+  }
+  return { text: typeof value === 'number' ? formatFloat(value) : String(value), style: 'plain' };
+}
+
+/** The place of a type among others: Go's reflect.Kind. */
+function kindOrder(key: Scalar): number {
+  if (key === null) return 20;
+  if (typeof key === 'boolean') return 1;
+  if (typeof key === 'bigint') return key > 2n ** 63n - 1n ? 11 : 2;
+  if (typeof key === 'number') return 14;
+  return typeof key === 'string' ? 24 : 25;
+}
+
+const isDigit = (c: string | undefined): boolean => c !== undefined && /^\p{Nd}$/u.test(c);
+const isLetter = (c: string | undefined): boolean => c !== undefined && /^\p{L}$/u.test(c);
+const codeOf = (c: string | undefined): number => c?.codePointAt(0) ?? 0;
+
+/** The number that begins at `start`, in 64 bits that wrap, continuing `seed`, and where it ends. */
+function numberAt(text: readonly string[], start: number, seed: bigint): { value: bigint; end: number } {
+  let value = seed;
+  let end = start;
+  for (; isDigit(text[end]); end++) value = BigInt.asIntN(64, value * 10n + BigInt(codeOf(text[end]) - 48));
+  return { value, end };
+}
+
+/** Letters by code, numbers within the text by value, other characters before letters. */
+function stringLess(left: string, right: string): boolean {
+  const a = Array.from(left);
+  const b = Array.from(right);
+  let digits = false;
+  for (let i = 0; i < a.length && i < b.length; i++) {
+    if (a[i] === b[i]) {
+      digits = isDigit(a[i]);
+      continue;
+    }
+    const [aLetter, bLetter] = [isLetter(a[i]), isLetter(b[i])];
+    if (aLetter && bLetter) return codeOf(a[i]) < codeOf(b[i]);
+    if (aLetter || bLetter) return digits ? aLetter : bLetter;
+    let seed = 0n;
+    if (a[i] === '0' || b[i] === '0') {
+      for (let j = i - 1; j >= 0 && isDigit(a[j]); j--) if (a[j] !== '0') seed = 1n;
+    }
+    const [aNumber, bNumber] = [numberAt(a, i, seed), numberAt(b, i, seed)];
+    if (aNumber.value !== bNumber.value) return aNumber.value < bNumber.value;
+    if (aNumber.end !== bNumber.end) return aNumber.end < bNumber.end;
+    return codeOf(a[i]) < codeOf(b[i]);
+  }
+  return a.length < b.length;
+}
+
+function less(a: Scalar, b: Scalar): boolean {
+  const numeric = (key: Scalar): boolean => ['bigint', 'number', 'boolean'].includes(typeof key);
+  if (numeric(a) && numeric(b)) {
+    const [left, right] = [Number(a), Number(b)];
+    if (left !== right) return left < right;
+    if (kindOrder(a) !== kindOrder(b)) return kindOrder(a) < kindOrder(b);
+    return typeof a === 'bigint' && typeof b === 'bigint' && a < b;
+  }
+  if (typeof a !== 'string' || typeof b !== 'string') return kindOrder(a) < kindOrder(b);
+  return stringLess(a, b);
+}
+
+/** For sorting mapping keys. */
+export function compareKeys(a: Scalar, b: Scalar): number {
+  if (less(a, b)) return -1;
+  return less(b, a) ? 1 : 0;
+}

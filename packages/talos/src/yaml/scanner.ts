@@ -1,0 +1,330 @@
+/**
+ * Text to tokens. Block structure has no characters of its own: it is told by columns, and a mapping is only
+ * known to have begun when the `:` behind its first key is met. So tokens wait in a queue, a place where a key
+ * may have begun is remembered (one a flow level), and `key` and `mapping-start` are put in there later.
+ * How far the queue reads ahead is the library's too, as text behind the first document is otherwise not looked at.
+ */
+import { Cursor, end, isBlank, isBlankOrEnd, isBreak, isBreakOrEnd } from './cursor.ts';
+import { type Directive, scanAnchor, scanDirective, scanTag } from './properties.ts';
+import { scanBlock, scanPlain, scanQuoted } from './scalars.ts';
+
+export type Token = { readonly line: number } & (
+  | { readonly kind: 'scalar'; readonly value: string; readonly plain: boolean }
+  | { readonly kind: 'anchor' | 'alias'; readonly name: string }
+  | { readonly kind: 'tag'; readonly handle: string; readonly suffix: string }
+  | Directive
+  | { readonly kind: Punctuation }
+);
+type Punctuation =
+  | 'stream-start'
+  | 'stream-end'
+  | 'document-start'
+  | 'document-end'
+  | 'block-sequence-start'
+  | 'block-mapping-start'
+  | 'block-end'
+  | 'block-entry'
+  | 'key'
+  | 'value'
+  | 'flow-sequence-start'
+  | 'flow-sequence-end'
+  | 'flow-mapping-start'
+  | 'flow-mapping-end'
+  | 'flow-entry';
+
+/** Levels of nesting; the library allows 10000. */
+const maxDepth = 100;
+/** Characters the library looks ahead for a comment. */
+const commentReach = 512;
+
+interface SimpleKey {
+  readonly token: number;
+  readonly line: number;
+  readonly column: number;
+  readonly flowLevel: number;
+  /** Nothing but a key can stand here: the column is that of an open mapping. */
+  readonly required: boolean;
+}
+
+export class Scanner {
+  readonly #cursor: Cursor;
+  readonly #tokens: Token[] = [{ kind: 'stream-start', line: 1 }];
+  #taken = 0;
+  #indent = -1;
+  readonly #indents: number[] = [];
+  #flowLevel = 0;
+  #keyAllowed = true;
+  /** A key that may have begun on this flow level, and those of the levels around it. */
+  #key: SimpleKey | undefined;
+  readonly #keys: SimpleKey[] = [];
+
+  constructor(text: string) {
+    this.#cursor = new Cursor(text);
+  }
+
+  /** The next token, left in place. @throws BAD_YAML */
+  peek(): Token {
+    for (;;) {
+      const waiting = this.#tokens.length - this.#taken > 2;
+      const oldestKey = this.#keys[0] ?? this.#key;
+      const last = this.#tokens.at(-1);
+      if (waiting && (oldestKey === undefined || oldestKey.token !== this.#taken)) break;
+      if (last?.kind === 'stream-end') break;
+      this.#fetch();
+    }
+    return this.#tokens[this.#taken] ?? { kind: 'stream-end', line: this.#cursor.line };
+  }
+
+  /** @throws BAD_YAML */
+  take(): Token {
+    const token = this.peek();
+    this.#taken++;
+    return token;
+  }
+
+  #push(kind: Punctuation, line = this.#cursor.line): void {
+    this.#tokens.push({ kind, line });
+  }
+
+  #fetch(): void {
+    const cursor = this.#cursor;
+    this.#skipToToken();
+    this.#unroll(cursor.column);
+    const c = cursor.peek();
+    if (c === end) {
+      this.#fetchEnd();
+      return;
+    }
+    if (cursor.column === 1 && c === '%') {
+      this.#leaveBlocks();
+      const { line } = cursor;
+      this.#tokens.push({ ...scanDirective(cursor), line });
+      return;
+    }
+    if (cursor.atDocumentIndicator()) {
+      this.#leaveBlocks();
+      this.#push(c === '-' ? 'document-start' : 'document-end');
+      cursor.skip(3);
+      return;
+    }
+    this.#fetchContent(c);
+    if (this.#tokens.at(-1)?.kind !== 'block-entry') this.#skipLineComment();
+  }
+
+  #fetchContent(c: string): void {
+    const cursor = this.#cursor;
+    const spaced = isBlankOrEnd(cursor.peek(1));
+    if (c === '[') this.#openFlow('flow-sequence-start');
+    else if (c === '{') this.#openFlow('flow-mapping-start');
+    else if (c === ']') this.#closeFlow('flow-sequence-end');
+    else if (c === '}') this.#closeFlow('flow-mapping-end');
+    else if (c === ',') this.#fetchFlowEntry();
+    else if (c === '-' && spaced) this.#fetchBlockEntry();
+    else if (c === '?' && spaced) this.#fetchKey();
+    else if (c === ':' && (spaced || (this.#flowLevel > 0 && !this.#atFlowItem()))) this.#fetchValue();
+    else if ((c === '|' || c === '>') && this.#flowLevel === 0) this.#fetchBlockScalar();
+    else if (/^[&*!'"]$/.test(c) || this.#startsPlain(c)) this.#fetchKeyLike(c);
+    else throw cursor.error('a character that cannot begin anything here');
+  }
+
+  #fetchBlockScalar(): void {
+    const { line } = this.#cursor;
+    this.#dropKey();
+    this.#keyAllowed = true;
+    this.#tokens.push({ kind: 'scalar', value: scanBlock(this.#cursor, this.#indent), plain: false, line });
+  }
+
+  /** What a key may begin with. */
+  #fetchKeyLike(c: string): void {
+    const cursor = this.#cursor;
+    const { line } = cursor;
+    this.#saveKey();
+    this.#keyAllowed = false;
+    if (c === '*') this.#tokens.push({ kind: 'alias', name: scanAnchor(cursor), line });
+    else if (c === '&') this.#tokens.push({ kind: 'anchor', name: scanAnchor(cursor), line });
+    else if (c === '!') this.#tokens.push({ kind: 'tag', ...scanTag(cursor), line });
+    else if (c === "'" || c === '"') {
+      this.#tokens.push({ kind: 'scalar', value: scanQuoted(cursor), plain: false, line });
+    } else {
+      const { value, broke } = scanPlain(cursor, this.#indent, this.#flowLevel > 0);
+      if (broke) this.#keyAllowed = true;
+      this.#tokens.push({ kind: 'scalar', value, plain: true, line });
+    }
+  }
+
+  #startsPlain(c: string): boolean {
+    const next = this.#cursor.peek(1);
+    if (c === '-') return !isBlank(next);
+    if (c === '?' || c === ':') return !isBlankOrEnd(next);
+    return !isBlankOrEnd(c) && !/^[,[\]{}#&*!|>'"%@`]$/.test(c);
+  }
+
+  /** Right behind `[` or `,`, where a colon begins a plain scalar. */
+  #atFlowItem(): boolean {
+    const last = this.#tokens.at(-1)?.kind;
+    return last === 'flow-entry' || last === 'flow-sequence-start';
+  }
+
+  #skipToToken(): void {
+    const cursor = this.#cursor;
+    for (;;) {
+      while (
+        cursor.peek() === ' ' ||
+        (cursor.peek() === '\t' && (this.#flowLevel > 0 || !this.#keyAllowed))
+      ) {
+        cursor.skip();
+      }
+      if (cursor.peek() === '#') this.#skipComments();
+      if (!isBreak(cursor.peek())) return;
+      cursor.skipLine();
+      if (this.#flowLevel === 0) this.#keyAllowed = true;
+    }
+  }
+
+  /** Comment lines up to the last one, and white space between them, tabs too. */
+  #skipComments(): void {
+    const cursor = this.#cursor;
+    for (let ahead = 0; ahead < commentReach; ahead++) {
+      const c = cursor.peek(ahead);
+      if (isBlank(c) || isBreak(c)) continue;
+      if (c !== '#') return;
+      const comment = cursor.index + ahead;
+      while (cursor.index < comment) {
+        if (isBreak(cursor.peek())) cursor.skipLine();
+        else cursor.skip();
+      }
+      while (!isBreakOrEnd(cursor.peek())) cursor.skip();
+      ahead = 0;
+    }
+  }
+
+  /** A comment on the line of the token just read; tabs before it are allowed. */
+  #skipLineComment(): void {
+    const cursor = this.#cursor;
+    if (cursor.newlines > 0) return;
+    let ahead = 0;
+    while (ahead < commentReach && isBlank(cursor.peek(ahead))) ahead++;
+    if (ahead === commentReach || cursor.peek(ahead) !== '#') return;
+    while (!isBreakOrEnd(cursor.peek())) cursor.skip();
+  }
+
+  #fetchEnd(): void {
+    this.#leaveBlocks();
+    this.#keys.length = 0;
+    this.#push('stream-end');
+  }
+
+  #leaveBlocks(): void {
+    this.#unroll(-1);
+    this.#dropKey();
+    this.#keyAllowed = false;
+  }
+
+  #openFlow(kind: 'flow-sequence-start' | 'flow-mapping-start'): void {
+    this.#saveKey();
+    this.#flowLevel++;
+    if (this.#flowLevel > maxDepth) throw this.#cursor.error(`more than ${maxDepth} levels of nesting`);
+    if (this.#key !== undefined) this.#keys.push(this.#key);
+    this.#key = undefined;
+    this.#keyAllowed = true;
+    this.#push(kind);
+    this.#cursor.skip();
+  }
+
+  #closeFlow(kind: 'flow-sequence-end' | 'flow-mapping-end'): void {
+    this.#dropKey();
+    if (this.#flowLevel > 0) {
+      this.#flowLevel--;
+      if (this.#keys.at(-1)?.flowLevel === this.#flowLevel) this.#key = this.#keys.pop();
+    }
+    this.#keyAllowed = false;
+    this.#push(kind);
+    this.#cursor.skip();
+  }
+
+  #fetchFlowEntry(): void {
+    this.#dropKey();
+    this.#keyAllowed = true;
+    this.#push('flow-entry');
+    this.#cursor.skip();
+  }
+
+  #fetchBlockEntry(): void {
+    if (this.#flowLevel === 0) {
+      if (!this.#keyAllowed) throw this.#cursor.error('a list item where none can be');
+      this.#roll(this.#cursor.column, 'block-sequence-start');
+    }
+    this.#dropKey();
+    this.#keyAllowed = true;
+    this.#push('block-entry');
+    this.#cursor.skip();
+  }
+
+  #fetchKey(): void {
+    if (this.#flowLevel === 0) {
+      if (!this.#keyAllowed) throw this.#cursor.error('a mapping key where none can be');
+      this.#roll(this.#cursor.column, 'block-mapping-start');
+    }
+    this.#dropKey();
+    this.#keyAllowed = this.#flowLevel === 0;
+    this.#push('key');
+    this.#cursor.skip();
+  }
+
+  #fetchValue(): void {
+    const key = this.#key;
+    if (key !== undefined && key.line === this.#cursor.line) {
+      this.#tokens.splice(key.token, 0, { kind: 'key', line: key.line });
+      this.#roll(key.column, 'block-mapping-start', key.token);
+      this.#key = undefined;
+      this.#keyAllowed = false;
+    } else {
+      if (this.#flowLevel === 0) {
+        if (!this.#keyAllowed) throw this.#cursor.error('a mapping value where none can be');
+        this.#roll(this.#cursor.column, 'block-mapping-start');
+      }
+      this.#keyAllowed = this.#flowLevel === 0;
+    }
+    this.#push('value');
+    this.#cursor.skip();
+  }
+
+  #saveKey(): void {
+    if (!this.#keyAllowed) return;
+    this.#dropKey();
+    this.#key = {
+      token: this.#tokens.length,
+      line: this.#cursor.line,
+      column: this.#cursor.column,
+      flowLevel: this.#flowLevel,
+      required: this.#flowLevel === 0 && this.#indent === this.#cursor.column,
+    };
+  }
+
+  #dropKey(): void {
+    if (this.#key?.required) throw this.#cursor.error('a key without ":"', this.#key.line);
+    this.#key = undefined;
+  }
+
+  /** Opens a block collection when the column is deeper than the current one. */
+  #roll(
+    column: number,
+    kind: 'block-sequence-start' | 'block-mapping-start',
+    at = this.#tokens.length,
+  ): void {
+    if (this.#flowLevel > 0 || this.#indent >= column) return;
+    this.#indents.push(this.#indent);
+    this.#indent = column;
+    if (this.#indents.length > maxDepth) throw this.#cursor.error(`more than ${maxDepth} levels of nesting`);
+    this.#tokens.splice(at, 0, { kind, line: this.#cursor.line });
+  }
+
+  /** Closes the block collections deeper than the column. */
+  #unroll(column: number): void {
+    if (this.#flowLevel > 0) return;
+    while (this.#indent > column) {
+      this.#push('block-end');
+      this.#indent = this.#indents.pop() ?? -1;
+    }
+  }
+}
