@@ -27,6 +27,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/**/*.test.ts'],
+          globalSetup: 'test/temporary-folder.ts',
           testTimeout: 180_000,
           hookTimeout: 180_000,
           fileParallelism: false,

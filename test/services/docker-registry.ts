@@ -1,0 +1,91 @@
+/**
+ * A real registry: Debian's docker-registry (Distribution 2.8) on a port of its own choice, with its data in a
+ * temporary folder or in a bucket. With a bucket, blobs are answered by redirects to the object store.
+ * Source: distribution v2.8.2 docs/configuration.md.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { CephGateway } from './ceph.ts';
+import { requireCommands } from './require.ts';
+import { startProcess } from './server-process.ts';
+import { remove, temporaryFolder } from './temporary.ts';
+import type { Login, TokenServer } from './token-server.ts';
+
+export interface Registry {
+  /** `127.0.0.1:PORT`, as it stands in references. */
+  readonly host: string;
+  readonly url: string;
+  readonly port: number;
+  /** What may push; undefined when anyone may. */
+  readonly login: Login | undefined;
+  /** Its log so far, a line for each request among it. */
+  log(): string;
+  stop(): Promise<void>;
+}
+
+export interface RegistryOptions {
+  /** Who may come in; anyone when left out. `htpasswd`: one user, for pull too. */
+  readonly auth?: 'htpasswd' | TokenServer;
+  /** A bucket that is there; a folder when left out. */
+  readonly storage?: { readonly gateway: CephGateway; readonly bucket: string };
+}
+
+/** The one user of `auth: 'htpasswd'`, and the bcrypt hash of the password. */
+const htpasswdLogin: Login = { user: 'site', password: 'airgap-secret' };
+const htpasswdHash = '$2y$05$abcdefghijklmnopqrstuu3lliEbyZdp/Vr4h8YmmadL1j1yZ986y';
+
+/** @throws MissingService without docker-registry */
+export async function startRegistry({ auth, storage }: RegistryOptions = {}): Promise<Registry> {
+  requireCommands('docker-registry');
+  const folder = temporaryFolder('registry');
+  writeFileSync(join(folder, 'htpasswd'), `${htpasswdLogin.user}:${htpasswdHash}\n`);
+  // The configuration is YAML, of which JSON is a part.
+  const configuration = {
+    version: '0.1',
+    log: { level: 'info', accesslog: { disabled: false } },
+    http: { addr: '127.0.0.1:0', secret: 'only-for-tests' },
+    storage: { ...storageSection(folder, storage), delete: { enabled: true } },
+    ...(auth === undefined ? {} : { auth: authSection(folder, auth) }),
+  };
+  const configFile = join(folder, 'config.yml');
+  writeFileSync(configFile, JSON.stringify(configuration));
+  const server = startProcess(['docker-registry', 'serve', configFile], join(folder, 'registry.log'));
+  const stop = async (): Promise<void> => {
+    await server.stop();
+    remove(folder);
+  };
+  try {
+    const port = await server.until(() => {
+      const listening = /listening on 127\.0\.0\.1:(\d+)/.exec(server.output())?.[1];
+      return listening === undefined ? undefined : Number(listening);
+    }, 15_000);
+    const host = `127.0.0.1:${port}`;
+    const login = auth === undefined ? undefined : auth === 'htpasswd' ? htpasswdLogin : auth.login;
+    return { host, url: `http://${host}`, port, login, log: server.output, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function storageSection(folder: string, storage: RegistryOptions['storage']): Record<string, unknown> {
+  if (storage === undefined) return { filesystem: { rootdirectory: join(folder, 'data') } };
+  const { gateway, bucket } = storage;
+  return {
+    s3: {
+      accesskey: gateway.accessKeyId,
+      secretkey: gateway.secretAccessKey,
+      region: gateway.region,
+      regionendpoint: gateway.url,
+      bucket,
+      secure: false,
+    },
+    redirect: { disable: false },
+  };
+}
+
+function authSection(folder: string, auth: NonNullable<RegistryOptions['auth']>): Record<string, unknown> {
+  if (auth === 'htpasswd') return { htpasswd: { realm: 'test-registry', path: join(folder, 'htpasswd') } };
+  const { url, service, issuer, rootCertBundle } = auth;
+  return { token: { realm: url, service, issuer, rootcertbundle: rootCertBundle } };
+}
