@@ -1,0 +1,77 @@
+/** What the sample offers: versions that belonged together in August 2026, and images with their share of the size. */
+
+export const talosVersion = 'v1.13.9';
+export const kubernetesVersion = 'v1.36.1';
+export const factoryHost = 'factory.talos.dev';
+
+export interface SampleImage {
+  /** Full reference. */
+  readonly reference: string;
+  /** MiB of one platform's own layers when the whole sample has 300 MiB. */
+  readonly share: number;
+  /** What the program inside is called. */
+  readonly program: string;
+  /** Docker's media types, as the publisher uses them. */
+  readonly docker?: boolean;
+}
+
+const ghcr = (name: string, tag: string, share: number): SampleImage => ({
+  reference: `ghcr.io/${name}:${tag}`,
+  share,
+  program: name.split('/').at(-1) ?? name,
+});
+const kubernetes = (name: string, tag: string, share: number): SampleImage => ({
+  reference: `registry.k8s.io/${name}:${tag}`,
+  share,
+  program: name.split('/').at(-1) ?? name,
+  docker: true,
+});
+
+export const images: readonly SampleImage[] = [
+  ghcr('siderolabs/omni', 'v1.10.4', 12),
+  ghcr('siderolabs/image-factory', 'v1.5.0', 6),
+  ghcr('siderolabs/imager', talosVersion, 12),
+  ghcr('siderolabs/installer-base', talosVersion, 4),
+  ghcr('siderolabs/installer', talosVersion, 6),
+  ghcr('siderolabs/talosctl-all', talosVersion, 6),
+  ghcr('siderolabs/kubelet', kubernetesVersion, 8),
+  ghcr('siderolabs/flannel', '0.28.8', 1.5),
+  ghcr('dexidp/dex', 'v2.41.1', 4),
+  kubernetes('kube-apiserver', kubernetesVersion, 3),
+  kubernetes('kube-controller-manager', kubernetesVersion, 2),
+  kubernetes('kube-scheduler', kubernetesVersion, 2),
+  kubernetes('kube-proxy', kubernetesVersion, 2),
+  kubernetes('etcd', 'v3.6.12', 3),
+  kubernetes('coredns/coredns', 'v1.14.6', 2),
+  kubernetes('pause', '3.10.1', 0.2),
+  kubernetes('networking/kube-network-policies', 'v1.1.0', 1),
+];
+
+/** System extensions, named by the catalog image `siderolabs/extensions`. */
+export const extensions: readonly (SampleImage & { readonly description: string })[] = [
+  { ...ghcr('siderolabs/iscsi-tools', 'v0.2.0', 1), description: 'iSCSI initiator tools' },
+  { ...ghcr('siderolabs/qemu-guest-agent', '10.1.3', 1), description: 'QEMU guest agent' },
+  { ...ghcr('siderolabs/util-linux-tools', '2.41.2', 1), description: 'Tools such as fstrim' },
+];
+
+/** Overlays, named by the catalog image `siderolabs/overlays`. */
+export const overlays: readonly (SampleImage & { readonly name: string })[] = [
+  { ...ghcr('siderolabs/sbc-raspberrypi', 'v0.2.1', 1), name: 'rpi_generic' },
+];
+
+/** MiB of the media files of one schematic when the whole sample has 300 MiB; the ISO holds the other two. */
+export const mediaShare = { kernel: 16, initramfs: 44 } as const;
+/** MiB that the shares above come to with both platforms, and so the size they are scaled from. */
+export const fullSize = 300;
+
+export const defaultMedia: readonly string[] = [
+  'metal-amd64.iso',
+  'kernel-amd64',
+  'initramfs-amd64.xz',
+  'cmdline-metal-amd64',
+];
+export const talosctlFiles: readonly string[] = [
+  'talosctl-linux-amd64',
+  'talosctl-linux-arm64',
+  'talosctl-darwin-arm64',
+];
