@@ -1,0 +1,87 @@
+/**
+ * Pushing and tagging manifests, byte for byte as they came.
+ * Source: distribution-spec v1.1.1 spec.md#pushing-manifests, #pushing-manifests-with-subject. Fault F38.
+ */
+import { collectVerified, mismatch } from '../bytes.ts';
+import type { Descriptor } from '../descriptor.ts';
+import type { Digest } from '../digest.ts';
+import { CodedError } from '../errors.ts';
+import { maxManifestBytes, parseManifest } from '../manifest.ts';
+import { printable } from '../printable.ts';
+import { isTag } from '../reference.ts';
+import type { OpenBytes } from '../storage.ts';
+import { fetchContent } from './pull.ts';
+import { putManifest } from './put-manifest.ts';
+import { addToFallbackIndex } from './referrers-tag.ts';
+import type { RepositorySession } from './repository-session.ts';
+import { resolveName } from './resolve.ts';
+
+/** Manifests pushed a moment ago, kept for the tag that follows. */
+export class ManifestCache {
+  readonly #entries = new Map<Digest, Uint8Array>();
+  #bytes = 0;
+
+  get(digest: Digest): Uint8Array | undefined {
+    return this.#entries.get(digest);
+  }
+
+  /** Keeps the latest, up to 4 MiB in all. */
+  add(digest: Digest, bytes: Uint8Array): void {
+    if (this.#entries.has(digest)) return;
+    this.#entries.set(digest, bytes);
+    this.#bytes += bytes.byteLength;
+    for (const [oldest, { byteLength }] of this.#entries) {
+      if (this.#bytes <= maxManifestBytes) return;
+      this.#entries.delete(oldest);
+      this.#bytes -= byteLength;
+    }
+  }
+}
+
+/**
+ * Puts a manifest under its digest, and under the fallback tag of its subject where the registry does not list
+ * referrers itself.
+ * @throws DIGEST_MISMATCH, BAD_DOCUMENT, DENIED, UPSTREAM, NETWORK
+ */
+export async function pushManifest(
+  repository: RepositorySession,
+  descriptor: Descriptor,
+  open: OpenBytes,
+  cache: ManifestCache,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { digest, mediaType } = descriptor;
+  const what = `manifest ${digest}`;
+  const bytes = await collectVerified(open(), descriptor, maxManifestBytes, what);
+  const manifest = parseManifest(bytes, mediaType, what);
+  const response = await putManifest(repository, descriptor, digest, bytes, signal);
+  cache.add(digest, bytes);
+  if (manifest.subject !== undefined && response.headers['oci-subject'] === undefined) {
+    await addToFallbackIndex(repository, manifest.subject.digest, descriptor, manifest, signal);
+  }
+}
+
+/** Lets a tag stand for a manifest that is there. @throws BAD_NAME, DIGEST_MISMATCH, and as pushManifest */
+export async function tagManifest(
+  repository: RepositorySession,
+  descriptor: Descriptor,
+  tag: string,
+  cache: ManifestCache,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (!isTag(tag)) throw new CodedError('BAD_NAME', `not a tag: ${printable(tag)}`);
+  const bytes =
+    cache.get(descriptor.digest) ??
+    (await collectVerified(
+      fetchContent(repository, descriptor, 0, signal),
+      descriptor,
+      maxManifestBytes,
+      `manifest ${descriptor.digest}`,
+    ));
+  await putManifest(repository, descriptor, tag, bytes, signal);
+  const found = await resolveName(repository, tag, signal);
+  if (found?.digest !== descriptor.digest) {
+    const now = found === undefined ? 'nothing' : found.digest;
+    throw mismatch(descriptor, `tagged as ${tag}, but the registry now answers ${now}`, repository.name);
+  }
+}

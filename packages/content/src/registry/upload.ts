@@ -1,0 +1,270 @@
+/**
+ * Pushing blobs. A session that has seen an error is never continued: registries disagree about its state, so we
+ * look whether the blob is there and start anew. Its digest is what decides.
+ * Sources: distribution-spec v1.1.1 spec.md#pushing-blobs; distribution v2.8.3 registry/handlers/blobupload.go.
+ * Threat T31; faults F34, F35, F36, F37, F38, F39.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import { mismatch, verified } from '../bytes.ts';
+import type { Descriptor } from '../descriptor.ts';
+import { isDigest } from '../digest.ts';
+import { CodedError } from '../errors.ts';
+import { errorFor, errorFromResponse, readErrorBody } from '../http/error-response.ts';
+import type { GateResponse } from '../http/response.ts';
+import { isTransient, retrying } from '../http/retry.ts';
+import { printable } from '../printable.ts';
+import type { Bytes, OpenBytes, PushResult } from '../storage.ts';
+import { headContent } from './pull.ts';
+import type { RepositorySession } from './repository-session.ts';
+
+/** Below what common proxies in front of registries let through. */
+const chunkBytes = 32 * 1024 * 1024;
+/** A registry may have to copy the whole blob before it answers. */
+const commitTimeoutMs = 300_000;
+
+/** The session is gone or in a state we do not share: start a new one. */
+class LostUpload extends CodedError {}
+
+interface Upload {
+  readonly location: URL;
+  /** The smallest chunk the registry takes, bytes. */
+  readonly minChunk: number;
+}
+
+/** @throws DIGEST_MISMATCH, EGRESS_DENIED, DENIED, UPSTREAM, NETWORK, ABORTED */
+export async function pushBlob(
+  repository: RepositorySession,
+  descriptor: Descriptor,
+  open: OpenBytes,
+  signal: AbortSignal | undefined,
+): Promise<PushResult> {
+  const task: Task = { repository, descriptor, open, signal };
+  let started = false;
+  let chunked = false;
+  return retrying<PushResult>(
+    async (attempt) => {
+      if (await headContent(repository, descriptor, { push: true, signal })) {
+        return started ? 'stored' : 'present';
+      }
+      started = true;
+      // A proxy may cut the line instead of saying 413.
+      chunked ||= attempt > 2 && descriptor.size > chunkBytes;
+      if (!chunked) {
+        if (await sendWhole(task, await startUpload(task))) return 'stored';
+        chunked = true;
+      }
+      await sendChunks(task, await startUpload(task));
+      return 'stored';
+    },
+    {
+      ...repository.registry.retryOptions(signal),
+      retryable: (error) => isTransient(error) || error instanceof LostUpload,
+    },
+  );
+}
+
+/**
+ * @returns false when the registry does not mount it, for whatever reason
+ * @throws UPSTREAM, NETWORK, EGRESS_DENIED, ABORTED
+ */
+export async function mountBlob(
+  repository: RepositorySession,
+  descriptor: Descriptor,
+  from: string,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const { digest } = descriptor;
+  const doing = `mount ${digest} from ${from}`;
+  const response = await repository.request({
+    method: 'POST',
+    at: `blobs/uploads/?mount=${encodeURIComponent(digest)}&from=${encodeURIComponent(from)}`,
+    doing,
+    push: true,
+    from,
+    digest,
+    signal,
+  });
+  const { status } = response;
+  if (status === 202) {
+    await response.cancel();
+    await cancelUpload({ repository, descriptor, signal }, response);
+    return false;
+  }
+  if (status === 201 || [401, 403, 404, 405].includes(status)) {
+    await response.cancel();
+    return status === 201;
+  }
+  throw await errorFromResponse(response, `${doing} (${repository.name})`);
+}
+
+interface Task {
+  readonly repository: RepositorySession;
+  readonly descriptor: Descriptor;
+  readonly open: OpenBytes;
+  readonly signal: AbortSignal | undefined;
+}
+
+const doingOf = (task: Pick<Task, 'descriptor'>): string => `push ${task.descriptor.digest}`;
+
+async function startUpload(task: Task): Promise<Upload> {
+  const { repository, descriptor, signal } = task;
+  const response = await repository.once({
+    method: 'POST',
+    at: 'blobs/uploads/',
+    doing: doingOf(task),
+    push: true,
+    digest: descriptor.digest,
+    signal,
+  });
+  if (response.status !== 202)
+    throw await errorFromResponse(response, `${doingOf(task)} (${repository.name})`);
+  await response.cancel();
+  const asked = Number(response.headers['oci-chunk-min-length'] ?? 0);
+  return { location: locationOf(task, response), minChunk: Number.isSafeInteger(asked) ? asked : 0 };
+}
+
+/** The whole blob in one request. @returns false when it is too large for that (413) */
+async function sendWhole(task: Task, upload: Upload): Promise<boolean> {
+  const { repository, descriptor, open, signal } = task;
+  const response = await repository.once({
+    method: 'PUT',
+    at: withDigest(upload.location, descriptor),
+    doing: doingOf(task),
+    push: true,
+    headers: { 'content-type': 'application/octet-stream' },
+    body: { size: descriptor.size, open: () => verified(open(), descriptor) },
+    headersTimeoutMs: commitTimeoutMs,
+    digest: descriptor.digest,
+    signal,
+  });
+  if (response.status === 413 && descriptor.size > chunkBytes) {
+    await response.cancel();
+    return false;
+  }
+  await checkStored(task, response);
+  return true;
+}
+
+/** The blob in pieces; hashed on the way, so that nothing wrong is ever committed. */
+async function sendChunks(task: Task, upload: Upload): Promise<void> {
+  const { repository, descriptor, open, signal } = task;
+  const { digest, size } = descriptor;
+  const step = Math.max(chunkBytes, upload.minChunk);
+  let { location } = upload;
+  let hash = createHash('sha256');
+  for (let from = 0; from < size; from += step) {
+    const length = Math.min(step, size - from);
+    let hashed = hash;
+    const response = await repository.once({
+      method: 'PATCH',
+      at: location,
+      doing: doingOf(task),
+      push: true,
+      headers: {
+        'content-type': 'application/octet-stream',
+        'content-range': `${from}-${from + length - 1}`,
+      },
+      body: {
+        size: length,
+        open: () => {
+          // A chunk that is sent again must not be hashed twice.
+          hashed = hash.copy();
+          return piece(open(from), length, hashed, descriptor);
+        },
+      },
+      headersTimeoutMs: commitTimeoutMs,
+      digest,
+      signal,
+    });
+    if (response.status !== 202 && response.status !== 204) throw await uploadError(task, response);
+    await response.cancel();
+    hash = hashed;
+    // What Range says is not believed: some registries repeat the first chunk's for ever.
+    location = locationOf(task, response);
+  }
+  if (`sha256:${hash.digest('hex')}` !== digest) throw mismatch(descriptor, 'the bytes have another digest');
+  const response = await repository.once({
+    method: 'PUT',
+    at: withDigest(location, descriptor),
+    doing: doingOf(task),
+    push: true,
+    headersTimeoutMs: commitTimeoutMs,
+    digest,
+    signal,
+  });
+  await checkStored(task, response);
+}
+
+async function* piece(source: Bytes, length: number, hash: Hash, descriptor: Descriptor): Bytes {
+  let left = length;
+  for await (const chunk of source) {
+    const part = chunk.byteLength > left ? chunk.subarray(0, left) : chunk;
+    left -= part.byteLength;
+    hash.update(part);
+    if (part.byteLength > 0) yield part;
+    if (left === 0) return;
+  }
+  throw mismatch(descriptor, `the source ends ${left} bytes early`);
+}
+
+async function checkStored(task: Task, response: GateResponse): Promise<void> {
+  if (![200, 201, 204].includes(response.status)) throw await uploadError(task, response);
+  await response.cancel();
+  const said = response.headers['docker-content-digest'];
+  if (isDigest(said) && said !== task.descriptor.digest) {
+    throw mismatch(task.descriptor, `the registry stored it as ${said}`, task.repository.name);
+  }
+}
+
+async function uploadError(task: Task, response: GateResponse): Promise<CodedError> {
+  const body = await readErrorBody(response);
+  const error = errorFor(response, body, `${doingOf(task)} (${task.repository.name})`);
+  if (body.codes.includes('DIGEST_INVALID')) {
+    return new CodedError('DIGEST_MISMATCH', error.message, { descriptor: task.descriptor });
+  }
+  const lost = body.codes.some((code) => code === 'BLOB_UPLOAD_INVALID' || code === 'BLOB_UPLOAD_UNKNOWN');
+  return lost || response.status === 404 || response.status === 416
+    ? new LostUpload('UPSTREAM', error.message, { status: response.status })
+    : error;
+}
+
+/** Best effort: a session that stays is the registry's to clean up. */
+async function cancelUpload(task: Omit<Task, 'open'>, started: GateResponse): Promise<void> {
+  const { repository, signal } = task;
+  try {
+    const at = locationOf(task, started);
+    const response = await repository.once({
+      method: 'DELETE',
+      at,
+      doing: doingOf(task),
+      push: true,
+      signal,
+    });
+    await response.cancel();
+  } catch (error) {
+    if (signal?.aborted === true) throw error;
+  }
+}
+
+/** Where a session goes on: the registry's own origin, or nowhere. */
+function locationOf(task: Pick<Task, 'repository' | 'descriptor'>, response: GateResponse): URL {
+  const { registry, name } = task.repository;
+  const text = response.headers['location'];
+  if (text === undefined)
+    throw new CodedError('UPSTREAM', `${doingOf(task)} (${name}): an upload without Location`);
+  const url = registry.ownReference(text, response.url);
+  if (url !== undefined) return url;
+  const origin = printable(registry.resolve(text, response.url)?.origin ?? text);
+  throw new CodedError(
+    'EGRESS_DENIED',
+    `${doingOf(task)} (${name}): the registry sends the upload to ${origin} instead of ${registry.origin.origin}; ` +
+      'set http.host to that URL, or http.relativeurls: true, in its configuration',
+  );
+}
+
+function withDigest(location: URL, descriptor: Descriptor): URL {
+  const url = new URL(location);
+  // Not through searchParams, which would write the registry's own part of the query anew.
+  url.search = `${url.search === '' ? '?' : `${url.search}&`}digest=${encodeURIComponent(descriptor.digest)}`;
+  return url;
+}
