@@ -7,7 +7,7 @@ import { fullSize, type SampleImage } from './versions.ts';
 
 const mebibyte = 1024 * 1024;
 const created = '2026-08-01T00:00:00Z';
-export const architectures = ['amd64', 'arm64'] as const;
+const architectures = ['amd64', 'arm64'] as const;
 
 const types = {
   oci: {

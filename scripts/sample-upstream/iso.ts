@@ -14,11 +14,6 @@ const sector = 2048;
 /** Where the root folder is: after the system area, two descriptors and two path tables. */
 const rootAt = 20;
 
-/** Bytes of the whole image. */
-export function isoSize(files: readonly IsoFile[]): number {
-  return (rootAt + 1 + files.reduce((total, { size }) => total + sectors(size), 0)) * sector;
-}
-
 export function* iso(volume: string, files: readonly IsoFile[]): Generator<Uint8Array> {
   const root = Buffer.alloc(sector);
   let at = 0;

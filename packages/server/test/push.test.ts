@@ -1,8 +1,9 @@
 import { readdir } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { digestOf, Layout, MediaType, maxManifestBytes } from '@omni-airgap/content';
+import { CodedError, digestOf, Layout, MediaType, maxManifestBytes } from '@omni-airgap/content';
 import { describe, expect, test } from 'vitest';
+import type { WritableSource } from '../src/index.ts';
 import { codeOf, newLayout, nowhere, type Running, start } from './support.ts';
 
 const data = Buffer.from('layer bytes '.repeat(1000));
@@ -175,6 +176,42 @@ describe('blob uploads', () => {
     await expect.poll(async () => (await fetch(url)).headers.get('range')).toBe(`0-${half - 1}`);
     const rest = await fetch(`${url}?digest=${digest}`, { method: 'PUT', body: data.subarray(half) });
     expect(rest.status).toBe(201);
+  });
+
+  test('a full disk is 503 in the middle of an upload, which is then gone (F02)', async () => {
+    const layout = await newLayout();
+    const full: WritableSource = {
+      stat: (d) => layout.stat(d),
+      locate: (d) => layout.locate(d),
+      fetch: (d) => layout.fetch(d),
+      names: () => layout.names(),
+      has: (d) => layout.has(d),
+      push: (d, open) => layout.push(d, open),
+      tag: (d, name) => layout.tag(d, name),
+      untag: (name) => layout.untag(name),
+      ingest: async (open) => {
+        let got = 0;
+        for await (const chunk of open()) {
+          got += chunk.byteLength;
+          if (got > half) throw new CodedError('DISK', `${layout.root}: no space left on this disk`);
+        }
+        throw new Error('the whole body came');
+      },
+    };
+    const server = await start({ writable: full });
+    const repo = `${server.url}/v2/team/app`;
+    const url = locationOf(server, await begin(repo));
+    expect((await patch(url, data.subarray(0, half))).status).toBe(202);
+    const large = Buffer.alloc(8 * 1024 * 1024);
+    const response = await patch(url, large);
+    expect(response.status).toBe(503);
+    expect(await response.text()).not.toContain(layout.root);
+    expect((await fetch(url)).status).toBe(404);
+    const posted = await fetch(`${repo}/blobs/uploads/?digest=${digestOf(large)}`, {
+      method: 'POST',
+      body: large,
+    });
+    expect(posted.status).toBe(503);
   });
 
   test('blobs cannot be deleted', async () => {

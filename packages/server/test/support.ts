@@ -29,7 +29,7 @@ export async function start(options: ServerOptions): Promise<Running> {
   return Object.assign(server, { log });
 }
 
-export async function put(layout: Layout, mediaType: string, bytes: Uint8Array): Promise<Descriptor> {
+async function put(layout: Layout, mediaType: string, bytes: Uint8Array): Promise<Descriptor> {
   const descriptor = descriptorOf(mediaType, bytes);
   await layout.push(descriptor, () => bytesOf(bytes));
   return descriptor;

@@ -40,7 +40,7 @@ export interface Answer {
   readonly body?: string | Uint8Array | FileBody;
 }
 
-export type Handler = (request: Request) => Answer | Promise<Answer>;
+type Handler = (request: Request) => Answer | Promise<Answer>;
 export type Methods = { readonly [M in Method]?: Handler };
 
 /** Paths that belong together, with their own way of saying no. */

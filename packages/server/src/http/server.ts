@@ -211,7 +211,8 @@ function text(status: number, line: string): Answer {
 
 /** What is not even HTTP, or has headers beyond the limit. */
 function refuseRaw(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (!socket.writable || error.code === 'ECONNRESET') {
+  // After an answer has begun on this connection, text of ours would stand in the middle of it.
+  if (!socket.writable || socket.bytesWritten > 0 || error.code === 'ECONNRESET') {
     socket.destroy();
     return;
   }

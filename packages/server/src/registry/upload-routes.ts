@@ -26,6 +26,9 @@ export function uploadMethods(uploads: Uploads, repository: string, id: string):
       upload.busy = true;
       try {
         return await use(upload, request);
+      } catch (error) {
+        if (upload.broken) uploads.close(upload);
+        throw error;
       } finally {
         upload.busy = false;
       }

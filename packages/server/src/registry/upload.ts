@@ -44,6 +44,11 @@ export class Upload {
     return this.#offset;
   }
 
+  /** True when the store takes nothing more, such as after a full disk. */
+  get broken(): boolean {
+    return this.#stream.destroyed;
+  }
+
   /** @throws what the sender or the store throws; bytes that came before that stay */
   async append(source: Bytes): Promise<void> {
     for await (const chunk of source) {
