@@ -31,7 +31,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'node:util',
     ],
   },
-  fetcher: { siblings: base, npm: ['p-limit', 'valibot', 'yaml'] },
+  fetcher: { siblings: base, npm: ['p-limit', 'tar', 'valibot', 'yaml'] },
   bundler: { siblings: base, npm: [] },
   loader: { siblings: base, npm: ['@aws-sdk/client-s3', '@smithy/shared-ini-file-loader', 'p-limit'] },
   server: { siblings: base, npm: [] },
