@@ -80,13 +80,13 @@ export class Copier {
     const seen = new Set<Digest>();
     const visit = async (descriptor: Descriptor, depth: number): Promise<void> => {
       if (!seen.has(descriptor.digest)) {
-        seen.add(descriptor.digest);
         if (seen.size > maxDescriptors) {
           throw new CodedError(
             'BAD_DOCUMENT',
             `${root.digest}: more than ${maxDescriptors} descriptors below it`,
           );
         }
+        seen.add(descriptor.digest);
       }
       if (!isManifestType(descriptor.mediaType)) {
         return this.#once(target, descriptor, () => this.#copyBlob(source, target, descriptor));

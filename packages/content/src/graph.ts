@@ -30,12 +30,16 @@ export async function collectGraph(
     if (found.has(next.digest)) continue;
     found.set(next.digest, next);
     if (found.size > maxDescriptors) {
-      throw new CodedError('BAD_DOCUMENT', `${root.digest}: more than ${maxDescriptors} descriptors below it`);
+      throw new CodedError(
+        'BAD_DOCUMENT',
+        `${root.digest}: more than ${maxDescriptors} descriptors below it`,
+      );
     }
     if (!isManifestType(next.mediaType)) continue;
     const { manifest } = await fetchManifest(source, next, options.signal);
     for (const child of childrenOf(manifest)) {
-      if (manifest.kind === 'image' || ((await options.select?.(child, manifest)) ?? true)) waiting.push(child);
+      if (manifest.kind === 'image' || ((await options.select?.(child, manifest)) ?? true))
+        waiting.push(child);
     }
   }
   return found;

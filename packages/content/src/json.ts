@@ -15,7 +15,7 @@ export interface JsonObject {
 export interface StrictJsonOptions {
   /** What is being read, for messages. */
   readonly what: string;
-  /** Levels of nesting; 32 is four times what any manifest uses. */
+  /** Objects and lists within each other; 32 is four times what any manifest uses. */
   readonly maxDepth?: number;
 }
 
@@ -67,7 +67,7 @@ export function parseStrictJson(bytes: Uint8Array, options: StrictJsonOptions): 
       if (c === 0x22) break;
       if (c !== 0x5c) throw bad('a string is not ended');
       escaped = true;
-      at += 2;
+      at = Math.min(at + 2, text.length);
     }
     at++;
     if (!escaped) return text.slice(start + 1, at - 1);
@@ -81,9 +81,9 @@ export function parseStrictJson(bytes: Uint8Array, options: StrictJsonOptions): 
   };
 
   const value = (depth: number): JsonValue => {
-    if (depth > maxDepth) throw bad(`nested deeper than ${maxDepth} levels`);
     space();
     const c = text[at];
+    if (depth >= maxDepth && (c === '{' || c === '[')) throw bad(`nested deeper than ${maxDepth} levels`);
     if (c === '{') return object(depth);
     if (c === '[') return array(depth);
     if (c === '"') return string();

@@ -28,9 +28,11 @@ export class MemoryStore implements Target, RangeFetcher, NameLister {
     yield* bytesOf(bytes.subarray(offset));
   }
 
-  async push(descriptor: Descriptor, open: OpenBytes): Promise<PushResult> {
+  async push(descriptor: Descriptor, open: OpenBytes, signal?: AbortSignal): Promise<PushResult> {
+    signal?.throwIfAborted();
     if (await this.has(descriptor)) return 'present';
     const bytes = await collect(verified(open(), descriptor), maxBytes, descriptor.digest);
+    signal?.throwIfAborted();
     this.#blobs.set(descriptor.digest, bytes);
     return 'stored';
   }

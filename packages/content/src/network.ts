@@ -4,7 +4,13 @@
  */
 import { CodedError } from './errors.ts';
 import { readSmallFile } from './fs/files.ts';
-import { type EgressSink, HttpGate, parseHostPattern, parseUpstream, type ProxySettings } from './http/index.ts';
+import {
+  type EgressSink,
+  HttpGate,
+  type ProxySettings,
+  parseHostPattern,
+  parseUpstream,
+} from './http/index.ts';
 import { credentialsFromFiles, defaultCredentialFiles, RegistryClient } from './registry/index.ts';
 
 /** The networking flags of every command, as they were given. */
@@ -54,7 +60,8 @@ export async function openNetwork(settings: NetworkSettings, reach: Reach): Prom
     ...(reach.egressLog === undefined ? {} : { egressLog: reach.egressLog }),
     ...(reach.connections === undefined ? {} : { connections: reach.connections }),
   });
-  const files = settings.registryConfig === undefined ? defaultCredentialFiles(settings.env) : [settings.registryConfig];
+  const files =
+    settings.registryConfig === undefined ? defaultCredentialFiles(settings.env) : [settings.registryConfig];
   const credentials = credentialsFromFiles(files);
   const clients = new Map<string, RegistryClient>();
   return {

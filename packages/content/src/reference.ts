@@ -31,9 +31,9 @@ export function isRepository(value: string): boolean {
   return value.length > 0 && value.length <= 255 && value.split('/').every((c) => componentPattern.test(c));
 }
 
-/** A registry host as it stands before the first slash of a reference. */
+/** A registry host as it stands before the first slash of a reference; it fits into a URL. */
 export function isRegistryHost(value: string): boolean {
-  return value.length <= 260 && hostPattern.test(value);
+  return value.length <= 260 && hostPattern.test(value) && URL.canParse(`https://${value}`);
 }
 
 /**

@@ -3,9 +3,11 @@
  * content gives equal bytes, so nothing is made twice.
  */
 import { byText, type Descriptor, type Digest, descriptorOf, MediaType, plain } from '@omni-airgap/content';
-import { schematicMediaType } from '@omni-airgap/talos';
 
 export const mediaArtifactType = 'application/vnd.omni-airgap.talos-media.v1';
+/** Source: siderolabs/image-factory internal/schematic/storage/registry/registry.go, and its default configuration. */
+export const schematicRepository = 'siderolabs/image-factory/schematics';
+const schematicMediaType = 'application/vnd.sidero.dev-image.schematic';
 /** Source: image-spec v1.1.1 annotations.md. ORAS names pulled files by it. */
 export const titleAnnotation = 'org.opencontainers.image.title';
 

@@ -14,7 +14,7 @@ import {
   type Layout,
   messageOf,
 } from '@omni-airgap/content';
-import { catalogFiles, parseImageDigests, parseOverlays } from '@omni-airgap/talos';
+import { type CatalogEntry, parseImageDigests, parseOverlays } from '@omni-airgap/talos';
 import { Parser } from 'tar';
 import type { WantedCatalog, WantedImage } from './wanted.ts';
 
@@ -22,6 +22,7 @@ import type { WantedCatalog, WantedImage } from './wanted.ts';
 const maxLayerBytes = 32 * 1024 * 1024;
 const maxFileBytes = 4 * 1024 * 1024;
 const maxUnpackedBytes = 64 * 1024 * 1024;
+const catalogFiles = { extensions: 'image-digests', overlays: 'overlays.yaml' } as const;
 
 /**
  * The images to fetch for a catalog that is in the store.
@@ -33,19 +34,27 @@ export async function fetchCatalog(layout: Layout, wanted: WantedImage): Promise
   const root = await layout.resolve(reference);
   if (root === undefined) throw new CodedError('MISSING_CONTENT', `${reference}: not in the store`);
   const text = await readCatalogFile(layout, root, catalogFiles[catalog.kind], reference);
-  const offered = catalog.kind === 'extensions' ? parseImageDigests(text) : parseOverlays(text);
+  const offered = parseCatalog(catalog.kind, text, reference);
   return choose(catalog, offered, reference).map((found) => ({
     kind: 'image',
-    reference: found.reference,
+    reference: `${found.reference}@${found.digest}`,
     platforms: undefined,
   }));
 }
 
-function choose<T extends { readonly name: string }>(
+function parseCatalog(kind: WantedCatalog['kind'], text: string, reference: string): readonly CatalogEntry[] {
+  try {
+    return kind === 'extensions' ? parseImageDigests(text) : parseOverlays(text);
+  } catch (cause) {
+    throw new CodedError('BAD_DOCUMENT', `${reference}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+function choose(
   catalog: WantedCatalog,
-  offered: readonly T[],
+  offered: readonly CatalogEntry[],
   reference: string,
-): readonly T[] {
+): readonly CatalogEntry[] {
   if (catalog.names === 'all') return offered;
   return catalog.names.map((name) => {
     const found = offered.find((one) => one.name === name);

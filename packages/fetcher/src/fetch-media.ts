@@ -11,8 +11,14 @@ import {
   type LockedItem,
   type Progress,
 } from '@omni-airgap/content';
-import { contentTypeOf, factoryHost, schematicRepository } from '@omni-airgap/talos';
-import { type Artifact, fileArtifact, mediaArtifactType, schematicArtifact } from './artifacts.ts';
+import { contentTypeOf, publicFactoryHost } from '@omni-airgap/talos';
+import {
+  type Artifact,
+  fileArtifact,
+  mediaArtifactType,
+  schematicArtifact,
+  schematicRepository,
+} from './artifacts.ts';
 import type { WantedSchematic } from './mirror/mirror.ts';
 import type { FactoryClient } from './sources/factory-client.ts';
 import type { WantedMediaSet } from './wanted.ts';
@@ -28,7 +34,7 @@ export interface MediaContext {
 /** Makes the schematic known upstream and puts it into the store. Nothing is asked when the store has it. */
 export async function fetchSchematic(context: MediaContext, wanted: WantedSchematic): Promise<LockedItem> {
   const { factory, layout } = context;
-  const name = `${factoryHost}/${schematicRepository}:${wanted.id}`;
+  const name = `${publicFactoryHost}/${schematicRepository}:${wanted.id}`;
   const before = context.lock?.items.find((item) => item.name === name);
   if (before !== undefined && (await isWhole(layout, before.descriptor))) return before;
   let bytes: Uint8Array;
@@ -44,7 +50,7 @@ export async function fetchSchematic(context: MediaContext, wanted: WantedSchema
     kind: 'schematic',
     descriptor,
     bytes: bytes.byteLength + artifact.bytes.byteLength + artifact.configBytes.byteLength,
-    source: `https://${factoryHost}/schematics/${wanted.id}`,
+    source: `https://${publicFactoryHost}/schematics/${wanted.id}`,
     fetchedAt: new Date().toISOString(),
   };
 }
@@ -56,7 +62,7 @@ export async function fetchSchematic(context: MediaContext, wanted: WantedSchema
 export async function fetchMediaSet(context: MediaContext, wanted: WantedMediaSet): Promise<LockedItem> {
   const { factory, layout, progress } = context;
   const { schematic, version } = wanted;
-  const name = `${factoryHost}/talos-media/${schematic.id}:${version}`;
+  const name = `${publicFactoryHost}/talos-media/${schematic.id}:${version}`;
   const pinned = new Map(
     context.lock?.items.find((item) => item.name === name)?.files?.map((f) => [f.name, f]),
   );
@@ -89,7 +95,7 @@ export async function fetchMediaSet(context: MediaContext, wanted: WantedMediaSe
     kind: 'media',
     descriptor,
     bytes: files.reduce((total, file) => total + file.size, 0),
-    source: `https://${factoryHost}`,
+    source: `https://${publicFactoryHost}`,
     fetchedAt: new Date().toISOString(),
     files,
   };

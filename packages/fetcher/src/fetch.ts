@@ -17,7 +17,7 @@ import {
   type Progress,
   tallying,
 } from '@omni-airgap/content';
-import { factoryHost, findSecrets } from '@omni-airgap/talos';
+import { findSecrets, publicFactoryHost } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
 import { type Failure, failureOf } from './failures.ts';
 import { fetchCatalog } from './fetch-catalog.ts';
@@ -77,7 +77,7 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
       ...(signal === undefined ? {} : { signal }),
     });
     const images: ImageContext = { network, layout, copier, ...(signal === undefined ? {} : { signal }) };
-    const factory = new FactoryClient(network.gate, factoryHost, signal);
+    const factory = new FactoryClient(network.gate, publicFactoryHost, signal);
     const { items, failures } = await fetchAll(
       wanted,
       images,
@@ -140,7 +140,7 @@ async function fetchAll(
   const known = Promise.all(
     wanted.schematics.map((s) => run(`schematic ${s.id}`, async () => [await fetchSchematic(media, s)])),
   );
-  const isInstaller = (one: WantedImage): boolean => one.reference.startsWith(`${factoryHost}/`);
+  const isInstaller = (one: WantedImage): boolean => one.reference.startsWith(`${publicFactoryHost}/`);
   await Promise.all([
     ...wanted.images.filter((one) => !isInstaller(one)).map(image),
     known.then(() =>

@@ -20,7 +20,7 @@ import {
   parseReference,
   systemCodeOf,
 } from '@omni-airgap/content';
-import { factoryHost, fitWarnings } from '@omni-airgap/talos';
+import { fitWarnings, publicFactoryHost } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
 import { refuseSecrets } from './fetch.ts';
 import { localFirst, resolveReference, selectPlatforms, sum } from './fetch-image.ts';
@@ -82,7 +82,7 @@ export async function plan(options: PlanOptions): Promise<Plan> {
         limit(async (): Promise<PlannedItem> => {
           const base = { name: image.reference, kind: 'image' } as const;
           const locked = lock?.items.find((item) => item.name === image.reference);
-          if (locked === undefined && image.reference.startsWith(`${factoryHost}/`)) return base;
+          if (locked === undefined && image.reference.startsWith(`${publicFactoryHost}/`)) return base;
           try {
             const { root, graph, perPlatform } = await graphOf(network, layout, image, options.signal);
             for (const [digest, descriptor] of graph) all.set(digest, descriptor);
@@ -98,7 +98,7 @@ export async function plan(options: PlanOptions): Promise<Plan> {
     items.push(...planned);
     for (const { id } of wanted.schematics) items.push({ name: `schematic ${id}`, kind: 'schematic' });
     for (const set of wanted.media) {
-      const name = `${factoryHost}/talos-media/${set.schematic.id}:${set.version}`;
+      const name = `${publicFactoryHost}/talos-media/${set.schematic.id}:${set.version}`;
       const pinned = new Map(lock?.items.find((item) => item.name === name)?.files?.map((f) => [f.name, f]));
       for (const file of set.files) {
         const known = pinned.get(file);
@@ -132,10 +132,10 @@ export async function plan(options: PlanOptions): Promise<Plan> {
     freeBytes: await freeBytes(options.store),
     hosts,
     warnings: fitWarnings({
-      omni: mirror.omni?.version,
+      ...(mirror.omni === undefined ? {} : { omni: mirror.omni.version }),
       talos: mirror.talos?.versions ?? [],
       kubernetes: mirror.kubernetes?.versions ?? [],
-      factory: mirror.talos?.imageFactory?.version,
+      ...(mirror.talos?.imageFactory === undefined ? {} : { factory: mirror.talos.imageFactory.version }),
     }),
   };
 }

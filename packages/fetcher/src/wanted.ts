@@ -2,12 +2,14 @@
 import { parseReference } from '@omni-airgap/content';
 import {
   egressHosts,
-  factoryHost,
-  factorySourceImages,
+  extensionsCatalog,
+  factorySources,
   imageFactoryImage,
   installerRepository,
   kubernetesImages,
   omniImage,
+  overlaysCatalog,
+  publicFactoryHost,
   talosKubernetesImages,
 } from '@omni-airgap/talos';
 import type { Mirror, WantedSchematic } from './mirror/mirror.ts';
@@ -64,11 +66,10 @@ export function wantedOf(mirror: Mirror): Wanted {
     const { version, extensions, overlays } = talos.imageFactory;
     add(imageFactoryImage(version), undefined);
     for (const talosVersion of talos.versions) {
-      for (const { reference, catalog } of factorySourceImages(talosVersion)) {
-        const names = catalog === 'extensions' ? extensions : overlays;
-        // Both architectures always: the factory builds every installer for both, whatever was asked.
-        add(reference, undefined, catalog === undefined ? undefined : { kind: catalog, names });
-      }
+      // Both architectures always: the factory builds every installer for both, whatever was asked.
+      for (const reference of factorySources(talosVersion)) add(reference, undefined);
+      add(extensionsCatalog(talosVersion), undefined, { kind: 'extensions', names: extensions });
+      add(overlaysCatalog(talosVersion), undefined, { kind: 'overlays', names: overlays });
     }
   }
   for (const version of kubernetes?.versions ?? []) {
@@ -85,7 +86,12 @@ export function wantedOf(mirror: Mirror): Wanted {
     for (const version of versions) {
       if (files.length > 0) media.push({ schematic, version, files });
       for (const platform of installers) {
-        add(`${factoryHost}/${installerRepository(platform)}/${schematic.id}:${version}`, undefined);
+        const secureboot = platform.endsWith('-secureboot');
+        const repository = installerRepository({
+          platform: platform.replace(/-secureboot$/, ''),
+          secureboot,
+        });
+        add(`${publicFactoryHost}/${repository}/${schematic.id}:${version}`, undefined);
       }
     }
   }
@@ -95,7 +101,8 @@ export function wantedOf(mirror: Mirror): Wanted {
 /** Patterns of the hosts that may be reached for it, and why. */
 export function hostsOf(wanted: Wanted): ReturnType<typeof egressHosts> {
   const registries = new Set(wanted.images.map((image) => parseReference(image.reference).registry));
-  const factory = wanted.media.length > 0 || wanted.schematics.length > 0 || registries.delete(factoryHost);
+  const factory =
+    wanted.media.length > 0 || wanted.schematics.length > 0 || registries.delete(publicFactoryHost);
   const ghcr = registries.delete('ghcr.io');
   return egressHosts({ ghcr, factory, registries: [...registries] });
 }

@@ -1,1 +1,4 @@
-export {};
+/** Bringing a bundle into the registry and object store of a site. */
+export { type LoadOptions, type LoadReport, load } from './load.ts';
+export { type ObjectStoreTarget, parseObjectStore } from './objects/open-sink.ts';
+export { parseRegistryTarget, type RegistryTarget } from './target-names.ts';

@@ -5,6 +5,7 @@
 import type { KeyObject } from 'node:crypto';
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { byText } from '../by-text.ts';
 import type { Descriptor } from '../descriptor.ts';
 import type { Digest } from '../digest.ts';
 import {
@@ -15,7 +16,7 @@ import {
 import { CodedError, systemCodeOf } from '../errors.ts';
 import { diskError } from '../fs/disk-error.ts';
 import { readSmallFile } from '../fs/files.ts';
-import { readPieces, skipPieces } from '../fs/pieces.ts';
+import { readPieces, slicePieces } from '../fs/pieces.ts';
 import type {
   Bytes,
   Located,
@@ -67,7 +68,8 @@ export class BundleStore implements ReadOnlyStorage, RangeFetcher, Resolver, Nam
     const bytes = await readDocument(folders);
     const signer = await checkSignature(folders, bytes, trust);
     const document = parseBundleDocument(bytes);
-    const names = new Map(document.roots.map((root) => [root.name, root.descriptor]));
+    const roots = [...document.roots].sort((a, b) => byText(a.name, b.name));
+    const names = new Map(roots.map((root) => [root.name, root.descriptor]));
     if (names.size !== document.roots.length)
       throw new CodedError('BAD_DOCUMENT', 'bundle.json: a name stands twice');
     const sizes = document.volumes.map((volume) => volume.size);
@@ -116,7 +118,7 @@ export class BundleStore implements ReadOnlyStorage, RangeFetcher, Resolver, Nam
     if (pieces === undefined) {
       throw new CodedError('MISSING_CONTENT', `${descriptor.digest}: not in this bundle`, { descriptor });
     }
-    yield* readPieces(skipPieces(pieces, offset), signal);
+    yield* readPieces(slicePieces(pieces, offset), signal);
   }
 
   async resolve(name: string): Promise<Descriptor | undefined> {

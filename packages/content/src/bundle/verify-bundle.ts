@@ -10,6 +10,7 @@ import { childrenOf, fetchManifest } from '../manifest.ts';
 import { isManifestType } from '../media-type.ts';
 import type { BundleStore } from './bundle-store.ts';
 import { volumeName } from './volume-map.ts';
+import type { PlacedBlob } from './volume-plan.ts';
 
 export interface Damage {
   /** File name of the volume. */
@@ -78,7 +79,7 @@ export async function verifyBundle(
         const { digest } = part.blob;
         if (hashers.get(digest)?.finish() !== digest) {
           bad.add(digest);
-          damage(partStart, `blob ${digest}`);
+          damage(partStart, part.from === 0 ? `blob ${digest}` : cutBlob(part.blob));
         }
         hashers.delete(digest);
       }
@@ -98,9 +99,16 @@ export async function verifyBundle(
       },
       signal,
     );
+    // A blob without bytes at the very end has its digest checked too.
+    while (next.done !== true) take(Buffer.alloc(0));
   }
   const unusable = await findUnusable(bundle, bad, damages, signal);
   return { bytes, blobs, damages, unusable };
+}
+
+/** Its one digest cannot tell which of its volumes is damaged. */
+function cutBlob({ digest, volume }: PlacedBlob): string {
+  return `blob ${digest}, here or in an earlier volume from ${volumeName(volume)} on`;
 }
 
 /** Names whose graph is not complete, or touches a bad blob. */
@@ -126,11 +134,8 @@ async function findUnusable(
         }
       } catch (error) {
         if (!isCoded(error, 'BAD_DOCUMENT', 'DIGEST_MISMATCH', 'MISSING_CONTENT')) throw error;
-        damages.push({
-          volume: volumeName(0),
-          offset: bundle.map.place(digest)?.offset ?? 0,
-          what: messageOf(error),
-        });
+        const { volume, offset } = bundle.map.place(digest) ?? { volume: 0, offset: 0 };
+        damages.push({ volume: volumeName(volume), offset, what: messageOf(error) });
         good = false;
       }
     }

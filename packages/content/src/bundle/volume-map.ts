@@ -136,7 +136,8 @@ export class VolumeMap {
             `blob ${blob.digest} is said to lie at byte ${blob.offset} of ${volumeName(volume)}, not ${at + tarBlock}`,
           );
         }
-        if (blob.offset >= end) throw bad(`blob ${blob.digest} begins past the end of ${volumeName(volume)}`);
+        if (blob.size > 0 ? blob.offset >= end : blob.offset > end)
+          throw bad(`blob ${blob.digest} begins past the end of ${volumeName(volume)}`);
         at += memberSize(blob.size);
         const isLast = i === (this.#inVolume[volume]?.length ?? 0) - 1;
         // Only a blob that alone fills the rest of its volume may go on in the next, and never in volume 000.

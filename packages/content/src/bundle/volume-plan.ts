@@ -14,6 +14,9 @@ import { layoutFiles } from './volume-map.ts';
 /** Blobs up to this size are in volume 000. */
 export const smallBlobLimit: number = 64 * 1024;
 
+/** What three digits number; bundle.json takes no more. */
+const maxVolumes = 1000;
+
 export interface BlobSize {
   readonly digest: Digest;
   /** Bytes. */
@@ -37,7 +40,7 @@ export interface VolumePlan {
  * @param names what index.json says
  * @param blobs everything carried, each once
  * @param volumeSize most bytes a volume may have
- * @throws USAGE when the small content alone does not fit
+ * @throws USAGE when the small content alone does not fit, or more than a thousand volumes are needed
  */
 export function planVolumes(names: Names, blobs: readonly BlobSize[], volumeSize: number): VolumePlan {
   // The end of the archive must fit wherever the last volume ends; whole blocks only.
@@ -64,7 +67,12 @@ export function planVolumes(names: Names, blobs: readonly BlobSize[], volumeSize
     const at = used[volume] ?? 0;
     placed.push({ digest, size, volume, offset: at + tarBlock });
     let rest = at + takes;
-    for (let next = volume; rest > 0; next++, rest -= capacity) used[next] = Math.min(rest, capacity);
+    for (let next = volume; rest > 0; next++, rest -= capacity) {
+      if (next >= maxVolumes) {
+        throw new CodedError('USAGE', `--volume-size ${volumeSize}: needs more than ${maxVolumes} volumes`);
+      }
+      used[next] = Math.min(rest, capacity);
+    }
   }
   return { blobs: placed, sizes: used.map((bytes, i) => bytes + (i === used.length - 1 ? trailerSize : 0)) };
 }

@@ -10,7 +10,7 @@ import { CodedError } from '../errors.ts';
 import { BlockWriter } from '../fs/block-writer.ts';
 import { diskError } from '../fs/disk-error.ts';
 import { syncFolder } from '../fs/files.ts';
-import { eachBlock, skipPieces } from '../fs/pieces.ts';
+import { eachBlock, slicePieces } from '../fs/pieces.ts';
 import type { Located } from '../storage.ts';
 import { type VolumeMap, volumeName } from './volume-map.ts';
 
@@ -84,7 +84,7 @@ async function writeVolume(
             `${blob.digest}: not in the store any more, or of another size; run fetch again`,
           );
         }
-        await eachBlock(takePieces(skipPieces(pieces, from), size), put, signal);
+        await eachBlock(slicePieces(pieces, from, size), put, signal);
       }
       await writer.drain();
       await file.sync();
@@ -99,16 +99,4 @@ async function writeVolume(
     if (signal?.aborted === true) throw error;
     throw diskError(error, path);
   }
-}
-
-function takePieces(pieces: ReturnType<typeof skipPieces>, size: number): ReturnType<typeof skipPieces> {
-  const taken = [];
-  let left = size;
-  for (const piece of pieces) {
-    if (left === 0) break;
-    const part = Math.min(left, piece.size);
-    taken.push({ ...piece, size: part });
-    left -= part;
-  }
-  return taken;
 }

@@ -9,6 +9,7 @@ import {
   hex64Schema,
   manyOf,
   parseDocument,
+  serializeDocument,
   textSchema,
   timeSchema,
 } from './schema.ts';
@@ -37,4 +38,9 @@ export type ReceiptDocument = v.InferOutput<typeof schema>;
 /** @throws BAD_DOCUMENT */
 export function parseReceiptDocument(bytes: Uint8Array, what = 'receipt'): ReceiptDocument {
   return parseDocument(schema, bytes, what, 1);
+}
+
+/** The text of a receipt. The bundle id stands in its first line, to be copied onto paper. */
+export function serializeReceipt(receipt: ReceiptDocument): string {
+  return serializeDocument(receipt).replace(/^\{\s+/, '{ ');
 }

@@ -72,8 +72,8 @@ export class BlockWriter {
 
   async #settle(): Promise<void> {
     if (this.#inFlight === undefined) return;
-    const writing = this.#inFlight;
+    // A failed write stays here: nothing may be written after it, or the file would have a hole.
+    this.#spare = await this.#inFlight;
     this.#inFlight = undefined;
-    this.#spare = await writing;
   }
 }

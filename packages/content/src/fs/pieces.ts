@@ -18,19 +18,24 @@ export async function openForReading(path: string): Promise<FileHandle> {
   }
 }
 
-/** The part of the pieces from byte `offset` on. */
-export function skipPieces(pieces: readonly Piece[], offset: number): readonly Piece[] {
-  const rest: Piece[] = [];
+/** The pieces that hold bytes `offset` to `offset + size`, or to the end. */
+export function slicePieces(
+  pieces: readonly Piece[],
+  offset: number,
+  size: number = Number.MAX_SAFE_INTEGER,
+): readonly Piece[] {
+  const slice: Piece[] = [];
   let skip = offset;
+  let left = size;
   for (const piece of pieces) {
-    if (skip >= piece.size) {
-      skip -= piece.size;
-      continue;
+    const take = Math.min(piece.size - skip, left);
+    if (take > 0) {
+      slice.push({ path: piece.path, offset: piece.offset + skip, size: take });
+      left -= take;
     }
-    rest.push({ path: piece.path, offset: piece.offset + skip, size: piece.size - skip });
-    skip = 0;
+    skip = Math.max(0, skip - piece.size);
   }
-  return rest;
+  return slice;
 }
 
 /**

@@ -7,6 +7,7 @@ import { type Descriptor, parseDescriptor } from '../descriptor.ts';
 import { CodedError } from '../errors.ts';
 import { parseStrictObject } from '../json.ts';
 import { isManifestType, MediaType } from '../media-type.ts';
+import { printable } from '../printable.ts';
 
 export const refNameAnnotation = 'org.opencontainers.image.ref.name';
 
@@ -18,7 +19,7 @@ export const maxIndexBytes: number = 64 * 1024 * 1024;
 
 export type Names = ReadonlyMap<string, Descriptor>;
 
-/** The bytes of index.json for these names: sorted by name, one line. */
+/** The bytes of index.json for these names: sorted by name, one line. What goes by its digest has no name there. */
 export function formatIndexFile(names: Names): string {
   const manifests = [...names]
     .sort(([a], [b]) => (a < b ? -1 : 1))
@@ -26,7 +27,7 @@ export function formatIndexFile(names: Names): string {
       mediaType,
       digest,
       size,
-      annotations: { [refNameAnnotation]: name },
+      ...(name === `@${digest}` ? {} : { annotations: { [refNameAnnotation]: name } }),
     }));
   return `${JSON.stringify({ schemaVersion: 2, mediaType: MediaType.ociIndex, manifests })}\n`;
 }
@@ -48,7 +49,8 @@ export function parseIndexFile(bytes: Uint8Array, what: string): Map<string, Des
       throw new CodedError('BAD_DOCUMENT', `${what} manifests[${i}]: ${mediaType} is not a manifest type`);
     }
     const name = annotations?.[refNameAnnotation] ?? `@${digest}`;
-    if (names.has(name)) throw new CodedError('BAD_DOCUMENT', `${what}: name ${name} stands twice`);
+    if (names.has(name))
+      throw new CodedError('BAD_DOCUMENT', `${what}: name ${printable(name)} stands twice`);
     names.set(name, { mediaType, digest, size });
   }
   return names;

@@ -11,7 +11,7 @@ import { type Digest, digestOf, hexOf } from '../digest.ts';
 import { CodedError, systemCodeOf } from '../errors.ts';
 import { diskError } from '../fs/disk-error.ts';
 import { ensureFolder, FolderSync, readSmallFile, writeFileAtomic } from '../fs/files.ts';
-import { readPieces, skipPieces } from '../fs/pieces.ts';
+import { readPieces, slicePieces } from '../fs/pieces.ts';
 import { fetchManifest } from '../manifest.ts';
 import type {
   Bytes,
@@ -105,7 +105,7 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
     if (pieces === undefined) {
       throw new CodedError('MISSING_CONTENT', `${descriptor.digest}: not in ${this.root}`, { descriptor });
     }
-    yield* readPieces(skipPieces(pieces, offset), signal);
+    yield* readPieces(slicePieces(pieces, offset), signal);
   }
 
   /** @throws DIGEST_MISMATCH, DISK, and what the stream throws */

@@ -9,8 +9,8 @@ import { CodedError } from '../errors.ts';
 import { maxManifestBytes, parseManifest } from '../manifest.ts';
 import { printable } from '../printable.ts';
 import { isTag } from '../reference.ts';
-import type { OpenBytes } from '../storage.ts';
-import { fetchContent } from './pull.ts';
+import type { OpenBytes, PushResult } from '../storage.ts';
+import { fetchContent, hasContent } from './pull.ts';
 import { putManifest } from './put-manifest.ts';
 import { addToFallbackIndex } from './referrers-tag.ts';
 import type { RepositorySession } from './repository-session.ts';
@@ -40,7 +40,8 @@ export class ManifestCache {
 
 /**
  * Puts a manifest under its digest, and under the fallback tag of its subject where the registry does not list
- * referrers itself.
+ * referrers itself. One that is there is left alone, unless it has a subject: then an interrupted push may have
+ * left the fallback tag undone.
  * @throws DIGEST_MISMATCH, BAD_DOCUMENT, DENIED, UPSTREAM, NETWORK
  */
 export async function pushManifest(
@@ -49,16 +50,19 @@ export async function pushManifest(
   open: OpenBytes,
   cache: ManifestCache,
   signal: AbortSignal | undefined,
-): Promise<void> {
+): Promise<PushResult> {
   const { digest, mediaType } = descriptor;
   const what = `manifest ${digest}`;
   const bytes = await collectVerified(open(), descriptor, maxManifestBytes, what);
   const manifest = parseManifest(bytes, mediaType, what);
-  const response = await putManifest(repository, descriptor, digest, bytes, signal);
   cache.add(digest, bytes);
+  if (manifest.subject === undefined && (await hasContent(repository, descriptor, { signal })))
+    return 'present';
+  const response = await putManifest(repository, descriptor, digest, bytes, signal);
   if (manifest.subject !== undefined && response.headers['oci-subject'] === undefined) {
     await addToFallbackIndex(repository, manifest.subject.digest, descriptor, manifest, signal);
   }
+  return 'stored';
 }
 
 /** Lets a tag stand for a manifest that is there. @throws BAD_NAME, DIGEST_MISMATCH, and as pushManifest */

@@ -54,10 +54,9 @@ export class RepositoryClient implements Target, RangeFetcher, Mounter, Referrer
     return resolveName(this.#session, name, signal);
   }
 
-  async push(descriptor: Descriptor, open: OpenBytes, signal?: AbortSignal): Promise<PushResult> {
+  push(descriptor: Descriptor, open: OpenBytes, signal?: AbortSignal): Promise<PushResult> {
     if (!isManifestType(descriptor.mediaType)) return pushBlob(this.#session, descriptor, open, signal);
-    await pushManifest(this.#session, descriptor, open, this.#pushed, signal);
-    return 'stored';
+    return pushManifest(this.#session, descriptor, open, this.#pushed, signal);
   }
 
   tag(descriptor: Descriptor, name: string, signal?: AbortSignal): Promise<void> {

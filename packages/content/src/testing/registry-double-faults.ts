@@ -25,6 +25,8 @@ export interface FaultAction {
   readonly body?: string | Uint8Array;
   /** Close the connection without an answer. */
   readonly drop?: boolean;
+  /** Do what is asked, then close the connection without an answer. */
+  readonly loseAnswer?: boolean;
   /** Default true; false answers without reading the request's body. */
   readonly readBody?: boolean;
   /** Tear the connection down after this many bytes of the request's body. */
@@ -85,7 +87,7 @@ export async function sendAnswer(
   fault: FaultAction = {},
 ): Promise<void> {
   if (fault.delayMs !== undefined) await delay(fault.delayMs);
-  if (fault.drop === true) {
+  if (fault.drop === true || fault.loseAnswer === true) {
     request.socket.destroy();
     return;
   }

@@ -14,11 +14,11 @@ import {
   readSmallFile,
 } from '@omni-airgap/content';
 import {
-  installerPlatformPattern,
+  type IdentifiedSchematic,
   isMediaName,
-  parseVersion,
-  type SchematicText,
+  isVersion,
   schematicFrom,
+  talosKubernetesImages,
 } from '@omni-airgap/talos';
 import * as v from 'valibot';
 import { maxImageListBytes, parseImageList } from './image-list.ts';
@@ -27,12 +27,15 @@ import { parseYaml, type YamlSource } from './yaml-source.ts';
 /** `linux/amd64`, `linux/arm/v7`. */
 const platformPattern = /^[a-z0-9]+\/[a-z0-9]+(?:\/[a-z0-9]+)?$/;
 
+/** A platform of Talos, for its secure-boot installer with the suffix. */
+const installerPattern = /^[a-z][a-z0-9-]{0,40}$/;
+
+/** What Omni lists to know which Kubernetes versions there are. */
+const kubeletPattern = /^ghcr\.io\/siderolabs\/kubelet:/;
+
 const versionSchema = v.pipe(
   v.string('must be a version in quotes or with a leading v, such as v1.13.9'),
-  v.check(
-    (text) => parseVersion(text) !== undefined,
-    ({ input }) => `${printable(String(input))} is no version; write it like v1.13.9`,
-  ),
+  v.check(isVersion, ({ input }) => `${printable(String(input))} is no version; write it like v1.13.9`),
 );
 const versionsSchema = v.pipe(
   v.array(versionSchema, 'must be a list of versions'),
@@ -79,7 +82,7 @@ const schema = v.strictObject({
             v.pipe(
               v.string(),
               v.regex(
-                installerPlatformPattern,
+                installerPattern,
                 ({ input }) =>
                   `${printable(String(input))} is no platform, such as metal or metal-secureboot`,
               ),
@@ -119,7 +122,7 @@ const schema = v.strictObject({
 
 export type WantedSchematic =
   /** Its text is known here. */
-  | (SchematicText & { readonly kind: 'text' })
+  | (IdentifiedSchematic & { readonly kind: 'text' })
   /** Only its ID is; the factory has the text. */
   | { readonly kind: 'id'; readonly id: string };
 
@@ -167,17 +170,18 @@ export async function parseMirror(text: string, path: string): Promise<Mirror> {
   if (!result.success) throw firstProblem(source, result.issues);
   const raw = result.output;
   const { omni, talos, kubernetes, platforms } = raw;
-  if (omni !== undefined && kubernetes === undefined) {
-    throw source.error(
-      ['omni'],
-      'omni without kubernetes: Omni shows no versions unless the registry has kubelet images; add kubernetes: {versions: [v1.36.1]}',
-    );
-  }
   if (kubernetes !== undefined && talos === undefined) {
     throw source.error(
       ['kubernetes'],
       'kubernetes needs talos: {versions: […]}: etcd, coredns and others follow from the Talos version',
     );
+  }
+  for (const [i, version] of (kubernetes === undefined ? [] : (talos?.versions ?? [])).entries()) {
+    try {
+      talosKubernetesImages(version);
+    } catch (cause) {
+      throw source.error(['talos', 'versions', i], messageOf(cause));
+    }
   }
   const folder = dirname(path);
   const media: WantedMedia[] = [];
@@ -198,6 +202,16 @@ export async function parseMirror(text: string, path: string): Promise<Mirror> {
   const images = new Set<string>();
   for (const [i, wanted] of raw.images.entries()) {
     for (const reference of await readImages(wanted, folder, source, ['images', i])) images.add(reference);
+  }
+  if (
+    omni !== undefined &&
+    kubernetes === undefined &&
+    ![...images].some((name) => kubeletPattern.test(name))
+  ) {
+    throw source.error(
+      ['omni'],
+      'omni without kubernetes: Omni shows no versions unless the registry has kubelet images; add kubernetes: {versions: [v1.36.1]}',
+    );
   }
   const mirror: Mirror = {
     ...(omni === undefined ? {} : { omni }),

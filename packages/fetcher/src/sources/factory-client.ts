@@ -12,7 +12,6 @@ import {
   errorFromResponse,
   type GateResponse,
   type HttpGate,
-  isCoded,
   type Layout,
   type LockedFile,
   retrying,

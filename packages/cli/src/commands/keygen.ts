@@ -1,0 +1,26 @@
+/** omni-airgap keygen */
+import { keygen } from '@omni-airgap/bundler';
+import { Command } from 'commander';
+import { withCommon, withExample } from '../flags.ts';
+import { type CommonFlags, report, type Session } from '../session.ts';
+import { passphraseVariable } from './keys.ts';
+
+export function addKeygen(session: Session): Command {
+  const command = new Command('keygen')
+    .description('make a P-256 key pair to sign bundles with')
+    .requiredOption(
+      '--out <name>',
+      'writes NAME.key (keep it secret) and NAME.pub (carry it inside another way)',
+    )
+    .addHelpText('after', `\nA passphrase in ${passphraseVariable} encrypts the private key.`)
+    .action(async (flags: CommonFlags & { out: string }) => {
+      await report(
+        session,
+        flags,
+        'keygen',
+        () => keygen(flags.out, session.env[passphraseVariable]),
+        (pair) => `Wrote ${pair.privateKey} and ${pair.publicKey}, fingerprint ${pair.fingerprint}.`,
+      );
+    });
+  return withExample(withCommon(command), 'omni-airgap keygen --out site');
+}

@@ -1,0 +1,35 @@
+/** Keys that commands are given as files. */
+import type { KeyObject } from 'node:crypto';
+import {
+  type BundleTrust,
+  CodedError,
+  parsePrivateKey,
+  parsePublicKey,
+  readSmallFile,
+} from '@omni-airgap/content';
+import type { Session } from '../session.ts';
+
+/** Where the passphrase of a private key comes from: never the command line, which others can see. */
+export const passphraseVariable = 'OMNI_AIRGAP_KEY_PASSPHRASE';
+
+export async function readPrivateKey(path: string, env: Session['env']): Promise<KeyObject> {
+  return parsePrivateKey(await readPem('--sign-key', path), path, env[passphraseVariable]);
+}
+
+/** What a bundle is trusted by. @throws UNSIGNED when neither a key nor the permission is given */
+export async function readTrust(verifyKey: string | undefined, allowUnsigned: boolean): Promise<BundleTrust> {
+  if (verifyKey !== undefined) {
+    return { mode: 'signed', key: parsePublicKey(await readPem('--verify-key', verifyKey), verifyKey) };
+  }
+  if (allowUnsigned) return { mode: 'any' };
+  throw new CodedError(
+    'UNSIGNED',
+    'whose bundle this is must be checked: pass --verify-key PUB, or --allow-unsigned to take it from anybody',
+  );
+}
+
+async function readPem(flag: string, path: string): Promise<string> {
+  const bytes = await readSmallFile(path, 64 * 1024);
+  if (bytes === undefined) throw new CodedError('NO_INPUT', `${flag} ${path}: no such file`);
+  return Buffer.from(bytes).toString('latin1');
+}

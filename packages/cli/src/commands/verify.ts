@@ -1,0 +1,99 @@
+/** omni-airgap verify */
+import { verifyStore } from '@omni-airgap/bundler';
+import { BundleStore, CodedError, verifyBundle } from '@omni-airgap/content';
+import { Command } from 'commander';
+import { collected, withCommon, withExample } from '../flags.ts';
+import { count, formatBytes, formatDuration } from '../format.ts';
+import { type CommonFlags, report, type Session } from '../session.ts';
+import { readTrust } from './keys.ts';
+
+interface Flags extends CommonFlags {
+  readonly bundle: readonly string[];
+  readonly store?: string;
+  readonly verifyKey?: string;
+  readonly quick?: true;
+}
+
+export function addVerify(session: Session): Command {
+  const command = new Command('verify')
+    .description('read a bundle or a store completely, and say what is damaged')
+    .option('--bundle <dir>', 'folder of a bundle (repeatable when it is spread over media)', collected, [])
+    .option('--store <dir>', 'a store instead of a bundle')
+    .option('--verify-key <file>', 'the public key it must be signed with')
+    .option('--quick', 'only signature, structure and sizes; do not read the content')
+    .action(async (flags: Flags) => {
+      if ((flags.store === undefined) === (flags.bundle.length === 0)) {
+        throw new CodedError('USAGE', 'verify takes either --bundle DIR or --store DIR');
+      }
+      if (flags.store !== undefined) await checkStore(session, flags, flags.store);
+      else await checkBundle(session, flags);
+    });
+  return withExample(withCommon(command), 'omni-airgap verify --bundle /mnt/usb --verify-key site.pub');
+}
+
+async function checkBundle(session: Session, flags: Flags): Promise<void> {
+  const trust = await readTrust(flags.verifyKey, true);
+  const result = await report(
+    session,
+    flags,
+    'verify',
+    async (progress) => {
+      const bundle = await BundleStore.open(flags.bundle, trust);
+      const { id, volumes, roots } = bundle.document;
+      const size = volumes.reduce((sum, volume) => sum + volume.size, 0);
+      const base = { id, names: roots.length, volumes: volumes.length, size, signer: bundle.signer };
+      if (flags.quick === true) return { ...base, bytes: 0, blobs: 0, damages: [], unusable: [] };
+      progress.expect(size);
+      const watch = { onBytes: (bytes: number) => progress.advance(bytes), signal: session.signal };
+      return { ...base, ...(await verifyBundle(bundle, watch)) };
+    },
+    (check, seconds) => {
+      const signed =
+        check.signer.mode === 'signed'
+          ? `signed by ${check.signer.key.slice(0, 16)}`
+          : 'signature not checked';
+      const damages = check.damages.map((d) => `Damaged: ${d.volume} at byte ${d.offset}: ${d.what}`);
+      const unusable = check.unusable.map((name) => `Not usable: ${name}`);
+      const read =
+        flags.quick === true ? 'structure only' : `${formatBytes(check.bytes)} in ${formatDuration(seconds)}`;
+      const verdict = damages.length + unusable.length === 0 ? 'Whole and right' : 'DAMAGED';
+      return [
+        ...damages,
+        ...unusable,
+        `${verdict}: bundle ${check.id}, ${count(check.volumes, 'volume')}, ${count(check.names, 'name')}, ${read}, ${signed}.`,
+      ].join('\n');
+    },
+  );
+  const [damage] = result.damages;
+  if (damage !== undefined) {
+    const usable = `${result.names - result.unusable.length} of ${result.names} names are still usable`;
+    throw new CodedError(
+      'BAD_VOLUME',
+      `${damage.volume}: ${damage.what} at byte ${damage.offset}; ${usable}; copy the volume again`,
+    );
+  }
+  const [name] = result.unusable;
+  if (name !== undefined)
+    throw new CodedError('MISSING_CONTENT', `${name}: its content is not all in the bundle`);
+}
+
+async function checkStore(session: Session, flags: Flags, store: string): Promise<void> {
+  const result = await report(
+    session,
+    flags,
+    'verify',
+    (progress) => verifyStore(store, progress, session.signal),
+    (check, seconds) =>
+      [
+        ...check.damaged.map((path) => `Damaged: ${path}`),
+        `${check.damaged.length === 0 ? 'Whole and right' : 'DAMAGED'}: ${count(check.blobs, 'blob')}, ${formatBytes(check.bytes)} in ${formatDuration(seconds)}.`,
+      ].join('\n'),
+  );
+  const [path] = result.damaged;
+  if (path !== undefined) {
+    throw new CodedError(
+      'DIGEST_MISMATCH',
+      `${path}: its bytes are not what its name says; remove it and run fetch again`,
+    );
+  }
+}

@@ -1,0 +1,47 @@
+/** Flags that several commands share, and how their values are read. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+
+/** For flags that may be given more than once. */
+export function collected(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}
+
+export function withCommon(command: Command): Command {
+  return command
+    .option('--json', 'print the result as one JSON document')
+    .option('--quiet', 'print nothing but errors');
+}
+
+export function withConcurrency(command: Command): Command {
+  return command.addOption(
+    new Option('--concurrency <n>', 'blobs on their way at once (default: 8)').argParser((text) => {
+      const n = Number(text);
+      if (!/^[0-9]{1,3}$/.test(text) || n < 1 || n > 256) throw new InvalidArgumentError('Must be 1 to 256.');
+      return n;
+    }),
+  );
+}
+
+export function withNetwork(command: Command): Command {
+  return command
+    .option(
+      '--upstream <host=url>',
+      'send requests for a host to this URL instead (repeatable)',
+      collected,
+      [],
+    )
+    .option(
+      '--allow-host <pattern>',
+      'allow one more host, such as *.example.com (repeatable)',
+      collected,
+      [],
+    )
+    .option('--plain-http <host>', 'allow http for this host (repeatable)', collected, [])
+    .option('--ca-cert <file>', 'trust the certificates in this PEM file as well')
+    .option('--registry-config <file>', 'registry credentials: an auth.json of docker or podman');
+}
+
+/** An example under the command's help. */
+export function withExample(command: Command, ...lines: readonly string[]): Command {
+  return command.addHelpText('after', `\nExample:\n${lines.map((line) => `  ${line}`).join('\n')}`);
+}

@@ -1,0 +1,80 @@
+/** One run of the command line: parse, execute, explain errors in one line, answer with the exit code. */
+import { CodedError, ExitCode, exitCodeOf, messageOf, printable } from '@omni-airgap/content';
+import { Command, CommanderError } from 'commander';
+import { addBundle } from './commands/bundle.ts';
+import { addFetch } from './commands/fetch.ts';
+import { addInit } from './commands/init.ts';
+import { addKeygen } from './commands/keygen.ts';
+import { addLoad } from './commands/load.ts';
+import { addPlan } from './commands/plan.ts';
+import { addServe } from './commands/serve.ts';
+import { addVerify } from './commands/verify.ts';
+import type { Output, Session } from './session.ts';
+import { version } from './version.ts';
+
+const processOutput: Output = {
+  stdout: (text) => void process.stdout.write(text),
+  stderr: (text) => void process.stderr.write(text),
+  isTerminal: process.stderr.isTTY === true,
+};
+
+/** @param args without node and script @returns the exit code */
+export async function run(args: readonly string[], output: Output = processOutput): Promise<ExitCode> {
+  const controller = new AbortController();
+  const stop = (): void => {
+    if (controller.signal.aborted) process.exit(ExitCode.interrupted);
+    output.stderr('\nomni-airgap: stopping; press Ctrl-C again to stop at once\n');
+    controller.abort();
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  const session: Session = { output, signal: controller.signal, env: process.env };
+  try {
+    await program(session).parseAsync([...args], { from: 'user' });
+    return ExitCode.ok;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.ok : ExitCode.usage;
+    const interrupted = controller.signal.aborted;
+    explain(error, args, output, interrupted);
+    return interrupted ? ExitCode.interrupted : exitCodeOf(error);
+  } finally {
+    process.off('SIGINT', stop);
+    process.off('SIGTERM', stop);
+  }
+}
+
+function program(session: Session): Command {
+  const root = new Command('omni-airgap')
+    .description('Carries Sidero Omni and Talos Linux across an air gap: fetch, bundle, load.')
+    .version(version)
+    .exitOverride()
+    .configureOutput({ writeOut: session.output.stdout, writeErr: session.output.stderr })
+    .showHelpAfterError('(add --help for what can be said)')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 done, 1 unexpected, 2 usage or configuration, 3 integrity, 4 refused by policy,\n5 incomplete (run again to resume), 130 interrupted.',
+    );
+  const adders = [addInit, addPlan, addFetch, addBundle, addVerify, addLoad, addServe, addKeygen];
+  for (const add of adders) {
+    const command = add(session);
+    command
+      .exitOverride()
+      .configureOutput({ writeOut: session.output.stdout, writeErr: session.output.stderr });
+    root.addCommand(command.showHelpAfterError('(add --help for what can be said)'));
+  }
+  return root;
+}
+
+function explain(error: unknown, args: readonly string[], output: Output, interrupted: boolean): void {
+  const code = interrupted ? 'ABORTED' : error instanceof CodedError ? error.code : 'INTERNAL';
+  const message = interrupted
+    ? 'stopped; the same command goes on where it was'
+    : printable(messageOf(error), 2000);
+  if (args.includes('--json'))
+    output.stdout(`${JSON.stringify({ error: { code, message } }, undefined, 2)}\n`);
+  output.stderr(`omni-airgap: ${message} [${code}]\n`);
+  const wantsTrace = process.env['OMNI_AIRGAP_TRACE'] === '1';
+  if (wantsTrace && error instanceof Error) output.stderr(`${error.stack}\n`);
+  else if (code === 'INTERNAL')
+    output.stderr('omni-airgap: this is a bug; OMNI_AIRGAP_TRACE=1 shows where\n');
+}

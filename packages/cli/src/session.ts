@@ -1,0 +1,70 @@
+/** One run of one command: where its output goes, how it is watched, how it is stopped. */
+import { type NetworkSettings, proxyFromEnvironment } from '@omni-airgap/content';
+import { ProgressView } from './progress-view.ts';
+
+export interface Output {
+  readonly stdout: (text: string) => void;
+  readonly stderr: (text: string) => void;
+  /** Whether the standard error is a terminal that can redraw a line. */
+  readonly isTerminal: boolean;
+}
+
+export interface CommonFlags {
+  readonly json?: true;
+  readonly quiet?: true;
+  readonly concurrency?: number;
+}
+
+export interface NetworkFlags {
+  readonly upstream: readonly string[];
+  readonly allowHost: readonly string[];
+  readonly plainHttp: readonly string[];
+  readonly caCert?: string;
+  readonly registryConfig?: string;
+}
+
+export interface Session {
+  readonly output: Output;
+  readonly signal: AbortSignal;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** Runs the work with progress shown, then prints the report: as one JSON document, or as text for people. */
+export async function report<T extends object>(
+  session: Session,
+  flags: CommonFlags,
+  verb: string,
+  work: (progress: ProgressView) => Promise<T>,
+  describe: (result: T, seconds: number) => string,
+): Promise<T> {
+  const { output } = session;
+  const mode = flags.quiet === true ? 'quiet' : output.isTerminal ? 'terminal' : 'plain';
+  const progress = new ProgressView(verb, mode, output.stderr);
+  let result: T;
+  try {
+    result = await work(progress);
+  } finally {
+    progress.end();
+  }
+  if (flags.json === true) output.stdout(`${JSON.stringify(result, undefined, 2)}\n`);
+  else if (flags.quiet !== true) output.stdout(`${describe(result, progress.seconds)}\n`);
+  return result;
+}
+
+/** @param useProxy outside, the environment names the proxy; inside, nothing is used that was not named by a flag */
+export function networkSettings(
+  flags: NetworkFlags,
+  env: Session['env'],
+  useProxy: boolean,
+): NetworkSettings {
+  const proxy = useProxy ? proxyFromEnvironment(env) : undefined;
+  return {
+    upstreams: flags.upstream,
+    allowHosts: flags.allowHost,
+    plainHttp: flags.plainHttp,
+    ...(flags.caCert === undefined ? {} : { caCert: flags.caCert }),
+    ...(flags.registryConfig === undefined ? {} : { registryConfig: flags.registryConfig }),
+    ...(proxy === undefined ? {} : { proxy }),
+    env,
+  };
+}

@@ -1,0 +1,38 @@
+/** A place for files by key: a bucket, or a folder behind a web server. No registry: no repositories, no tags. */
+import type { Bytes, Descriptor, Digest, Piece } from '@omni-airgap/content';
+
+export interface ObjectInfo {
+  /** Bytes. */
+  readonly size: number;
+  /** Undefined when the place does not know it without reading the object. */
+  readonly digest: Digest | undefined;
+}
+
+export interface NewObject {
+  readonly key: string;
+  readonly descriptor: Pick<Descriptor, 'digest' | 'size'>;
+  readonly contentType: string;
+  /** The name a browser saves it under. */
+  readonly fileName?: string;
+  /** Where its bytes lie. */
+  readonly pieces: readonly Piece[];
+}
+
+export interface ObjectSink {
+  /** How people name the place: `s3://bucket/prefix`, `file:///srv/media`. */
+  readonly url: string;
+  /** Undefined only when there definitely is no such object. */
+  head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined>;
+  /** The bytes of an object that is there. */
+  get(key: string, signal?: AbortSignal): Bytes;
+  /**
+   * Stores an object, replacing another one under its key; whole and right, or not at all.
+   * @throws DIGEST_MISMATCH when the pieces do not hold what the descriptor says; DISK, DENIED, UPSTREAM, NETWORK
+   */
+  put(
+    object: NewObject,
+    onBytes: (bytes: number) => void,
+    signal?: AbortSignal,
+  ): Promise<'stored' | 'present'>;
+  close(): Promise<void>;
+}

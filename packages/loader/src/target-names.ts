@@ -1,0 +1,72 @@
+/**
+ * Names inside: an image loses its registry host, so that a registry mirror setting finds it. Two names that would
+ * become one with different content are refused, both named.
+ */
+import {
+  CodedError,
+  type Descriptor,
+  isRegistryHost,
+  isRepository,
+  parseReference,
+  printable,
+} from '@omni-airgap/content';
+
+export interface RegistryTarget {
+  /** Host with port, if any. */
+  readonly host: string;
+  /** Path in front of every repository, or empty. */
+  readonly prefix: string;
+}
+
+export interface PlacedName {
+  /** The name in the bundle. */
+  readonly name: string;
+  readonly descriptor: Descriptor;
+  /** Repository below the host, prefix included. */
+  readonly repository: string;
+  /** Undefined for content that is known by its digest alone. */
+  readonly tag: string | undefined;
+}
+
+/** @param text `HOST[:PORT][/PREFIX]` @throws USAGE */
+export function parseRegistryTarget(text: string): RegistryTarget {
+  const plain = text.replace(/\/+$/, '');
+  const slash = plain.indexOf('/');
+  const host = slash < 0 ? plain : plain.slice(0, slash);
+  const prefix = slash < 0 ? '' : plain.slice(slash + 1);
+  if (!isRegistryHost(host) || (prefix !== '' && !isRepository(prefix))) {
+    const hint = text.includes('://') ? ' (leave the scheme out; --plain-http HOST allows http)' : '';
+    throw new CodedError('USAGE', `--registry ${printable(text)}: write HOST[:PORT][/PREFIX]${hint}`);
+  }
+  return { host, prefix };
+}
+
+/**
+ * @param names names of a bundle and what they stand for
+ * @param keepHost puts the host the name had in front of its path
+ * @throws CONFLICT naming both names
+ */
+export function placeNames(
+  names: Iterable<readonly [string, Descriptor]>,
+  prefix: string,
+  keepHost: boolean,
+): readonly PlacedName[] {
+  const taken = new Map<string, PlacedName>();
+  const placed: PlacedName[] = [];
+  for (const [name, descriptor] of names) {
+    const reference = parseReference(name);
+    // A port has no place in a repository name.
+    const host = keepHost ? [reference.registry.replace(/:/g, '-')] : [];
+    const repository = [...(prefix === '' ? [] : [prefix]), ...host, reference.repository].join('/');
+    const place = { name, descriptor, repository, tag: reference.tag };
+    placed.push(place);
+    if (place.tag === undefined) continue;
+    const key = `${repository}:${place.tag}`;
+    const other = taken.get(key);
+    if (other !== undefined && other.descriptor.digest !== descriptor.digest) {
+      throw new CodedError('CONFLICT', `${other.name} and ${name} would both become ${key}; use --keep-host`);
+    }
+    taken.set(key, place);
+  }
+  return placed;
+}
