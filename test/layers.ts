@@ -29,6 +29,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'node:path/posix',
       'node:url',
       'node:util',
+      'node:zlib',
     ],
   },
   fetcher: { siblings: base, npm: ['p-limit', 'tar', 'valibot', 'yaml'] },
