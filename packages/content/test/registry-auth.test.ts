@@ -251,7 +251,7 @@ describe('WWW-Authenticate', () => {
   test.each([
     'Bearer realm="x',
     'Bearer realm="a",realm="b"',
-    'Bearer realm=',
+    'Bearer a=b=c',
     '"x"',
     'Bearer realm="a" service="b"',
     'x'.repeat(9000),

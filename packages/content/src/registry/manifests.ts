@@ -56,7 +56,7 @@ export async function pushManifest(
   const bytes = await collectVerified(open(), descriptor, maxManifestBytes, what);
   const manifest = parseManifest(bytes, mediaType, what);
   cache.add(digest, bytes);
-  if (manifest.subject === undefined && (await hasContent(repository, descriptor, { signal })))
+  if (manifest.subject === undefined && (await hasContent(repository, descriptor, { push: true, signal })))
     return 'present';
   const response = await putManifest(repository, descriptor, digest, bytes, signal);
   if (manifest.subject !== undefined && response.headers['oci-subject'] === undefined) {
