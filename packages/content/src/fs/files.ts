@@ -4,10 +4,13 @@
  */
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CodedError, isCoded, systemCodeOf } from '../errors.ts';
 import { diskError } from './disk-error.ts';
+import { isRunning, markPattern, processMark } from './process-mark.ts';
+
+const temporaryPattern = new RegExp(`^\\.${markPattern}\\.[a-f0-9]{16}\\.tmp$`);
 
 /** Makes a folder durable, so that names in it survive a power cut. */
 export async function syncFolder(path: string): Promise<void> {
@@ -43,7 +46,7 @@ export async function ensureFolder(path: string): Promise<void> {
  * @throws DISK
  */
 export async function writeFileAtomic(path: string, data: string | Uint8Array, mode = 0o644): Promise<void> {
-  const temporary = join(dirname(path), `.${randomBytes(8).toString('hex')}.tmp`);
+  const temporary = join(dirname(path), `.${processMark}.${randomBytes(8).toString('hex')}.tmp`);
   let handle: FileHandle | undefined;
   try {
     handle = await open(temporary, 'wx', mode);
@@ -57,6 +60,18 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array, m
     await handle?.close().catch(() => {});
     await rm(temporary, { force: true }).catch(() => {});
     throw diskError(error, path);
+  }
+}
+
+/** Removes the temporary files that processes left in a folder when they were killed. @throws DISK */
+export async function removeAbandoned(folder: string): Promise<void> {
+  try {
+    for (const name of await readdir(folder)) {
+      const mark = temporaryPattern.exec(name)?.[1];
+      if (mark !== undefined && !isRunning(mark)) await rm(join(folder, name), { force: true });
+    }
+  } catch (error) {
+    throw diskError(error, folder);
   }
 }
 

@@ -2,7 +2,7 @@
  * Where content is while it is not yet content: `ingest/` inside the layout. A download that broke off stays
  * here and goes on at its last byte, also after a crash; nothing here is ever read as content.
  *
- * File names: `<key>.part` is free to be continued by anybody; `<key>.<pid>.<n>.part` belongs to a process and
+ * File names: `<key>.part` is free to be continued by anybody; `<key>.<process>.<n>.part` belongs to a process and
  * becomes free when that process is gone. A rename claims it, so two processes never write one file.
  */
 import { constants } from 'node:fs';
@@ -13,10 +13,10 @@ import { CodedError, isCoded, systemCodeOf } from '../errors.ts';
 import { BlockWriter } from '../fs/block-writer.ts';
 import { diskError } from '../fs/disk-error.ts';
 import { eachBlock } from '../fs/pieces.ts';
+import { isRunning, markPattern, processMark } from '../fs/process-mark.ts';
 import type { OpenBytes } from '../storage.ts';
-import { isAlive } from './name-table.ts';
 
-const partPattern = /^([a-f0-9]{64})(?:\.([0-9]+)\.[0-9]+)?\.part$/;
+const partPattern = new RegExp(`^([a-f0-9]{64})(?:\\.${markPattern}\\.[0-9]+)?\\.part$`);
 /** Less than this is fetched again sooner than it is found again. */
 const worthKeeping = 256 * 1024;
 
@@ -51,7 +51,8 @@ export class Ingest {
     try {
       file = await openPart(part.path);
       const hasher = new Hasher();
-      if (part.size > 0) {
+      if (part.size > maxSize) await file.truncate();
+      else if (part.size > 0) {
         const piece = { path: part.path, offset: 0, size: part.size };
         await eachBlock([piece], (block) => hasher.update(block), signal);
       }
@@ -85,16 +86,18 @@ export class Ingest {
 
   /** Takes over what a dead process or a failed attempt left, or begins a new file. */
   async #claim(key: string): Promise<{ readonly path: string; readonly size: number }> {
-    const mine = join(this.folder, `${key}.${process.pid}.${counter++}.part`);
+    const mine = join(this.folder, `${key}.${processMark}.${counter++}.part`);
     for (const name of await readdir(this.folder).catch(() => [])) {
-      const [, hex, pid] = partPattern.exec(name) ?? [];
-      if (hex !== key || (pid !== undefined && isAlive(Number(pid)))) continue;
+      const [, hex, mark] = partPattern.exec(name) ?? [];
+      if (hex !== key || (mark !== undefined && isRunning(mark))) continue;
       try {
         await rename(join(this.folder, name), mine);
         const handle = await openPart(mine);
-        const { size } = await handle.stat();
+        const info = await handle.stat();
         await handle.close();
-        return { path: mine, size };
+        if (info.isFile() && info.nlink === 1) return { path: mine, size: info.size };
+        // Writing to it would change a file that is known by another name, or no file at all.
+        await rm(mine);
       } catch (error) {
         if (systemCodeOf(error) !== 'ENOENT') throw diskError(error, mine);
       }

@@ -10,7 +10,7 @@ import { type Descriptor, plain } from '../descriptor.ts';
 import { type Digest, digestOf, hexOf } from '../digest.ts';
 import { CodedError, systemCodeOf } from '../errors.ts';
 import { diskError } from '../fs/disk-error.ts';
-import { ensureFolder, FolderSync, readSmallFile, writeFileAtomic } from '../fs/files.ts';
+import { ensureFolder, FolderSync, readSmallFile, removeAbandoned, writeFileAtomic } from '../fs/files.ts';
 import { readPieces, slicePieces } from '../fs/pieces.ts';
 import { fetchManifest } from '../manifest.ts';
 import type {
@@ -61,6 +61,7 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
     if (options.create === true) {
       for (const folder of [join(root, 'blobs'), layout.#blobs, layout.#ingest.folder])
         await ensureFolder(folder);
+      await removeAbandoned(root);
       if (marker === undefined) {
         await layout.#names.create();
         await writeFileAtomic(join(root, 'oci-layout'), layoutMarker);
@@ -159,14 +160,12 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
         },
       );
     }
-    const now = this.#names.get(name);
-    if (now?.digest === descriptor.digest && now.mediaType === descriptor.mediaType) return;
     await this.#names.set(name, plain(descriptor));
   }
 
   /** Removes a name; the content stays. */
   async untag(name: string): Promise<void> {
-    if (this.#names.get(name) !== undefined) await this.#names.set(name, undefined);
+    await this.#names.set(name, undefined);
   }
 
   async *names(): AsyncIterable<readonly [string, Descriptor]> {

@@ -2,22 +2,32 @@
  * The names of a layout, shared by every process that has it open: changes are queued, and written together
  * under a lock file over whatever another process has written meanwhile.
  */
-import { open, readFile, rm, stat } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { byText } from '../by-text.ts';
 import type { Descriptor } from '../descriptor.ts';
 import { CodedError, systemCodeOf } from '../errors.ts';
 import { diskError } from '../fs/disk-error.ts';
 import { readSmallFile, writeFileAtomic } from '../fs/files.ts';
+import { isRunning, markPattern, processMark } from '../fs/process-mark.ts';
 import { formatIndexFile, maxIndexBytes, parseIndexFile } from './index-file.ts';
 
 /** A live process holds the lock for one small write; this is long enough for the slowest disk. */
 const lockTimeoutMs = 30_000;
+const wholeMark = new RegExp(`^${markPattern}$`);
+
+/** Undefined removes the name. */
+type Changes = ReadonlyMap<string, Descriptor | undefined>;
 
 export class NameTable {
   readonly #path: string;
   #names = new Map<string, Descriptor>();
+  /** Waiting for the next write. */
   #changes = new Map<string, Descriptor | undefined>();
+  /** In the write that is under way. */
+  #writing: Changes = new Map();
   #write: Promise<void> | undefined;
 
   constructor(root: string) {
@@ -38,35 +48,38 @@ export class NameTable {
   }
 
   get(name: string): Descriptor | undefined {
-    return this.#changes.has(name) ? this.#changes.get(name) : this.#names.get(name);
+    for (const changes of [this.#changes, this.#writing]) if (changes.has(name)) return changes.get(name);
+    return this.#names.get(name);
   }
 
   /** A copy, sorted by name. */
   entries(): [string, Descriptor][] {
     const all = new Map(this.#names);
+    apply(all, this.#writing);
     apply(all, this.#changes);
-    return [...all].sort(([a], [b]) => (a < b ? -1 : 1));
+    return [...all].sort(([a], [b]) => byText(a, b));
   }
 
   /** Sets (or with undefined removes) a name; resolves when that is on disk. */
-  set(name: string, descriptor: Descriptor | undefined): Promise<void> {
+  async set(name: string, descriptor: Descriptor | undefined): Promise<void> {
+    const isPending = this.#changes.has(name) || this.#writing.has(name);
+    if (!isPending && isSame(this.#names.get(name), descriptor)) return;
     this.#changes.set(name, descriptor);
-    // Changes that come while a write is under way wait for the next one, all together.
     this.#write ??= Promise.resolve().then(() => this.#flush());
-    return this.#write;
+    await this.#write;
   }
 
   async #flush(): Promise<void> {
     let release: () => Promise<void>;
     try {
       release = await lock(`${this.#path}.lock`);
-    } finally {
-      this.#write = undefined;
+    } catch (error) {
+      this.#takeChanges();
+      throw error;
     }
+    const changes = this.#takeChanges();
+    this.#writing = changes;
     try {
-      const changes = this.#changes;
-      this.#changes = new Map();
-      apply(this.#names, changes);
       const bytes = await readSmallFile(this.#path, maxIndexBytes);
       const names = bytes === undefined ? new Map<string, Descriptor>() : parseIndexFile(bytes, this.#path);
       apply(names, changes);
@@ -75,55 +88,84 @@ export class NameTable {
         await writeFileAtomic(this.#path, text);
       this.#names = names;
     } finally {
+      // What could not be written is forgotten: whoever set it was told, and may try again.
+      this.#writing = new Map();
       await release();
     }
   }
+
+  /** Changes that come from now on wait for the next write. */
+  #takeChanges(): Changes {
+    const changes = this.#changes;
+    this.#changes = new Map();
+    this.#write = undefined;
+    return changes;
+  }
 }
 
-function apply(names: Map<string, Descriptor>, changes: ReadonlyMap<string, Descriptor | undefined>): void {
+function apply(names: Map<string, Descriptor>, changes: Changes): void {
   for (const [name, descriptor] of changes) {
     if (descriptor === undefined) names.delete(name);
     else names.set(name, descriptor);
   }
 }
 
-/** Takes a lock file that holds our process id; one whose process is gone is taken over. */
+function isSame(a: Descriptor | undefined, b: Descriptor | undefined): boolean {
+  return a?.digest === b?.digest && a?.mediaType === b?.mediaType && a?.size === b?.size;
+}
+
+/** Takes a lock file that names our process; one whose process is gone is taken over. */
 async function lock(path: string): Promise<() => Promise<void>> {
   const deadline = Date.now() + lockTimeoutMs;
   for (;;) {
-    try {
-      const handle = await open(path, 'wx');
-      await handle.writeFile(String(process.pid));
-      await handle.close();
-      return () => rm(path, { force: true });
-    } catch (error) {
-      if (systemCodeOf(error) !== 'EEXIST') throw diskError(error, path);
-    }
-    if (await isStale(path)) await rm(path, { force: true });
+    if (await create(path)) return () => rm(path, { force: true });
+    if (await isStale(path)) await removeStale(path);
     else if (Date.now() > deadline) {
       throw new CodedError('DISK', `${path}: another process holds this lock; if none runs, remove the file`);
     } else await sleep(10 + Math.random() * 20);
   }
 }
 
+/** False when the file is there. @throws DISK */
+async function create(path: string): Promise<boolean> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, 'wx');
+    await handle.writeFile(processMark);
+    await handle.close();
+    return true;
+  } catch (error) {
+    if (systemCodeOf(error) === 'EEXIST') return false;
+    if (handle !== undefined) {
+      await handle.close().catch(() => {});
+      await rm(path, { force: true }).catch(() => {});
+    }
+    throw diskError(error, path);
+  }
+}
+
 async function isStale(path: string): Promise<boolean> {
   try {
-    const pid = Number(await readFile(path, 'utf8'));
-    // An empty file is a lock just being written, unless it has been so for a while.
-    if (pid === 0) return Date.now() - (await stat(path)).mtimeMs > 5_000;
-    return !isAlive(pid);
+    const bytes = await readSmallFile(path, 4096);
+    if (bytes === undefined) return false;
+    const mark = Buffer.from(bytes).toString('latin1');
+    // A file without a mark is a lock just being written, unless it has been so for a while.
+    if (!wholeMark.test(mark)) return Date.now() - (await stat(path)).mtimeMs > 5_000;
+    return !isRunning(mark);
   } catch (error) {
     if (systemCodeOf(error) === 'ENOENT') return false;
     throw diskError(error, path);
   }
 }
 
-/** True when a process of this id runs on this machine. */
-export function isAlive(pid: number): boolean {
+/** Moves it aside before looking again: it may by now be the fresh lock of a process that was faster. */
+async function removeStale(path: string): Promise<void> {
+  const aside = `${path}.${processMark}.${randomBytes(4).toString('hex')}`;
   try {
-    process.kill(pid, 0);
-    return true;
+    await rename(path, aside);
+    if (await isStale(aside)) await rm(aside);
+    else await rename(aside, path);
   } catch (error) {
-    return systemCodeOf(error) === 'EPERM';
+    if (systemCodeOf(error) !== 'ENOENT') throw diskError(error, path);
   }
 }
