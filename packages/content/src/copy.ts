@@ -24,7 +24,7 @@ import {
 import { WorkQueue } from './work-queue.ts';
 
 export type CopyEvent =
-  /** Content is part of what is copied; sent once per target. */
+  /** Content is part of what is copied; sent once per target (for an index, once per way of selecting). */
   | { readonly kind: 'found'; readonly descriptor: Descriptor }
   /** Bytes of a blob have passed. */
   | { readonly kind: 'bytes'; readonly descriptor: Descriptor; readonly bytes: number }
@@ -61,6 +61,8 @@ export class Copier {
   readonly #signal: AbortSignal | undefined;
   /** Per target: what is there or under way. */
   readonly #tasks = new WeakMap<object, Map<string, Promise<void>>>();
+  /** Numbers for ways of selecting: an index copied in part is not there for one who wants all of it. */
+  readonly #selections: CopyOptions['select'][] = [];
   /** Per registry: blobs that one of its repositories has or is getting, and which repository. */
   readonly #mounts = new Map<string, Map<Digest, { readonly path: string; readonly there: Promise<void> }>>();
 
@@ -89,12 +91,13 @@ export class Copier {
         seen.add(descriptor.digest);
       }
       if (!isManifestType(descriptor.mediaType)) {
-        return this.#once(target, descriptor, () => this.#copyBlob(source, target, descriptor));
+        return this.#once(target, descriptor, 'blob', () => this.#copyBlob(source, target, descriptor));
       }
       if (isIndexType(descriptor.mediaType) && depth > maxDepth) {
         throw new CodedError('BAD_DOCUMENT', `${root.digest}: indexes nested deeper than ${maxDepth}`);
       }
-      return this.#once(target, descriptor, async () => {
+      const kind = isIndexType(descriptor.mediaType) ? `index ${this.#numberOf(options.select)}` : 'image';
+      return this.#once(target, descriptor, kind, async () => {
         const { bytes, manifest } = await this.#manifests.run(0, () =>
           this.#readManifest(source, descriptor),
         );
@@ -113,14 +116,14 @@ export class Copier {
   }
 
   /** Runs the task unless the target has the content, or another task is just bringing it. */
-  #once(target: object, descriptor: Descriptor, task: () => Promise<void>): Promise<void> {
+  #once(target: object, descriptor: Descriptor, kind: string, task: () => Promise<void>): Promise<void> {
     let tasks = this.#tasks.get(target);
     if (tasks === undefined) {
       tasks = new Map();
       this.#tasks.set(target, tasks);
     }
     // A descriptor that lies about size or type must not pass because a true one has.
-    const key = `${descriptor.digest} ${descriptor.size} ${isManifestType(descriptor.mediaType)}`;
+    const key = `${descriptor.digest} ${descriptor.size} ${kind}`;
     const running = tasks.get(key);
     if (running !== undefined) return running;
     this.#onEvent({ kind: 'found', descriptor });
@@ -129,6 +132,11 @@ export class Copier {
     // A failed one may be tried again by a later root.
     started.catch(() => tasks.delete(key));
     return started;
+  }
+
+  #numberOf(select: CopyOptions['select']): number {
+    const known = this.#selections.indexOf(select);
+    return known < 0 ? this.#selections.push(select) - 1 : known;
   }
 
   async #copyBlob(source: Fetcher, target: Storage, descriptor: Descriptor): Promise<void> {
@@ -150,20 +158,12 @@ export class Copier {
       this.#mounts.set(target.registry, places);
     }
     const place = places.get(descriptor.digest);
-    if (place !== undefined && place.path !== target.path) {
-      const there = await place.there.then(
-        () => true,
-        () => false,
-      );
-      const from = place.path;
-      if (there) {
-        const mounted = await this.#blobs.run(0, async () => {
-          if (await target.has(descriptor, this.#signal)) return 'present';
-          return (await target.mount(descriptor, from, this.#signal)) ? 'mounted' : undefined;
-        });
-        if (mounted !== undefined) return mounted;
-      }
-      return this.#pushBlob(source, target, descriptor);
+    if (place !== undefined && place.path !== target.path && (await succeeds(place.there))) {
+      const mounted = await this.#blobs.run(0, async () => {
+        if (await target.has(descriptor, this.#signal)) return 'present';
+        return (await target.mount(descriptor, place.path, this.#signal)) ? 'mounted' : undefined;
+      });
+      return mounted ?? this.#pushBlob(source, target, descriptor);
     }
     const pushing = this.#pushBlob(source, target, descriptor);
     const there = pushing.then(() => {});
@@ -234,6 +234,13 @@ export function copyGraph(
 async function all(tasks: readonly Promise<void>[]): Promise<void> {
   const failed = (await Promise.allSettled(tasks)).find((r) => r.status === 'rejected');
   if (failed !== undefined) throw failed.reason;
+}
+
+function succeeds(task: Promise<void>): Promise<boolean> {
+  return task.then(
+    () => true,
+    () => false,
+  );
 }
 
 async function* skip(bytes: AsyncIterable<Uint8Array>, offset: number): AsyncIterable<Uint8Array> {

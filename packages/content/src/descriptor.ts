@@ -38,6 +38,26 @@ export function descriptorOf(
   return { mediaType, digest: digestOf(bytes), size: bytes.byteLength, ...extra };
 }
 
+const members = ['mediaType', 'digest', 'size', 'urls', 'annotations', 'data', 'artifactType', 'platform'];
+
+/**
+ * Refuses `Digest` beside (or in place of) `digest`: readers written in Go take either, whichever comes last.
+ * @throws BAD_DOCUMENT
+ */
+export function refuseOtherCase(doc: object, known: readonly string[], where: string): void {
+  for (const key of Object.keys(doc)) {
+    if (known.includes(key)) continue;
+    // Upper case first: U+017F and U+212A fold to s and k in Go too.
+    const folded = key.toUpperCase().toLowerCase();
+    if (known.some((name) => name.toLowerCase() === folded)) {
+      throw new CodedError(
+        'BAD_DOCUMENT',
+        `${where}: ${printable(key)} differs from a known member by its case`,
+      );
+    }
+  }
+}
+
 /**
  * A view of an untrusted descriptor (from strict JSON). Unknown members are left out of the view.
  * `urls` is never followed; `data` must agree with digest and size when it is there.
@@ -48,6 +68,7 @@ export function parseDescriptor(value: unknown, where: string): Descriptor {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw bad('a descriptor must be an object');
   const raw = value as Readonly<Record<string, unknown>>;
+  refuseOtherCase(raw, members, where);
   const { mediaType, size, annotations, artifactType, platform, data, urls } = raw;
   if (!isMediaType(mediaType))
     throw bad(`mediaType is missing or malformed: ${printable(String(mediaType))}`);

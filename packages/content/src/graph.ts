@@ -28,13 +28,13 @@ export async function collectGraph(
   const waiting: Descriptor[] = [root];
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
     if (found.has(next.digest)) continue;
-    found.set(next.digest, next);
     if (found.size > maxDescriptors) {
       throw new CodedError(
         'BAD_DOCUMENT',
         `${root.digest}: more than ${maxDescriptors} descriptors below it`,
       );
     }
+    found.set(next.digest, next);
     if (!isManifestType(next.mediaType)) continue;
     const { manifest } = await fetchManifest(source, next, options.signal);
     for (const child of childrenOf(manifest)) {

@@ -4,7 +4,13 @@
  * Sources: image-spec v1.1.1 manifest.md, image-index.md; distribution v2.8 docs/spec/manifest-v2-2.md.
  */
 import { collectVerified } from './bytes.ts';
-import { type Descriptor, isMediaType, parseAnnotations, parseDescriptor } from './descriptor.ts';
+import {
+  type Descriptor,
+  isMediaType,
+  parseAnnotations,
+  parseDescriptor,
+  refuseOtherCase,
+} from './descriptor.ts';
 import { CodedError } from './errors.ts';
 import { parseStrictObject } from './json.ts';
 import { isImageManifestType, isIndexType, isManifestType, schema1Types } from './media-type.ts';
@@ -15,6 +21,10 @@ import type { Fetcher } from './storage.ts';
 export const maxManifestBytes: number = 4 * 1024 * 1024;
 /** Descriptors in one manifest; far above any real index. */
 const maxChildren = 10_000;
+const members = [
+  ...['schemaVersion', 'mediaType', 'artifactType', 'config', 'layers', 'manifests'],
+  ...['subject', 'annotations', 'fsLayers'],
+];
 
 interface Common {
   readonly mediaType: string;
@@ -48,6 +58,7 @@ export function parseManifest(bytes: Uint8Array, mediaType: string, what = 'mani
   }
   if (!isManifestType(mediaType)) throw bad(`${printable(mediaType)} is not a manifest type`);
   const doc = parseStrictObject(bytes, { what });
+  refuseOtherCase(doc, members, what);
   if (doc['schemaVersion'] !== 2) throw bad('schemaVersion must be 2');
   if (doc['mediaType'] !== undefined && doc['mediaType'] !== mediaType) {
     throw bad(`it says it is ${printable(String(doc['mediaType']))} but was announced as ${mediaType}`);
