@@ -1,0 +1,134 @@
+/**
+ * The catalogs of extensions and overlays: files in catalog images, strictly read.
+ * Source: siderolabs/image-factory 78e378a48 internal/artifacts/versions.go.
+ */
+import { quoted, TalosError } from '../errors.ts';
+import { Composer } from '../yaml/composer.ts';
+import { Constructor } from '../yaml/constructor.ts';
+import { decodeText } from '../yaml/text.ts';
+import { YamlMap, type YamlValue } from '../yaml/value.ts';
+
+export interface CatalogEntry {
+  /** For an extension its repository (`siderolabs/iscsi-tools`), for an overlay its own name (`rpi_generic`). */
+  readonly name: string;
+  /** With tag: `ghcr.io/siderolabs/iscsi-tools:v0.2.0`. */
+  readonly reference: string;
+  /** `sha256:` and 64 hex characters. */
+  readonly digest: string;
+}
+
+export interface Description {
+  readonly author: string;
+  readonly description: string;
+}
+
+/** Bytes of a catalog file and its entries; real ones have 20 kB and some 120 entries. */
+const maxCatalogBytes = 4 * 1024 * 1024;
+const maxEntries = 10_000;
+const maxNameLength = 300;
+
+const referencePattern =
+  /^([a-z0-9][a-z0-9.-]*(?::[0-9]{1,5})?)\/([a-z0-9]+(?:[._/-]+[a-z0-9]+)*):([A-Za-z0-9_][A-Za-z0-9._-]{0,127})$/;
+const digestPattern = /^sha256:[a-f0-9]{64}$/;
+const overlayNamePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
+
+function repositoryOf(reference: string): string | undefined {
+  return reference.length > maxNameLength ? undefined : referencePattern.exec(reference)?.[2];
+}
+
+function bad(what: string, cause?: unknown): TalosError {
+  return new TalosError('BAD_IMAGE', what, { cause });
+}
+
+/** At least one entry, and none twice: which of them is meant could not be told. */
+function checked(
+  entries: readonly CatalogEntry[],
+  file: string,
+  unique: 'name' | 'reference',
+): readonly CatalogEntry[] {
+  if (entries.length === 0) throw bad(`${file}: it names no image`);
+  if (entries.length > maxEntries) throw bad(`${file}: more than ${maxEntries} entries`);
+  const seen = new Set<string>();
+  for (const entry of entries) {
+    if (seen.has(entry[unique])) throw bad(`${file}: ${quoted(entry[unique])} twice`);
+    seen.add(entry[unique]);
+  }
+  return entries;
+}
+
+/**
+ * The file `image-digests` of an extensions image: lines `ghcr.io/siderolabs/<name>:<tag>@sha256:…`. Lines without
+ * `@` are passed over, as the factory does.
+ * @throws BAD_IMAGE
+ */
+export function parseImageDigests(text: string): readonly CatalogEntry[] {
+  if (Buffer.byteLength(text) > maxCatalogBytes) throw bad('image-digests: it is too large');
+  const entries: CatalogEntry[] = [];
+  for (const [index, raw] of text.split('\n').entries()) {
+    const line = raw.trim();
+    const at = line.indexOf('@');
+    if (at < 0) continue;
+    const [reference, digest] = [line.slice(0, at), line.slice(at + 1)];
+    const name = repositoryOf(reference);
+    if (name === undefined || !digestPattern.test(digest)) {
+      throw bad(`image-digests: line ${index + 1} is not <image>:<tag>@sha256:<hex>: ${quoted(line)}`);
+    }
+    entries.push({ name, reference, digest });
+  }
+  return checked(entries, 'image-digests', 'reference');
+}
+
+function parseDocument(text: string, file: string): YamlMap {
+  try {
+    const root = new Composer(decodeText(text, maxCatalogBytes)).document();
+    const value = root === undefined ? undefined : new Constructor().any(root);
+    if (value instanceof YamlMap) return value;
+  } catch (cause) {
+    if (!(cause instanceof TalosError)) throw cause;
+    throw bad(`${file}: ${cause.message}`, cause);
+  }
+  throw bad(`${file}: it is not a mapping`);
+}
+
+const textOf = (value: YamlValue | undefined): string => (typeof value === 'string' ? value : '');
+
+/** The file `overlays.yaml` of an overlays image. @throws BAD_IMAGE */
+export function parseOverlays(yamlText: string): readonly CatalogEntry[] {
+  const list = parseDocument(yamlText, 'overlays.yaml').get('overlays');
+  if (!Array.isArray(list)) throw bad('overlays.yaml: overlays must be a list');
+  const entries = list.map((item: YamlValue, index): CatalogEntry => {
+    const fields = item instanceof YamlMap ? item : new YamlMap();
+    const [name, reference, digest] = ['name', 'image', 'digest'].map((key) => textOf(fields.get(key)));
+    if (
+      name === undefined ||
+      reference === undefined ||
+      digest === undefined ||
+      !overlayNamePattern.test(name) ||
+      repositoryOf(reference) === undefined ||
+      !digestPattern.test(digest)
+    ) {
+      throw bad(`overlays.yaml: overlays[${index}] needs name, image (with tag) and digest (sha256)`);
+    }
+    return { name, reference, digest };
+  });
+  return checked(entries, 'overlays.yaml', 'name');
+}
+
+/**
+ * The file `descriptions.yaml` of an extensions image.
+ * @returns by the line of image-digests, `<reference>@<digest>`
+ * @throws BAD_IMAGE
+ */
+export function parseDescriptions(yamlText: string): ReadonlyMap<string, Description> {
+  const descriptions = new Map<string, Description>();
+  for (const [key, value] of parseDocument(yamlText, 'descriptions.yaml').entries()) {
+    if (typeof key !== 'string' || !(value instanceof YamlMap)) {
+      throw bad('descriptions.yaml: every entry must be an image with author and description');
+    }
+    descriptions.set(key, {
+      author: textOf(value.get('author')),
+      description: textOf(value.get('description')),
+    });
+  }
+  return descriptions;
+}
