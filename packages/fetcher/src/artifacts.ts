@@ -9,7 +9,7 @@ export const mediaArtifactType = 'application/vnd.omni-airgap.talos-media.v1';
 export const schematicRepository = 'siderolabs/image-factory/schematics';
 const schematicMediaType = 'application/vnd.sidero.dev-image.schematic';
 /** Source: image-spec v1.1.1 annotations.md. ORAS names pulled files by it. */
-export const titleAnnotation = 'org.opencontainers.image.title';
+const titleAnnotation = 'org.opencontainers.image.title';
 
 export interface Artifact {
   readonly manifest: Descriptor;

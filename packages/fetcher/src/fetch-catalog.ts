@@ -69,7 +69,7 @@ function choose(
 }
 
 /** The name with the fewest edits, when it is near enough to be a slip. */
-export function nearestName(name: string, names: readonly string[]): string | undefined {
+function nearestName(name: string, names: readonly string[]): string | undefined {
   let best: string | undefined;
   let bestDistance = Math.max(3, Math.floor(name.length / 2));
   for (const other of names) {

@@ -38,7 +38,7 @@ const schematicName = /\/siderolabs\/image-factory\/schematics:([a-f0-9]{64})$/;
 const objectsAtOnce = 4;
 
 /** Media and schematics of a bundle as objects, each key once. @throws BAD_DOCUMENT */
-export async function objectsOf(bundle: BundleStore): Promise<readonly NewObject[]> {
+async function objectsOf(bundle: BundleStore): Promise<readonly NewObject[]> {
   const objects = new Map<string, NewObject>();
   for await (const [name, root] of bundle.names()) {
     const [, schematic, version] = mediaName.exec(name) ?? [];

@@ -29,7 +29,6 @@ export const descriptorSchema = v.strictObject({
 
 /** A name in a document and what it stands for. */
 export const namedSchema = v.strictObject({ name: textSchema, descriptor: descriptorSchema });
-export type Named = v.InferOutput<typeof namedSchema>;
 
 /**
  * Parses bytes against a schema.

@@ -9,7 +9,7 @@ import { parseStrictObject } from '../json.ts';
 import { isManifestType, MediaType } from '../media-type.ts';
 import { printable } from '../printable.ts';
 
-export const refNameAnnotation = 'org.opencontainers.image.ref.name';
+const refNameAnnotation = 'org.opencontainers.image.ref.name';
 
 /** What the file `oci-layout` holds. */
 export const layoutMarker: string = '{"imageLayoutVersion":"1.0.0"}';

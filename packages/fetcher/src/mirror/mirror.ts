@@ -126,7 +126,7 @@ export type WantedSchematic =
   /** Only its ID is; the factory has the text. */
   | { readonly kind: 'id'; readonly id: string };
 
-export interface WantedMedia {
+interface WantedMedia {
   readonly schematic: WantedSchematic;
   readonly versions: readonly string[];
   readonly files: readonly string[];
