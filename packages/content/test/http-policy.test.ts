@@ -138,7 +138,7 @@ describe('upstream mapping', () => {
   const mapped = {
     upstreams: [
       parseUpstream('ghcr.io=http://127.0.0.1:5000'),
-      parseUpstream('docker.io=http://127.0.0.1:5000/mirror/docker/'),
+      parseUpstream('mirror.io=http://127.0.0.1:5000/mirror/docker/'),
       parseUpstream('quay.io=http://127.0.0.1:5000'),
     ],
   };
@@ -146,7 +146,7 @@ describe('upstream mapping', () => {
     expect(physicalUrl(mapped, new URL('https://ghcr.io/v2/?n=1')).href).toBe(
       'http://127.0.0.1:5000/v2/?n=1',
     );
-    expect(physicalUrl(mapped, new URL('https://docker.io/v2/')).href).toBe(
+    expect(physicalUrl(mapped, new URL('https://mirror.io/v2/')).href).toBe(
       'http://127.0.0.1:5000/mirror/docker/v2/',
     );
     expect(physicalUrl(mapped, new URL('https://other.io/v2/')).href).toBe('https://other.io/v2/');
@@ -157,18 +157,18 @@ describe('upstream mapping', () => {
   test('the longest prefix wins, on whole segments, then the host that was asked', () => {
     const back = (path: string, asked?: URL): string =>
       logicalUrl(mapped, new URL(path, 'http://127.0.0.1:5000'), asked).href;
-    expect(back('/mirror/docker/v2/')).toBe('https://docker.io/v2/');
+    expect(back('/mirror/docker/v2/')).toBe('https://mirror.io/v2/');
     expect(back('/mirror/dockerx/v2/')).toBe('https://ghcr.io/mirror/dockerx/v2/');
     expect(back('/v2/', new URL('https://quay.io/'))).toBe('https://quay.io/v2/');
     expect(logicalUrl(mapped, new URL('http://127.0.0.1:5001/v2/')).href).toBe('http://127.0.0.1:5001/v2/');
   });
   test('references are resolved as the server means them', () => {
-    const asked = new URL('https://docker.io/v2/a/blobs/uploads/');
+    const asked = new URL('https://mirror.io/v2/a/blobs/uploads/');
     const resolve = (reference: string): string | undefined =>
       resolveReference(mapped, reference, asked)?.href;
-    expect(resolve('/mirror/docker/v2/x')).toBe('https://docker.io/v2/x');
-    expect(resolve('http://127.0.0.1:5000/mirror/docker/v2/x')).toBe('https://docker.io/v2/x');
-    expect(resolve('abc?_state=1')).toBe('https://docker.io/v2/a/blobs/uploads/abc?_state=1');
+    expect(resolve('/mirror/docker/v2/x')).toBe('https://mirror.io/v2/x');
+    expect(resolve('http://127.0.0.1:5000/mirror/docker/v2/x')).toBe('https://mirror.io/v2/x');
+    expect(resolve('abc?_state=1')).toBe('https://mirror.io/v2/a/blobs/uploads/abc?_state=1');
     expect(resolve('//evil.net/x')).toBe('https://evil.net/x');
     expect(resolve('http://')).toBeUndefined();
   });
@@ -181,6 +181,9 @@ describe('upstream mapping', () => {
     '*.x.io=http://x/',
   ])('refuses %s', (text) => {
     expect(['USAGE', 'BAD_NAME']).toContain(code(() => parseUpstream(text)));
+  });
+  test('docker.io stands for the host its registry has', () => {
+    expect(parseUpstream('docker.io=http://127.0.0.1:5000').host).toBe('registry-1.docker.io');
   });
   test('a mapped host may have any address, another one may not', () => {
     const inside = {

@@ -1,11 +1,22 @@
 /** The one HTTP gate: egress policy, connections, records, retries. */
-export * from './address.ts';
-export * from './egress-log.ts';
-export * from './error-response.ts';
-export * from './gate.ts';
-export * from './host.ts';
-export * from './policy.ts';
-export * from './proxy.ts';
-export * from './response.ts';
-export * from './retry.ts';
-export * from './upstream.ts';
+export {
+  type EgressLog,
+  type EgressRecord,
+  type EgressSink,
+  openEgressLog,
+} from './egress-log.ts';
+export { type ErrorBody, errorFor, errorFromResponse, readErrorBody } from './error-response.ts';
+export { type GateOptions, type GateRequest, HttpGate, type Method, type StreamBody } from './gate.ts';
+export { parseHostPattern } from './host.ts';
+export { checkUrl, type EgressPolicy, hostAllowed } from './policy.ts';
+export { type ProxySettings, proxyFor, proxyFromEnvironment } from './proxy.ts';
+export type { GateResponse } from './response.ts';
+export {
+  isTransient,
+  isTransientStatus,
+  parseRetryAfter,
+  type RetryOptions,
+  retrying,
+  throwIfAborted,
+} from './retry.ts';
+export { logicalUrl, parseUpstream, type Upstream } from './upstream.ts';

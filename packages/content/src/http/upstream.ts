@@ -33,9 +33,11 @@ export function parseUpstream(text: string): Upstream {
       `--upstream ${printable(text.slice(0, at))}: the URL may have host and path only`,
     );
   }
-  const host = parseHostPattern(text.slice(0, at));
-  if (host.startsWith('*.'))
-    throw new CodedError('BAD_NAME', `--upstream maps one host, not ${printable(host)}`);
+  const named = parseHostPattern(text.slice(0, at));
+  if (named.startsWith('*.'))
+    throw new CodedError('BAD_NAME', `--upstream maps one host, not ${printable(named)}`);
+  // What references call docker.io is asked for at this host.
+  const host = named === 'docker.io' ? 'registry-1.docker.io' : named;
   return { host, url };
 }
 
