@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { CodedError, digestOf, Layout, MediaType, maxManifestBytes } from '@omni-airgap/content';
 import { describe, expect, test } from 'vitest';
 import type { WritableSource } from '../src/index.ts';
-import { codeOf, newLayout, nowhere, type Running, start } from './support.ts';
+import { codeOf, newLayout, nowhere, type Running, raw, start } from './support.ts';
 
 const data = Buffer.from('layer bytes '.repeat(1000));
 const digest = digestOf(data);
@@ -212,6 +212,15 @@ describe('blob uploads', () => {
       body: large,
     });
     expect(posted.status).toBe(503);
+    // What was not read of a body does not stand in the way of the next request on the connection.
+    const size = 4 * 1024 * 1024;
+    const { pathname } = new URL(locationOf(server, await begin(repo)));
+    const first = `PATCH ${pathname} HTTP/1.1\r\nHost: x\r\nContent-Length: ${size}\r\n\r\n${'x'.repeat(size)}`;
+    const answers = await raw(
+      server.url,
+      `${first}GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`,
+    );
+    expect(answers.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 503', 'HTTP/1.1 200']);
   });
 
   test('blobs cannot be deleted', async () => {
@@ -257,7 +266,7 @@ describe('manifest pushes', () => {
     expect([announced.status, await codeOf(announced)]).toEqual([413, 'SIZE_INVALID']);
     const chunked = await fetch(`${repo}/manifests/v1`, {
       method: 'PUT',
-      body: new Blob([large]).stream(),
+      body: new Blob([large, large]).stream(),
       duplex: 'half',
     } as RequestInit);
     expect(chunked.status).toBe(413);
