@@ -51,7 +51,9 @@ describe('Kubernetes images', () => {
     }
     for (const version of versions) {
       for (const image of talosKubernetesImages(version)) {
-        expect(image).toMatch(/^(?:gcr\.io|ghcr\.io|registry\.k8s\.io)\/[a-z0-9/-]+:v?[0-9]+(?:\.[0-9]+)+(?:-[a-z0-9.-]+)?$/);
+        expect(image).toMatch(
+          /^(?:gcr\.io|ghcr\.io|registry\.k8s\.io)\/[a-z0-9/-]+:v?[0-9]+(?:\.[0-9]+)+(?:-[a-z0-9.-]+)?$/,
+        );
       }
     }
   });

@@ -96,9 +96,10 @@ export function schematicFrom(input: string | Uint8Array): IdentifiedSchematic {
 }
 
 /**
- * Every text and ID that a released Image Factory may give the schematic: one, or two where a string is a word of
- * YAML 1.1 (an `enrollKeys: off`, say). Factories to 1.4.0 were built with v4.0.0-rc.3 and rc.4, which quote those
- * double; 1.5.0 with an untagged version between rc.6 (single) and rc.7 (double).
+ * The texts and IDs that releases of the Image Factory give the schematic: one, or two where a string is a word of
+ * YAML 1.1 (`enrollKeys: off`, say). The first is encodeSchematic's. Factories to 1.4.0 were built with
+ * v4.0.0-rc.3 and rc.4 of the library, which quote those words double; 1.5.0 with an untagged version between rc.6
+ * (single) and rc.7 (double). An ID that such a factory answers with is right when it is one of these.
  */
 export function schematicSpellings(schematic: Schematic): readonly Omit<IdentifiedSchematic, 'schematic'>[] {
   const texts = new Set([encodeSchematic(schematic), encodeSchematic(schematic, 'double')]);

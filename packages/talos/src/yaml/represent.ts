@@ -57,7 +57,7 @@ function representBinary(bytes: Uint8Array): Representation {
 }
 
 /** The shortest digits that give the number back; with an exponent below 1e-4 and from 1e6 on. */
-export function formatFloat(value: number): string {
+function formatFloat(value: number): string {
   if (Number.isNaN(value)) return '.nan';
   if (!Number.isFinite(value)) return value > 0 ? '.inf' : '-.inf';
   if (Object.is(value, -0)) return '-0';
