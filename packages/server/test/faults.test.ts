@@ -94,7 +94,7 @@ describe('clients that go away', () => {
       expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(150 * 1024 * 1024);
       const started = performance.now();
       expect((await (await fetch(blob)).bytes()).byteLength).toBe(16 * 1024 * 1024);
-      expect(performance.now() - started).toBeLessThan(5_000);
+      expect(performance.now() - started).toBeLessThan(10_000);
     } finally {
       for (const socket of sockets) socket.destroy();
     }
