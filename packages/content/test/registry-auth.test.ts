@@ -187,6 +187,45 @@ describe('realms', () => {
     await expect(client.repository('a/b').has(layer)).rejects.toMatchObject({ code: 'DENIED' });
     expect(realm.requests[0]?.headers['authorization']).toMatch(/^Basic /);
   });
+  test('T32 a place that was redirected to has no say in how we log in', async () => {
+    const storage = await startRegistryDouble({
+      script: [
+        {
+          match: { path: /./ },
+          do: {
+            status: 401,
+            headers: { 'www-authenticate': 'Bearer realm="https://registry.example/token"' },
+          },
+        },
+      ],
+    });
+    const registry = await startRegistryDouble({
+      script: [
+        { match: { path: /blobs/ }, do: { status: 307, headers: { location: 'https://storage.example/' } } },
+      ],
+    });
+    const { client, gate } = connectToDouble(registry, {
+      credentials: password,
+      gate: {
+        policy: {
+          hosts: ['registry.example', 'storage.example'],
+          plainHttp: [],
+          allowPrivate: false,
+          upstreams: [
+            { host: 'registry.example', url: new URL(registry.url) },
+            { host: 'storage.example', url: new URL(storage.url) },
+          ],
+        },
+      },
+    });
+    cleanups.push(
+      () => storage.close(),
+      () => registry.close(),
+      () => gate.close(),
+    );
+    await expect(client.repository('a/b').has(layer)).rejects.toMatchObject({ code: 'DENIED', status: 401 });
+    expect(registry.requests).toHaveLength(1);
+  });
   test('docker.io is asked at registry-1.docker.io and logs in at auth.docker.io', async () => {
     const auth = { ...secured, realm: 'https://auth.docker.io/token' };
     const asked: string[] = [];

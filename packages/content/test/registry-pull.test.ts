@@ -184,6 +184,14 @@ describe('fetch', () => {
     const endless = await pull([{ status: 200, body: Buffer.alloc(400_000), closeDelimited: true }]);
     await expect(endless.bytes).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
     expect(gets(endless.registry)).toHaveLength(1);
+    // Also for a consumer that does not verify.
+    const script = [
+      { match: { path: /blobs/ }, do: { status: 200, body: Buffer.alloc(400_000), closeDelimited: true } },
+    ];
+    const bare = await start({ ...seed, script });
+    await expect(collect(bare.repository.fetch(layer), 1e6, 'x')).rejects.toMatchObject({
+      code: 'DIGEST_MISMATCH',
+    });
   });
   test('what is not there is NOT_FOUND, with what the registry says', async () => {
     const { repository } = await start(seed);

@@ -238,6 +238,14 @@ describe('mount', () => {
     });
     expect(await repository.mount(layer, 'other/repo')).toBe(false);
   });
+  test('a token that is refused for the other repository is answered false', async () => {
+    const { repository } = await start({
+      ...other,
+      auth: { kind: 'token', anonymousPull: true },
+      script: [{ match: { path: /^\/token.*other/ }, do: { status: 403 } }],
+    });
+    expect(await repository.mount(layer, 'other/repo')).toBe(false);
+  });
   test('names both repositories in its scope', async () => {
     const { registry, repository } = await start(
       {
@@ -335,6 +343,24 @@ describe('referrers', () => {
     expect(index.manifests).toHaveLength(3);
     expect(index.manifests[0]).toMatchObject({ artifactType: 'application/vnd.example.sig' });
     expect(await repository.referrers(a.descriptor.digest)).toEqual([]);
+  });
+  test('a dozen pushed at once all stay in the fallback index', async () => {
+    const { repository } = await start({ ...withConfig, referrersApi: false });
+    const many = Array.from({ length: 12 }, (_, i) => signature(`s${i}`));
+    await Promise.all(many.map(({ descriptor, bytes }) => repository.push(descriptor, opener(bytes))));
+    expect(await repository.referrers(image.descriptor.digest)).toHaveLength(12);
+  });
+  test('F19 a fallback index never takes in the children of the image itself', async () => {
+    const { registry, repository } = await start({ ...withConfig, referrersApi: false });
+    const store = registry.repository('a/b');
+    store.addManifest(image.bytes, MediaType.ociManifest);
+    const index = manifestOf({ manifests: [image.descriptor] }, MediaType.ociIndex);
+    const indexTag = `sha256-${hexOf(index.descriptor.digest)}`;
+    store.addManifest(index.bytes, MediaType.ociIndex, indexTag);
+    const signed = manifestOf({ subject: index.descriptor });
+    await repository.push(signed.descriptor, opener(signed.bytes));
+    const kept = JSON.parse(Buffer.from(store.manifest(indexTag)?.bytes ?? []).toString());
+    expect(digests(kept.manifests)).toEqual([signed.descriptor.digest]);
   });
   test.each([
     ['404', { status: 404 }],

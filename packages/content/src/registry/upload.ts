@@ -8,7 +8,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { mismatch, verified } from '../bytes.ts';
 import type { Descriptor } from '../descriptor.ts';
 import { isDigest } from '../digest.ts';
-import { CodedError } from '../errors.ts';
+import { CodedError, isCoded } from '../errors.ts';
 import { errorFor, errorFromResponse, readErrorBody } from '../http/error-response.ts';
 import type { GateResponse } from '../http/response.ts';
 import { isTransient, retrying } from '../http/retry.ts';
@@ -75,7 +75,7 @@ export async function mountBlob(
 ): Promise<boolean> {
   const { digest } = descriptor;
   const doing = `mount ${digest} from ${from}`;
-  const response = await repository.request({
+  const asking = repository.request({
     method: 'POST',
     at: `blobs/uploads/?mount=${encodeURIComponent(digest)}&from=${encodeURIComponent(from)}`,
     doing,
@@ -84,6 +84,12 @@ export async function mountBlob(
     digest,
     signal,
   });
+  // Log-in itself may be refused when it names a repository we may not read.
+  const response = await asking.catch((error: unknown) => {
+    if (isCoded(error, 'DENIED')) return undefined;
+    throw error;
+  });
+  if (response === undefined) return false;
   const { status } = response;
   if (status === 202) {
     await response.cancel();
