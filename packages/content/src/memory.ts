@@ -16,11 +16,12 @@ export class MemoryStore implements Target, RangeFetcher, NameLister {
     return this.#blobs.get(descriptor.digest)?.byteLength === descriptor.size;
   }
 
-  fetch(descriptor: Descriptor): Bytes {
-    return this.fetchFrom(descriptor, 0);
+  fetch(descriptor: Descriptor, signal?: AbortSignal): Bytes {
+    return this.fetchFrom(descriptor, 0, signal);
   }
 
-  async *fetchFrom(descriptor: Descriptor, offset: number): Bytes {
+  async *fetchFrom(descriptor: Descriptor, offset: number, signal?: AbortSignal): Bytes {
+    signal?.throwIfAborted();
     const bytes = this.#blobs.get(descriptor.digest);
     if (bytes === undefined) {
       throw new CodedError('MISSING_CONTENT', `${descriptor.digest}: not in memory`, { descriptor });

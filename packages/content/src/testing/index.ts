@@ -1,0 +1,21 @@
+/** For tests of this and other packages: stores' suites, generated content, servers that misbehave on demand. */
+export { type TestBundleOptions, writeTestBundle } from './bundle.ts';
+export { type GeneratedBlob, generatedBlob, generatedBytes, seededRandom } from './generated-blob.ts';
+export {
+  type BuiltManifest,
+  buildManifest,
+  type GeneratedGraph,
+  type GraphOptions,
+  generateGraph,
+} from './graph.ts';
+export { type LoopbackServer, readBody, type SeenRequest, startHttpServer } from './http-server.ts';
+export * from './registry-double.ts';
+export { connectToDouble, type DoubleClient } from './registry-double-client.ts';
+export {
+  type Ability,
+  type Fill,
+  type Opened,
+  type ReadableStore,
+  readableStorageSuite,
+  writableStorageSuite,
+} from './storage-suite.ts';
