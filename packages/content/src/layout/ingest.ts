@@ -6,7 +6,7 @@
  * becomes free when that process is gone. A rename claims it, so two processes never write one file.
  */
 import { constants } from 'node:fs';
-import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
+import { type FileHandle, lstat, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Hasher } from '../digest.ts';
 import { CodedError, isCoded, systemCodeOf } from '../errors.ts';
@@ -92,9 +92,7 @@ export class Ingest {
       if (hex !== key || (mark !== undefined && isRunning(mark))) continue;
       try {
         await rename(join(this.folder, name), mine);
-        const handle = await openPart(mine);
-        const info = await handle.stat();
-        await handle.close();
+        const info = await lstat(mine);
         if (info.isFile() && info.nlink === 1) return { path: mine, size: info.size };
         // Writing to it would change a file that is known by another name, or no file at all.
         await rm(mine);
@@ -107,9 +105,7 @@ export class Ingest {
 
   async #leave(key: string, path: string, refused: boolean): Promise<void> {
     try {
-      const handle = await openPart(path);
-      const { size } = await handle.stat();
-      await handle.close();
+      const { size } = await lstat(path);
       if (refused || size < worthKeeping) await rm(path, { force: true });
       else await rename(path, join(this.folder, `${key}.part`));
     } catch {
