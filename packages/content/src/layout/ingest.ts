@@ -22,6 +22,15 @@ const worthKeeping = 256 * 1024;
 
 let counter = 0;
 
+export interface Expected {
+  /** 64 hex characters. */
+  readonly key: string;
+  /** For messages. */
+  readonly what: string;
+  /** Bytes after which the sender is lying. */
+  readonly maxSize: number;
+}
+
 /** A file that has received all bytes and is synced, not yet under its final name. */
 export interface Ingested {
   readonly path: string;
@@ -40,11 +49,10 @@ export class Ingest {
   /**
    * Receives bytes under a key. On failure what came is kept for the next attempt, unless the content itself was
    * refused (DIGEST_MISMATCH, BAD_DOCUMENT).
-   * @param key 64 hex characters
-   * @param maxSize bytes after which the sender is lying
-   * @throws DIGEST_MISMATCH when there are more, DISK, and whatever the stream throws
+   * @throws DIGEST_MISMATCH when there are more bytes than expected, DISK, and whatever the stream throws
    */
-  async receive(key: string, open: OpenBytes, maxSize: number, signal?: AbortSignal): Promise<Ingested> {
+  async receive(expected: Expected, open: OpenBytes, signal?: AbortSignal): Promise<Ingested> {
+    const { key, what, maxSize } = expected;
     const part = await this.#claim(key);
     let file: FileHandle | undefined;
     let writer: BlockWriter | undefined;
@@ -62,7 +70,7 @@ export class Ingest {
         signal?.throwIfAborted();
         hasher.update(chunk);
         if (hasher.size > maxSize) {
-          throw new CodedError('DIGEST_MISMATCH', `more than the ${maxSize} bytes that were announced`);
+          throw new CodedError('DIGEST_MISMATCH', `${what}: more than ${maxSize} bytes`);
         }
         await writer.write(chunk);
       }

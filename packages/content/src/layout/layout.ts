@@ -112,8 +112,10 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
   /** @throws DIGEST_MISMATCH, DISK, and what the stream throws */
   async push(descriptor: Descriptor, open: OpenBytes, signal?: AbortSignal): Promise<PushResult> {
     if (await this.has(descriptor)) return 'present';
+    const { digest, size } = descriptor;
+    const expected = { key: hexOf(digest), what: digest, maxSize: size };
     for (let attempt = 1; ; attempt++) {
-      const got = await this.#ingest.receive(hexOf(descriptor.digest), open, descriptor.size, signal);
+      const got = await this.#ingest.receive(expected, open, signal);
       try {
         checkFinished(got.hasher, descriptor);
       } catch (error) {
@@ -122,7 +124,7 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
         if (got.resumedFrom > 0 && attempt === 1) continue;
         throw error;
       }
-      await this.#publish(got.path, descriptor.digest);
+      await this.#publish(got.path, digest);
       return 'stored';
     }
   }
@@ -138,8 +140,9 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
     options: { readonly mediaType: string; readonly key: string; readonly maxSize: number },
     signal?: AbortSignal,
   ): Promise<Descriptor> {
-    const key = hexOf(digestOf(Buffer.from(options.key)));
-    const { path, hasher } = await this.#ingest.receive(key, open, options.maxSize, signal);
+    const { key: what, maxSize } = options;
+    const key = hexOf(digestOf(Buffer.from(what)));
+    const { path, hasher } = await this.#ingest.receive({ key, what, maxSize }, open, signal);
     const { size } = hasher;
     const digest = hasher.finish();
     await this.#publish(path, digest);
