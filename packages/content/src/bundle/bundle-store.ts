@@ -38,33 +38,59 @@ export type BundleTrust =
 
 export type BundleSigner = { readonly mode: 'signed'; readonly key: string } | { readonly mode: 'unsigned' };
 
+export interface OpenBundleOptions {
+  /**
+   * `all` (the default): every volume must be there, with its size. `present`: those that are there are used; one
+   * medium of several, or one that is damaged, can be looked at.
+   */
+  readonly volumes?: 'all' | 'present';
+}
+
+/** A volume that cannot be used as it is. */
+export interface VolumeProblem {
+  readonly volume: number;
+  /** Bytes its file has; undefined when it is in none of the folders. */
+  readonly size: number | undefined;
+}
+
 export class BundleStore implements ReadOnlyStorage, RangeFetcher, Resolver, NameLister, Located {
   readonly document: BundleDocument;
   /** Whose signature was checked, by the key's fingerprint. */
   readonly signer: BundleSigner;
   readonly map: VolumeMap;
+  /** Volumes that are not there or not of their size; empty unless it was opened with `volumes: 'present'`. */
+  readonly problems: readonly VolumeProblem[];
   readonly #names: ReadonlyMap<string, Descriptor>;
-  readonly #paths: readonly string[];
+  readonly #paths: readonly (string | undefined)[];
+  readonly #relied: ReadonlyMap<Digest, number>;
 
   private constructor(
     document: BundleDocument,
     signer: BundleSigner,
     map: VolumeMap,
     names: ReadonlyMap<string, Descriptor>,
-    paths: readonly string[],
+    found: readonly FoundVolume[],
   ) {
     this.document = document;
     this.signer = signer;
     this.map = map;
     this.#names = names;
-    this.#paths = paths;
+    this.#paths = found.map(({ path }) => path);
+    this.problems = found.flatMap(({ path, size }, volume) =>
+      path !== undefined && size === map.sizes[volume] ? [] : [{ volume, size }],
+    );
+    this.#relied = reliedOf(document);
   }
 
   /**
    * @param folders where the media are mounted; one bundle may be spread over several
    * @throws NO_INPUT, UNSIGNED, BAD_SIGNATURE, BAD_DOCUMENT, BAD_VOLUME (missing or of the wrong size), DISK
    */
-  static async open(folders: readonly string[], trust: BundleTrust): Promise<BundleStore> {
+  static async open(
+    folders: readonly string[],
+    trust: BundleTrust,
+    options: OpenBundleOptions = {},
+  ): Promise<BundleStore> {
     const bytes = await readDocument(folders);
     const signer = await checkSignature(folders, bytes, trust);
     const document = parseBundleDocument(bytes);
@@ -81,16 +107,27 @@ export class BundleStore implements ReadOnlyStorage, RangeFetcher, Resolver, Nam
       throw new CodedError('BAD_DOCUMENT', 'bundle.json: id is not that of its volume list');
     }
     const map = new VolumeMap(names, { blobs: document.blobs, sizes });
-    const paths = [];
-    for (const volume of document.volumes) paths.push(await findVolume(folders, volume));
-    return new BundleStore(document, signer, map, names, paths);
+    const found: FoundVolume[] = [];
+    for (const volume of document.volumes) {
+      const place = await findVolume(folders, volume.name);
+      if (options.volumes !== 'present') requireWhole(place, volume);
+      found.push(place);
+    }
+    return new BundleStore(document, signer, map, names, found);
   }
 
-  /** Path of a volume. */
+  /** Path of a volume. @throws BAD_VOLUME when it is in none of the folders */
   volumePath(volume: number): string {
     const path = this.#paths[volume];
-    if (path === undefined) throw new CodedError('INTERNAL', `volume ${volume} does not exist`);
+    const named = this.document.volumes[volume];
+    if (named === undefined) throw new CodedError('INTERNAL', `volume ${volume} does not exist`);
+    if (path === undefined) throw notHere(named);
     return path;
+  }
+
+  /** True when the content is not carried because a base brought it: it lies at the site already. */
+  reliesOn(descriptor: Pick<Descriptor, 'digest' | 'size'>): boolean {
+    return this.#relied.get(descriptor.digest) === descriptor.size;
   }
 
   async stat(digest: Digest): Promise<number | undefined> {
@@ -164,26 +201,57 @@ async function checkSignature(
   return { mode: 'signed', key: fingerprintOf(trust.key) };
 }
 
-async function findVolume(
-  folders: readonly string[],
-  volume: { readonly name: string; readonly size: number; readonly sha256: string },
-): Promise<string> {
+interface FoundVolume {
+  readonly path: string | undefined;
+  /** Bytes. */
+  readonly size: number | undefined;
+}
+
+/** The volume in the first folder that has it. @throws BAD_VOLUME when it is no regular file, DISK */
+async function findVolume(folders: readonly string[], name: string): Promise<FoundVolume> {
   for (const folder of folders) {
-    const path = join(folder, volume.name);
+    const path = join(folder, name);
     try {
       const info = await lstat(path);
       if (!info.isFile()) throw new CodedError('BAD_VOLUME', `${path}: not a regular file`);
-      if (info.size === volume.size) return path;
-      throw new CodedError(
-        'BAD_VOLUME',
-        `${path}: ${info.size} bytes instead of ${volume.size}; copy it again`,
-      );
+      return { path, size: info.size };
     } catch (error) {
       if (error instanceof CodedError || systemCodeOf(error) !== 'ENOENT') throw diskError(error, path);
     }
   }
-  throw new CodedError(
+  return { path: undefined, size: undefined };
+}
+
+function requireWhole({ path, size }: FoundVolume, volume: BundleDocument['volumes'][number]): void {
+  if (path === undefined) throw notHere(volume);
+  if (size !== volume.size) {
+    throw new CodedError('BAD_VOLUME', `${path}: ${size} bytes instead of ${volume.size}; copy it again`);
+  }
+}
+
+function notHere({ name, sha256 }: BundleDocument['volumes'][number]): CodedError {
+  return new CodedError(
     'BAD_VOLUME',
-    `volume ${volume.name} (sha256 ${volume.sha256}) is in none of the given folders; add its medium with another --bundle`,
+    `volume ${name} (sha256 ${sha256}) is in none of the given folders; add its medium with another --bundle`,
   );
+}
+
+/** @throws BAD_DOCUMENT when a digest is said to have two sizes, or to be carried and not */
+function reliedOf({ relies, base, blobs }: BundleDocument): ReadonlyMap<Digest, number> {
+  const relied = new Map<Digest, number>();
+  if (relies === undefined) return relied;
+  if (base === undefined)
+    throw new CodedError('BAD_DOCUMENT', 'bundle.json: it relies on content but names no base');
+  const lists = [...relies.repositories.map((entry) => entry.blobs), relies.objects];
+  for (const { digest, size } of lists.flat()) {
+    if ((relied.get(digest) ?? size) !== size) {
+      throw new CodedError('BAD_DOCUMENT', `bundle.json: ${digest} is relied on with two sizes`);
+    }
+    relied.set(digest, size);
+  }
+  for (const { digest } of blobs) {
+    if (relied.has(digest))
+      throw new CodedError('BAD_DOCUMENT', `bundle.json: ${digest} is carried and relied on`);
+  }
+  return relied;
 }

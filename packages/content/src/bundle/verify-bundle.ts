@@ -1,130 +1,120 @@
 /**
- * Reads every byte of a bundle once, in order: each blob must have its digest, every other byte must be the one
- * that bundle.json implies. Together they prove the volumes, with one hash for each byte.
+ * Reads every byte of a bundle once, in order, and says what is damaged and what can still be loaded. What cannot
+ * be read counts as wrong; the rest is read on.
  */
 import type { Digest } from '../digest.ts';
-import { Hasher } from '../digest.ts';
-import { CodedError, isCoded, messageOf } from '../errors.ts';
+import { isCoded, messageOf, systemCodeOf } from '../errors.ts';
 import { eachBlock } from '../fs/pieces.ts';
 import { childrenOf, fetchManifest } from '../manifest.ts';
 import { isManifestType } from '../media-type.ts';
 import type { BundleStore } from './bundle-store.ts';
 import { volumeName } from './volume-map.ts';
-import type { PlacedBlob } from './volume-plan.ts';
-
-export interface Damage {
-  /** File name of the volume. */
-  readonly volume: string;
-  /** Byte in the volume where the damaged part begins. */
-  readonly offset: number;
-  readonly what: string;
-}
+import { type Damage, VolumeVerifier } from './volume-verifier.ts';
 
 export interface BundleCheck {
   /** Bytes read. */
   readonly bytes: number;
   readonly blobs: number;
   readonly damages: readonly Damage[];
+  /** Volumes that are in none of the folders. */
+  readonly absent: readonly string[];
   /** Names whose content is not all there and right. */
   readonly unusable: readonly string[];
 }
 
-/** The most damages that are listed one by one. */
-const maxDamages = 1000;
+export interface VerifyBundleOptions {
+  /** `structure`: only what opening and the manifests show; no blob is read. Default `everything`. */
+  readonly depth?: 'everything' | 'structure';
+  /** Called with the number of bytes just read. */
+  readonly onBytes?: (bytes: number) => void;
+  readonly signal?: AbortSignal;
+}
 
-/** @throws DISK only when a medium cannot be read at all; damage is in the answer */
+/** How much is left out around a place that cannot be read: bytes. */
+const skipSize = 64 * 1024;
+/** A disk that answers nothing but errors is not tried at every place. */
+const maxUnreadable = 100;
+
+/**
+ * @param bundle may be opened with `volumes: 'present'`
+ * @throws DISK when a medium is gone; damage is in the answer
+ */
 export async function verifyBundle(
   bundle: BundleStore,
-  options: { readonly onBytes?: (bytes: number) => void; readonly signal?: AbortSignal } = {},
+  options: VerifyBundleOptions = {},
 ): Promise<BundleCheck> {
-  const { onBytes, signal } = options;
-  const damages: Damage[] = [];
-  const bad = new Set<Digest>();
-  const hashers = new Map<Digest, Hasher>();
-  let bytes = 0;
-  let blobs = 0;
-  for (let volume = 0; volume < bundle.map.sizes.length; volume++) {
-    const damage = (offset: number, what: string): void => {
-      if (damages.length < maxDamages) damages.push({ volume: volumeName(volume), offset, what });
-    };
-    const size = bundle.map.sizes[volume] ?? 0;
-    const parts = bundle.map.parts(volume)[Symbol.iterator]();
-    let next = parts.next();
-    let partStart = 0;
-    let inPart = 0;
-    let wrong = false;
-
-    /** Takes what belongs to the current part off a block; answers how much that was. */
-    const take = (block: Buffer): number => {
-      if (next.done === true) throw new CodedError('INTERNAL', 'the volume map ends before the volume');
-      const part = next.value;
-      const partSize = part.kind === 'fixed' ? part.bytes.byteLength : part.size;
-      const n = Math.min(block.byteLength, partSize - inPart);
-      if (part.kind === 'fixed') {
-        wrong ||= block.compare(part.bytes, inPart, inPart + n, 0, n) !== 0;
-      } else {
-        let hasher = hashers.get(part.blob.digest);
-        if (hasher === undefined) {
-          hasher = new Hasher();
-          hashers.set(part.blob.digest, hasher);
-        }
-        hasher.update(block.subarray(0, n));
-      }
-      inPart += n;
-      if (inPart < partSize) return n;
-      if (part.kind === 'fixed') {
-        if (wrong) damage(partStart, part.of);
-      } else if (part.from + part.size === part.blob.size) {
-        blobs++;
-        const { digest } = part.blob;
-        if (hashers.get(digest)?.finish() !== digest) {
-          bad.add(digest);
-          damage(partStart, part.from === 0 ? `blob ${digest}` : cutBlob(part.blob));
-        }
-        hashers.delete(digest);
-      }
-      partStart += partSize;
-      inPart = 0;
-      wrong = false;
-      next = parts.next();
-      return n;
-    };
-
-    await eachBlock(
-      [{ path: bundle.volumePath(volume), offset: 0, size }],
-      (block) => {
-        for (let at = 0; at < block.byteLength; ) at += take(block.subarray(at));
-        bytes += block.byteLength;
-        onBytes?.(block.byteLength);
-      },
-      signal,
-    );
-    // A blob without bytes at the very end has its digest checked too.
-    while (next.done !== true) take(Buffer.alloc(0));
+  const { depth = 'everything', onBytes, signal } = options;
+  const here = new Set(bundle.map.sizes.keys());
+  const absent: string[] = [];
+  for (const { volume, size } of bundle.problems) {
+    if (size !== undefined) continue;
+    here.delete(volume);
+    absent.push(volumeName(volume));
   }
-  const unusable = await findUnusable(bundle, bad, damages, signal);
-  return { bytes, blobs, damages, unusable };
+  const verifier = new VolumeVerifier(bundle.map, here, (volume) => bundle.document.volumes[volume]?.sha256);
+  for (const { volume, size } of bundle.problems) {
+    if (size === undefined) continue;
+    const should = bundle.map.sizes[volume] ?? 0;
+    verifier.damage(volume, Math.min(size, should), `its end: ${size} bytes instead of ${should}`);
+  }
+  if (depth === 'everything') {
+    for (const volume of here) {
+      await verifier.verify(volume, (use) => readVolume(bundle, volume, verifier, use, { onBytes, signal }));
+    }
+  }
+  const unusable = await findUnusable(bundle, verifier, signal);
+  const { bytes, blobs, damages } = verifier;
+  return { bytes, blobs, damages, absent, unusable };
 }
 
-/** Its one digest cannot tell which of its volumes is damaged. */
-function cutBlob({ digest, volume }: PlacedBlob): string {
-  return `blob ${digest}, here or in an earlier volume from ${volumeName(volume)} on`;
+/** Hands on a volume to its full length; zeros stand for what is not there or cannot be read. */
+async function readVolume(
+  bundle: BundleStore,
+  volume: number,
+  verifier: VolumeVerifier,
+  use: (block: Buffer) => void,
+  options: {
+    readonly onBytes: ((bytes: number) => void) | undefined;
+    readonly signal: AbortSignal | undefined;
+  },
+): Promise<void> {
+  const { onBytes, signal } = options;
+  const path = bundle.volumePath(volume);
+  const size = bundle.map.sizes[volume] ?? 0;
+  const real = bundle.problems.find((problem) => problem.volume === volume)?.size ?? size;
+  const end = Math.min(size, real);
+  let at = 0;
+  const pass = (block: Buffer): void => {
+    use(block);
+    at += block.byteLength;
+    onBytes?.(block.byteLength);
+  };
+  for (let unreadable = 0; at < end; unreadable++) {
+    try {
+      await eachBlock([{ path, offset: at, size: end - at }], pass, signal);
+    } catch (error) {
+      if (systemCodeOf(error) !== 'EIO' || unreadable >= maxUnreadable) throw error;
+      verifier.damage(volume, at, 'cannot be read (input/output error)');
+      pass(Buffer.alloc(Math.min(skipSize, end - at)));
+    }
+  }
+  while (at < size) pass(Buffer.alloc(Math.min(skipSize, size - at)));
 }
 
-/** Names whose graph is not complete, or touches a bad blob. */
+/** Names whose graph is not complete, or touches a bad blob. What a base brought counts as there. */
 async function findUnusable(
   bundle: BundleStore,
-  bad: ReadonlySet<Digest>,
-  damages: Damage[],
+  verifier: VolumeVerifier,
   signal?: AbortSignal,
 ): Promise<readonly string[]> {
   const sparse = new Set(bundle.document.sparse?.map((d) => d.digest));
   const known = new Map<Digest, boolean>();
   const isGood = async (descriptor: Parameters<typeof fetchManifest>[1], depth: number): Promise<boolean> => {
     const { digest, mediaType } = descriptor;
+    if (bundle.reliesOn(descriptor)) return true;
     const seen = known.get(digest);
     if (seen !== undefined) return seen;
-    let good = !bad.has(digest) && (await bundle.has(descriptor)) && depth < 8;
+    let good = !verifier.bad.has(digest) && (await bundle.has(descriptor)) && depth < 8;
     if (good && isManifestType(mediaType)) {
       try {
         const { manifest } = await fetchManifest(bundle, descriptor, signal);
@@ -135,7 +125,7 @@ async function findUnusable(
       } catch (error) {
         if (!isCoded(error, 'BAD_DOCUMENT', 'DIGEST_MISMATCH', 'MISSING_CONTENT')) throw error;
         const { volume, offset } = bundle.map.place(digest) ?? { volume: 0, offset: 0 };
-        damages.push({ volume: volumeName(volume), offset, what: messageOf(error) });
+        verifier.damage(volume, offset, messageOf(error));
         good = false;
       }
     }

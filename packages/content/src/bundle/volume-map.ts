@@ -83,6 +83,15 @@ export class VolumeMap {
     return runs;
   }
 
+  /** Blobs that have bytes in this volume and in others too. */
+  cutBlobsOf(volume: number): readonly PlacedBlob[] {
+    const carried = this.#carriedInto(volume)?.blob;
+    const last = this.#inVolume[volume]?.at(-1);
+    return [carried, last].filter(
+      (blob) => blob !== undefined && this.runsOf(blob).length > 1,
+    ) as PlacedBlob[];
+  }
+
   /** Every byte of a volume, in order. */
   *parts(volume: number): Iterable<VolumePart> {
     const end = (this.sizes[volume] ?? 0) - (volume === this.sizes.length - 1 ? trailerSize : 0);

@@ -1,6 +1,6 @@
 /**
- * Writes the volumes of a bundle into a folder, each under a temporary name until it is whole and synced, and
- * hashes them on the way: the content is read once.
+ * Writes the volumes of a bundle, each under a temporary name until it is whole and synced, and hashes them on the
+ * way: the content is read once.
  */
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
@@ -29,6 +29,7 @@ export interface WriteVolumesOptions {
 }
 
 /**
+ * All volumes into one folder.
  * @throws MISSING_CONTENT when the source lacks a blob; DISK
  */
 export async function writeVolumes(
@@ -38,54 +39,37 @@ export async function writeVolumes(
   options: WriteVolumesOptions = {},
 ): Promise<readonly WrittenVolume[]> {
   const written: WrittenVolume[] = [];
-  for (const [volume, size] of map.sizes.entries()) {
-    const name = volumeName(volume);
-    const sha256 = await writeVolume(map, volume, source, join(folder, name), options);
-    written.push({ name, size, sha256 });
-  }
-  await syncFolder(folder);
+  for (const volume of map.sizes.keys())
+    written.push(await writeVolume(map, volume, source, folder, options));
   return written;
 }
 
-async function writeVolume(
+/**
+ * One volume, as `content.tar.NNN` into a folder; it has that name only once it is whole and on the disk.
+ * @throws MISSING_CONTENT when the source lacks a blob; DISK
+ */
+export async function writeVolume(
   map: VolumeMap,
   volume: number,
   source: Located,
-  path: string,
-  { onBytes, signal }: WriteVolumesOptions,
-): Promise<string> {
+  folder: string,
+  options: WriteVolumesOptions = {},
+): Promise<WrittenVolume> {
+  const name = volumeName(volume);
+  const path = join(folder, name);
   const temporary = `${path}.partial`;
   const hash = createHash('sha256');
   try {
     await rm(temporary, { force: true });
-    const file = await open(
-      temporary,
-      constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
-      0o644,
-    );
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+    const file = await open(temporary, flags, 0o644);
     const writer = new BlockWriter(file);
     const put = async (bytes: Uint8Array): Promise<void> => {
       hash.update(bytes);
       await writer.write(bytes);
-      onBytes?.(bytes.byteLength);
     };
     try {
-      for (const part of map.parts(volume)) {
-        signal?.throwIfAborted();
-        if (part.kind === 'fixed') {
-          await put(part.bytes);
-          continue;
-        }
-        const { blob, from, size } = part;
-        const pieces = await source.locate(blob);
-        if (pieces === undefined) {
-          throw new CodedError(
-            'MISSING_CONTENT',
-            `${blob.digest}: not in the store any more, or of another size; run fetch again`,
-          );
-        }
-        await eachBlock(slicePieces(pieces, from, size), put, signal);
-      }
+      await eachVolumeBlock(map, volume, source, put, options);
       await writer.drain();
       await file.sync();
     } finally {
@@ -93,10 +77,53 @@ async function writeVolume(
       await file.close();
     }
     await rename(temporary, path);
-    return hash.digest('hex');
+    await syncFolder(folder);
+    return { name, size: map.sizes[volume] ?? 0, sha256: hash.digest('hex') };
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {});
-    if (signal?.aborted === true) throw error;
+    if (options.signal?.aborted === true) throw error;
     throw diskError(error, path);
+  }
+}
+
+/** What writing the volume would give, without writing it. @throws MISSING_CONTENT, DISK */
+export async function hashVolume(
+  map: VolumeMap,
+  volume: number,
+  source: Located,
+  options: WriteVolumesOptions = {},
+): Promise<WrittenVolume> {
+  const hash = createHash('sha256');
+  await eachVolumeBlock(map, volume, source, (bytes) => void hash.update(bytes), options);
+  return { name: volumeName(volume), size: map.sizes[volume] ?? 0, sha256: hash.digest('hex') };
+}
+
+/** Every byte of a volume, in order, made from the source. */
+async function eachVolumeBlock(
+  map: VolumeMap,
+  volume: number,
+  source: Located,
+  use: (bytes: Uint8Array) => void | Promise<void>,
+  { onBytes, signal }: WriteVolumesOptions,
+): Promise<void> {
+  const count = async (bytes: Uint8Array): Promise<void> => {
+    await use(bytes);
+    onBytes?.(bytes.byteLength);
+  };
+  for (const part of map.parts(volume)) {
+    signal?.throwIfAborted();
+    if (part.kind === 'fixed') {
+      await count(part.bytes);
+      continue;
+    }
+    const { blob, from, size } = part;
+    const pieces = await source.locate(blob);
+    if (pieces === undefined) {
+      throw new CodedError(
+        'MISSING_CONTENT',
+        `${blob.digest}: not in the store any more, or of another size; run fetch again`,
+      );
+    }
+    await eachBlock(slicePieces(pieces, from, size), count, signal);
   }
 }

@@ -9,13 +9,39 @@ import {
   digestSchema,
   hex64Schema,
   manyOf,
-  namedSchema,
   parseDocument,
   textSchema,
   timeSchema,
 } from './schema.ts';
 
 const wholeNumber = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const originSchema = v.pipe(v.string(), v.regex(/^[a-f0-9]{32}$/));
+const sequenceSchema = v.pipe(wholeNumber, v.minValue(1));
+const sizedSchema = v.strictObject({ digest: digestSchema, size: bytesSchema });
+
+const rootSchema = v.strictObject({
+  name: textSchema,
+  descriptor: descriptorSchema,
+  /** What it is: image, schematic, media, signature, catalog. */
+  kind: v.optional(v.pipe(v.string(), v.regex(/^[a-z][a-z-]{0,31}$/))),
+  /** URL without query that it was fetched from. */
+  source: v.optional(textSchema),
+  fetchedAt: v.optional(timeSchema),
+  /** Whether signatures travel with it, and whether fetch checked one. */
+  signature: v.optional(v.picklist(['verified', 'carried', 'none'])),
+});
+export type BundleRoot = v.InferOutput<typeof rootSchema>;
+
+const baseSchema = v.strictObject({ id: hex64Schema, origin: textSchema, sequence: wholeNumber });
+export type BundleBase = v.InferOutput<typeof baseSchema>;
+
+const reliesSchema = v.strictObject({
+  /** Repositories, named as in the roots, and what of this bundle's content already lies in each. */
+  repositories: manyOf(v.strictObject({ repository: textSchema, blobs: manyOf(sizedSchema) })),
+  /** Keys of the object store, and what already lies there. */
+  objects: manyOf(v.strictObject({ key: textSchema, digest: digestSchema, size: bytesSchema })),
+});
+export type BundleRelies = v.InferOutput<typeof reliesSchema>;
 
 const schema = v.strictObject({
   kind: v.literal('omni-airgap/bundle'),
@@ -23,15 +49,21 @@ const schema = v.strictObject({
   /** sha256 of what `sha256sum content.tar.*` prints for all volumes. */
   id: hex64Schema,
   /** Random name of the store that issued it. */
-  origin: v.pipe(v.string(), v.regex(/^[a-f0-9]{32}$/)),
+  origin: originSchema,
   /** Counts the bundles of that origin, from 1. */
-  sequence: v.pipe(wholeNumber, v.minValue(1)),
+  sequence: sequenceSchema,
   createdAt: timeSchema,
+  /** Account and machine that issued it. */
+  createdBy: v.optional(textSchema),
   tool: textSchema,
-  roots: manyOf(namedSchema),
+  /** Bundles that must have been loaded before this one; absent in a full bundle. */
+  base: v.optional(v.pipe(v.array(baseSchema), v.minLength(1), v.maxLength(1000))),
+  roots: manyOf(rootSchema),
   blobs: manyOf(
     v.strictObject({ digest: digestSchema, size: bytesSchema, volume: wholeNumber, offset: bytesSchema }),
   ),
+  /** Content that the roots need and that came with a base. */
+  relies: v.optional(reliesSchema),
   volumes: v.pipe(
     v.array(v.strictObject({ name: textSchema, size: bytesSchema, sha256: hex64Schema })),
     v.minLength(1),
@@ -41,6 +73,14 @@ const schema = v.strictObject({
   files: manyOf(v.strictObject({ name: textSchema, size: bytesSchema, sha256: hex64Schema })),
   /** Manifests whose index names platforms that were left out on purpose. */
   sparse: v.optional(manyOf(descriptorSchema)),
+  /** What was done about secrets in schematics: how many were looked at, and which hold some. */
+  secrets: v.optional(
+    v.strictObject({
+      policy: v.picklist(['refused', 'allowed']),
+      schematics: wholeNumber,
+      found: manyOf(textSchema),
+    }),
+  ),
   /** Hosts that were contacted to gather the content. */
   egress: manyOf(v.strictObject({ host: textSchema, requests: wholeNumber, bytes: bytesSchema })),
 });
@@ -52,4 +92,16 @@ export const maxBundleDocumentBytes: number = 128 * 1024 * 1024;
 /** @throws BAD_DOCUMENT */
 export function parseBundleDocument(bytes: Uint8Array, what = 'bundle.json'): BundleDocument {
   return parseDocument(schema, bytes, what, 1);
+}
+
+/** The bytes of bundle.json: a line for each member, and for each entry of a list, so that it can be read and diffed. */
+export function serializeBundleDocument(document: BundleDocument): string {
+  const members = Object.entries(document).map(([key, value]) => {
+    const text =
+      Array.isArray(value) && value.length > 0
+        ? `[\n${value.map((entry) => `    ${JSON.stringify(entry)}`).join(',\n')}\n  ]`
+        : JSON.stringify(value);
+    return `  ${JSON.stringify(key)}: ${text}`;
+  });
+  return `{\n${members.join(',\n')}\n}\n`;
 }
