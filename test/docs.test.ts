@@ -82,7 +82,7 @@ describe(page, () => {
     const declared = [
       ...read('packages/content/src/errors.ts').matchAll(/^ {2}([A-Z_]+): ExitCode\.[a-z]+,$/gm),
     ].map(([, code]) => code);
-    const rows = [...read(page).matchAll(/^\| ([0-9]+) \|[^|]*\|([^|]*)\|/gm)];
+    const rows = [...read(page).matchAll(/^\| *([0-9]+) *\|[^|]*\|([^|]*)\|/gm)];
     const documented = rows.flatMap(([, exit, codes = '']) =>
       [...codes.matchAll(/`([A-Z_]+)`/g)].map(([, code]) => ({ code, exit: Number(exit) })),
     );

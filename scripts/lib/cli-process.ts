@@ -30,7 +30,7 @@ export function shownProgram(): string {
 }
 
 /** The words of a command line, in lines that a shell joins; a flag and its value stay together. */
-export function shownCommand(args: readonly string[], background = false): string {
+function shownCommand(args: readonly string[], background = false): string {
   const parts = [shownProgram()];
   for (const arg of args) {
     const word = /^[A-Za-z0-9_./:=,@%+-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`;

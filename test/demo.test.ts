@@ -1,0 +1,265 @@
+/** A fresh clone does the whole main job with one command, what arrives is what was there, and README.md shows it. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import {
+  cpSync,
+  createReadStream,
+  globSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+} from 'node:fs';
+import { basename, delimiter, dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { read, root, trackedFiles } from './repository.ts';
+import { temporaryFolder } from './services/temporary.ts';
+
+interface Run {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly seconds: number;
+}
+
+/** What a clone has, and nothing that was installed or made here; no tool of this clone is in its PATH either. */
+function freshClone(): string {
+  const clone = join(realpathSync(temporaryFolder('demo')), 'clone');
+  for (const path of trackedFiles()) {
+    mkdirSync(join(clone, dirname(path)), { recursive: true });
+    cpSync(join(root, path), join(clone, path));
+  }
+  return clone;
+}
+
+const path = (process.env['PATH'] ?? '')
+  .split(delimiter)
+  .filter((folder) => !folder.startsWith(root))
+  .join(delimiter);
+const env = { ...process.env, PATH: path, CI: 'true' };
+const clone = freshClone();
+const demo = join(clone, 'demo');
+let first: Run;
+
+function start(command: string): ChildProcess {
+  return spawn('bash', ['-c', `exec ${command}`], { cwd: clone, env, stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+/** @param onOutput sees all of standard output so far, after each piece of it */
+async function run(
+  command: string,
+  onOutput: (stdout: string, child: ChildProcess) => void = () => {},
+): Promise<Run> {
+  const started = Date.now();
+  const child = start(command);
+  let stdout = '';
+  let stderr = '';
+  child.stdout?.on('data', (chunk) => {
+    stdout += chunk;
+    onOutput(stdout, child);
+  });
+  child.stderr?.on('data', (chunk) => {
+    stderr += chunk;
+  });
+  const [status] = (await once(child, 'close')) as [number | null];
+  return { status, stdout, stderr, seconds: (Date.now() - started) / 1000 };
+}
+
+async function sha256(file: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) hash.update(chunk);
+  return hash.digest('hex');
+}
+
+/** Digest by name, from the index.json of a layout; read here without the code that is tested. */
+function namesIn(layout: string): ReadonlyMap<string, string> {
+  const index = JSON.parse(readFileSync(join(layout, 'index.json'), 'utf8')) as {
+    manifests: { digest: string; annotations?: Record<string, string> }[];
+  };
+  return new Map(
+    index.manifests.map((m) => [m.annotations?.['org.opencontainers.image.ref.name'] ?? '', m.digest]),
+  );
+}
+
+/** Processes of the clone that still run. */
+function leftOver(): readonly string[] {
+  return readdirSync('/proc')
+    .filter((pid) => /^[0-9]+$/.test(pid))
+    .map((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+      } catch {
+        return '';
+      }
+    })
+    .filter((line) => line.includes(clone));
+}
+
+/** The command lines that the demo proposes at its end and that begin so. */
+function proposed(beginning: string): readonly string[] {
+  const [, proposals = ''] = first.stdout.split('\nTry next');
+  return proposals
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line.startsWith(beginning));
+}
+
+beforeAll(async () => {
+  first = await run('./scripts/demo');
+});
+
+describe('./scripts/demo in a fresh clone', () => {
+  test('ends well, in less than two minutes', () => {
+    expect(first.stderr).not.toContain('demo:');
+    expect(first.status).toBe(0);
+    expect(first.seconds).toBeLessThan(120);
+  });
+
+  test('ends everything that it started', async () => {
+    expect(leftOver()).toEqual([]);
+    const urls = [...new Set(first.stdout.match(/http:\/\/127\.0\.0\.1:[0-9]+(?="|\s|$)/g))];
+    expect(urls.length).toBeGreaterThanOrEqual(6);
+    for (const url of urls) await expect(fetch(url), url).rejects.toThrow('fetch failed');
+  });
+
+  test('brings every image into the registry with the digest that it has upstream', async () => {
+    const inside = namesIn(join(demo, 'registry'));
+    const upstream = ['ghcr.io', 'registry.k8s.io'].flatMap((host) => [
+      ...namesIn(join(demo, 'upstream/registries', host)),
+    ]);
+    const digestInside = (reference: string): string | undefined => {
+      const name = reference.slice(reference.indexOf('/') + 1);
+      return [...inside].find(([other]) => other === name || other.endsWith(`/${name}`))?.[1];
+    };
+    const wanted = upstream.filter(([name]) =>
+      /\/(omni|kubelet|dex|etcd|pause|kube-apiserver):v?[0-9]/.test(name),
+    );
+    expect(wanted).toHaveLength(6);
+    for (const [name, digest] of wanted) expect(digestInside(name), name).toBe(digest);
+    const blobs = globSync(join(demo, 'registry/blobs/sha256/*'));
+    expect(blobs.length).toBeGreaterThan(100);
+    for (const blob of blobs) expect(await sha256(blob)).toBe(basename(blob));
+  });
+
+  test('brings the media into the object store as the factory has them', async () => {
+    const objects = globSync('objects/image/*/*/*', { cwd: demo });
+    expect(objects.map((object) => basename(object)).sort()).toEqual([
+      'cmdline-metal-amd64',
+      'initramfs-amd64.xz',
+      'kernel-amd64',
+      'metal-amd64.iso',
+    ]);
+    for (const object of objects) {
+      const made = join(demo, 'upstream/media', object.slice('objects/image/'.length));
+      expect(await sha256(join(demo, object)), object).toBe(await sha256(made));
+    }
+  });
+
+  test('compares what was pulled back, and says so', () => {
+    const pairs = [...first.stdout.matchAll(/\n {2}outside +(\S+)\n {2}inside +(\S+)\n {2}the same\n/g)];
+    expect(pairs).toHaveLength(2);
+    for (const [, outside, inside] of pairs) {
+      expect(outside).toMatch(/^sha256:[a-f0-9]{64}$/);
+      expect(inside).toBe(outside);
+    }
+  });
+
+  test('leaves a receipt that names the bundle in its first line', () => {
+    const sums = execFileSync('bash', ['-c', 'sha256sum content.tar.*'], { cwd: join(demo, 'media') });
+    const id = createHash('sha256').update(sums).digest('hex');
+    expect(readFileSync(join(demo, 'receipt.json'), 'utf8').split('\n')[0]).toBe(`{ "bundle": "${id}",`);
+  });
+});
+
+describe('what the demo proposes at its end', () => {
+  test('verifying, by this program and by sha256sum', async () => {
+    const commands = [...proposed('./scripts/omni-airgap verify'), ...proposed('(cd')];
+    expect(commands).toHaveLength(2);
+    for (const command of commands) expect((await run(`bash -c '${command}'`)).status, command).toBe(0);
+  });
+
+  test('serving straight from the media, and asking that', async () => {
+    const [command] = proposed('./scripts/omni-airgap serve');
+    const child = start(`${command} --listen 127.0.0.1:0 --json`);
+    onTestFinished(() => void child.kill('SIGKILL'));
+    if (child.stdout === null) throw new Error('a pipe was asked for');
+    const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
+    const { host } = new URL((JSON.parse(line) as { url: string }).url);
+    const [asked] = proposed('curl');
+    const tags = await run(`${asked?.replace('curl', 'curl -fsS').replace('127.0.0.1:5000', host)}`);
+    expect(tags.stderr).toBe('');
+    expect(JSON.parse(tags.stdout)).toMatchObject({
+      name: 'siderolabs/omni',
+      tags: expect.arrayContaining(['v1.10.4']),
+    });
+    const ended = once(child, 'exit');
+    child.kill('SIGINT');
+    await ended;
+  });
+});
+
+describe('./scripts/demo once more', () => {
+  test('says what is there already, does nothing twice, and ends well', async () => {
+    const again = await run('./scripts/demo');
+    expect(again.status).toBe(0);
+    expect(again.stdout).toContain('demo has what an earlier demo made');
+    expect(again.stdout).toContain('demo/mirror.yaml is there already: init is left out.');
+    expect(again.stdout).toContain('demo/site.key is there already: keygen is left out.');
+    // By fetch, by bundle, by load.
+    expect(again.stdout.match(/^Nothing to do: /gm)).toHaveLength(3);
+    expect(again.stdout).not.toContain('scripts/omni-airgap init');
+  });
+
+  test('ends what it started when it is interrupted', async () => {
+    const stopped = await run('./scripts/demo', (stdout, child) => {
+      if (stdout.includes('{"url":')) child.kill('SIGINT');
+    });
+    expect(stopped.status).toBe(130);
+    expect(stopped.stdout).not.toContain('== Done');
+    expect(leftOver()).toEqual([]);
+  });
+
+  test.each([
+    ['a folder that is not its own', '--dir packages', 'packages was not made by the demo'],
+    ['a folder of the other kind', '--online', 'demo belongs to a demo of the kind "sample"'],
+    ['a flag it does not know', '--onlin', "Unknown option '--onlin'"],
+  ])('refuses %s', async (_what, args, why) => {
+    const before = readdirSync(join(clone, 'packages'));
+    const refused = await run(`./scripts/demo ${args}`);
+    expect(refused.status).toBe(2);
+    expect(refused.stderr).toContain(`demo: ${why}`);
+    expect(refused.stdout).toBe('');
+    expect(readdirSync(join(clone, 'packages'))).toEqual(before);
+  });
+});
+
+describe('the transcript in README.md', () => {
+  /** Hides what differs from run to run: times, ports, folders, digests, and counts that depend on what came first. */
+  const masked = (text: string): string =>
+    text
+      // Where a command is wrapped depends on the folder.
+      .replaceAll(/ \\\n +/g, ' ')
+      .replaceAll(/127\.0\.0\.1:[0-9]+/g, '127.0.0.1:PORT')
+      .replaceAll(/[a-f0-9]{64}/g, 'HEX')
+      .replaceAll(/signed by [a-f0-9]+/g, 'signed by KEY')
+      .replaceAll(/ in [0-9]+ (?:s|min [0-9]+ s)\b/g, ' in TIME')
+      .replaceAll(/file:\/\/\S*\/demo\//g, 'file:///DIR/demo/')
+      .replaceAll(/[0-9]+ blobs? there already/g, 'N blobs there already')
+      .replaceAll(/[0-9]+ mounted/g, 'N mounted');
+
+  test('is what the demo prints, with … for what is left out', () => {
+    const [, transcript = ''] =
+      /<!-- transcript[^>]*-->\n+```console\n([^`]*)```/.exec(read('README.md')) ?? [];
+    const parts = masked(transcript).split(/…\n?/);
+    expect(parts.length).toBeGreaterThan(3);
+    const output = masked(first.stdout);
+    let at = 0;
+    for (const part of parts) {
+      const found = output.indexOf(part, at);
+      expect(found, `not in the output from here on:\n${part}\n---\n${output.slice(at)}`).not.toBe(-1);
+      at = found + part.length;
+    }
+  });
+});
