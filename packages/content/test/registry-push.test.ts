@@ -344,6 +344,18 @@ describe('referrers', () => {
     expect(index.manifests[0]).toMatchObject({ artifactType: 'application/vnd.example.sig' });
     expect(await repository.referrers(a.descriptor.digest)).toEqual([]);
   });
+  test.each([true, false])('F38 one that is listed is not put again (API: %s)', async (referrersApi) => {
+    const { registry, repository } = await start({ ...withConfig, referrersApi });
+    const push = () => repository.push(a.descriptor, opener(a.bytes));
+    await repository.push(image.descriptor, opener(image.bytes));
+    expect(await push()).toBe('stored');
+    expect(await push()).toBe('present');
+    if (referrersApi) return;
+    // As an interrupted push leaves it.
+    registry.repository('a/b').tags.delete(tag);
+    expect(await push()).toBe('stored');
+    expect(digests(await repository.referrers(image.descriptor.digest))).toEqual([a.descriptor.digest]);
+  });
   test('a dozen pushed at once all stay in the fallback index', async () => {
     const { repository } = await start({ ...withConfig, referrersApi: false });
     const many = Array.from({ length: 12 }, (_, i) => signature(`s${i}`));

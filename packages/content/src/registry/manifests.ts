@@ -12,6 +12,7 @@ import { isTag } from '../reference.ts';
 import type { OpenBytes, PushResult } from '../storage.ts';
 import { fetchContent, hasContent } from './pull.ts';
 import { putManifest } from './put-manifest.ts';
+import { listReferrers } from './referrers.ts';
 import { addToFallbackIndex } from './referrers-tag.ts';
 import type { RepositorySession } from './repository-session.ts';
 import { resolveName } from './resolve.ts';
@@ -40,8 +41,8 @@ export class ManifestCache {
 
 /**
  * Puts a manifest under its digest, and under the fallback tag of its subject where the registry does not list
- * referrers itself. One that is there is left alone, unless it has a subject: then an interrupted push may have
- * left the fallback tag undone.
+ * referrers itself. One that is there is left alone, unless it is no referrer of its subject yet: then an
+ * interrupted push left the fallback tag undone.
  * @throws DIGEST_MISMATCH, BAD_DOCUMENT, DENIED, UPSTREAM, NETWORK
  */
 export async function pushManifest(
@@ -56,11 +57,14 @@ export async function pushManifest(
   const bytes = await collectVerified(open(), descriptor, maxManifestBytes, what);
   const manifest = parseManifest(bytes, mediaType, what);
   cache.add(digest, bytes);
-  if (manifest.subject === undefined && (await hasContent(repository, descriptor, { push: true, signal })))
-    return 'present';
+  const subject = manifest.subject?.digest;
+  if (await hasContent(repository, descriptor, { push: true, signal })) {
+    const listed = subject === undefined ? [descriptor] : await listReferrers(repository, subject, signal);
+    if (listed.some((known) => known.digest === digest)) return 'present';
+  }
   const response = await putManifest(repository, descriptor, digest, bytes, signal);
-  if (manifest.subject !== undefined && response.headers['oci-subject'] === undefined) {
-    await addToFallbackIndex(repository, manifest.subject.digest, descriptor, manifest, signal);
+  if (subject !== undefined && response.headers['oci-subject'] === undefined) {
+    await addToFallbackIndex(repository, subject, descriptor, manifest, signal);
   }
   return 'stored';
 }
