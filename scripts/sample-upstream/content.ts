@@ -36,9 +36,15 @@ interface Catalogs {
 
 const hosts = ['ghcr.io', 'registry.k8s.io', factoryHost] as const;
 
-export async function sampleContent(dir: string, seed: number, sizeMiB: number): Promise<SampleContent> {
+/** @param givenMedia as Media takes them */
+export async function sampleContent(
+  dir: string,
+  seed: number,
+  sizeMiB: number,
+  givenMedia?: Readonly<Record<string, string>>,
+): Promise<SampleContent> {
   const layoutOf = (host: string): string => join(dir, 'registries', host);
-  const media = new Media(join(dir, 'media'), seed, sizeMiB);
+  const media = new Media(join(dir, 'media'), seed, sizeMiB, givenMedia);
   const publisherKey = new SigningKey(seed, 'publisher');
   const factoryKey = new SigningKey(seed, 'factory');
   const contextOf = async (host: string): Promise<ImageContext> => ({

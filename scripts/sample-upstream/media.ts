@@ -30,15 +30,20 @@ export class Media {
   readonly #folder: string;
   readonly #seed: number;
   readonly #scale: number;
+  readonly #given: Readonly<Record<string, string>>;
 
-  constructor(folder: string, seed: number, sizeMiB: number) {
+  /** @param given paths by file name: served as they are, whatever the schematic, instead of generated ones */
+  constructor(folder: string, seed: number, sizeMiB: number, given: Readonly<Record<string, string>> = {}) {
     this.#folder = folder;
     this.#seed = seed;
     this.#scale = sizeMiB / fullSize;
+    this.#given = given;
   }
 
   /** The file, made when it is not there yet; undefined for a name that the factory does not know. */
   async file(request: MediaRequest): Promise<{ readonly path: string; readonly size: number } | undefined> {
+    const given = this.#given[request.file];
+    if (given !== undefined) return { path: given, size: (await stat(given)).size };
     const chunks = this.#content(request);
     if (chunks === undefined) return undefined;
     const path = join(this.#folder, request.schematic, request.version, request.file);

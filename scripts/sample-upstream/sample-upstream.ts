@@ -25,6 +25,8 @@ export interface SampleUpstreamOptions {
   readonly tokenMs?: number;
   /** Milliseconds a signed URL is good for; default 5 minutes. */
   readonly urlMs?: number;
+  /** Paths by file name: media that are served as they are, for every schematic, instead of generated ones. */
+  readonly mediaFiles?: Readonly<Record<string, string>>;
   readonly onRequest?: (seen: SeenRequest) => void;
 }
 
@@ -47,9 +49,10 @@ export async function startSampleUpstream(options: SampleUpstreamOptions): Promi
     buildMs = 200,
     tokenMs = 300_000,
     urlMs = 300_000,
+    mediaFiles,
     onRequest,
   } = options;
-  const content = await sampleContent(dir, seed, sizeMiB);
+  const content = await sampleContent(dir, seed, sizeMiB, mediaFiles);
   const registryOf = async (host: string) =>
     createServer({ source: await Layout.open(content.layoutOf(host)) });
   const github = ghcr({
