@@ -36,10 +36,15 @@ export type CopyEvent =
 export type CopyResult = 'stored' | 'present' | 'mounted';
 
 export interface CopierOptions {
-  /** Blobs on their way at once. Default 8: enough to fill a line, few enough for any registry. */
-  readonly blobs?: number;
+  /**
+   * Blobs on their way at once, or the queue they share with other transfers. Default 8: enough to fill a line, few
+   * enough for any registry.
+   */
+  readonly blobs?: number | WorkQueue;
   /** Manifests on their way at once. Default 16: they are small, and latency is all they cost. */
   readonly manifests?: number;
+  /** Of the blobs that wait, the one with the greatest weight goes next. Default: its size in bytes. */
+  readonly weight?: (blob: Descriptor) => number;
   readonly onEvent?: (event: CopyEvent) => void;
   readonly signal?: AbortSignal;
 }
@@ -57,6 +62,7 @@ const maxDescriptors = 10_000;
 export class Copier {
   readonly #blobs: WorkQueue;
   readonly #manifests: WorkQueue;
+  readonly #weight: (blob: Descriptor) => number;
   readonly #onEvent: (event: CopyEvent) => void;
   readonly #signal: AbortSignal | undefined;
   /** Per target: what is there or under way. */
@@ -67,8 +73,10 @@ export class Copier {
   readonly #mounts = new Map<string, Map<Digest, { readonly path: string; readonly there: Promise<void> }>>();
 
   constructor(options: CopierOptions = {}) {
-    this.#blobs = new WorkQueue(options.blobs ?? 8);
+    const { blobs = 8 } = options;
+    this.#blobs = typeof blobs === 'number' ? new WorkQueue(blobs) : blobs;
     this.#manifests = new WorkQueue(options.manifests ?? 16);
+    this.#weight = options.weight ?? ((blob) => blob.size);
     this.#onEvent = options.onEvent ?? (() => {});
     this.#signal = options.signal;
   }
@@ -115,6 +123,12 @@ export class Copier {
     await visit(root, 0);
   }
 
+  /** Says that a repository of a registry has a blob, so that its siblings take it from there. */
+  offer(registry: string, path: string, digest: Digest): void {
+    const places = this.#placesOf(registry);
+    if (!places.has(digest)) places.set(digest, { path, there: Promise.resolve() });
+  }
+
   /** Runs the task unless the target has the content, or another task is just bringing it. */
   #once(target: object, descriptor: Descriptor, kind: string, task: () => Promise<void>): Promise<void> {
     let tasks = this.#tasks.get(target);
@@ -152,11 +166,7 @@ export class Copier {
     target: Storage & Mounter,
     descriptor: Descriptor,
   ): Promise<CopyResult> {
-    let places = this.#mounts.get(target.registry);
-    if (places === undefined) {
-      places = new Map();
-      this.#mounts.set(target.registry, places);
-    }
+    const places = this.#placesOf(target.registry);
     const place = places.get(descriptor.digest);
     if (place !== undefined && place.path !== target.path && (await succeeds(place.there))) {
       const mounted = await this.#blobs.run(0, async () => {
@@ -172,8 +182,17 @@ export class Copier {
     return pushing;
   }
 
+  #placesOf(registry: string): Map<Digest, { readonly path: string; readonly there: Promise<void> }> {
+    let places = this.#mounts.get(registry);
+    if (places === undefined) {
+      places = new Map();
+      this.#mounts.set(registry, places);
+    }
+    return places;
+  }
+
   #pushBlob(source: Fetcher, target: Storage, descriptor: Descriptor): Promise<CopyResult> {
-    return this.#blobs.run(descriptor.size, () =>
+    return this.#blobs.run(this.#weight(descriptor), () =>
       this.#retryWrongBytes(descriptor, () => {
         this.#signal?.throwIfAborted();
         return target.push(descriptor, this.#opener(source, descriptor), this.#signal);

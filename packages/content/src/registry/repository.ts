@@ -17,7 +17,7 @@ import { listReferrers } from './referrers.ts';
 import type { RepositorySession } from './repository-session.ts';
 import { resolveName } from './resolve.ts';
 import { listTags } from './tags.ts';
-import { mountBlob, pushBlob } from './upload.ts';
+import { mountBlob, probeUpload, pushBlob } from './upload.ts';
 
 export class RepositoryClient implements Target, RangeFetcher, Mounter, ReferrerLister {
   readonly #session: RepositorySession;
@@ -65,6 +65,11 @@ export class RepositoryClient implements Target, RangeFetcher, Mounter, Referrer
 
   mount(descriptor: Descriptor, fromRepository: string, signal?: AbortSignal): Promise<boolean> {
     return mountBlob(this.#session, descriptor, fromRepository, signal);
+  }
+
+  /** Shows whether this repository may be pushed to, without storing anything. @throws DENIED, NOT_FOUND, … */
+  probePush(signal?: AbortSignal): Promise<void> {
+    return probeUpload(this.#session, signal);
   }
 
   referrers(digest: Digest, signal?: AbortSignal): Promise<readonly Descriptor[]> {

@@ -93,7 +93,7 @@ export async function mountBlob(
   const { status } = response;
   if (status === 202) {
     await response.cancel();
-    await cancelUpload({ repository, descriptor, signal }, response);
+    await cancelUpload(repository, doing, response, signal);
     return false;
   }
   if (status === 201 || [401, 403, 404, 405].includes(status)) {
@@ -103,6 +103,28 @@ export async function mountBlob(
   throw await errorFromResponse(response, `${doing} (${repository.name})`);
 }
 
+/**
+ * Begins an upload and cancels it: shows the right to push, without storing anything.
+ * @throws DENIED, NOT_FOUND for a project that must exist, EGRESS_DENIED, UPSTREAM, NETWORK, ABORTED
+ */
+export async function probeUpload(
+  repository: RepositorySession,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const doing = 'begin an upload';
+  const response = await repository.request({
+    method: 'POST',
+    at: 'blobs/uploads/',
+    doing,
+    push: true,
+    signal,
+  });
+  if (response.status !== 202) throw await errorFromResponse(response, `${doing} (${repository.name})`);
+  await response.cancel();
+  locationOf(repository, doing, response);
+  await cancelUpload(repository, doing, response, signal);
+}
+
 interface Task {
   readonly repository: RepositorySession;
   readonly descriptor: Descriptor;
@@ -110,7 +132,7 @@ interface Task {
   readonly signal: AbortSignal | undefined;
 }
 
-const doingOf = (task: Pick<Task, 'descriptor'>): string => `push ${task.descriptor.digest}`;
+const doingOf = (task: Task): string => `push ${task.descriptor.digest}`;
 
 async function startUpload(task: Task): Promise<Upload> {
   const { repository, descriptor, signal } = task;
@@ -126,7 +148,10 @@ async function startUpload(task: Task): Promise<Upload> {
     throw await errorFromResponse(response, `${doingOf(task)} (${repository.name})`);
   await response.cancel();
   const asked = Number(response.headers['oci-chunk-min-length'] ?? 0);
-  return { location: locationOf(task, response), minChunk: Number.isSafeInteger(asked) ? asked : 0 };
+  return {
+    location: locationOf(repository, doingOf(task), response),
+    minChunk: Number.isSafeInteger(asked) ? asked : 0,
+  };
 }
 
 /** The whole blob in one request. @returns false when it is too large for that (413) */
@@ -186,7 +211,7 @@ async function sendChunks(task: Task, upload: Upload): Promise<void> {
     await response.cancel();
     hash = hashed;
     // What Range says is not believed: some registries repeat the first chunk's for ever.
-    location = locationOf(task, response);
+    location = locationOf(repository, doingOf(task), response);
   }
   if (`sha256:${hash.digest('hex')}` !== digest) throw mismatch(descriptor, 'the bytes have another digest');
   const response = await repository.once({
@@ -235,17 +260,15 @@ async function uploadError(task: Task, response: GateResponse): Promise<CodedErr
 }
 
 /** Best effort: a session that stays is the registry's to clean up. */
-async function cancelUpload(task: Omit<Task, 'open'>, started: GateResponse): Promise<void> {
-  const { repository, signal } = task;
+async function cancelUpload(
+  repository: RepositorySession,
+  doing: string,
+  started: GateResponse,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   try {
-    const at = locationOf(task, started);
-    const response = await repository.once({
-      method: 'DELETE',
-      at,
-      doing: doingOf(task),
-      push: true,
-      signal,
-    });
+    const at = locationOf(repository, doing, started);
+    const response = await repository.once({ method: 'DELETE', at, doing, push: true, signal });
     await response.cancel();
   } catch (error) {
     if (signal?.aborted === true) throw error;
@@ -253,17 +276,15 @@ async function cancelUpload(task: Omit<Task, 'open'>, started: GateResponse): Pr
 }
 
 /** Where a session goes on: the registry's own origin, or nowhere. */
-function locationOf(task: Pick<Task, 'repository' | 'descriptor'>, response: GateResponse): URL {
-  const { registry, name } = task.repository;
+function locationOf({ registry, name }: RepositorySession, doing: string, response: GateResponse): URL {
   const text = response.headers['location'];
-  if (text === undefined)
-    throw new CodedError('UPSTREAM', `${doingOf(task)} (${name}): an upload without Location`);
+  if (text === undefined) throw new CodedError('UPSTREAM', `${doing} (${name}): an upload without Location`);
   const url = registry.ownReference(text, response.url);
   if (url !== undefined) return url;
   const origin = printable(registry.resolve(text, response.url)?.origin ?? text);
   throw new CodedError(
     'EGRESS_DENIED',
-    `${doingOf(task)} (${name}): the registry sends the upload to ${origin} instead of ${registry.origin.origin}; ` +
+    `${doing} (${name}): the registry sends the upload to ${origin} instead of ${registry.origin.origin}; ` +
       'set http.host to that URL, or http.relativeurls: true, in its configuration',
   );
 }
