@@ -182,7 +182,10 @@ let interrupted = false;
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => {
     interrupted = true;
-    void cli.stop().then(() => process.exit(130));
+    void cli.stop().then(() => {
+      console.error('demo: stopped; the same command goes on where it was');
+      process.exit(130);
+    });
   });
 }
 try {

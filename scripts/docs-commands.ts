@@ -12,7 +12,7 @@ import { promisify } from 'node:util';
 
 const execute = promisify(execFile);
 const program = join(import.meta.dirname, '..', 'packages/cli/src/main.ts');
-export const commandsPage: string = join(import.meta.dirname, '..', 'docs', 'commands.md');
+const commandsPage = join(import.meta.dirname, '..', 'docs', 'commands.md');
 const helps = new Map<string, Promise<string>>();
 const begin = '<!-- From --help, by scripts/docs-commands.ts: do not edit below. -->\n';
 

@@ -15,6 +15,7 @@ import { basename, delimiter, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { read, root, trackedFiles } from './repository.ts';
+import { testWith } from './services/service-test.ts';
 import { temporaryFolder } from './services/temporary.ts';
 
 interface Run {
@@ -174,26 +175,30 @@ describe('./scripts/demo in a fresh clone', () => {
 });
 
 describe('what the demo proposes at its end', () => {
-  test('verifying, by this program and by sha256sum', async () => {
-    const commands = [...proposed('./scripts/omni-airgap verify'), ...proposed('(cd')];
-    expect(commands).toHaveLength(2);
+  test('verifying by this program and by sha256sum, cutting into more volumes', async () => {
+    const verify = proposed('./scripts/omni-airgap verify');
+    const commands = [...verify, ...proposed('(cd'), ...proposed('./scripts/omni-airgap bundle')];
+    expect(commands).toHaveLength(3);
     for (const command of commands) expect((await run(`bash -c '${command}'`)).status, command).toBe(0);
+    expect(globSync('media-small/content.tar.*', { cwd: demo }).length).toBeGreaterThan(2);
   });
 
-  test('serving straight from the media, and asking that', async () => {
+  testWith(['curl', 'skopeo'], 'serving straight from the media, and asking that', async () => {
     const [command] = proposed('./scripts/omni-airgap serve');
     const child = start(`${command} --listen 127.0.0.1:0 --json`);
     onTestFinished(() => void child.kill('SIGKILL'));
     if (child.stdout === null) throw new Error('a pipe was asked for');
     const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
     const { host } = new URL((JSON.parse(line) as { url: string }).url);
-    const [asked] = proposed('curl');
-    const tags = await run(`${asked?.replace('curl', 'curl -fsS').replace('127.0.0.1:5000', host)}`);
-    expect(tags.stderr).toBe('');
-    expect(JSON.parse(tags.stdout)).toMatchObject({
-      name: 'siderolabs/omni',
-      tags: expect.arrayContaining(['v1.10.4']),
+    const answers = [...proposed('curl'), ...proposed('skopeo')].map(async (asked) => {
+      const { status, stdout, stderr } = await run(asked.replace('127.0.0.1:5000', host));
+      expect(status, stderr).toBe(0);
+      return JSON.parse(stdout) as object;
     });
+    expect(await Promise.all(answers)).toMatchObject([
+      { name: 'siderolabs/omni', tags: expect.arrayContaining(['v1.10.4']) },
+      { Architecture: 'amd64', Digest: namesIn(join(demo, 'store')).get('ghcr.io/siderolabs/omni:v1.10.4') },
+    ]);
     const ended = once(child, 'exit');
     child.kill('SIGINT');
     await ended;
@@ -217,6 +222,7 @@ describe('./scripts/demo once more', () => {
       if (stdout.includes('{"url":')) child.kill('SIGINT');
     });
     expect(stopped.status).toBe(130);
+    expect(stopped.stderr).toContain('demo: stopped; the same command goes on where it was');
     expect(stopped.stdout).not.toContain('== Done');
     expect(leftOver()).toEqual([]);
   });
