@@ -1,5 +1,4 @@
 /** T12: our volumes as other programs see them. */
-import { execFileSync } from 'node:child_process';
 import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -11,11 +10,12 @@ import { ExitCode, exitCodeOf } from '../src/errors.ts';
 import { Layout } from '../src/layout/layout.ts';
 import { MediaType } from '../src/media-type.ts';
 import { generatedBlob, generateGraph, writeTestBundle } from '../src/testing/index.ts';
+import { run } from './run.ts';
 import { temporaryFolder, temporaryLayout } from './temporary.ts';
 
 const has = (command: string): boolean => {
   try {
-    execFileSync('sh', ['-c', `command -v ${command}`], { stdio: 'ignore' });
+    run('sh', ['-c', `command -v ${command}`]);
     return true;
   } catch {
     return false;
@@ -53,9 +53,9 @@ describe.each([
     expect(volumes).toBeGreaterThan(4);
     const out = join(await temporaryFolder(), 'out');
     await mkdir(out);
-    const errors = execFileSync('sh', ['-c', `{ ${extract}; } 2>&1`, out], { cwd: folder });
+    const errors = run('sh', ['-c', `{ ${extract}; } 2>&1`, out], { cwd: folder });
     expect(errors.toString()).toBe('');
-    execFileSync('diff', ['-r', '--exclude=ingest', layout.root, out]);
+    run('diff', ['-r', '--exclude=ingest', layout.root, out]);
     const opened = await Layout.open(out);
     for await (const [root, descriptor] of layout.names())
       expect(await opened.resolve(root)).toEqual(descriptor);
@@ -65,7 +65,7 @@ describe.each([
     if (!has(command)) return context.skip(`${name} is not installed`);
     const { folder } = await makeBundle();
     const { document } = await BundleStore.open([folder], { mode: 'any' });
-    const listed = execFileSync('sh', ['-c', list], { cwd: folder }).toString().trim().split('\n');
+    const listed = run('sh', ['-c', list], { cwd: folder }).toString().trim().split('\n');
     const inOrder = [...document.blobs].sort((a, b) => a.volume - b.volume || a.offset - b.offset);
     expect(listed).toEqual([
       'oci-layout',
@@ -85,9 +85,7 @@ describe.each([
     expect(volumes.length).toBeGreaterThan(2);
     for (const volume of volumes) {
       const one = list.replace('cat content.tar.*', `cat ${volume.name}`);
-      expect(execFileSync('sh', ['-c', one], { cwd: folder }).toString()).toMatch(
-        /blobs\/sha256\/[a-f0-9]{64}\n/,
-      );
+      expect(run('sh', ['-c', one], { cwd: folder }).toString()).toMatch(/blobs\/sha256\/[a-f0-9]{64}\n/);
     }
   });
 });
@@ -106,7 +104,7 @@ describe('writing volumes', () => {
   test('gives the id that anybody can compute', async () => {
     const { folder } = await makeBundle();
     const { document } = await BundleStore.open([folder], { mode: 'any' });
-    const printed = execFileSync('sh', ['-c', 'sha256sum content.tar.* | sha256sum'], { cwd: folder });
+    const printed = run('sh', ['-c', 'sha256sum content.tar.* | sha256sum'], { cwd: folder });
     expect(printed.toString().slice(0, 64)).toBe(document.id);
   });
 
@@ -145,7 +143,7 @@ describe('writing volumes', () => {
     await symlink(outside, join(folder, 'content.tar.000.partial'));
     await writeFile(join(folder, 'content.tar.001.partial'), 'x'.repeat(5_000_000));
     await writeVolumes(map, layout, folder);
-    execFileSync('sh', [
+    run('sh', [
       '-c',
       `cd "$1" && sha256sum content.tar.* > sums && cd "$0" && sha256sum -c "$1/sums"`,
       folder,

@@ -1,5 +1,4 @@
 /** Damaged and hostile media. Nothing is unpacked: a volume is right in every byte, or it is refused. */
-import { execFileSync } from 'node:child_process';
 import { copyFile, open, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -12,6 +11,7 @@ import type { BundleDocument } from '../src/documents/bundle-document.ts';
 import { collectGraph } from '../src/graph.ts';
 import { MediaType } from '../src/media-type.ts';
 import { generatedBlob, generateGraph, writeTestBundle } from '../src/testing/index.ts';
+import { run } from './run.ts';
 import { temporaryFolder, temporaryLayout } from './temporary.ts';
 
 const volumeSize = 400 * 1024;
@@ -205,7 +205,7 @@ describe('opening refuses', () => {
     const path = join(made.folder, 'content.tar.001');
     const aside = join(made.folder, 'aside');
     await rename(path, aside);
-    execFileSync('mkfifo', [path]);
+    run('mkfifo', [path]);
     expect(await opening(made.folder)).toMatchObject({ code: 'BAD_VOLUME' });
     await rm(path);
     await symlink(aside, path);
@@ -218,7 +218,7 @@ describe('opening refuses', () => {
     const blob = made.document.blobs.find((b) => b.volume === 1) ?? expect.fail('nothing in volume 1');
     const path = join(made.folder, 'content.tar.001');
     await rm(path);
-    execFileSync('mkfifo', [path]);
+    run('mkfifo', [path]);
     const reading = collect(bundle.fetch({ ...blob, mediaType: MediaType.octetStream }), 1e6, '');
     await expect(reading).rejects.toMatchObject({ code: expect.stringMatching(/MISSING_CONTENT|DISK/) });
   });
@@ -284,7 +284,7 @@ test('T47 holes where data should be are damage', async () => {
 test('F57 a bundle on a read-only medium opens and verifies', async (context) => {
   const { folder } = await makeBundle();
   try {
-    execFileSync('mount', ['--bind', '-o', 'ro', folder, folder], { stdio: 'ignore' });
+    run('mount', ['--bind', '-o', 'ro', folder, folder]);
   } catch {
     return context.skip('a read-only mount needs root');
   }
@@ -292,6 +292,6 @@ test('F57 a bundle on a read-only medium opens and verifies', async (context) =>
     await expect(writeFile(join(folder, 'x'), '')).rejects.toMatchObject({ code: 'EROFS' });
     expect((await verifyBundle(await BundleStore.open([folder], any))).damages).toEqual([]);
   } finally {
-    execFileSync('umount', [folder]);
+    run('umount', [folder]);
   }
 });

@@ -1,10 +1,11 @@
-/** Starts a TypeScript file of this folder as a process of its own. */
+/** A TypeScript file as a process of its own. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-export function startChild(file: string, ...args: readonly (string | number)[]): ChildProcess {
-  const path = fileURLToPath(new URL(file, import.meta.url));
-  return spawn(process.execPath, [path, ...args.map(String)], { stdio: ['ignore', 'pipe', 'inherit'] });
+export function startChild(file: URL, ...args: readonly (string | number)[]): ChildProcess {
+  return spawn(process.execPath, [fileURLToPath(file), ...args.map(String)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
 }
 
 /** What a child printed, when it has ended well. */

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { lstat, mkdir, open, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -9,6 +8,7 @@ import { diskError } from '../src/fs/disk-error.ts';
 import { ensureFolder, FolderSync, readSmallFile, writeFileAtomic } from '../src/fs/files.ts';
 import { eachBlock, readPieces, slicePieces } from '../src/fs/pieces.ts';
 import { generatedBytes } from '../src/testing/index.ts';
+import { run } from './run.ts';
 import { temporaryFolder } from './temporary.ts';
 
 const errno = (code: string): Error => Object.assign(new Error(`${code}: it failed`), { code });
@@ -107,7 +107,7 @@ describe('pieces', () => {
     const path = (name: string): string => join(folder, name);
     await writeFile(path('short'), 'abc');
     await symlink(path('short'), path('link'));
-    execFileSync('mkfifo', [path('fifo')]);
+    run('mkfifo', [path('fifo')]);
     await mkdir(path('folder'));
     for (const name of ['short', 'link', 'fifo', 'folder', 'nothing']) {
       const piece = [{ path: path(name), offset: 0, size: 4 }];

@@ -1,5 +1,4 @@
 /** Downloads that broke off: kept, taken over, gone on with, or thrown away. */
-import { execFileSync } from 'node:child_process';
 import { link, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -11,6 +10,7 @@ import { MediaType } from '../src/media-type.ts';
 import type { OpenBytes } from '../src/storage.ts';
 import { generatedBlob } from '../src/testing/index.ts';
 import { deadProcessId } from './child.ts';
+import { run } from './run.ts';
 import { partsOf, temporaryFolder, temporaryLayout } from './temporary.ts';
 
 const size = 3_000_000;
@@ -169,7 +169,7 @@ describe('F01 what a killed process left', () => {
     const plant: Record<string, (path: string) => Promise<void>> = {
       symlink: (path) => symlink(outside, path),
       'hard link': (path) => link(outside, path),
-      FIFO: async (path) => void execFileSync('mkfifo', [path]),
+      FIFO: async (path) => void run('mkfifo', [path]),
     };
     for (const [kind, make] of Object.entries(plant)) {
       const layout = await temporaryLayout();
@@ -200,11 +200,11 @@ describe('F01 what a killed process left', () => {
 test('F02 a full disk keeps what came, says so, and the next run goes on', async (context) => {
   const folder = await temporaryFolder();
   try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', folder], { stdio: 'ignore' });
+    run('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', folder]);
   } catch {
     return context.skip('mounting a small tmpfs needs root');
   }
-  onTestFinished(() => void execFileSync('umount', [folder]));
+  onTestFinished(() => void run('umount', [folder]));
   const layout = await Layout.open(join(folder, 'store'), { create: true });
   await expect(layout.push(blob.descriptor, blob.open)).rejects.toMatchObject({
     code: 'DISK',
@@ -215,7 +215,7 @@ test('F02 a full disk keeps what came, says so, and the next run goes on', async
   const kept = await readFile(join(layout.root, 'ingest', `${hex}.part`));
   expect(kept.byteLength).toBeGreaterThan(1024 * 1024);
   expect(kept.equals(whole.subarray(0, kept.byteLength))).toBe(true);
-  execFileSync('mount', ['-o', 'remount,size=8m', folder]);
+  run('mount', ['-o', 'remount,size=8m', folder]);
   const source = recorded();
   expect(await layout.push(blob.descriptor, source.open)).toBe('stored');
   expect(source.offsets).toEqual([kept.byteLength]);

@@ -10,6 +10,8 @@ import { generatedBlob, generateGraph, seededRandom } from '../src/testing/index
 import { deadProcessId, ended, finished, startChild } from './child.ts';
 import { temporaryFolder, temporaryLayout } from './temporary.ts';
 
+const program = new URL('./layout-child.ts', import.meta.url);
+
 async function namesIn(layout: Layout): Promise<string[]> {
   const names: string[] = [];
   for await (const [name] of layout.names()) names.push(name);
@@ -26,9 +28,7 @@ async function expectNothingWrong(root: string): Promise<void> {
 
 test('names given by several processes at once are all there', async () => {
   const root = join(await temporaryFolder(), 'store');
-  await Promise.all(
-    [0, 100, 200].map((first) => finished(startChild('layout-child.ts', root, 'names', first, 30))),
-  );
+  await Promise.all([0, 100, 200].map((first) => finished(startChild(program, root, 'names', first, 30))));
   const names = await namesIn(await Layout.open(root));
   expect(names).toHaveLength(90);
   expect(names).toEqual(expect.arrayContaining(['app-0', 'app-129', 'app-229']));
@@ -38,9 +38,7 @@ test('names given by several processes at once are all there', async () => {
 test('F01 a lock of a process that is gone is taken over, by one of several', async () => {
   const layout = await temporaryLayout();
   await writeFile(join(layout.root, 'index.json.lock'), `${deadProcessId()}-deadbeef`);
-  await Promise.all(
-    [0, 100].map((first) => finished(startChild('layout-child.ts', layout.root, 'names', first, 10))),
-  );
+  await Promise.all([0, 100].map((first) => finished(startChild(program, layout.root, 'names', first, 10))));
   expect(await namesIn(await Layout.open(layout.root))).toHaveLength(20);
   expect((await readdir(layout.root)).sort()).toEqual(['blobs', 'index.json', 'ingest', 'oci-layout']);
 });
@@ -60,7 +58,7 @@ test('F01 a lock that was never written to is taken over after a while', async (
   await writeFile(lock, '');
   const longAgo = new Date(Date.now() - 60_000);
   await utimes(lock, longAgo, longAgo);
-  await finished(startChild('layout-child.ts', layout.root, 'names', 0, 1));
+  await finished(startChild(program, layout.root, 'names', 0, 1));
   expect(await namesIn(await Layout.open(layout.root))).toEqual(['app-0']);
 });
 
@@ -68,7 +66,7 @@ test('the lock of a process that runs is waited for', async () => {
   const layout = await temporaryLayout();
   const lock = join(layout.root, 'index.json.lock');
   await writeFile(lock, `${process.ppid}-deadbeef`);
-  const child = finished(startChild('layout-child.ts', layout.root, 'names', 0, 1));
+  const child = finished(startChild(program, layout.root, 'names', 0, 1));
   await sleep(700);
   expect(await namesIn(await Layout.open(layout.root))).toEqual([]);
   expect(await readFile(lock, 'utf8')).toBe(`${process.ppid}-deadbeef`);
@@ -83,7 +81,7 @@ test('F01 killed at any moment, nothing is wrong, and the same command finishes'
   const args = ['push', 500, 6, 1_500_000, 2] as const;
   let kills = 0;
   for (let run = 0; run < 10; run++) {
-    const child = startChild('layout-child.ts', root, ...args);
+    const child = startChild(program, root, ...args);
     const end = ended(child);
     // Start-up takes about 100 ms; a whole run some 200 ms more.
     setTimeout(() => child.kill('SIGKILL'), 60 + random() * 250);
@@ -96,7 +94,7 @@ test('F01 killed at any moment, nothing is wrong, and the same command finishes'
     for await (const [, descriptor] of layout.names()) await collectGraph(layout, descriptor);
   }
   expect(kills).toBeGreaterThan(0);
-  await finished(startChild('layout-child.ts', root, ...args));
+  await finished(startChild(program, root, ...args));
   const layout = await Layout.open(root);
   expect(await namesIn(layout)).toEqual(['app-0', 'app-1', 'app-2', 'app-3', 'app-4', 'app-5']);
   for (let i = 0; i < 6; i++) {
@@ -110,6 +108,6 @@ test('F01 killed at any moment, nothing is wrong, and the same command finishes'
 
 test('I6 peak memory stays below 256 MiB for a blob of 512 MiB', async () => {
   const root = join(await temporaryFolder(), 'store');
-  const text = await finished(startChild('layout-child.ts', root, 'push', 1, 1, 512 * 1024 * 1024));
+  const text = await finished(startChild(program, root, 'push', 1, 1, 512 * 1024 * 1024));
   expect(Number(/peak ([0-9]+)/.exec(text)?.[1])).toBeLessThan(256 * 1024);
 });

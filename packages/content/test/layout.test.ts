@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { lstat, mkdir, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,6 +9,7 @@ import { Layout } from '../src/layout/layout.ts';
 import { MediaType } from '../src/media-type.ts';
 import type { OpenBytes } from '../src/storage.ts';
 import { buildManifest, generatedBlob, generatedBytes } from '../src/testing/index.ts';
+import { run } from './run.ts';
 import { makeWritable, partsOf, temporaryFolder, temporaryLayout } from './temporary.ts';
 
 async function putImage(layout: Layout, text: string, members: object = {}): Promise<Descriptor> {
@@ -227,7 +227,7 @@ describe('opening', () => {
     const layout = await temporaryLayout();
     const path = join(layout.root, file);
     await rm(path);
-    execFileSync('mkfifo', [path]);
+    run('mkfifo', [path]);
     await expect(Layout.open(layout.root)).rejects.toMatchObject({ code: 'BAD_DOCUMENT' });
   });
 

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,6 +9,7 @@ import {
   signBytes,
   verifyBytes,
 } from '../src/bundle/signature.ts';
+import { run } from './run.ts';
 import { temporaryFolder } from './temporary.ts';
 
 const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -40,11 +40,11 @@ describe('a signature', () => {
     await writeFile(file('key.pub'), publicPem);
     await writeFile(file('key'), privatePem);
     await writeFile(file('sig'), Buffer.from(signBytes(bytes, pair.privateKey), 'base64'));
-    const openssl = (...args: string[]): string => execFileSync('openssl', args, { cwd: folder }).toString();
+    const openssl = (...args: string[]): string => run('openssl', args, { cwd: folder }).toString();
     const verified = openssl('dgst', '-sha256', '-verify', 'key.pub', '-signature', 'sig', 'data');
     expect(verified).toContain('Verified OK');
     openssl('dgst', '-sha256', '-sign', 'key', '-out', 'theirs', 'data');
-    const theirs = execFileSync('base64', ['-w0', 'theirs'], { cwd: folder }).toString();
+    const theirs = run('base64', ['-w0', 'theirs'], { cwd: folder }).toString();
     expect(() => verify(theirs)).not.toThrow();
   });
 
@@ -96,7 +96,7 @@ describe('a public key', () => {
 
   test('is named by the hash of its DER form', () => {
     const der = pair.publicKey.export({ type: 'spki', format: 'der' });
-    const expected = execFileSync('sha256sum', { input: der }).toString().slice(0, 64);
+    const expected = run('sha256sum', [], { input: der }).toString().slice(0, 64);
     expect(fingerprintOf(pair.publicKey)).toBe(expected);
     expect(fingerprintOf(pair.privateKey)).toBe(expected);
   });
@@ -105,7 +105,7 @@ describe('a public key', () => {
 describe('a private key', () => {
   test('may be PKCS#8, SEC 1, or as openssl ecparam writes it', () => {
     const sec1 = pair.privateKey.export({ type: 'sec1', format: 'pem' }).toString();
-    const ecparam = execFileSync('openssl', ['ecparam', '-name', 'prime256v1', '-genkey']).toString();
+    const ecparam = run('openssl', ['ecparam', '-name', 'prime256v1', '-genkey']).toString();
     expect(ecparam).toContain('EC PARAMETERS');
     for (const pem of [privatePem, sec1]) {
       const key = parsePrivateKey(pem, 'site.key');

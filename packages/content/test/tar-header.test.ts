@@ -1,8 +1,8 @@
-import { execFileSync } from 'node:child_process';
 import { truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { memberSize, paddingOf, tarHeader } from '../src/bundle/tar-header.ts';
+import { run } from './run.ts';
 import { temporaryFolder } from './temporary.ts';
 
 const GiB = 1024 ** 3;
@@ -14,7 +14,7 @@ async function gnuHeader(size: number): Promise<Buffer> {
   await writeFile(join(folder, 'x'), '');
   // Sparse: it takes no space, and only the first block of the archive is read.
   await truncate(join(folder, 'x'), size);
-  return execFileSync('sh', ['-c', 'tar --format=gnu -cf - x 2>/dev/null | head -c 512'], { cwd: folder });
+  return run('sh', ['-c', 'tar --format=gnu -cf - x 2>/dev/null | head -c 512'], { cwd: folder });
 }
 
 describe('a tar header', () => {
@@ -55,7 +55,7 @@ describe('a tar header', () => {
       '    member = tarfile.TarInfo.frombuf(data[at:at + 512], "utf-8", "strict")',
       '    print(member.name, member.size, member.isreg())',
     ].join('\n');
-    const listed = execFileSync('python3', ['-c', program], { input: headers }).toString().trim().split('\n');
+    const listed = run('python3', ['-c', program], { input: headers }).toString().trim().split('\n');
     expect(listed).toEqual(sizes.map((size) => `${name} ${size} True`));
   });
 
