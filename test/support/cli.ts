@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 import { remove, temporaryFolder } from '../services/temporary.ts';
 
@@ -44,7 +45,7 @@ export interface RunningCli {
 
 const root = join(import.meta.dirname, '..', '..');
 const main = join(root, 'packages', 'cli', 'src', 'main.ts');
-const recorder = join(import.meta.dirname, 'usage-recorder.ts');
+const recorder = fileURLToPath(new URL('./usage-recorder.ts', import.meta.url));
 /** As in scripts/lib/bootstrap.sh. */
 const nodeFlags = ['--max-semi-space-size=2', '--disable-warning=ExperimentalWarning'];
 const signalNumbers: Readonly<Record<string, number>> = { SIGINT: 2, SIGKILL: 9, SIGTERM: 15 };

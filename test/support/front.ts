@@ -39,7 +39,9 @@ export async function startFront(
       response.writeHead(404).end();
       return;
     }
-    const outgoing = ask(`${origin}${path}`, { method, headers: rawHeaders }, (answer) => {
+    // What is behind it writes URLs of its own by this.
+    const forwarded = tls === undefined ? rawHeaders : [...rawHeaders, 'X-Forwarded-Proto', 'https'];
+    const outgoing = ask(`${origin}${path}`, { method, headers: forwarded }, (answer) => {
       response.writeHead(answer.statusCode ?? 502, answer.rawHeaders);
       answer.on('error', () => response.destroy());
       answer.pipe(response);

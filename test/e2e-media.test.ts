@@ -1,0 +1,243 @@
+/** Media that were damaged, exchanged or left behind: verify and load say what and where, and nothing gets a name. */
+import {
+  appendFileSync,
+  closeSync,
+  cpSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { type RegistryDouble, startRegistryDouble } from '../packages/content/src/testing/index.ts';
+import { startSampleUpstream } from '../scripts/sample-upstream/sample-upstream.ts';
+import { temporaryFolder } from './services/temporary.ts';
+import { cli, cliJson, expectFailure } from './support/cli.ts';
+import { addImage } from './support/double-image.ts';
+import { listing } from './support/files.ts';
+import { upstreamFlags, type Workspace, workspace } from './support/workspace.ts';
+
+let site: Workspace;
+let upstream: RegistryDouble;
+
+beforeAll(async () => {
+  upstream = await startRegistryDouble();
+  await addImage(upstream.repository('acme/app'), 'v1', 1, [700_000, 400_000]);
+  await addImage(upstream.repository('acme/tool'), 'v1', 2, [300_000, 1_000]);
+  const sample = await startSampleUpstream({ dir: temporaryFolder('upstream'), sizeMiB: 1, buildMs: 1 });
+  site = await workspace(`
+images: [ghcr.io/acme/app:v1, ghcr.io/acme/tool:v1]
+media:
+  - {schematic: {customization: {}}, versions: [v1.13.9], files: [kernel-amd64, metal-amd64.iso]}
+`);
+  await cliJson(['fetch', ...site.store, ...upstreamFlags({ ...sample.urls, 'ghcr.io': upstream.url })]);
+  await sample.stop();
+  await cliJson(['bundle', ...site.bundle, '--volume-size', '1MiB']);
+  await cliJson(['keygen', '--out', site.at('other')]);
+});
+afterAll(() => upstream?.close());
+
+/** A copy of the good medium with something done to it. */
+function spoilt(how: (medium: string) => void): string {
+  const medium = join(temporaryFolder('medium'), 'media');
+  cpSync(site.at('media'), medium, { recursive: true });
+  how(medium);
+  return medium;
+}
+
+function flip(path: string, at: number): void {
+  const file = openSync(path, 'r+');
+  const byte = Buffer.alloc(1);
+  readSync(file, byte, 0, 1, at);
+  byte[0] = (byte[0] ?? 0) ^ 0x20;
+  writeSync(file, byte, 0, 1, at);
+  closeSync(file);
+}
+
+const largest = (medium: string): string =>
+  readdirSync(medium)
+    .filter((name) => name.startsWith('content.tar.'))
+    .sort((a, b) => statSync(join(medium, b)).size - statSync(join(medium, a)).size)[0] ?? '';
+const key = () => ['--verify-key', site.at('site.pub')];
+
+/** Loads into targets that are empty. @returns how it ended, after checking that no name and no object is there */
+async function loadNowhere(medium: string, trust: readonly string[]) {
+  const registry = await startRegistryDouble();
+  onTestFinished(() => registry.close());
+  const objects = join(temporaryFolder('objects'), 'objects');
+  const receipt = join(temporaryFolder('receipt'), 'receipt.json');
+  const ended = await cli([
+    ...['load', '--bundle', medium, ...trust, '--registry', registry.host, '--plain-http', registry.host],
+    ...['--object-store', pathToFileURL(objects).href, '--receipt', receipt],
+  ]);
+  return { ended, registry, objects, receipt };
+}
+
+describe.each<[title: string, how: (medium: string) => void, code: number, message: RegExp]>([
+  [
+    'a flipped byte in a blob',
+    (m) => flip(join(m, largest(m)), 70_000),
+    3,
+    /content\.tar\.\d+.*\[BAD_VOLUME\]/,
+  ],
+  [
+    'a flipped byte in a manifest',
+    (m) => flip(join(m, 'content.tar.000'), readFileSync(join(m, 'content.tar.000')).indexOf('"layers"') + 3),
+    3,
+    /content\.tar\.000.*\[BAD_VOLUME\]/,
+  ],
+  [
+    'a truncated volume',
+    (m) => truncateSync(join(m, largest(m)), 50_000),
+    3,
+    /content\.tar\.\d+.*\[BAD_VOLUME\]/,
+  ],
+  [
+    'a volume with something behind its end',
+    (m) => appendFileSync(join(m, largest(m)), 'more'),
+    3,
+    /content\.tar\.\d+.*\[BAD_VOLUME\]/,
+  ],
+])('%s', (_title, how, code, message) => {
+  test('is found by verify, which names volume and place', async () => {
+    const ended = await cli(['verify', '--bundle', spoilt(how), ...key()]);
+    expectFailure(ended, code, message);
+    const asJson = await cli(['verify', '--bundle', spoilt(how), ...key(), '--json']);
+    expect(asJson.code).toBe(code);
+    // One document, also when it is a report of damage.
+    expect(() => JSON.parse(asJson.stdout)).not.toThrow();
+  });
+
+  test('keeps load from naming anything that it touches', async () => {
+    const { ended, registry, objects, receipt } = await loadNowhere(spoilt(how), key());
+    expectFailure(ended, code, /content\.tar\.\d+|sha256:[a-f0-9]{64}/);
+    expect(listing(receipt)).toEqual([]);
+    const tags = ['acme/app', 'acme/tool'].flatMap((path) => [...registry.repository(path).tags]);
+    expect(tags).toEqual([]);
+    expect(listing(objects).filter((path) => /\.tmp$/.test(path))).toEqual([]);
+  });
+});
+
+test.each<
+  [
+    title: string,
+    how: (medium: string) => void,
+    trust: () => readonly string[],
+    code: number,
+    message: RegExp,
+  ]
+>([
+  [
+    'a medium without bundle.json',
+    (m) => rmSync(join(m, 'bundle.json')),
+    key,
+    2,
+    /bundle\.json|no bundle.*\[NO_INPUT\]/,
+  ],
+  [
+    'a volume that was left behind',
+    (m) => rmSync(join(m, largest(m))),
+    key,
+    3,
+    /content\.tar\.\d+ .*another --bundle.*\[BAD_VOLUME\]/,
+  ],
+  [
+    'a bundle.json that was changed',
+    (m) =>
+      writeFileSync(
+        join(m, 'bundle.json'),
+        readFileSync(join(m, 'bundle.json'), 'utf8').replace('acme/app', 'acme/apq'),
+      ),
+    key,
+    3,
+    /\[BAD_SIGNATURE\]/,
+  ],
+  [
+    'a bundle.json that is none',
+    (m) => writeFileSync(join(m, 'bundle.json'), '{"kind":'),
+    () => ['--allow-unsigned'],
+    3,
+    /bundle\.json.*\[BAD_DOCUMENT\]/,
+  ],
+  [
+    'the key of somebody else',
+    () => {},
+    () => ['--verify-key', site.at('other.pub')],
+    3,
+    /\[BAD_SIGNATURE\]/,
+  ],
+  ['a signature that is gone', (m) => rmSync(join(m, 'bundle.json.sig')), key, 4, /\[UNSIGNED\]/],
+  ['no key named', () => {}, () => [], 4, /--verify-key PUB, or --allow-unsigned.*\[UNSIGNED\]/],
+])('%s', async (_title, how, trust, code, message) => {
+  const medium = spoilt(how);
+  const { ended, registry, objects, receipt } = await loadNowhere(medium, trust());
+  expectFailure(ended, code, message);
+  expect(
+    registry.requests.filter((request) => request.method !== 'GET' && request.method !== 'HEAD'),
+  ).toEqual([]);
+  expect([...listing(objects), ...listing(receipt)]).toEqual([]);
+  const served = await cli(['serve', '--bundle', medium, ...trust(), '--listen', '127.0.0.1:0'], {
+    timeoutMs: 10_000,
+  });
+  expectFailure(served, code, message);
+});
+
+test('a flipped byte in a tar header is found by verify', async () => {
+  const medium = spoilt((m) => flip(join(m, largest(m)), 3));
+  expectFailure(await cli(['verify', '--bundle', medium, ...key()]), 3, /content\.tar\.\d+.*\[BAD_VOLUME\]/);
+});
+
+test('a store with a rotten blob is named, and is not bundled', async () => {
+  const store = join(temporaryFolder('store'), 'store');
+  cpSync(site.at('store'), store, { recursive: true });
+  const blob = listing(store)
+    .filter((path) => /^blobs\/sha256\/./.test(path))
+    .find((path) => statSync(join(store, path)).size === 400_000);
+  flip(join(store, blob ?? ''), 1000);
+  expectFailure(
+    await cli(['verify', '--store', store]),
+    3,
+    /blobs\/sha256\/[a-f0-9]{64}.*\[DIGEST_MISMATCH\]/,
+  );
+  const out = join(temporaryFolder('out'), 'media');
+  expectFailure(
+    await cli(['bundle', '--store', store, '--out', out]),
+    3,
+    /content\.tar\.\d+.*verify --store.*\[BAD_VOLUME\]/,
+  );
+  expect(listing(out)).not.toContain('bundle.json');
+});
+
+test('a tag that stands for something else is a conflict: nothing is changed until that is allowed', async () => {
+  const registry = await startRegistryDouble();
+  onTestFinished(() => registry.close());
+  const before = await addImage(registry.repository('acme/app'), 'v1', 9, [1000]);
+  const load = ['load', ...site.media, '--registry', registry.host, '--plain-http', registry.host];
+  expectFailure(await cli(load), 4, /acme\/app:v1.*--overwrite-tags.*\[CONFLICT\]/);
+  expect(registry.repository('acme/app').tags.get('v1')).toBe(before.manifest.digest);
+  expect(registry.repository('acme/tool').tags.size).toBe(0);
+  await cliJson([...load, '--overwrite-tags']);
+  expect(registry.repository('acme/app').tags.get('v1')).not.toBe(before.manifest.digest);
+});
+
+test('another bundle in the folder is not written over', async () => {
+  const medium = spoilt(() => {});
+  const refused = await cli([
+    'bundle',
+    '--store',
+    site.at('store'),
+    '--out',
+    medium,
+    '--volume-size',
+    '2MiB',
+  ]);
+  expectFailure(refused, 4, /holds another bundle.*\[CONFLICT\]/);
+  await cliJson(['verify', '--bundle', medium, ...key()]);
+});
