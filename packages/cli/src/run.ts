@@ -1,5 +1,5 @@
 /** One run of the command line: parse, execute, explain errors in one line, answer with the exit code. */
-import { CodedError, ExitCode, exitCodeOf, messageOf, printable } from '@omni-airgap/content';
+import { CodedError, type ErrorCode, ExitCode, exitCodeOf, messageOf, printable } from '@omni-airgap/content';
 import { Command, CommanderError } from 'commander';
 import { addBundle } from './commands/bundle.ts';
 import { addFetch } from './commands/fetch.ts';
@@ -28,14 +28,26 @@ export async function run(args: readonly string[], output: Output = processOutpu
   };
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
-  const session: Session = { output, signal: controller.signal, env: process.env };
+  // With --json there is one document: an error is said in one of its own only where no report was printed.
+  let needsDocument = args.includes('--json');
+  const stdout: Output['stdout'] = (text) => {
+    needsDocument = false;
+    output.stdout(text);
+  };
+  const session: Session = { output: { ...output, stdout }, signal: controller.signal, env: process.env };
   try {
     await program(session).parseAsync([...args], { from: 'user' });
     return ExitCode.ok;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.ok : ExitCode.usage;
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return ExitCode.ok;
+      if (needsDocument) stdout(errorDocument('USAGE', error.message));
+      return ExitCode.usage;
+    }
     const interrupted = controller.signal.aborted;
-    explain(error, args, output, interrupted);
+    const { code, message } = described(error, interrupted);
+    if (needsDocument) stdout(errorDocument(code, message));
+    explain(error, code, message, output);
     return interrupted ? ExitCode.interrupted : exitCodeOf(error);
   } finally {
     process.off('SIGINT', stop);
@@ -65,13 +77,20 @@ function program(session: Session): Command {
   return root;
 }
 
-function explain(error: unknown, args: readonly string[], output: Output, interrupted: boolean): void {
-  const code = interrupted ? 'ABORTED' : error instanceof CodedError ? error.code : 'INTERNAL';
-  const message = interrupted
-    ? 'stopped; the same command goes on where it was'
-    : printable(messageOf(error), 2000);
-  if (args.includes('--json'))
-    output.stdout(`${JSON.stringify({ error: { code, message } }, undefined, 2)}\n`);
+function described(
+  error: unknown,
+  interrupted: boolean,
+): { readonly code: ErrorCode; readonly message: string } {
+  if (interrupted) return { code: 'ABORTED', message: 'stopped; the same command goes on where it was' };
+  const code = error instanceof CodedError ? error.code : 'INTERNAL';
+  return { code, message: printable(messageOf(error), 2000) };
+}
+
+function errorDocument(code: ErrorCode, message: string): string {
+  return `${JSON.stringify({ error: { code, message } }, undefined, 2)}\n`;
+}
+
+function explain(error: unknown, code: ErrorCode, message: string, output: Output): void {
   output.stderr(`omni-airgap: ${message} [${code}]\n`);
   const wantsTrace = process.env['OMNI_AIRGAP_TRACE'] === '1';
   if (wantsTrace && error instanceof Error) output.stderr(`${error.stack}\n`);
