@@ -1,38 +1,35 @@
 /**
- * bundle: what a store is locked to, packed into volumes, described, signed, and read back. The folder is a bundle
- * only once bundle.json is in it, and that comes last.
+ * bundle: what a store is locked to, or what of it is not inside yet, laid out in volumes, described and signed in
+ * the store, and written to a medium. Any step can be interrupted: the same command goes on after the last volume
+ * that is whole.
  */
 import { createHash, type KeyObject } from 'node:crypto';
-import { readdir, rm, statfs } from 'node:fs/promises';
-import { join } from 'node:path';
 import {
   type BundleDocument,
-  BundleStore,
-  bundleIdOf,
+  byText,
   CodedError,
-  checksumLines,
-  ensureFolder,
-  maxBundleDocumentBytes,
+  type Descriptor,
+  hashVolume,
+  isCoded,
   noProgress,
-  type PlacedBlob,
   type Progress,
-  parseBundleDocument,
   planVolumes,
-  readSmallFile,
-  serializeDocument,
-  signBytes,
-  syncFolder,
   VolumeMap,
-  verifyBundle,
-  verifyBytes,
+  type VolumePlan,
+  volumeName,
   type WrittenVolume,
-  writeFileAtomic,
-  writeVolumes,
+  writeVolume,
 } from '@omni-airgap/content';
+import { Consumer } from './consume.ts';
 import { type Contents, readContents } from './contents.ts';
-import { summarizeEgress } from './egress-summary.ts';
-import { nextOrigin, readOrigin } from './origin.ts';
-import { readmeText } from './readme.ts';
+import { issue } from './issue.ts';
+import { Medium } from './medium.ts';
+import { readBack } from './read-back.ts';
+import { checkSecrets } from './secrets.ts';
+import { select } from './selection.ts';
+import { type Inside, readInside } from './since.ts';
+import { VolumeJournal } from './volume-journal.ts';
+import { parseVolumeRange } from './volume-range.ts';
 
 export interface BundleOptions {
   readonly store: string;
@@ -40,11 +37,21 @@ export interface BundleOptions {
   readonly out: string;
   /** Most bytes a volume may have. */
   readonly volumeSize: number;
+  /** Which volumes go there, such as `2-5`; default all. Volume 000 goes to every medium. */
+  readonly volumes?: string;
+  /** What is inside already: see readInside. */
+  readonly since?: readonly string[];
   readonly signKey?: KeyObject;
-  /** Read everything back after writing; default true. */
+  /** Read each volume back after writing; default true. */
   readonly readBack?: boolean;
+  /** Remove content from the store once it is safe on the medium. */
+  readonly consume?: boolean;
+  /** Carry schematics with secrets in them. */
+  readonly allowSecrets?: boolean;
   /** Name and version of this program, for the record. */
   readonly tool: string;
+  /** Account and machine, for the record. */
+  readonly by?: string;
   /** When the bundle is made, in ms since 1970; SOURCE_DATE_EPOCH for reproducible ones. */
   readonly now: number;
   readonly progress?: Progress;
@@ -55,194 +62,203 @@ export interface BundleReport {
   readonly id: string;
   readonly sequence: number;
   readonly volumes: readonly WrittenVolume[];
+  /** Names of the volumes that are on this medium. */
+  readonly here: readonly string[];
   /** Bytes of all volumes. */
   readonly bytes: number;
   readonly blobs: number;
   readonly names: number;
+  /** Ids of the bundles it relies on. */
+  readonly bases: readonly string[];
+  readonly changes: BundleDocument['changes'];
   readonly signed: boolean;
   /** False when the folder held this very bundle already. */
   readonly written: boolean;
 }
 
+/** A bundle as it will be, before a byte of it is written. */
+interface Layout {
+  readonly contents: Contents;
+  readonly inside: Inside | undefined;
+  readonly relies: ReturnType<typeof select>['relies'];
+  readonly plan: VolumePlan;
+  readonly map: VolumeMap;
+  /** Hex hash of all that decides the bytes of the volumes. */
+  readonly hash: string;
+}
+
 /**
- * @throws NO_INPUT, INCOMPLETE, MISSING_CONTENT for the store; CONFLICT when the folder holds another bundle; DISK;
- * BAD_VOLUME when what was read back is not what was written
+ * @throws NO_INPUT, INCOMPLETE, MISSING_CONTENT for the store; SECRET; CONFLICT when the folder holds another bundle;
+ * DISK; BAD_VOLUME when what was read back is not what was written; DIGEST_MISMATCH when the store is damaged
  */
 export async function bundle(options: BundleOptions): Promise<BundleReport> {
   const { store, out, signKey, signal, progress = noProgress } = options;
-  const contents = await readContents(store, signal);
-  const names = new Map(contents.items.map((item) => [item.name, item.descriptor]));
-  const plan = planVolumes(names, contents.blobs, options.volumeSize);
-  const map = new VolumeMap(names, plan);
-  await ensureFolder(out);
-  const there = await readBundleDocument(out);
-  if (there !== undefined) {
-    if (!isSame(there.document, contents, plan.blobs, plan.sizes)) {
-      throw new CodedError(
-        'CONFLICT',
-        `${out}: holds another bundle (${there.document.id}); use an empty folder`,
-      );
-    }
-    await sign(out, there.bytes, signKey);
-    return report(there.document, signKey, false);
-  }
-  const total = plan.sizes.reduce((sum, size) => sum + size, 0);
-  await checkSpace(out, total);
-  progress.expect(options.readBack === false ? total : 2 * total);
+  const layout = await layOut(options);
+  const { contents, plan, map, inside } = layout;
+  const secrets = await checkSecrets(contents, options.allowSecrets === true);
+  const chosen = parseVolumeRange(options.volumes, plan.sizes.length);
+  const journal = await VolumeJournal.open(store, layout.hash);
+  const medium = await Medium.open(out, layout.hash, plan.sizes);
+  refuseOther(medium, layout, inside);
+  const consumer =
+    options.consume === true ? await Consumer.open(contents, layout.hash, map, journal) : undefined;
+  const toWrite = [...new Set([0, ...chosen])].filter((volume) => !medium.has(volume));
+  const isPart = chosen.length < plan.sizes.length;
+  const toHash = isPart ? [...map.sizes.keys()].filter((v) => journal.sha256Of(v) === undefined) : [];
+  const sizeOf = (volumes: readonly number[]): number =>
+    volumes.reduce((sum, volume) => sum + (plan.sizes[volume] ?? 0), 0);
+  const isReadBack = options.readBack !== false;
+  progress.expect(sizeOf(toHash) + (isReadBack ? 2 : 1) * sizeOf(toWrite));
   const watch = {
     onBytes: (bytes: number) => progress.advance(bytes),
     ...(signal === undefined ? {} : { signal }),
   };
-  await removeStrays(out, plan.sizes.length);
-  const volumes = await writeVolumes(map, contents.layout, out, watch);
-  const readme = Buffer.from(readmeFor(contents, volumes));
-  const document = await issue(options, contents, plan.blobs, volumes, readme);
-  const bytes = Buffer.from(serializeDocument(document));
-  await writeFileAtomic(join(out, 'README.txt'), readme);
-  await sign(out, bytes, signKey);
-  const sums = [
-    ...volumes,
-    { name: 'README.txt', sha256: sha256(readme) },
-    { name: 'bundle.json', sha256: sha256(bytes) },
-  ];
-  await writeFileAtomic(join(out, 'SHA256SUMS'), checksumLines(sums));
-  await writeFileAtomic(join(out, 'bundle.json'), bytes);
-  await syncFolder(out);
-  if (options.readBack !== false) {
-    progress.note('reading back what was written');
-    const check = await verifyBundle(await BundleStore.open([out], { mode: 'any' }), watch);
-    const [damage] = check.damages;
-    if (damage !== undefined) {
-      await rm(join(out, 'bundle.json'));
+  if (toWrite.length > 0) await medium.begin(await spaceFor(toWrite, plan, medium, options));
+  await consumer?.consume();
+  for (const volume of toHash) {
+    const { sha256 } = await hashVolume(map, volume, contents.layout, watch);
+    await journal.hashed(volume, sha256);
+  }
+  for (const volume of toWrite) {
+    const { sha256 } = await writeVolume(map, volume, contents.layout, out, watch);
+    const before = journal.sha256Of(volume);
+    if (before !== undefined && before !== sha256) {
+      await journal.forget(volume);
+      await medium.remove(volume);
       throw new CodedError(
-        'BAD_VOLUME',
-        `${join(out, damage.volume)}: ${damage.what} at byte ${damage.offset} is not what the store should hold; the medium is bad, or the store was changed (check it with verify --store)`,
+        'DIGEST_MISMATCH',
+        `${volumeName(volume)}: the store gives other bytes than when it was laid out; check it with verify --store`,
       );
     }
+    await journal.hashed(volume, sha256);
+    if (isReadBack)
+      await readBack({ volume, map, medium, journal, layout: contents.layout, progress }, watch);
+    await journal.written(volume);
+    await medium.done(volume);
+    await consumer?.consume();
   }
-  return report(document, signKey, true);
-}
-
-/** The bundle.json for these volumes: the one issued before for the same content, or a new one with a new number. */
-async function issue(
-  options: BundleOptions,
-  contents: Contents,
-  blobs: readonly PlacedBlob[],
-  volumes: readonly WrittenVolume[],
-  readme: Uint8Array,
-): Promise<BundleDocument> {
-  const id = bundleIdOf(volumes);
-  const folder = join(options.store, 'bundles', id);
-  const before = await readBundleDocument(folder);
-  if (before !== undefined) return before.document;
-  const { origin, sequence } = await nextOrigin(options.store, await readOrigin(options.store));
-  const document: BundleDocument = {
-    kind: 'omni-airgap/bundle',
-    schema: 1,
-    id,
-    origin,
-    sequence,
-    createdAt: new Date(options.now).toISOString(),
-    tool: options.tool,
-    roots: contents.items.map(({ name, descriptor }) => ({ name, descriptor })),
-    blobs: [...blobs],
-    volumes: [...volumes],
-    files: [{ name: 'README.txt', size: readme.byteLength, sha256: sha256(readme) }],
-    ...(contents.sparse.length === 0 ? {} : { sparse: [...contents.sparse] }),
-    egress: [...(await summarizeEgress(options.store))],
-  };
-  await ensureFolder(join(options.store, 'bundles'));
-  await ensureFolder(folder);
-  const bytes = Buffer.from(serializeDocument(document));
-  await sign(folder, bytes, options.signKey);
-  await writeFileAtomic(join(folder, 'bundle.json'), bytes);
-  return document;
-}
-
-async function sign(folder: string, bytes: Uint8Array, key: KeyObject | undefined): Promise<void> {
-  if (key === undefined) return;
-  const path = join(folder, 'bundle.json.sig');
-  const before = await readSmallFile(path, 4096);
-  if (before !== undefined) {
-    try {
-      verifyBytes(bytes, Buffer.from(before).toString('latin1'), key, path);
-      return;
-    } catch (error) {
-      if (!(error instanceof CodedError)) throw error;
-    }
-  }
-  await writeFileAtomic(path, signBytes(bytes, key));
-}
-
-async function readBundleDocument(
-  folder: string,
-): Promise<{ readonly bytes: Uint8Array; readonly document: BundleDocument } | undefined> {
-  const path = join(folder, 'bundle.json');
-  const bytes = await readSmallFile(path, maxBundleDocumentBytes);
-  return bytes === undefined ? undefined : { bytes, document: parseBundleDocument(bytes, path) };
-}
-
-function isSame(
-  document: BundleDocument,
-  contents: Contents,
-  blobs: readonly PlacedBlob[],
-  sizes: readonly number[],
-): boolean {
-  const roots = contents.items.map(({ name, descriptor }) => `${name} ${descriptor.digest}`);
-  const places = (list: readonly PlacedBlob[]): string =>
-    list.map((b) => `${b.digest} ${b.size} ${b.volume} ${b.offset}`).join('\n');
-  return (
-    document.roots.map(({ name, descriptor }) => `${name} ${descriptor.digest}`).join('\n') ===
-      roots.join('\n') &&
-    document.volumes.map((v) => v.size).join() === sizes.join() &&
-    places(document.blobs) === places(blobs)
-  );
-}
-
-/** Volumes and parts of volumes that an interrupted run left and this one does not write. */
-async function removeStrays(out: string, volumes: number): Promise<void> {
-  for (const name of await readdir(out)) {
-    const [, index, partial] = /^content\.tar\.([0-9]{3,})(\.partial)?$/.exec(name) ?? [];
-    if (index !== undefined && (partial !== undefined || Number(index) >= volumes)) await rm(join(out, name));
-  }
-}
-
-async function checkSpace(out: string, needed: number): Promise<void> {
-  const { bavail, bsize } = await statfs(out);
-  const free = bavail * bsize;
-  if (free < needed) {
-    throw new CodedError(
-      'DISK',
-      `${out}: ${needed} bytes are needed and ${free} are free; use another disk, or write fewer items`,
-    );
-  }
-}
-
-function readmeFor(contents: Contents, volumes: readonly WrittenVolume[]): string {
-  const images = contents.items.filter((item) => item.kind === 'image');
-  return readmeText({
-    id: bundleIdOf(volumes),
-    volumes: volumes.length,
-    bytes: volumes.reduce((sum, volume) => sum + volume.size, 0),
-    images: images.length,
-    media: contents.items.filter((item) => item.kind === 'media').length,
-    example: images[0]?.name ?? 'NAME',
+  const hashes = journal.hashes();
+  const volumes = plan.sizes.map((size, i): WrittenVolume => {
+    const sha256 = hashes[i]?.sha256;
+    if (sha256 === undefined) throw new CodedError('INTERNAL', `volume ${i} was never hashed`);
+    return { name: volumeName(i), size, sha256 };
   });
-}
-
-function report(document: BundleDocument, signKey: KeyObject | undefined, written: boolean): BundleReport {
+  const issued = await issue({
+    contents,
+    blobs: plan.blobs,
+    volumes,
+    bases: inside?.bases ?? [],
+    relies: layout.relies,
+    changes: inside === undefined ? undefined : changesOf(contents, inside),
+    secrets,
+    signKey,
+    tool: options.tool,
+    by: options.by,
+    now: options.now,
+  });
+  await medium.finish(issued.document, issued.bytes, issued.files);
   return {
-    id: document.id,
-    sequence: document.sequence,
-    volumes: document.volumes,
-    bytes: document.volumes.reduce((sum, volume) => sum + volume.size, 0),
-    blobs: document.blobs.length,
-    names: document.roots.length,
-    signed: signKey !== undefined,
-    written,
+    id: issued.document.id,
+    sequence: issued.document.sequence,
+    volumes,
+    here: [...map.sizes.keys()].filter((volume) => medium.has(volume)).map(volumeName),
+    bytes: sizeOf([...map.sizes.keys()]),
+    blobs: plan.blobs.length,
+    names: contents.items.length,
+    bases: (inside?.bases ?? []).map(({ id }) => id),
+    changes: issued.document.changes,
+    signed: issued.files.some(({ name }) => name === 'bundle.json.sig'),
+    written: toWrite.length > 0,
   };
 }
 
-function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
+/**
+ * Whether a bundle with --consume into this folder was begun and the store has given content away: then it has to be
+ * finished before anything is fetched again.
+ */
+export async function isConsuming(
+  options: Pick<BundleOptions, 'store' | 'out' | 'volumeSize' | 'since'>,
+): Promise<boolean> {
+  try {
+    const { hash, plan } = await layOut(options);
+    const journal = await VolumeJournal.open(options.store, hash);
+    const medium = await Medium.open(options.out, hash, plan.sizes);
+    return [...plan.sizes.keys()].some((volume) => medium.has(volume) && journal.isWritten(volume));
+  } catch (error) {
+    // A store that a fetch left incomplete has nothing in a bundle yet.
+    if (isCoded(error, 'INCOMPLETE', 'MISSING_CONTENT', 'NO_INPUT')) return false;
+    throw error;
+  }
+}
+
+async function layOut(
+  options: Pick<BundleOptions, 'store' | 'volumeSize' | 'since' | 'signal'>,
+): Promise<Layout> {
+  const { store, since = [], signal } = options;
+  const contents = await readContents(store, signal);
+  const inside = since.length === 0 ? undefined : await readInside(store, contents.layout, since);
+  const { carried, relies } = select(contents, inside);
+  const names = new Map(contents.items.map((item) => [item.name, item.descriptor]));
+  const plan = planVolumes(names, carried, options.volumeSize);
+  const map = new VolumeMap(names, plan);
+  return { contents, inside, relies, plan, map, hash: hashOf(names, plan) };
+}
+
+function hashOf(names: ReadonlyMap<string, Descriptor>, plan: VolumePlan): string {
+  const hash = createHash('sha256');
+  for (const [name, { digest, size, mediaType }] of [...names].sort(([a], [b]) => byText(a, b))) {
+    hash.update(`${name} ${digest} ${size} ${mediaType}\n`);
+  }
+  for (const { digest, size, volume, offset } of plan.blobs)
+    hash.update(`${digest} ${size} ${volume} ${offset}\n`);
+  return hash.update(plan.sizes.join()).digest('hex');
+}
+
+/** @throws CONFLICT */
+function refuseOther(
+  { document, folder }: Medium,
+  { contents, plan }: Layout,
+  inside: Inside | undefined,
+): void {
+  if (document === undefined) return;
+  const lines = (list: readonly (readonly (string | number)[])[]): string =>
+    list.map((one) => one.join()).join('\n');
+  const said = [
+    lines(document.roots.map(({ name, descriptor }) => [name, descriptor.digest])),
+    lines(document.blobs.map((b) => [b.digest, b.size, b.volume, b.offset])),
+    document.volumes.map(({ size }) => size).join(),
+    (document.base ?? []).map(({ id }) => id).join(),
+  ];
+  const wanted = [
+    lines(contents.items.map(({ name, descriptor }) => [name, descriptor.digest])),
+    lines(plan.blobs.map((b) => [b.digest, b.size, b.volume, b.offset])),
+    plan.sizes.join(),
+    (inside?.bases ?? []).map(({ id }) => id).join(),
+  ];
+  if (said.every((text, i) => text === wanted[i])) return;
+  throw new CodedError('CONFLICT', `${folder}: holds another bundle (${document.id}); use an empty folder`);
+}
+
+/** Bytes that must be free: what is consumed on the same disk makes room for the next volume. */
+async function spaceFor(
+  toWrite: readonly number[],
+  plan: VolumePlan,
+  medium: Medium,
+  { store, consume }: BundleOptions,
+): Promise<number> {
+  const sizes = toWrite.map((volume) => plan.sizes[volume] ?? 0);
+  if (consume === true && (await medium.sharesDiskWith(store))) return Math.max(0, ...sizes);
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+function changesOf({ items }: Contents, { names }: Inside): NonNullable<BundleDocument['changes']> {
+  const now = new Set(items.map((item) => item.name));
+  return {
+    added: items.map((item) => item.name).filter((name) => !names.has(name)),
+    moved: items.flatMap(({ name, descriptor }) => {
+      const from = names.get(name);
+      return from === undefined || from === descriptor.digest ? [] : [{ name, from }];
+    }),
+    removed: [...names.keys()].filter((name) => !now.has(name)).sort(byText),
+  };
 }

@@ -1,8 +1,7 @@
-/** What goes into a bundle: everything that lock.json names, down to the last blob, found and complete. */
+/** What a store is locked to: everything that lock.json names, down to the last blob. */
 
 import { join } from 'node:path';
 import {
-  type BlobSize,
   CodedError,
   collectGraph,
   type Descriptor,
@@ -18,12 +17,18 @@ import {
 export interface Contents {
   readonly layout: Layout;
   readonly items: readonly LockedItem[];
-  readonly blobs: readonly BlobSize[];
+  /** Of each item, by name: all descriptors below its root. */
+  readonly graphs: ReadonlyMap<string, ReadonlyMap<Digest, Descriptor>>;
+  /** All of them, each once. */
+  readonly descriptors: ReadonlyMap<Digest, Descriptor>;
+  /** What each is for: the kind of the first item that needs it. */
+  readonly kinds: ReadonlyMap<Digest, LockedItem['kind']>;
   /** Indexes of which only some platforms are carried. */
   readonly sparse: readonly Descriptor[];
 }
 
 /**
+ * Reads manifests only: whether a blob is there is seen when it is read.
  * @throws NO_INPUT without a store or lock, INCOMPLETE when the last fetch was, MISSING_CONTENT naming the item
  */
 export async function readContents(store: string, signal?: AbortSignal): Promise<Contents> {
@@ -39,7 +44,9 @@ export async function readContents(store: string, signal?: AbortSignal): Promise
       `${store}: the last fetch could not bring ${lock.missing.length} item(s), ${lock.missing[0]} among them; run it again first`,
     );
   }
-  const blobs = new Map<Digest, number>();
+  const descriptors = new Map<Digest, Descriptor>();
+  const graphs = new Map<string, ReadonlyMap<Digest, Descriptor>>();
+  const kinds = new Map<Digest, LockedItem['kind']>();
   const sparse = new Map<Digest, Descriptor>();
   for (const item of lock.items) {
     const partial = item.platforms !== undefined;
@@ -48,23 +55,13 @@ export async function readContents(store: string, signal?: AbortSignal): Promise
       select,
       ...(signal === undefined ? {} : { signal }),
     });
-    for (const descriptor of graph.values()) {
-      if (!(await layout.has(descriptor))) {
-        throw new CodedError(
-          'MISSING_CONTENT',
-          `${item.name}: ${descriptor.digest} is not in the store; run omni-airgap fetch again`,
-          { descriptor },
-        );
-      }
-      blobs.set(descriptor.digest, descriptor.size);
+    graphs.set(item.name, graph);
+    for (const [digest, descriptor] of graph) {
+      descriptors.set(digest, descriptor);
+      if (!kinds.has(digest)) kinds.set(digest, item.kind);
     }
     if (partial && isIndexType(item.descriptor.mediaType))
       sparse.set(item.descriptor.digest, item.descriptor);
   }
-  return {
-    layout,
-    items: lock.items,
-    blobs: [...blobs].map(([digest, size]) => ({ digest, size })),
-    sparse: [...sparse.values()],
-  };
+  return { layout, items: lock.items, graphs, descriptors, kinds, sparse: [...sparse.values()] };
 }

@@ -1,5 +1,7 @@
 /** Packing a store onto media, and verifying what is there. */
-export { type BundleOptions, type BundleReport, bundle } from './bundle.ts';
+export { type BundleOptions, type BundleReport, bundle, isConsuming } from './bundle.ts';
+export { type DiffReport, diff } from './diff.ts';
+export { type Inspection, inspectBundle, inspectStore, type StoreInspection } from './inspect.ts';
 export { type KeyPair, keygen } from './keygen.ts';
-export { type StoreCheck, verifyStore } from './verify-store.ts';
-export { defaultVolumeSize, parseVolumeSize } from './volume-size.ts';
+export { verifyStore } from './verify-store.ts';
+export { parseVolumeSize } from './volume-size.ts';

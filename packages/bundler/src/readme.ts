@@ -1,29 +1,38 @@
 /** README.txt on the medium: for whoever holds it in the hand, with our tool or without. */
+import { printable } from '@omni-airgap/content';
+import { sizeText } from './size-text.ts';
+import type { Summary } from './summary.ts';
 
-export interface ReadmeFacts {
-  readonly id: string;
-  readonly volumes: number;
-  /** Bytes of all volumes. */
-  readonly bytes: number;
-  readonly images: number;
-  readonly media: number;
-  /** A name that is in the bundle, for the examples. */
-  readonly example: string;
-}
-
-/** Lines end as Windows' Notepad likes them too; nothing is wider than 79 characters. */
-export function readmeText(facts: ReadmeFacts): string {
-  const lines = `
-OMNI-AIRGAP BUNDLE
+/** Lines end as Windows' Notepad likes them too. */
+export function readmeText({ document, items, bytes }: Summary): string {
+  const count = (kind: string): number => items.filter((item) => item.kind === kind).length;
+  const example = printable(items.find((item) => item.kind === 'image' && !item.inBase)?.name ?? 'NAME');
+  const { id, volumes, base } = document;
+  const last = volumes.at(-1)?.name ?? '';
+  const bases = (base ?? []).map((one) => `          ${one.id}\n`).join('');
+  const needs =
+    base === undefined
+      ? ''
+      : `Needs:    the bundle(s) below, loaded before this one
+${bases}`;
+  const unpack =
+    base === undefined
+      ? 'mkdir layout && cat content.tar.* | tar x -C layout'
+      : `mkdir layout
+   Unpack the base first, then this one over it, into the same folder:
+   cat content.tar.* | tar x -C layout`;
+  const text = `OMNI-AIRGAP BUNDLE
 ==================
-Id:       ${facts.id}
-Volumes:  ${facts.volumes} (content.tar.000 and following), ${facts.bytes} bytes
-Content:  ${facts.images} images, ${facts.media} sets of Talos media
+Id:       ${id}
+Number:   ${document.sequence} of store ${document.origin}
+Made:     ${document.createdAt} by ${printable(document.tool)}
+Volumes:  ${volumes.length} (content.tar.000 to ${last}), ${sizeText(bytes)}
+Content:  ${count('image')} images, ${count('media')} sets of Talos media, ${items.length} names
+${needs}
+report.html says what is inside, for people; bundle.json for programs. With
+several media, each holds some of the volumes and all hold the other files.
 
-What is inside is listed in bundle.json. The id is the SHA-256 of what
-"sha256sum content.tar.*" prints when all volumes are there.
-
-1. CHECK THE MEDIUM
+1. CHECK THE MEDIUM (each of them)
    sha256sum -c SHA256SUMS
 
 2. CHECK WHO MADE IT (with the public key you were given on another way)
@@ -31,7 +40,10 @@ What is inside is listed in bundle.json. The id is the SHA-256 of what
    openssl dgst -sha256 -verify KEY.pub -signature /tmp/bundle.sig bundle.json
    or: cosign verify-blob --key KEY.pub --signature bundle.json.sig \\
          --insecure-ignore-tlog=true bundle.json
-   bundle.json states the SHA-256 of every volume and of this file.
+   Without the file bundle.json.sig nobody has signed it.
+   bundle.json states the SHA-256 of every volume, of report.html and of this
+   file. Its id is what this prints when all volumes are in one folder:
+   sha256sum content.tar.* | sha256sum
 
 3. LOAD IT with omni-airgap
    omni-airgap verify --bundle . --verify-key KEY.pub
@@ -40,11 +52,13 @@ What is inside is listed in bundle.json. The id is the SHA-256 of what
    Several media: one --bundle for each folder they are mounted at.
 
 4. LOAD IT WITHOUT omni-airgap
-   mkdir layout && cat content.tar.* | tar x -C layout
+   ${unpack}
    skopeo copy --all \\
-     oci:layout:${facts.example} \\
+     oci:layout:${example} \\
      docker://REGISTRY/REPOSITORY:TAG
    oras copy --from-oci-layout layout@DIGEST REGISTRY/REPOSITORY:TAG
+   index.json in the layout lists every name with its digest. Media of Talos
+   are artifacts there: oras pull --oci-layout layout@DIGEST gives the files.
 `;
-  return lines.trimStart().replaceAll('\n', '\r\n');
+  return text.replaceAll('\n', '\r\n');
 }

@@ -1,34 +1,72 @@
-/** verify --store: every blob that lock.json leads to, read and hashed. */
-import { eachBlock, Hasher, noProgress, type Progress } from '@omni-airgap/content';
+/** verify --store: every blob that lock.json leads to, read and hashed; with `quick`, only whether it is there. */
+import {
+  type Digest,
+  eachBlock,
+  Hasher,
+  isCoded,
+  messageOf,
+  noProgress,
+  type Progress,
+} from '@omni-airgap/content';
 import { readContents } from './contents.ts';
+
+interface StoreDamage {
+  readonly path: string;
+  readonly what: string;
+}
 
 export interface StoreCheck {
   /** Bytes read. */
   readonly bytes: number;
   readonly blobs: number;
-  /** Paths of files whose bytes are not what their name says. */
-  readonly damaged: readonly string[];
+  readonly damages: readonly StoreDamage[];
+  /** Names whose content is not all there and right. */
+  readonly unusable: readonly string[];
 }
 
-/** @throws NO_INPUT, INCOMPLETE, MISSING_CONTENT, DISK */
-export async function verifyStore(
-  store: string,
-  progress: Progress = noProgress,
-  signal?: AbortSignal,
-): Promise<StoreCheck> {
-  const { layout, blobs } = await readContents(store, signal);
-  const damaged: string[] = [];
+export interface VerifyStoreOptions {
+  /** Look at names and sizes only. */
+  readonly quick?: boolean;
+  readonly progress?: Progress;
+  readonly signal?: AbortSignal;
+}
+
+/** @throws NO_INPUT, INCOMPLETE, MISSING_CONTENT when a manifest is not there, DISK */
+export async function verifyStore(store: string, options: VerifyStoreOptions = {}): Promise<StoreCheck> {
+  const { progress = noProgress, signal, quick = false } = options;
+  const { layout, descriptors, graphs } = await readContents(store, signal);
+  const damages: StoreDamage[] = [];
+  const bad = new Set<Digest>();
   let bytes = 0;
-  progress.expect(blobs.reduce((sum, blob) => sum + blob.size, 0));
+  const blobs = [...descriptors.values()];
+  if (!quick) progress.expect(blobs.reduce((sum, blob) => sum + blob.size, 0));
   for (const blob of blobs) {
-    const hasher = new Hasher();
-    const use = (block: Uint8Array): void => {
-      hasher.update(block);
-      progress.advance(block.byteLength);
+    const damage = (what: string): void => {
+      damages.push({ path: layout.pathOf(blob.digest), what });
+      bad.add(blob.digest);
     };
-    await eachBlock((await layout.locate(blob)) ?? [], use, signal);
-    bytes += hasher.size;
-    if (hasher.finish() !== blob.digest) damaged.push(layout.pathOf(blob.digest));
+    const pieces = await layout.locate(blob);
+    if (pieces === undefined) {
+      const size = await layout.stat(blob.digest);
+      damage(size === undefined ? 'is not there' : `has ${size} bytes instead of ${blob.size}`);
+    } else if (!quick) {
+      const hasher = new Hasher();
+      const use = (block: Uint8Array): void => {
+        hasher.update(block);
+        progress.advance(block.byteLength);
+      };
+      try {
+        await eachBlock(pieces, use, signal);
+        bytes += hasher.size;
+        if (hasher.finish() !== blob.digest) damage('holds other bytes than its name says');
+      } catch (error) {
+        if (!isCoded(error, 'DISK', 'MISSING_CONTENT')) throw error;
+        damage(`cannot be read: ${messageOf(error)}`);
+      }
+    }
   }
-  return { bytes, blobs: blobs.length, damaged };
+  const unusable = [...graphs]
+    .filter(([, graph]) => [...graph.keys()].some((digest) => bad.has(digest)))
+    .map(([name]) => name);
+  return { bytes, blobs: blobs.length, damages, unusable };
 }

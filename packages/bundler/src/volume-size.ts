@@ -21,8 +21,8 @@ const presets: Readonly<Record<string, number>> = {
   bluray: 24_900_000_000,
 };
 
-/** Fits on every file system that media come with. */
-export const defaultVolumeSize: number = presets['fat32'] ?? 0;
+/** The default: fits on every file system that media come with. */
+const fat32: number = presets['fat32'] ?? 0;
 const smallest = 1024 * 1024;
 
 /** @param text such as `4GiB`, `700MB`, `dvd` @returns bytes @throws USAGE */
@@ -40,5 +40,5 @@ export function parseVolumeSize(text: string): number {
     );
   }
   // People say 4GiB and mean what a 4 GiB limit allows.
-  return bytes === 4 * 1024 ** 3 ? defaultVolumeSize : bytes;
+  return bytes === 4 * 1024 ** 3 ? fat32 : bytes;
 }

@@ -2,10 +2,13 @@
 import { CodedError, type ErrorCode, ExitCode, exitCodeOf, messageOf, printable } from '@omni-airgap/content';
 import { Command, CommanderError } from 'commander';
 import { addBundle } from './commands/bundle.ts';
+import { addDiff } from './commands/diff.ts';
 import { addFetch } from './commands/fetch.ts';
 import { addInit } from './commands/init.ts';
+import { addInspect } from './commands/inspect.ts';
 import { addKeygen } from './commands/keygen.ts';
 import { addLoad } from './commands/load.ts';
+import { addMirror } from './commands/mirror.ts';
 import { addPlan } from './commands/plan.ts';
 import { addServe } from './commands/serve.ts';
 import { addVerify } from './commands/verify.ts';
@@ -66,7 +69,19 @@ function program(session: Session): Command {
       'after',
       '\nExit codes: 0 done, 1 unexpected, 2 usage or configuration, 3 integrity, 4 refused by policy,\n5 incomplete (run again to resume), 130 interrupted.',
     );
-  const adders = [addInit, addPlan, addFetch, addBundle, addVerify, addLoad, addServe, addKeygen];
+  const adders = [
+    addInit,
+    addPlan,
+    addFetch,
+    addBundle,
+    addMirror,
+    addVerify,
+    addInspect,
+    addDiff,
+    addLoad,
+    addServe,
+    addKeygen,
+  ];
   for (const add of adders) {
     const command = add(session);
     command

@@ -38,14 +38,24 @@ async function checkBundle(session: Session, flags: Flags): Promise<void> {
     flags,
     'verify',
     async (progress) => {
-      const bundle = await BundleStore.open(flags.bundle, trust);
-      const { id, volumes, roots } = bundle.document;
-      const size = volumes.reduce((sum, volume) => sum + volume.size, 0);
-      const base = { id, names: roots.length, volumes: volumes.length, size, signer: bundle.signer };
-      if (flags.quick === true) return { ...base, bytes: 0, blobs: 0, damages: [], unusable: [] };
-      progress.expect(size);
+      const bundle = await BundleStore.open(flags.bundle, trust, { volumes: 'present' });
+      const { id, volumes, roots, base } = bundle.document;
+      const absent = new Set(bundle.problems.filter((p) => p.size === undefined).map((p) => p.volume));
+      const size = volumes.reduce((sum, volume, i) => sum + (absent.has(i) ? 0 : volume.size), 0);
+      const depth = flags.quick === true ? 'structure' : 'everything';
+      if (depth === 'everything') progress.expect(size);
       const watch = { onBytes: (bytes: number) => progress.advance(bytes), signal: session.signal };
-      return { ...base, ...(await verifyBundle(bundle, watch)) };
+      const check = await verifyBundle(bundle, { depth, ...watch });
+      const bases = (base ?? []).map((one) => one.id);
+      return {
+        id,
+        names: roots.length,
+        volumes: volumes.length,
+        bases,
+        size,
+        signer: bundle.signer,
+        ...check,
+      };
     },
     (check, seconds) => {
       const signed =
@@ -53,13 +63,25 @@ async function checkBundle(session: Session, flags: Flags): Promise<void> {
           ? `signed by ${check.signer.key.slice(0, 16)}`
           : 'signature not checked';
       const damages = check.damages.map((d) => `Damaged: ${d.volume} at byte ${d.offset}: ${d.what}`);
-      const unusable = check.unusable.map((name) => `Not usable: ${name}`);
+      const absent = check.absent.map((name) => `Not here: ${name}`);
+      const unusable =
+        damages.length > 0 || absent.length === 0
+          ? check.unusable.map((name) => `Not usable: ${name}`)
+          : [`${check.unusable.length} of ${check.names} names need what is not here.`];
       const read =
         flags.quick === true ? 'structure only' : `${formatBytes(check.bytes)} in ${formatDuration(seconds)}`;
-      const verdict = damages.length + unusable.length === 0 ? 'Whole and right' : 'DAMAGED';
+      const verdict =
+        damages.length > 0
+          ? 'DAMAGED'
+          : unusable.length + absent.length > 0
+            ? 'INCOMPLETE'
+            : 'Whole and right';
+      const relies = check.bases.map((id) => `Relies on bundle ${id}, which must have been loaded before.`);
       return [
         ...damages,
+        ...absent,
         ...unusable,
+        ...relies,
         `${verdict}: bundle ${check.id}, ${count(check.volumes, 'volume')}, ${count(check.names, 'name')}, ${read}, ${signed}.`,
       ].join('\n');
     },
@@ -72,6 +94,13 @@ async function checkBundle(session: Session, flags: Flags): Promise<void> {
       `${damage.volume}: ${damage.what} at byte ${damage.offset}; ${usable}; copy the volume again`,
     );
   }
+  const [volume] = result.absent;
+  if (volume !== undefined) {
+    throw new CodedError(
+      'BAD_VOLUME',
+      `${volume} is in none of the given folders (what is here is right): add its medium with another --bundle`,
+    );
+  }
   const [name] = result.unusable;
   if (name !== undefined)
     throw new CodedError('MISSING_CONTENT', `${name}: its content is not all in the bundle`);
@@ -82,18 +111,19 @@ async function checkStore(session: Session, flags: Flags, store: string): Promis
     session,
     flags,
     'verify',
-    (progress) => verifyStore(store, progress, session.signal),
+    (progress) => verifyStore(store, { quick: flags.quick === true, progress, signal: session.signal }),
     (check, seconds) =>
       [
-        ...check.damaged.map((path) => `Damaged: ${path}`),
-        `${check.damaged.length === 0 ? 'Whole and right' : 'DAMAGED'}: ${count(check.blobs, 'blob')}, ${formatBytes(check.bytes)} in ${formatDuration(seconds)}.`,
+        ...check.damages.map(({ path, what }) => `Damaged: ${path} ${what}`),
+        ...check.unusable.map((name) => `Not usable: ${name}`),
+        `${check.damages.length === 0 ? 'Whole and right' : 'DAMAGED'}: ${count(check.blobs, 'blob')}, ${formatBytes(check.bytes)} in ${formatDuration(seconds)}.`,
       ].join('\n'),
   );
-  const [path] = result.damaged;
-  if (path !== undefined) {
+  const [damage] = result.damages;
+  if (damage !== undefined) {
     throw new CodedError(
       'DIGEST_MISMATCH',
-      `${path}: its bytes are not what its name says; remove it and run fetch again`,
+      `${damage.path} ${damage.what}; ${count(result.unusable.length, 'name')} cannot be bundled; remove the file and run fetch again`,
     );
   }
 }

@@ -17,13 +17,15 @@ import {
 const wholeNumber = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const originSchema = v.pipe(v.string(), v.regex(/^[a-f0-9]{32}$/));
 const sequenceSchema = v.pipe(wholeNumber, v.minValue(1));
-const sizedSchema = v.strictObject({ digest: digestSchema, size: bytesSchema });
+/** What names are for: image, schematic, media, signature, catalog. */
+const kindSchema = v.pipe(v.string(), v.regex(/^[a-z][a-z-]{0,31}$/));
+/** A blob; `kind` is that of the names that need it, left out for images. */
+const sizedSchema = v.strictObject({ digest: digestSchema, size: bytesSchema, kind: v.optional(kindSchema) });
 
 const rootSchema = v.strictObject({
   name: textSchema,
   descriptor: descriptorSchema,
-  /** What it is: image, schematic, media, signature, catalog. */
-  kind: v.optional(v.pipe(v.string(), v.regex(/^[a-z][a-z-]{0,31}$/))),
+  kind: v.optional(kindSchema),
   /** URL without query that it was fetched from. */
   source: v.optional(textSchema),
   fetchedAt: v.optional(timeSchema),
@@ -58,10 +60,17 @@ const schema = v.strictObject({
   tool: textSchema,
   /** Bundles that must have been loaded before this one; absent in a full bundle. */
   base: v.optional(v.pipe(v.array(baseSchema), v.minLength(1), v.maxLength(1000))),
-  roots: manyOf(rootSchema),
-  blobs: manyOf(
-    v.strictObject({ digest: digestSchema, size: bytesSchema, volume: wholeNumber, offset: bytesSchema }),
+  /** Names against those of the bases. */
+  changes: v.optional(
+    v.strictObject({
+      added: manyOf(textSchema),
+      /** Names that stood for something else. */
+      moved: manyOf(v.strictObject({ name: textSchema, from: digestSchema })),
+      removed: manyOf(textSchema),
+    }),
   ),
+  roots: manyOf(rootSchema),
+  blobs: manyOf(v.strictObject({ ...sizedSchema.entries, volume: wholeNumber, offset: bytesSchema })),
   /** Content that the roots need and that came with a base. */
   relies: v.optional(reliesSchema),
   volumes: v.pipe(

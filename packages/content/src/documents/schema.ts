@@ -27,9 +27,6 @@ export const descriptorSchema = v.strictObject({
   size: bytesSchema,
 });
 
-/** A name in a document and what it stands for. */
-export const namedSchema = v.strictObject({ name: textSchema, descriptor: descriptorSchema });
-
 /**
  * Parses bytes against a schema.
  * @param what file name for messages

@@ -1,0 +1,118 @@
+/** diff: what changed between two bundles, stores or receipts: names, and the content behind them. */
+import { lstat } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  byText,
+  CodedError,
+  type Digest,
+  maxBundleDocumentBytes,
+  parseBundleDocument,
+  parseReceiptDocument,
+  parseStrictObject,
+  printable,
+  readSmallFile,
+  systemCodeOf,
+} from '@omni-airgap/content';
+import { readContents } from './contents.ts';
+
+export interface DiffReport {
+  readonly from: string;
+  readonly to: string;
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+  /** Names that stand for something else. */
+  readonly moved: readonly { readonly name: string; readonly from: Digest; readonly to: Digest }[];
+  /** Names that are the same in both. */
+  readonly unchanged: number;
+  /** Content that only one side has, by the kind of the names that need it; undefined where a receipt is a side. */
+  readonly content:
+    | readonly { readonly kind: string; readonly addedBytes: number; readonly removedBytes: number }[]
+    | undefined;
+}
+
+/** One side of the comparison. */
+interface Side {
+  readonly label: string;
+  readonly names: ReadonlyMap<string, Digest>;
+  /** Bytes and kind of all content; undefined for a receipt, which says names only. */
+  readonly blobs: ReadonlyMap<Digest, { readonly size: number; readonly kind: string }> | undefined;
+}
+
+/**
+ * @param from folder of a store or bundle, or path of a bundle.json or receipt
+ * @throws NO_INPUT, BAD_DOCUMENT, MISSING_CONTENT
+ */
+export async function diff(from: string, to: string, signal?: AbortSignal): Promise<DiffReport> {
+  const a = await readSide(from, signal);
+  const b = await readSide(to, signal);
+  const added = [...b.names.keys()].filter((name) => !a.names.has(name));
+  const removed = [...a.names.keys()].filter((name) => !b.names.has(name));
+  const moved = [...b.names].flatMap(([name, digest]) => {
+    const before = a.names.get(name);
+    return before === undefined || before === digest ? [] : [{ name, from: before, to: digest }];
+  });
+  return {
+    from: a.label,
+    to: b.label,
+    added: added.sort(byText),
+    removed: removed.sort(byText),
+    moved: moved.sort((x, y) => byText(x.name, y.name)),
+    unchanged: b.names.size - added.length - moved.length,
+    content: contentOf(a.blobs, b.blobs),
+  };
+}
+
+function contentOf(a: Side['blobs'], b: Side['blobs']): DiffReport['content'] {
+  if (a === undefined || b === undefined) return undefined;
+  const kinds = new Map<string, { addedBytes: number; removedBytes: number }>();
+  const count = (kind: string): { addedBytes: number; removedBytes: number } => {
+    const entry = kinds.get(kind) ?? { addedBytes: 0, removedBytes: 0 };
+    kinds.set(kind, entry);
+    return entry;
+  };
+  for (const [digest, { size, kind }] of b) if (!a.has(digest)) count(kind).addedBytes += size;
+  for (const [digest, { size, kind }] of a) if (!b.has(digest)) count(kind).removedBytes += size;
+  return [...kinds].map(([kind, bytes]) => ({ kind, ...bytes })).sort((x, y) => byText(x.kind, y.kind));
+}
+
+async function readSide(path: string, signal?: AbortSignal): Promise<Side> {
+  let isFolder: boolean;
+  try {
+    isFolder = (await lstat(path)).isDirectory();
+  } catch (error) {
+    if (systemCodeOf(error) !== 'ENOENT') throw error;
+    throw new CodedError('NO_INPUT', `${printable(path)}: no such file or folder`);
+  }
+  if (!isFolder) return readDocumentSide(path);
+  const document = join(path, 'bundle.json');
+  if ((await readSmallFile(document, maxBundleDocumentBytes)) !== undefined)
+    return readDocumentSide(document);
+  return readStoreSide(path, signal);
+}
+
+async function readDocumentSide(path: string): Promise<Side> {
+  const bytes = await readSmallFile(path, maxBundleDocumentBytes);
+  if (bytes === undefined) throw new CodedError('NO_INPUT', `${path}: no such file`);
+  if (parseStrictObject(bytes, { what: path })['kind'] === 'omni-airgap/receipt') {
+    const receipt = parseReceiptDocument(bytes, path);
+    const names = new Map(receipt.images.map(({ name, digest }) => [name, digest]));
+    return { label: `receipt of ${receipt.bundle}`, names, blobs: undefined };
+  }
+  const document = parseBundleDocument(bytes, path);
+  const blobs = new Map<Digest, { size: number; kind: string }>();
+  const relied = (document.relies?.repositories ?? []).flatMap((entry) => entry.blobs);
+  for (const { digest, size, kind = 'image' } of [...document.blobs, ...relied])
+    blobs.set(digest, { size, kind });
+  const names = new Map(document.roots.map(({ name, descriptor }) => [name, descriptor.digest]));
+  return { label: `bundle ${document.id}`, names, blobs };
+}
+
+async function readStoreSide(path: string, signal?: AbortSignal): Promise<Side> {
+  const contents = await readContents(path, signal);
+  const blobs = new Map<Digest, { size: number; kind: string }>();
+  for (const { digest, size } of contents.descriptors.values()) {
+    blobs.set(digest, { size, kind: contents.kinds.get(digest) ?? 'image' });
+  }
+  const names = new Map(contents.items.map(({ name, descriptor }) => [name, descriptor.digest]));
+  return { label: `store ${path}`, names, blobs };
+}

@@ -1,0 +1,65 @@
+/** inspect: what a bundle or a store is, from its documents and manifests; nothing large is read. */
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  type BundleDocument,
+  type BundleSigner,
+  BundleStore,
+  type BundleTrust,
+  isHex64,
+  type LockedItem,
+} from '@omni-airgap/content';
+import { readContents } from './contents.ts';
+import { readIssued } from './issue.ts';
+import { type Summary, summarize } from './summary.ts';
+
+export interface Inspection extends Summary {
+  /** Whose signature was checked. */
+  readonly signer: BundleSigner;
+  /** Volumes that are in none of the folders. */
+  readonly absent: readonly string[];
+}
+
+/**
+ * @param folders media of one bundle; the first volume alone is enough
+ * @throws as BundleStore.open
+ */
+export async function inspectBundle(folders: readonly string[], trust: BundleTrust): Promise<Inspection> {
+  const bundle = await BundleStore.open(folders, trust, { volumes: 'present' });
+  const summary = await summarize(bundle.document, bundle);
+  const absent = bundle.problems
+    .filter(({ size }) => size === undefined)
+    .map(({ volume }) => bundle.document.volumes[volume]?.name ?? '');
+  return { ...summary, signer: bundle.signer, absent };
+}
+
+export interface StoreInspection {
+  readonly items: readonly Pick<
+    LockedItem,
+    'name' | 'kind' | 'descriptor' | 'bytes' | 'fetchedAt' | 'source'
+  >[];
+  readonly blobs: number;
+  /** Bytes of all content, each blob once. */
+  readonly bytes: number;
+  /** What it has issued, the newest last. */
+  readonly bundles: readonly Pick<BundleDocument, 'id' | 'sequence' | 'createdAt'>[];
+}
+
+/** @throws NO_INPUT, INCOMPLETE, MISSING_CONTENT, BAD_DOCUMENT */
+export async function inspectStore(store: string, signal?: AbortSignal): Promise<StoreInspection> {
+  const { items, descriptors } = await readContents(store, signal);
+  const folder = join(store, 'bundles');
+  const bundles: Pick<BundleDocument, 'id' | 'sequence' | 'createdAt'>[] = [];
+  for (const id of await readdir(folder).catch(() => [])) {
+    const issued = isHex64(id) ? await readIssued(join(folder, id)) : undefined;
+    if (issued === undefined) continue;
+    const { sequence, createdAt } = issued.document;
+    bundles.push({ id, sequence, createdAt });
+  }
+  return {
+    items,
+    blobs: descriptors.size,
+    bytes: [...descriptors.values()].reduce((sum, { size }) => sum + size, 0),
+    bundles: bundles.sort((a, b) => a.sequence - b.sequence),
+  };
+}

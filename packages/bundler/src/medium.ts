@@ -1,0 +1,188 @@
+/**
+ * The folder on a medium that becomes a bundle. While it is being written a file `bundle.unfinished` says which
+ * volumes are done, so that an interrupted run goes on; the folder is a bundle once bundle.json is in it, and that
+ * comes last.
+ */
+import { constants } from 'node:fs';
+import { lstat, open, readdir, rm, stat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  type BundleDocument,
+  CodedError,
+  checksumLines,
+  diskError,
+  ensureFolder,
+  maxBundleDocumentBytes,
+  parseBundleDocument,
+  readSmallFile,
+  syncFolder,
+  systemCodeOf,
+  volumeName,
+  writeFileAtomic,
+} from '@omni-airgap/content';
+import { sha256Of } from './sha256.ts';
+
+/** A small file of the bundle. */
+export interface SmallFile {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+const markerName = 'bundle.unfinished';
+const maxMarkerBytes = 64 * 1024;
+/** What bundle.json and the other small files may take: bytes. */
+const reserve = 4 * 1024 * 1024;
+const sumLine = /^[a-f0-9]{64} {2}(content\.tar\.[0-9]{3})$/;
+
+export class Medium {
+  readonly folder: string;
+  /** What bundle.json there says, if it is a bundle already. */
+  readonly document: BundleDocument | undefined;
+  readonly #plan: string;
+  readonly #sizes: readonly number[];
+  readonly #done: Set<number>;
+
+  private constructor(
+    folder: string,
+    document: BundleDocument | undefined,
+    plan: string,
+    sizes: readonly number[],
+    done: Set<number>,
+  ) {
+    this.folder = folder;
+    this.document = document;
+    this.#plan = plan;
+    this.#sizes = sizes;
+    this.#done = done;
+  }
+
+  /**
+   * @param plan hex hash of what is to be written
+   * @param sizes of its volumes
+   * @throws DISK, BAD_DOCUMENT
+   */
+  static async open(folder: string, plan: string, sizes: readonly number[]): Promise<Medium> {
+    await ensureFolder(folder);
+    const path = join(folder, 'bundle.json');
+    const bytes = await readSmallFile(path, maxBundleDocumentBytes);
+    const document = bytes === undefined ? undefined : parseBundleDocument(bytes, path);
+    const listed = await linesOf(folder, markerName);
+    if (listed[0] !== plan) listed.length = 0;
+    if (document !== undefined) {
+      for (const line of await linesOf(folder, 'SHA256SUMS')) listed.push(sumLine.exec(line)?.[1] ?? '');
+    }
+    const done = new Set<number>();
+    for (const [volume, size] of sizes.entries()) {
+      const name = volumeName(volume);
+      if (listed.includes(name) && (await hasSize(join(folder, name), size))) done.add(volume);
+    }
+    return new Medium(folder, document, plan, sizes, done);
+  }
+
+  /** True when the volume is there and was synced (and read back, if that was asked for) when it was written. */
+  has(volume: number): boolean {
+    return this.#done.has(volume);
+  }
+
+  /**
+   * Removes what an interrupted run of another plan left, and begins.
+   * @param needed bytes that will be written
+   * @throws DISK when they do not fit
+   */
+  async begin(needed: number): Promise<void> {
+    try {
+      if (this.document === undefined) {
+        for (const name of await readdir(this.folder)) {
+          const [, index, partial] = /^content\.tar\.([0-9]{3})(\.partial)?$/.exec(name) ?? [];
+          if (index === undefined) continue;
+          if (partial !== undefined || !this.has(Number(index))) await rm(join(this.folder, name));
+        }
+      }
+      const { bavail, bsize } = await statfs(this.folder);
+      if (bavail * bsize < needed + (needed > 0 ? reserve : 0)) {
+        throw new CodedError(
+          'DISK',
+          `${this.folder}: ${needed + reserve} bytes are needed and ${bavail * bsize} are free; use a larger medium, or several: --volumes 0-${this.#lastThatFits(bavail * bsize)} here and the others elsewhere`,
+        );
+      }
+      const lines = [this.#plan, ...[...this.#done].map(volumeName)];
+      await writeFileAtomic(join(this.folder, markerName), lines.map((line) => `${line}\n`).join(''));
+    } catch (error) {
+      throw diskError(error, this.folder);
+    }
+  }
+
+  /** The volume is whole there. */
+  async done(volume: number): Promise<void> {
+    const path = join(this.folder, markerName);
+    try {
+      const file = await open(path, constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW);
+      try {
+        await file.writeFile(`${volumeName(volume)}\n`);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      throw diskError(error, path);
+    }
+    this.#done.add(volume);
+  }
+
+  /** Takes a volume away that is not what it should be. */
+  async remove(volume: number): Promise<void> {
+    await rm(join(this.folder, volumeName(volume)), { force: true });
+  }
+
+  /**
+   * Writes the small files, and bundle.json last: from then on the folder is a bundle.
+   * @param files everything beside the volumes but bundle.json
+   */
+  async finish(document: BundleDocument, bytes: Uint8Array, files: readonly SmallFile[]): Promise<void> {
+    for (const { name, bytes: content } of files) await writeChanged(join(this.folder, name), content);
+    const here = document.volumes.filter((_, volume) => this.#done.has(volume));
+    const small = [...files.filter(({ name }) => name !== 'bundle.json.sig'), { name: 'bundle.json', bytes }];
+    const sums = [...here, ...small.map((file) => ({ name: file.name, sha256: sha256Of(file.bytes) }))];
+    await writeChanged(join(this.folder, 'SHA256SUMS'), Buffer.from(checksumLines(sums)));
+    await writeChanged(join(this.folder, 'bundle.json'), bytes);
+    await rm(join(this.folder, markerName), { force: true });
+    await syncFolder(this.folder).catch((error: unknown) => {
+      throw diskError(error, this.folder);
+    });
+  }
+
+  /** True when the folder is on the file system of that path: what is removed there makes room here. */
+  async sharesDiskWith(path: string): Promise<boolean> {
+    return (await stat(path)).dev === (await stat(this.folder)).dev;
+  }
+
+  #lastThatFits(free: number): number {
+    let left = free - reserve;
+    let volume = 0;
+    while (volume < this.#sizes.length - 1 && left >= (this.#sizes[volume] ?? 0))
+      left -= this.#sizes[volume++] ?? 0;
+    return Math.max(0, volume - 1);
+  }
+}
+
+/** Names of the volumes on an unfinished medium's list, with the plan it is for; empty without one. */
+async function linesOf(folder: string, name: string): Promise<string[]> {
+  const bytes = await readSmallFile(join(folder, name), maxMarkerBytes);
+  return bytes === undefined ? [] : Buffer.from(bytes).toString('latin1').split('\n');
+}
+
+/** Leaves a file alone that is right already. */
+async function writeChanged(path: string, bytes: Uint8Array): Promise<void> {
+  const before = await readSmallFile(path, maxBundleDocumentBytes);
+  if (before === undefined || Buffer.compare(before, bytes) !== 0) await writeFileAtomic(path, bytes);
+}
+
+async function hasSize(path: string, size: number): Promise<boolean> {
+  try {
+    const info = await lstat(path);
+    return info.isFile() && info.size === size;
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return false;
+    throw diskError(error, path);
+  }
+}

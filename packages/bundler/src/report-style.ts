@@ -1,0 +1,33 @@
+/** How the report page looks, on a screen and on paper. */
+import { Html } from './html.ts';
+
+export const style: Html = new Html(`
+:root { color-scheme: light dark; --line: #d0d7de; --soft: #57606a; --mark: #0b5cad; }
+@media (prefers-color-scheme: dark) { :root { --line: #3d444d; --soft: #9198a1; --mark: #6cb6ff; } }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 70rem; padding: 1.5rem; }
+header { border-bottom: 3px solid var(--mark); margin-bottom: 1rem; }
+h1 { font-size: 1.6rem; margin: 0; }
+h2 { border-bottom: 1px solid var(--line); font-size: 1.15rem; margin: 2rem 0 .5rem; padding-bottom: .2rem; }
+h3 { font-size: 1rem; margin: 1rem 0 .3rem; }
+code, .digest { font-family: ui-monospace, monospace; overflow-wrap: anywhere; }
+code { font-size: .9em; }
+small { color: var(--soft); }
+.count { color: var(--soft); font-weight: normal; }
+.facts dl { display: flex; flex-wrap: wrap; gap: .5rem; margin: 0 0 1rem; }
+.facts dl div { border: 1px solid var(--line); border-radius: .4rem; min-width: 6.5rem; padding: .4rem .8rem; }
+dt { color: var(--soft); font-size: .8rem; }
+dd { font-size: 1.2rem; font-variant-numeric: tabular-nums; margin: 0; }
+table { border-collapse: collapse; width: 100%; }
+th { color: var(--soft); font-size: .8rem; text-align: left; }
+th, td { border-bottom: 1px solid var(--line); padding: .35rem .5rem; vertical-align: top; }
+.number { font-variant-numeric: tabular-nums; text-align: right; white-space: nowrap; }
+.files { margin: 0; padding-left: 1.1rem; }
+.base { border: 1px solid var(--line); border-radius: 1rem; color: var(--soft); font-size: .75rem; padding: 0 .5rem; }
+footer { border-top: 1px solid var(--line); color: var(--soft); font-size: .85rem; margin-top: 2rem; }
+@media print {
+  body { font-size: 10pt; max-width: none; padding: 0; }
+  tr, dl div, li { break-inside: avoid; }
+  thead { display: table-header-group; }
+  h2, h3 { break-after: avoid; }
+}
+`);

@@ -1,0 +1,148 @@
+/**
+ * What a bundle is, for whoever approves or receives it: read from bundle.json and the manifests in volume 000, so
+ * the first medium alone is enough. The report page, README.txt and `inspect` all say this.
+ */
+import {
+  type BundleDocument,
+  type BundleRoot,
+  collectVerified,
+  type Descriptor,
+  type Digest,
+  type Fetcher,
+  fetchManifest,
+  hexOf,
+  isCoded,
+  isIndexType,
+  isManifestType,
+  type Manifest,
+  parseStrictObject,
+} from '@omni-airgap/content';
+
+export interface SummaryItem {
+  readonly name: string;
+  readonly kind: string;
+  readonly digest: Digest;
+  /** Bytes of all content below it that this bundle carries; content that several items share counts for each. */
+  readonly bytes: number;
+  /** True when its manifest came with a base and is not carried. */
+  readonly inBase: boolean;
+  /** `linux/amd64`…; empty for what has none. */
+  readonly platforms: readonly string[];
+  /** Files of an artifact. */
+  readonly files: readonly { readonly name: string; readonly digest: Digest; readonly size: number }[];
+  readonly signature: BundleRoot['signature'];
+  readonly source: string | undefined;
+  readonly fetchedAt: string | undefined;
+}
+
+export interface Summary {
+  readonly document: BundleDocument;
+  readonly items: readonly SummaryItem[];
+  /** Bytes of all volumes. */
+  readonly bytes: number;
+  /** Content that a base brought. */
+  readonly relied: { readonly blobs: number; readonly bytes: number };
+}
+
+const titleAnnotation = 'org.opencontainers.image.title';
+const maxConfigBytes = 4 * 1024 * 1024;
+const maxDepth = 8;
+
+/**
+ * @param source where the manifests are: the store, or the bundle itself
+ * @throws DIGEST_MISMATCH, BAD_DOCUMENT, DISK
+ */
+export async function summarize(document: BundleDocument, source: Fetcher): Promise<Summary> {
+  const carried = new Map(document.blobs.map((blob) => [blob.digest, blob]));
+  const reader = new GraphReader(source, carried);
+  const items: SummaryItem[] = [];
+  for (const { name, descriptor, kind = 'image', signature, source: from, fetchedAt } of document.roots) {
+    const { digest } = descriptor;
+    const found = await reader.read(descriptor);
+    items.push({
+      name,
+      kind,
+      digest,
+      ...found,
+      inBase: !carried.has(digest),
+      signature,
+      source: from,
+      fetchedAt,
+    });
+  }
+  const relied = new Map(
+    (document.relies?.repositories ?? []).flatMap(({ blobs }) =>
+      blobs.map((b) => [b.digest, b.size] as const),
+    ),
+  );
+  return {
+    document,
+    items,
+    bytes: document.volumes.reduce((sum, volume) => sum + volume.size, 0),
+    relied: { blobs: relied.size, bytes: [...relied.values()].reduce((sum, size) => sum + size, 0) },
+  };
+}
+
+type Found = Pick<SummaryItem, 'bytes' | 'platforms' | 'files'>;
+
+class GraphReader {
+  readonly #source: Fetcher;
+  readonly #carried: ReadonlyMap<Digest, { readonly volume: number }>;
+
+  constructor(source: Fetcher, carried: ReadonlyMap<Digest, { readonly volume: number }>) {
+    this.#source = source;
+    this.#carried = carried;
+  }
+
+  async read(root: Descriptor): Promise<Found> {
+    const seen = new Map<Digest, number>();
+    const platforms = new Set<string>();
+    const files: { name: string; digest: Digest; size: number }[] = [];
+    const visit = async (descriptor: Descriptor, depth: number): Promise<void> => {
+      const { digest, size, mediaType, annotations } = descriptor;
+      if (seen.has(digest)) return;
+      const isCarried = this.#carried.has(digest);
+      seen.set(digest, isCarried ? size : 0);
+      const title = annotations?.[titleAnnotation];
+      if (title !== undefined && !isManifestType(mediaType)) files.push({ name: title, digest, size });
+      if (!isCarried || !isManifestType(mediaType) || depth > maxDepth) return;
+      const { manifest } = await fetchManifest(this.#source, descriptor);
+      if (isIndexType(mediaType)) for (const platform of this.#platformsOf(manifest)) platforms.add(platform);
+      else if (depth === 0) for (const platform of await this.#ownPlatform(manifest)) platforms.add(platform);
+      const children = manifest.kind === 'index' ? manifest.manifests : [manifest.config, ...manifest.layers];
+      for (const child of children) await visit(child, depth + 1);
+    };
+    await visit(root, 0);
+    const bytes = [...seen.values()].reduce((sum, size) => sum + size, 0);
+    return { bytes, platforms: [...platforms].sort(), files };
+  }
+
+  /** Attestations in an index have the platform unknown/unknown. */
+  #platformsOf(manifest: Manifest): readonly string[] {
+    if (manifest.kind !== 'index') return [];
+    return manifest.manifests.flatMap(({ platform }) => {
+      if (platform === undefined || platform.os === 'unknown') return [];
+      const { os, architecture, variant } = platform;
+      return [variant === undefined ? `${os}/${architecture}` : `${os}/${architecture}/${variant}`];
+    });
+  }
+
+  /** The platform of an image that is in no index stands in its configuration. */
+  async #ownPlatform(manifest: Manifest): Promise<readonly string[]> {
+    if (manifest.kind !== 'image' || manifest.artifactType !== undefined) return [];
+    const { config } = manifest;
+    if (!this.#carried.has(config.digest) || config.size > maxConfigBytes) return [];
+    try {
+      const what = `configuration ${hexOf(config.digest)}`;
+      const bytes = await collectVerified(this.#source.fetch(config), config, maxConfigBytes, what);
+      const { os, architecture } = parseStrictObject(bytes, { what });
+      return typeof os === 'string' && typeof architecture === 'string' && os !== ''
+        ? [`${os}/${architecture}`]
+        : [];
+    } catch (error) {
+      // A configuration of another form says nothing of a platform; one in a volume that is not here cannot.
+      if (isCoded(error, 'BAD_DOCUMENT', 'BAD_VOLUME')) return [];
+      throw error;
+    }
+  }
+}

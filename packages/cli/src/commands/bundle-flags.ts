@@ -1,0 +1,104 @@
+/** Flags of the commands that write bundles, and what they mean. */
+import { hostname, userInfo } from 'node:os';
+import { type BundleOptions, type BundleReport, parseVolumeSize } from '@omni-airgap/bundler';
+import { CodedError, type Progress } from '@omni-airgap/content';
+import type { Command } from 'commander';
+import { collected } from '../flags.ts';
+import { count, formatBytes, formatDuration } from '../format.ts';
+import type { CommonFlags, Session } from '../session.ts';
+import { tool } from '../version.ts';
+import { readPrivateKey } from './keys.ts';
+
+export interface BundleFlags extends CommonFlags {
+  readonly store: string;
+  readonly out: string;
+  readonly volumeSize: string;
+  readonly since: readonly string[];
+  readonly signKey?: string;
+  readonly allowSecrets?: true;
+  readonly readback: boolean;
+}
+
+export function withBundleFlags(command: Command): Command {
+  return command
+    .option('--store <dir>', 'the store', './store')
+    .requiredOption('--out <dir>', 'folder on the medium; becomes the bundle')
+    .option('--volume-size <size>', 'most bytes of a volume: 2GiB, 700MB, fat32, dvd, bluray', 'fat32')
+    .option(
+      '--since <base>',
+      'carry only what is not inside yet: a bundle.json, a receipt, or the id of an earlier bundle (repeatable)',
+      collected,
+      [],
+    )
+    .option('--sign-key <file>', 'sign with this private key, as keygen makes it')
+    .option('--no-readback', 'do not read everything back after writing');
+}
+
+/** @throws USAGE, CONFIG, NO_INPUT for flags that cannot be used */
+export async function bundleOptions(
+  session: Session,
+  flags: BundleFlags,
+  progress: Progress,
+): Promise<BundleOptions> {
+  const { store, out, since } = flags;
+  const signKey = flags.signKey === undefined ? undefined : await readPrivateKey(flags.signKey, session.env);
+  if (signKey === undefined) progress.note('not signed (no --sign-key): load will ask for --allow-unsigned');
+  return {
+    store,
+    out,
+    since,
+    volumeSize: parseVolumeSize(flags.volumeSize),
+    ...(signKey === undefined ? {} : { signKey }),
+    readBack: flags.readback,
+    allowSecrets: flags.allowSecrets === true,
+    tool,
+    by: account(),
+    now: creationTime(session.env),
+    progress,
+    signal: session.signal,
+  };
+}
+
+export function describeBundle(result: BundleReport, out: string, seconds: number): string {
+  const what = `${count(result.volumes.length, 'volume')}, ${formatBytes(result.bytes)}, ${count(result.names, 'name')}`;
+  const { changes, here, bases, volumes } = result;
+  const lines = [
+    result.written
+      ? `${here.length < volumes.length ? `Wrote ${here.length} volumes of` : 'Bundled'} ${what} in ${formatDuration(seconds)}.`
+      : `Nothing to do: ${out} holds this very bundle already (${what}).`,
+    `Id ${result.id}, number ${result.sequence} of this store, ${result.signed ? 'signed' : 'not signed'}.`,
+  ];
+  if (changes !== undefined) {
+    const { added, moved, removed } = changes;
+    const changed = added.length + moved.length + removed.length;
+    lines.push(
+      changed === 0
+        ? 'Nothing has changed since its base.'
+        : `Since its base: ${added.length} added, ${moved.length} with other content, ${removed.length} no longer carried.`,
+      `Relies on ${bases.join(', ')}.`,
+    );
+  }
+  if (here.length < volumes.length) {
+    lines.push(`On this medium: ${here.join(', ')}. Write the others with --volumes to other media.`);
+  }
+  lines.push(`Next: omni-airgap verify --bundle ${out}, then carry it across.`);
+  return lines.join('\n');
+}
+
+/** Source: reproducible-builds.org SOURCE_DATE_EPOCH specification 1.1: seconds since 1970. */
+function creationTime(env: Session['env']): number {
+  const text = env['SOURCE_DATE_EPOCH'];
+  if (text === undefined) return Date.now();
+  if (!/^[0-9]{1,11}$/.test(text))
+    throw new CodedError('USAGE', 'SOURCE_DATE_EPOCH must be seconds since 1970');
+  return Number(text) * 1000;
+}
+
+/** `user@machine`; in a container without a name for the user, the number. */
+function account(): string {
+  try {
+    return `${userInfo().username}@${hostname()}`;
+  } catch {
+    return `${process.getuid?.() ?? 'somebody'}@${hostname()}`;
+  }
+}

@@ -1,0 +1,108 @@
+/** omni-airgap inspect */
+import { type Inspection, inspectBundle, inspectStore, type StoreInspection } from '@omni-airgap/bundler';
+import { CodedError, printable } from '@omni-airgap/content';
+import { Command } from 'commander';
+import { collected, withCommon, withExample } from '../flags.ts';
+import { count, formatBytes, table } from '../format.ts';
+import { type CommonFlags, report, type Session } from '../session.ts';
+import { readTrust } from './keys.ts';
+
+interface Flags extends CommonFlags {
+  readonly bundle: readonly string[];
+  readonly store?: string;
+  readonly verifyKey?: string;
+}
+
+export function addInspect(session: Session): Command {
+  const command = new Command('inspect')
+    .description('say what is in a bundle or a store; the first medium of a bundle is enough')
+    .option('--bundle <dir>', 'folder of a bundle (repeatable when it is spread over media)', collected, [])
+    .option('--store <dir>', 'a store instead of a bundle')
+    .option('--verify-key <file>', 'the public key it must be signed with')
+    .action(async (flags: Flags) => {
+      const { store } = flags;
+      if ((store === undefined) === (flags.bundle.length === 0)) {
+        throw new CodedError('USAGE', 'inspect takes either --bundle DIR or --store DIR');
+      }
+      if (store !== undefined) {
+        await report(session, flags, 'inspect', () => inspectStore(store, session.signal), describeStore);
+        return;
+      }
+      const trust = await readTrust(flags.verifyKey, true);
+      await report(session, flags, 'inspect', () => inspectBundle(flags.bundle, trust), describeBundle);
+    });
+  return withExample(withCommon(command), 'omni-airgap inspect --bundle /mnt/usb');
+}
+
+function describeBundle({ document, items, bytes, relied, signer, absent }: Inspection): string {
+  const { id, origin, sequence, createdAt, createdBy, tool, base, changes, secrets, egress, volumes } =
+    document;
+  const lines = [
+    `Bundle ${id}`,
+    `Number ${sequence} of store ${origin}, made ${createdAt}${createdBy === undefined ? '' : ` by ${printable(createdBy)}`} with ${printable(tool)}.`,
+    `${formatBytes(bytes)} in ${count(volumes.length, 'volume')}, ${count(document.blobs.length, 'blob')}, ${count(items.length, 'name')}.`,
+    signer.mode === 'signed'
+      ? `Signed by ${signer.key}.`
+      : 'Signature not checked (--verify-key PUB checks it).',
+  ];
+  for (const one of base ?? []) lines.push(`Relies on bundle ${one.id} (number ${one.sequence}).`);
+  if (base !== undefined)
+    lines.push(`${count(relied.blobs, 'blob')} (${formatBytes(relied.bytes)}) came with them.`);
+  if (changes !== undefined) {
+    for (const name of changes.added) lines.push(`Added: ${printable(name)}`);
+    for (const { name } of changes.moved) lines.push(`Other content: ${printable(name)}`);
+    for (const name of changes.removed) lines.push(`No longer carried: ${printable(name)}`);
+    if (changes.added.length + changes.moved.length + changes.removed.length === 0)
+      lines.push('Nothing has changed.');
+  }
+  const rows = items.map((item) => [
+    printable(item.name),
+    item.kind,
+    item.inBase ? 'with base' : formatBytes(item.bytes),
+    item.files.length > 0 ? count(item.files.length, 'file') : shortPlatforms(item.platforms),
+    item.signature ?? '',
+  ]);
+  lines.push('', table([['NAME', 'KIND', 'SIZE', 'HOLDS', 'SIGNATURE'], ...rows], [2]), '');
+  for (const { name, files } of items.filter((item) => item.kind === 'media')) {
+    lines.push(`${printable(name)}:`);
+    for (const file of files) lines.push(`  ${printable(file.name)}  ${formatBytes(file.size)}`);
+  }
+  const hosts = egress.map(({ host, requests }) => `${printable(host)} (${requests})`);
+  lines.push(`Hosts contacted (requests): ${hosts.join(', ') || 'none on record'}.`);
+  if (secrets !== undefined) {
+    lines.push(
+      `Secrets: ${count(secrets.schematics, 'schematic')} looked at, ${secrets.found.length} with secrets (${secrets.policy}).`,
+    );
+  }
+  lines.push(
+    ...volumes.map(
+      ({ name, size, sha256 }) =>
+        `${sha256}  ${name}  ${formatBytes(size)}${absent.includes(name) ? '  (not here)' : ''}`,
+    ),
+  );
+  return lines.join('\n');
+}
+
+const mostPlatforms = 3;
+
+/** `amd64, arm64`: nearly everything is for linux. */
+function shortPlatforms(platforms: readonly string[]): string {
+  const shown = platforms.slice(0, mostPlatforms).map((text) => printable(text.replace(/^linux\//, ''), 20));
+  const more = platforms.length - shown.length;
+  return `${shown.join(', ')}${more > 0 ? ` +${more}` : ''}`;
+}
+
+function describeStore({ items, blobs, bytes, bundles }: StoreInspection): string {
+  const rows = items.map((item) => [
+    printable(item.name),
+    item.kind,
+    formatBytes(item.bytes),
+    item.fetchedAt,
+  ]);
+  return [
+    table([['NAME', 'KIND', 'SIZE', 'FETCHED'], ...rows], [2]),
+    '',
+    `${count(items.length, 'name')}, ${count(blobs, 'blob')}, ${formatBytes(bytes)} (shared content once).`,
+    ...bundles.map(({ id, sequence, createdAt }) => `Issued: number ${sequence}, ${createdAt}, ${id}`),
+  ].join('\n');
+}
