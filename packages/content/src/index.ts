@@ -37,3 +37,4 @@ export * from './reference.ts';
 export * from './registry/index.ts';
 export * from './storage.ts';
 export { WorkQueue } from './work-queue.ts';
+export { WorkQueue } from './work-queue.ts';

@@ -8,6 +8,16 @@ export interface Progress {
   advance(bytes: number): void;
   /** One line worth reading: an item is done, something is tried again, a build is waited for. */
   note(text: string): void;
+  /** What one thing is doing, for those who show them side by side; undefined when it is over. */
+  item?(name: string, state: ItemState | undefined): void;
+}
+
+export interface ItemState {
+  /** Such as `building at the factory`, `fetching`. */
+  readonly doing: string;
+  /** Bytes, when it has some. */
+  readonly done?: number;
+  readonly size?: number;
 }
 
 export const noProgress: Progress = { expect: () => {}, advance: () => {}, note: () => {} };

@@ -5,6 +5,7 @@
 import { byText, type Descriptor, type Digest, descriptorOf, MediaType, plain } from '@omni-airgap/content';
 
 export const mediaArtifactType = 'application/vnd.omni-airgap.talos-media.v1';
+export const catalogArtifactType = 'application/vnd.omni-airgap.talos-catalog.v1';
 /** Source: siderolabs/image-factory internal/schematic/storage/registry/registry.go, and its default configuration. */
 export const schematicRepository = 'siderolabs/image-factory/schematics';
 const schematicMediaType = 'application/vnd.sidero.dev-image.schematic';

@@ -3,6 +3,7 @@
  * name last.
  */
 import {
+  type Bytes,
   CodedError,
   type Copier,
   collectGraph,
@@ -14,6 +15,7 @@ import {
   type LockedItem,
   type Manifest,
   type Network,
+  type Progress,
   parseReference,
   type RangeFetcher,
   type Reference,
@@ -25,8 +27,12 @@ export interface ImageContext {
   readonly network: Network;
   readonly layout: Layout;
   readonly copier: Copier;
+  readonly progress: Progress;
   readonly signal?: AbortSignal;
 }
+
+/** Bytes of a blob that is worth a line of its own. */
+const shownFrom = 1024 * 1024;
 
 /** The lock items of the image and its companions. @throws NOT_FOUND, and what copying throws */
 export async function fetchImage(context: ImageContext, wanted: WantedImage): Promise<readonly LockedItem[]> {
@@ -34,7 +40,7 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
   const reference = parseReference(wanted.reference);
   const repository = network.registry(reference.registry).repository(reference.repository);
   const root = await resolveReference(repository, reference, wanted.reference, signal);
-  const source = localFirst(layout, repository);
+  const source = watched(localFirst(layout, repository), wanted.reference, context.progress);
   const select = selectPlatforms(wanted.platforms);
   await copier.copy(source, layout, root, select === undefined ? {} : { select });
   const graph = await collectGraph(layout, root, select === undefined ? {} : { select });
@@ -107,6 +113,40 @@ export function localFirst(layout: Layout, remote: Fetcher & RangeFetcher): Fetc
         : remote.fetch(descriptor, signal);
     },
     fetchFrom: (descriptor, offset, signal) => remote.fetchFrom(descriptor, offset, signal),
+  };
+}
+
+/** Shows what is large while it comes. */
+function watched(
+  source: Fetcher & RangeFetcher,
+  reference: string,
+  progress: Progress,
+): Fetcher & RangeFetcher {
+  async function* watch(bytes: Bytes, descriptor: Descriptor, offset: number): Bytes {
+    const { digest, size } = descriptor;
+    const name = `${reference} ${digest.slice(7, 19)}`;
+    let done = offset;
+    try {
+      for await (const chunk of bytes) {
+        done += chunk.byteLength;
+        progress.item?.(name, { doing: 'fetching', done, size });
+        yield chunk;
+      }
+    } finally {
+      progress.item?.(name, undefined);
+    }
+  }
+  const isShown = (descriptor: Descriptor): boolean =>
+    progress.item !== undefined && descriptor.size >= shownFrom;
+  return {
+    fetch: (descriptor, signal) => {
+      const bytes = source.fetch(descriptor, signal);
+      return isShown(descriptor) ? watch(bytes, descriptor, 0) : bytes;
+    },
+    fetchFrom: (descriptor, offset, signal) => {
+      const bytes = source.fetchFrom(descriptor, offset, signal);
+      return isShown(descriptor) ? watch(bytes, descriptor, offset) : bytes;
+    },
   };
 }
 

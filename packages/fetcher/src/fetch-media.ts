@@ -2,120 +2,170 @@
 import {
   bytesOf,
   CodedError,
-  collectGraph,
   type Descriptor,
-  type Digest,
-  type Layout,
+  digestOf,
   type LockDocument,
   type LockedFile,
   type LockedItem,
-  type Progress,
+  MediaType,
 } from '@omni-airgap/content';
-import { contentTypeOf, publicFactoryHost } from '@omni-airgap/talos';
-import {
-  type Artifact,
-  fileArtifact,
-  mediaArtifactType,
-  schematicArtifact,
-  schematicRepository,
-} from './artifacts.ts';
-import type { WantedSchematic } from './mirror/mirror.ts';
-import type { FactoryClient } from './sources/factory-client.ts';
+import { decodeSchematic, findSecrets, imagePath, publicFactoryHost } from '@omni-airgap/talos';
+import { fileArtifact, mediaArtifactType, schematicArtifact, schematicRepository } from './artifacts.ts';
+import { descriptorOfFile, type FactoryContext, fetchFile } from './fetch-file.ts';
+import type { WantedSchematic } from './mirror/schematic.ts';
+import type { KnownSchematic } from './sources/factory-client.ts';
+import { isWhole, storeArtifact } from './store-artifact.ts';
 import type { WantedMediaSet } from './wanted.ts';
 
-export interface MediaContext {
-  readonly factory: FactoryClient;
-  readonly layout: Layout;
-  /** What the store was locked to before, if it was. */
-  readonly lock: LockDocument | undefined;
-  readonly progress: Progress;
+/** A schematic as it lies in the store, under the ID that the factory gives it. */
+export interface StoredSchematic {
+  readonly id: string;
+  readonly item: LockedItem;
 }
 
-/** Makes the schematic known upstream and puts it into the store. Nothing is asked when the store has it. */
-export async function fetchSchematic(context: MediaContext, wanted: WantedSchematic): Promise<LockedItem> {
-  const { factory, layout } = context;
-  const name = `${publicFactoryHost}/${schematicRepository}:${wanted.id}`;
-  const before = context.lock?.items.find((item) => item.name === name);
-  if (before !== undefined && (await isWhole(layout, before.descriptor))) return before;
-  let bytes: Uint8Array;
-  if (wanted.kind === 'text') {
-    await factory.createSchematic(wanted.canonical, wanted.id);
-    bytes = Buffer.from(wanted.canonical);
-  } else bytes = await factory.schematic(wanted.id);
-  const artifact = schematicArtifact(bytes);
-  await layout.push(artifact.layer, () => bytesOf(bytes));
-  const descriptor = await storeArtifact(layout, artifact, name);
-  return {
-    name,
-    kind: 'schematic',
-    descriptor,
-    bytes: bytes.byteLength + artifact.bytes.byteLength + artifact.configBytes.byteLength,
-    source: `https://${publicFactoryHost}/schematics/${wanted.id}`,
-    fetchedAt: new Date().toISOString(),
-  };
+const checksumLine = /^([a-f0-9]{64}|[a-f0-9]{128})(?:\s|$)/;
+const signatureSuffix = '.sigstore.json';
+
+/** Name under which the store knows a schematic. */
+export function schematicName(id: string): string {
+  return `${publicFactoryHost}/${schematicRepository}:${id}`;
+}
+
+/** Name under which the store knows the media of a schematic. */
+export function mediaSetName(id: string, version: string): string {
+  return `${publicFactoryHost}/talos-media/${id}:${version}`;
+}
+
+/** The ID that the factory gave a schematic in an earlier fetch, or the one that a current factory would give it. */
+export function lockedSchematicId(lock: LockDocument | undefined, wanted: WantedSchematic): string {
+  const names = new Set(lock?.items.map((item) => item.name));
+  const ids = wanted.kind === 'text' ? wanted.spellings.map((spelling) => spelling.id) : [wanted.id];
+  return ids.find((id) => names.has(schematicName(id))) ?? wanted.id;
 }
 
 /**
- * All files of one schematic and version as one artifact. Files that the lock pins and the store has are kept as
- * they are: the factory promises no digest, so the first fetch decides what a file is.
+ * Makes the schematic known upstream and puts it into the store. Nothing is asked when the store has it.
+ * @throws DIGEST_MISMATCH, NOT_FOUND; SECRET when the factory's text of an ID holds one
  */
-export async function fetchMediaSet(context: MediaContext, wanted: WantedMediaSet): Promise<LockedItem> {
-  const { factory, layout, progress } = context;
-  const { schematic, version } = wanted;
-  const name = `${publicFactoryHost}/talos-media/${schematic.id}:${version}`;
-  const pinned = new Map(
-    context.lock?.items.find((item) => item.name === name)?.files?.map((f) => [f.name, f]),
+export async function fetchSchematic(
+  context: FactoryContext,
+  wanted: WantedSchematic,
+): Promise<StoredSchematic> {
+  const { factory, layout } = context;
+  const lockedId = lockedSchematicId(context.lock, wanted);
+  const before = context.lock?.items.find((item) => item.name === schematicName(lockedId));
+  if (before !== undefined && (await isWhole(layout, before.descriptor)))
+    return { id: lockedId, item: before };
+  const known =
+    wanted.kind === 'text'
+      ? await factory.createSchematic(wanted.spellings)
+      : await readKnown(context, wanted.id);
+  const { id, bytes } = known;
+  const artifact = schematicArtifact(bytes);
+  await layout.push(artifact.layer, () => bytesOf(bytes));
+  const descriptor = await storeArtifact(layout, artifact, schematicName(id));
+  return {
+    id,
+    item: {
+      name: schematicName(id),
+      kind: 'schematic',
+      descriptor,
+      bytes: bytes.byteLength + artifact.bytes.byteLength + artifact.configBytes.byteLength,
+      source: `${factory.base}/schematics/${id}`,
+      fetchedAt: new Date().toISOString(),
+    },
+  };
+}
+
+async function readKnown(context: FactoryContext, id: string): Promise<KnownSchematic> {
+  const known = await context.factory.schematic(id);
+  const [secret] = context.allowSecrets ? [] : findSecrets(decodeSchematic(known.bytes));
+  if (secret === undefined) return known;
+  throw new CodedError(
+    'SECRET',
+    `schematic ${id}: ${secret.where} holds ${secret.what}; pass --allow-secrets to carry it all the same`,
   );
-  const files: LockedFile[] = [];
-  for (const file of wanted.files) {
-    const known = pinned.get(file);
-    if (known !== undefined && (await layout.has(descriptorOfFile(known)))) {
-      files.push(known);
-      continue;
-    }
-    progress.note(`waiting for the factory: ${file} ${version} (a first build takes minutes)`);
-    const media = { schematic: schematic.id, version, file };
-    const fetched = await factory.fetchMedia(layout, media, (bytes) => {
-      progress.expect(bytes);
-      progress.advance(bytes);
-    });
-    if (known !== undefined && known.digest !== fetched.digest) {
-      throw new CodedError(
-        'CONFLICT',
-        `${file} ${version}: the factory now has ${fetched.digest}, lock.json pins ${known.digest}; remove its entry from lock.json to accept the new one`,
-      );
-    }
-    files.push(fetched);
+}
+
+/**
+ * One file of a schematic and version, and what the factory offers beside it. A file that the lock pins and the
+ * store has is kept as it is: the factory promises no digest, so the first fetch decides what a file is.
+ * @returns the file first, its signature bundle after it where there is one
+ * @throws CONFLICT when the factory now has another file, DIGEST_MISMATCH when its checksum says so
+ */
+export async function fetchMediaFile(
+  context: FactoryContext,
+  id: string,
+  version: string,
+  name: string,
+): Promise<readonly LockedFile[]> {
+  const pinned = context.lock?.items.find((item) => item.name === mediaSetName(id, version))?.files ?? [];
+  const path = imagePath(id, version, name);
+  const signatureName = `${name}${signatureSuffix}`;
+  let beside = pinned.find((one) => one.name === signatureName);
+  const file = await fetchFile(context, {
+    name,
+    path,
+    version,
+    known: pinned.find((one) => one.name === name),
+    check: async (descriptor) => {
+      const bundle = await checkBeside(context, path, descriptor);
+      if (bundle === undefined) return;
+      const source = `${context.factory.base}/${path}${signatureSuffix}`;
+      const { digest, size } = bundle;
+      beside = { name: signatureName, digest, size, source, fetchedAt: new Date().toISOString() };
+    },
+  });
+  return beside !== undefined && (await context.layout.has(descriptorOfFile(beside)))
+    ? [file, beside]
+    : [file];
+}
+
+/**
+ * Compares with the checksums that the factory gives, where it gives any (its Enterprise edition does).
+ * @returns its signature bundle, stored
+ */
+async function checkBeside(
+  context: FactoryContext,
+  path: string,
+  descriptor: Descriptor,
+): Promise<Descriptor | undefined> {
+  const { factory, layout } = context;
+  const checksum = await factory.sidecar(path, '.sha256');
+  if (checksum === undefined) return undefined;
+  const said = checksumLine.exec(Buffer.from(checksum).toString('latin1').trim())?.[1];
+  if (said === undefined || `sha256:${said}` !== descriptor.digest) {
+    throw new CodedError(
+      'DIGEST_MISMATCH',
+      `${path}: the bytes have ${descriptor.digest}, the factory's checksum says ${said ?? 'nothing usable'}`,
+      { descriptor },
+    );
   }
+  const bytes = await factory.sidecar(path, signatureSuffix);
+  if (bytes === undefined) return undefined;
+  const bundle = { mediaType: MediaType.octetStream, digest: digestOf(bytes), size: bytes.byteLength };
+  await layout.push(bundle, () => bytesOf(bytes));
+  return bundle;
+}
+
+/** All files of one schematic and version as one artifact. */
+export async function storeMediaSet(
+  context: FactoryContext,
+  id: string,
+  { version }: WantedMediaSet,
+  files: readonly LockedFile[],
+): Promise<LockedItem> {
   const titled = files.map((file) => ({ name: file.name, descriptor: descriptorOfFile(file) }));
   const artifact = fileArtifact(mediaArtifactType, titled);
-  const descriptor = await storeArtifact(layout, artifact, name);
+  const name = mediaSetName(id, version);
+  const descriptor = await storeArtifact(context.layout, artifact, name);
   return {
     name,
     kind: 'media',
     descriptor,
     bytes: files.reduce((total, file) => total + file.size, 0),
-    source: `https://${publicFactoryHost}`,
+    source: context.factory.base,
     fetchedAt: new Date().toISOString(),
-    files,
+    files: [...files],
   };
-}
-
-function descriptorOfFile(file: LockedFile): Descriptor {
-  return { mediaType: contentTypeOf(file.name), digest: file.digest as Digest, size: file.size };
-}
-
-async function storeArtifact(layout: Layout, artifact: Artifact, name: string): Promise<Descriptor> {
-  await layout.push(artifact.config, () => bytesOf(artifact.configBytes));
-  await layout.push(artifact.manifest, () => bytesOf(artifact.bytes));
-  await layout.tag(artifact.manifest, name);
-  return artifact.manifest;
-}
-
-async function isWhole(layout: Layout, root: Descriptor): Promise<boolean> {
-  if (!(await layout.has(root))) return false;
-  for (const descriptor of (await collectGraph(layout, root)).values()) {
-    if (!(await layout.has(descriptor))) return false;
-  }
-  return true;
 }

@@ -15,18 +15,24 @@ import {
   openEgressLog,
   openNetwork,
   type Progress,
+  parseReference,
   tallying,
+  WorkQueue,
 } from '@omni-airgap/content';
-import { findSecrets, publicFactoryHost } from '@omni-airgap/talos';
+import { publicFactoryHost } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
+import { readCatalog } from './catalog-images.ts';
 import { type Failure, failureOf } from './failures.ts';
-import { fetchCatalog } from './fetch-catalog.ts';
+import type { FactoryContext } from './fetch-file.ts';
 import { fetchImage, type ImageContext } from './fetch-image.ts';
-import { fetchMediaSet, fetchSchematic, type MediaContext } from './fetch-media.ts';
+import { listTasks } from './fetch-lists.ts';
+import { fetchMediaFile, fetchSchematic, mediaSetName, storeMediaSet } from './fetch-media.ts';
 import { readLock, writeLock } from './lock-file.ts';
-import { type Mirror, readMirror } from './mirror/mirror.ts';
+import { readMirror } from './mirror/mirror.ts';
+import { refuseSecrets } from './secrets.ts';
+import { DownloadJournal } from './sources/download-journal.ts';
 import { FactoryClient } from './sources/factory-client.ts';
-import { hostsOf, type Wanted, type WantedImage, wantedOf } from './wanted.ts';
+import { hostsOf, type Wanted, type WantedBuilds, type WantedImage, wantedOf } from './wanted.ts';
 
 export interface FetchOptions {
   /** Path of mirror.yaml. */
@@ -34,9 +40,9 @@ export interface FetchOptions {
   /** Folder of the store; made when it is not there. */
   readonly store: string;
   readonly network: NetworkSettings;
-  /** Blobs on their way at once; default 8. */
+  /** Blobs and files on their way at once; default 8. */
   readonly concurrency?: number;
-  /** Let schematics with secrets in them go to the factory. */
+  /** Let schematics with secrets in them go to the factory and into the store. */
   readonly allowSecrets?: boolean;
   readonly progress?: Progress;
   readonly signal?: AbortSignal;
@@ -51,6 +57,9 @@ export interface FetchReport extends CopyTally {
 
 /** Items under way at once; each waits mostly for its blobs, which have a bound of their own. */
 const itemsAtOnce = 24;
+const manifestsAtOnce = 16;
+const buildsAtOnce = 8;
+const defaultTransfers = 8;
 
 /**
  * @throws CONFIG, NO_INPUT, SECRET before any request; otherwise, when items failed, one error with the code of
@@ -58,7 +67,8 @@ const itemsAtOnce = 24;
  */
 export async function fetch(options: FetchOptions): Promise<FetchReport> {
   const mirror = await readMirror(options.config);
-  if (options.allowSecrets !== true) refuseSecrets(mirror);
+  const { allowSecrets = false, concurrency = defaultTransfers, progress = noProgress, signal } = options;
+  if (!allowSecrets) refuseSecrets(mirror);
   const wanted = wantedOf(mirror);
   const layout = await Layout.open(options.store, { create: true });
   const before = await readLock(options.store);
@@ -67,34 +77,54 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
     hosts: hostsOf(wanted).map((host) => host.pattern),
     allowPrivate: false,
     egressLog,
+    // Manifests must not wait until a large blob gives its connection back.
+    connections: concurrency + manifestsAtOnce,
   });
-  const { progress = noProgress, signal } = options;
   const { tally, onEvent } = tallying(progress);
+  const transfers = new WorkQueue(concurrency);
+  const journal = new DownloadJournal(options.store);
+  const stoppable = signal === undefined ? {} : { signal };
+  const run = new Run(signal);
+  const images: ImageContext = {
+    network,
+    layout,
+    copier: new Copier({ onEvent, blobs: transfers, manifests: manifestsAtOnce, ...stoppable }),
+    progress,
+    ...stoppable,
+  };
+  const media: FactoryContext = {
+    factory: new FactoryClient({
+      gate: network.gate,
+      host: publicFactoryHost,
+      retry: { onRetry: (error) => progress.note(`trying again: ${error.message}`) },
+      ...stoppable,
+    }),
+    layout,
+    journal,
+    transfers,
+    builds: pLimit(buildsAtOnce),
+    lock: before,
+    allowSecrets,
+    progress,
+    journaled: new Set(),
+  };
   try {
-    const copier = new Copier({
-      onEvent,
-      ...(options.concurrency === undefined ? {} : { blobs: options.concurrency }),
-      ...(signal === undefined ? {} : { signal }),
-    });
-    const images: ImageContext = { network, layout, copier, ...(signal === undefined ? {} : { signal }) };
-    const factory = new FactoryClient(network.gate, publicFactoryHost, signal);
-    const { items, failures } = await fetchAll(
-      wanted,
-      images,
-      { factory, layout, lock: before, progress },
-      signal,
-    );
+    await fetchAll(run, wanted, images, media);
+    const { items, failures } = run;
     const missing = failures.map((failure) => failure.name);
-    await writeLock(options.store, items, missing, before);
+    // What could not be brought anew is still what it was: its pins must not get lost.
+    const kept = (before?.items ?? []).filter((item) => missing.includes(item.name) && !items.has(item.name));
+    await writeLock(options.store, [...items.values(), ...kept], missing, before);
+    for (const url of media.journaled) if (run.isLocked(url)) await journal.forget(url);
     signal?.throwIfAborted();
     for (const { name, error } of failures) progress.note(`failed: ${name}: ${messageOf(error)}`);
-    if (failures.length > 0) throw failureOf(failures, items.length + failures.length);
+    if (failures.length > 0) throw failureOf(failures, items.size + failures.length);
     const known = new Map(before?.items.map((item) => [item.name, item.descriptor.digest]));
     return {
       ...tally,
-      items: items.length,
-      bytes: items.reduce((sum, item) => sum + item.bytes, 0),
-      changed: items
+      items: items.size,
+      bytes: [...items.values()].reduce((sum, item) => sum + item.bytes, 0),
+      changed: [...items.values()]
         .filter((item) => known.get(item.name) !== item.descriptor.digest)
         .map((item) => item.name),
     };
@@ -104,67 +134,106 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
   }
 }
 
-/** @throws SECRET naming where, never what */
-export function refuseSecrets(mirror: Mirror): void {
-  for (const [i, { schematic }] of mirror.media.entries()) {
-    if (schematic.kind !== 'text') continue;
-    const [found] = findSecrets(schematic.schematic);
-    if (found === undefined) continue;
-    throw new CodedError(
-      'SECRET',
-      `media[${i}].schematic: ${found.where} holds ${found.what}; it would go to the public Image Factory, which logs it; remove it, or pass --allow-secrets`,
-    );
+/** Tasks of one run, and what came of them. */
+class Run {
+  readonly items = new Map<string, LockedItem>();
+  readonly failures: Failure[] = [];
+  readonly #limit = pLimit(itemsAtOnce);
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(signal: AbortSignal | undefined) {
+    this.#signal = signal;
+  }
+
+  /** Runs when a place is free; its failure is noted under the name. @returns undefined when it failed */
+  task<T>(name: string, task: () => Promise<T>): Promise<T | undefined> {
+    return this.#limit(() => this.attempt(name, task));
+  }
+
+  /** The same at once, for tasks that wait for others. */
+  async attempt<T>(name: string, task: () => Promise<T>): Promise<T | undefined> {
+    try {
+      this.#signal?.throwIfAborted();
+      return await task();
+    } catch (error) {
+      this.failures.push({ name, error });
+      return undefined;
+    }
+  }
+
+  add(items: readonly (LockedItem | undefined)[] | undefined): void {
+    for (const item of items ?? []) if (item !== undefined) this.items.set(item.name, item);
+  }
+
+  isLocked(url: string): boolean {
+    return [...this.items.values()].some((item) => item.files?.some((file) => file.source === url));
   }
 }
 
 async function fetchAll(
+  run: Run,
   wanted: Wanted,
   images: ImageContext,
-  media: MediaContext,
-  signal: AbortSignal | undefined,
-): Promise<{ readonly items: readonly LockedItem[]; readonly failures: readonly Failure[] }> {
-  const limit = pLimit(itemsAtOnce);
-  const items = new Map<string, LockedItem>();
-  const failures: Failure[] = [];
-  const run = (name: string, task: () => Promise<readonly LockedItem[]>): Promise<void> =>
-    limit(async () => {
-      try {
-        signal?.throwIfAborted();
-        for (const item of await task()) items.set(item.name, item);
-      } catch (error) {
-        failures.push({ name, error });
-      }
-    });
-  const image = (one: WantedImage): Promise<void> => run(one.reference, () => fetchImage(images, one));
-  // Installer images exist at the factory only once it knows their schematic.
-  const known = Promise.all(
-    wanted.schematics.map((s) => run(`schematic ${s.id}`, async () => [await fetchSchematic(media, s)])),
-  );
-  const isInstaller = (one: WantedImage): boolean => one.reference.startsWith(`${publicFactoryHost}/`);
+  factory: FactoryContext,
+): Promise<void> {
+  const image = async (one: WantedImage): Promise<void> =>
+    run.add(await run.task(one.reference, () => fetchImage(images, one)));
+  const builds = wanted.builds.map((build) => fetchBuilds(run, build, factory, image));
+  const lists = wanted.lists === undefined ? [] : listTasks(factory, wanted.lists);
+  // An installer named as an image exists at the factory only once it knows the schematic.
+  const isBuilt = (one: WantedImage): boolean => parseReference(one.reference).registry === publicFactoryHost;
   await Promise.all([
-    ...wanted.images.filter((one) => !isInstaller(one)).map(image),
-    known.then(() =>
-      Promise.all([
-        ...wanted.images.filter(isInstaller).map(image),
-        ...wanted.media.map((set) =>
-          run(`media ${set.schematic.id.slice(0, 12)}… ${set.version}`, async () => [
-            await fetchMediaSet(media, set),
-          ]),
-        ),
-      ]),
-    ),
+    ...wanted.images.filter((one) => !isBuilt(one)).map(image),
+    ...lists.map(async (list) => run.add([await run.task(list.name, () => list.run())])),
+    Promise.all(builds).then(() => Promise.all(wanted.images.filter(isBuilt).map(image))),
   ]);
   // What a catalog names is known only when the catalog is here.
-  const catalogs = wanted.images.filter((one) => one.catalog !== undefined && items.has(one.reference));
+  const catalogs = wanted.images.filter((one) => one.catalog !== undefined && run.items.has(one.reference));
   const named = new Map<string, WantedImage>();
   await Promise.all(
     catalogs.map((one) =>
-      run(`catalog ${one.reference}`, async () => {
-        for (const found of await fetchCatalog(images.layout, one)) named.set(found.reference, found);
-        return [];
+      run.task(`catalog ${one.reference}`, async () => {
+        const root = run.items.get(one.reference)?.descriptor;
+        if (root === undefined) return;
+        for (const found of await readCatalog(images.layout, root, one)) named.set(found.reference, found);
       }),
     ),
   );
   await Promise.all([...named.values()].map(image));
-  return { items: [...items.values()], failures };
+}
+
+/** A schematic, then all that is built for it. Files that came are pinned also when others of their set failed. */
+async function fetchBuilds(
+  run: Run,
+  { schematic, media, installers }: WantedBuilds,
+  context: FactoryContext,
+  image: (one: WantedImage) => Promise<void>,
+): Promise<void> {
+  const stored = await run.task(`schematic ${schematic.id}`, () => fetchSchematic(context, schematic));
+  const id = stored?.id ?? schematic.id;
+  const references = installers.map(
+    ({ repository, version }) => `${publicFactoryHost}/${repository}/${id}:${version}`,
+  );
+  if (stored === undefined) {
+    const error = new CodedError('INCOMPLETE', `its schematic ${id} is not known to the factory`);
+    const names = [...references, ...media.map(({ version }) => mediaSetName(id, version))];
+    run.failures.push(...names.map((name) => ({ name, error })));
+    return;
+  }
+  run.add([stored.item]);
+  await Promise.all([
+    ...references.map((reference) => image({ reference, platforms: undefined })),
+    ...media.map((set) =>
+      run.attempt(mediaSetName(id, set.version), async () => {
+        const files = await Promise.allSettled(
+          set.files.map((file) => fetchMediaFile(context, id, set.version, file)),
+        );
+        const failed = files.filter((one) => one.status === 'rejected');
+        const errors = failed.map(({ reason }): Failure => ({ name: `${id} ${set.version}`, error: reason }));
+        if (errors.length > 0) throw failureOf(errors, files.length);
+        const all = files.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
+        run.add([await storeMediaSet(context, id, set, all)]);
+      }),
+    ),
+  ]);
 }

@@ -1,44 +1,53 @@
 /**
  * plan: what a fetch would bring, to the byte where that can be known, and what it takes. Asks upstream for
- * manifests only, builds nothing and changes nothing.
+ * manifests and catalogs, changes nothing, and lets the factory build only when told to.
  */
-import { statfs } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
 import {
-  childrenOf,
-  collectGraph,
   type Descriptor,
   type Digest,
-  fetchManifest,
   isCoded,
-  isIndexType,
   Layout,
+  type LockDocument,
   messageOf,
   type Network,
   type NetworkSettings,
   openNetwork,
   parseReference,
-  systemCodeOf,
 } from '@omni-airgap/content';
-import { fitWarnings, publicFactoryHost } from '@omni-airgap/talos';
+import {
+  contentTypeOf,
+  type EgressHost,
+  fitWarnings,
+  imagePath,
+  publicFactoryHost,
+} from '@omni-airgap/talos';
 import pLimit from 'p-limit';
-import { refuseSecrets } from './fetch.ts';
-import { localFirst, resolveReference, selectPlatforms, sum } from './fetch-image.ts';
+import { readCatalog } from './catalog-images.ts';
+import { lockedSchematicId, mediaSetName, schematicName } from './fetch-media.ts';
+import { freeBytes } from './free-bytes.ts';
+import { imageGraph } from './image-graph.ts';
 import { readLock } from './lock-file.ts';
-import { readMirror } from './mirror/mirror.ts';
-import { hostsOf, type WantedImage, wantedOf } from './wanted.ts';
+import { type Mirror, readMirror } from './mirror/mirror.ts';
+import { refuseSecrets } from './secrets.ts';
+import { FactoryClient } from './sources/factory-client.ts';
+import { hostsOf, type WantedBuilds, type WantedImage, wantedOf } from './wanted.ts';
 
 export interface PlanOptions {
   readonly config: string;
   readonly store: string;
   readonly network: NetworkSettings;
+  /** Have the factory build what its size is asked of; default false. */
+  readonly build?: boolean;
+  readonly allowSecrets?: boolean;
   readonly signal?: AbortSignal;
 }
 
+type Kind = 'image' | 'schematic' | 'media';
+
 export interface PlannedItem {
   readonly name: string;
-  readonly kind: 'image' | 'schematic' | 'media';
-  /** Undefined when only a build at the factory would tell. */
+  readonly kind: Kind;
+  /** Undefined when only a build at the factory, or the download, would tell. */
   readonly digest?: string;
   /** Bytes in all, and bytes that the store has not; undefined when unknown until built. */
   readonly bytes?: number;
@@ -46,8 +55,18 @@ export interface PlannedItem {
   readonly problem?: string;
 }
 
+/** Within one kind, content that items share counts once. */
+interface KindTotal {
+  readonly items: number;
+  readonly bytes: number;
+  readonly missing: number;
+  /** Items whose size only a build would tell. */
+  readonly unknown: number;
+}
+
 export interface Plan {
   readonly items: readonly PlannedItem[];
+  readonly kinds: Readonly<Record<Kind, KindTotal>>;
   /** Content that several items share counts once. */
   readonly bytes: number;
   readonly bytesToFetch: number;
@@ -56,122 +75,179 @@ export interface Plan {
   /** Bytes of each platform, shared content included. */
   readonly platforms: Readonly<Record<string, number>>;
   readonly freeBytes: number;
-  readonly hosts: ReturnType<typeof hostsOf>;
+  readonly hosts: readonly EgressHost[];
   readonly warnings: readonly string[];
 }
 
+interface PlanContext {
+  readonly network: Network;
+  readonly factory: FactoryClient;
+  readonly layout: Layout | undefined;
+  readonly lock: LockDocument | undefined;
+  readonly build: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** An item with its content. */
+interface Found {
+  readonly item: PlannedItem;
+  readonly content: Iterable<Descriptor>;
+  readonly perPlatform?: readonly (readonly [platform: string, bytes: number])[];
+  /** What a catalog names besides. */
+  readonly named?: readonly WantedImage[];
+}
+
+const itemsAtOnce = 16;
+
 /** @throws CONFIG, NO_INPUT, SECRET; what an item's registry says against it stands in the item */
 export async function plan(options: PlanOptions): Promise<Plan> {
+  const { build = false, allowSecrets = false, signal } = options;
   const mirror = await readMirror(options.config);
-  refuseSecrets(mirror);
+  if (!allowSecrets) refuseSecrets(mirror);
   const wanted = wantedOf(mirror);
   const layout = await openIfThere(options.store);
-  const lock = layout === undefined ? undefined : await readLock(options.store);
   const hosts = hostsOf(wanted);
   const network = await openNetwork(options.network, {
     hosts: hosts.map((h) => h.pattern),
     allowPrivate: false,
+    connections: itemsAtOnce,
   });
-  const all = new Map<Digest, Descriptor>();
-  const platforms: Record<string, number> = {};
-  const items: PlannedItem[] = [];
+  const stoppable = signal === undefined ? {} : { signal };
+  const context: PlanContext = {
+    network,
+    factory: new FactoryClient({ gate: network.gate, host: publicFactoryHost, ...stoppable }),
+    layout,
+    lock: layout === undefined ? undefined : await readLock(options.store),
+    build,
+    ...stoppable,
+  };
   try {
-    const limit = pLimit(16);
-    const planned = await Promise.all(
-      wanted.images.map((image) =>
-        limit(async (): Promise<PlannedItem> => {
-          const base = { name: image.reference, kind: 'image' } as const;
-          const locked = lock?.items.find((item) => item.name === image.reference);
-          if (locked === undefined && image.reference.startsWith(`${publicFactoryHost}/`)) return base;
-          try {
-            const { root, graph, perPlatform } = await graphOf(network, layout, image, options.signal);
-            for (const [digest, descriptor] of graph) all.set(digest, descriptor);
-            for (const [name, bytes] of perPlatform) platforms[name] = (platforms[name] ?? 0) + bytes;
-            return { ...base, digest: root.digest, ...(await countBytes(graph.values(), layout)) };
-          } catch (error) {
-            if (!isCoded(error)) throw error;
-            return { ...base, problem: messageOf(error) };
-          }
-        }),
-      ),
+    const limit = pLimit(itemsAtOnce);
+    const images = (list: readonly WantedImage[]): Promise<Found[]> =>
+      Promise.all(list.map((image) => limit(() => planImage(context, image))));
+    const [first, built] = await Promise.all([
+      images(wanted.images),
+      Promise.all(wanted.builds.map((one) => planBuilds(context, one, limit))),
+    ]);
+    const named = new Map(
+      first.flatMap((found) => found.named ?? []).map((image) => [image.reference, image]),
     );
-    items.push(...planned);
-    for (const { id } of wanted.schematics) items.push({ name: `schematic ${id}`, kind: 'schematic' });
-    for (const set of wanted.media) {
-      const name = `${publicFactoryHost}/talos-media/${set.schematic.id}:${set.version}`;
-      const pinned = new Map(lock?.items.find((item) => item.name === name)?.files?.map((f) => [f.name, f]));
-      for (const file of set.files) {
-        const known = pinned.get(file);
-        const base = {
-          name: `${set.schematic.id.slice(0, 12)}… ${set.version} ${file}`,
-          kind: 'media',
-        } as const;
-        if (known === undefined) {
-          items.push(base);
-          continue;
-        }
-        const descriptor: Descriptor = {
-          mediaType: 'application/octet-stream',
-          digest: known.digest,
-          size: known.size,
-        };
-        all.set(descriptor.digest, descriptor);
-        items.push({ ...base, digest: known.digest, ...(await countBytes([descriptor], layout)) });
-      }
-    }
+    const found = [...first, ...(await images([...named.values()])), ...built.flat()];
+    return {
+      ...(await summarize(found, layout)),
+      freeBytes: await freeBytes(options.store),
+      hosts,
+      warnings: warningsOf(mirror),
+    };
   } finally {
     await network.close();
   }
-  const { bytes, missing } = await countBytes(all.values(), layout);
-  return {
-    items,
-    bytes,
-    bytesToFetch: missing,
-    unknown: items.filter((item) => item.bytes === undefined && item.kind !== 'schematic').length,
-    platforms,
-    freeBytes: await freeBytes(options.store),
-    hosts,
-    warnings: fitWarnings({
-      ...(mirror.omni === undefined ? {} : { omni: mirror.omni.version }),
-      talos: mirror.talos?.versions ?? [],
-      kubernetes: mirror.kubernetes?.versions ?? [],
-      ...(mirror.talos?.imageFactory === undefined ? {} : { factory: mirror.talos.imageFactory.version }),
-    }),
-  };
 }
 
-interface ImageGraph {
-  readonly root: Descriptor;
-  readonly graph: ReadonlyMap<Digest, Descriptor>;
-  readonly perPlatform: readonly (readonly [platform: string, bytes: number])[];
-}
-
-async function graphOf(
-  network: Network,
-  layout: Layout | undefined,
-  image: WantedImage,
-  signal: AbortSignal | undefined,
-): Promise<ImageGraph> {
+async function planImage(context: PlanContext, image: WantedImage): Promise<Found> {
+  const base = { name: image.reference, kind: 'image' } as const;
+  const { network, layout, lock, build, signal } = context;
   const reference = parseReference(image.reference);
-  const repository = network.registry(reference.registry).repository(reference.repository);
-  const root = await resolveReference(repository, reference, image.reference, signal);
-  const source = layout === undefined ? repository : localFirst(layout, repository);
-  const walk = signal === undefined ? {} : { signal };
-  if (!isIndexType(root.mediaType)) {
-    return { root, graph: await collectGraph(source, root, walk), perPlatform: [] };
+  const isBuilt = reference.registry === publicFactoryHost;
+  // Asking for its manifest would have it built.
+  if (isBuilt && !build && !lock?.items.some((item) => item.name === image.reference))
+    return { item: base, content: [] };
+  try {
+    const repository = network.registry(reference.registry).repository(reference.repository);
+    const { root, graph, perPlatform, source } = await imageGraph(repository, layout, image, signal);
+    const named = image.catalog === undefined ? [] : await readCatalog(source, root, image);
+    const counted = await countBytes(graph.values(), layout);
+    return {
+      item: { ...base, digest: root.digest, ...counted },
+      content: graph.values(),
+      perPlatform,
+      named,
+    };
+  } catch (error) {
+    return { item: problem(base, error), content: [] };
   }
-  const { manifest } = await fetchManifest(source, root, signal);
-  const select = selectPlatforms(image.platforms) ?? (() => true);
-  const graph = new Map<Digest, Descriptor>([[root.digest, root]]);
-  const perPlatform: (readonly [string, number])[] = [];
-  for (const child of childrenOf(manifest)) {
-    if (!select(child, manifest)) continue;
-    const below = await collectGraph(source, child, walk);
-    for (const [digest, descriptor] of below) graph.set(digest, descriptor);
-    const { os = 'unknown', architecture = '' } = child.platform ?? {};
-    if (os !== 'unknown') perPlatform.push([`${os}/${architecture}`, sum(below)]);
+}
+
+async function planBuilds(
+  context: PlanContext,
+  { schematic, media, installers }: WantedBuilds,
+  limit: <T>(task: () => Promise<T>) => Promise<T>,
+): Promise<readonly Found[]> {
+  const { factory, layout, lock, build } = context;
+  let id = lockedSchematicId(lock, schematic);
+  const item = { name: schematicName(id), kind: 'schematic' } as const;
+  const found: Found[] = [];
+  try {
+    if (build && schematic.kind === 'text') ({ id } = await factory.createSchematic(schematic.spellings));
+    found.push({ item: { ...item, name: schematicName(id) }, content: [] });
+  } catch (error) {
+    found.push({ item: problem(item, error), content: [] });
   }
-  return { root, graph, perPlatform };
+  const references = installers.map((one) => `${publicFactoryHost}/${one.repository}/${id}:${one.version}`);
+  const files = media.flatMap(({ version, files: names }) => names.map((name) => ({ version, name })));
+  const built = await Promise.all([
+    ...references.map((reference) => limit(() => planImage(context, { reference, platforms: undefined }))),
+    ...files.map(({ version, name }) =>
+      limit(async (): Promise<Found> => {
+        const base = { name: `${mediaSetName(id, version)} ${name}`, kind: 'media' } as const;
+        const locked = lock?.items.find((one) => one.name === mediaSetName(id, version));
+        const known = locked?.files?.find((file) => file.name === name);
+        if (known !== undefined) {
+          const content = [{ mediaType: contentTypeOf(name), digest: known.digest, size: known.size }];
+          return { item: { ...base, digest: known.digest, ...(await countBytes(content, layout)) }, content };
+        }
+        if (!build) return { item: base, content: [] };
+        try {
+          const bytes = await factory.sizeOf(imagePath(id, version, name));
+          return { item: { ...base, bytes, missing: bytes }, content: [] };
+        } catch (error) {
+          return { item: problem(base, error), content: [] };
+        }
+      }),
+    ),
+  ]);
+  return [...found, ...built];
+}
+
+function problem(base: PlannedItem, error: unknown): PlannedItem {
+  if (!isCoded(error)) throw error;
+  if (error.code === 'ABORTED') throw error;
+  return { ...base, problem: messageOf(error) };
+}
+
+async function summarize(
+  found: readonly Found[],
+  layout: Layout | undefined,
+): Promise<Pick<Plan, 'items' | 'kinds' | 'bytes' | 'bytesToFetch' | 'unknown' | 'platforms'>> {
+  const platforms: Record<string, number> = {};
+  for (const { perPlatform = [] } of found)
+    for (const [name, bytes] of perPlatform) platforms[name] = (platforms[name] ?? 0) + bytes;
+  const total = async (some: readonly Found[]): Promise<KindTotal> => {
+    const content = new Map<Digest, Descriptor>();
+    for (const one of some) for (const descriptor of one.content) content.set(descriptor.digest, descriptor);
+    const counted = await countBytes(content.values(), layout);
+    // Files of which only the size is known share nothing.
+    const loose = some.filter(({ item }) => item.digest === undefined).map(({ item }) => item.bytes ?? 0);
+    const more = loose.reduce((sum, bytes) => sum + bytes, 0);
+    return {
+      items: some.length,
+      bytes: counted.bytes + more,
+      missing: counted.missing + more,
+      unknown: some.filter(
+        ({ item }) => item.bytes === undefined && item.kind !== 'schematic' && item.problem === undefined,
+      ).length,
+    };
+  };
+  const of = (kind: Kind): Promise<KindTotal> => total(found.filter(({ item }) => item.kind === kind));
+  const all = await total(found);
+  return {
+    items: found.map(({ item }) => item),
+    kinds: { image: await of('image'), schematic: await of('schematic'), media: await of('media') },
+    bytes: all.bytes,
+    bytesToFetch: all.missing,
+    unknown: all.unknown,
+    platforms,
+  };
 }
 
 async function countBytes(
@@ -187,23 +263,27 @@ async function countBytes(
   return { bytes, missing };
 }
 
+function warningsOf({ omni, talos, kubernetes, platforms, images }: Mirror): readonly string[] {
+  const fits = fitWarnings({
+    ...(omni === undefined ? {} : { omni: omni.version }),
+    talos: talos?.versions ?? [],
+    kubernetes: kubernetes?.versions ?? [],
+    ...(talos?.imageFactory === undefined ? {} : { factory: talos.imageFactory.version }),
+  });
+  const isSparse = platforms !== undefined && (kubernetes !== undefined || images.length > 0);
+  return isSparse
+    ? [
+        ...fits,
+        `platforms leaves out part of each index: Distribution 2.8 ("registry:2") refuses such an index; carry all platforms, or load with --flatten`,
+      ]
+    : fits;
+}
+
 async function openIfThere(store: string): Promise<Layout | undefined> {
   try {
     return await Layout.open(store);
   } catch (error) {
     if (isCoded(error, 'NO_INPUT')) return undefined;
     throw error;
-  }
-}
-
-/** Bytes free where the store is or will be. */
-async function freeBytes(store: string): Promise<number> {
-  for (let folder = resolve(store); ; folder = dirname(folder)) {
-    try {
-      const { bavail, bsize } = await statfs(folder);
-      return bavail * bsize;
-    } catch (error) {
-      if (systemCodeOf(error) !== 'ENOENT' || folder === dirname(folder)) throw error;
-    }
   }
 }

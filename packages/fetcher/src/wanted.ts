@@ -1,9 +1,12 @@
 /** What a mirror.yaml asks for, one entry for each thing to fetch, and the hosts that it takes. */
 import { parseReference } from '@omni-airgap/content';
 import {
+  compareVersions,
+  type EgressHost,
   egressHosts,
   extensionsCatalog,
   factorySources,
+  firstTalosctlVersion,
   imageFactoryImage,
   installerRepository,
   kubernetesImages,
@@ -12,10 +15,10 @@ import {
   publicFactoryHost,
   talosKubernetesImages,
 } from '@omni-airgap/talos';
-import type { Mirror, WantedSchematic } from './mirror/mirror.ts';
+import type { Mirror } from './mirror/mirror.ts';
+import type { WantedSchematic } from './mirror/schematic.ts';
 
 export interface WantedImage {
-  readonly kind: 'image';
   /** Canonical reference. */
   readonly reference: string;
   /** `linux/amd64`…; undefined: all of them. */
@@ -30,19 +33,55 @@ export interface WantedCatalog {
 }
 
 export interface WantedMediaSet {
-  readonly schematic: WantedSchematic;
   readonly version: string;
   readonly files: readonly string[];
 }
 
+/** What the Image Factory builds for one schematic. */
+export interface WantedBuilds {
+  readonly schematic: WantedSchematic;
+  readonly media: readonly WantedMediaSet[];
+  readonly installers: readonly { readonly repository: string; readonly version: string }[];
+}
+
+/** What the Image Factory knows about Talos versions, for those who ask inside. */
+export interface WantedLists {
+  /** Talos versions of all media, oldest first. */
+  readonly versions: readonly string[];
+  /** Of `versions`, those that have a talosctl. */
+  readonly talosctlVersions: readonly string[];
+  readonly talosctl: 'all' | readonly string[];
+}
+
 export interface Wanted {
   readonly images: readonly WantedImage[];
-  readonly schematics: readonly WantedSchematic[];
-  readonly media: readonly WantedMediaSet[];
+  readonly builds: readonly WantedBuilds[];
+  /** Undefined when nothing comes from the Image Factory. */
+  readonly lists: WantedLists | undefined;
 }
 
 /** @throws CONFIG for a Talos version whose images are not known */
 export function wantedOf(mirror: Mirror): Wanted {
+  const builds = buildsOf(mirror);
+  const versions = [...new Set(mirror.media.flatMap((media) => media.versions))].sort(compareVersions);
+  return {
+    images: imagesOf(mirror),
+    builds,
+    lists:
+      builds.length === 0
+        ? undefined
+        : {
+            versions,
+            talosctlVersions:
+              mirror.talosctl.length === 0
+                ? []
+                : versions.filter((version) => compareVersions(version, firstTalosctlVersion) >= 0),
+            talosctl: mirror.talosctl,
+          },
+  };
+}
+
+function imagesOf({ omni, talos, kubernetes, platforms, images: named }: Mirror): readonly WantedImage[] {
   const images = new Map<string, WantedImage>();
   const add = (
     reference: string,
@@ -54,13 +93,11 @@ export function wantedOf(mirror: Mirror): Wanted {
     const both = before === undefined ? platforms : before.platforms === undefined ? undefined : platforms;
     const kept = catalog ?? before?.catalog;
     images.set(reference, {
-      kind: 'image',
       reference,
       platforms: both,
       ...(kept === undefined ? {} : { catalog: kept }),
     });
   };
-  const { omni, talos, kubernetes, platforms } = mirror;
   if (omni !== undefined) add(omniImage(omni.version), undefined);
   if (talos?.imageFactory !== undefined) {
     const { version, extensions, overlays } = talos.imageFactory;
@@ -78,31 +115,47 @@ export function wantedOf(mirror: Mirror): Wanted {
   for (const version of kubernetes === undefined ? [] : (talos?.versions ?? [])) {
     for (const reference of talosKubernetesImages(version)) add(reference, platforms);
   }
-  for (const reference of mirror.images) add(reference, platforms);
-  const schematics = new Map<string, WantedSchematic>();
-  const media: WantedMediaSet[] = [];
-  for (const { schematic, versions, files, installers } of mirror.media) {
-    schematics.set(schematic.id, schematic);
+  for (const reference of named) add(reference, platforms);
+  return [...images.values()];
+}
+
+/** Entries that share a schematic are one: its files of a version become one artifact. */
+function buildsOf({ media }: Mirror): readonly WantedBuilds[] {
+  const builds = new Map<
+    string,
+    {
+      readonly schematic: WantedSchematic;
+      readonly files: Map<string, Set<string>>;
+      readonly installers: Map<string, { readonly repository: string; readonly version: string }>;
+    }
+  >();
+  for (const { schematic, versions, files, installers } of media) {
+    const build = builds.get(schematic.id) ?? { schematic, files: new Map(), installers: new Map() };
+    // One that is known by its text can also be made known to the factory.
+    builds.set(schematic.id, schematic.kind === 'text' ? { ...build, schematic } : build);
     for (const version of versions) {
-      if (files.length > 0) media.push({ schematic, version, files });
-      for (const platform of installers) {
-        const secureboot = platform.endsWith('-secureboot');
-        const repository = installerRepository({
-          platform: platform.replace(/-secureboot$/, ''),
-          secureboot,
-        });
-        add(`${publicFactoryHost}/${repository}/${schematic.id}:${version}`, undefined);
+      const set = build.files.get(version) ?? new Set();
+      if (files.length > 0) build.files.set(version, set);
+      for (const file of files) set.add(file);
+      for (const name of installers) {
+        const secureboot = name.endsWith('-secureboot');
+        const platform = name.replace(/-secureboot$/, '');
+        const repository = installerRepository({ platform, secureboot });
+        build.installers.set(`${repository} ${version}`, { repository, version });
       }
     }
   }
-  return { images: [...images.values()], schematics: [...schematics.values()], media };
+  return [...builds.values()].map(({ schematic, files, installers }) => ({
+    schematic,
+    media: [...files].map(([version, set]) => ({ version, files: [...set] })),
+    installers: [...installers.values()],
+  }));
 }
 
 /** Patterns of the hosts that may be reached for it, and why. */
-export function hostsOf(wanted: Wanted): ReturnType<typeof egressHosts> {
+export function hostsOf(wanted: Wanted): readonly EgressHost[] {
   const registries = new Set(wanted.images.map((image) => parseReference(image.reference).registry));
-  const factory =
-    wanted.media.length > 0 || wanted.schematics.length > 0 || registries.delete(publicFactoryHost);
+  const factory = registries.delete(publicFactoryHost) || wanted.builds.length > 0;
   const ghcr = registries.delete('ghcr.io');
   return egressHosts({ ghcr, factory, registries: [...registries] });
 }

@@ -12,6 +12,7 @@ export { checkUrl, type EgressPolicy, hostAllowed } from './policy.ts';
 export { type ProxySettings, proxyFor, proxyFromEnvironment } from './proxy.ts';
 export type { GateResponse } from './response.ts';
 export {
+  backOff,
   isTransient,
   isTransientStatus,
   parseRetryAfter,

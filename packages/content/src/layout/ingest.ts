@@ -29,6 +29,8 @@ export interface Expected {
   readonly what: string;
   /** Bytes after which the sender is lying. */
   readonly maxSize: number;
+  /** False: nothing will tell whether what came still fits, so a failed attempt leaves nothing. Default true. */
+  readonly resumable?: boolean;
 }
 
 /** A file that has received all bytes and is synced, not yet under its final name. */
@@ -52,14 +54,14 @@ export class Ingest {
    * @throws DIGEST_MISMATCH when there are more bytes than expected, DISK, and whatever the stream throws
    */
   async receive(expected: Expected, open: OpenBytes, signal?: AbortSignal): Promise<Ingested> {
-    const { key, what, maxSize } = expected;
+    const { key, what, maxSize, resumable = true } = expected;
     const part = await this.#claim(key);
     let file: FileHandle | undefined;
     let writer: BlockWriter | undefined;
     try {
       file = await openPart(part.path);
       const hasher = new Hasher();
-      if (part.size > maxSize) await file.truncate();
+      if (part.size > maxSize || !resumable) await file.truncate();
       else if (part.size > 0) {
         const piece = { path: part.path, offset: 0, size: part.size };
         await eachBlock([piece], (block) => hasher.update(block), signal);
@@ -79,7 +81,7 @@ export class Ingest {
       return { path: part.path, hasher, resumedFrom };
     } catch (error) {
       await writer?.drain().catch(() => {});
-      await this.#leave(key, part.path, isCoded(error, 'DIGEST_MISMATCH', 'BAD_DOCUMENT'));
+      await this.#leave(key, part.path, !resumable || isCoded(error, 'DIGEST_MISMATCH', 'BAD_DOCUMENT'));
       throw systemCodeOf(error) === undefined || isCoded(error) ? error : diskError(error, part.path);
     } finally {
       await writer?.release();

@@ -133,16 +133,22 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
    * Stores content whose digest is not known before it is here.
    * @param key names the download (such as its URL), so that a broken one goes on where it stopped
    * @param maxSize bytes
+   * @param resumable false: nothing tells whether what came still fits, so a failed attempt leaves nothing
    * @throws DIGEST_MISMATCH when there are more, DISK, and what the stream throws
    */
   async ingest(
     open: OpenBytes,
-    options: { readonly mediaType: string; readonly key: string; readonly maxSize: number },
+    options: {
+      readonly mediaType: string;
+      readonly key: string;
+      readonly maxSize: number;
+      readonly resumable?: boolean;
+    },
     signal?: AbortSignal,
   ): Promise<Descriptor> {
-    const { key: what, maxSize } = options;
+    const { key: what, maxSize, resumable = true } = options;
     const key = hexOf(digestOf(Buffer.from(what)));
-    const { path, hasher } = await this.#ingest.receive({ key, what, maxSize }, open, signal);
+    const { path, hasher } = await this.#ingest.receive({ key, what, maxSize, resumable }, open, signal);
     const { size } = hasher;
     const digest = hasher.finish();
     await this.#publish(path, digest);

@@ -8,19 +8,37 @@ import { CodedError, formatReference, messageOf, parseReference } from '@omni-ai
 export const maxImageListBytes: number = 4 * 1024 * 1024;
 
 /**
+ * The canonical form of a reference that a person wrote.
+ * @throws BAD_NAME; what could be a password in it is not repeated
+ */
+export function readReference(text: string): string {
+  if (text.includes('://')) {
+    throw new CodedError(
+      'BAD_NAME',
+      'a reference has no scheme; write ghcr.io/dexidp/dex:v2.41.1, without https://',
+    );
+  }
+  return formatReference(parseReference(text));
+}
+
+/**
  * @param file name for messages
  * @returns canonical references in the order they stand
- * @throws CONFIG with file and line
+ * @throws CONFIG with file, line and column
  */
 export function parseImageList(text: string, file: string): readonly string[] {
   const references = new Set<string>();
-  for (const [i, line] of text.split(/\r?\n/).entries()) {
+  for (const [i, line] of text
+    .replace(/^\ufeff/, '')
+    .split(/\r?\n/)
+    .entries()) {
     const content = line.replace(/(^|\s)#.*$/, '').trim();
     if (content === '') continue;
     try {
-      references.add(formatReference(parseReference(content)));
+      references.add(readReference(content));
     } catch (cause) {
-      throw new CodedError('CONFIG', `${file}:${i + 1}: ${messageOf(cause)}`, { cause });
+      const column = line.indexOf(content) + 1;
+      throw new CodedError('CONFIG', `${file}:${i + 1}:${column}: ${messageOf(cause)}`, { cause });
     }
   }
   return [...references];

@@ -2,129 +2,22 @@
  * mirror.yaml: what a site wants carried. Read once, completely checked, turned into plain data; everything that
  * can be wrong with it is said here, before any request.
  */
-import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import {
-  CodedError,
-  formatReference,
-  isHex64,
-  messageOf,
-  parseReference,
-  printable,
-  readSmallFile,
-} from '@omni-airgap/content';
-import {
-  type IdentifiedSchematic,
-  isMediaName,
-  isVersion,
-  schematicFrom,
-  talosKubernetesImages,
-} from '@omni-airgap/talos';
-import * as v from 'valibot';
-import { maxImageListBytes, parseImageList } from './image-list.ts';
+import { CodedError, collect, messageOf, printable, readSmallFile } from '@omni-airgap/content';
+import { talosKubernetesImages } from '@omni-airgap/talos';
+import { maxImageListBytes, parseImageList, readReference } from './image-list.ts';
+import { checkShape } from './schema.ts';
+import { readSchematic, type WantedSchematic } from './schematic.ts';
 import { parseYaml, type YamlSource } from './yaml-source.ts';
-
-/** `linux/amd64`, `linux/arm/v7`. */
-const platformPattern = /^[a-z0-9]+\/[a-z0-9]+(?:\/[a-z0-9]+)?$/;
-
-/** A platform of Talos, for its secure-boot installer with the suffix. */
-const installerPattern = /^[a-z][a-z0-9-]{0,40}$/;
 
 /** What Omni lists to know which Kubernetes versions there are. */
 const kubeletPattern = /^ghcr\.io\/siderolabs\/kubelet:/;
-
-const versionSchema = v.pipe(
-  v.string('must be a version in quotes or with a leading v, such as v1.13.9'),
-  v.check(isVersion, ({ input }) => `${printable(String(input))} is no version; write it like v1.13.9`),
-);
-const versionsSchema = v.pipe(
-  v.array(versionSchema, 'must be a list of versions'),
-  v.minLength(1, 'must not be empty'),
-);
-const chosenSchema = v.optional(
-  v.union([v.literal('all'), v.array(v.string())], 'must be a list of names, or all'),
-  () => [],
-);
-
-const schema = v.strictObject({
-  apiVersion: v.literal('omni-airgap/v1', 'must be omni-airgap/v1'),
-  omni: v.optional(v.strictObject({ version: versionSchema })),
-  talos: v.optional(
-    v.strictObject({
-      versions: versionsSchema,
-      imageFactory: v.optional(
-        v.strictObject({ version: versionSchema, extensions: chosenSchema, overlays: chosenSchema }),
-      ),
-    }),
-  ),
-  media: v.optional(
-    v.array(
-      v.strictObject({
-        schematic: v.union(
-          [v.string(), v.record(v.string(), v.unknown())],
-          'must be a schematic, a file that holds one, or a 64-hex ID',
-        ),
-        versions: v.optional(versionsSchema),
-        files: v.optional(
-          v.array(
-            v.pipe(
-              v.string(),
-              v.check(
-                isMediaName,
-                ({ input }) => `${printable(String(input))} is no media file name, such as metal-amd64.iso`,
-              ),
-            ),
-          ),
-          () => [],
-        ),
-        installers: v.optional(
-          v.array(
-            v.pipe(
-              v.string(),
-              v.regex(
-                installerPattern,
-                ({ input }) =>
-                  `${printable(String(input))} is no platform, such as metal or metal-secureboot`,
-              ),
-            ),
-          ),
-          () => [],
-        ),
-      }),
-      'must be a list',
-    ),
-    () => [],
-  ),
-  kubernetes: v.optional(v.strictObject({ versions: versionsSchema })),
-  images: v.optional(
-    v.array(
-      v.union([v.string(), v.strictObject({ file: v.string() })], 'must be a reference, or {file: PATH}'),
-      'must be a list',
-    ),
-    () => [],
-  ),
-  platforms: v.optional(
-    v.pipe(
-      v.array(
-        v.pipe(
-          v.string(),
-          v.regex(
-            platformPattern,
-            ({ input }) => `${printable(String(input))} is no platform; write it like linux/amd64`,
-          ),
-        ),
-        'must be a list of platforms',
-      ),
-      v.minLength(1, 'must not be empty; leave it out for all platforms'),
-    ),
-  ),
-});
-
-export type WantedSchematic =
-  /** Its text is known here. */
-  | (IdentifiedSchematic & { readonly kind: 'text' })
-  /** Only its ID is; the factory has the text. */
-  | { readonly kind: 'id'; readonly id: string };
+/** Of a talosctl, when mirror.yaml asks for media and says nothing of it. */
+const defaultTalosctl: readonly string[] = ['linux-amd64'];
+const maxMirrorBytes = 1024 * 1024;
+/** YAML has no plain `-` inside of braces; `{file: -}` is what people write. As long as that, so places stay right. */
+const dash = '\ue000';
+const isStdin = (file: string): boolean => file === '-' || file === dash;
 
 interface WantedMedia {
   readonly schematic: WantedSchematic;
@@ -134,6 +27,7 @@ interface WantedMedia {
   readonly installers: readonly string[];
 }
 
+/** Versions have their leading `v`, lists name nothing twice. */
 export interface Mirror {
   readonly omni?: { readonly version: string };
   readonly talos?: {
@@ -144,6 +38,8 @@ export interface Mirror {
       readonly overlays: 'all' | readonly string[];
     };
   };
+  /** Systems such as `linux-amd64` whose talosctl comes along with media. */
+  readonly talosctl: 'all' | readonly string[];
   readonly media: readonly WantedMedia[];
   readonly kubernetes?: { readonly versions: readonly string[] };
   /** Canonical references, each once. */
@@ -156,64 +52,48 @@ export interface Mirror {
  * @throws CONFIG with file, line and column; NO_INPUT when there is no such file
  */
 export async function readMirror(path: string): Promise<Mirror> {
-  const bytes = await readSmallFile(path, 1024 * 1024);
+  const bytes = await readSmallFile(path, maxMirrorBytes);
   if (bytes === undefined) {
     throw new CodedError('NO_INPUT', `${path}: not there; omni-airgap init writes one to start from`);
   }
   return parseMirror(Buffer.from(bytes).toString('utf8'), path);
 }
 
-/** Like readMirror, from text. */
-export async function parseMirror(text: string, path: string): Promise<Mirror> {
-  const source = parseYaml(text, path);
-  const result = v.safeParse(schema, source.value, { abortPipeEarly: true });
-  if (!result.success) throw firstProblem(source, result.issues);
-  const raw = result.output;
-  const { omni, talos, kubernetes, platforms } = raw;
-  if (kubernetes !== undefined && talos === undefined) {
-    throw source.error(
-      ['kubernetes'],
-      'kubernetes needs talos: {versions: […]}: etcd, coredns and others follow from the Talos version',
-    );
-  }
-  for (const [i, version] of (kubernetes === undefined ? [] : (talos?.versions ?? [])).entries()) {
-    try {
-      talosKubernetesImages(version);
-    } catch (cause) {
-      throw source.error(['talos', 'versions', i], messageOf(cause));
-    }
-  }
+/** Like readMirror, from text. @param stdin where `{file: -}` is read from */
+export async function parseMirror(
+  text: string,
+  path: string,
+  stdin: AsyncIterable<Uint8Array> = process.stdin,
+): Promise<Mirror> {
+  const source = parseYaml(text.replace(/(\{\s*file:\s+)-(?=\s*\})/g, `$1${dash}`), path);
+  const { omni, talos, kubernetes, platforms, ...raw } = checkShape(source);
+  checkKubernetes(source, talos?.versions, kubernetes !== undefined);
   const folder = dirname(path);
   const media: WantedMedia[] = [];
   for (const [i, wanted] of raw.media.entries()) {
     const versions = wanted.versions ?? talos?.versions;
     if (versions === undefined) throw source.error(['media', i], 'needs versions, here or under talos');
     if (wanted.files.length + wanted.installers.length === 0) {
-      throw source.error(['media', i], 'names neither files nor installers');
+      throw source.error(
+        ['media', i],
+        'names neither files nor installers, such as files: [metal-amd64.iso]',
+      );
     }
     const schematic = await readSchematic(wanted.schematic, folder, source, ['media', i, 'schematic']);
-    media.push({
-      schematic,
-      versions,
-      files: [...new Set(wanted.files)],
-      installers: [...new Set(wanted.installers)],
-    });
+    media.push({ schematic, versions, files: wanted.files, installers: wanted.installers });
   }
-  const images = new Set<string>();
-  for (const [i, wanted] of raw.images.entries()) {
-    for (const reference of await readImages(wanted, folder, source, ['images', i])) images.add(reference);
-  }
-  if (
-    omni !== undefined &&
-    kubernetes === undefined &&
-    ![...images].some((name) => kubeletPattern.test(name))
-  ) {
+  const images = await readImages(raw.images, folder, source, stdin);
+  const hasKubelet = kubernetes !== undefined || images.some((name) => kubeletPattern.test(name));
+  if (omni !== undefined && !hasKubelet) {
     throw source.error(
       ['omni'],
       'omni without kubernetes: Omni shows no versions unless the registry has kubelet images; add kubernetes: {versions: [v1.36.1]}',
     );
   }
-  const mirror: Mirror = {
+  if (!omni && !talos?.imageFactory && !kubernetes && media.length === 0 && images.length === 0) {
+    throw source.error([], 'asks for nothing; name omni, talos.imageFactory, media, kubernetes or images');
+  }
+  return {
     ...(omni === undefined ? {} : { omni }),
     ...(talos === undefined
       ? {}
@@ -223,67 +103,60 @@ export async function parseMirror(text: string, path: string): Promise<Mirror> {
             ...(talos.imageFactory ? { imageFactory: talos.imageFactory } : {}),
           },
         }),
+    talosctl: talos?.talosctl ?? defaultTalosctl,
     media,
     ...(kubernetes === undefined ? {} : { kubernetes }),
-    images: [...images],
+    images,
     ...(platforms === undefined ? {} : { platforms }),
   };
-  if (!omni && !talos?.imageFactory && !kubernetes && media.length === 0 && images.size === 0) {
-    throw source.error([], 'asks for nothing; name omni, talos.imageFactory, media, kubernetes or images');
-  }
-  return mirror;
 }
 
-async function readSchematic(
-  raw: string | Record<string, unknown>,
-  folder: string,
-  source: YamlSource,
-  at: readonly (string | number)[],
-): Promise<WantedSchematic> {
-  if (typeof raw === 'string' && isHex64(raw)) return { kind: 'id', id: raw };
-  const path = typeof raw === 'string' ? resolve(folder, raw) : undefined;
-  let text: string | Uint8Array | undefined;
-  if (path === undefined) text = JSON.stringify(raw);
-  else text = await readSmallFile(path, 1024 * 1024);
-  if (text === undefined)
-    throw source.error(at, `${printable(String(raw))}: no such file, and no 64-hex schematic ID`);
-  try {
-    return { kind: 'text', ...schematicFrom(text) };
-  } catch (cause) {
-    throw source.error(at, `${path === undefined ? 'schematic' : printable(path)}: ${messageOf(cause)}`);
+/** What a Kubernetes cluster is made of follows from both versions. @throws CONFIG */
+function checkKubernetes(source: YamlSource, talos: readonly string[] | undefined, isWanted: boolean): void {
+  if (!isWanted) return;
+  if (talos === undefined) {
+    throw source.error(
+      ['kubernetes'],
+      'kubernetes needs talos: {versions: […]}: etcd, coredns and others follow from the Talos version',
+    );
+  }
+  for (const [i, version] of talos.entries()) {
+    try {
+      talosKubernetesImages(version);
+    } catch (cause) {
+      throw source.error(['talos', 'versions', i], messageOf(cause));
+    }
   }
 }
 
 async function readImages(
-  raw: string | { readonly file: string },
+  raw: readonly (string | { readonly file: string })[],
   folder: string,
   source: YamlSource,
-  at: readonly (string | number)[],
+  stdin: AsyncIterable<Uint8Array>,
 ): Promise<readonly string[]> {
-  if (typeof raw === 'string') {
-    try {
-      return [formatReference(parseReference(raw))];
-    } catch (cause) {
-      throw source.error(at, messageOf(cause));
+  const images = new Set<string>();
+  let readsStdin = false;
+  for (const [i, wanted] of raw.entries()) {
+    const at = ['images', i];
+    if (typeof wanted === 'string') {
+      try {
+        images.add(readReference(wanted));
+      } catch (cause) {
+        throw source.error(at, messageOf(cause));
+      }
+      continue;
     }
+    const { file } = wanted;
+    let bytes: Uint8Array | undefined;
+    if (isStdin(file)) {
+      if (readsStdin) throw source.error(at, 'standard input can be read once only');
+      readsStdin = true;
+      bytes = await collect(stdin, maxImageListBytes, 'standard input');
+    } else bytes = await readSmallFile(resolve(folder, file), maxImageListBytes);
+    if (bytes === undefined) throw source.error(at, `${printable(file)}: no such file`);
+    const name = isStdin(file) ? 'standard input' : resolve(folder, file);
+    for (const reference of parseImageList(Buffer.from(bytes).toString('utf8'), name)) images.add(reference);
   }
-  if (raw.file === '-') return parseImageList(await readFile('/dev/stdin', 'utf8'), 'standard input');
-  const path = resolve(folder, raw.file);
-  const bytes = await readSmallFile(path, maxImageListBytes);
-  if (bytes === undefined) throw source.error(at, `${printable(raw.file)}: no such file`);
-  return parseImageList(Buffer.from(bytes).toString('utf8'), path);
-}
-
-function firstProblem(source: YamlSource, issues: readonly v.BaseIssue<unknown>[]): CodedError {
-  const [issue] = issues;
-  const path = (issue?.path ?? []).map((item) => item.key as string | number);
-  const name = path.reduce<string>(
-    (text, key) => (typeof key === 'number' ? `${text}[${key}]` : text === '' ? key : `${text}.${key}`),
-    '',
-  );
-  const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : '';
-  const unknown = issue?.type === 'strict_object' && issue.expected === 'never';
-  const missing = issue?.type === 'strict_object' && issue.received === 'undefined';
-  const what = unknown ? 'is not known here' : missing ? 'is missing' : (issue?.message ?? 'is wrong');
-  return source.error(path, `${name === '' ? 'mirror.yaml' : printable(name)} ${what}${more}`);
+  return [...images];
 }

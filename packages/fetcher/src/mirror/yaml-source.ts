@@ -3,7 +3,7 @@
  * tags, merge keys and duplicate keys are refused: they have no use here and a history of surprises.
  */
 import { CodedError, printable } from '@omni-airgap/content';
-import { isAlias, isCollection, isScalar, LineCounter, parseDocument, visit } from 'yaml';
+import { isAlias, isCollection, isMap, isScalar, LineCounter, parseDocument, visit } from 'yaml';
 
 /** A mirror.yaml of every Talos version ever released stays far below. */
 const maxYamlBytes = 1024 * 1024;
@@ -14,6 +14,10 @@ export interface YamlSource {
   readonly value: unknown;
   /** A CONFIG error at the place of a member, such as ['talos', 'versions', 0]. */
   error(path: readonly (string | number)[], problem: string): CodedError;
+  /** The same, at the key of the member and not at its value. */
+  errorAtKey(path: readonly (string | number)[], problem: string): CodedError;
+  /** A member as it is written, at the line and column that it has here; undefined when it is not there. */
+  textOf(path: readonly (string | number)[]): string | undefined;
 }
 
 /**
@@ -57,6 +61,21 @@ export function parseYaml(text: string, file: string): YamlSource {
         if ((isScalar(node) || isCollection(node)) && node.range) return at(node.range[0], problem);
       }
       return at(0, problem);
+    },
+    errorAtKey(path, problem) {
+      const parent = path.length === 1 ? doc.contents : doc.getIn(path.slice(0, -1), true);
+      const pair =
+        isMap(parent) && parent.items.find(({ key }) => isScalar(key) && key.value === path.at(-1));
+      return pair && isScalar(pair.key) && pair.key.range
+        ? at(pair.key.range[0], problem)
+        : this.error(path, problem);
+    },
+    textOf(path) {
+      const node = doc.getIn(path, true);
+      if (!(isScalar(node) || isCollection(node)) || !node.range) return undefined;
+      const { line, col } = lines.linePos(node.range[0]);
+      // Its later lines are indented as the first one was.
+      return `${'\n'.repeat(line - 1)}${' '.repeat(col - 1)}${text.slice(node.range[0], node.range[1])}`;
     },
   };
 }

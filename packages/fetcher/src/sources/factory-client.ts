@@ -1,52 +1,75 @@
 /**
- * The public Image Factory, as a client: schematics and media files. It may build for minutes before it answers,
+ * The public Image Factory, as a client: schematics, media files, lists. It may build for minutes before it answers,
  * redirects media to object storage, and words its errors as plain text.
- * Source: siderolabs/image-factory docs/api.md.
+ * Source: siderolabs/image-factory docs/api.md. Threats T51, T52; faults F20, F22.
  */
 import {
-  type Bytes,
   CodedError,
   collect,
+  type Descriptor,
   digestFromHex,
   digestOf,
   errorFromResponse,
   type GateResponse,
   type HttpGate,
+  isHex64,
   type Layout,
-  type LockedFile,
+  printable,
+  type RetryOptions,
   retrying,
 } from '@omni-airgap/content';
-import { contentTypeOf } from '@omni-airgap/talos';
+import { contentTypeOf, maxSchematicBytes, schematicPath } from '@omni-airgap/talos';
+import { download, lengthOf } from './download.ts';
+import type { DownloadJournal } from './download-journal.ts';
 
 /** A first build of a disk image has been seen to take minutes. */
 const buildTimeoutMs = 15 * 60_000;
-const maxSchematicBytes = 1024 * 1024;
-/** No Talos medium comes near; a sender that goes on is stopped. */
-const maxMediaBytes = 64 * 1024 ** 3;
+/** A checksum file, a signature bundle. */
+const maxSidecarBytes = 256 * 1024;
+
+export interface FactoryOptions {
+  readonly gate: HttpGate;
+  /** Such as factory.talos.dev. */
+  readonly host: string;
+  readonly signal?: AbortSignal;
+  readonly retry?: Pick<RetryOptions, 'onRetry' | 'sleep'>;
+  /** Default 15 minutes: the first answer for a file waits for its build. */
+  readonly buildTimeoutMs?: number;
+}
+
+/** A schematic as the factory knows it: the bytes have its ID as their hash. */
+export interface KnownSchematic {
+  readonly id: string;
+  readonly bytes: Uint8Array;
+}
+
+interface Spelling {
+  readonly id: string;
+  readonly canonical: string;
+}
 
 export class FactoryClient {
-  readonly #gate: HttpGate;
-  readonly #base: string;
-  readonly #signal: AbortSignal | undefined;
+  /** Such as `https://factory.talos.dev`. */
+  readonly base: string;
+  readonly #options: FactoryOptions;
 
-  /** @param host such as factory.talos.dev */
-  constructor(gate: HttpGate, host: string, signal?: AbortSignal) {
-    this.#gate = gate;
-    this.#base = `https://${host}`;
-    this.#signal = signal;
+  constructor(options: FactoryOptions) {
+    this.#options = options;
+    this.base = `https://${options.host}`;
   }
 
   /**
-   * Makes a schematic known to the factory.
-   * @param canonical canonical YAML
-   * @param id its ID as computed here
-   * @throws DIGEST_MISMATCH when the factory knows it by another ID or another text
+   * Makes a schematic known to the factory. Releases of it quote some words differently, so its answer decides which
+   * of our spellings is the schematic's text and ID there.
+   * @param spellings the first is sent
+   * @throws DIGEST_MISMATCH when the factory answers with an ID or a text that is none of them
    */
-  async createSchematic(canonical: string, id: string): Promise<void> {
-    await this.#retrying(async () => {
-      const response = await this.#gate.request({
+  async createSchematic(spellings: readonly Spelling[]): Promise<KnownSchematic> {
+    const [{ id, canonical } = { id: '', canonical: '' }] = spellings;
+    return this.#retrying(async () => {
+      const response = await this.#options.gate.request({
         method: 'POST',
-        url: `${this.#base}/schematics`,
+        url: `${this.base}/schematics`,
         headers: { 'content-type': 'application/yaml', accept: 'application/json' },
         body: Buffer.from(canonical),
         ...this.#withSignal(),
@@ -55,139 +78,115 @@ export class FactoryClient {
         throw await errorFromResponse(response, `schematic ${id}`, response.url);
       }
       const answer = await response.json(`the factory's answer about schematic ${id}`, maxSchematicBytes * 2);
-      if (answer['id'] !== id) {
+      const known = spellings.find((spelling) => spelling.id === answer['id']);
+      if (known === undefined) {
+        const said = printable(String(answer['id']), 80);
         throw new CodedError(
           'DIGEST_MISMATCH',
-          `schematic ${id}: the factory calls it ${String(answer['id']).slice(0, 80)}; both must agree, so nothing was fetched for it`,
+          `schematic ${id}: the factory calls it ${said}; both must agree, so nothing was fetched for it`,
         );
       }
       const text = answer['schematic'];
-      if (typeof text === 'string' && digestOf(Buffer.from(text)) !== digestFromHex(id)) {
-        throw new CodedError(
-          'DIGEST_MISMATCH',
-          `schematic ${id}: the factory's canonical text has another digest`,
-        );
-      }
+      const bytes = Buffer.from(typeof text === 'string' ? text : known.canonical);
+      checkSchematic(bytes, known.id);
+      return { id: known.id, bytes };
     });
   }
 
-  /** The canonical text of a schematic the factory knows. @throws NOT_FOUND, DIGEST_MISMATCH */
-  async schematic(id: string): Promise<Uint8Array> {
+  /** The text of a schematic the factory knows. @throws NOT_FOUND, DIGEST_MISMATCH */
+  async schematic(id: string): Promise<KnownSchematic> {
+    const bytes = await this.get(schematicPath(id), maxSchematicBytes);
+    checkSchematic(bytes, id);
+    return { id, bytes };
+  }
+
+  /** A small answer, whole. @param path below the factory's URL @param max bytes @throws NOT_FOUND, UPSTREAM… */
+  async get(path: string, max: number): Promise<Uint8Array> {
     return this.#retrying(async () => {
-      const response = await this.#get(`/schematics/${id}`);
-      if (response.status !== 200) throw await errorFromResponse(response, `schematic ${id}`, response.url);
-      const bytes = await collect(response.body, maxSchematicBytes, `schematic ${id}`);
-      if (digestOf(bytes) !== digestFromHex(id)) {
-        throw new CodedError('DIGEST_MISMATCH', `schematic ${id}: the factory's text has another digest`);
-      }
-      return bytes;
+      const response = await this.#request('GET', path);
+      if (response.status !== 200) throw await errorFromResponse(response, path, response.url);
+      return collect(response.body, max, path);
     });
+  }
+
+  /** Like get; undefined when the factory says that it does not offer it (404, or 402: the Enterprise edition does). */
+  async getOffered(path: string, max: number): Promise<Uint8Array | undefined> {
+    try {
+      return await this.get(path, max);
+    } catch (error) {
+      const status = error instanceof CodedError ? error.status : undefined;
+      if (status === 404 || status === 402) return undefined;
+      throw error;
+    }
+  }
+
+  /** What stands beside a media file, such as its checksum; undefined when it is not offered. */
+  async sidecar(path: string, suffix: string): Promise<Uint8Array | undefined> {
+    return this.getOffered(`${path}${suffix}`, maxSidecarBytes);
   }
 
   /**
-   * Brings one media file into the layout. A download that breaks goes on at its last byte, in this run or a later
-   * one, as long as the factory still offers the same file.
-   * @param onBytes called with the number of bytes that came
+   * Bytes of a file, which has then been built.
+   * @throws UPSTREAM when it is empty or no length is given, NOT_FOUND
    */
-  async fetchMedia(
-    layout: Layout,
-    media: { readonly schematic: string; readonly version: string; readonly file: string },
-    onBytes: (bytes: number) => void,
-  ): Promise<LockedFile> {
-    const { schematic, version, file } = media;
-    const path = `/image/${schematic}/${version}/${file}`;
+  async sizeOf(path: string): Promise<number> {
     return this.#retrying(async () => {
-      const first = await this.#get(path);
-      if (first.status !== 200) throw await errorFromResponse(first, file, first.url);
-      const size = lengthOf(first);
-      if (size === 0) {
-        await first.cancel();
-        throw new CodedError('UPSTREAM', `${path}: the factory offers an empty file; ask it again later`);
-      }
-      const validator = validatorOf(first);
-      // The validator is part of the key: a file that was changed upstream never continues an older one.
-      const key =
-        validator === undefined ? `${path} ${crypto.randomUUID()}` : `${path} ${validator} ${size ?? ''}`;
-      const open = (offset = 0): Bytes =>
-        counted(this.#mediaBytes(first, path, size, validator, offset), onBytes);
-      const options = { mediaType: contentTypeOf(file), key, maxSize: size ?? maxMediaBytes };
-      const descriptor = await layout.ingest(open, options, this.#signal);
-      if (descriptor.size === 0) throw new CodedError('UPSTREAM', `${path}: the factory sent an empty file`);
-      return {
-        name: file,
-        digest: descriptor.digest,
-        size: descriptor.size,
-        source: `${this.#base}${path}`,
-        fetchedAt: new Date().toISOString(),
-      };
+      const response = await this.#request('HEAD', path);
+      await response.cancel();
+      if (response.status !== 200) throw await errorFromResponse(response, 'head', response.url);
+      const size = lengthOf(response);
+      if (size !== undefined && size > 0) return size;
+      throw new CodedError(
+        'UPSTREAM',
+        `${this.base}/${path}: the factory ${size === 0 ? 'offers an empty file' : 'gives no length'}; ask it again later`,
+      );
     });
   }
 
-  async *#mediaBytes(
-    first: GateResponse,
-    path: string,
-    size: number | undefined,
-    validator: string | undefined,
-    offset: number,
-  ): Bytes {
-    let got = offset;
-    let response = first;
-    if (offset > 0) {
-      await first.cancel();
-      if (offset === size) return;
-      response = await this.#get(path, {
-        range: `bytes=${offset}-`,
-        ...(validator ? { 'if-range': validator } : {}),
-      });
-      const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.headers['content-range'] ?? '');
-      if (response.status !== 206 || Number(range?.[1]) !== offset) {
-        await response.cancel();
-        throw new CodedError('NETWORK', `${path}: could not be continued at byte ${offset}`);
-      }
-    }
-    for await (const chunk of response.body) {
-      got += chunk.byteLength;
-      yield chunk;
-    }
-    if (size !== undefined && got !== size) {
-      throw new CodedError('NETWORK', `${path}: ended after ${got} of ${size} bytes`);
-    }
+  /** Brings a file into the layout. @param size bytes, from sizeOf @throws as download */
+  async fetch(
+    layout: Layout,
+    journal: DownloadJournal,
+    file: { readonly path: string; readonly size: number },
+    onBytes: (bytes: number) => void,
+  ): Promise<Descriptor> {
+    const { gate, signal, retry = {} } = this.#options;
+    const context = {
+      gate,
+      layout,
+      journal,
+      headersTimeoutMs: this.#buildTimeout,
+      retry: { ...retry, signal },
+    };
+    const mediaType = contentTypeOf(file.path);
+    return download(context, { url: `${this.base}/${file.path}`, mediaType, size: file.size, onBytes });
   }
 
-  #get(path: string, headers: Readonly<Record<string, string>> = {}): Promise<GateResponse> {
-    return this.#gate.request({
-      method: 'GET',
-      url: `${this.#base}${path}`,
-      headers,
-      headersTimeoutMs: buildTimeoutMs,
+  get #buildTimeout(): number {
+    return this.#options.buildTimeoutMs ?? buildTimeoutMs;
+  }
+
+  #request(method: 'GET' | 'HEAD', path: string): Promise<GateResponse> {
+    const url = `${this.base}/${path}`;
+    return this.#options.gate.request({
+      method,
+      url,
+      headersTimeoutMs: this.#buildTimeout,
       ...this.#withSignal(),
     });
   }
 
   #withSignal(): { readonly signal?: AbortSignal } {
-    return this.#signal === undefined ? {} : { signal: this.#signal };
+    const { signal } = this.#options;
+    return signal === undefined ? {} : { signal };
   }
 
   #retrying<T>(run: () => Promise<T>): Promise<T> {
-    return retrying(run, this.#withSignal());
+    return retrying(run, { ...this.#options.retry, ...this.#withSignal() });
   }
 }
 
-function lengthOf(response: GateResponse): number | undefined {
-  const text = response.headers['content-length'];
-  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
-}
-
-/** A strong ETag, or else the date: what If-Range takes. Source: RFC 9110 section 13.1.5. */
-function validatorOf(response: GateResponse): string | undefined {
-  const etag = response.headers['etag'];
-  if (etag?.startsWith('"') === true) return etag;
-  return response.headers['last-modified'];
-}
-
-async function* counted(bytes: Bytes, onBytes: (bytes: number) => void): Bytes {
-  for await (const chunk of bytes) {
-    onBytes(chunk.byteLength);
-    yield chunk;
-  }
+function checkSchematic(bytes: Uint8Array, id: string): void {
+  if (isHex64(id) && digestOf(bytes) === digestFromHex(id)) return;
+  throw new CodedError('DIGEST_MISMATCH', `schematic ${id}: the factory's text has another digest`);
 }

@@ -9,13 +9,14 @@ import {
   CodedError,
   collectVerified,
   type Descriptor,
+  type Fetcher,
   fetchManifest,
   isIndexType,
-  type Layout,
   messageOf,
 } from '@omni-airgap/content';
 import { type CatalogEntry, parseImageDigests, parseOverlays } from '@omni-airgap/talos';
 import { Parser } from 'tar';
+import { nearestName } from './nearest.ts';
 import type { WantedCatalog, WantedImage } from './wanted.ts';
 
 /** Real catalogs have some hundred kilobytes. */
@@ -25,18 +26,20 @@ const maxUnpackedBytes = 64 * 1024 * 1024;
 const catalogFiles = { extensions: 'image-digests', overlays: 'overlays.yaml' } as const;
 
 /**
- * The images to fetch for a catalog that is in the store.
+ * The images to fetch for a catalog.
+ * @param source has the catalog's image
  * @throws CONFIG for a name that the catalog does not have, with the nearest that it has; BAD_DOCUMENT
  */
-export async function fetchCatalog(layout: Layout, wanted: WantedImage): Promise<readonly WantedImage[]> {
+export async function readCatalog(
+  source: Fetcher,
+  root: Descriptor,
+  wanted: WantedImage,
+): Promise<readonly WantedImage[]> {
   const { catalog, reference } = wanted;
   if (catalog === undefined || catalog.names.length === 0) return [];
-  const root = await layout.resolve(reference);
-  if (root === undefined) throw new CodedError('MISSING_CONTENT', `${reference}: not in the store`);
-  const text = await readCatalogFile(layout, root, catalogFiles[catalog.kind], reference);
+  const text = await readCatalogFile(source, root, catalogFiles[catalog.kind], reference);
   const offered = parseCatalog(catalog.kind, text, reference);
   return choose(catalog, offered, reference).map((found) => ({
-    kind: 'image',
     reference: `${found.reference}@${found.digest}`,
     platforms: undefined,
   }));
@@ -68,54 +71,26 @@ function choose(
   });
 }
 
-/** The name with the fewest edits, when it is near enough to be a slip. */
-function nearestName(name: string, names: readonly string[]): string | undefined {
-  let best: string | undefined;
-  let bestDistance = Math.max(3, Math.floor(name.length / 2));
-  for (const other of names) {
-    // People leave the publisher away.
-    const distance = other.endsWith(`/${name}`) ? 0 : editDistance(name, other);
-    if (distance < bestDistance) {
-      best = other;
-      bestDistance = distance;
-    }
-  }
-  return best;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const change = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(change, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
-}
-
 async function readCatalogFile(
-  layout: Layout,
+  source: Fetcher,
   root: Descriptor,
   file: string,
   what: string,
 ): Promise<string> {
   let image = root;
   if (isIndexType(root.mediaType)) {
-    const { manifest } = await fetchManifest(layout, root);
+    const { manifest } = await fetchManifest(source, root);
     const children = manifest.kind === 'index' ? manifest.manifests : [];
     const amd64 = children.find((child) => child.platform?.architecture === 'amd64');
     if (amd64 === undefined) throw new CodedError('BAD_DOCUMENT', `${what}: has no image for amd64`);
     image = amd64;
   }
-  const { manifest } = await fetchManifest(layout, image);
+  const { manifest } = await fetchManifest(source, image);
   const layers = manifest.kind === 'image' ? manifest.layers : [];
   // Upper layers hide lower ones.
   for (const layer of layers.toReversed()) {
     const bytes = await collectVerified(
-      layout.fetch(layer),
+      source.fetch(layer),
       layer,
       maxLayerBytes,
       `${what} layer ${layer.digest}`,

@@ -1,0 +1,100 @@
+/**
+ * A file of the Image Factory in the store. The factory promises no digest, so the first fetch decides what a file
+ * is: lock.json pins it, and another one under its name is a conflict. Fault F22.
+ */
+import {
+  CodedError,
+  type Descriptor,
+  type Layout,
+  type LockDocument,
+  type LockedFile,
+  type Progress,
+  type WorkQueue,
+} from '@omni-airgap/content';
+import { contentTypeOf } from '@omni-airgap/talos';
+import type { LimitFunction } from 'p-limit';
+import type { DownloadJournal } from './sources/download-journal.ts';
+import type { FactoryClient } from './sources/factory-client.ts';
+
+export interface FactoryContext {
+  readonly factory: FactoryClient;
+  readonly layout: Layout;
+  readonly journal: DownloadJournal;
+  /** Shared with all other content: the largest goes first. */
+  readonly transfers: WorkQueue;
+  /** Files that may be built at once. */
+  readonly builds: LimitFunction;
+  /** What the store was locked to before, if it was. */
+  readonly lock: LockDocument | undefined;
+  /** Whether content that looks secret may be stored. */
+  readonly allowSecrets: boolean;
+  readonly progress: Progress;
+  /** Addresses of the files that are in the journal, to be forgotten once lock.json names them. */
+  readonly journaled: Set<string>;
+}
+
+export interface WantedFile {
+  readonly name: string;
+  /** Below the factory's URL. */
+  readonly path: string;
+  readonly version: string;
+  /** As the lock pins it. */
+  readonly known: LockedFile | undefined;
+  /** Looks at a file that has just come; what it throws keeps the file out of the lock. */
+  readonly check?: (descriptor: Descriptor) => Promise<void>;
+}
+
+export function descriptorOfFile({ name, digest, size }: LockedFile): Descriptor {
+  return { mediaType: contentTypeOf(name), digest, size };
+}
+
+/** @throws CONFLICT when the factory now has another file; as the download */
+export async function fetchFile(context: FactoryContext, wanted: WantedFile): Promise<LockedFile> {
+  const { layout, journal, factory, journaled } = context;
+  const { name, path, version, known } = wanted;
+  if (known !== undefined && (await layout.has(descriptorOfFile(known)))) return known;
+  const source = `${factory.base}/${path}`;
+  const { digest, size, ...rest } = await bring(context, path, `${name} ${version}`);
+  if (known !== undefined && known.digest !== digest) {
+    await journal.forget(source);
+    throw new CodedError(
+      'CONFLICT',
+      `${name} ${version}: the factory now has ${digest}, lock.json pins ${known.digest}; remove its entry from lock.json to accept the new one`,
+    );
+  }
+  await wanted.check?.({ digest, size, ...rest });
+  await journal.write(source, { state: 'done', size, digest });
+  journaled.add(source);
+  return { name, digest, size, source, fetchedAt: new Date().toISOString() };
+}
+
+/** Into the layout: built, then fetched when its turn comes. */
+async function bring(context: FactoryContext, path: string, label: string): Promise<Descriptor> {
+  const { factory, layout, journal, transfers, builds, progress } = context;
+  const done = await journal.read(`${factory.base}/${path}`);
+  if (done?.state === 'done') {
+    const descriptor = { mediaType: contentTypeOf(path), digest: done.digest, size: done.size };
+    if (await layout.has(descriptor)) return descriptor;
+  }
+  const size = await builds(async () => {
+    progress.item?.(label, { doing: 'building at the factory' });
+    try {
+      return await factory.sizeOf(path);
+    } finally {
+      progress.item?.(label, undefined);
+    }
+  });
+  progress.expect(size);
+  let got = 0;
+  return transfers.run(size, async () => {
+    try {
+      return await factory.fetch(layout, journal, { path, size }, (bytes) => {
+        got += bytes;
+        progress.advance(bytes);
+        progress.item?.(label, { doing: 'fetching', done: got, size });
+      });
+    } finally {
+      progress.item?.(label, undefined);
+    }
+  });
+}

@@ -1,0 +1,183 @@
+/**
+ * What the Image Factory knows besides builds: the Talos versions, extensions and overlays it offers, talosctl, its
+ * certificate and key. Stored as artifacts, one layer a file, so that the same questions can be answered inside.
+ * Source: siderolabs/image-factory docs/api.md.
+ */
+import {
+  bytesOf,
+  CodedError,
+  descriptorOf,
+  type LockedItem,
+  MediaType,
+  messageOf,
+  parseStrictJson,
+  plain,
+} from '@omni-airgap/content';
+import {
+  isTalosctlName,
+  officialPath,
+  publicFactoryHost,
+  talosctlPath,
+  versionsPath,
+} from '@omni-airgap/talos';
+import { catalogArtifactType, fileArtifact, type TitledFile } from './artifacts.ts';
+import { descriptorOfFile, type FactoryContext, fetchFile } from './fetch-file.ts';
+import { isWhole, storeArtifact } from './store-artifact.ts';
+import type { WantedLists } from './wanted.ts';
+
+/** The real lists have some ten kilobytes. */
+const maxListBytes = 4 * 1024 * 1024;
+const maxKeyBytes = 64 * 1024;
+/** For what belongs to no version. */
+const currentTag = 'latest';
+
+/** One artifact to make: its name in the store tells what it is. */
+export interface ListTask {
+  readonly name: string;
+  run(): Promise<LockedItem | undefined>;
+}
+
+/** @returns tasks that give an item, or undefined where the factory does not offer it */
+export function listTasks(context: FactoryContext, wanted: WantedLists): readonly ListTask[] {
+  const { versions, talosctlVersions } = wanted;
+  const small = (what: string, tag: string, file: string, path: string, max: number): ListTask => {
+    const name = nameOf(what, tag);
+    return {
+      name,
+      run: async () => {
+        const bytes = await context.factory.getOffered(path, max);
+        return bytes === undefined ? undefined : storeSmall(context, name, file, path, bytes);
+      },
+    };
+  };
+  return [
+    {
+      name: nameOf('versions', currentTag),
+      run: () => storeVersions(context, versions),
+    },
+    ...versions.flatMap((version) =>
+      (['extensions', 'overlays'] as const).map((what) =>
+        small(what, version, `${what}.json`, officialPath(version, what), maxListBytes),
+      ),
+    ),
+    ...talosctlVersions.map((version) => ({
+      name: nameOf('talosctl', version),
+      run: () => fetchTalosctl(context, version, wanted.talosctl),
+    })),
+    small('secureboot', currentTag, 'signing-cert.pem', 'secureboot/signing-cert.pem', maxKeyBytes),
+    small('cosign', currentTag, 'signing-key.pub', 'oci/cosign/signing-key.pub', maxKeyBytes),
+  ];
+}
+
+function nameOf(what: string, tag: string): string {
+  return `${publicFactoryHost}/talos-catalog/${what}:${tag}`;
+}
+
+async function storeSmall(
+  context: FactoryContext,
+  name: string,
+  file: string,
+  path: string,
+  bytes: Uint8Array,
+): Promise<LockedItem> {
+  const mediaType =
+    file.endsWith('.json') || file === versionsPath ? 'application/json' : MediaType.octetStream;
+  const descriptor = descriptorOf(mediaType, bytes);
+  await context.layout.push(descriptor, () => bytesOf(bytes));
+  return store(context, name, `${context.factory.base}/${path}`, [{ name: file, descriptor }]);
+}
+
+/**
+ * The versions that are carried, in the factory's order: whoever reads the list inside must not be offered others.
+ * @throws NOT_FOUND naming a version that the factory does not have
+ */
+async function storeVersions(context: FactoryContext, versions: readonly string[]): Promise<LockedItem> {
+  const offered = stringList(await context.factory.get(versionsPath, maxListBytes), versionsPath);
+  const missing = versions.find((version) => !offered.includes(version));
+  if (missing !== undefined) {
+    throw new CodedError(
+      'NOT_FOUND',
+      `${versionsPath}: ${publicFactoryHost} does not offer Talos ${missing}`,
+    );
+  }
+  const bytes = Buffer.from(`${JSON.stringify(offered.filter((version) => versions.includes(version)))}\n`);
+  return storeSmall(context, nameOf('versions', currentTag), versionsPath, versionsPath, bytes);
+}
+
+async function fetchTalosctl(
+  context: FactoryContext,
+  version: string,
+  wanted: WantedLists['talosctl'],
+): Promise<LockedItem | undefined> {
+  const { factory, layout, lock } = context;
+  const name = nameOf('talosctl', version);
+  const before = lock?.items.find((item) => item.name === name);
+  const pinned = before?.files ?? [];
+  // A choice that is here needs no question.
+  const isChosen =
+    wanted !== 'all' &&
+    pinned.length === wanted.length &&
+    wanted.every((system) => pinned.some((file) => isFor(file.name, system)));
+  if (before !== undefined && isChosen && (await isWhole(layout, before.descriptor))) return before;
+  const listPath = `talosctl/${version}`;
+  const list = await factory.getOffered(listPath, maxListBytes);
+  if (list === undefined) return undefined;
+  const offered = stringList(list, listPath)
+    .map((url) => url.slice(url.lastIndexOf('/') + 1))
+    .filter(isTalosctlName);
+  const names = wanted === 'all' ? offered : wanted.map((system) => binaryFor(offered, system, version));
+  const files = await Promise.all(
+    names.map((file) =>
+      fetchFile(context, {
+        name: file,
+        path: talosctlPath(version, file),
+        version,
+        known: pinned.find((one) => one.name === file),
+      }),
+    ),
+  );
+  const titled = files.map((file) => ({ name: file.name, descriptor: descriptorOfFile(file) }));
+  return { ...(await store(context, name, `${factory.base}/${listPath}`, titled)), files };
+}
+
+function isFor(file: string, system: string): boolean {
+  return file === `talosctl-${system}` || file === `talosctl-${system}.exe`;
+}
+
+function binaryFor(offered: readonly string[], system: string, version: string): string {
+  const file = offered.find((one) => isFor(one, system));
+  if (file !== undefined) return file;
+  const systems = offered.map((one) => one.replace(/^talosctl-|\.exe$/g, ''));
+  throw new CodedError(
+    'CONFIG',
+    `talos.talosctl: ${version} has none for ${system}; there are ${systems.join(', ')}`,
+  );
+}
+
+async function store(
+  context: FactoryContext,
+  name: string,
+  source: string,
+  files: readonly TitledFile[],
+): Promise<LockedItem> {
+  const descriptor = await storeArtifact(context.layout, fileArtifact(catalogArtifactType, files), name);
+  return {
+    name,
+    kind: 'catalog',
+    descriptor: plain(descriptor),
+    bytes: files.reduce((sum, file) => sum + file.descriptor.size, 0),
+    source,
+    fetchedAt: new Date().toISOString(),
+  };
+}
+
+function stringList(bytes: Uint8Array, what: string): readonly string[] {
+  let value: unknown;
+  try {
+    value = parseStrictJson(bytes, { what });
+  } catch (cause) {
+    throw new CodedError('UPSTREAM', `${what}: ${messageOf(cause)}`, { cause });
+  }
+  if (Array.isArray(value) && value.every((entry) => typeof entry === 'string')) return value;
+  throw new CodedError('UPSTREAM', `${what}: the factory's answer is no list of names`);
+}

@@ -1,0 +1,209 @@
+/** The shape of mirror.yaml, and what is said of text that does not have it. */
+import { type CodedError, printable } from '@omni-airgap/content';
+import { isMediaName, isVersion, vPrefixed } from '@omni-airgap/talos';
+import * as v from 'valibot';
+import { nearestName } from '../nearest.ts';
+import type { YamlSource } from './yaml-source.ts';
+
+const said = ({ input }: { readonly input: unknown }): string => printable(String(input), 80);
+const unique = <T>(list: readonly T[]): readonly T[] => [...new Set(list)];
+
+/** Versions are kept in the form of tags: `1.13.9` and `v1.13.9` are one. */
+const versionSchema = v.pipe(
+  v.string(({ input }) => `is ${typeof input}, not a version; write it in full, like v1.13.9`),
+  v.check(isVersion, (issue) => `${said(issue)} is no version; write it like v1.13.9`),
+  v.transform(vPrefixed),
+);
+const versionsSchema = v.pipe(
+  v.array(versionSchema, 'must be a list of versions, such as [v1.13.9]'),
+  v.minLength(1, 'must not be empty'),
+  v.transform(unique),
+);
+
+const text = (what: string) => v.string(({ input }) => `is ${typeof input}, not ${what}`);
+const listOf = <const T extends v.GenericSchema>(item: T, what: string) =>
+  v.optional(v.pipe(v.array(item, `must be a list of ${what}`), v.transform(unique)), () => []);
+
+/** What a catalog offers is known only when it has been read. */
+const chosenSchema = v.optional(
+  v.union(
+    [
+      v.literal('all'),
+      v.pipe(
+        v.array(
+          v.pipe(
+            text('a name'),
+            v.regex(/^[A-Za-z0-9._/-]{1,200}$/, (issue) => `${said(issue)} is no name`),
+          ),
+        ),
+        v.transform(unique),
+      ),
+    ],
+    'must be a list of names, or all',
+  ),
+  () => [],
+);
+
+const mediaNameSchema = v.pipe(
+  text('a file name'),
+  v.check(isMediaName, (issue) => `${said(issue)} is no media file name, such as metal-amd64.iso`),
+);
+/** A platform of Talos, for its secure-boot installer with the suffix. */
+const installerSchema = v.pipe(
+  text('a platform'),
+  v.regex(
+    /^[a-z][a-z0-9]{0,40}(?:-[a-z0-9]{1,40}){0,4}$/,
+    (issue) => `${said(issue)} is no platform, such as metal or metal-secureboot`,
+  ),
+);
+const talosctlSchema = v.optional(
+  v.union(
+    [
+      v.literal('all'),
+      v.pipe(
+        v.array(
+          v.pipe(
+            text('a system'),
+            v.regex(
+              /^[a-z0-9]{1,20}-[a-z0-9]{1,20}$/,
+              (issue) => `${said(issue)} is no system, such as linux-amd64`,
+            ),
+          ),
+        ),
+        v.transform(unique),
+      ),
+    ],
+    'must be a list of systems such as linux-amd64, or all',
+  ),
+);
+
+const mirrorSchema = v.strictObject({
+  apiVersion: v.literal('omni-airgap/v1', 'must be omni-airgap/v1'),
+  omni: v.optional(v.strictObject({ version: versionSchema })),
+  talos: v.optional(
+    v.strictObject({
+      versions: versionsSchema,
+      imageFactory: v.optional(
+        v.strictObject({ version: versionSchema, extensions: chosenSchema, overlays: chosenSchema }),
+      ),
+      talosctl: talosctlSchema,
+    }),
+  ),
+  media: v.optional(
+    v.array(
+      v.strictObject({
+        schematic: v.union(
+          [v.string(), v.record(v.string(), v.unknown())],
+          'must be a schematic, a file that holds one, or a 64-hex ID',
+        ),
+        versions: v.optional(versionsSchema),
+        files: listOf(mediaNameSchema, 'file names'),
+        installers: listOf(installerSchema, 'platforms'),
+      }),
+      'must be a list',
+    ),
+    () => [],
+  ),
+  kubernetes: v.optional(v.strictObject({ versions: versionsSchema })),
+  images: v.optional(
+    v.array(
+      v.union(
+        [v.string(), v.strictObject({ file: v.string() })],
+        'must be a reference such as ghcr.io/dexidp/dex:v2.41.1, or {file: PATH}',
+      ),
+      'must be a list',
+    ),
+    () => [],
+  ),
+  platforms: v.optional(
+    v.pipe(
+      v.array(
+        v.pipe(
+          text('a platform'),
+          v.regex(
+            /^[a-z0-9]+\/[a-z0-9]+(?:\/[a-z0-9]+)?$/,
+            (issue) => `${said(issue)} is no platform; write it like linux/amd64`,
+          ),
+        ),
+        'must be a list of platforms',
+      ),
+      v.minLength(1, 'must not be empty; leave it out for all platforms'),
+      v.transform(unique),
+    ),
+  ),
+});
+export type RawMirror = v.InferOutput<typeof mirrorSchema>;
+
+type Schema = v.BaseSchema<unknown, unknown, v.BaseIssue<unknown>>;
+
+/** @throws CONFIG with the place of the first problem, and what to write instead */
+export function checkShape(source: YamlSource): RawMirror {
+  const result = v.safeParse(mirrorSchema, source.value, { abortPipeEarly: true });
+  if (result.success) return result.output;
+  throw firstProblem(source, result.issues);
+}
+
+function firstProblem(source: YamlSource, issues: readonly v.BaseIssue<unknown>[]): CodedError {
+  const isOfUnknownKey = (one: v.BaseIssue<unknown>): boolean =>
+    one.type === 'strict_object' && one.expected === 'never';
+  // A slip in a key is also a missing key: what was written helps more than what was not.
+  const { issue, path } = innermost(issues.find(isOfUnknownKey) ?? issues[0]);
+  const name = path.reduce<string>(
+    (text, key) => (typeof key === 'number' ? `${text}[${key}]` : text === '' ? key : `${text}.${key}`),
+    '',
+  );
+  const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : '';
+  const isUnknown = issue !== undefined && isOfUnknownKey(issue);
+  const isMissing = issue?.type === 'strict_object' && issue.received === 'undefined';
+  const what = isUnknown
+    ? `is not known here${meant(path)}`
+    : isMissing
+      ? 'is missing'
+      : issue?.type === 'strict_object'
+        ? `must be a mapping of ${keysAt(path).join(', ')}`
+        : (issue?.message ?? 'is wrong');
+  const say = `${name === '' ? 'mirror.yaml' : printable(name)} ${what}${more}`;
+  return isUnknown ? source.errorAtKey(path, say) : source.error(path, say);
+}
+
+/** Of what fits none of several forms, the problem inside of the form that was meant: the one that has an inside. */
+function innermost(issue: v.BaseIssue<unknown> | undefined): {
+  readonly issue: v.BaseIssue<unknown> | undefined;
+  readonly path: readonly (string | number)[];
+} {
+  const path = (issue?.path ?? []).map((item) => item.key as string | number);
+  const inside = issue?.issues?.find((one) => one.path !== undefined);
+  if (inside === undefined) return { issue, path };
+  const below = innermost(inside);
+  return { issue: below.issue, path: [...path, ...below.path] };
+}
+
+/** What could have stood there instead of an unknown key. */
+function meant(path: readonly (string | number)[]): string {
+  const known = keysAt(path.slice(0, -1));
+  const nearest = nearestName(String(path.at(-1)), known);
+  return nearest === undefined ? `; known are ${known.join(', ')}` : `; did you mean ${nearest}?`;
+}
+
+/** Names of the members that the schema has at a place. */
+function keysAt(path: readonly (string | number)[]): readonly string[] {
+  let at: Schema | undefined = mirrorSchema;
+  for (const key of path) at = memberOf(plainSchema(at), key);
+  const found = plainSchema(at);
+  return found !== undefined && 'entries' in found ? Object.keys(found.entries as object) : [];
+}
+
+function memberOf(schema: Schema | undefined, key: string | number): Schema | undefined {
+  if (schema === undefined) return undefined;
+  if (typeof key === 'number') return 'item' in schema ? (schema.item as Schema) : undefined;
+  return 'entries' in schema ? (schema.entries as Record<string, Schema>)[key] : undefined;
+}
+
+/** Without what says that it may be absent, or that it may be something simpler. */
+function plainSchema(schema: Schema | undefined): Schema | undefined {
+  let at = schema;
+  while (at !== undefined && ('wrapped' in at || 'options' in at)) {
+    at = 'wrapped' in at ? (at.wrapped as Schema) : (at as { options: readonly Schema[] }).options.at(-1);
+  }
+  return at;
+}

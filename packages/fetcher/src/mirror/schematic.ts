@@ -1,0 +1,63 @@
+/** The schematic of a media entry: written in mirror.yaml, in a file beside it, or named by its ID. */
+import { resolve } from 'node:path';
+import { isHex64, messageOf, printable, readSmallFile } from '@omni-airgap/content';
+import {
+  type IdentifiedSchematic,
+  maxSchematicBytes,
+  type Schematic,
+  schematicFrom,
+  schematicSpellings,
+  validateSchematic,
+} from '@omni-airgap/talos';
+import type { YamlSource } from './yaml-source.ts';
+
+export type WantedSchematic =
+  /** Its text is known here. */
+  | {
+      readonly kind: 'text';
+      readonly schematic: Schematic;
+      /** The first of the spellings: what a current factory calls it. */
+      readonly id: string;
+      /** All texts and IDs that releases of the factory give it. */
+      readonly spellings: readonly Omit<IdentifiedSchematic, 'schematic'>[];
+    }
+  /** Only its ID is; the factory has the text. */
+  | { readonly kind: 'id'; readonly id: string };
+
+/** @param at where it stands in mirror.yaml @throws CONFIG */
+export async function readSchematic(
+  raw: string | Record<string, unknown>,
+  folder: string,
+  source: YamlSource,
+  at: readonly (string | number)[],
+): Promise<WantedSchematic> {
+  if (typeof raw === 'string' && isHex64(raw)) return { kind: 'id', id: raw };
+  if (typeof raw !== 'string') {
+    // As it is written: the factory reads YAML 1.1, where some words and numbers mean something else.
+    return identified(source.textOf(at) ?? '', 'schematic', source, at);
+  }
+  const isLikeId = /^[0-9A-Fa-f]{60,68}$/.test(raw);
+  const bytes = isLikeId ? undefined : await readSmallFile(resolve(folder, raw), maxSchematicBytes);
+  if (bytes === undefined) {
+    const why = isLikeId
+      ? 'a schematic ID has 64 hex characters, in lower case'
+      : 'no such file, and no 64-hex schematic ID';
+    throw source.error(at, `${printable(raw)}: ${why}`);
+  }
+  return identified(bytes, printable(raw), source, at);
+}
+
+function identified(
+  text: string | Uint8Array,
+  what: string,
+  source: YamlSource,
+  at: readonly (string | number)[],
+): WantedSchematic {
+  try {
+    const { schematic, id } = schematicFrom(text);
+    validateSchematic(schematic);
+    return { kind: 'text', schematic, id, spellings: schematicSpellings(schematic) };
+  } catch (cause) {
+    throw source.error(at, `${what}: ${messageOf(cause)}`);
+  }
+}

@@ -1,0 +1,286 @@
+/** mirror.yaml: what is understood, and what is said of what is not. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { init } from '../src/init.ts';
+import { parseMirror, readMirror } from '../src/mirror/mirror.ts';
+
+const head = 'apiVersion: omni-airgap/v1\n';
+const vanilla = '376567988ad370138ad8b2698212367b8edcb69b5fd68c80be1f2ec7d603b4ba';
+
+async function* bytes(text: string): AsyncIterable<Uint8Array> {
+  yield Buffer.from(text);
+}
+const parse = (text: string, stdin = '') => parseMirror(`${head}${text}`, 'mirror.yaml', bytes(stdin));
+
+async function temporaryFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'omni-airgap-mirror-'));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+describe('what is understood', () => {
+  test('every section; versions get their v, lists name nothing twice', async () => {
+    const mirror = await parse(`
+omni: {version: 1.10.4}
+talos:
+  versions: [v1.13.9, 1.13.9, v1.12.4]
+  imageFactory: {version: v1.5.0, extensions: all, overlays: [rpi_generic, rpi_generic]}
+  talosctl: [linux-amd64, darwin-arm64]
+media:
+  - schematic: {customization: {}}
+    files: [metal-amd64.iso, metal-amd64.iso]
+    installers: [metal, metal-secureboot]
+  - schematic: ${vanilla}
+    versions: [v1.11.6]
+    files: [kernel-arm64]
+kubernetes: {versions: [v1.36.1]}
+images:
+  - busybox:1.36
+  - ghcr.io/dexidp/dex:v2.41.1
+platforms: [linux/amd64, linux/arm/v7]
+`);
+    expect(mirror).toMatchObject({
+      omni: { version: 'v1.10.4' },
+      talos: {
+        versions: ['v1.13.9', 'v1.12.4'],
+        imageFactory: { version: 'v1.5.0', extensions: 'all', overlays: ['rpi_generic'] },
+      },
+      talosctl: ['linux-amd64', 'darwin-arm64'],
+      kubernetes: { versions: ['v1.36.1'] },
+      images: ['docker.io/library/busybox:1.36', 'ghcr.io/dexidp/dex:v2.41.1'],
+      platforms: ['linux/amd64', 'linux/arm/v7'],
+    });
+    expect(mirror.media).toMatchObject([
+      {
+        schematic: { kind: 'text', id: vanilla },
+        versions: ['v1.13.9', 'v1.12.4'],
+        files: ['metal-amd64.iso'],
+        installers: ['metal', 'metal-secureboot'],
+      },
+      { schematic: { kind: 'id', id: vanilla }, versions: ['v1.11.6'], files: ['kernel-arm64'] },
+    ]);
+  });
+
+  test('the file that init writes', async () => {
+    const path = join(await temporaryFolder(), 'mirror.yaml');
+    await init(path);
+    const mirror = await readMirror(path);
+    expect(mirror.omni).toEqual({ version: 'v1.10.4' });
+    expect(mirror.media[0]?.installers).toEqual(['metal']);
+    await expect(init(path)).rejects.toMatchObject({ code: 'CONFLICT' });
+  });
+
+  test('an inline schematic as the factory would read it, words of YAML 1.1 included', async () => {
+    const mirror = await parse(`
+media:
+  - schematic:
+      # a comment
+      customization:
+        extraKernelArgs:
+          - noapic
+          - nolapic
+        secureboot: {enrollKeys: off}
+    versions: [v1.13.9]
+    files: [metal-amd64.iso]
+`);
+    const schematic = mirror.media[0]?.schematic;
+    if (schematic?.kind !== 'text') throw new Error('a schematic with its text was expected');
+    expect(schematic.schematic.customization.extraKernelArgs).toEqual(['noapic', 'nolapic']);
+    expect(schematic.spellings).toHaveLength(2);
+    expect(schematic.spellings[0]?.id).toBe(schematic.id);
+  });
+
+  test('a schematic in a file beside it', async () => {
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, 'vanilla.yaml'), 'customization: {}\n');
+    const path = join(folder, 'mirror.yaml');
+    await writeFile(
+      path,
+      `${head}media: [{schematic: vanilla.yaml, versions: [v1.13.9], files: [kernel-amd64]}]\n`,
+    );
+    expect((await readMirror(path)).media[0]?.schematic.id).toBe(vanilla);
+  });
+
+  test('lists of images as talosctl prints them: tag and digest, comments, blanks, repeated lines', async () => {
+    const digest = `sha256:${'a'.repeat(64)}`;
+    const list = [
+      '\ufeff# k8s-bundle of v1.13.9',
+      '',
+      `ghcr.io/siderolabs/flannel:v0.27@${digest}`,
+      '  registry.k8s.io/pause:3.10.1\t',
+      'registry.k8s.io/pause:3.10.1  # twice',
+      `registry.k8s.io/etcd@${digest}`,
+    ].join('\r\n');
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, 'images.txt'), list);
+    const path = join(folder, 'mirror.yaml');
+    await writeFile(path, `${head}images: [{file: images.txt}]\n`);
+    const expected = [
+      `ghcr.io/siderolabs/flannel:v0.27@${digest}`,
+      'registry.k8s.io/pause:3.10.1',
+      `registry.k8s.io/etcd@${digest}`,
+    ];
+    expect((await readMirror(path)).images).toEqual(expected);
+    expect((await parse('images: [{file: -}]', list)).images).toEqual(expected);
+  });
+});
+
+describe('what is refused, with its place and what to write instead', () => {
+  test.each([
+    [
+      'an unknown key',
+      'talos: {version: [v1.13.9]}',
+      /^mirror\.yaml:2:9: talos\.version is not known here; did you mean versions\?/,
+    ],
+    [
+      'an unknown section',
+      'omnii: {version: v1.10.4}',
+      /^mirror\.yaml:2:1: omnii is not known here; did you mean omni\?/,
+    ],
+    [
+      'an unknown key that is like nothing',
+      'colour: blue',
+      /:2:1: colour is not known here; known are apiVersion, omni, talos/,
+    ],
+    [
+      'a key that media does not have',
+      'media: [{schematic: x.yaml, file: [metal-amd64.iso]}]',
+      /:2:29: media\[0\]\.file is not known here; did you mean files\?/,
+    ],
+    [
+      'a version that YAML takes for a number',
+      'talos: {versions: [1.13]}',
+      /:2:20: talos\.versions\[0\] is number, not a version; write it in full, like v1\.13\.9/,
+    ],
+    [
+      'a version that is none',
+      'talos: {versions: [latest]}',
+      /:2:20: talos\.versions\[0\] latest is no version/,
+    ],
+    [
+      'versions that are no list',
+      'talos: {versions: v1.13.9}',
+      /:2:19: talos\.versions must be a list of versions, such as \[v1\.13\.9\]/,
+    ],
+    ['an empty list', 'talos: {versions: []}', /:2:19: talos\.versions must not be empty/],
+    ['a section that is no mapping', 'omni: v1.10.4', /:2:7: omni must be a mapping of version/],
+    ['a missing member', 'omni: {}', /:2:7: omni\.version is missing/],
+    [
+      'omni without kubernetes',
+      'omni: {version: v1.10.4}',
+      /:2:7: omni without kubernetes: .*add kubernetes: \{versions: \[v1\.36\.1\]\}/,
+    ],
+    [
+      'kubernetes without talos',
+      'kubernetes: {versions: [v1.36.1]}',
+      /:2:13: kubernetes needs talos: \{versions/,
+    ],
+    [
+      'a Talos version that the table does not have',
+      'talos: {versions: [v1.99.0]}\nkubernetes: {versions: [v1.36.1]}',
+      /:2:20: Talos v1\.99\.0 .*talosctl image k8s-bundle/,
+    ],
+    [
+      'media without versions',
+      `media: [{schematic: ${vanilla}, files: [kernel-amd64]}]`,
+      /:2:9: needs versions, here or under talos/,
+    ],
+    [
+      'media without files and installers',
+      `media: [{schematic: ${vanilla}, versions: [v1.13.9]}]`,
+      /:2:9: names neither files nor installers/,
+    ],
+    [
+      'a file that is no medium',
+      `media: [{schematic: ${vanilla}, versions: [v1.13.9], files: [metal.iso]}]`,
+      /media\[0\]\.files\[0\] metal\.iso is no media file name, such as metal-amd64\.iso/,
+    ],
+    [
+      'an installer that is no platform',
+      `media: [{schematic: ${vanilla}, versions: [v1.13.9], installers: [Metal]}]`,
+      /Metal is no platform, such as metal/,
+    ],
+    [
+      'an ID in upper case',
+      `media: [{schematic: ${vanilla.toUpperCase()}, versions: [v1.13.9], files: [kernel-amd64]}]`,
+      /64 hex characters, in lower case/,
+    ],
+    [
+      'a schematic file that is not there',
+      'media: [{schematic: none.yaml, versions: [v1.13.9], files: [kernel-amd64]}]',
+      /:2:21: none\.yaml: no such file, and no 64-hex schematic ID/,
+    ],
+    [
+      'a schematic that the factory would not decode',
+      'media: [{schematic: {customisation: {}}, versions: [v1.13.9], files: [kernel-amd64]}]',
+      /:2:21: schematic: .*customisation/,
+    ],
+    [
+      'an owner, which only the Enterprise edition takes',
+      'media: [{schematic: {owner: me}, versions: [v1.13.9], files: [kernel-amd64]}]',
+      /owner is for the Enterprise edition/,
+    ],
+    ['an image without tag', 'images: [ghcr.io/dexidp/dex]', /:2:10: no tag and no digest/],
+    [
+      'an image that is a URL, not repeated since it may hold a password',
+      'images: ["https://me:hunter2@ghcr.io/dexidp/dex:v1"]',
+      /:2:10: a reference has no scheme/,
+    ],
+    ['a list of images that is not there', 'images: [{file: none.txt}]', /:2:10: none\.txt: no such file/],
+    ['standard input twice', 'images: [{file: -}, {file: -}]', /:2:21: standard input can be read once only/],
+    [
+      'a platform without a slash',
+      'platforms: [amd64]',
+      /:2:13: platforms\[0\] amd64 is no platform; write it like linux\/amd64/,
+    ],
+    [
+      'an extension list of the wrong type',
+      'talos: {versions: [v1.13.9], imageFactory: {version: v1.5.0, extensions: some}}',
+      /extensions must be a list of names, or all/,
+    ],
+    [
+      'a system that is none',
+      'talos: {versions: [v1.13.9], talosctl: [Linux]}',
+      /Linux is no system, such as linux-amd64/,
+    ],
+    ['nothing asked for', 'talos: {versions: [v1.13.9]}', /asks for nothing; name omni/],
+    ['an anchor (T27)', 'omni: &a {version: v1.10.4}', /anchors are not supported/],
+    ['an alias (T27)', 'images: [*a]', /:2:/],
+    ['a tag (T27)', 'images: [!!binary aGVsbG8=]', /:2:/],
+    ['a merge key (T27)', 'omni: {<<: {version: v1.10.4}}', /:2:/],
+    ['a key twice (T27)', 'images: []\nimages: []', /:3:1: .*unique/],
+    ['a tab for indentation', 'omni:\n\tversion: v1.10.4', /:3:/],
+    ['a hundred levels (T27)', `images: ${'['.repeat(100)}${']'.repeat(100)}`, /nested deeper/],
+  ])('%s', async (_what, text, message) => {
+    const error = await parse(text).then(
+      () => undefined,
+      (e: unknown) => e,
+    );
+    expect(error).toMatchObject({ code: 'CONFIG', message: expect.stringMatching(message) });
+    expect(String(error)).not.toContain('hunter2');
+  });
+
+  test('a line of a list of images, by file, line and column', async () => {
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, 'images.txt'), 'ghcr.io/a/b:v1\n\n  ghcr.io/A/b:v1\n');
+    const path = join(folder, 'mirror.yaml');
+    await writeFile(path, `${head}images: [{file: images.txt}]\n`);
+    await expect(readMirror(path)).rejects.toMatchObject({
+      code: 'CONFIG',
+      message: expect.stringMatching(/images\.txt:3:3: bad repository name .*lower case/),
+    });
+  });
+
+  test('a file larger than any mirror.yaml (T27)', async () => {
+    await expect(parse(`# ${'x'.repeat(1024 * 1024)}`)).rejects.toMatchObject({ code: 'CONFIG' });
+  });
+
+  test('a mirror.yaml that is not there', async () => {
+    await expect(readMirror('/nowhere/mirror.yaml')).rejects.toMatchObject({
+      code: 'NO_INPUT',
+      message: expect.stringContaining('omni-airgap init'),
+    });
+  });
+});
