@@ -1,23 +1,25 @@
 /**
- * A bundle into an object store: Talos media and schematics under the Image Factory's URL paths, so that any static
- * web server in front of it gives them to people, PXE and imaging. Small lists come last.
+ * A bundle into an object store: files first, then the small lists that speak of them. A list of versions is united
+ * with the one that is there; the rest is the content of its key, whatever was there before.
  */
 import {
-  type BundleStore,
   byText,
-  CodedError,
+  collect,
   type Descriptor,
   type Digest,
-  fetchManifest,
-  type Piece,
+  descriptorOf,
+  isCoded,
   type Progress,
 } from '@omni-airgap/content';
-import { contentTypeOf } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
+import { explainDamage } from './damage.ts';
+import type { PlannedObject } from './objects/object-plan.ts';
 import type { NewObject, ObjectSink } from './objects/object-sink.ts';
+import { type LoadSource, MissingVolumes, throwWorst } from './source.ts';
+import { maxVersionListBytes, uniteVersions } from './version-list.ts';
 
 export interface ObjectLoad {
-  readonly bundle: BundleStore;
+  readonly bundles: LoadSource;
   readonly sink: ObjectSink;
   readonly progress: Progress;
   readonly signal?: AbortSignal;
@@ -31,65 +33,106 @@ export interface LoadedObject {
   readonly result: 'stored' | 'present';
 }
 
-const titleAnnotation = 'org.opencontainers.image.title';
-const mediaName = /\/talos-media\/([a-f0-9]{64}):([A-Za-z0-9._-]+)$/;
-const schematicName = /\/siderolabs\/image-factory\/schematics:([a-f0-9]{64})$/;
 /** Enough to keep a disk and a line busy; each holds two blocks. */
 const objectsAtOnce = 4;
 
-/** Media and schematics of a bundle as objects, each key once. @throws BAD_DOCUMENT */
-async function objectsOf(bundle: BundleStore): Promise<readonly NewObject[]> {
-  const objects = new Map<string, NewObject>();
-  for await (const [name, root] of bundle.names()) {
-    const [, schematic, version] = mediaName.exec(name) ?? [];
-    const [, id] = schematicName.exec(name) ?? [];
-    if (schematic === undefined && id === undefined) continue;
-    const { manifest } = await fetchManifest(bundle, root);
-    if (manifest.kind !== 'image') throw new CodedError('BAD_DOCUMENT', `${name}: an artifact was expected`);
-    for (const layer of manifest.layers) {
-      const title = layer.annotations?.[titleAnnotation];
-      const key = id === undefined ? `image/${schematic}/${version}/${title}` : `schematics/${id}`;
-      if (id === undefined && title === undefined) continue;
-      objects.set(key, {
-        key,
-        descriptor: layer,
-        contentType: id === undefined ? contentTypeOf(title ?? '') : 'application/yaml',
-        ...(title === undefined ? {} : { fileName: title }),
-        pieces: await piecesOf(bundle, layer),
-      });
-    }
-  }
-  return [...objects.values()].sort((a, b) => byText(a.key, b.key));
-}
-
-/** @throws DIGEST_MISMATCH, DISK, DENIED, UPSTREAM, NETWORK */
-export async function loadObjects(load: ObjectLoad): Promise<readonly LoadedObject[]> {
-  const { bundle, sink, progress, signal } = load;
-  const objects = await objectsOf(bundle);
+/** Along the media. @throws BAD_VOLUME, INCOMPLETE naming volumes, MISSING_CONTENT, DISK, DENIED, UPSTREAM, NETWORK */
+export async function loadObjects(
+  load: ObjectLoad,
+  objects: readonly PlannedObject[],
+): Promise<readonly LoadedObject[]> {
+  const { bundles, progress, signal } = load;
   progress.expect(objects.reduce((sum, object) => sum + object.descriptor.size, 0));
+  const relied = reliedKeys(bundles);
+  const stop = new AbortController();
+  const either = AbortSignal.any([stop.signal, ...(signal === undefined ? [] : [signal])]);
+  const errors: unknown[] = [];
+  const loaded: LoadedObject[] = [];
   const limit = pLimit(objectsAtOnce);
-  const largestFirst = objects.toSorted((a, b) => b.descriptor.size - a.descriptor.size);
-  const settled = await Promise.allSettled(
-    largestFirst.map((object) =>
-      limit(async (): Promise<LoadedObject> => {
-        signal?.throwIfAborted();
-        const { key, descriptor } = object;
-        const result = await sink.put(object, (bytes) => progress.advance(bytes), signal);
-        if (result === 'present') progress.expect(-descriptor.size);
-        return { key, digest: descriptor.digest, size: descriptor.size, result };
+  const inOrder = objects.toSorted(
+    (a, b) => bundles.position(a.descriptor.digest) - bundles.position(b.descriptor.digest),
+  );
+  await Promise.all(
+    inOrder.map((object) =>
+      limit(async () => {
+        if (either.aborted) return;
+        try {
+          loaded.push(await loadObject({ ...load, signal: either }, object, relied));
+        } catch (error) {
+          errors.push(stop.signal.aborted ? error : await explainDamage(bundles, error, signal));
+          // A store that is gone or lets nobody in is not asked for every other object too.
+          if (isCoded(error, 'NETWORK', 'DENIED', 'EGRESS_DENIED', 'DISK')) stop.abort();
+        }
       }),
     ),
   );
-  const failed = settled.find((r) => r.status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
-  return settled
-    .filter((r) => r.status === 'fulfilled')
-    .map((r) => r.value)
-    .sort((a, b) => byText(a.key, b.key));
+  signal?.throwIfAborted();
+  throwWorst(errors);
+  return loaded.sort((a, b) => byText(a.key, b.key));
 }
 
-async function piecesOf(bundle: BundleStore, layer: Descriptor): Promise<readonly Piece[]> {
-  const pieces = await bundle.locate(layer);
-  if (pieces !== undefined) return pieces;
-  throw new CodedError('MISSING_CONTENT', `${layer.digest}: not in this bundle`, { descriptor: layer });
+async function loadObject(
+  load: ObjectLoad,
+  object: PlannedObject,
+  relied: ReadonlyMap<Digest, string>,
+): Promise<LoadedObject> {
+  const { sink, progress, signal } = load;
+  const { key, descriptor } = object;
+  const ready = await readyObject(load, object, relied);
+  const result =
+    ready === undefined ? 'present' : await sink.put(ready, (bytes) => progress.advance(bytes), signal);
+  if (result === 'present') progress.expect(-descriptor.size);
+  const { digest, size } = ready?.descriptor ?? descriptor;
+  return { key, digest, size, result };
+}
+
+/** The object with its content; undefined when it is there and its content is not at hand. */
+async function readyObject(
+  load: ObjectLoad,
+  object: PlannedObject,
+  relied: ReadonlyMap<Digest, string>,
+): Promise<NewObject | undefined> {
+  const { bundles, sink, signal } = load;
+  const { key, descriptor, contentType, fileName } = object;
+  const named = { key, descriptor, contentType, ...(fileName === undefined ? {} : { fileName }) };
+  if (object.isVersionList) {
+    const ours = await collect(bundles.fetch(descriptor, signal), maxVersionListBytes, key);
+    const there = await sink.head(key, signal);
+    const bytes =
+      there === undefined
+        ? ours
+        : uniteVersions(ours, await collect(sink.get(key, signal), maxVersionListBytes, key));
+    return { ...named, descriptor: descriptorOf(contentType, bytes), content: { kind: 'bytes', bytes } };
+  }
+  if (object.bytes !== undefined) return { ...named, content: { kind: 'bytes', bytes: object.bytes } };
+  const wanted = bundles.wantedFor(descriptor);
+  const pieces = wanted.length > 0 ? undefined : await bundles.locate(descriptor);
+  if (pieces !== undefined) return { ...named, content: { kind: 'pieces', pieces } };
+  const there = await sink.head(key, signal);
+  if (there?.size === descriptor.size && there.digest === descriptor.digest) return undefined;
+  if (wanted.length > 0) throw new MissingVolumes(wanted);
+  const from = relied.get(descriptor.digest);
+  if (from !== undefined && (await isThere(sink, from, descriptor, signal))) {
+    return { ...named, content: { kind: 'object', key: from } };
+  }
+  throw bundles.missingBase([`${sink.url}/${from ?? key} (${descriptor.digest})`]);
+}
+
+async function isThere(
+  sink: ObjectSink,
+  key: string,
+  descriptor: Descriptor,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const there = await sink.head(key, signal);
+  return there?.size === descriptor.size && there.digest === descriptor.digest;
+}
+
+/** Keys where content lies that the bundles do not carry. */
+function reliedKeys(bundles: LoadSource): ReadonlyMap<Digest, string> {
+  const keys = new Map<Digest, string>();
+  for (const { document } of bundles.bundles) {
+    for (const { key, digest } of document.relies?.objects ?? []) keys.set(digest, key);
+  }
+  return keys;
 }

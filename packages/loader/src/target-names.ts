@@ -9,6 +9,7 @@ import {
   isRepository,
   parseReference,
   printable,
+  type Reference,
 } from '@omni-airgap/content';
 
 export interface RegistryTarget {
@@ -41,6 +42,11 @@ export function parseRegistryTarget(text: string): RegistryTarget {
   return { host, prefix };
 }
 
+/** How people name the registry: host and prefix. */
+export function targetText({ host, prefix }: RegistryTarget): string {
+  return prefix === '' ? host : `${host}/${prefix}`;
+}
+
 /**
  * @param names names of a bundle and what they stand for
  * @param keepHost puts the host the name had in front of its path
@@ -55,9 +61,7 @@ export function placeNames(
   const placed: PlacedName[] = [];
   for (const [name, descriptor] of names) {
     const reference = parseReference(name);
-    // A port has no place in a repository name.
-    const host = keepHost ? [reference.registry.replace(/:/g, '-')] : [];
-    const repository = [...(prefix === '' ? [] : [prefix]), ...host, reference.repository].join('/');
+    const repository = placeRepository(reference, prefix, keepHost);
     const place = { name, descriptor, repository, tag: reference.tag };
     placed.push(place);
     if (place.tag === undefined) continue;
@@ -69,4 +73,15 @@ export function placeNames(
     taken.set(key, place);
   }
   return placed;
+}
+
+/** Where a repository lies inside, below the host. */
+export function placeRepository(
+  { registry, repository }: Pick<Reference, 'registry' | 'repository'>,
+  prefix: string,
+  keepHost: boolean,
+): string {
+  // A port has no place in a repository name.
+  const host = keepHost ? [registry.replace(/:/g, '-')] : [];
+  return [...(prefix === '' ? [] : [prefix]), ...host, repository].join('/');
 }

@@ -1,7 +1,17 @@
 /** omni-airgap load */
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { CodedError } from '@omni-airgap/content';
-import { load, parseObjectStore, parseRegistryTarget } from '@omni-airgap/loader';
-import { Command } from 'commander';
+import {
+  dryRun,
+  type LoadOptions,
+  type LoadReport,
+  load,
+  type PlannedLoad,
+  parseObjectStore,
+  parseRegistryTarget,
+} from '@omni-airgap/loader';
+import { Command, Option } from 'commander';
 import { collected, withCommon, withConcurrency, withExample, withNetwork } from '../flags.ts';
 import { count, formatBytes, formatDuration } from '../format.ts';
 import { type CommonFlags, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
@@ -15,15 +25,26 @@ interface Flags extends CommonFlags, NetworkFlags {
   readonly s3Endpoint?: string;
   readonly verifyKey?: string;
   readonly allowUnsigned?: true;
+  readonly allowRollback?: true;
   readonly overwriteTags?: true;
   readonly keepHost?: true;
+  readonly flatten?: true;
+  readonly verify?: 'full';
+  readonly dryRun?: true;
   readonly receipt?: string;
+  readonly state?: string;
+  readonly spool?: string;
 }
 
 export function addLoad(session: Session): Command {
   const command = new Command('load')
     .description('bring a bundle into the registry and the object store of this site')
-    .option('--bundle <dir>', 'folder of the bundle (repeatable when it is spread over media)', collected, [])
+    .option(
+      '--bundle <dir>',
+      'folder of a medium (repeatable: several discs, or a bundle and its increments)',
+      collected,
+      [],
+    )
     .option('--registry <host[/prefix]>', 'registry for images and artifacts')
     .option('--object-store <url>', 'place for Talos media: s3://BUCKET[/PREFIX] or file:///DIR')
     .option(
@@ -32,69 +53,120 @@ export function addLoad(session: Session): Command {
     )
     .option('--verify-key <file>', 'the public key the bundle must be signed with')
     .option('--allow-unsigned', 'take a bundle from anybody (said in the receipt)')
+    .option('--allow-rollback', 'take a bundle that is older than one that was loaded here')
     .option('--overwrite-tags', 'replace image tags that stand for something else in the registry')
     .option('--keep-host', 'keep the registry host in the path: REGISTRY/ghcr.io/siderolabs/omni')
+    .option(
+      '--flatten',
+      'where one platform of an index is carried, tag that image (its digest is not the index’s)',
+    )
+    .addOption(
+      new Option('--verify <depth>', 'full: pull everything back and hash it').choices(['full'] as const),
+    )
+    .option('--dry-run', 'say what would go where, and change nothing')
     .option('--receipt <file>', 'write what was placed where to this file')
+    .option(
+      '--state <dir>',
+      'what this host remembers of loads (default: $XDG_STATE_HOME/omni-airgap or ~/.local/state/omni-airgap)',
+    )
+    .option('--spool <dir>', 'keep parts of files that lie on two discs here until the other disc is mounted')
     .action(async (flags: Flags) => {
-      const { concurrency, receipt } = flags;
-      if (flags.bundle.length === 0) throw new CodedError('USAGE', 'load needs --bundle DIR');
-      if (flags.registry === undefined && flags.objectStore === undefined) {
-        throw new CodedError('USAGE', 'load needs --registry HOST, --object-store URL, or both');
+      const options = await loadOptions(session, flags);
+      if (flags.dryRun === true) {
+        await report(
+          session,
+          flags,
+          'load --dry-run',
+          (progress) => dryRun({ ...options, progress }),
+          describePlan,
+        );
+      } else {
+        await report(session, flags, 'load', (progress) => load({ ...options, progress }), describeLoad);
       }
-      const registry = flags.registry === undefined ? undefined : parseRegistryTarget(flags.registry);
-      const objectStore =
-        flags.objectStore === undefined
-          ? undefined
-          : await parseObjectStore(flags.objectStore, flags.s3Endpoint, session.env);
-      const plainHttp = [...flags.plainHttp];
-      if (objectStore?.kind === 's3' && objectStore.settings.endpoint.protocol === 'http:') {
-        // Naming an http endpoint is permission to use it.
-        plainHttp.push(objectStore.settings.endpoint.host);
-      }
-      const network = networkSettings({ ...flags, plainHttp }, session.env, false);
-      const trust = await readTrust(flags.verifyKey, flags.allowUnsigned === true);
-      await report(
-        session,
-        flags,
-        'load',
-        (progress) =>
-          load({
-            bundles: flags.bundle,
-            trust,
-            ...(registry === undefined ? {} : { registry }),
-            ...(objectStore === undefined ? {} : { objectStore }),
-            keepHost: flags.keepHost === true,
-            overwriteTags: flags.overwriteTags === true,
-            ...(receipt === undefined ? {} : { receipt }),
-            network,
-            ...(concurrency === undefined ? {} : { concurrency }),
-            tool,
-            progress,
-            signal: session.signal,
-          }),
-        (result, seconds) => {
-          const { images, objects, bundle } = result.receipt;
-          const lines = [`Loaded bundle ${bundle} in ${formatDuration(seconds)}.`];
-          const { registry: moved } = result;
-          if (moved !== undefined) {
-            lines.push(
-              `Registry ${result.receipt.registry}: ${count(images.length, 'name')}, ${formatBytes(moved.storedBytes)} stored, ${count(moved.presentBlobs, 'blob')} there already, ${moved.mountedBlobs} mounted.`,
-            );
-          }
-          if (result.receipt.objectStore !== undefined) {
-            lines.push(
-              `Object store ${result.receipt.objectStore}: ${count(objects.length, 'object')}, ${result.objectsStored} stored, ${result.objectsPresent} there already.`,
-            );
-          }
-          const did = (moved?.storedBlobs ?? 0) + result.objectsStored;
-          if (did === 0) lines.push('Nothing to do: all of it was there already.');
-          return lines.join('\n');
-        },
-      );
     });
   return withExample(
     withNetwork(withConcurrency(withCommon(command))),
     'omni-airgap load --bundle /mnt/usb --verify-key site.pub --registry registry.site:5000 \\',
     '    --object-store s3://talos --s3-endpoint https://s3.site:9000 --receipt receipt.json',
   );
+}
+
+async function loadOptions(session: Session, flags: Flags): Promise<LoadOptions> {
+  if (flags.bundle.length === 0) throw new CodedError('USAGE', 'load needs --bundle DIR');
+  if (flags.registry === undefined && flags.objectStore === undefined) {
+    throw new CodedError('USAGE', 'load needs --registry HOST, --object-store URL, or both');
+  }
+  const registry = flags.registry === undefined ? undefined : parseRegistryTarget(flags.registry);
+  const objectStore =
+    flags.objectStore === undefined
+      ? undefined
+      : await parseObjectStore(flags.objectStore, flags.s3Endpoint, session.env);
+  const plainHttp = [...flags.plainHttp];
+  if (objectStore?.kind === 's3' && objectStore.settings.endpoint.protocol === 'http:') {
+    // Naming an http endpoint is permission to use it.
+    plainHttp.push(objectStore.settings.endpoint.host);
+  }
+  const { concurrency, receipt, spool } = flags;
+  return {
+    bundles: flags.bundle,
+    trust: await readTrust(flags.verifyKey, flags.allowUnsigned === true),
+    ...(registry === undefined ? {} : { registry }),
+    ...(objectStore === undefined ? {} : { objectStore }),
+    keepHost: flags.keepHost === true,
+    overwriteTags: flags.overwriteTags === true,
+    flatten: flags.flatten === true,
+    allowRollback: flags.allowRollback === true,
+    verifyFull: flags.verify === 'full',
+    state: flags.state ?? defaultState(session.env),
+    ...(spool === undefined ? {} : { spool }),
+    ...(receipt === undefined ? {} : { receipt }),
+    network: networkSettings({ ...flags, plainHttp }, session.env, false),
+    ...(concurrency === undefined ? {} : { concurrency }),
+    tool,
+    signal: session.signal,
+  };
+}
+
+/** Source: XDG Base Directory Specification. */
+function defaultState(env: Session['env']): string {
+  const named = env['XDG_STATE_HOME'];
+  const base = named?.startsWith('/') === true ? named : join(homedir(), '.local', 'state');
+  return join(base, 'omni-airgap');
+}
+
+function describeLoad(result: LoadReport, seconds: number): string {
+  const { images, objects, bundle, registry, objectStore } = result.receipt;
+  const lines = [`Loaded bundle ${bundle} in ${formatDuration(seconds)}.`];
+  const { registry: moved } = result;
+  if (moved !== undefined) {
+    lines.push(
+      `Registry ${registry}: ${count(images.length, 'name')}, ${formatBytes(moved.storedBytes)} stored, ${count(moved.presentBlobs, 'blob')} there already, ${moved.mountedBlobs} mounted.`,
+    );
+  }
+  if (objectStore !== undefined) {
+    lines.push(
+      `Object store ${objectStore}: ${count(objects.length, 'object')}, ${result.objectsStored} stored, ${result.objectsPresent} there already.`,
+    );
+  }
+  if (result.verifiedBytes !== undefined) {
+    lines.push(`Pulled back and hashed: ${formatBytes(result.verifiedBytes)}, all as in the bundle.`);
+  }
+  for (const name of result.flattened) {
+    lines.push(`${name} is one platform now: its digest is not that of the index outside.`);
+  }
+  const did = (moved?.storedBlobs ?? 0) + result.objectsStored;
+  if (did === 0) lines.push('Nothing to do: all of it was there already.');
+  return lines.join('\n');
+}
+
+function describePlan({ bundle, images, objects, bytes }: PlannedLoad): string {
+  const items = [...images, ...objects];
+  const lines = items
+    .filter(({ action }) => action !== 'present')
+    .map((item) => `${item.action.padEnd(8)}${formatBytes(item.bytes).padStart(10)}  ${item.target}`);
+  const present = items.length - lines.length;
+  return [
+    ...lines,
+    `Bundle ${bundle}: ${count(lines.length, 'item')} to store (${formatBytes(bytes)}), ${present} there already. Nothing was changed.`,
+  ].join('\n');
 }

@@ -17,7 +17,7 @@ import {
   systemCodeOf,
 } from '@omni-airgap/content';
 import { checkObjectKey } from './object-key.ts';
-import type { NewObject, ObjectInfo, ObjectSink } from './object-sink.ts';
+import type { NewObject, ObjectInfo, ObjectSink, StaleUpload } from './object-sink.ts';
 
 export class DirectorySink implements ObjectSink {
   readonly url: string;
@@ -56,7 +56,7 @@ export class DirectorySink implements ObjectSink {
     onBytes: (bytes: number) => void,
     signal?: AbortSignal,
   ): Promise<'stored' | 'present'> {
-    const { key, descriptor, pieces } = object;
+    const { key, descriptor, content } = object;
     const path = this.#path(key);
     const before = await lstat(path).catch(() => undefined);
     if (before?.isFile() === true && before.size === descriptor.size) {
@@ -80,7 +80,9 @@ export class DirectorySink implements ObjectSink {
           await writer.write(block);
           onBytes(block.byteLength);
         };
-        await eachBlock(pieces, use, signal);
+        if (content.kind === 'bytes') await use(content.bytes);
+        else if (content.kind === 'pieces') await eachBlock(content.pieces, use, signal);
+        else for await (const chunk of this.get(content.key, signal)) await use(chunk);
         checkFinished(hasher, { mediaType: object.contentType, ...descriptor }, key);
         await writer.drain();
         await file.sync();
@@ -97,6 +99,10 @@ export class DirectorySink implements ObjectSink {
       if (signal?.aborted === true) throw error;
       throw diskError(error, path);
     }
+  }
+
+  async staleUploads(): Promise<readonly StaleUpload[]> {
+    return [];
   }
 
   async close(): Promise<void> {}

@@ -8,14 +8,26 @@ export interface ObjectInfo {
   readonly digest: Digest | undefined;
 }
 
+/** Where the bytes of a new object are. */
+export type ObjectContent =
+  | { readonly kind: 'pieces'; readonly pieces: readonly Piece[] }
+  | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
+  /** Under another key of the same place. */
+  | { readonly kind: 'object'; readonly key: string };
+
 export interface NewObject {
   readonly key: string;
   readonly descriptor: Pick<Descriptor, 'digest' | 'size'>;
   readonly contentType: string;
   /** The name a browser saves it under. */
   readonly fileName?: string;
-  /** Where its bytes lie. */
-  readonly pieces: readonly Piece[];
+  readonly content: ObjectContent;
+}
+
+/** An upload that was begun some time and never finished: it takes space and is nowhere to be seen. */
+export interface StaleUpload {
+  readonly key: string;
+  readonly startedAt: string;
 }
 
 export interface ObjectSink {
@@ -27,12 +39,14 @@ export interface ObjectSink {
   get(key: string, signal?: AbortSignal): Bytes;
   /**
    * Stores an object, replacing another one under its key; whole and right, or not at all.
-   * @throws DIGEST_MISMATCH when the pieces do not hold what the descriptor says; DISK, DENIED, UPSTREAM, NETWORK
+   * @throws DIGEST_MISMATCH when the content is not what the descriptor says; DISK, DENIED, UPSTREAM, NETWORK
    */
   put(
     object: NewObject,
     onBytes: (bytes: number) => void,
     signal?: AbortSignal,
   ): Promise<'stored' | 'present'>;
+  /** Unfinished uploads of others, below the prefix. */
+  staleUploads(signal?: AbortSignal): Promise<readonly StaleUpload[]>;
   close(): Promise<void>;
 }

@@ -33,9 +33,16 @@ export async function parseObjectStore(
   return { kind: 'directory', root: root.replace(/\/+$/, '') };
 }
 
-/** The SDK is loaded only by those who have a bucket: it doubles the start-up time. */
-export async function openSink(target: ObjectStoreTarget, network: Network): Promise<ObjectSink> {
+/**
+ * The SDK is loaded only by those who have a bucket: it doubles the start-up time.
+ * @param journal folder for what is known of unfinished uploads
+ */
+export async function openSink(
+  target: ObjectStoreTarget,
+  network: Network,
+  journal: string,
+): Promise<ObjectSink> {
   if (target.kind === 'directory') return new DirectorySink(target.root);
   const { S3Sink } = await import('./s3-sink.ts');
-  return new S3Sink(network.gate, target.settings);
+  return new S3Sink(network.gate, target.settings, journal);
 }

@@ -1,23 +1,23 @@
 /**
- * Objects in a bucket. Bodies are sent plain, with their length and their SHA-256 in the signature: the one check
- * that nearly every S3 store makes. Objects carry their digest as metadata, so that a second load skips them.
+ * Objects in an S3 bucket. What is there with the same size and recorded digest is left alone; everything that was
+ * stored is read back once and hashed, since stores exist that answer 200 and keep something else.
  */
 import { createHash } from 'node:crypto';
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import {
-  AbortMultipartUploadCommand,
-  CompleteMultipartUploadCommand,
-  CreateMultipartUploadCommand,
+  CopyObjectCommand,
+  DeleteObjectCommand,
   GetObjectCommand,
   HeadObjectCommand,
+  ListMultipartUploadsCommand,
   PutObjectCommand,
-  S3Client,
-  UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import {
   type Bytes,
+  bytesOf,
   CodedError,
   checkFinished,
+  type Descriptor,
   digestFromHex,
   eachBlock,
   Hasher,
@@ -25,63 +25,38 @@ import {
   hexOf,
   isCoded,
   isHex64,
-  printable,
   readPieces,
-  retrying,
-  slicePieces,
   verified,
 } from '@omni-airgap/content';
-import { checkObjectKey } from './object-key.ts';
-import type { NewObject, ObjectInfo, ObjectSink } from './object-sink.ts';
-import { GateRequestHandler } from './s3-request-handler.ts';
+import type { NewObject, ObjectInfo, ObjectSink, StaleUpload } from './object-sink.ts';
+import { abort, S3Connection, withPayload } from './s3-connection.ts';
+import { putInParts, smallestPart } from './s3-multipart.ts';
 import type { S3Settings } from './s3-settings.ts';
+import { UploadJournal } from './upload-journal.ts';
 
 const digestMetadata = 'sha256';
-/** Objects above this go up in parts of this size, or larger ones when there would be more than 10,000. */
-const smallestPart = 64 * 1024 * 1024;
-/** Source: Amazon S3 User Guide, "Amazon S3 multipart upload limits". */
-const maxParts = 10_000;
+/** Source: Amazon S3 API Reference, CopyObject: larger objects are copied in parts. */
+const maxCopyBytes = 5 * 1024 ** 3;
+const probeKey = 'omni-airgap-probe';
 
 export class S3Sink implements ObjectSink {
   readonly url: string;
-  readonly #client: S3Client;
-  readonly #bucket: string;
-  readonly #prefix: string;
+  readonly #connection: S3Connection;
+  readonly #journal: UploadJournal;
+  #md5: Promise<boolean> | undefined;
 
-  constructor(gate: HttpGate, settings: S3Settings) {
-    const { bucket, prefix, endpoint, region, accessKeyId, secretAccessKey, sessionToken } = settings;
-    this.url = `s3://${bucket}${prefix === '' ? '' : `/${prefix}`}`;
-    this.#bucket = bucket;
-    this.#prefix = prefix === '' ? '' : `${prefix}/`;
-    this.#client = new S3Client({
-      endpoint: endpoint.href,
-      region,
-      forcePathStyle: true,
-      credentials: { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) },
-      // Checksums of the newer kind are refused, or worse stored in the object, by many stores.
-      requestChecksumCalculation: 'WHEN_REQUIRED',
-      responseChecksumValidation: 'WHEN_REQUIRED',
-      // A stream cannot be sent twice; retries are made here, with a new stream.
-      maxAttempts: 1,
-      requestHandler: new GateRequestHandler(gate),
-    });
-    // The payload's digest is known beforehand; the signer takes it from this header.
-    this.#client.middlewareStack.add(
-      (next) => (args) => {
-        const request = args.request as { headers: Record<string, string> };
-        const sha256 = payloadDigests.get(args.input);
-        if (sha256 !== undefined) request.headers['x-amz-content-sha256'] = sha256;
-        return next(args);
-      },
-      { step: 'build', name: 'omniAirgapPayloadDigest' },
-    );
+  /** @param journal folder for what is known of unfinished uploads */
+  constructor(gate: HttpGate, settings: S3Settings, journal: string) {
+    this.#connection = new S3Connection(gate, settings);
+    this.#journal = new UploadJournal(journal);
+    this.url = this.#connection.url;
   }
 
   async head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined> {
-    const input = { Bucket: this.#bucket, Key: this.#key(key) };
+    const { client } = this.#connection;
     try {
-      const answer = await this.#retrying(key, signal, () =>
-        this.#client.send(new HeadObjectCommand(input), abort(signal)),
+      const answer = await this.#connection.retrying(key, signal, () =>
+        client.send(new HeadObjectCommand(this.#connection.at(key)), abort(signal)),
       );
       const hex = answer.Metadata?.[digestMetadata];
       const digest = hex !== undefined && isHex64(hex) ? digestFromHex(hex) : undefined;
@@ -93,9 +68,9 @@ export class S3Sink implements ObjectSink {
   }
 
   async *get(key: string, signal?: AbortSignal): Bytes {
-    const input = { Bucket: this.#bucket, Key: this.#key(key) };
-    const answer = await this.#retrying(key, signal, () =>
-      this.#client.send(new GetObjectCommand(input), abort(signal)),
+    const { client } = this.#connection;
+    const answer = await this.#connection.retrying(key, signal, () =>
+      client.send(new GetObjectCommand(this.#connection.at(key)), abort(signal)),
     );
     if (answer.Body === undefined) return;
     yield* answer.Body as Readable as Bytes;
@@ -106,13 +81,22 @@ export class S3Sink implements ObjectSink {
     onBytes: (bytes: number) => void,
     signal?: AbortSignal,
   ): Promise<'stored' | 'present'> {
-    const { key, descriptor } = object;
-    const there = await this.head(key, signal);
-    if (there?.size === descriptor.size && there.digest === descriptor.digest) return 'present';
-    if (descriptor.size <= smallestPart) await this.#putWhole(object, onBytes, signal);
-    else await this.#putInParts(object, onBytes, signal);
-    const after = await this.head(key, signal);
-    if (after?.size !== descriptor.size || after.digest !== descriptor.digest) {
+    const { key, descriptor, content } = object;
+    if (await this.#isThere(object, signal)) return 'present';
+    if (content.kind === 'object') await this.#copy(object, content.key, signal);
+    else if (content.kind === 'pieces' && descriptor.size > smallestPart) {
+      await putInParts({
+        connection: this.#connection,
+        journal: this.#journal,
+        object,
+        pieces: content.pieces,
+        description: this.#describe(object),
+        md5: await this.#needsMd5(signal),
+        onBytes,
+        ...(signal === undefined ? {} : { signal }),
+      });
+    } else await this.#putWhole(object, onBytes, signal);
+    if (!(await this.#isThere(object, signal))) {
       throw new CodedError(
         'UPSTREAM',
         `${this.url}/${key}: the object store does not show what was just stored`,
@@ -122,141 +106,119 @@ export class S3Sink implements ObjectSink {
     return 'stored';
   }
 
+  async staleUploads(signal?: AbortSignal): Promise<readonly StaleUpload[]> {
+    const { client, bucket, prefix } = this.#connection;
+    const answer = await this.#connection.retrying('', signal, () =>
+      client.send(new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: prefix }), abort(signal)),
+    );
+    return (answer.Uploads ?? []).map(({ Key = '', Initiated }) => ({
+      key: Key,
+      startedAt: Initiated?.toISOString() ?? 'unknown',
+    }));
+  }
+
   async close(): Promise<void> {
-    this.#client.destroy();
+    this.#connection.client.destroy();
+  }
+
+  async #isThere({ key, descriptor }: NewObject, signal?: AbortSignal): Promise<boolean> {
+    const there = await this.head(key, signal);
+    return there?.size === descriptor.size && there.digest === descriptor.digest;
   }
 
   async #putWhole(object: NewObject, onBytes: (bytes: number) => void, signal?: AbortSignal): Promise<void> {
-    const { descriptor, pieces } = object;
-    await this.#retrying(object.key, signal, () => {
+    const { descriptor, contentType } = object;
+    const md5 = (await this.#needsMd5(signal)) ? await md5Of(object, signal) : undefined;
+    await this.#connection.retrying(object.key, signal, () => {
       const bytes = counted(
-        verified(readPieces(pieces, signal), { mediaType: object.contentType, ...descriptor }),
+        verified(openContent(object, signal), { mediaType: contentType, ...descriptor }),
         onBytes,
       );
-      const input = { ...this.#describe(object), Body: streamOf(bytes), ContentLength: descriptor.size };
-      payloadDigests.set(input, hexOf(descriptor.digest));
-      return this.#client.send(new PutObjectCommand(input), abort(signal));
+      const input = { ...this.#describe(object), ...(md5 === undefined ? {} : { ContentMD5: md5 }) };
+      const payload = { bytes, size: descriptor.size, sha256: hexOf(descriptor.digest) };
+      return this.#connection.client.send(new PutObjectCommand(withPayload(input, payload)), abort(signal));
     });
   }
 
-  async #putInParts(
-    object: NewObject,
-    onBytes: (bytes: number) => void,
-    signal?: AbortSignal,
-  ): Promise<void> {
-    const { key, descriptor, pieces } = object;
-    const at = { Bucket: this.#bucket, Key: this.#key(key) };
-    const created = await this.#retrying(key, signal, () =>
-      this.#client.send(new CreateMultipartUploadCommand(this.#describe(object)), abort(signal)),
-    );
-    const upload = { ...at, UploadId: created.UploadId };
-    try {
-      const partSize = Math.max(smallestPart, Math.ceil(descriptor.size / maxParts));
-      const whole = new Hasher();
-      const parts: { readonly PartNumber: number; readonly ETag: string | undefined }[] = [];
-      for (let offset = 0; offset < descriptor.size; offset += partSize) {
-        const size = Math.min(partSize, descriptor.size - offset);
-        const run = slicePieces(pieces, offset, size);
-        // The signature needs the part's digest before its first byte, so the part is read twice: from memory the
-        // second time.
-        const hash = createHash('sha256');
-        await eachBlock(
-          run,
-          (block) => {
-            hash.update(block);
-            whole.update(block);
-          },
-          signal,
-        );
-        const sha256 = hash.digest('hex');
-        const PartNumber = parts.length + 1;
-        const answer = await this.#retrying(key, signal, () => {
-          const bytes = counted(readPieces(run, signal), onBytes);
-          const input = { ...upload, PartNumber, Body: streamOf(bytes), ContentLength: size };
-          payloadDigests.set(input, sha256);
-          return this.#client.send(new UploadPartCommand(input), abort(signal));
-        });
-        parts.push({ PartNumber, ETag: answer.ETag });
-      }
-      checkFinished(whole, { mediaType: object.contentType, ...descriptor }, key);
-      const done = { ...upload, MultipartUpload: { Parts: parts } };
-      await this.#retrying(key, signal, () =>
-        this.#client.send(new CompleteMultipartUploadCommand(done), abort(signal)),
+  /** Inside the store, without moving the bytes through here. */
+  async #copy(object: NewObject, from: string, signal?: AbortSignal): Promise<void> {
+    if (object.descriptor.size > maxCopyBytes) {
+      throw new CodedError(
+        'UPSTREAM',
+        `${this.url}/${object.key}: larger than the 5 GiB that a store copies at once; load a full bundle instead of an increment`,
       );
-    } catch (error) {
-      await this.#client.send(new AbortMultipartUploadCommand(upload)).catch(() => {});
-      throw error;
     }
+    const { Bucket, Key } = this.#connection.at(from);
+    const input = {
+      ...this.#describe(object),
+      CopySource: `${Bucket}/${Key.split('/').map(encodeURIComponent).join('/')}`,
+      MetadataDirective: 'REPLACE' as const,
+    };
+    await this.#connection.retrying(object.key, signal, () =>
+      this.#connection.client.send(new CopyObjectCommand(input), abort(signal)),
+    );
   }
 
-  /** Stores exist that answer 200 and keep something else: what is there is read once and hashed. */
+  /** The object as a reader will get it, hashed. */
   async #readBack(object: NewObject, signal?: AbortSignal): Promise<void> {
     const { key, descriptor } = object;
     const hasher = new Hasher();
     for await (const chunk of this.get(key, signal)) hasher.update(chunk);
-    checkFinished(hasher, { mediaType: object.contentType, ...descriptor }, `${this.url}/${key} read back`);
+    const expected: Descriptor = { mediaType: object.contentType, ...descriptor };
+    checkFinished(hasher, expected, `${this.url}/${key} read back`);
+  }
+
+  /**
+   * Whether the store lets a payload pass that is not the one that was signed for; asked once, with an object of
+   * a few bytes. Such a store gets a Content-MD5 as well.
+   */
+  #needsMd5(signal?: AbortSignal): Promise<boolean> {
+    this.#md5 ??= this.#probe(signal);
+    return this.#md5;
+  }
+
+  async #probe(signal?: AbortSignal): Promise<boolean> {
+    const { client } = this.#connection;
+    const body = Buffer.from('these bytes are not the ones that were signed for');
+    const sha256 = createHash('sha256').update('other bytes').digest('hex');
+    const at = this.#connection.at(probeKey);
+    try {
+      await client.send(
+        new PutObjectCommand(withPayload(at, { bytes: bytesOf(body), size: body.byteLength, sha256 })),
+        abort(signal),
+      );
+    } catch (error) {
+      const coded = this.#connection.explain(error, probeKey);
+      const isRefused = isCoded(coded, 'UPSTREAM') && (coded.status ?? 500) < 500;
+      if (isRefused) return false;
+      throw coded;
+    }
+    await client.send(new DeleteObjectCommand(at), abort(signal)).catch(() => {});
+    return true;
   }
 
   #describe(object: NewObject): Record<string, unknown> & { Bucket: string; Key: string } {
     const { key, contentType, fileName, descriptor } = object;
     return {
-      Bucket: this.#bucket,
-      Key: this.#key(key),
+      ...this.#connection.at(key),
       ContentType: contentType,
       ...(fileName === undefined ? {} : { ContentDisposition: `attachment; filename="${fileName}"` }),
       Metadata: { [digestMetadata]: hexOf(descriptor.digest) },
     };
   }
-
-  #key(key: string): string {
-    return `${this.#prefix}${checkObjectKey(key)}`;
-  }
-
-  #retrying<T>(key: string, signal: AbortSignal | undefined, run: () => Promise<T>): Promise<T> {
-    return retrying(
-      async () => {
-        try {
-          return await run();
-        } catch (error) {
-          throw this.#explain(error, key);
-        }
-      },
-      signal === undefined ? {} : { signal },
-    );
-  }
-
-  #explain(error: unknown, key: string): unknown {
-    for (let e = error; e instanceof Error; e = e.cause) if (isCoded(e)) return e;
-    if (!(error instanceof Error) || error.name === 'AbortError') return error;
-    const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
-    const code = status === 404 ? 'NOT_FOUND' : status === 401 || status === 403 ? 'DENIED' : 'UPSTREAM';
-    const what = `${this.url}/${key}: the object store answers ${printable(error.name)}`;
-    const advice = hints[error.name] ?? printable(error.message);
-    return new CodedError(code, `${what}${advice === '' ? '' : `: ${advice}`}`, {
-      cause: error,
-      ...(status === undefined ? {} : { status }),
-    });
-  }
 }
 
-const hints: Readonly<Record<string, string>> = {
-  RequestTimeTooSkewed:
-    'the clock here and the clock there differ too much; set this host to the site’s time server',
-  NoSuchBucket: 'make the bucket first, or correct --object-store',
-  InvalidAccessKeyId: 'it does not know AWS_ACCESS_KEY_ID',
-  SignatureDoesNotMatch: 'AWS_SECRET_ACCESS_KEY or the region is wrong',
-  AccessDenied: 'these credentials may not do that',
-};
-
-/** Digest of the payload of a command's input, for the signature. */
-const payloadDigests = new WeakMap<object, string>();
-
-function abort(signal: AbortSignal | undefined): { readonly abortSignal?: AbortSignal } {
-  return signal === undefined ? {} : { abortSignal: signal };
+function openContent({ content, key }: NewObject, signal?: AbortSignal): Bytes {
+  if (content.kind === 'bytes') return bytesOf(content.bytes);
+  if (content.kind === 'pieces') return readPieces(content.pieces, signal);
+  throw new CodedError('INTERNAL', `${key}: is copied, not sent`);
 }
 
-function streamOf(bytes: Bytes): Readable {
-  return Readable.from(bytes, { objectMode: false });
+async function md5Of({ content }: NewObject, signal?: AbortSignal): Promise<string> {
+  const hash = createHash('md5');
+  if (content.kind === 'bytes') hash.update(content.bytes);
+  if (content.kind === 'pieces') await eachBlock(content.pieces, (block) => void hash.update(block), signal);
+  return hash.digest('base64');
 }
 
 async function* counted(bytes: Bytes, onBytes: (bytes: number) => void): Bytes {

@@ -1,0 +1,116 @@
+/**
+ * What would fail after gigabytes have moved, found before: rights and projects that are missing, and kinds of
+ * content that the registry refuses. Rights are shown by an upload that is begun and cancelled in one repository of
+ * each project; kinds of content by some hundred bytes in the repository `omni-airgap/probe`. Fault F41.
+ */
+import {
+  bytesOf,
+  CodedError,
+  isCoded,
+  isManifestType,
+  messageOf,
+  type RegistryClient,
+  type RepositoryClient,
+} from '@omni-airgap/content';
+import { type Sample, type Shape, sampleOf, shapes } from './shapes.ts';
+
+export interface Preflight {
+  readonly registry: RegistryClient;
+  /** In front of every repository, or empty. */
+  readonly prefix: string;
+  /** Repositories that are to be pushed to. */
+  readonly repositories: readonly string[];
+  /** Kinds of content that are to be pushed. */
+  readonly shapes: ReadonlySet<Shape>;
+  readonly signal?: AbortSignal;
+}
+
+/** @throws DENIED, NOT_FOUND, UPSTREAM naming what the registry refuses and what to do; NETWORK, EGRESS_DENIED */
+export async function preflight(check: Preflight): Promise<void> {
+  const { registry, prefix, signal } = check;
+  for (const repository of onePerProject(check.repositories)) {
+    await requirePush(registry.repository(repository), signal);
+  }
+  const probe = registry.repository(belowPrefix(prefix, 'omni-airgap/probe'));
+  for (const shape of shapes) if (check.shapes.has(shape)) await requireShape(probe, shape, signal);
+}
+
+/** A path below a prefix that may be empty. */
+export function belowPrefix(prefix: string, path: string): string {
+  return prefix === '' ? path : `${prefix}/${path}`;
+}
+
+/** The deepest repository below each first path segment: names that are too deep are refused there. */
+function onePerProject(repositories: readonly string[]): readonly string[] {
+  const deepest = new Map<string, string>();
+  for (const path of repositories) {
+    const [project = ''] = path.split('/');
+    const known = deepest.get(project);
+    if (known === undefined || path.split('/').length > known.split('/').length) deepest.set(project, path);
+  }
+  return [...deepest.values()];
+}
+
+async function requirePush(repository: RepositoryClient, signal?: AbortSignal): Promise<void> {
+  try {
+    await repository.probePush(signal);
+  } catch (error) {
+    if (!isCoded(error) || error.status === undefined || error.status >= 500) throw error;
+    const [project, ...rest] = repository.path.split('/');
+    const remedy =
+      error.status === 401 || error.status === 403
+        ? 'log in as someone who may push there (docker login, or --registry-config FILE); where projects must exist, create the project first'
+        : rest.length === 0
+          ? 'if names need a project in front there, load with --registry HOST/PROJECT'
+          : `create the project ${project} first; where paths may not be that deep, load with --registry HOST/PROJECT or allow nested names`;
+    throw refused(error, `${repository.registry}/${repository.path} cannot be pushed to`, remedy);
+  }
+}
+
+/** What to do about a registry that refuses a kind of content. */
+const remedies: Readonly<Record<Shape, readonly [what: string, remedy: string]>> = {
+  image: [
+    'a plain OCI image',
+    'the registry is too old or read-only; use one that speaks the OCI distribution spec',
+  ],
+  docker: [
+    'a Docker schema 2 manifest (Image Factory schematics and some images are that)',
+    'on zot set "http": {"compat": ["docker2s2"]} in its configuration',
+  ],
+  artifact: [
+    'an OCI artifact (Talos media and signatures are that)',
+    'on Quay set FEATURE_GENERAL_OCI_SUPPORT: true; on Harbor use 2.8 or later; or leave media to --object-store',
+  ],
+  index: ['an OCI index', 'use a registry that stores images for several platforms'],
+  mixed: [
+    'an OCI index with Docker images in it (Quay does)',
+    'use another registry for these images, or --flatten to push one platform of each',
+  ],
+  sparse: [
+    'an index of which only some platforms are carried (Distribution 2.8 does)',
+    'leave `platforms` out of mirror.yaml and fetch again; or use --flatten, which tags the one platform that is carried; on Distribution 3 set validation.manifests.indexes.platforms: none',
+  ],
+};
+
+async function requireShape(repository: RepositoryClient, shape: Shape, signal?: AbortSignal): Promise<void> {
+  try {
+    for (const sample of sampleOf(shape)) await push(repository, sample, signal);
+  } catch (error) {
+    if (!isCoded(error) || error.status === undefined || error.status >= 500) throw error;
+    const [what, remedy] = remedies[shape];
+    throw refused(error, `${repository.registry} refuses ${what}`, remedy);
+  }
+}
+
+async function push(repository: RepositoryClient, { descriptor, bytes }: Sample, signal?: AbortSignal) {
+  const open = (): ReturnType<typeof bytesOf> => bytesOf(bytes);
+  await repository.push(descriptor, open, signal);
+  if (isManifestType(descriptor.mediaType)) await repository.resolve(descriptor.digest, signal);
+}
+
+function refused(cause: CodedError, what: string, remedy: string): CodedError {
+  return new CodedError(cause.code, `${what}; ${remedy}; nothing was pushed (${messageOf(cause)})`, {
+    cause,
+    ...(cause.status === undefined ? {} : { status: cause.status }),
+  });
+}

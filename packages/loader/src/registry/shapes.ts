@@ -1,0 +1,136 @@
+/**
+ * What a registry may refuse: kinds of content, found in a bundle, and the least content that shows whether the
+ * registry takes them. Source: facts about zot, Quay, Harbor and Distribution in docs/loading.md.
+ */
+import {
+  childrenOf,
+  type Descriptor,
+  descriptorOf,
+  digestOf,
+  type Fetcher,
+  fetchManifest,
+  isManifestType,
+  type Manifest,
+  MediaType,
+} from '@omni-airgap/content';
+
+/** In the order they are tried. */
+export const shapes = ['image', 'docker', 'artifact', 'index', 'mixed', 'sparse'] as const;
+export type Shape = (typeof shapes)[number];
+
+const dockerTypes: readonly string[] = [MediaType.dockerManifest, MediaType.dockerList];
+
+/** What the graphs below these roots are made of. @throws BAD_DOCUMENT, DIGEST_MISMATCH, MISSING_CONTENT */
+export async function shapesOf(
+  source: Fetcher & { has(descriptor: Descriptor): Promise<boolean> },
+  roots: readonly Descriptor[],
+  signal?: AbortSignal,
+): Promise<ReadonlySet<Shape>> {
+  const found = new Set<Shape>(['image']);
+  const seen = new Set<string>();
+  const waiting = [...roots];
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    if (seen.has(next.digest) || !isManifestType(next.mediaType)) continue;
+    seen.add(next.digest);
+    if (!(await source.has(next))) continue;
+    const { manifest } = await fetchManifest(source, next, signal);
+    note(found, manifest);
+    if (manifest.kind === 'image') continue;
+    for (const child of childrenOf(manifest)) {
+      if (!(await source.has(child))) found.add('sparse');
+      waiting.push(child);
+    }
+  }
+  return found;
+}
+
+function note(found: Set<Shape>, manifest: Manifest): void {
+  const isDocker = dockerTypes.includes(manifest.mediaType);
+  if (isDocker) found.add('docker');
+  if (manifest.kind === 'image') {
+    if (manifest.artifactType !== undefined || manifest.config.mediaType === MediaType.empty) {
+      found.add('artifact');
+    }
+    return;
+  }
+  found.add('index');
+  const children = manifest.manifests.filter((child) => isManifestType(child.mediaType));
+  if (children.some((child) => dockerTypes.includes(child.mediaType) !== isDocker)) found.add('mixed');
+}
+
+export interface Sample {
+  readonly descriptor: Descriptor;
+  readonly bytes: Uint8Array;
+}
+
+/** The layer without files that every registry has seen: gzip of an empty tar archive. */
+const emptyLayer = Buffer.from('1f8b080000096e8800ff621805a360148c5800080000ffff2eafb5ef00040000', 'hex');
+
+/** Content of the shape: blobs first, each manifest after what it points at. A few hundred bytes, always the same. */
+export function sampleOf(shape: Shape): readonly Sample[] {
+  const image = imageSample(
+    MediaType.ociManifest,
+    MediaType.ociConfig,
+    'application/vnd.oci.image.layer.v1.tar+gzip',
+  );
+  const docker = imageSample(
+    MediaType.dockerManifest,
+    MediaType.dockerConfig,
+    'application/vnd.docker.image.rootfs.diff.tar.gzip',
+  );
+  if (shape === 'image') return image;
+  if (shape === 'docker') return docker;
+  if (shape === 'artifact') return artifactSample();
+  const child = (sample: readonly Sample[], architecture: string): object => ({
+    ...sample.at(-1)?.descriptor,
+    platform: { os: 'linux', architecture },
+  });
+  if (shape === 'index') return [...image, indexSample([child(image, 'amd64')])];
+  if (shape === 'mixed') {
+    return [...image, ...docker, indexSample([child(image, 'amd64'), child(docker, 'arm64')])];
+  }
+  const absent = {
+    mediaType: MediaType.ociManifest,
+    digest: digestOf(Buffer.from('a manifest that is nowhere')),
+    size: 400,
+    platform: { os: 'linux', architecture: 'arm64' },
+  };
+  return [...image, indexSample([child(image, 'amd64'), absent])];
+}
+
+function imageSample(manifestType: string, configType: string, layerType: string): readonly Sample[] {
+  const rootfs = {
+    type: 'layers',
+    diff_ids: ['sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef'],
+  };
+  const config = sample(configType, { architecture: 'amd64', os: 'linux', config: {}, rootfs });
+  const layer = { descriptor: descriptorOf(layerType, emptyLayer), bytes: emptyLayer };
+  const manifest = sample(manifestType, {
+    schemaVersion: 2,
+    mediaType: manifestType,
+    config: config.descriptor,
+    layers: [layer.descriptor],
+  });
+  return [config, layer, manifest];
+}
+
+function artifactSample(): readonly Sample[] {
+  const config = sample(MediaType.empty, {});
+  const manifest = sample(MediaType.ociManifest, {
+    schemaVersion: 2,
+    mediaType: MediaType.ociManifest,
+    artifactType: 'application/vnd.omni-airgap.probe.v1',
+    config: config.descriptor,
+    layers: [config.descriptor],
+  });
+  return [config, manifest];
+}
+
+function indexSample(manifests: readonly object[]): Sample {
+  return sample(MediaType.ociIndex, { schemaVersion: 2, mediaType: MediaType.ociIndex, manifests });
+}
+
+function sample(mediaType: string, document: object): Sample {
+  const bytes = Buffer.from(JSON.stringify(document));
+  return { descriptor: descriptorOf(mediaType, bytes), bytes };
+}

@@ -1,0 +1,74 @@
+/**
+ * The bundles as a source for a registry, completed by what they rely on: content that an earlier bundle brought
+ * is read, or mounted, inside the site from the repository where it lies.
+ */
+import {
+  type Bytes,
+  type Descriptor,
+  type Digest,
+  type Fetcher,
+  type Presence,
+  parseReference,
+  type RangeFetcher,
+  type RepositoryClient,
+} from '@omni-airgap/content';
+import type { LoadSource } from '../source.ts';
+import { placeRepository } from '../target-names.ts';
+
+export interface Relied {
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+  /** Below the host of the registry. */
+  readonly repository: string;
+}
+
+export class SiteSource implements Fetcher, RangeFetcher, Presence {
+  readonly #bundles: LoadSource;
+  readonly #relied: ReadonlyMap<Digest, Relied>;
+  readonly #repository: (path: string) => RepositoryClient;
+
+  constructor(
+    bundles: LoadSource,
+    prefix: string,
+    keepHost: boolean,
+    repository: (path: string) => RepositoryClient,
+  ) {
+    this.#bundles = bundles;
+    this.#repository = repository;
+    const relied = new Map<Digest, Relied>();
+    for (const { document, map } of bundles.bundles) {
+      for (const entry of document.relies?.repositories ?? []) {
+        const path = placeRepository(parseReference(entry.repository), prefix, keepHost);
+        for (const { digest, size } of entry.blobs) {
+          const carried = bundles.bundles.some((other) => other.map.place(digest)?.size === size);
+          if (!carried && map.place(digest) === undefined)
+            relied.set(digest, { digest, size, repository: path });
+        }
+      }
+    }
+    this.#relied = relied;
+  }
+
+  /** Content that no bundle given carries. */
+  get relied(): Iterable<Relied> {
+    return this.#relied.values();
+  }
+
+  async has(descriptor: Descriptor): Promise<boolean> {
+    return (
+      (await this.#bundles.has(descriptor)) || this.#relied.get(descriptor.digest)?.size === descriptor.size
+    );
+  }
+
+  fetch(descriptor: Descriptor, signal?: AbortSignal): Bytes {
+    return this.fetchFrom(descriptor, 0, signal);
+  }
+
+  async *fetchFrom(descriptor: Descriptor, offset: number, signal?: AbortSignal): Bytes {
+    const relied = this.#relied.get(descriptor.digest);
+    yield* relied === undefined
+      ? this.#bundles.fetchFrom(descriptor, offset, signal)
+      : this.#repository(relied.repository).fetchFrom(descriptor, offset, signal);
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * What a registry has under the names of a bundle, looked up before anything is moved. A name that stands for
+ * something else is a conflict, unless its kind of tag only ever grows. Fault F42.
+ */
+import {
+  CodedError,
+  type Descriptor,
+  fetchManifest,
+  isIndexType,
+  isManifestType,
+} from '@omni-airgap/content';
+import pLimit from 'p-limit';
+import { type PlacedName, placeNames } from '../target-names.ts';
+import { allOrFirst, type RegistryContext } from './context.ts';
+import { isGrowOnly } from './grow-only.ts';
+import type { SiteSource } from './site-source.ts';
+
+export interface Surveyed extends PlacedName {
+  /** What the tag stands for in the registry now. */
+  readonly there: Descriptor | undefined;
+  /** True when the name stands for the one platform that is carried instead of its index. */
+  readonly flattened: boolean;
+}
+
+export interface SurveyOptions {
+  readonly keepHost: boolean;
+  readonly overwriteTags: boolean;
+  /** Indexes of which one platform is carried become that platform's image. */
+  readonly flatten: boolean;
+}
+
+/** Lookups at once: each is one small request. */
+const lookupsAtOnce = 16;
+/** Conflicts that a message names. */
+const namedConflicts = 5;
+
+/** @throws CONFLICT naming what differs; DENIED, UPSTREAM, NETWORK */
+export async function surveyRegistry(
+  context: RegistryContext,
+  options: SurveyOptions,
+): Promise<readonly Surveyed[]> {
+  const { source, bundles, target, signal } = context;
+  const flattened = new Map<string, Descriptor>();
+  if (options.flatten) {
+    for (const index of bundles.document.sparse ?? []) {
+      const image = await onlyPlatform(source, index, signal);
+      if (image !== undefined) flattened.set(index.digest, image);
+    }
+  }
+  const names = bundles.document.roots.map(
+    ({ name, descriptor }) => [name, flattened.get(descriptor.digest) ?? descriptor] as const,
+  );
+  const flat = new Set([...flattened.values()].map((image) => image.digest));
+  const limit = pLimit(lookupsAtOnce);
+  const surveyed = await allOrFirst(
+    placeNames(names, target.prefix, options.keepHost).map((place) =>
+      limit(async (): Promise<Surveyed> => {
+        signal?.throwIfAborted();
+        const { tag, repository, descriptor } = place;
+        const there =
+          tag === undefined ? undefined : await context.repository(repository).resolve(tag, signal);
+        return { ...place, there, flattened: flat.has(descriptor.digest) };
+      }),
+    ),
+  );
+  const conflicts = options.overwriteTags ? [] : surveyed.filter(isConflict);
+  if (conflicts.length > 0) throw conflictError(context, conflicts);
+  return surveyed;
+}
+
+/** True when a name stands for something else and may not be changed silently. */
+export function isConflict({ there, descriptor, repository, tag }: Surveyed): boolean {
+  if (there === undefined || tag === undefined || there.digest === descriptor.digest) return false;
+  return !isGrowOnly(repository, tag);
+}
+
+export function conflictError(context: RegistryContext, conflicts: readonly Surveyed[]): CodedError {
+  const lines = conflicts
+    .slice(0, namedConflicts)
+    .map(
+      ({ repository, tag, there, descriptor }) =>
+        `${context.target.host}/${repository}:${tag} is ${there?.digest} there and ${descriptor.digest} in the bundle`,
+    );
+  const more = conflicts.length - lines.length;
+  return new CodedError(
+    'CONFLICT',
+    `${lines.join('; ')}${more > 0 ? `; and ${more} more` : ''}; nothing was changed; use --overwrite-tags to replace what is there`,
+  );
+}
+
+/** The image of the one platform that is carried; undefined when several or none are. */
+async function onlyPlatform(
+  source: SiteSource,
+  index: Descriptor,
+  signal?: AbortSignal,
+): Promise<Descriptor | undefined> {
+  if (!isIndexType(index.mediaType)) return undefined;
+  const { manifest } = await fetchManifest(source, index, signal);
+  const carried: Descriptor[] = [];
+  for (const child of manifest.kind === 'index' ? manifest.manifests : []) {
+    const isPlatform = child.platform !== undefined && child.platform.os !== 'unknown';
+    if (isPlatform && isManifestType(child.mediaType) && (await source.has(child))) carried.push(child);
+  }
+  const [image, ...others] = carried;
+  if (image === undefined || others.length > 0) return undefined;
+  const { mediaType, digest, size } = image;
+  return { mediaType, digest, size };
+}

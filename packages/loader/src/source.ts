@@ -1,0 +1,212 @@
+/**
+ * What is loaded: one bundle, or a base with the increments made from it, read as one store. The newest bundle
+ * says which names there are; content is taken from whichever bundle has it. Volumes may be missing while discs
+ * are loaded one after another: then some content is known, and not at hand.
+ */
+import {
+  type BundleBase,
+  type BundleDocument,
+  type BundleSigner,
+  BundleStore,
+  type BundleTrust,
+  type Bytes,
+  byText,
+  CodedError,
+  type Descriptor,
+  type Digest,
+  type Located,
+  type Piece,
+  type RangeFetcher,
+  type ReadOnlyStorage,
+  readPieces,
+  slicePieces,
+} from '@omni-airgap/content';
+import { bundleFolders } from './bundle-folders.ts';
+import type { Spool } from './spool.ts';
+
+/** Missing volumes that a message names. */
+const maxNamed = 20;
+
+type Sized = Pick<Descriptor, 'digest' | 'size'>;
+
+/** A volume that must still be given. */
+export interface WantedVolume {
+  readonly bundle: string;
+  readonly name: string;
+  readonly sha256: string;
+}
+
+export class LoadSource implements ReadOnlyStorage, RangeFetcher, Located {
+  /** The newest bundle. */
+  readonly document: BundleDocument;
+  /** Whose signature was checked. */
+  readonly signer: BundleSigner;
+  /** The oldest first. */
+  readonly bundles: readonly BundleStore[];
+  /** Bundles that must have been loaded before, because none of those given holds what they brought. */
+  readonly bases: readonly BundleBase[];
+  readonly #spool: Spool | undefined;
+  readonly #absent: ReadonlyMap<BundleStore, ReadonlySet<number>>;
+
+  private constructor(bundles: readonly BundleStore[], newest: BundleStore, spool: Spool | undefined) {
+    this.bundles = bundles;
+    this.document = newest.document;
+    this.signer = newest.signer;
+    const given = new Set(bundles.map((bundle) => bundle.document.id));
+    const bases = new Map<string, BundleBase>();
+    for (const { document } of bundles) {
+      for (const base of document.base ?? []) if (!given.has(base.id)) bases.set(base.id, base);
+    }
+    this.bases = [...bases.values()].sort((a, b) => a.sequence - b.sequence);
+    this.#spool = spool;
+    this.#absent = new Map(
+      bundles.map((bundle) => [bundle, new Set(bundle.problems.map(({ volume }) => volume))]),
+    );
+  }
+
+  /**
+   * @param folders where media are mounted, of one bundle or of a chain of increments
+   * @throws NO_INPUT, UNSIGNED, BAD_SIGNATURE, BAD_DOCUMENT, BAD_VOLUME; USAGE for bundles of different stores
+   */
+  static async open(folders: readonly string[], trust: BundleTrust, spool?: Spool): Promise<LoadSource> {
+    const bundles: BundleStore[] = [];
+    for (const group of await bundleFolders(folders)) {
+      bundles.push(await BundleStore.open(group, trust, { volumes: 'present' }));
+    }
+    bundles.sort((a, b) => a.document.sequence - b.document.sequence);
+    const newest = bundles.at(-1);
+    if (newest === undefined) throw new CodedError('USAGE', 'no bundle folder given; use --bundle DIR');
+    for (const { document, problems } of bundles) {
+      if (document.origin !== newest.document.origin) {
+        throw new CodedError(
+          'USAGE',
+          `bundles ${document.id.slice(0, 12)} and ${newest.document.id.slice(0, 12)} come from different stores; load them one after the other`,
+        );
+      }
+      const cut = problems.find(({ size }) => size !== undefined);
+      const volume = cut === undefined ? undefined : document.volumes[cut.volume];
+      if (volume !== undefined) {
+        throw new CodedError(
+          'BAD_VOLUME',
+          `${volume.name}: ${cut?.size} bytes instead of ${volume.size}; it is cut off, or belongs to another bundle; copy it again`,
+        );
+      }
+    }
+    return new LoadSource(bundles, newest, spool);
+  }
+
+  /** True when a bundle carries it, whether its volume is at hand or not. */
+  async has(descriptor: Sized): Promise<boolean> {
+    return this.bundles.some((bundle) => bundle.map.place(descriptor.digest)?.size === descriptor.size);
+  }
+
+  /** True when it is not carried because a bundle that was loaded before brought it. */
+  reliesOn(descriptor: Sized): boolean {
+    return this.bundles.some((bundle) => bundle.reliesOn(descriptor));
+  }
+
+  /** Volumes without which the content cannot be read; empty when it is at hand or carried nowhere. */
+  wantedFor(descriptor: Sized): readonly WantedVolume[] {
+    let wanted: readonly WantedVolume[] = [];
+    for (const bundle of this.bundles) {
+      const place = bundle.map.place(descriptor.digest);
+      if (place === undefined || place.size !== descriptor.size) continue;
+      const absent = this.#absentOf(bundle);
+      wanted = bundle.map
+        .runsOf(place)
+        .filter(({ volume }) => absent.has(volume) && !this.#spool?.has(bundle, place, volume))
+        .flatMap(({ volume }) => bundle.document.volumes[volume] ?? [])
+        .map(({ name, sha256 }) => ({ bundle: bundle.document.id, name, sha256 }));
+      if (wanted.length === 0) return [];
+    }
+    return wanted;
+  }
+
+  /** Undefined when no bundle carries it. @throws BAD_VOLUME when its volume is not at hand */
+  async locate(descriptor: Sized): Promise<readonly Piece[] | undefined> {
+    let absent: readonly WantedVolume[] | undefined;
+    for (const bundle of this.bundles) {
+      const place = bundle.map.place(descriptor.digest);
+      if (place === undefined || place.size !== descriptor.size) continue;
+      const wanted = this.wantedFor(descriptor);
+      if (wanted.length > 0) {
+        absent = wanted;
+        continue;
+      }
+      const gone = this.#absentOf(bundle);
+      return bundle.map.runsOf(place).map(({ volume, offset, size }) => {
+        const spooled = gone.has(volume) ? this.#spool?.pieceOf(bundle, place, volume) : undefined;
+        return spooled ?? { path: bundle.volumePath(volume), offset, size };
+      });
+    }
+    if (absent !== undefined) throw new MissingVolumes(absent);
+    return undefined;
+  }
+
+  fetch(descriptor: Descriptor, signal?: AbortSignal): Bytes {
+    return this.fetchFrom(descriptor, 0, signal);
+  }
+
+  async *fetchFrom(descriptor: Descriptor, offset: number, signal?: AbortSignal): Bytes {
+    const pieces = await this.locate(descriptor);
+    if (pieces === undefined) {
+      throw new CodedError('MISSING_CONTENT', `${descriptor.digest}: not in this bundle`, { descriptor });
+    }
+    yield* readPieces(slicePieces(pieces, offset), signal);
+  }
+
+  /** Where a blob lies, as a number that grows along the media. */
+  position(digest: Digest): number {
+    for (const [i, bundle] of this.bundles.entries()) {
+      const place = bundle.map.place(digest);
+      // Volumes are far below a tebibyte; the sum stays exact.
+      if (place !== undefined) return (i * 1000 + place.volume) * 2 ** 40 + place.offset;
+    }
+    return 0;
+  }
+
+  /** What to say when content that an earlier bundle brought is not at the site. @param items what and where */
+  missingBase(items: readonly string[]): CodedError {
+    const bases = this.bases.map(({ id, sequence }) => `number ${sequence} (${id.slice(0, 12)})`);
+    const had =
+      bases.length === 0 ? 'no bundle given holds it' : `load bundle ${bases.join(', then ')} first`;
+    const more = items.length - maxNamed;
+    return new CodedError(
+      'MISSING_CONTENT',
+      `this increment relies on content that is not here: ${items.slice(0, maxNamed).join(', ')}${more > 0 ? ` and ${more} more` : ''}; ${had}, or give it with another --bundle`,
+    );
+  }
+
+  #absentOf(bundle: BundleStore): ReadonlySet<number> {
+    return this.#absent.get(bundle) ?? new Set();
+  }
+}
+
+/** Volumes that are needed and not mounted: each by its number and sha256. Fault F28. */
+export class MissingVolumes extends CodedError {
+  readonly volumes: readonly WantedVolume[];
+
+  constructor(volumes: readonly WantedVolume[]) {
+    const unique = [
+      ...new Map(volumes.map((volume) => [`${volume.bundle} ${volume.name}`, volume])).values(),
+    ];
+    const list = unique
+      .sort((a, b) => byText(a.name, b.name))
+      .slice(0, maxNamed)
+      .map(({ bundle, name, sha256 }) => `${name} (sha256 ${sha256}) of bundle ${bundle.slice(0, 12)}`);
+    const more = unique.length - list.length;
+    super(
+      'INCOMPLETE',
+      `missing: ${list.join(', ')}${more > 0 ? ` and ${more} more` : ''}; mount it and run load again with it; what was given is loaded, no name was published`,
+    );
+    this.volumes = unique;
+  }
+}
+
+/** Throws what is worst: another failure before missing volumes, and all of those in one. */
+export function throwWorst(errors: readonly unknown[]): void {
+  const other = errors.find((error) => !(error instanceof MissingVolumes));
+  if (other !== undefined) throw other;
+  const volumes = errors.flatMap((error) => (error instanceof MissingVolumes ? error.volumes : []));
+  if (volumes.length > 0) throw new MissingVolumes(volumes);
+}

@@ -1,0 +1,94 @@
+/**
+ * Parts of blobs that are cut over two volumes, kept on disk while only one of the volumes is mounted: with
+ * `--spool DIR` discs can be loaded one after another even when a blob lies on two of them.
+ */
+import { constants, lstatSync } from 'node:fs';
+import { open, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  BlockWriter,
+  type BundleStore,
+  diskError,
+  eachBlock,
+  ensureFolder,
+  hexOf,
+  type Piece,
+  type PlacedBlob,
+  type Progress,
+  syncFolder,
+} from '@omni-airgap/content';
+
+export class Spool {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** True when the part of the blob that lies in this volume is kept. */
+  has(bundle: BundleStore, blob: PlacedBlob, volume: number): boolean {
+    return this.pieceOf(bundle, blob, volume) !== undefined;
+  }
+
+  /** Where the part is kept. */
+  pieceOf(bundle: BundleStore, blob: PlacedBlob, volume: number): Piece | undefined {
+    const run = bundle.map.runsOf(blob).find((one) => one.volume === volume);
+    if (run === undefined) return undefined;
+    const path = this.#path(blob, volume);
+    const info = lstatSync(path, { throwIfNoEntry: false });
+    return info?.isFile() === true && info.size === run.size
+      ? { path, offset: 0, size: run.size }
+      : undefined;
+  }
+
+  /** Keeps the parts that are at hand of blobs that are not whole. @throws DISK */
+  async fill(bundle: BundleStore, progress: Progress, signal?: AbortSignal): Promise<void> {
+    const absent = new Set(bundle.problems.map(({ volume }) => volume));
+    for (const blob of bundle.map.blobs) {
+      const runs = bundle.map.runsOf(blob);
+      if (runs.length < 2 || !runs.some(({ volume }) => absent.has(volume))) continue;
+      for (const { volume, offset, size } of runs) {
+        if (absent.has(volume) || this.has(bundle, blob, volume)) continue;
+        progress.note(`keeping a part of ${blob.digest} in ${this.#folder} until the rest is mounted`);
+        await this.#keep({ path: bundle.volumePath(volume), offset, size }, this.#path(blob, volume), signal);
+      }
+    }
+  }
+
+  /** Removes the parts of a bundle that is loaded. @throws DISK */
+  async clear(bundle: BundleStore): Promise<void> {
+    for (const blob of bundle.map.blobs) {
+      const runs = bundle.map.runsOf(blob);
+      if (runs.length < 2) continue;
+      for (const { volume } of runs) await rm(this.#path(blob, volume), { force: true });
+    }
+  }
+
+  #path(blob: PlacedBlob, volume: number): string {
+    return join(this.#folder, `${hexOf(blob.digest)}.${volume}`);
+  }
+
+  async #keep(piece: Piece, path: string, signal?: AbortSignal): Promise<void> {
+    await ensureFolder(this.#folder);
+    const temporary = `${path}.${process.pid}.tmp`;
+    try {
+      const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
+      const file = await open(temporary, flags, 0o600);
+      const writer = new BlockWriter(file);
+      try {
+        await eachBlock([piece], (block) => writer.write(block), signal);
+        await writer.drain();
+        await file.sync();
+      } finally {
+        await writer.release();
+        await file.close();
+      }
+      await rename(temporary, path);
+      await syncFolder(this.#folder);
+    } catch (error) {
+      await rm(temporary, { force: true }).catch(() => {});
+      if (signal?.aborted === true) throw error;
+      throw diskError(error, path);
+    }
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * What a site has accepted before, so that an older bundle, or another one under the same number, is refused. It is
+ * kept twice: with the target, as one tag for each bundle in the repository `omni-airgap/state`, and in a folder of
+ * the host that loads. Both only ever grow; a record is on the disk before any name is published. Fault F32.
+ */
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  type BundleDocument,
+  type BundleSigner,
+  bytesOf,
+  CodedError,
+  descriptorOf,
+  diskError,
+  ensureFolder,
+  isCoded,
+  MediaType,
+  type RepositoryClient,
+  serializeDocument,
+  systemCodeOf,
+  writeFileAtomic,
+} from '@omni-airgap/content';
+
+/** A bundle that was accepted. Its text is the tag, and the name of the file. */
+export interface Accepted {
+  readonly origin: string;
+  readonly sequence: number;
+  readonly id: string;
+  /** Nobody vouched for it: it says nothing about signed bundles. */
+  readonly unsigned: boolean;
+}
+
+export interface StateRecord {
+  list(signal?: AbortSignal): Promise<readonly Accepted[]>;
+  add(accepted: Accepted, signal?: AbortSignal): Promise<void>;
+}
+
+const pattern = /^([a-f0-9]{32})\.([1-9][0-9]{0,15})\.([a-f0-9]{64})(\.unsigned)?$/;
+const artifactType = 'application/vnd.omni-airgap.state.v1';
+
+export function formatAccepted({ origin, sequence, id, unsigned }: Accepted): string {
+  return `${origin}.${sequence}.${id}${unsigned ? '.unsigned' : ''}`;
+}
+
+/** Undefined for a text that is no record. */
+export function parseAccepted(text: string): Accepted | undefined {
+  const [, origin, sequence, id, unsigned] = pattern.exec(text) ?? [];
+  if (origin === undefined || id === undefined) return undefined;
+  return { origin, sequence: Number(sequence), id, unsigned: unsigned !== undefined };
+}
+
+export function acceptedOf({ origin, sequence, id }: BundleDocument, signer: BundleSigner): Accepted {
+  return { origin, sequence, id, unsigned: signer.mode === 'unsigned' };
+}
+
+/**
+ * Refuses a bundle that is older than one that was accepted, or another one of the same number.
+ * @throws ROLLBACK
+ */
+export function checkRollback(bundle: Accepted, accepted: readonly Accepted[]): void {
+  const name = bundle.id.slice(0, 12);
+  for (const before of accepted) {
+    if (before.origin !== bundle.origin || (before.unsigned && !bundle.unsigned)) continue;
+    if (before.sequence > bundle.sequence) {
+      throw new CodedError(
+        'ROLLBACK',
+        `bundle ${name} is number ${bundle.sequence} of its store, and number ${before.sequence} (${before.id.slice(0, 12)}) was accepted here already; use the newer one, or --allow-rollback to go back on purpose`,
+      );
+    }
+    if (before.sequence === bundle.sequence && before.id !== bundle.id) {
+      throw new CodedError(
+        'ROLLBACK',
+        `bundle ${name} and bundle ${before.id.slice(0, 12)}, which was accepted here, both say that they are number ${bundle.sequence} of one store; find out which is the right one, or use --allow-rollback`,
+      );
+    }
+  }
+}
+
+/** Records in a registry. Where it does not list tags, there are none to be seen. */
+export function registryState(repository: RepositoryClient, note: (text: string) => void): StateRecord {
+  return {
+    async list(signal) {
+      const found: Accepted[] = [];
+      try {
+        for await (const tag of repository.tags(signal)) {
+          const accepted = parseAccepted(tag);
+          if (accepted !== undefined) found.push(accepted);
+        }
+      } catch (error) {
+        if (isCoded(error, 'NOT_FOUND')) return [];
+        if (!isCoded(error) || ![401, 403, 405].includes(error.status ?? 0)) throw error;
+        note(`${repository.registry} does not list tags: only this host's own record shows older bundles`);
+      }
+      return found;
+    },
+    async add(accepted, signal) {
+      const tag = formatAccepted(accepted);
+      const config = Buffer.from('{}');
+      const empty = descriptorOf(MediaType.empty, config);
+      const bytes = Buffer.from(
+        JSON.stringify({
+          schemaVersion: 2,
+          mediaType: MediaType.ociManifest,
+          artifactType,
+          config: empty,
+          layers: [empty],
+          annotations: { 'omni-airgap.bundle': accepted.id },
+        }),
+      );
+      const manifest = descriptorOf(MediaType.ociManifest, bytes);
+      if ((await repository.resolve(tag, signal))?.digest === manifest.digest) return;
+      await repository.push(empty, () => bytesOf(config), signal);
+      await repository.push(manifest, () => bytesOf(bytes), signal);
+      await repository.tag(manifest, tag, signal);
+    },
+  };
+}
+
+/** Records as files of a folder, one for each target and bundle. */
+export function folderState(root: string, target: string): StateRecord {
+  const folder = join(root, 'accepted', encodeURIComponent(target).slice(0, 200));
+  return {
+    async list() {
+      try {
+        return (await readdir(folder)).flatMap((name) => parseAccepted(name.replace(/\.json$/, '')) ?? []);
+      } catch (error) {
+        if (systemCodeOf(error) === 'ENOENT') return [];
+        throw diskError(error, folder);
+      }
+    },
+    async add(accepted) {
+      await ensureFolder(root);
+      await ensureFolder(join(root, 'accepted'));
+      await ensureFolder(folder);
+      const path = join(folder, `${formatAccepted(accepted)}.json`);
+      await writeFileAtomic(path, serializeDocument({ target, ...accepted, at: new Date().toISOString() }));
+    },
+  };
+}

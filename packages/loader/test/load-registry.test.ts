@@ -1,0 +1,395 @@
+import { open, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { digestFromHex, hexOf, type Layout, MediaType } from '@omni-airgap/content';
+import { expect, test } from 'vitest';
+import { dryRun } from '../src/load.ts';
+import { sampleOf } from '../src/registry/shapes.ts';
+import {
+  addBlob,
+  addImage,
+  addManifest,
+  bytesFor,
+  loadInto,
+  makeBundle,
+  settings,
+  startDouble,
+} from './support.ts';
+
+const app = 'ghcr.io/acme/app:v1';
+const tool = 'ghcr.io/acme/tool:v1';
+const big = 300_000;
+const two = async (layout: Layout): Promise<void> => {
+  await addImage(layout, app, bytesFor('app', big));
+  await addImage(layout, tool, bytesFor('tool', big));
+};
+
+test('content first, then names; a second load sends nothing', async () => {
+  const { folder, document } = await makeBundle(two);
+  const double = await startDouble();
+  const first = await loadInto(double, [folder]);
+  expect(first.receipt.images.map(({ target }) => target)).toEqual([
+    `${double.host}/acme/app:v1`,
+    `${double.host}/acme/tool:v1`,
+  ]);
+  const root = document.roots[0]?.descriptor.digest ?? '';
+  expect(double.repository('acme/app').tags.get('v1')).toBe(root);
+  const puts = double.requests.filter(({ method }) => method === 'PUT').map(({ path }) => path);
+  const firstTag = puts.findIndex((path) => path.endsWith('/manifests/v1'));
+  expect(puts.slice(firstTag).every((path) => path.endsWith('/manifests/v1'))).toBe(true);
+  expect(double.openUploads).toBe(0);
+  const before = double.requests.length;
+  const second = await loadInto(double, [folder]);
+  expect(second.registry).toMatchObject({ storedBlobs: 0, storedBytes: 0 });
+  const writes = double.requests.slice(before).filter(({ method }) => method !== 'GET' && method !== 'HEAD');
+  expect(writes).toEqual([]);
+});
+
+test('F28 a volume that is missing is asked for by name and sha256; the rest is loaded, no name is published', async () => {
+  const { folder, document } = await makeBundle(two, { volumeSize: 400_000 });
+  const [, , last] = document.volumes;
+  const kept = await readFile(join(folder, 'content.tar.002'));
+  await rm(join(folder, 'content.tar.002'));
+  const double = await startDouble();
+  const refused = loadInto(double, [folder]);
+  await expect(refused).rejects.toMatchObject({ code: 'INCOMPLETE' });
+  await expect(refused).rejects.toThrow(`content.tar.002 (sha256 ${last?.sha256})`);
+  const sent = double.requests.reduce((sum, { bytes }) => sum + bytes, 0);
+  expect(sent).toBeGreaterThan(big);
+  expect([...double.repository('acme/app').tags, ...double.repository('acme/tool').tags]).toEqual([]);
+  await writeFile(join(folder, 'content.tar.002'), kept);
+  const report = await loadInto(double, [folder]);
+  expect(report.registry?.storedBytes).toBeLessThan(big + 10_000);
+  expect(double.repository('acme/app').tags.has('v1')).toBe(true);
+});
+
+test('F28 discs one after another: bundle.json and volume 000 are on each', async () => {
+  const { folder } = await makeBundle(two, { volumeSize: 400_000 });
+  const double = await startDouble();
+  const kept = await readFile(join(folder, 'content.tar.001'));
+  const other = await readFile(join(folder, 'content.tar.002'));
+  await rm(join(folder, 'content.tar.002'));
+  await expect(loadInto(double, [folder])).rejects.toMatchObject({ code: 'INCOMPLETE' });
+  await rm(join(folder, 'content.tar.001'));
+  await writeFile(join(folder, 'content.tar.002'), other);
+  const report = await loadInto(double, [folder]);
+  expect(report.receipt.images).toHaveLength(2);
+  expect(kept.byteLength).toBeGreaterThan(0);
+});
+
+test('F29 a volume of another bundle under the same name is refused', async () => {
+  const { folder } = await makeBundle(two, { volumeSize: 400_000 });
+  const older = await makeBundle(
+    async (layout) => {
+      await addImage(layout, app, bytesFor('older', big));
+      await addImage(layout, tool, bytesFor('oldest', big));
+    },
+    { volumeSize: 400_000 },
+  );
+  const same = await readFile(join(older.folder, 'content.tar.001'));
+  await writeFile(join(folder, 'content.tar.001'), same);
+  const double = await startDouble();
+  await expect(loadInto(double, [folder])).rejects.toMatchObject({ code: 'BAD_VOLUME' });
+  await writeFile(join(folder, 'content.tar.001'), same.subarray(512));
+  await expect(loadInto(double, [folder])).rejects.toMatchObject({ code: 'BAD_VOLUME' });
+  expect(double.repository('acme/app').tags.size).toBe(0);
+});
+
+test('F30 a damaged blob is named with its volume; the other volumes stay usable', async () => {
+  const { folder, document } = await makeBundle(two, { volumeSize: 400_000 });
+  const blob = document.blobs.find(({ volume }) => volume === 1);
+  const file = await open(join(folder, 'content.tar.001'), 'r+');
+  await file.write(Buffer.from('X'), 0, 1, (blob?.offset ?? 0) + 1000);
+  await file.close();
+  const double = await startDouble();
+  await expect(loadInto(double, [folder])).rejects.toMatchObject({
+    code: 'BAD_VOLUME',
+    message: expect.stringMatching(/content\.tar\.001 at byte \d+/),
+  });
+  const held = [double.repository('acme/app'), double.repository('acme/tool')];
+  expect(held.flatMap((repository) => [...repository.tags])).toEqual([]);
+  expect(held.flatMap((repository) => [...repository.blobs.values()]).some((b) => b.byteLength === big)).toBe(
+    true,
+  );
+});
+
+test('F32 a bundle older than one that was accepted is refused, by the registry’s record and by the host’s', async () => {
+  const old = await makeBundle((layout) => addImage(layout, app, bytesFor('old', 10)).then(() => {}), {
+    sequence: 3,
+  });
+  const next = await makeBundle(
+    (layout) => addImage(layout, 'ghcr.io/acme/app:v2', bytesFor('new', 10)).then(() => {}),
+    { sequence: 4 },
+  );
+  const double = await startDouble();
+  const options = await settings(double, [next.folder]);
+  await loadInto(double, [next.folder], { state: options.state });
+  for (const where of [double, await startDouble()]) {
+    const state =
+      where === double ? {} : { state: options.state, registry: { host: double.host, prefix: '' } };
+    await expect(loadInto(double, [old.folder], state)).rejects.toMatchObject({ code: 'ROLLBACK' });
+  }
+  // The registry forgot; the host did not.
+  for (const tag of [...double.repository('omni-airgap/state').tags.keys()]) {
+    expect(tag).toMatch(/^[a-f0-9]{32}\.4\.[a-f0-9]{64}\.unsigned$/);
+    double.repository('omni-airgap/state').tags.delete(tag);
+  }
+  await expect(loadInto(double, [old.folder], { state: options.state })).rejects.toMatchObject({
+    code: 'ROLLBACK',
+  });
+  const allowed = await loadInto(double, [old.folder], { state: options.state, allowRollback: true });
+  expect(allowed.receipt.sequence).toBe(3);
+  // The newer one stays the newest.
+  await expect(loadInto(double, [next.folder], { state: options.state })).resolves.toBeDefined();
+});
+
+test('F32 two bundles that say they are the same number are refused', async () => {
+  const one = await makeBundle((layout) => addImage(layout, app, bytesFor('one', 10)).then(() => {}), {
+    sequence: 3,
+  });
+  const other = await makeBundle(
+    (layout) => addImage(layout, 'ghcr.io/acme/app:v2', bytesFor('other', 10)).then(() => {}),
+    { sequence: 3 },
+  );
+  const double = await startDouble();
+  await loadInto(double, [one.folder]);
+  await expect(loadInto(double, [other.folder])).rejects.toMatchObject({ code: 'ROLLBACK' });
+});
+
+test('F34 the registry dies while a blob goes up: no tag, and the next run sends the rest only', async () => {
+  const { folder } = await makeBundle(two);
+  const double = await startDouble();
+  // Two small configs come first, then one of the layers.
+  double.fault({ match: { method: 'PUT', path: /acme\/.*\/blobs/, nth: 4 }, do: { status: 403 } });
+  await expect(loadInto(double, [folder], { concurrency: 1 })).rejects.toMatchObject({ code: 'DENIED' });
+  expect(double.requests.some(({ path, method }) => method === 'PUT' && path.endsWith('/v1'))).toBe(false);
+  const report = await loadInto(double, [folder]);
+  expect(report.registry?.presentBlobs).toBeGreaterThan(0);
+  expect(report.registry?.storedBytes).toBeLessThan(big + 2000);
+});
+
+/** An image with a cosign signature, a referrer, and a referrer of that one. */
+async function signed(layout: Layout): Promise<void> {
+  const image = await addImage(layout, app, bytesFor('app', 1000));
+  const config = await addBlob(layout, MediaType.empty, Buffer.from('{}'));
+  const layer = await addBlob(
+    layout,
+    'application/vnd.dev.cosign.simplesigning.v1+json',
+    Buffer.from('{"a":1}'),
+  );
+  const annotations = { 'dev.cosignproject.cosign/signature': 'AAAA' };
+  await addManifest(layout, `ghcr.io/acme/app:sha256-${hexOf(image.digest)}.sig`, MediaType.ociManifest, {
+    config,
+    layers: [{ ...layer, annotations }],
+  });
+  const first = await addManifest(layout, undefined, MediaType.ociManifest, {
+    artifactType: 'application/vnd.test.sbom',
+    config,
+    layers: [config],
+    subject: image,
+  });
+  await layout.tag(first, `ghcr.io/acme/app@${first.digest}`);
+  const second = await addManifest(layout, undefined, MediaType.ociManifest, {
+    artifactType: 'application/vnd.test.signature',
+    config,
+    layers: [config],
+    subject: first,
+  });
+  await layout.tag(second, `ghcr.io/acme/app@${second.digest}`);
+}
+
+test('F40 subjects come before what speaks about them, tags of images last', async () => {
+  const { folder, document } = await makeBundle(signed);
+  for (const referrersApi of [true, false]) {
+    const double = await startDouble({ referrersApi });
+    await loadInto(double, [folder]);
+    const puts = double.requests
+      .filter(({ method, path }) => method === 'PUT' && path.includes('acme/app/manifests'))
+      .map(({ path }) => path.slice(path.lastIndexOf('/') + 1));
+    const digests = new Map(document.roots.map(({ name, descriptor }) => [name, descriptor.digest]));
+    const subject = puts.indexOf(digests.get(app) ?? '');
+    const referrers = [...digests]
+      .filter(([name]) => name.includes('@'))
+      .map(([, digest]) => puts.indexOf(digest));
+    const sig = puts.findIndex((name) => name.endsWith('.sig'));
+    expect(subject).toBeGreaterThanOrEqual(0);
+    for (const referrer of referrers) expect(referrer).toBeGreaterThan(subject);
+    expect(sig).toBeGreaterThan(subject);
+    expect(puts.at(-1)).toBe('v1');
+    // Which of the two referrers speaks about the other is known from the manifest.
+    const order = puts.filter((name) => [...digests.values()].includes(name as never));
+    expect(order).toHaveLength(new Set(order).size);
+  }
+});
+
+test('F41 Docker types that the registry refuses are found before anything moves, with what to set', async () => {
+  const { folder } = await makeBundle(async (layout) => {
+    await addImage(layout, app, bytesFor('docker', big), {
+      manifest: MediaType.dockerManifest,
+      config: MediaType.dockerConfig,
+    });
+  });
+  const docker = sampleOf('docker').at(-1)?.descriptor.digest ?? '';
+  const double = await startDouble({
+    script: [{ match: { method: 'PUT', path: new RegExp(docker) }, do: { status: 415 } }],
+  });
+  await expect(loadInto(double, [folder])).rejects.toThrow(/http": \{"compat": \["docker2s2"\]\}/);
+  expect(double.requests.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThan(5000);
+});
+
+test('F41 a sparse index on a registry that wants all children: the ways out are named, and --flatten is one', async () => {
+  const { folder, document } = await makeBundle(sparse);
+  const marked = await makeBundle(sparse, {
+    sparse: document.roots.map(({ descriptor }) => descriptor),
+  });
+  const double = await startDouble();
+  await expect(loadInto(double, [marked.folder])).rejects.toThrow(/leave `platforms` out.*--flatten/);
+  expect(double.repository('acme/app').manifests.size).toBe(0);
+  const report = await loadInto(double, [marked.folder], { flatten: true });
+  expect(report.flattened).toEqual([app]);
+  const tagged = double.repository('acme/app').tags.get('v1');
+  expect(tagged).not.toBe(document.roots[0]?.descriptor.digest);
+  expect(report.receipt.images[0]?.digest).toBe(tagged);
+  const lenient = await startDouble({ checkChildren: false });
+  await loadInto(lenient, [marked.folder]);
+  expect(lenient.repository('acme/app').tags.get('v1')).toBe(document.roots[0]?.descriptor.digest);
+  expect(folder).not.toBe(marked.folder);
+});
+
+async function sparse(layout: Layout): Promise<void> {
+  const image = await addImage(layout, 'ghcr.io/acme/app:amd64', bytesFor('amd64', 1000));
+  await layout.untag('ghcr.io/acme/app:amd64');
+  const absent = digestFromHex('a'.repeat(64));
+  await addManifest(layout, app, MediaType.ociIndex, {
+    manifests: [
+      { ...image, platform: { os: 'linux', architecture: 'amd64' } },
+      { ...image, digest: absent, platform: { os: 'linux', architecture: 'arm64' } },
+    ],
+  });
+}
+
+test('F42 a tag that stands for something else is refused before anything moves, unless it may be replaced', async () => {
+  const { folder, document } = await makeBundle(two);
+  const double = await startDouble();
+  double.repository('acme/app').addManifest(Buffer.from('{"schemaVersion":2}'), MediaType.ociManifest, 'v1');
+  await expect(loadInto(double, [folder])).rejects.toMatchObject({
+    code: 'CONFLICT',
+    message: expect.stringContaining('acme/app:v1'),
+  });
+  expect(double.requests.some(({ method }) => method === 'PUT' || method === 'POST')).toBe(false);
+  await loadInto(double, [folder], { overwriteTags: true });
+  expect(double.repository('acme/app').tags.get('v1')).toBe(document.roots[0]?.descriptor.digest);
+});
+
+test('F42 a tag that the registry keeps immutable is explained', async () => {
+  const { folder } = await makeBundle(two);
+  const double = await startDouble({
+    script: [{ match: { method: 'PUT', path: /acme\/app\/manifests\/v1$/ }, do: { status: 412 } }],
+  });
+  await expect(loadInto(double, [folder])).rejects.toThrow(/tags are immutable there/);
+});
+
+test('F41 missing rights and projects are found before anything moves', async () => {
+  const { folder } = await makeBundle(two);
+  for (const [status, advice] of [
+    [403, /docker login/],
+    [404, /create the project acme/],
+  ] as const) {
+    const double = await startDouble({
+      script: [{ match: { method: 'POST', path: /acme\/app\/blobs\/uploads/ }, do: { status } }],
+    });
+    await expect(loadInto(double, [folder])).rejects.toThrow(advice);
+    expect(double.requests.some(({ method }) => method === 'PUT')).toBe(false);
+  }
+});
+
+test('F48 two loads at once into one registry both succeed', async () => {
+  const { folder } = await makeBundle(signed);
+  for (const referrersApi of [true, false]) {
+    const double = await startDouble({ referrersApi });
+    const reports = await Promise.all([loadInto(double, [folder]), loadInto(double, [folder])]);
+    expect(reports.map(({ receipt }) => receipt.images.length)).toEqual([4, 4]);
+    expect(double.openUploads).toBe(0);
+  }
+});
+
+test('signatures that the site added stay, and loading again changes nothing', async () => {
+  const { folder, document } = await makeBundle(signed);
+  const double = await startDouble();
+  await loadInto(double, [folder]);
+  const repository = double.repository('acme/app');
+  const tag = [...repository.tags.keys()].find((name) => name.endsWith('.sig')) ?? '';
+  const ours = JSON.parse(Buffer.from(repository.manifest(tag)?.bytes ?? '').toString()) as {
+    layers: object[];
+  };
+  const layer = repository.addBlob(Buffer.from('{"site":1}'));
+  const annotations = { 'dev.cosignproject.cosign/signature': 'BBBB' };
+  const resigned = { ...ours, layers: [...ours.layers, { ...layer, annotations }] };
+  repository.addManifest(Buffer.from(JSON.stringify(resigned)), MediaType.ociManifest, tag);
+  const before = repository.tags.get(tag);
+  await loadInto(double, [folder]);
+  expect(repository.tags.get(tag)).toBe(before);
+  // Only the site's own: now both are there.
+  const alone = { ...ours, layers: [{ ...layer, annotations }] };
+  repository.addManifest(Buffer.from(JSON.stringify(alone)), MediaType.ociManifest, tag);
+  await loadInto(double, [folder]);
+  const united = JSON.parse(Buffer.from(repository.manifest(tag)?.bytes ?? '').toString()) as {
+    layers: object[];
+  };
+  expect(united.layers).toEqual([{ ...layer, annotations }, ...ours.layers]);
+  expect(document.roots).toHaveLength(4);
+});
+
+test('lists of versions are united', async () => {
+  const list = (...versions: string[]) =>
+    makeBundle(async (layout) => {
+      const config = await addBlob(layout, MediaType.empty, Buffer.from('{}'));
+      const file = await addBlob(layout, 'application/json', Buffer.from(JSON.stringify(versions)));
+      const annotations = { 'org.opencontainers.image.title': 'versions' };
+      await addManifest(layout, 'factory.talos.dev/talos-catalog/versions:latest', MediaType.ociManifest, {
+        artifactType: 'application/vnd.test.catalog',
+        config,
+        layers: [{ ...file, annotations }],
+      });
+    });
+  const double = await startDouble();
+  const [first, second] = [await list('v1.13.9', 'v1.12.4'), await list('v1.13.10', 'v1.12.4')];
+  await loadInto(double, [first.folder]);
+  await loadInto(double, [second.folder], { allowRollback: true });
+  const repository = double.repository('talos-catalog/versions');
+  const manifest = JSON.parse(Buffer.from(repository.manifest('latest')?.bytes ?? '').toString()) as {
+    layers: { digest: string }[];
+  };
+  expect(manifest.layers).toHaveLength(1);
+  const blob = repository.blobs.get(manifest.layers[0]?.digest ?? '');
+  expect(Buffer.from(blob ?? '').toString()).toBe('["v1.12.4","v1.13.9","v1.13.10"]\n');
+  const before = repository.tags.get('latest');
+  await loadInto(double, [first.folder], { allowRollback: true });
+  expect(repository.tags.get('latest')).toBe(before);
+});
+
+test('a dry run says what would go where and writes nothing', async () => {
+  const { folder } = await makeBundle(two);
+  const double = await startDouble();
+  const plan = await dryRun(await settings(double, [folder]));
+  expect(plan.images.map(({ target, action }) => `${action} ${target}`)).toEqual([
+    `store ${double.host}/acme/app:v1`,
+    `store ${double.host}/acme/tool:v1`,
+  ]);
+  expect(plan.bytes).toBeGreaterThan(2 * big);
+  expect(double.requests.every(({ method }) => method === 'GET' || method === 'HEAD')).toBe(true);
+  const report = await loadInto(double, [folder]);
+  expect(report.registry?.storedBytes).toBe(plan.bytes);
+  const again = await dryRun(await settings(double, [folder]));
+  expect(again.bytes).toBe(0);
+});
+
+test('F38 --verify full finds a registry that gives other bytes than it took', async () => {
+  const { folder } = await makeBundle(two);
+  const double = await startDouble();
+  const report = await loadInto(double, [folder], { verifyFull: true });
+  expect(report.verifiedBytes).toBeGreaterThan(2 * big);
+  double.fault({ match: { method: 'GET', path: /acme\/tool\/blobs/ }, do: { flipByteAt: 5 } });
+  await expect(loadInto(double, [folder], { verifyFull: true })).rejects.toMatchObject({
+    code: 'DIGEST_MISMATCH',
+  });
+});

@@ -1,0 +1,115 @@
+/** What tests of loading share: a bundle made in a temporary folder, a registry double, and load between them. */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type BundleDocument, bytesOf, type Descriptor, descriptorOf, Layout } from '@omni-airgap/content';
+import {
+  type RegistryDouble,
+  type RegistryDoubleOptions,
+  startRegistryDouble,
+  type TestBundleOptions,
+  writeTestBundle,
+} from '@omni-airgap/content/testing';
+import { onTestFinished } from 'vitest';
+import { type LoadOptions, type LoadReport, load } from '../src/load.ts';
+
+export async function temporary(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'omni-airgap-load-'));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+export interface TestBundle {
+  readonly folder: string;
+  readonly document: BundleDocument;
+}
+
+/** A bundle of what `fill` puts into a layout. */
+export async function makeBundle(
+  fill: (layout: Layout) => Promise<void>,
+  options: TestBundleOptions & Partial<Pick<BundleDocument, 'sequence' | 'base' | 'relies' | 'sparse'>> = {},
+): Promise<TestBundle> {
+  const root = await temporary();
+  const layout = await Layout.open(join(root, 'store'), { create: true });
+  await fill(layout);
+  const folder = join(root, 'bundle');
+  const { volumeSize, key, ...members } = options;
+  await writeTestBundle(layout, folder, {
+    ...(volumeSize === undefined ? {} : { volumeSize }),
+    ...(key === undefined ? {} : { key }),
+  });
+  const path = join(folder, 'bundle.json');
+  const document = { ...(JSON.parse(await readFile(path, 'utf8')) as BundleDocument), ...members };
+  if (Object.keys(members).length > 0) await writeFile(path, JSON.stringify(document));
+  return { folder, document };
+}
+
+export async function startDouble(options: RegistryDoubleOptions = {}): Promise<RegistryDouble> {
+  const double = await startRegistryDouble(options);
+  onTestFinished(() => double.close());
+  return double;
+}
+
+/** Loads without waiting for anybody's signature. */
+export async function loadInto(
+  double: Pick<RegistryDouble, 'host'>,
+  bundles: readonly string[],
+  options: Partial<LoadOptions> = {},
+): Promise<LoadReport> {
+  return load({ ...(await settings(double, bundles)), ...options });
+}
+
+export async function settings(
+  { host }: Pick<RegistryDouble, 'host'>,
+  bundles: readonly string[],
+): Promise<LoadOptions> {
+  return {
+    bundles,
+    trust: { mode: 'any' },
+    registry: { host, prefix: '' },
+    state: await temporary(),
+    network: { upstreams: [], allowHosts: [], plainHttp: [host], env: {} },
+    tool: 'test',
+  };
+}
+
+/** An image of one layer in a layout, under a name. */
+export async function addImage(
+  layout: Layout,
+  name: string,
+  layer: Uint8Array,
+  types = {
+    manifest: 'application/vnd.oci.image.manifest.v1+json',
+    config: 'application/vnd.oci.image.config.v1+json',
+  },
+): Promise<Descriptor> {
+  const blob = await addBlob(layout, 'application/vnd.oci.image.layer.v1.tar', layer);
+  const config = await addBlob(layout, types.config, Buffer.from(JSON.stringify({ of: blob.digest })));
+  return addManifest(layout, name, types.manifest, { config, layers: [blob] });
+}
+
+export async function addBlob(layout: Layout, mediaType: string, bytes: Uint8Array): Promise<Descriptor> {
+  const descriptor = descriptorOf(mediaType, bytes);
+  await layout.push(descriptor, () => bytesOf(bytes));
+  return descriptor;
+}
+
+export async function addManifest(
+  layout: Layout,
+  name: string | undefined,
+  mediaType: string,
+  members: object,
+): Promise<Descriptor> {
+  const descriptor = await addBlob(
+    layout,
+    mediaType,
+    Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, ...members })),
+  );
+  if (name !== undefined) await layout.tag(descriptor, name);
+  return descriptor;
+}
+
+/** Bytes that compress to nothing else: the same for the same seed. */
+export function bytesFor(seed: string, size: number): Buffer {
+  return Buffer.alloc(size, `${seed} `);
+}
