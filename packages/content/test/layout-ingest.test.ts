@@ -3,7 +3,7 @@ import { link, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/prom
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { collect } from '../src/bytes.ts';
-import { hexOf } from '../src/digest.ts';
+import { digestOf, hexOf } from '../src/digest.ts';
 import { CodedError, ExitCode, exitCodeOf } from '../src/errors.ts';
 import { Layout } from '../src/layout/layout.ts';
 import { MediaType } from '../src/media-type.ts';
@@ -97,6 +97,32 @@ describe('F06 what a failed push leaves', () => {
     const source = recorded();
     expect(await layout.ingest(source.open, options)).toEqual(blob.descriptor);
     expect(source.offsets).toEqual([2_500_000]);
+    await expectStored(layout);
+  });
+});
+
+describe('content that nothing can check when it is gone on with', () => {
+  const options = {
+    mediaType: MediaType.octetStream,
+    key: 'https://x/changing.iso',
+    maxSize: size,
+    resumable: false,
+  };
+
+  test('leaves nothing when it fails', async () => {
+    const layout = await temporaryLayout();
+    await expect(layout.ingest(breaking(2_000_000), options)).rejects.toMatchObject({ code: 'NETWORK' });
+    expect(await partsOf(layout)).toEqual([]);
+  });
+
+  test('F01 is begun again after a kill', async () => {
+    const layout = await temporaryLayout();
+    const key = hexOf(digestOf(Buffer.from(options.key)));
+    const name = `${key}.${dead}-deadbeef.0.part`;
+    await writeFile(join(layout.root, 'ingest', name), 'x'.repeat(1_000_000));
+    const source = recorded();
+    expect(await layout.ingest(source.open, options)).toEqual(blob.descriptor);
+    expect(source.offsets).toEqual([0]);
     await expectStored(layout);
   });
 });
