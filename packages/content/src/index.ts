@@ -21,7 +21,14 @@ export * from './errors.ts';
 export { BlockWriter } from './fs/block-writer.ts';
 export { eachBlockDirect } from './fs/direct.ts';
 export { diskError } from './fs/disk-error.ts';
-export { ensureFolder, readSmallFile, syncFolder, writeFileAtomic } from './fs/files.ts';
+export {
+  ensureFolder,
+  readSmallFile,
+  removeAbandoned,
+  syncFolder,
+  temporaryIn,
+  writeFileAtomic,
+} from './fs/files.ts';
 export { eachBlock, readPieces, slicePieces } from './fs/pieces.ts';
 export * from './graph.ts';
 export * from './http/index.ts';
@@ -36,5 +43,4 @@ export * from './progress.ts';
 export * from './reference.ts';
 export * from './registry/index.ts';
 export * from './storage.ts';
-export { WorkQueue } from './work-queue.ts';
 export { WorkQueue } from './work-queue.ts';

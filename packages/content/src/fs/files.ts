@@ -12,6 +12,11 @@ import { isRunning, markPattern, processMark } from './process-mark.ts';
 
 const temporaryPattern = new RegExp(`^\\.${markPattern}\\.[a-f0-9]{16}\\.tmp$`);
 
+/** A path for a file while it is written in a folder; removeAbandoned finds it when this process is gone. */
+export function temporaryIn(folder: string): string {
+  return join(folder, `.${processMark}.${randomBytes(8).toString('hex')}.tmp`);
+}
+
 /** Makes a folder durable, so that names in it survive a power cut. */
 export async function syncFolder(path: string): Promise<void> {
   const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
@@ -46,7 +51,7 @@ export async function ensureFolder(path: string): Promise<void> {
  * @throws DISK
  */
 export async function writeFileAtomic(path: string, data: string | Uint8Array, mode = 0o644): Promise<void> {
-  const temporary = join(dirname(path), `.${processMark}.${randomBytes(8).toString('hex')}.tmp`);
+  const temporary = temporaryIn(dirname(path));
   let handle: FileHandle | undefined;
   try {
     handle = await open(temporary, 'wx', mode);

@@ -1,5 +1,4 @@
 /** Objects as files below a folder, for any static web server. Each is whole and synced before it has its name. */
-import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { chmod, lstat, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -13,8 +12,10 @@ import {
   ensureFolder,
   Hasher,
   readPieces,
+  removeAbandoned,
   syncFolder,
   systemCodeOf,
+  temporaryIn,
 } from '@omni-airgap/content';
 import { checkObjectKey } from './object-key.ts';
 import type { NewObject, ObjectInfo, ObjectSink, StaleUpload } from './object-sink.ts';
@@ -68,7 +69,8 @@ export class DirectorySink implements ObjectSink {
       folder = join(folder, segment);
       await ensureFolder(folder);
     }
-    const temporary = join(dirname(path), `.${randomBytes(8).toString('hex')}.tmp`);
+    await removeAbandoned(folder);
+    const temporary = temporaryIn(folder);
     try {
       const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
       const file = await open(temporary, flags, 0o644);
