@@ -21,6 +21,15 @@ const processOutput: Output = {
   isTerminal: process.stderr.isTTY === true,
 };
 
+/** Whoever reads our output may stop early, as `head` does: that ends the output, not the work. */
+function outliveReaders(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error) => {
+      if (systemCodeOf(error) !== 'EPIPE') throw error;
+    });
+  }
+}
+
 /** @param args without node and script @returns the exit code */
 export async function run(args: readonly string[], output: Output = processOutput): Promise<ExitCode> {
   const controller = new AbortController();
@@ -38,8 +47,11 @@ export async function run(args: readonly string[], output: Output = processOutpu
     output.stdout(text);
   };
   const session: Session = { output: { ...output, stdout }, signal: controller.signal, env: process.env };
+  if (output === processOutput) outliveReaders();
   try {
-    await program(session).parseAsync([...args], { from: 'user' });
+    const root = program(session);
+    refuseUnknown(root, args);
+    await root.parseAsync([...args], { from: 'user' });
     return ExitCode.ok;
   } catch (error) {
     if (error instanceof CommanderError) {
@@ -103,6 +115,15 @@ function described(
 
 function errorDocument(code: ErrorCode, message: string): string {
   return `${JSON.stringify({ error: { code, message } }, undefined, 2)}\n`;
+}
+
+/** Without this, an unknown command with --help shows the help of the program and ends well. */
+function refuseUnknown(root: Command, args: readonly string[]): void {
+  const [name] = args;
+  if (name === undefined || name.startsWith('-') || name === 'help') return;
+  if (!root.commands.some((command) => command.name() === name)) {
+    throw new CodedError('USAGE', `${printable(name)}: no such command; omni-airgap --help lists them`);
+  }
 }
 
 function explain(error: unknown, code: ErrorCode, message: string, output: Output): void {
