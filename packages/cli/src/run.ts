@@ -1,5 +1,13 @@
 /** One run of the command line: parse, execute, explain errors in one line, answer with the exit code. */
-import { CodedError, type ErrorCode, ExitCode, exitCodeOf, messageOf, printable } from '@omni-airgap/content';
+import {
+  CodedError,
+  type ErrorCode,
+  ExitCode,
+  exitCodeOf,
+  messageOf,
+  printable,
+  systemCodeOf,
+} from '@omni-airgap/content';
 import { Command, CommanderError } from 'commander';
 import { addBundle } from './commands/bundle.ts';
 import { addDiff } from './commands/diff.ts';
