@@ -1,0 +1,203 @@
+/** Stores as a fetch leaves them, with made-up content: images of two platforms, signatures, media, a schematic. */
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  byText,
+  bytesOf,
+  collectGraph,
+  type Descriptor,
+  descriptorOf,
+  Layout,
+  type LockDocument,
+  type LockedItem,
+  MediaType,
+  parseLockDocument,
+  serializeDocument,
+} from '@omni-airgap/content';
+import { buildManifest, generatedBlob } from '@omni-airgap/content/testing';
+import { onTestFinished } from 'vitest';
+import type { BundleOptions } from '../src/index.ts';
+
+const title = 'org.opencontainers.image.title';
+const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip';
+
+/** An empty folder; call inside a test. */
+export async function temporaryFolder(parent: string = tmpdir()): Promise<string> {
+  const folder = await mkdtemp(join(parent, 'omni-airgap-bundler-'));
+  onTestFinished(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }));
+  return folder;
+}
+
+export class TestStore {
+  readonly layout: Layout;
+  readonly #items = new Map<string, LockedItem>();
+
+  private constructor(layout: Layout) {
+    this.layout = layout;
+  }
+
+  static async create(folder: string): Promise<TestStore> {
+    return new TestStore(await Layout.open(folder, { create: true }));
+  }
+
+  get root(): string {
+    return this.layout.root;
+  }
+
+  get names(): readonly string[] {
+    return [...this.#items.keys()].sort(byText);
+  }
+
+  digestOf(name: string): string {
+    return this.#items.get(name)?.descriptor.digest ?? '';
+  }
+
+  /** An index of two platforms; each seed is a layer, shared by both. */
+  async image(name: string, seeds: readonly number[], layerSize = 90_000): Promise<Descriptor> {
+    const layers: Descriptor[] = [];
+    for (const seed of seeds) layers.push(await this.blob(seed, layerSize, layerType));
+    const manifests: Descriptor[] = [];
+    for (const architecture of ['amd64', 'arm64']) {
+      const config = await this.#push(
+        MediaType.ociConfig,
+        Buffer.from(JSON.stringify({ os: 'linux', architecture, seeds })),
+      );
+      const { descriptor, bytes } = buildManifest(MediaType.ociManifest, { config, layers });
+      await this.layout.push(descriptor, () => bytesOf(bytes));
+      manifests.push({ ...descriptor, platform: { os: 'linux', architecture } });
+    }
+    const index = buildManifest(MediaType.ociIndex, { manifests });
+    await this.layout.push(index.descriptor, () => bytesOf(index.bytes));
+    return this.#lock(name, 'image', index.descriptor);
+  }
+
+  /** What cosign makes for an image. */
+  async signature(repository: string, subject: Descriptor): Promise<Descriptor> {
+    return this.artifact(`${repository}:sha256-${subject.digest.slice(7)}.sig`, 'signature', {
+      payload: 400,
+    });
+  }
+
+  /** An artifact with a layer for each file. @param files name -> bytes */
+  async artifact(
+    name: string,
+    kind: LockedItem['kind'],
+    files: Readonly<Record<string, number>>,
+  ): Promise<Descriptor> {
+    const config = await this.#push(MediaType.empty, Buffer.from('{}'));
+    const layers: object[] = [];
+    for (const [file, size] of Object.entries(files)) {
+      const blob = await this.blob(size + file.length, size, MediaType.octetStream);
+      layers.push({ ...blob, annotations: { [title]: file } });
+    }
+    const { descriptor, bytes } = buildManifest(MediaType.ociManifest, {
+      artifactType: 'application/vnd.test',
+      config,
+      layers,
+    });
+    await this.layout.push(descriptor, () => bytesOf(bytes));
+    return this.#lock(name, kind, descriptor);
+  }
+
+  /** A schematic as the Image Factory stores it. */
+  async schematic(yaml: string): Promise<string> {
+    const layer = await this.#push('application/vnd.sidero.dev-image.schematic', Buffer.from(yaml));
+    const config = await this.#push(MediaType.dockerConfig, Buffer.from('{"os":""}'));
+    const { descriptor, bytes } = buildManifest(MediaType.dockerManifest, { config, layers: [layer] });
+    await this.layout.push(descriptor, () => bytesOf(bytes));
+    const id = layer.digest.slice(7);
+    await this.#lock(`factory.talos.dev/siderolabs/image-factory/schematics:${id}`, 'schematic', descriptor);
+    return id;
+  }
+
+  async blob(seed: number, size: number, mediaType: string): Promise<Descriptor> {
+    const { descriptor, open } = await generatedBlob(seed, size, mediaType);
+    await this.layout.push(descriptor, open);
+    return descriptor;
+  }
+
+  async remove(name: string): Promise<void> {
+    this.#items.delete(name);
+    await this.layout.untag(name);
+    await this.#write();
+  }
+
+  async #push(mediaType: string, bytes: Uint8Array): Promise<Descriptor> {
+    const descriptor = descriptorOf(mediaType, bytes);
+    await this.layout.push(descriptor, () => bytesOf(bytes));
+    return descriptor;
+  }
+
+  async #lock(name: string, kind: LockedItem['kind'], root: Descriptor): Promise<Descriptor> {
+    const { mediaType, digest, size } = root;
+    const descriptor = { mediaType, digest, size };
+    await this.layout.tag(descriptor, name);
+    const graph = await collectGraph(this.layout, descriptor);
+    const bytes = [...graph.values()].reduce((sum, one) => sum + one.size, 0);
+    const source = `https://${name.split('/')[0]}`;
+    const item = { name, kind, descriptor, bytes, source, fetchedAt: '2026-01-01T00:00:00Z' };
+    this.#items.set(name, item);
+    await this.#write();
+    return descriptor;
+  }
+
+  async #write(): Promise<void> {
+    const items = [...this.#items.values()].sort((a, b) => byText(a.name, b.name));
+    const lock: LockDocument = { kind: 'omni-airgap/lock', schema: 1, items, missing: [] };
+    parseLockDocument(Buffer.from(serializeDocument(lock)));
+    await writeFile(join(this.root, 'lock.json'), serializeDocument(lock));
+  }
+}
+
+export const mediaSchematic = '1'.repeat(64);
+
+/** A store with some of everything: about 1.2 MB. */
+export async function sampleStore(folder: string): Promise<TestStore> {
+  const store = await TestStore.create(folder);
+  const omni = await store.image('ghcr.io/siderolabs/omni:v1', [1, 2, 3]);
+  await store.signature('ghcr.io/siderolabs/omni', omni);
+  await store.image('ghcr.io/dexidp/dex:v2', [2, 4]);
+  await store.image('registry.k8s.io/pause:3.10', [5]);
+  await store.schematic('customization: {}\n');
+  await store.artifact(`factory.talos.dev/talos-media/${mediaSchematic}:v1.13.9`, 'media', {
+    'cmdline-metal-amd64': 300,
+    'kernel-amd64': 200_000,
+    'metal-amd64.iso': 400_000,
+  });
+  return store;
+}
+
+/** Options of a bundle in small volumes. */
+export function optionsFor(
+  store: TestStore | string,
+  out: string,
+  more: Partial<BundleOptions> = {},
+): BundleOptions {
+  const root = typeof store === 'string' ? store : store.root;
+  return {
+    store: root,
+    out,
+    volumeSize: 256 * 1024,
+    tool: 'omni-airgap test',
+    now: 1_767_225_600_000,
+    ...more,
+  };
+}
+
+/** File name -> content, of all regular files in a folder. */
+export async function filesOf(folder: string): Promise<Map<string, Buffer>> {
+  const files = new Map<string, Buffer>();
+  for (const name of (await readdir(folder)).sort()) files.set(name, await readFile(join(folder, name)));
+  return files;
+}
+
+/** The volumes and their bytes, joined: one value to compare. */
+export async function volumesOf(folder: string): Promise<string> {
+  const files = await filesOf(folder);
+  return [...files]
+    .flatMap(([name, bytes]) =>
+      name.startsWith('content.tar.') ? [`${name} ${bytes.toString('base64')}`] : [],
+    )
+    .join('\n');
+}
