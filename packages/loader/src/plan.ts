@@ -8,7 +8,7 @@ import { isGrowOnly } from './registry/grow-only.ts';
 import type { Surveyed } from './registry/survey.ts';
 import type { LoadSource } from './source.ts';
 
-export interface PlannedItem {
+interface PlannedItem {
   /** Name in the bundle, or the key. */
   readonly name: string;
   readonly target: string;

@@ -38,12 +38,12 @@ export interface StateRecord {
 const pattern = /^([a-f0-9]{32})\.([1-9][0-9]{0,15})\.([a-f0-9]{64})(\.unsigned)?$/;
 const artifactType = 'application/vnd.omni-airgap.state.v1';
 
-export function formatAccepted({ origin, sequence, id, unsigned }: Accepted): string {
+function formatAccepted({ origin, sequence, id, unsigned }: Accepted): string {
   return `${origin}.${sequence}.${id}${unsigned ? '.unsigned' : ''}`;
 }
 
 /** Undefined for a text that is no record. */
-export function parseAccepted(text: string): Accepted | undefined {
+function parseAccepted(text: string): Accepted | undefined {
   const [, origin, sequence, id, unsigned] = pattern.exec(text) ?? [];
   if (origin === undefined || id === undefined) return undefined;
   return { origin, sequence: Number(sequence), id, unsigned: unsigned !== undefined };

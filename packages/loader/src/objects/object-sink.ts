@@ -9,7 +9,7 @@ export interface ObjectInfo {
 }
 
 /** Where the bytes of a new object are. */
-export type ObjectContent =
+type ObjectContent =
   | { readonly kind: 'pieces'; readonly pieces: readonly Piece[] }
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
   /** Under another key of the same place. */

@@ -48,13 +48,16 @@ export class S3Connection {
       responseChecksumValidation: 'WHEN_REQUIRED',
       // A stream cannot be sent twice; retries are made here, with a new stream.
       maxAttempts: 1,
+      // It would tell the console that it cannot send a stream twice.
+      logger: { trace() {}, debug() {}, info() {}, warn() {}, error() {} },
       requestHandler: new GateRequestHandler(gate),
     });
     // The payload's digest is known beforehand; the signer takes it from this header.
     this.client.middlewareStack.add(
       (next) => (args) => {
         const request = args.request as { headers: Record<string, string> };
-        const sha256 = payloadDigests.get(args.input);
+        const { Body: body } = args.input as { readonly Body?: object };
+        const sha256 = body === undefined ? undefined : payloadDigests.get(body);
         if (sha256 !== undefined) request.headers['x-amz-content-sha256'] = sha256;
         return next(args);
       },
@@ -116,7 +119,7 @@ function skewOf(date: string | undefined): number {
   return Number.isNaN(there) ? 0 : Math.abs(Date.now() - there);
 }
 
-/** Digest of the payload of a command's input, for the signature. */
+/** Digests of the bodies of commands, for the signature. */
 const payloadDigests = new WeakMap<object, string>();
 
 /** A command's input with a body: a plain stream of known length whose hash is signed. */
@@ -129,7 +132,7 @@ export function withPayload<T extends object>(
     Body: Readable.from(payload.bytes, { objectMode: false }),
     ContentLength: payload.size,
   };
-  payloadDigests.set(full, payload.sha256);
+  payloadDigests.set(full.Body, payload.sha256);
   return full;
 }
 

@@ -26,8 +26,6 @@ import type { NewObject } from './object-sink.ts';
 import { abort, type S3Connection, withPayload } from './s3-connection.ts';
 import type { UploadedPart, UploadJournal } from './upload-journal.ts';
 
-/** Objects above this go up in parts of this size, or larger ones when there would be more than 10,000. */
-export const smallestPart: number = 64 * 1024 * 1024;
 /** Source: Amazon S3 User Guide, "Amazon S3 multipart upload limits". */
 const maxParts = 10_000;
 /** Parts of one object on their way; more than a few only share the same line. */
@@ -39,6 +37,8 @@ export interface MultipartUpload {
   readonly journal: UploadJournal;
   readonly object: NewObject;
   readonly pieces: readonly Piece[];
+  /** Bytes of a part, when that does not make more than 10,000 of them. */
+  readonly partSize: number;
   /** Input of CreateMultipartUpload. */
   readonly description: { readonly Bucket: string; readonly Key: string };
   /** Send Content-MD5 too: the store does not check the signed hash. */
@@ -210,7 +210,7 @@ async function start(upload: MultipartUpload, journalKey: string): Promise<Start
   if (uploadId === undefined) {
     throw new CodedError('UPSTREAM', `${connection.url}/${key}: an upload was begun without an ID`);
   }
-  const partSize = Math.max(smallestPart, Math.ceil(descriptor.size / maxParts));
+  const partSize = Math.max(upload.partSize, Math.ceil(descriptor.size / maxParts));
   await journal.write(journalKey, { uploadId, partSize, parts: [] });
   return { uploadId, partSize, known: new Map() };
 }

@@ -30,23 +30,30 @@ import {
 } from '@omni-airgap/content';
 import type { NewObject, ObjectInfo, ObjectSink, StaleUpload } from './object-sink.ts';
 import { abort, S3Connection, withPayload } from './s3-connection.ts';
-import { putInParts, smallestPart } from './s3-multipart.ts';
+import { putInParts } from './s3-multipart.ts';
 import type { S3Settings } from './s3-settings.ts';
 import { UploadJournal } from './upload-journal.ts';
 
 const digestMetadata = 'sha256';
 /** Source: Amazon S3 API Reference, CopyObject: larger objects are copied in parts. */
 const maxCopyBytes = 5 * 1024 ** 3;
+/** Objects above this go up in parts of this size. */
+const defaultPartSize = 64 * 1024 * 1024;
 const probeKey = 'omni-airgap-probe';
 
 export class S3Sink implements ObjectSink {
   readonly url: string;
   readonly #connection: S3Connection;
   readonly #journal: UploadJournal;
+  readonly #partSize: number;
   #md5: Promise<boolean> | undefined;
 
-  /** @param journal folder for what is known of unfinished uploads */
-  constructor(gate: HttpGate, settings: S3Settings, journal: string) {
+  /**
+   * @param journal folder for what is known of unfinished uploads
+   * @param partSize bytes; objects above it go up in parts
+   */
+  constructor(gate: HttpGate, settings: S3Settings, journal: string, partSize: number = defaultPartSize) {
+    this.#partSize = partSize;
     this.#connection = new S3Connection(gate, settings);
     this.#journal = new UploadJournal(journal);
     this.url = this.#connection.url;
@@ -84,12 +91,13 @@ export class S3Sink implements ObjectSink {
     const { key, descriptor, content } = object;
     if (await this.#isThere(object, signal)) return 'present';
     if (content.kind === 'object') await this.#copy(object, content.key, signal);
-    else if (content.kind === 'pieces' && descriptor.size > smallestPart) {
+    else if (content.kind === 'pieces' && descriptor.size > this.#partSize) {
       await putInParts({
         connection: this.#connection,
         journal: this.#journal,
         object,
         pieces: content.pieces,
+        partSize: this.#partSize,
         description: this.#describe(object),
         md5: await this.#needsMd5(signal),
         onBytes,
