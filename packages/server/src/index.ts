@@ -1,5 +1,10 @@
-/** Serves content inside: an OCI registry over a store or a bundle. */
-export type { AccessEntry } from './http/server.ts';
+/** Serves content inside: an OCI registry, an Image Factory that builds nothing, and a page over a store or a bundle. */
+export type { Health } from './health.ts';
+export type { AccessEntry, TlsOptions } from './http/server.ts';
+export type { Provenance } from './provenance.ts';
 export type { Unreachable } from './registry/catalog.ts';
 export { createServer, type Server, type ServerOptions } from './server.ts';
 export type { ContentSource, WritableSource } from './source.ts';
+export { wantsFragment } from './wishes/fragment.ts';
+export type { Wish } from './wishes/wish.ts';
+export { maxWantsBytes, parseWants, type WantsDocument, wantsFile } from './wishes/wish-list.ts';

@@ -1,17 +1,38 @@
-/** The server put together: content, the registry over it, the HTTP core. */
+/** The server put together: content, the registry and the Image Factory over it, the page, the HTTP core. */
 import type { RequestListener } from 'node:http';
-import { CodedError } from '@omni-airgap/content';
-import { type AccessEntry, HttpServer } from './http/server.ts';
+import { CodedError, isRegistryHost } from '@omni-airgap/content';
+import { Holdings } from './factory/holdings.ts';
+import { factoryRoutes } from './factory/routes.ts';
+import { Schematics } from './factory/schematics.ts';
+import { type Health, healthOf, healthRoutes } from './health.ts';
+import type { Request } from './http/message.ts';
+import { type AccessEntry, HttpServer, type TlsOptions } from './http/server.ts';
+import { Integrity } from './integrity.ts';
+import { pageRoutes } from './page/routes.ts';
+import type { Provenance } from './provenance.ts';
 import { Catalog, type Unreachable } from './registry/catalog.ts';
 import { registryRoutes } from './registry/routes.ts';
 import { type UploadLimits, Uploads } from './registry/upload.ts';
 import { type ContentSource, Overlay, type WritableSource } from './source.ts';
+import { wishOfImage } from './wishes/from-registry.ts';
+import { type WantsDocument, WishList } from './wishes/wish-list.ts';
 
 export interface ServerOptions {
   /** What is served; left out, only what is pushed to `writable`. */
   readonly source?: ContentSource;
   /** Takes pushes and serves them, over what `source` has; left out, the registry is read-only. */
   readonly writable?: WritableSource;
+  /** Path of the file that wishes are kept in; left out, they end with the server. */
+  readonly wishesFile?: string;
+  /**
+   * `https://factory.site.example`: what PXE scripts and lists point to. Left out, each client is pointed to the
+   * host it asked for.
+   */
+  readonly externalUrl?: string;
+  /** Left out: plain HTTP. */
+  readonly tls?: TlsOptions;
+  /** Shown on the page and in /healthz. */
+  readonly provenance?: Provenance;
   /** Takes an index whose children are missing; default false, as registries do. */
   readonly allowSparse?: boolean;
   readonly uploads?: UploadLimits;
@@ -21,30 +42,65 @@ export interface ServerOptions {
 export interface Server {
   /** @param port 0 lets the system choose @throws NETWORK when the address cannot be bound */
   listen(host: string, port: number): Promise<void>;
-  /** `http://host:port`, once it listens. */
+  /** `http://host:port`, or https, once it listens. */
   readonly url: string;
   /** For use inside another server. */
   readonly listener: RequestListener;
   /** Names of the source that cannot be asked for as one would expect, and why. */
   unreachable(): readonly Unreachable[];
-  /** Ends connections and open uploads. */
-  close(): Promise<void>;
+  /** What was asked for and is not here. */
+  wishes(): WantsDocument;
+  health(): Health;
+  /**
+   * Ends connections and open uploads, and writes wishes that are not written yet.
+   * @param graceMs answers under way may take this long to end; default 0
+   */
+  close(graceMs?: number): Promise<void>;
 }
+
+/** As the Image Factory's own, whose clients look for the word Enterprise in it. */
+const serverName = 'Image Factory omni-airgap';
 
 /**
  * Reads the names and manifests of the source, so that what is wrong with it shows before the first request.
- * @throws DISK, and USAGE when there is nothing to serve
+ * @throws DISK; USAGE when there is nothing to serve or externalUrl is none; CONFIG for a certificate that cannot be used
  */
 export async function createServer(options: ServerOptions): Promise<Server> {
-  const { writable, allowSparse = false, onAccess } = options;
+  const { writable, allowSparse = false, onAccess, wishesFile, tls, provenance } = options;
   const source = sourceOf(options);
   const catalog = await Catalog.read(source);
+  const integrity = new Integrity(source, catalog.anyManifest());
+  const wishes = await WishList.open(wishesFile);
+  const holdings = new Holdings(catalog, integrity);
+  const schematics = new Schematics(holdings, wishes);
+  const fixedUrl = options.externalUrl === undefined ? undefined : checkUrl(options.externalUrl);
+  const scheme = tls === undefined ? 'http' : 'https';
+  const externalUrl = ({ headers }: Request): string => {
+    const host = headers.host?.toLowerCase() ?? '';
+    return fixedUrl ?? (isRegistryHost(host) ? `${scheme}://${host}` : http.url);
+  };
   const push =
     writable === undefined
       ? undefined
       : { target: writable, uploads: new Uploads(writable, options.uploads) };
-  const registry = registryRoutes({ catalog, source, allowSparse, ...(push === undefined ? {} : { push }) });
-  const http = new HttpServer({ groups: [registry], ...(onAccess === undefined ? {} : { onAccess }) });
+  const registry = registryRoutes({
+    catalog,
+    source,
+    integrity,
+    allowSparse,
+    ...(push === undefined ? {} : { push }),
+    onMissing: (repository, reference, ns) => {
+      const wish = wishOfImage(repository, reference, ns);
+      if (wish !== undefined) wishes.add(wish);
+    },
+  });
+  const shared = { catalog, integrity, holdings, schematics, wishes, provenance, externalUrl };
+  const http = new HttpServer({
+    groups: [registry, factoryRoutes(shared), healthRoutes(shared), pageRoutes(shared)],
+    name: serverName,
+    ...(tls === undefined ? {} : { tls }),
+    ...(onAccess === undefined ? {} : { onAccess }),
+  });
   return {
     listen: (host, port) => http.listen(host, port),
     get url() {
@@ -52,11 +108,27 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     },
     listener: http.listener,
     unreachable: () => catalog.unreachable(),
-    close: async () => {
-      await http.close();
+    wishes: () => wishes.document(),
+    health: () => healthOf(shared),
+    close: async (graceMs) => {
+      await http.close(graceMs);
       await push?.uploads.cancelAll();
+      await wishes.close();
     },
   };
+}
+
+/** @returns it without a slash at its end @throws USAGE */
+function checkUrl(text: string): string {
+  const url = URL.parse(text);
+  const isPlain = url?.username === '' && url.password === '' && url.search === '' && url.hash === '';
+  if (url === null || !isPlain || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
+    throw new CodedError(
+      'USAGE',
+      'the external URL must be http or https, a host and at most a path, such as https://factory.site.example',
+    );
+  }
+  return url.href.replace(/\/+$/, '');
 }
 
 function sourceOf({ source, writable }: ServerOptions): ContentSource {

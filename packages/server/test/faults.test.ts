@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { chmod, readdir, readlink, truncate, writeFile } from 'node:fs/promises';
+import { chmod, readdir, readlink, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import type { ContentSource } from '../src/index.ts';
@@ -26,18 +27,54 @@ async function openFiles(part: string): Promise<number> {
 }
 
 describe('damaged content', () => {
-  test('F49 serve.bitrot: a flipped byte ends in a cut connection, every time, and other blobs are fine', async () => {
+  test('F49 T55 serve.bitrot: a flipped byte ends in a cut connection, then in 500; others are fine, health is red', async () => {
     const { server, path, blob, image } = await served();
     const bytes = Buffer.alloc(size, 'layer data ');
     bytes[size - 5] = 0;
     await writeFile(path, bytes);
-    for (let i = 0; i < 2; i++) {
-      const response = await fetch(blob);
-      expect(response.status).toBe(200);
-      await expect(response.bytes()).rejects.toThrow();
-    }
+    const response = await fetch(blob);
+    expect(response.status).toBe(200);
+    await expect(response.bytes()).rejects.toThrow();
+    const next = await fetch(blob);
+    expect(next.status).toBe(500);
+    expect(await next.text()).not.toContain(path);
     expect((await fetch(`${server.url}/v2/a/b/blobs/${image.config.digest}`)).status).toBe(200);
+    const health = await fetch(`${server.url}/healthz`);
+    expect(health.status).toBe(503);
+    expect(await health.json()).toMatchObject({
+      status: 'damaged',
+      damaged: [{ digest: image.layer.digest }],
+    });
+    expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
     await expect.poll(() => server.log.filter(({ error }) => error !== undefined).length).toBe(2);
+  });
+
+  test('T55: a part of an unverified blob starts a check of all of it', async () => {
+    const { server, path, blob } = await served();
+    const bytes = Buffer.alloc(size, 'layer data ');
+    bytes[size - 5] = 0;
+    await writeFile(path, bytes);
+    const part = await fetch(blob, { headers: { range: 'bytes=0-99' } });
+    expect([part.status, (await part.bytes()).byteLength]).toEqual([206, 100]);
+    await expect.poll(async () => (await fetch(`${server.url}/healthz`)).status).toBe(503);
+    expect((await fetch(blob, { headers: { range: 'bytes=0-99' } })).status).toBe(500);
+  });
+
+  test('F50: content that is right again is served, and health is green', async () => {
+    const { server, path, blob } = await served();
+    const right = Buffer.alloc(size, 'layer data ');
+    expect(right.equals(await (await fetch(blob)).bytes())).toBe(true);
+    const wrong = Buffer.from(right);
+    wrong[0] = 0;
+    // Another medium in its place: what was verified before does not count for it.
+    await rm(path);
+    await writeFile(path, wrong);
+    await expect((await fetch(blob)).bytes()).rejects.toThrow();
+    await rm(path);
+    expect((await fetch(blob)).status).toBe(404);
+    await writeFile(path, right);
+    expect(right.equals(await (await fetch(blob)).bytes())).toBe(true);
+    expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
   });
 
   test('a file that is too short when asked for is 500, not a short answer', async () => {
@@ -153,6 +190,22 @@ describe('files that are gone', () => {
     expect(await response.text()).not.toContain(layout.root);
     expect((await fetch(`${server.url}/v2/a/b/manifests/v1`)).status).toBe(200);
   });
+});
+
+test('F50 serve.yank: the medium is pulled: 503 for all, no crash; put back: all is well', async () => {
+  const { server, path, blob } = await served();
+  const root = dirname(dirname(dirname(path)));
+  expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
+  await rename(root, `${root}.away`);
+  expect((await fetch(blob)).status).toBe(503);
+  expect((await fetch(`${server.url}/v2/a/b/manifests/v1`)).status).toBe(503);
+  expect((await fetch(`${server.url}/readyz`)).status).toBe(503);
+  expect((await fetch(`${server.url}/healthz`)).status).toBe(503);
+  await rename(`${root}.away`, root);
+  expect((await (await fetch(blob)).bytes()).byteLength).toBe(size);
+  expect((await fetch(`${server.url}/v2/a/b/manifests/v1`)).status).toBe(200);
+  expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
+  expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
 });
 
 describe('hostile requests (T54, F51 serve.path.raw)', () => {

@@ -59,6 +59,37 @@ export async function putImage(
   return { manifest, config, layer, bytes };
 }
 
+const titleAnnotation = 'org.opencontainers.image.title';
+
+/** Files as ORAS makes an artifact of them. */
+export async function putFiles(
+  layout: Layout,
+  name: string,
+  files: Readonly<Record<string, Uint8Array | string>>,
+): Promise<ReadonlyMap<string, Descriptor>> {
+  const config = await put(layout, MediaType.empty, Buffer.from('{}'));
+  const layers: Descriptor[] = [];
+  for (const [title, content] of Object.entries(files)) {
+    const layer = await put(layout, MediaType.octetStream, Buffer.from(content));
+    layers.push({ ...layer, annotations: { [titleAnnotation]: title } });
+  }
+  const manifest = { schemaVersion: 2, mediaType: MediaType.ociManifest, config, layers };
+  const stored = await put(layout, MediaType.ociManifest, Buffer.from(JSON.stringify(manifest)));
+  await layout.tag(stored, name);
+  return new Map(layers.map((layer) => [layer.annotations?.[titleAnnotation] ?? '', layer]));
+}
+
+/** A schematic in the Image Factory's own storage shape. @returns its ID */
+export async function putSchematic(layout: Layout, canonical: string): Promise<string> {
+  const config = await put(layout, MediaType.dockerConfig, Buffer.from('{"os":"","architecture":""}'));
+  const layer = await put(layout, 'application/vnd.sidero.dev-image.schematic', Buffer.from(canonical));
+  const manifest = { schemaVersion: 2, mediaType: MediaType.dockerManifest, config, layers: [layer] };
+  const stored = await put(layout, MediaType.dockerManifest, Buffer.from(JSON.stringify(manifest)));
+  const id = layer.digest.slice(7);
+  await layout.tag(stored, `factory.talos.dev/siderolabs/image-factory/schematics:${id}`);
+  return id;
+}
+
 export async function putIndex(
   layout: Layout,
   name: string,

@@ -4,6 +4,7 @@
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Bytes, Digest, Piece } from '@omni-airgap/content';
+import type { ByteRange } from './range.ts';
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
 export type Method = (typeof methods)[number];
@@ -25,13 +26,21 @@ export interface Request {
   readonly signal: AbortSignal;
 }
 
-/** A body that lies in files: sent with ranges, never held in memory. */
+/** A body that lies in files: sent with ranges, hashed while nobody has seen it right, never held in memory. */
 export interface FileBody {
+  readonly digest: Digest;
   /** Bytes of all pieces together. */
   readonly size: number;
   readonly pieces: readonly Piece[];
-  /** When given, a whole answer is hashed on the way and its end is withheld if the digest is another one. */
-  readonly check?: { readonly digest: Digest; readonly passed: () => void };
+  /**
+   * Called before a byte is sent. A whole answer that is not verified yet is hashed on the way, and its end is
+   * withheld if the digest is another one.
+   * @throws DISK when a file is gone, MISSING_CONTENT when the content is known to be damaged
+   */
+  begin(range: ByteRange | 'whole'): Promise<'verified' | 'unknown'>;
+  /** All bytes have been seen, and they are right. */
+  passed(): void;
+  failed(error: unknown): void;
 }
 
 export interface Answer {

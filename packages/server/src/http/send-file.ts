@@ -6,7 +6,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
-import { CodedError, diskError, Hasher, type Piece } from '@omni-airgap/content';
+import { CodedError, diskError, Hasher, isCoded, type Piece } from '@omni-airgap/content';
 import type { FileBody } from './message.ts';
 import type { ByteRange } from './range.ts';
 
@@ -47,7 +47,7 @@ function cut(pieces: readonly Piece[], { start, end }: ByteRange): readonly Piec
 
 /**
  * @param begin writes status and headers; called when the first file is open, so that a missing one is still an error answer
- * @throws DISK before `begin` when the file cannot be opened; after it MISSING_CONTENT, DIGEST_MISMATCH, DISK:
+ * @throws DISK, MISSING_CONTENT before `begin` when the file cannot be opened or is known to be damaged; after it MISSING_CONTENT, DIGEST_MISMATCH, DISK:
  *   the caller must then cut the connection, since the answer is not whole
  */
 export async function sendFile(
@@ -57,9 +57,25 @@ export async function sendFile(
   begin: () => void,
   signal: AbortSignal,
 ): Promise<void> {
+  try {
+    await sendPieces(response, body, range, begin, signal);
+  } catch (error) {
+    if (isCoded(error, 'DIGEST_MISMATCH', 'MISSING_CONTENT', 'DISK')) body.failed(error);
+    throw error;
+  }
+}
+
+async function sendPieces(
+  response: ServerResponse,
+  body: FileBody,
+  range: ByteRange | 'whole',
+  begin: () => void,
+  signal: AbortSignal,
+): Promise<void> {
   const span = range === 'whole' ? { start: 0, end: body.size - 1 } : range;
   const pieces = cut(body.pieces, span);
-  const hasher = range === 'whole' && body.check !== undefined ? new Hasher() : undefined;
+  const state = await body.begin(range);
+  const hasher = range === 'whole' && state === 'unknown' ? new Hasher() : undefined;
   let left = span.end - span.start + 1;
   const buffers = [take(left), take(left)] as const;
   let turn: 0 | 1 = 0;
@@ -73,9 +89,9 @@ export async function sendFile(
         const block = await readBlock(file, buffers[turn], piece, at);
         at += block.byteLength;
         left -= block.byteLength;
-        if (hasher !== undefined && body.check !== undefined) {
+        if (hasher !== undefined) {
           hasher.update(block);
-          if (left === 0) finishCheck(hasher, body.check);
+          if (left === 0) finishCheck(hasher, body);
         }
         await writing;
         signal.throwIfAborted();
@@ -96,12 +112,12 @@ export async function sendFile(
   }
 }
 
-function finishCheck(hasher: Hasher, check: NonNullable<FileBody['check']>): void {
+function finishCheck(hasher: Hasher, body: FileBody): void {
   const digest = hasher.finish();
-  if (digest !== check.digest) {
-    throw new CodedError('DIGEST_MISMATCH', `${check.digest}: the bytes on disk have ${digest}`);
+  if (digest !== body.digest) {
+    throw new CodedError('DIGEST_MISMATCH', `${body.digest}: the bytes on disk have ${digest}`);
   }
-  check.passed();
+  body.passed();
 }
 
 async function openPiece(piece: Piece): Promise<FileHandle> {

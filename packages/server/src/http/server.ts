@@ -2,13 +2,17 @@
  * The HTTP core: limits, request checks, dispatch to route groups, sending, the access log. It knows nothing of
  * what is served; groups (registry, later others) are handed in.
  */
+import { randomUUID } from 'node:crypto';
 import {
   createServer as createNodeServer,
   type IncomingMessage,
   type Server as NodeServer,
+  type ServerOptions,
   type ServerResponse,
 } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CodedError, messageOf, printable } from '@omni-airgap/content';
 import { type Answer, isMethod, type Methods, type Request, type RouteGroup } from './message.ts';
 import { send } from './send.ts';
@@ -28,10 +32,22 @@ export interface AccessEntry {
   readonly ms: number;
   /** Why the answer is no success, or was cut. */
   readonly error?: string;
+  /** As the client sent it, or made here; the answer carries it too. */
+  readonly requestId: string;
+}
+
+/** PEM. */
+export interface TlsOptions {
+  readonly cert: string | Uint8Array;
+  readonly key: string | Uint8Array;
 }
 
 export interface HttpOptions {
   readonly groups: readonly RouteGroup[];
+  /** What every answer's Server header says. */
+  readonly name: string;
+  /** Left out: plain HTTP. */
+  readonly tls?: TlsOptions;
   readonly onAccess?: (entry: AccessEntry) => void;
 }
 
@@ -39,6 +55,7 @@ export interface HttpOptions {
 const idleMs = 120_000;
 const headersMs = 20_000;
 const maxConnections = 4096;
+const idleCheckMs = 100;
 /** An unread request body up to this size is read to its end, so that the client gets to see the answer. */
 const drainAtMost = 16 * 1024 * 1024;
 
@@ -48,18 +65,21 @@ export class HttpServer {
 
   constructor(options: HttpOptions) {
     this.#options = options;
-    this.#server = createNodeServer({
+    const settings = {
       maxHeaderSize: 16 * 1024,
       headersTimeout: headersMs,
       // A blob may take hours to come in; a silent connection is ended by the idle time-out.
       requestTimeout: 0,
       keepAliveTimeout: 30_000,
       noDelay: true,
-    });
+    };
+    this.#server =
+      options.tls === undefined ? createNodeServer(settings) : secureServer(settings, options.tls);
     this.#server.maxConnections = maxConnections;
     this.#server.setTimeout(idleMs);
     this.#server.on('request', this.listener);
     this.#server.on('clientError', refuseRaw);
+    this.#server.on('tlsClientError', (_error: Error, socket: Socket) => socket.destroy());
   }
 
   /** For use inside another server, such as one that adds authentication. */
@@ -80,18 +100,27 @@ export class HttpServer {
     });
   }
 
-  /** `http://host:port` while listening. */
+  /** `http://host:port`, or https, while listening. */
   get url(): string {
     const address = this.#server.address() as AddressInfo | null;
     if (address === null) throw new CodedError('INTERNAL', 'the server does not listen');
     const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
-    return `http://${host}:${address.port}`;
+    return `${this.#options.tls === undefined ? 'http' : 'https'}://${host}:${address.port}`;
   }
 
-  /** Takes no more connections and ends those there are. Answers under way are cut. */
-  async close(): Promise<void> {
+  /**
+   * Takes no more connections and ends those there are.
+   * @param graceMs answers under way may take this long to end; then they are cut
+   */
+  async close(graceMs = 0): Promise<void> {
     if (!this.#server.listening) return;
     const closed = new Promise((resolve) => this.#server.close(resolve));
+    const ended = closed.then(() => true);
+    const end = performance.now() + graceMs;
+    // A kept connection becomes idle when its answer ends; nothing else tells when.
+    while (performance.now() < end && !(await Promise.race([ended, sleep(idleCheckMs, false)]))) {
+      this.#server.closeIdleConnections();
+    }
     this.#server.closeAllConnections();
     await closed;
   }
@@ -101,6 +130,9 @@ export class HttpServer {
     const time = new Date().toISOString();
     const { socket } = incoming;
     const before = socket.bytesWritten;
+    const requestId = requestIdOf(incoming);
+    response.setHeader('Server', this.#options.name);
+    response.setHeader('X-Request-ID', requestId);
     const abort = new AbortController();
     response.once('close', () => abort.abort(new CodedError('ABORTED', 'the client went away')));
     let problem: string | undefined;
@@ -119,6 +151,7 @@ export class HttpServer {
       status: response.statusCode,
       bytes: socket.bytesWritten - before,
       ms: Math.round(performance.now() - started),
+      requestId,
       ...(problem === undefined ? {} : { error: printable(problem) }),
     });
   }
@@ -191,6 +224,25 @@ export class HttpServer {
     await send(response, answer, request);
     if (unread && small) incoming.resume();
   }
+}
+
+function secureServer(settings: ServerOptions, { cert, key }: TlsOptions): NodeServer {
+  try {
+    return createTlsServer({
+      ...settings,
+      cert: Buffer.from(cert),
+      key: Buffer.from(key),
+      minVersion: 'TLSv1.2',
+    });
+  } catch (cause) {
+    throw new CodedError('CONFIG', `certificate and key cannot be used: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** Text of a client goes into the log and back to it: only what is surely an identifier. */
+function requestIdOf({ headers }: IncomingMessage): string {
+  const sent = headers['x-request-id'];
+  return typeof sent === 'string' && /^[A-Za-z0-9._:/+=-]{1,128}$/.test(sent) ? sent : randomUUID();
 }
 
 function hasBody({ headers }: IncomingMessage): boolean {

@@ -5,6 +5,7 @@
  */
 import { CodedError, type Digest, isDigest } from '@omni-airgap/content';
 import type { Answer, Methods } from '../http/message.ts';
+import type { Integrity } from '../integrity.ts';
 import type { ContentSource } from '../source.ts';
 import type { Catalog } from './catalog.ts';
 import { refuse, registryHeaders } from './refusal.ts';
@@ -12,6 +13,7 @@ import { refuse, registryHeaders } from './refusal.ts';
 export interface BlobOptions {
   readonly catalog: Catalog;
   readonly source: ContentSource;
+  readonly integrity: Integrity;
   /** True when blobs may be here that no manifest names yet. */
   readonly anyBlob: boolean;
 }
@@ -19,8 +21,6 @@ export interface BlobOptions {
 /** Handlers for `/v2/<repository>/blobs/<digest>`. Blobs are removed by the store's garbage collection only. */
 export class Blobs {
   readonly #options: BlobOptions;
-  /** Whole and right when last sent; others are hashed while they are sent (T55). */
-  readonly #verified = new Set<Digest>();
 
   constructor(options: BlobOptions) {
     this.#options = options;
@@ -43,15 +43,15 @@ export class Blobs {
   }
 
   async #get(repository: string, reference: string): Promise<Answer> {
-    const { catalog, source, anyBlob } = this.#options;
+    const { catalog, integrity, anyBlob } = this.#options;
     if (!isDigest(reference)) return refuse('DIGEST_INVALID', `not a sha256 digest: ${reference}`);
     if (!anyBlob && catalog.repository(repository) === undefined) {
       return refuse('NAME_UNKNOWN', `no repository ${repository}`);
     }
     const size = await this.sizeOf(reference);
-    const pieces = size === undefined ? undefined : await source.locate({ digest: reference, size });
-    if (size === undefined || pieces === undefined) return refuse('BLOB_UNKNOWN', `no blob ${reference}`);
-    const check = { digest: reference, passed: () => this.#verified.add(reference) };
+    if (size === undefined && catalog.graph.sizeOf(reference) !== undefined) await integrity.requireMedium();
+    const body = size === undefined ? undefined : await integrity.body({ digest: reference, size });
+    if (body === undefined) return refuse('BLOB_UNKNOWN', `no blob ${reference}`);
     return {
       status: 200,
       headers: {
@@ -60,7 +60,7 @@ export class Blobs {
         'Docker-Content-Digest': reference,
         ETag: `"${reference}"`,
       },
-      body: { size, pieces, ...(this.#verified.has(reference) ? {} : { check }) },
+      body,
     };
   }
 }

@@ -18,6 +18,7 @@ import {
 } from '@omni-airgap/content';
 import type { ContentSource } from '../source.ts';
 import { ManifestGraph } from './graph.ts';
+import { newestRelease, otherInstallerName, parseInstallerPath } from './installers.ts';
 
 /** The registry host under which pushed content is named in a layout. */
 const localHost = 'registry.local';
@@ -63,8 +64,30 @@ export class Catalog {
     return catalog;
   }
 
+  /** An installer that stands under the other of its two names is found too. */
   repository(path: string): Repository | undefined {
-    return this.#views.get(path);
+    return this.#views.get(path) ?? this.#views.get(otherInstallerName(path) ?? '');
+  }
+
+  /** Paths of all repositories. */
+  paths(): Iterable<string> {
+    return this.#views.keys();
+  }
+
+  /** What a tag stands for. `latest` of an installer is its newest release, as at the Image Factory. */
+  tagged(path: string, tag: string): Descriptor | undefined {
+    const tags = this.repository(path)?.tags;
+    const found = tags?.get(tag);
+    if (found !== undefined || tags === undefined || tag !== 'latest') return found;
+    return parseInstallerPath(path) === undefined ? undefined : tags.get(newestRelease(tags.keys()) ?? '');
+  }
+
+  /** A manifest that could be read when the server started; undefined when there is none. */
+  anyManifest(): Descriptor | undefined {
+    for (const { manifests } of this.#views.values()) {
+      for (const descriptor of manifests.values()) return descriptor;
+    }
+    return undefined;
   }
 
   /** Names that no request reaches under their path without host, and why. */

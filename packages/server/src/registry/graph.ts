@@ -18,7 +18,13 @@ export interface GraphNode {
   readonly subject: Digest | undefined;
   /** As it stands in a list of referrers: with artifactType and annotations. */
   readonly asReferrer: Descriptor;
+  /** Layers of an artifact by their titles, which are file names. */
+  readonly files: ReadonlyMap<string, Descriptor>;
 }
+
+/** Source: image-spec v1.1.1 annotations.md. */
+const titleAnnotation = 'org.opencontainers.image.title';
+const noFiles: ReadonlyMap<string, Descriptor> = new Map();
 
 export class ManifestGraph {
   readonly #nodes = new Map<Digest, GraphNode>();
@@ -79,8 +85,18 @@ export class ManifestGraph {
         ...(artifactType === undefined ? {} : { artifactType }),
         ...(annotations === undefined ? {} : { annotations }),
       },
+      files: filesOf(manifest),
     });
     this.#damaged.delete(digest);
     return children;
   }
+}
+
+function filesOf(manifest: Manifest): ReadonlyMap<string, Descriptor> {
+  if (manifest.kind !== 'image') return noFiles;
+  const titled = manifest.layers.flatMap((layer) => {
+    const title = layer.annotations?.[titleAnnotation];
+    return title === undefined ? [] : [[title, layer] as const];
+  });
+  return titled.length === 0 ? noFiles : new Map(titled);
 }

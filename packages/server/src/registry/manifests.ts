@@ -7,7 +7,6 @@ import {
   type CodedError,
   childrenOf,
   collect,
-  collectVerified,
   type Descriptor,
   type Digest,
   descriptorOf,
@@ -21,6 +20,7 @@ import {
   parseManifest,
 } from '@omni-airgap/content';
 import type { Answer, Methods, Request } from '../http/message.ts';
+import type { Integrity } from '../integrity.ts';
 import type { ContentSource, WritableSource } from '../source.ts';
 import type { Catalog } from './catalog.ts';
 import { refuse, registryHeaders } from './refusal.ts';
@@ -28,10 +28,15 @@ import { refuse, registryHeaders } from './refusal.ts';
 export interface ManifestOptions {
   readonly catalog: Catalog;
   readonly source: ContentSource;
+  readonly integrity: Integrity;
   readonly writable: WritableSource | undefined;
   /** Takes an index whose children are missing (another platform's images that were not carried). */
   readonly allowSparse: boolean;
+  readonly onMissing?: OnMissing;
 }
+
+/** Called with what was pulled and is not here. @param ns the registry a mirror was asked in place of */
+export type OnMissing = (repository: string, reference: string, ns: string | null) => void;
 
 /** Handlers for `/v2/<repository>/manifests/<reference>`. */
 export function manifestMethods(options: ManifestOptions, repository: string, reference: string): Methods {
@@ -46,16 +51,25 @@ export function manifestMethods(options: ManifestOptions, repository: string, re
 }
 
 async function get(
-  { catalog, source }: ManifestOptions,
+  { catalog, integrity, onMissing }: ManifestOptions,
   repository: string,
   reference: string,
   request: Request,
 ): Promise<Answer> {
   if (!isDigest(reference) && !isTag(reference)) return badReference(reference);
   const found = catalog.repository(repository);
-  if (found === undefined) return refuse('NAME_UNKNOWN', `no repository ${repository}`);
-  const descriptor = isDigest(reference) ? found.manifests.get(reference) : found.tags.get(reference);
-  if (descriptor === undefined) return refuse('MANIFEST_UNKNOWN', `${repository} has no ${reference}`);
+  const ns = request.query.get('ns');
+  if (found === undefined) {
+    onMissing?.(repository, reference, ns);
+    return refuse('NAME_UNKNOWN', `no repository ${repository}`);
+  }
+  const descriptor = isDigest(reference)
+    ? found.manifests.get(reference)
+    : catalog.tagged(repository, reference);
+  if (descriptor === undefined) {
+    onMissing?.(repository, reference, ns);
+    return refuse('MANIFEST_UNKNOWN', `${repository} has no ${reference}`);
+  }
   const headers = {
     ...registryHeaders,
     'Content-Type': descriptor.mediaType,
@@ -65,8 +79,8 @@ async function get(
   if (request.method === 'HEAD') {
     return { status: 200, headers: { ...headers, 'Content-Length': String(descriptor.size) } };
   }
-  const bytes = source.fetch(descriptor, request.signal);
-  const body = await collectVerified(bytes, descriptor, maxManifestBytes, `manifest ${descriptor.digest}`);
+  const what = `manifest ${descriptor.digest}`;
+  const body = await integrity.read(descriptor, maxManifestBytes, what, request.signal);
   return { status: 200, headers, body };
 }
 
@@ -151,8 +165,9 @@ async function remove(
   reference: string,
 ): Promise<Answer> {
   if (!isDigest(reference) && !isTag(reference)) return badReference(reference);
-  const found = catalog.repository(repository);
-  if (found === undefined) return refuse('NAME_UNKNOWN', `no repository ${repository}`);
+  if (catalog.repository(repository) === undefined)
+    return refuse('NAME_UNKNOWN', `no repository ${repository}`);
+  const found = catalog.without(repository, []);
   const has = ({ tags, manifests }: typeof found): boolean =>
     isDigest(reference) ? manifests.has(reference) : tags.has(reference);
   if (!has(found)) return refuse('MANIFEST_UNKNOWN', `${repository} has no ${reference}`);

@@ -4,10 +4,11 @@
  */
 import { isRepository } from '@omni-airgap/content';
 import type { Answer, Methods, RouteGroup } from '../http/message.ts';
+import type { Integrity } from '../integrity.ts';
 import type { ContentSource, WritableSource } from '../source.ts';
 import { Blobs } from './blobs.ts';
 import type { Catalog } from './catalog.ts';
-import { manifestMethods } from './manifests.ts';
+import { manifestMethods, type OnMissing } from './manifests.ts';
 import { listReferrers } from './referrers.ts';
 import { refuse, refuseError, registryHeaders } from './refusal.ts';
 import { listTags } from './tags.ts';
@@ -17,15 +18,25 @@ import { beginMethods, uploadMethods } from './upload-routes.ts';
 export interface RegistryOptions {
   readonly catalog: Catalog;
   readonly source: ContentSource;
+  readonly integrity: Integrity;
   /** Both or none: where pushes go, and those under way. */
   readonly push?: { readonly target: WritableSource; readonly uploads: Uploads };
   readonly allowSparse: boolean;
+  readonly onMissing?: OnMissing;
 }
 
 export function registryRoutes(options: RegistryOptions): RouteGroup {
-  const { catalog, source, push, allowSparse } = options;
+  const { catalog, source, integrity, push, allowSparse, onMissing } = options;
   const writable = push?.target;
-  const blobs = new Blobs({ catalog, source, anyBlob: writable !== undefined });
+  const manifests = {
+    catalog,
+    source,
+    integrity,
+    writable,
+    allowSparse,
+    ...(onMissing === undefined ? {} : { onMissing }),
+  };
+  const blobs = new Blobs({ catalog, source, integrity, anyBlob: writable !== undefined });
 
   const endpoint = (rest: readonly string[]): Methods | undefined => {
     const [c = '', b = '', a = ''] = [rest.at(-1), rest.at(-2), rest.at(-3)];
@@ -42,9 +53,7 @@ export function registryRoutes(options: RegistryOptions): RouteGroup {
       });
     }
     if (b === 'manifests') {
-      return named(2, (repository) =>
-        manifestMethods({ catalog, source, writable, allowSparse }, repository, c),
-      );
+      return named(2, (repository) => manifestMethods(manifests, repository, c));
     }
     if (b === 'blobs') {
       // Some clients leave out the slash at the end.

@@ -1,0 +1,150 @@
+/**
+ * What of the Image Factory's was carried: schematics, media, installers, lists. Everything is looked up in the
+ * catalog by name, so what is pushed here later counts at once.
+ */
+import { type Descriptor, type Digest, digestFromHex, isCoded } from '@omni-airgap/content';
+import {
+  type Architecture,
+  compareVersions,
+  isSchematicId,
+  isVersion,
+  maxSchematicBytes,
+  vPrefixed,
+} from '@omni-airgap/talos';
+import type { Integrity } from '../integrity.ts';
+import type { Catalog, Repository } from '../registry/catalog.ts';
+import { parseInstallerPath } from '../registry/installers.ts';
+
+const mediaPrefix = 'talos-media/';
+const schematicRepository = 'siderolabs/image-factory/schematics';
+/** For lists that belong to no version. */
+const currentTag = 'latest';
+const schematicMediaType = 'application/vnd.sidero.dev-image.schematic';
+const maxListBytes = 4 * 1024 * 1024;
+const noFiles: ReadonlyMap<string, Descriptor> = new Map();
+
+/** Lists and keys that the Image Factory offers beside builds, and the file each is carried in. */
+export type ListName = 'versions' | 'extensions' | 'overlays' | 'talosctl' | 'secureboot' | 'cosign';
+
+/** Files or installers of one schematic and version. */
+export interface HeldMedia {
+  readonly schematic: string;
+  readonly version: string;
+  readonly files: ReadonlyMap<string, Descriptor>;
+}
+
+export interface HeldInstaller {
+  readonly schematic: string;
+  /** Such as `metal-installer`. */
+  readonly repository: string;
+  /** Newest first. */
+  readonly versions: readonly string[];
+}
+
+export class Holdings {
+  readonly #catalog: Catalog;
+  readonly #integrity: Integrity;
+
+  constructor(catalog: Catalog, integrity: Integrity) {
+    this.#catalog = catalog;
+    this.#integrity = integrity;
+  }
+
+  /** IDs of the schematics that were carried, in byte order. */
+  schematics(): readonly string[] {
+    return [...(this.#catalog.repository(schematicRepository)?.tags.keys() ?? [])].filter(isSchematicId);
+  }
+
+  hasSchematic(id: string): boolean {
+    return isSchematicId(id) && this.#catalog.repository(schematicRepository)?.tags.has(id) === true;
+  }
+
+  /** The canonical text; undefined when it was not carried. @throws what Integrity.read throws */
+  async schematic(id: string, signal?: AbortSignal): Promise<Uint8Array | undefined> {
+    if (!this.hasSchematic(id)) return undefined;
+    const digest: Digest = digestFromHex(id);
+    const size = this.#catalog.graph.sizeOf(digest);
+    if (size === undefined) return undefined;
+    const descriptor = { mediaType: schematicMediaType, digest, size };
+    return this.#integrity.read(descriptor, maxSchematicBytes, `schematic ${id}`, signal);
+  }
+
+  /** All media, by schematic and version, newest version first. */
+  media(): readonly HeldMedia[] {
+    const held: HeldMedia[] = [];
+    for (const path of this.#catalog.paths()) {
+      const schematic = path.startsWith(mediaPrefix) ? path.slice(mediaPrefix.length) : '';
+      if (!isSchematicId(schematic)) continue;
+      for (const version of versionsOf(this.#catalog.repository(path))) {
+        const files = this.files(schematic, version);
+        if (files.size > 0) held.push({ schematic, version, files });
+      }
+    }
+    return held;
+  }
+
+  /** Media files of one schematic and version, by name. */
+  files(schematic: string, version: string): ReadonlyMap<string, Descriptor> {
+    return this.#filesAt(`${mediaPrefix}${schematic}`, version);
+  }
+
+  /** The kernel does not depend on the schematic. */
+  kernel(version: string, arch: Architecture): Descriptor | undefined {
+    const name = `kernel-${arch}`;
+    return this.media()
+      .find((held) => held.version === version && held.files.has(name))
+      ?.files.get(name);
+  }
+
+  installers(): readonly HeldInstaller[] {
+    return [...this.#catalog.paths()].flatMap((path) => {
+      const installer = parseInstallerPath(path);
+      const versions = versionsOf(this.#catalog.repository(path));
+      if (installer === undefined || versions.length === 0) return [];
+      return [{ schematic: installer.schematic, repository: installer.name, versions }];
+    });
+  }
+
+  /** Talos versions something was carried of, oldest first, as the Image Factory lists them. */
+  async versions(): Promise<readonly string[]> {
+    const found = new Set<string>(await this.#listedVersions());
+    for (const { version } of this.media()) found.add(version);
+    for (const { versions } of this.installers()) for (const version of versions) found.add(version);
+    return [...found].sort(compareVersions);
+  }
+
+  /** Files of a list, by name. @param version for lists that belong to one */
+  list(name: ListName, version: string = currentTag): ReadonlyMap<string, Descriptor> {
+    return this.#filesAt(`talos-catalog/${name}`, version);
+  }
+
+  /** A small file of a list; undefined when it was not carried. */
+  async listFile(name: ListName, file: string, version?: string): Promise<Uint8Array | undefined> {
+    const descriptor = this.list(name, version).get(file);
+    if (descriptor === undefined) return undefined;
+    return this.#integrity.read(descriptor, maxListBytes, `${name} ${version ?? ''}`);
+  }
+
+  async #listedVersions(): Promise<readonly string[]> {
+    try {
+      const bytes = await this.listFile('versions', 'versions');
+      const list: unknown = bytes === undefined ? [] : JSON.parse(Buffer.from(bytes).toString('utf8'));
+      return Array.isArray(list)
+        ? list.filter((v) => typeof v === 'string' && isVersion(v)).map(vPrefixed)
+        : [];
+    } catch (error) {
+      // Media and installers still tell what there is; health shows the damage.
+      if (error instanceof SyntaxError || isCoded(error)) return [];
+      throw error;
+    }
+  }
+
+  #filesAt(path: string, tag: string): ReadonlyMap<string, Descriptor> {
+    const manifest = this.#catalog.repository(path)?.tags.get(tag);
+    return (manifest && this.#catalog.graph.node(manifest.digest)?.files) ?? noFiles;
+  }
+}
+
+function versionsOf(repository: Repository | undefined): readonly string[] {
+  return [...(repository?.tags.keys() ?? [])].filter(isVersion).sort((a, b) => compareVersions(b, a));
+}

@@ -1,0 +1,166 @@
+/**
+ * Boot media: what was carried, the kernel of any schematic, and command lines where they can be composed. All other
+ * files hold the ID of their schematic, and none is ever given for another's.
+ * Source: siderolabs/image-factory docs/api.md; internal/frontend/http/image.go, pxe.go.
+ */
+import { CodedError, type Descriptor } from '@omni-airgap/content';
+import {
+  contentTypeOf,
+  formatBootTarget,
+  isMediaName,
+  isSchematicId,
+  isVersion,
+  parseBootTarget,
+  parseMediaName,
+  vPrefixed,
+} from '@omni-airgap/talos';
+import type { Answer, Request } from '../http/message.ts';
+import type { Integrity } from '../integrity.ts';
+import { describeWish, type WishSubject } from '../wishes/wish.ts';
+import type { WishList } from '../wishes/wish-list.ts';
+import { attachment, plainText } from './answer.ts';
+import { composeCmdline } from './cmdline.ts';
+import type { Holdings } from './holdings.ts';
+import type { Schematics } from './schematics.ts';
+
+export interface MediaContext {
+  readonly holdings: Holdings;
+  readonly schematics: Schematics;
+  readonly integrity: Integrity;
+  readonly wishes: WishList;
+  /** The URL clients reach this server by, without a slash at its end. */
+  readonly externalUrl: (request: Request) => string;
+}
+
+/** Real ones have a few hundred bytes; the kernel takes 2 to 4 KiB. */
+const maxCmdlineBytes = 64 * 1024;
+const enterpriseSuffix = /\.(?:sha256|sha512|sigstore\.json)$/;
+
+/** What iPXE calls the architecture. Source: image-factory internal/profile/profile.go (parseArch). */
+export function withGoArch(name: string): string {
+  return name.replace(/(^|-)(?:x86_64|i386)(?=$|[.-])/, '$1amd64');
+}
+
+/** Remembers what was asked for. @returns 404 that says so */
+export function wished(wishes: WishList, wish: WishSubject, why = 'is not carried here'): Answer {
+  const recorded = wishes.add(wish);
+  const what = describeWish(wish);
+  return plainText(
+    404,
+    recorded
+      ? `${what} ${why}; the wish was recorded, and omni-airgap wants lists it`
+      : `${what} ${why}; the list of wishes is full`,
+  );
+}
+
+export function schematicNotFound(id: string): Answer {
+  return plainText(404, `schematic ID ${JSON.stringify(id)} not found`);
+}
+
+/** Handles `/image/<schematic>/<version>/<file>`. */
+export async function getImage(
+  context: MediaContext,
+  [schematic, asked, path]: readonly [string, string, string],
+  request: Request,
+): Promise<Answer> {
+  const { holdings, schematics, integrity, wishes } = context;
+  if (enterpriseSuffix.test(path)) {
+    return plainText(
+      402,
+      path.endsWith('.json')
+        ? 'enterprise signing is not enabled: signature endpoint is not available'
+        : 'enterprise not enabled: checksum endpoint is not available',
+    );
+  }
+  const file = withGoArch(path);
+  const isWish = isSchematicId(schematic) && isVersion(asked) && isMediaName(file);
+  const wish = isWish ? ({ kind: 'media', schematic, version: vPrefixed(asked), file } as const) : undefined;
+  const carried = wish === undefined ? undefined : holdings.files(schematic, wish.version).get(file);
+  if (carried === undefined && !schematics.has(schematic)) {
+    if (wish !== undefined) wishes.add(wish);
+    return schematicNotFound(schematic);
+  }
+  if (!isVersion(asked)) return plainText(400, `error parsing version: ${JSON.stringify(asked)}`);
+  if (wish === undefined) {
+    return plainText(400, `error parsing profile from path: invalid profile path: ${JSON.stringify(path)}`);
+  }
+  const filename = request.query.get('filename') || path;
+  const disposition = attachment(filename);
+  if (disposition === undefined) return plainText(400, 'filename holds what a file name cannot hold');
+  const headers = { 'Content-Type': contentTypeOf(file), 'Content-Disposition': disposition };
+  const media = parseMediaName(file);
+  const found = carried ?? (media.kind === 'kernel' ? holdings.kernel(wish.version, media.arch) : undefined);
+  if (found !== undefined) {
+    const body = await integrity.body(found);
+    if (body !== undefined) return { status: 200, headers: { ...headers, ETag: `"${found.digest}"` }, body };
+  } else if (media.kind === 'cmdline') {
+    const cmdline = await cmdlineFor(context, schematic, wish.version, file, request.signal);
+    if (cmdline !== undefined) return { status: 200, headers, body: cmdline };
+  }
+  return wished(wishes, wish);
+}
+
+/** Handles `/pxe/<schematic>/<version>/<platform>-<arch>[-secureboot]`: an iPXE script. */
+export async function getPxeScript(
+  context: MediaContext,
+  [schematic, asked, path]: readonly [string, string, string],
+  request: Request,
+): Promise<Answer> {
+  const { holdings, schematics, wishes, externalUrl } = context;
+  const isHeld =
+    isSchematicId(schematic) && isVersion(asked) && holdings.files(schematic, vPrefixed(asked)).size > 0;
+  if (!isHeld && !schematics.has(schematic)) return schematicNotFound(schematic);
+  if (!isVersion(asked)) return plainText(400, `error parsing version: ${JSON.stringify(asked)}`);
+  const version = vPrefixed(asked);
+  const target = parseBootTarget(withGoArch(path));
+  const files = holdings.files(schematic, version);
+  const need = (file: string): Answer => wished(wishes, { kind: 'media', schematic, version, file });
+  const { arch, secureboot } = target;
+  const uki = `${formatBootTarget(target)}-uki.efi`;
+  const initramfs = `initramfs-${arch}.xz`;
+  const kernel = `kernel-${arch}`;
+  if (secureboot && !files.has(uki)) return need(uki);
+  if (!secureboot && !files.has(initramfs)) return need(initramfs);
+  if (!secureboot && !files.has(kernel) && holdings.kernel(version, arch) === undefined) return need(kernel);
+  const cmdlineFile = `cmdline-${formatBootTarget(target)}`;
+  const cmdline = await cmdlineFor(context, schematic, version, cmdlineFile, request.signal);
+  if (cmdline === undefined) return need(cmdlineFile);
+  const url = (file: string): string => `${externalUrl(request)}/image/${schematic}/${version}/${file}`;
+  const lines = secureboot
+    ? [`kernel ${url(uki)} ${cmdline}`]
+    : [`kernel ${url(kernel)} ${cmdline}`, `initrd ${url(initramfs)}`];
+  return {
+    status: 200,
+    headers: { 'Content-Type': 'text/plain; charset=utf-8' },
+    body: ['#!ipxe', '', 'imgfree', ...lines, 'boot', ''].join('\n'),
+  };
+}
+
+/** Without the newline that may end it. @throws BAD_DOCUMENT when it could not stand in a script */
+async function cmdlineFor(
+  context: MediaContext,
+  schematic: string,
+  version: string,
+  file: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { holdings, schematics, integrity } = context;
+  const read = async (descriptor: Descriptor): Promise<string> => {
+    const bytes = await integrity.read(descriptor, maxCmdlineBytes, file, signal);
+    const text = Buffer.from(bytes).toString('latin1').trim();
+    if (/^[\u0020-\u007e]*$/.test(text)) return text;
+    throw new CodedError('BAD_DOCUMENT', `${file} of ${schematic} ${version}: not one line of plain text`);
+  };
+  const own = holdings.files(schematic, version).get(file);
+  if (own !== undefined) return read(own);
+  const to = await schematics.get(schematic, signal);
+  if (to === undefined) return undefined;
+  for (const held of holdings.media()) {
+    const other = held.version === version ? held.files.get(file) : undefined;
+    const from = other === undefined ? undefined : await schematics.get(held.schematic, signal);
+    if (other === undefined || from === undefined) continue;
+    const composed = composeCmdline(await read(other), from, to);
+    if (composed !== undefined) return composed;
+  }
+  return undefined;
+}

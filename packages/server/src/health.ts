@@ -1,0 +1,77 @@
+/**
+ * Whether the server can do its work: `/healthz` is red while content is known to be damaged or gone, `/readyz` while
+ * the medium or store cannot be read at all.
+ */
+import { isCoded } from '@omni-airgap/content';
+import { failed, json, plainText } from './factory/answer.ts';
+import type { Answer, RouteGroup } from './http/message.ts';
+import type { Damage, Integrity } from './integrity.ts';
+import type { Provenance } from './provenance.ts';
+
+export interface Health {
+  readonly status: 'ok' | 'damaged';
+  /** Without the names of this machine's files. */
+  readonly damaged: readonly Pick<Damage, 'digest' | 'since'>[];
+  /** The bundle that is served, and its age: nothing newer may be known here (T44). */
+  readonly bundle?: {
+    readonly id: string;
+    readonly sequence: number;
+    readonly createdAt: string;
+    readonly days: number;
+  };
+}
+
+const dayMs = 86_400_000;
+const maxShown = 100;
+
+export interface HealthContext {
+  readonly integrity: Integrity;
+  readonly provenance: Provenance | undefined;
+}
+
+export function healthOf({ integrity, provenance }: HealthContext): Health {
+  const damage = integrity.damage();
+  return {
+    status: damage.length === 0 ? 'ok' : 'damaged',
+    damaged: damage.slice(0, maxShown).map(({ digest, since }) => ({ digest, since })),
+    ...(provenance === undefined
+      ? {}
+      : {
+          bundle: {
+            id: provenance.id,
+            sequence: provenance.sequence,
+            createdAt: provenance.createdAt,
+            days: Math.floor((Date.now() - Date.parse(provenance.createdAt)) / dayMs),
+          },
+        }),
+  };
+}
+
+export function healthRoutes(context: HealthContext): RouteGroup {
+  return {
+    match: ([path, ...more]) => {
+      if (more.length > 0) return undefined;
+      if (path === 'healthz') {
+        return {
+          GET: () => {
+            const health = healthOf(context);
+            return json(health.status === 'ok' ? 200 : 503, health);
+          },
+        };
+      }
+      return path === 'readyz' ? { GET: () => ready(context) } : undefined;
+    },
+    methodNotAllowed: () => plainText(405, 'Method Not Allowed'),
+    failed,
+  };
+}
+
+async function ready({ integrity }: HealthContext): Promise<Answer> {
+  try {
+    await integrity.requireMedium();
+  } catch (error) {
+    if (!isCoded(error, 'DISK')) throw error;
+    return plainText(503, 'not ready: the medium or store cannot be read');
+  }
+  return plainText(200, 'ready');
+}
