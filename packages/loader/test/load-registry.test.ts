@@ -242,7 +242,10 @@ test('F41 a sparse index on a registry that wants all children: the ways out are
     sparse: document.roots.map(({ descriptor }) => descriptor),
   });
   const double = await startDouble();
-  await expect(loadInto(double, [marked.folder])).rejects.toThrow(/leave `platforms` out.*--flatten/);
+  await expect(loadInto(double, [marked.folder])).rejects.toMatchObject({
+    code: 'USAGE',
+    message: expect.stringMatching(/leave `platforms` out.*--flatten/),
+  });
   expect(double.repository('acme/app').manifests.size).toBe(0);
   const report = await loadInto(double, [marked.folder], { flatten: true });
   expect(report.flattened).toEqual([app]);

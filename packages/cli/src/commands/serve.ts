@@ -50,6 +50,8 @@ async function serve(session: Session, flags: Flags): Promise<void> {
   const server = await createServer({
     ...(source === undefined ? {} : { source }),
     ...(writable === undefined ? {} : { writable }),
+    // A site may have been brought one platform only.
+    allowSparse: true,
     onAccess: ({ method, path, status, bytes }) => {
       if (flags.quiet !== true) output.stderr(`serve: ${method} ${path} ${status} ${bytes}\n`);
     },

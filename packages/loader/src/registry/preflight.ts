@@ -6,6 +6,7 @@
 import {
   bytesOf,
   CodedError,
+  type ErrorCode,
   isCoded,
   isManifestType,
   messageOf,
@@ -25,7 +26,10 @@ export interface Preflight {
   readonly signal?: AbortSignal;
 }
 
-/** @throws DENIED, NOT_FOUND, UPSTREAM naming what the registry refuses and what to do; NETWORK, EGRESS_DENIED */
+/**
+ * @throws DENIED, NOT_FOUND, UPSTREAM for a place that cannot be pushed to, USAGE for content that the registry does
+ * not take, with what to do; NETWORK, EGRESS_DENIED
+ */
 export async function preflight(check: Preflight): Promise<void> {
   const { registry, prefix, signal } = check;
   for (const repository of onePerProject(check.repositories)) {
@@ -63,7 +67,7 @@ async function requirePush(repository: RepositoryClient, signal?: AbortSignal): 
         : rest.length === 0
           ? 'if names need a project in front there, load with --registry HOST/PROJECT'
           : `create the project ${project} first; where paths may not be that deep, load with --registry HOST/PROJECT or allow nested names`;
-    throw refused(error, `${repository.registry}/${repository.path} cannot be pushed to`, remedy);
+    throw refused(error, error.code, `${repository.registry}/${repository.path} cannot be pushed to`, remedy);
   }
 }
 
@@ -98,7 +102,9 @@ async function requireShape(repository: RepositoryClient, shape: Shape, signal?:
   } catch (error) {
     if (!isCoded(error) || error.status === undefined || error.status >= 500) throw error;
     const [what, remedy] = remedies[shape];
-    throw refused(error, `${repository.registry} refuses ${what}`, remedy);
+    // The same command would fail the same way: something must be said differently, here or there.
+    const code = error.code === 'DENIED' ? 'DENIED' : 'USAGE';
+    throw refused(error, code, `${repository.registry} refuses ${what}`, remedy);
   }
 }
 
@@ -108,8 +114,8 @@ async function push(repository: RepositoryClient, { descriptor, bytes }: Sample,
   if (isManifestType(descriptor.mediaType)) await repository.resolve(descriptor.digest, signal);
 }
 
-function refused(cause: CodedError, what: string, remedy: string): CodedError {
-  return new CodedError(cause.code, `${what}; ${remedy}; nothing was pushed (${messageOf(cause)})`, {
+function refused(cause: CodedError, code: ErrorCode, what: string, remedy: string): CodedError {
+  return new CodedError(code, `${what}; ${remedy}; nothing was pushed (${messageOf(cause)})`, {
     cause,
     ...(cause.status === undefined ? {} : { status: cause.status }),
   });
