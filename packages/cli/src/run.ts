@@ -20,6 +20,7 @@ import { addMirror } from './commands/mirror.ts';
 import { addPlan } from './commands/plan.ts';
 import { addServe } from './commands/serve.ts';
 import { addVerify } from './commands/verify.ts';
+import { addWants } from './commands/wants.ts';
 import type { Output, Session } from './session.ts';
 import { version } from './version.ts';
 
@@ -100,6 +101,7 @@ function program(session: Session): Command {
     addDiff,
     addLoad,
     addServe,
+    addWants,
     addKeygen,
   ];
   for (const add of adders) {

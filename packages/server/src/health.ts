@@ -12,13 +12,13 @@ export interface Health {
   readonly status: 'ok' | 'damaged';
   /** Without the names of this machine's files. */
   readonly damaged: readonly Pick<Damage, 'digest' | 'since'>[];
-  /** The bundle that is served, and its age: nothing newer may be known here (T44). */
-  readonly bundle?: {
+  /** What is served, and its age: nothing newer may be known here (T44). */
+  readonly bundles: readonly {
     readonly id: string;
     readonly sequence: number;
     readonly createdAt: string;
     readonly days: number;
-  };
+  }[];
 }
 
 const dayMs = 86_400_000;
@@ -26,7 +26,7 @@ const maxShown = 100;
 
 export interface HealthContext {
   readonly integrity: Integrity;
-  readonly provenance: Provenance | undefined;
+  readonly provenance: readonly Provenance[];
 }
 
 export function healthOf({ integrity, provenance }: HealthContext): Health {
@@ -34,16 +34,12 @@ export function healthOf({ integrity, provenance }: HealthContext): Health {
   return {
     status: damage.length === 0 ? 'ok' : 'damaged',
     damaged: damage.slice(0, maxShown).map(({ digest, since }) => ({ digest, since })),
-    ...(provenance === undefined
-      ? {}
-      : {
-          bundle: {
-            id: provenance.id,
-            sequence: provenance.sequence,
-            createdAt: provenance.createdAt,
-            days: Math.floor((Date.now() - Date.parse(provenance.createdAt)) / dayMs),
-          },
-        }),
+    bundles: provenance.map(({ id, sequence, createdAt }) => ({
+      id,
+      sequence,
+      createdAt,
+      days: Math.floor((Date.now() - Date.parse(createdAt)) / dayMs),
+    })),
   };
 }
 

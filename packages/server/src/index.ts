@@ -1,4 +1,5 @@
 /** Serves content inside: an OCI registry, an Image Factory that builds nothing, and a page over a store or a bundle. */
+export { type OpenedBundles, openBundles } from './bundles.ts';
 export type { Health } from './health.ts';
 export type { AccessEntry, TlsOptions } from './http/server.ts';
 export type { Provenance } from './provenance.ts';

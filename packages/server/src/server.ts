@@ -32,7 +32,7 @@ export interface ServerOptions {
   /** Left out: plain HTTP. */
   readonly tls?: TlsOptions;
   /** Shown on the page and in /healthz. */
-  readonly provenance?: Provenance;
+  readonly provenance?: readonly Provenance[];
   /** Takes an index whose children are missing; default false, as registries do. */
   readonly allowSparse?: boolean;
   readonly uploads?: UploadLimits;
@@ -66,7 +66,7 @@ const serverName = 'Image Factory omni-airgap';
  * @throws DISK; USAGE when there is nothing to serve or externalUrl is none; CONFIG for a certificate that cannot be used
  */
 export async function createServer(options: ServerOptions): Promise<Server> {
-  const { writable, allowSparse = false, onAccess, wishesFile, tls, provenance } = options;
+  const { writable, allowSparse = false, onAccess, wishesFile, tls, provenance = [] } = options;
   const source = sourceOf(options);
   const catalog = await Catalog.read(source);
   const integrity = new Integrity(source, catalog.anyManifest());
@@ -136,5 +136,5 @@ function sourceOf({ source, writable }: ServerOptions): ContentSource {
     throw new CodedError('USAGE', 'nothing to serve: name a bundle, a store, or a folder that takes pushes');
   }
   if (writable === undefined) return source as ContentSource;
-  return source === undefined || source === writable ? writable : new Overlay(writable, source);
+  return source === undefined || source === writable ? writable : new Overlay([writable, source]);
 }

@@ -2,17 +2,18 @@
  * Where the server's content comes from: a store on disk, an opened bundle, or one laid over the other. The
  * server asks nothing else of them.
  */
-import type {
-  Bytes,
-  Descriptor,
-  Digest,
-  Fetcher,
-  Located,
-  NameLister,
-  Piece,
-  PushResult,
-  Storage,
-  Tagger,
+import {
+  type Bytes,
+  CodedError,
+  type Descriptor,
+  type Digest,
+  type Fetcher,
+  type Located,
+  type NameLister,
+  type Piece,
+  type PushResult,
+  type Storage,
+  type Tagger,
 } from '@omni-airgap/content';
 
 export interface ContentSource extends Fetcher, Located, NameLister {
@@ -32,31 +33,50 @@ export interface WritableSource extends ContentSource, Storage, Tagger {
   push(descriptor: Descriptor, open: () => Bytes): Promise<PushResult>;
 }
 
-/** What is pushed here, over what was carried here. Content has one meaning, so the first that has it serves it. */
+/**
+ * Sources laid over each other. Content has one meaning, so the first that has it serves it; of a name, the first
+ * that has it says what it stands for.
+ */
 export class Overlay implements ContentSource {
-  readonly #sources: readonly [ContentSource, ContentSource];
+  readonly #sources: readonly ContentSource[];
 
-  constructor(upper: ContentSource, lower: ContentSource) {
-    this.#sources = [upper, lower];
+  constructor(sources: readonly ContentSource[]) {
+    this.#sources = sources;
   }
 
   async stat(digest: Digest): Promise<number | undefined> {
-    const [upper, lower] = this.#sources;
-    return (await upper.stat(digest)) ?? (await lower.stat(digest));
+    return this.#first((source) => source.stat(digest));
   }
 
   async locate(descriptor: Pick<Descriptor, 'digest' | 'size'>): Promise<readonly Piece[] | undefined> {
-    const [upper, lower] = this.#sources;
-    return (await upper.locate(descriptor)) ?? (await lower.locate(descriptor));
+    return this.#first((source) => source.locate(descriptor));
   }
 
   async *fetch(descriptor: Descriptor, signal?: AbortSignal): Bytes {
-    const [upper, lower] = this.#sources;
-    const source = (await upper.stat(descriptor.digest)) === undefined ? lower : upper;
-    yield* source.fetch(descriptor, signal);
+    const having = await this.#first(async (source) =>
+      (await source.stat(descriptor.digest)) === undefined ? undefined : source,
+    );
+    if (having === undefined) {
+      throw new CodedError('MISSING_CONTENT', `${descriptor.digest}: not here`, { descriptor });
+    }
+    yield* having.fetch(descriptor, signal);
   }
 
   async *names(signal?: AbortSignal): AsyncIterable<readonly [string, Descriptor]> {
-    for (const source of this.#sources) yield* source.names(signal);
+    const seen = new Set<string>();
+    for (const source of this.#sources) {
+      for await (const [name, descriptor] of source.names(signal)) {
+        if (!seen.has(name)) yield [name, descriptor];
+        seen.add(name);
+      }
+    }
+  }
+
+  async #first<T>(ask: (source: ContentSource) => Promise<T | undefined>): Promise<T | undefined> {
+    for (const source of this.#sources) {
+      const found = await ask(source);
+      if (found !== undefined) return found;
+    }
+    return undefined;
   }
 }

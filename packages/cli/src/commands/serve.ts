@@ -1,7 +1,15 @@
 /** omni-airgap serve */
 import { once } from 'node:events';
-import { BundleStore, CodedError, Layout, printable } from '@omni-airgap/content';
-import { createServer } from '@omni-airgap/server';
+import { join } from 'node:path';
+import { CodedError, Layout, printable, readSmallFile } from '@omni-airgap/content';
+import {
+  type AccessEntry,
+  createServer,
+  openBundles,
+  type ServerOptions,
+  type TlsOptions,
+  wantsFile,
+} from '@omni-airgap/server';
 import { Command } from 'commander';
 import { collected, withCommon, withExample } from '../flags.ts';
 import { count } from '../format.ts';
@@ -13,23 +21,40 @@ interface Flags extends CommonFlags {
   readonly store?: string;
   readonly writable?: string;
   readonly listen: string;
+  readonly externalUrl?: string;
+  readonly cert?: string;
+  readonly key?: string;
   readonly verifyKey?: string;
   readonly allowUnsigned?: true;
 }
 
+/** Milliseconds that answers under way may take to end once the server is told to stop. */
+const graceMs = 10_000;
+const maxPemBytes = 1024 * 1024;
+
 export function addServe(session: Session): Command {
   const command = new Command('serve')
-    .description('offer what a bundle or store holds as an OCI registry, straight from the medium')
-    .option('--bundle <dir>', 'folder of a bundle (repeatable when it is spread over media)', collected, [])
+    .description(
+      'offer what a bundle or store holds as an Image Factory and an OCI registry, straight from the medium',
+    )
+    .option('--bundle <dir>', 'folder of a bundle (repeatable: media of one, increments)', collected, [])
     .option('--store <dir>', 'a store instead of a bundle')
-    .option('--writable <dir>', 'take pushes into this folder: a registry for a site that has none yet')
+    .option('--writable <dir>', 'take pushes into this folder, and keep wishes there')
     .option('--listen <host:port>', 'where to listen', '127.0.0.1:5000')
+    .option(
+      '--external-url <url>',
+      'how clients reach it; PXE scripts name it (default: as each client asked)',
+    )
+    .option('--cert <file>', 'serve HTTPS with this certificate chain (PEM)')
+    .option('--key <file>', 'and its key (PEM)')
     .option('--verify-key <file>', 'the public key the bundle must be signed with')
     .option('--allow-unsigned', 'serve a bundle from anybody')
     .action((flags: Flags) => serve(session, flags));
   return withExample(
     withCommon(command),
     'omni-airgap serve --bundle /mnt/usb --verify-key site.pub --listen 0.0.0.0:5000',
+    'omni-airgap serve --store ./store --writable /srv/registry --listen 0.0.0.0:443 \\',
+    '  --cert tls.crt --key tls.key --external-url https://factory.site.example',
   );
 }
 
@@ -39,21 +64,13 @@ async function serve(session: Session, flags: Flags): Promise<void> {
     throw new CodedError('USAGE', 'serve takes either --bundle DIR or --store DIR');
   }
   const { host, port } = parseListen(flags.listen);
-  const source =
-    flags.bundle.length > 0
-      ? await BundleStore.open(flags.bundle, await readTrust(flags.verifyKey, flags.allowUnsigned === true))
-      : flags.store === undefined
-        ? undefined
-        : await Layout.open(flags.store);
-  const writable =
-    flags.writable === undefined ? undefined : await Layout.open(flags.writable, { create: true });
+  const tls = await readTls(flags);
   const server = await createServer({
-    ...(source === undefined ? {} : { source }),
-    ...(writable === undefined ? {} : { writable }),
-    // A site may have been brought one platform only.
-    allowSparse: true,
-    onAccess: ({ method, path, status, bytes }) => {
-      if (flags.quiet !== true) output.stderr(`serve: ${method} ${path} ${status} ${bytes}\n`);
+    ...(await contentOf(flags)),
+    ...(flags.externalUrl === undefined ? {} : { externalUrl: flags.externalUrl }),
+    ...(tls === undefined ? {} : { tls }),
+    onAccess: (entry) => {
+      if (flags.quiet !== true) output.stderr(`${accessLine(entry)}\n`);
     },
   });
   try {
@@ -61,16 +78,68 @@ async function serve(session: Session, flags: Flags): Promise<void> {
     const unreachable = server.unreachable();
     if (flags.json === true) output.stdout(`${JSON.stringify({ url: server.url, unreachable })}\n`);
     else {
-      output.stdout(
-        `Serving at ${server.url}${writable === undefined ? ', read-only' : ', taking pushes'}. Ctrl-C ends it.\n`,
-      );
-      if (unreachable.length > 0)
-        output.stderr(`serve: ${count(unreachable.length, 'name')} reachable with their host only\n`);
+      const mode = flags.writable === undefined ? ', read-only' : ', taking pushes';
+      output.stdout(`Serving at ${server.url}${mode}. Ctrl-C ends it.\n`);
+      if (unreachable.length > 0) {
+        output.stderr(`serve: ${count(unreachable.length, 'name')} cannot be had as one would expect:\n`);
+        for (const { name, reason } of unreachable) {
+          output.stderr(`  ${printable(name)}: ${printable(reason)}\n`);
+        }
+      }
     }
     if (!signal.aborted) await once(signal, 'abort');
   } finally {
-    await server.close();
+    await server.close(graceMs);
   }
+}
+
+async function contentOf(
+  flags: Flags,
+): Promise<Pick<ServerOptions, 'source' | 'provenance' | 'writable' | 'wishesFile'>> {
+  const { bundle, store, writable } = flags;
+  return {
+    ...(bundle.length === 0
+      ? {}
+      : await openBundles(bundle, await readTrust(flags.verifyKey, flags.allowUnsigned === true))),
+    ...(store === undefined ? {} : { source: await Layout.open(store) }),
+    ...(writable === undefined
+      ? {}
+      : {
+          writable: await Layout.open(writable, { create: true }),
+          wishesFile: join(writable, wantsFile),
+        }),
+  };
+}
+
+/** @throws USAGE when only one of the two is given, NO_INPUT */
+async function readTls({ cert, key }: Flags): Promise<TlsOptions | undefined> {
+  if (cert === undefined && key === undefined) return undefined;
+  if (cert === undefined || key === undefined) {
+    throw new CodedError('USAGE', '--cert and --key belong together');
+  }
+  return { cert: await readPem('--cert', cert), key: await readPem('--key', key) };
+}
+
+async function readPem(flag: string, path: string): Promise<Uint8Array> {
+  const bytes = await readSmallFile(path, maxPemBytes);
+  if (bytes === undefined) throw new CodedError('NO_INPUT', `${flag} ${path}: no such file`);
+  return bytes;
+}
+
+/** One line for each request, its parts in a fixed order. */
+function accessLine({
+  time,
+  remote,
+  method,
+  path,
+  status,
+  bytes,
+  ms,
+  requestId,
+  error,
+}: AccessEntry): string {
+  const why = error === undefined ? '' : ` ${JSON.stringify(error)}`;
+  return `serve: ${time} ${remote} ${method} ${path} ${status} ${bytes} ${ms}ms ${requestId}${why}`;
 }
 
 /** @throws USAGE */

@@ -124,10 +124,10 @@ async function page(context: PageContext, request: Request, verdict: Html, text 
     health.status === 'ok'
       ? html`<span class="good">All content read so far is whole</span>`
       : html`<span class="bad">${health.damaged.length} damaged or unreadable</span>: <a href="/healthz">see which</a>`;
-  const signed =
-    provenance === undefined
-      ? html``
-      : html`<dt>Bundle</dt><dd><code>${provenance.id}</code></dd><dt>Sequence</dt><dd>${provenance.sequence} of origin <code>${provenance.origin}</code></dd><dt>Made</dt><dd><time datetime="${provenance.createdAt}">${provenance.createdAt.slice(0, 16).replace('T', ' ')}</time> UTC${provenance.createdBy === undefined ? '' : ` by ${provenance.createdBy}`}</dd><dt>Signed by</dt><dd>${provenance.signedBy === undefined ? html`<span class="bad">nobody's signature was checked</span>` : html`<code>${provenance.signedBy}</code>`}</dd>`;
+  const signed = provenance.map(
+    ({ id, sequence, origin, createdAt, createdBy, signedBy }) =>
+      html`<dt>Bundle</dt><dd><code>${id}</code></dd><dt>Sequence</dt><dd>${sequence} of origin <code>${origin}</code></dd><dt>Made</dt><dd><time datetime="${createdAt}">${createdAt.slice(0, 16).replace('T', ' ')}</time> UTC${createdBy === undefined ? '' : ` by ${createdBy}`}</dd><dt>Signed by</dt><dd>${signedBy === undefined ? html`<span class="bad">nobody's signature was checked</span>` : html`<code>${signedBy}</code>`}</dd>`,
+  );
   const body = html`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark"><title>Omni and Talos content at ${host}</title><link rel="icon" href="data:,"><style>${trustedStyle}</style></head>
 <body><a class="skip" href="#main">Skip to the content</a>

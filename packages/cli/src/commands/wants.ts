@@ -1,0 +1,73 @@
+/** omni-airgap wants */
+import { join } from 'node:path';
+import { CodedError, errorFromResponse, openNetwork, readSmallFile } from '@omni-airgap/content';
+import { maxWantsBytes, parseWants, type WantsDocument, wantsFile, wantsFragment } from '@omni-airgap/server';
+import { Command } from 'commander';
+import { withCommon, withExample } from '../flags.ts';
+import { type CommonFlags, networkSettings, type Session } from '../session.ts';
+
+interface Flags extends CommonFlags {
+  readonly from: string;
+  readonly caCert?: string;
+}
+
+export function addWants(session: Session): Command {
+  const command = new Command('wants')
+    .description('list what was asked of serve and is not carried, as a part of mirror.yaml')
+    .requiredOption('--from <url|dir>', 'address of the server, or the folder of its --writable')
+    .option('--ca-cert <file>', 'trust the certificates in this PEM file as well')
+    .action((flags: Flags) => wants(session, flags));
+  return withExample(
+    withCommon(command),
+    'omni-airgap wants --from http://factory.site.example:5000 > wants.yaml',
+  );
+}
+
+/** With --quiet only the fragment itself is left out: the exit code tells whether the list could be read. */
+async function wants(session: Session, flags: Flags): Promise<void> {
+  const document = /^https?:\/\//i.test(flags.from)
+    ? await fromServer(session, flags)
+    : await fromFolder(flags.from);
+  if (flags.json === true) {
+    const { wishes, dropped } = document;
+    const fragment = wantsFragment(document);
+    session.output.stdout(`${JSON.stringify({ wishes, dropped, fragment }, undefined, 2)}\n`);
+  } else if (flags.quiet !== true) session.output.stdout(wantsFragment(document));
+}
+
+/** @throws NO_INPUT, BAD_DOCUMENT */
+async function fromFolder(folder: string): Promise<WantsDocument> {
+  const path = join(folder, wantsFile);
+  const bytes = await readSmallFile(path, maxWantsBytes);
+  if (bytes === undefined) {
+    throw new CodedError(
+      'NO_INPUT',
+      `${path}: not there; serve keeps wishes in the folder of its --writable`,
+    );
+  }
+  return parseWants(bytes, path);
+}
+
+async function fromServer(session: Session, { from, caCert }: Flags): Promise<WantsDocument> {
+  const url = URL.parse(from);
+  if (url === null) throw new CodedError('USAGE', '--from is no URL; write http://HOST:PORT');
+  const settings = networkSettings(
+    {
+      upstream: [],
+      allowHost: [],
+      plainHttp: url.protocol === 'http:' ? [url.host] : [],
+      ...(caCert === undefined ? {} : { caCert }),
+    },
+    session.env,
+    false,
+  );
+  const network = await openNetwork(settings, { hosts: [url.host], allowPrivate: true });
+  try {
+    const target = `${url.origin}${url.pathname.replace(/\/+$/, '')}/${wantsFile}`;
+    const response = await network.gate.request({ method: 'GET', url: target, signal: session.signal });
+    if (response.status !== 200) throw await errorFromResponse(response, 'the list of wishes', response.url);
+    return parseWants(Buffer.from(await response.text(maxWantsBytes)), target);
+  } finally {
+    await network.close();
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * Bundles as a content source: one, spread over media or not, and the increments that were made from it. Of each
+ * origin the newest says which names there are; content is taken from whichever has it.
+ */
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import {
+  BundleStore,
+  type BundleTrust,
+  CodedError,
+  maxBundleDocumentBytes,
+  readSmallFile,
+} from '@omni-airgap/content';
+import type { Provenance } from './provenance.ts';
+import { type ContentSource, Overlay } from './source.ts';
+
+export interface OpenedBundles {
+  readonly source: ContentSource;
+  /** Newest first. */
+  readonly provenance: readonly Provenance[];
+}
+
+/**
+ * @param folders where media are mounted, in any order
+ * @throws NO_INPUT, UNSIGNED, BAD_SIGNATURE, BAD_DOCUMENT, BAD_VOLUME, DISK
+ */
+export async function openBundles(folders: readonly string[], trust: BundleTrust): Promise<OpenedBundles> {
+  const bundles: BundleStore[] = [];
+  for (const group of await foldersByBundle(folders)) bundles.push(await BundleStore.open(group, trust));
+  bundles.sort((a, b) => b.document.sequence - a.document.sequence);
+  const origins = new Set<string>();
+  const sources = bundles.map((bundle): ContentSource => {
+    const isNewest = !origins.has(bundle.document.origin);
+    origins.add(bundle.document.origin);
+    return isNewest ? bundle : withoutNames(bundle);
+  });
+  const [only, ...others] = sources;
+  return {
+    source: only !== undefined && others.length === 0 ? only : new Overlay(sources),
+    provenance: bundles.map(provenanceOf),
+  };
+}
+
+function provenanceOf({ document, signer }: BundleStore): Provenance {
+  const { id, origin, sequence, createdAt, createdBy } = document;
+  return {
+    id,
+    origin,
+    sequence,
+    createdAt,
+    ...(createdBy === undefined ? {} : { createdBy }),
+    signedBy: signer.mode === 'signed' ? signer.key : undefined,
+  };
+}
+
+function withoutNames(bundle: BundleStore): ContentSource {
+  return {
+    stat: (digest) => bundle.stat(digest),
+    locate: (descriptor) => bundle.locate(descriptor),
+    fetch: (descriptor, signal) => bundle.fetch(descriptor, signal),
+    names: async function* () {},
+  };
+}
+
+/** Folders with the same bundle.json hold media of one bundle. */
+async function foldersByBundle(folders: readonly string[]): Promise<readonly (readonly string[])[]> {
+  const groups = new Map<string, string[]>();
+  for (const folder of folders) {
+    const bytes = await readSmallFile(join(folder, 'bundle.json'), maxBundleDocumentBytes);
+    if (bytes === undefined) {
+      throw new CodedError('NO_INPUT', `${folder}: no bundle here (there is no file bundle.json)`);
+    }
+    const key = createHash('sha256').update(bytes).digest('hex');
+    groups.set(key, [...(groups.get(key) ?? []), folder]);
+  }
+  return [...groups.values()];
+}
