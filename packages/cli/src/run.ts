@@ -11,7 +11,9 @@ import {
 import { Command, CommanderError } from 'commander';
 import { addBundle } from './commands/bundle.ts';
 import { addDiff } from './commands/diff.ts';
+import { addEgress } from './commands/egress.ts';
 import { addFetch } from './commands/fetch.ts';
+import { addGc } from './commands/gc.ts';
 import { addInit } from './commands/init.ts';
 import { addInspect } from './commands/inspect.ts';
 import { addKeygen } from './commands/keygen.ts';
@@ -94,6 +96,8 @@ function program(session: Session): Command {
     addInit,
     addPlan,
     addFetch,
+    addEgress,
+    addGc,
     addBundle,
     addMirror,
     addVerify,
@@ -106,9 +110,11 @@ function program(session: Session): Command {
   ];
   for (const add of adders) {
     const command = add(session);
-    command
-      .exitOverride()
-      .configureOutput({ writeOut: session.output.stdout, writeErr: session.output.stderr });
+    for (const one of [command, ...command.commands]) {
+      one
+        .exitOverride()
+        .configureOutput({ writeOut: session.output.stdout, writeErr: session.output.stderr });
+    }
     root.addCommand(command.showHelpAfterError('(add --help for what can be said)'));
   }
   return root;

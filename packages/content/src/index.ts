@@ -33,6 +33,7 @@ export { eachBlock, readPieces, slicePieces } from './fs/pieces.ts';
 export * from './graph.ts';
 export * from './http/index.ts';
 export * from './json.ts';
+export { type Removed, removeGarbage } from './layout/garbage.ts';
 export { Layout } from './layout/layout.ts';
 export * from './manifest.ts';
 export * from './media-type.ts';

@@ -94,6 +94,27 @@ export function egressHosts({ ghcr, factory, registries }: EgressNeeds): readonl
   return [...hosts.values()];
 }
 
+/**
+ * What machines may reach outside where a site lets them: nothing of it is needed with a discovery service and a time
+ * server inside. Source: siderolabs/docs "Egress domains" of Talos.
+ */
+export function nodeHosts(): readonly (EgressHost & { readonly protocol: 'tcp' | 'udp' })[] {
+  return [
+    {
+      pattern: 'discovery.talos.dev',
+      port: https,
+      protocol: 'tcp',
+      why: 'public discovery service; Omni has one of its own',
+    },
+    {
+      pattern: 'time.cloudflare.com',
+      port: 123,
+      protocol: 'udp',
+      why: 'time, unless machines are given another server',
+    },
+  ];
+}
+
 export interface InsidePort {
   readonly from: 'node';
   readonly to: 'omni' | 'factory' | 'registry' | 'dns' | 'ntp';
@@ -104,8 +125,10 @@ export interface InsidePort {
   readonly why: string;
 }
 
-/** As the documentation says; a self-hosted Omni binds 50180 unless it is told otherwise. */
+/** As the documentation says. */
 const defaultWireguardPort = 51820;
+/** What a self-hosted Omni binds unless it is told otherwise. */
+export const selfHostedWireguardPort = 50180;
 
 /** What machines open connections to. @param options.wireguardPort UDP; default 51820 */
 export function insidePorts(options: { readonly wireguardPort?: number } = {}): readonly InsidePort[] {

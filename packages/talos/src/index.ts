@@ -1,7 +1,15 @@
 /** What Talos, Omni and the Image Factory name and expect. Nothing here does I/O or imports a sibling. */
 
 export { type PxeBoot, pxeScript } from './config/pxe.ts';
-export { type EgressHost, type EgressNeeds, egressHosts, type InsidePort, insidePorts } from './egress.ts';
+export {
+  type EgressHost,
+  type EgressNeeds,
+  egressHosts,
+  type InsidePort,
+  insidePorts,
+  nodeHosts,
+  selfHostedWireguardPort,
+} from './egress.ts';
 export { TalosError, type TalosErrorCode } from './errors.ts';
 export {
   type Installer,

@@ -1,0 +1,74 @@
+/** Removing from a layout what nothing needs any more: blobs, and what broken downloads left. */
+import { lstat, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Digest, digestFromHex, isHex64 } from '../digest.ts';
+import { CodedError, systemCodeOf } from '../errors.ts';
+import { diskError } from '../fs/disk-error.ts';
+import { isRunning, markPattern } from '../fs/process-mark.ts';
+
+const claimedPart = new RegExp(`^[a-f0-9]{64}\\.(${markPattern})\\.[0-9]+\\.part$`);
+const anyPart = /^[a-f0-9]{64}(?:\..+)?\.(?:part|json)$/;
+
+export interface Removed {
+  readonly blobs: number;
+  /** Bytes of all that was removed. */
+  readonly bytes: number;
+  /** Partial downloads and their journals. */
+  readonly partial: number;
+}
+
+/**
+ * Removes every blob but those to keep, and everything below `ingest/`.
+ * @param options.dryRun only counts
+ * @throws CONFLICT while another process receives content into the layout, DISK
+ */
+export async function removeGarbage(
+  root: string,
+  keep: ReadonlySet<Digest>,
+  options: { readonly dryRun: boolean; readonly signal?: AbortSignal },
+): Promise<Removed> {
+  const ingest = join(root, 'ingest');
+  const parts = await filesIn(ingest);
+  const busy = parts.find((name) => isRunning(claimedPart.exec(name)?.[1] ?? ''));
+  if (busy !== undefined) {
+    throw new CodedError(
+      'CONFLICT',
+      `${join(ingest, busy)}: another process is just fetching into this store; wait for it`,
+    );
+  }
+  const blobs = join(root, 'blobs', 'sha256');
+  const counts = { blobs: 0, bytes: 0, partial: 0 };
+  for (const name of await filesIn(blobs)) {
+    if (!isHex64(name) || keep.has(digestFromHex(name))) continue;
+    options.signal?.throwIfAborted();
+    counts.bytes += await remove(join(blobs, name), options.dryRun);
+    counts.blobs++;
+  }
+  for (const name of parts) {
+    if (!anyPart.test(name)) continue;
+    counts.bytes += await remove(join(ingest, name), options.dryRun);
+    counts.partial++;
+  }
+  return counts;
+}
+
+async function filesIn(folder: string): Promise<readonly string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return [];
+    throw diskError(error, folder);
+  }
+}
+
+/** @returns its bytes */
+async function remove(path: string, dryRun: boolean): Promise<number> {
+  try {
+    const { size } = await lstat(path);
+    if (!dryRun) await rm(path, { force: true });
+    return size;
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return 0;
+    throw diskError(error, path);
+  }
+}

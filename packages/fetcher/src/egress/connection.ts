@@ -1,0 +1,146 @@
+/**
+ * One connection to a host, step by step, for `egress check`: name, TCP, TLS. It says where it breaks, and who
+ * vouches for the other side: a firewall that looks inside shows itself by its own issuer.
+ */
+import { lookup } from 'node:dns/promises';
+import { request } from 'node:http';
+import { connect, isIP, type Socket } from 'node:net';
+import { connect as connectTls, getCACertificates, type TLSSocket } from 'node:tls';
+import { messageOf, type ProxySettings, printable, proxyFor, systemCodeOf } from '@omni-airgap/content';
+
+export interface ConnectionReport {
+  /** What the name stands for; empty behind a proxy, which looks it up. */
+  readonly addresses: readonly string[];
+  readonly tcp: 'ok' | 'failed' | 'not tried';
+  /** `none` where the operator mapped the host to plain HTTP. */
+  readonly tls: 'ok' | 'failed' | 'not tried' | 'none';
+  /** Organization or name of whoever signed the certificate. */
+  readonly issuer?: string;
+  readonly via?: 'proxy';
+  /** The first thing that went wrong, in words. */
+  readonly problem?: string;
+}
+
+export interface ConnectionSettings {
+  /** PEM, besides the usual authorities. */
+  readonly ca: string | undefined;
+  readonly proxy: ProxySettings | undefined;
+  /** For each step, in ms. */
+  readonly timeoutMs: number;
+}
+
+/** @param url where the host's requests go; its path is not used. Never throws. */
+export async function tryConnection(url: URL, settings: ConnectionSettings): Promise<ConnectionReport> {
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
+  const proxy = proxyFor(settings.proxy, url);
+  let report: ConnectionReport = {
+    addresses: [],
+    tcp: 'not tried',
+    tls: 'not tried',
+    ...(proxy === undefined ? {} : { via: 'proxy' as const }),
+  };
+  let socket: Socket | undefined;
+  try {
+    if (proxy === undefined) {
+      const found = isIP(host) ? [{ address: host }] : await lookup(host, { all: true });
+      report = { ...report, addresses: found.map(({ address }) => address) };
+    }
+    report = { ...report, tcp: 'failed' };
+    socket =
+      proxy === undefined
+        ? await opened(connect({ host, port }), 'connect', settings.timeoutMs)
+        : await tunnel(proxy, `${url.hostname}:${port}`, settings);
+    report = { ...report, tcp: 'ok' };
+    if (url.protocol !== 'https:') return { ...report, tls: 'none' };
+    report = { ...report, tls: 'failed' };
+    const secure = connectTls({
+      socket,
+      // What it says about itself is wanted also when nobody trusts it; the request itself is made elsewhere.
+      rejectUnauthorized: false,
+      ...(isIP(host) ? {} : { servername: host }),
+      ...(settings.ca === undefined ? {} : { ca: [...getCACertificates('default'), settings.ca] }),
+    });
+    socket = secure;
+    await opened(secure, 'secureConnect', settings.timeoutMs);
+    const issuer = issuerOf(secure);
+    report = { ...report, ...(issuer === undefined ? {} : { issuer }) };
+    if (secure.authorized) return { ...report, tls: 'ok' };
+    const why = String(secure.authorizationError);
+    return {
+      ...report,
+      problem: `the certificate, issued by ${issuer ?? 'nobody'}, is not trusted (${printable(why)}); if the firewall looks inside TLS, name its CA with --ca-cert FILE`,
+    };
+  } catch (error) {
+    return { ...report, problem: explain(error, report, host, port) };
+  } finally {
+    socket?.destroy();
+  }
+}
+
+function explain(error: unknown, report: ConnectionReport, host: string, port: number): string {
+  const code = systemCodeOf(error);
+  if (report.tcp === 'not tried') return `DNS has no address for ${host} (${code ?? messageOf(error)})`;
+  const step = report.tls === 'failed' ? 'TLS' : 'TCP';
+  return `${step} to ${host} port ${port}: ${printable(code ?? messageOf(error))}`;
+}
+
+function issuerOf(socket: TLSSocket): string | undefined {
+  const { issuer } = socket.getPeerCertificate();
+  const name = issuer?.O ?? issuer?.CN;
+  return name === undefined ? undefined : printable(String(name), 80);
+}
+
+async function opened<T extends Socket>(
+  socket: T,
+  event: 'connect' | 'secureConnect',
+  timeoutMs: number,
+): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const timer = setTimeout(() => reject(new Error(`no answer in ${timeoutMs / 1000} s`)), timeoutMs);
+  socket.once(event, resolve).once('error', reject);
+  socket.once('close', () => reject(new Error('the connection was closed')));
+  try {
+    await promise;
+    return socket;
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    // A later error of the socket is of no interest any more.
+    socket.on('error', () => {});
+  }
+}
+
+/** A connection through a proxy. Source: RFC 9110 section 9.3.6. */
+async function tunnel(proxy: URL, target: string, { timeoutMs }: ConnectionSettings): Promise<Socket> {
+  const { promise, resolve, reject } = Promise.withResolvers<Socket>();
+  const login = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
+  const asking = request({
+    host: proxy.hostname,
+    port: proxy.port || 80,
+    method: 'CONNECT',
+    path: target,
+    headers: {
+      host: target,
+      ...(proxy.username === ''
+        ? {}
+        : { 'proxy-authorization': `Basic ${Buffer.from(login).toString('base64')}` }),
+    },
+    timeout: timeoutMs,
+  });
+  asking.once('timeout', () =>
+    asking.destroy(new Error(`the proxy does not answer in ${timeoutMs / 1000} s`)),
+  );
+  asking.once('error', reject);
+  asking.once('connect', (response, socket) => {
+    if (response.statusCode === 200) resolve(socket);
+    else {
+      socket.destroy();
+      reject(new Error(`the proxy answers ${response.statusCode}`));
+    }
+  });
+  asking.end();
+  return promise;
+}

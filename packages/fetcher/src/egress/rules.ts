@@ -1,0 +1,50 @@
+/**
+ * egress rules: what a firewall in front of the connected host must let through for a mirror.yaml, as an nftables
+ * ruleset, as text for a request form, or as data.
+ */
+import type { EgressHost } from '@omni-airgap/talos';
+import { readMirror } from '../mirror/mirror.ts';
+import { hostsOf, wantedOf } from '../wanted.ts';
+
+/** Exactly the hosts that a fetch of this mirror.yaml may reach. @throws CONFIG, NO_INPUT */
+export async function egressRules(config: string): Promise<readonly EgressHost[]> {
+  return hostsOf(wantedOf(await readMirror(config)));
+}
+
+const table = 'omni_airgap';
+
+/**
+ * A ruleset for `nft -f`. Names have no addresses of their own, so its sets are empty and dnsmasq fills them as it
+ * answers; what it must be told stands in the comments. Sources: nft(8); dnsmasq(8), --nftset.
+ */
+export function formatNftables(hosts: readonly EgressHost[]): string {
+  const ports = [...new Set(hosts.map((host) => host.port))].sort((a, b) => a - b);
+  const sets = (port: number): string => `4#inet#${table}#hosts4_${port},6#inet#${table}#hosts6_${port}`;
+  return [
+    '#!/usr/sbin/nft -f',
+    '# What omni-airgap fetch may reach from this host, and nothing else. Firewalls know addresses, not names: the sets',
+    '# below are filled by dnsmasq (2.87 or later) as it answers, with these lines in its configuration:',
+    ...hosts.map(
+      ({ pattern, port, why }) => `#   nftset=/${pattern.replace(/^\*\./, '')}/${sets(port)}  # ${why}`,
+    ),
+    `table inet ${table}`,
+    `delete table inet ${table}`,
+    `table inet ${table} {`,
+    ...ports.flatMap((port) => [
+      `  set hosts4_${port} { type ipv4_addr; flags timeout; timeout 1h; }`,
+      `  set hosts6_${port} { type ipv6_addr; flags timeout; timeout 1h; }`,
+    ]),
+    '  chain output {',
+    '    type filter hook output priority filter; policy drop;',
+    '    oifname "lo" accept',
+    '    ct state established,related accept',
+    '    meta l4proto { tcp, udp } th dport 53 accept comment "DNS"',
+    ...ports.flatMap((port) => [
+      `    ip daddr @hosts4_${port} tcp dport ${port} accept`,
+      `    ip6 daddr @hosts6_${port} tcp dport ${port} accept`,
+    ]),
+    '    counter reject',
+    '  }',
+    '}',
+  ].join('\n');
+}

@@ -1,0 +1,190 @@
+/** egress rules, log and check: what must be reached, what was, and what cannot be. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { checkEgress } from '../src/egress/check.ts';
+import { summarizeLog } from '../src/egress/log.ts';
+import { portRules } from '../src/egress/ports.ts';
+import { egressRules, formatNftables } from '../src/egress/rules.ts';
+import { factoryHost, storageHost } from './factory-double.ts';
+import { publishImage, type Site, someBytes, startSite, talosVersion } from './site.ts';
+
+const vanilla = '376567988ad370138ad8b2698212367b8edcb69b5fd68c80be1f2ec7d603b4ba';
+const five = [
+  'ghcr.io',
+  '*.githubusercontent.com',
+  'factory.talos.dev',
+  '*.factory.talos.dev',
+  '*.r2.cloudflarestorage.com',
+];
+const mirror = `talos: {versions: [${talosVersion}]}
+media: [{schematic: {customization: {}}, files: [cmdline-metal-amd64]}]
+images: ['ghcr.io/dexidp/dex:v1']`;
+
+describe('rules', () => {
+  const patterns = async (text: string): Promise<readonly string[]> => {
+    const site = await startSite({});
+    await site.mirror(text);
+    return (await egressRules(site.config)).map((rule) => rule.pattern);
+  };
+
+  test('an Omni site without Kubernetes images needs five domains', async () => {
+    expect(await patterns(mirror)).toEqual(five);
+  });
+
+  test('media alone need no registry, images alone no factory', async () => {
+    expect(await patterns(mirror.split('\n').slice(0, 2).join('\n'))).toEqual(five.slice(2));
+    expect(await patterns("images: ['ghcr.io/dexidp/dex:v1']")).toEqual(five.slice(0, 2));
+  });
+
+  test('Kubernetes and others only where they are named', async () => {
+    expect(await patterns("images: ['registry.k8s.io/pause:3.10']")).toEqual([
+      'registry.k8s.io',
+      '*.pkg.dev',
+      'storage.googleapis.com',
+      '*.s3.dualstack.us-east-1.amazonaws.com',
+    ]);
+    expect(await patterns("images: ['registry.example.com:5000/a:1']")).toEqual(['registry.example.com']);
+  });
+
+  test('as an nftables ruleset: a set for each port, the names in the comments', () => {
+    const text = formatNftables([
+      { pattern: 'ghcr.io', port: 443, why: 'images' },
+      { pattern: '*.example.com', port: 5000, why: 'more' },
+    ]);
+    expect(text).toContain('nftset=/ghcr.io/4#inet#omni_airgap#hosts4_443,6#inet#omni_airgap#hosts6_443');
+    expect(text).toContain('nftset=/example.com/4#inet#omni_airgap#hosts4_5000');
+    expect(text).toContain('ip daddr @hosts4_5000 tcp dport 5000 accept');
+    expect(text).toContain('policy drop');
+  });
+
+  test('for nodes: ports inside, WireGuard where it is said to be, and a word on 50180', () => {
+    const { ports, notes, optional } = portRules('nodes', 50180);
+    expect(ports.map(({ to, port, protocol }) => `${to} ${port}/${protocol}`)).toEqual([
+      'omni 443/tcp',
+      'omni 50180/udp',
+      'omni 8090/tcp',
+      'factory 8080/tcp',
+      'registry 5000/tcp',
+      'dns 53/udp',
+      'dns 53/tcp',
+      'ntp 123/udp',
+    ]);
+    expect(portRules('nodes').ports[1]?.port).toBe(51820);
+    expect(notes.join()).toContain('50180');
+    expect(optional.map((host) => host.pattern)).toContain('discovery.talos.dev');
+  });
+
+  test('for Omni as a service: what is needed there alone', () => {
+    expect(portRules('saas').ports.map(({ to, port }) => `${to} ${port}`)).toEqual([
+      'omni 443',
+      'omni 51820',
+      'dns 53',
+      'dns 53',
+      'ntp 123',
+    ]);
+  });
+});
+
+describe('log', () => {
+  test('sums up by host; refusals are no requests; no query is in it (T53)', async () => {
+    const site = await startSite();
+    await publishImage(site.registry('ghcr.io'), 'dexidp/dex', 'v1');
+    site.registry('ghcr.io').fault({
+      match: { path: /blobs/, nth: 2 },
+      do: { status: 307, headers: { location: 'https://evil.example/x?sig=CANARY' } },
+    });
+    await site.mirror("images: ['ghcr.io/dexidp/dex:v1']");
+    await site.fetch().catch(() => undefined);
+    const path = join(site.store, 'egress.jsonl');
+    const { hosts, from, to } = await summarizeLog(path);
+    expect(hosts.map((host) => host.host)).toEqual(['evil.example', 'ghcr.io']);
+    expect(hosts[0]).toMatchObject({
+      requests: 0,
+      refused: 1,
+      addresses: [],
+      reasons: [expect.stringContaining('allow-list')],
+    });
+    expect(hosts[1]).toMatchObject({ refused: 0, addresses: ['127.0.0.1'], failed: 0 });
+    expect(hosts[1]?.bytes).toBeGreaterThan(6000);
+    expect(from && to && from <= to).toBe(true);
+    expect(JSON.stringify(await site.egress())).not.toContain('CANARY');
+  });
+
+  test('a half-written line is counted, not believed', async () => {
+    const site = await startSite({});
+    const path = join(site.folder, 'egress.jsonl');
+    const line = {
+      time: '2026-08-01T00:00:00Z',
+      host: 'ghcr.io',
+      address: '',
+      bytes: 5,
+      via: 'proxy',
+      status: 200,
+    };
+    await writeFile(path, `${JSON.stringify(line)}\n{"time":"2026-`);
+    expect(await summarizeLog(path)).toMatchObject({
+      damaged: 1,
+      hosts: [{ host: 'ghcr.io', requests: 1, bytes: 5, viaProxy: 1 }],
+    });
+  });
+
+  test('a record that is not there', async () => {
+    await expect(summarizeLog('/nowhere/egress.jsonl')).rejects.toMatchObject({ code: 'NO_INPUT' });
+  });
+});
+
+describe('check', () => {
+  async function checked(): Promise<Site> {
+    const site = await startSite();
+    await publishImage(site.registry('ghcr.io'), 'dexidp/dex', 'v1');
+    site.factory.files.set('versions', Buffer.from(`["${talosVersion}"]`));
+    site.factory.files.set(`image/${vanilla}/${talosVersion}/cmdline-metal-amd64`, await someBytes(1, 100));
+    await site.mirror(mirror);
+    return site;
+  }
+
+  test('asks each domain for little, follows to the storage, and says what it could not see', async () => {
+    const site = await checked();
+    const { ok, hosts } = await checkEgress({ config: site.config, network: site.network });
+    expect(hosts.map(({ pattern, state, host }) => [pattern, state, host])).toEqual([
+      ['ghcr.io', 'ok', 'ghcr.io'],
+      ['*.githubusercontent.com', 'unseen', undefined],
+      ['factory.talos.dev', 'ok', factoryHost],
+      ['*.factory.talos.dev', 'unseen', undefined],
+      ['*.r2.cloudflarestorage.com', 'ok', storageHost],
+    ]);
+    expect(ok).toBe(true);
+    expect(site.factory.storage.requests[0]?.headers['range']).toBe('bytes=0-0');
+    expect(hosts[0]?.connection).toMatchObject({ addresses: ['127.0.0.1'], tcp: 'ok', tls: 'none' });
+  });
+
+  test('names the rule that is missing where no connection comes about', async () => {
+    const site = await checked();
+    const upstreams = [
+      ...site.network.upstreams.filter((one) => !one.startsWith('ghcr.io')),
+      'ghcr.io=http://127.0.0.1:1',
+    ];
+    const { ok, hosts } = await checkEgress({ config: site.config, network: { ...site.network, upstreams } });
+    expect(ok).toBe(false);
+    expect(hosts[0]).toMatchObject({
+      state: 'failed',
+      connection: { tcp: 'failed' },
+      problem: expect.stringContaining('ECONNREFUSED'),
+      missingRule: 'allow TCP 443 to ghcr.io',
+    });
+    expect(hosts[2]?.state).toBe('ok');
+  }, 60_000);
+
+  test('a host that is refused by the other side is no missing rule', async () => {
+    const site = await checked();
+    site.factory.rules.push({
+      path: /cmdline.*X-Amz/,
+      answer: (_, response) => void response.writeHead(403, { 'content-length': 0 }).end(),
+    });
+    const { hosts } = await checkEgress({ config: site.config, network: site.network });
+    const storage = hosts.find((host) => host.host === storageHost);
+    expect(storage).toMatchObject({ state: 'failed', status: 403 });
+    expect(storage?.missingRule).toBeUndefined();
+  });
+});
