@@ -29,6 +29,21 @@ export function count(n: number, noun: string): string {
 
 const widest = 100;
 
+/** A list over as many lines as it takes, each indented by two. */
+export function wrap(items: readonly string[]): string {
+  const lines: string[] = [];
+  let line = ' ';
+  for (const [i, item] of items.entries()) {
+    const text = ` ${item}${i < items.length - 1 ? ',' : ''}`;
+    if (line.length + text.length > widest && line !== ' ') {
+      lines.push(line);
+      line = ' ';
+    }
+    line += text;
+  }
+  return [...lines, line].join('\n');
+}
+
 /**
  * Columns padded to line up; numbers to the right. A first column that is too wide is cut in the middle, where
  * references differ least.

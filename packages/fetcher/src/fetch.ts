@@ -19,7 +19,7 @@ import {
   tallying,
   WorkQueue,
 } from '@omni-airgap/content';
-import { publicFactoryHost } from '@omni-airgap/talos';
+import { hostPattern, publicFactoryHost } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
 import { readCatalog } from './catalog-images.ts';
 import { type Failure, failureOf } from './failures.ts';
@@ -74,7 +74,7 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
   const before = await readLock(options.store);
   const egressLog = await openEgressLog(join(options.store, 'egress.jsonl'));
   const network = await openNetwork(options.network, {
-    hosts: hostsOf(wanted).map((host) => host.pattern),
+    hosts: hostsOf(wanted).map(hostPattern),
     allowPrivate: false,
     egressLog,
     // Manifests must not wait until a large blob gives its connection back.

@@ -18,6 +18,7 @@ import {
   contentTypeOf,
   type EgressHost,
   fitWarnings,
+  hostPattern,
   imagePath,
   publicFactoryHost,
 } from '@omni-airgap/talos';
@@ -108,7 +109,7 @@ export async function plan(options: PlanOptions): Promise<Plan> {
   const layout = await openIfThere(options.store);
   const hosts = hostsOf(wanted);
   const network = await openNetwork(options.network, {
-    hosts: hosts.map((h) => h.pattern),
+    hosts: hosts.map(hostPattern),
     allowPrivate: false,
     connections: itemsAtOnce,
   });

@@ -11,6 +11,11 @@ export interface EgressHost {
   readonly why: string;
 }
 
+/** Host and port as a policy or a person writes them: the port only when it is not 443. */
+export function hostPattern({ pattern, port }: EgressHost): string {
+  return port === 443 ? pattern : `${pattern}:${port}`;
+}
+
 export interface EgressNeeds {
   /** Anything from ghcr.io: Omni, the Image Factory and its sources, the kubelet. */
   readonly ghcr: boolean;

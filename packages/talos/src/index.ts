@@ -5,6 +5,7 @@ export {
   type EgressHost,
   type EgressNeeds,
   egressHosts,
+  hostPattern,
   type InsidePort,
   insidePorts,
   nodeHosts,

@@ -2,7 +2,7 @@
 import { type Plan, plan } from '@omni-airgap/fetcher';
 import { Command } from 'commander';
 import { withCommon, withExample, withNetwork } from '../flags.ts';
-import { count, formatBytes, table } from '../format.ts';
+import { count, formatBytes, table, wrap } from '../format.ts';
 import { type CommonFlags, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
 
 interface Flags extends CommonFlags, NetworkFlags {
@@ -54,7 +54,7 @@ function describePlan(result: Plan): string {
   lines.push(
     `In all ${formatBytes(result.bytes)} (shared content once), ${formatBytes(result.bytesToFetch)} to fetch${more}.`,
     `Free where the store is: ${formatBytes(result.freeBytes)}.`,
-    `Hosts needed, TCP 443: ${result.hosts.map((host) => host.pattern).join(', ')}`,
+    `Hosts needed (TCP 443 unless said):\n${wrap(result.hosts.map(({ pattern, port }) => (port === 443 ? pattern : `${pattern}:${port}`)))}`,
   );
   return lines.join('\n');
 }

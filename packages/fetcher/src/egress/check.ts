@@ -21,6 +21,7 @@ import {
 } from '@omni-airgap/content';
 import {
   type EgressHost,
+  hostPattern,
   imagePath,
   publicFactoryHost,
   schematicFrom,
@@ -132,7 +133,7 @@ async function runProbe(
 ): Promise<ProbeRun> {
   const records: EgressRecord[] = [];
   const network = await openNetwork(options.network, {
-    hosts: rules.map((rule) => rule.pattern),
+    hosts: rules.map(hostPattern),
     allowPrivate: false,
     egressLog: { record: (record) => records.push(record) },
   });
@@ -217,7 +218,7 @@ async function probeFactory(
 
 /** A host of the rule that was asked, or the rule's own when it is no pattern. */
 function hostOfRule(rule: EgressHost, records: readonly EgressRecord[]): string | undefined {
-  const own = rule.port === 443 ? rule.pattern : `${rule.pattern}:${rule.port}`;
+  const own = hostPattern(rule);
   if (!rule.pattern.startsWith('*.')) return own;
   const policy: EgressPolicy = { hosts: [rule.pattern], plainHttp: [], allowPrivate: true, upstreams: [] };
   return records.map((record) => record.host).find((host) => hostAllowed(policy, new URL(`https://${host}`)));
