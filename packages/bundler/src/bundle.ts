@@ -114,7 +114,8 @@ export async function bundle(options: BundleOptions): Promise<BundleReport> {
     ...(signal === undefined ? {} : { signal }),
   };
   if (toWrite.length > 0) await medium.begin(await spaceFor(toWrite, plan, medium, options));
-  await consumer?.consume();
+  const pending = new Set(toWrite);
+  await consumer?.consume(pending);
   for (const volume of toHash) {
     const { sha256 } = await hashVolume(map, volume, contents.layout, watch);
     await journal.hashed(volume, sha256);
@@ -135,7 +136,8 @@ export async function bundle(options: BundleOptions): Promise<BundleReport> {
       await readBack({ volume, map, medium, journal, layout: contents.layout, progress }, watch);
     await journal.written(volume);
     await medium.done(volume);
-    await consumer?.consume();
+    pending.delete(volume);
+    await consumer?.consume(pending);
   }
   const hashes = journal.hashes();
   const volumes = plan.sizes.map((size, i): WrittenVolume => {

@@ -49,10 +49,15 @@ export class Consumer {
     return new Consumer(contents.layout, map, journal, left);
   }
 
-  /** Removes from the store all content whose every volume is written. @throws DISK */
-  async consume(): Promise<void> {
+  /**
+   * Removes from the store all content whose every volume is written.
+   * @param pending volumes that have yet to go to this medium, though another may have them
+   * @throws DISK
+   */
+  async consume(pending: ReadonlySet<number>): Promise<void> {
+    const isSafe = (volume: number): boolean => this.#journal.isWritten(volume) && !pending.has(volume);
     for (const blob of this.#left) {
-      if (!this.#map.runsOf(blob).every(({ volume }) => this.#journal.isWritten(volume))) continue;
+      if (!this.#map.runsOf(blob).every(({ volume }) => isSafe(volume))) continue;
       const path = this.#layout.pathOf(blob.digest);
       await rm(path, { force: true }).catch((error: unknown) => {
         throw diskError(error, path);

@@ -21,12 +21,11 @@ const { WebAssembly: wasm } = globalThis as unknown as {
   };
 };
 
-/** Made once: WebAssembly memory is given back late. */
-let buffers: readonly [Buffer, Buffer] | undefined;
-let inUse = false;
+/** Kept for the next call: WebAssembly memory is given back late. */
+const free: (readonly [Buffer, Buffer])[] = [];
 
 /**
- * Every byte of the file, in order, in lent buffers. One call at a time.
+ * Every byte of the file, in order, in lent buffers.
  * @param size bytes the file must have
  * @returns whether caches were bypassed; false on file systems that cannot
  * @throws DISK; BAD_VOLUME when the file ends early
@@ -37,8 +36,7 @@ export async function eachBlockDirect(
   use: (block: Buffer) => void,
   signal?: AbortSignal,
 ): Promise<boolean> {
-  if (inUse) throw new CodedError('INTERNAL', 'two direct reads at once');
-  inUse = true;
+  const buffers = free.pop() ?? makeBuffers();
   let file: FileHandle | undefined;
   let reading: Promise<Buffer> | undefined;
   try {
@@ -50,7 +48,6 @@ export async function eachBlockDirect(
       direct = false;
       file = await openForReading(path);
     }
-    buffers ??= makeBuffers();
     const [even, odd] = buffers;
     reading = size > 0 ? fill(file, even, 0, size, path) : undefined;
     for (let at = 0, turn = 1; at < size; turn ^= 1) {
@@ -65,7 +62,7 @@ export async function eachBlockDirect(
   } finally {
     await reading?.catch(() => {});
     await file?.close();
-    inUse = false;
+    free.push(buffers);
   }
 }
 

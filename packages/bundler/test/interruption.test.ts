@@ -1,0 +1,192 @@
+/**
+ * F23 F25: a bundle that is killed, or whose disk fails, at any file operation. A folder with bundle.json is always a
+ * whole bundle; the same command run again finishes, with the bytes of an undisturbed run; nothing is lost.
+ */
+import { execFile } from 'node:child_process';
+import { cp, readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { BundleStore, type Digest, Layout, parseLockDocument, verifyBundle } from '@omni-airgap/content';
+import { describe, expect, test } from 'vitest';
+import { type BundleOptions, bundle, isConsuming } from '../src/index.ts';
+import { optionsFor, sampleStore, temporaryFolder, volumesOf } from './store.ts';
+
+const child = join(import.meta.dirname, 'faulty-bundle.ts');
+const any = { mode: 'any' } as const;
+/** Processes at a time; each takes a quarter of a second. */
+const atOnce = 3;
+const slow = 240_000;
+
+interface Outcome {
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function runChild(options: BundleOptions, fault: string): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const args = ['--disable-warning=ExperimentalWarning', child, JSON.stringify(options), fault];
+    execFile(process.execPath, args, { timeout: 60_000 }, (error, stdout, stderr) => {
+      const code = error === null ? 0 : typeof error.code === 'number' ? error.code : null;
+      resolve({ code, signal: error?.signal ?? null, stdout, stderr });
+    });
+  });
+}
+
+/** Operations spread evenly over a run, the first and the last among them. A larger `most` takes every one. */
+async function operations(options: BundleOptions, most: number): Promise<readonly number[]> {
+  const { stdout, stderr } = await runChild(options, 'count');
+  const total = Number(stdout);
+  if (!(total > 20)) throw new Error(`operations were not counted: ${stdout} ${stderr}`);
+  const step = Math.max(1, total / most);
+  const chosen: number[] = [];
+  for (let at = 1; at <= total; at += step) chosen.push(Math.floor(at));
+  return [...new Set([...chosen, total])];
+}
+
+async function eachAtOnce<T>(list: readonly T[], run: (one: T) => Promise<void>): Promise<void> {
+  const waiting = [...list];
+  const worker = async (): Promise<void> => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await run(next);
+  };
+  await Promise.all(Array.from({ length: atOnce }, worker));
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** A bundle that says so is whole. */
+async function expectHonest(out: string): Promise<void> {
+  if (!(await isThere(join(out, 'bundle.json')))) return;
+  const check = await verifyBundle(await BundleStore.open([out], any));
+  expect(check).toMatchObject({ damages: [], unusable: [] });
+}
+
+describe.each([
+  ['killed', 'kill'],
+  ['failing with EIO', 'EIO'],
+  ['failing with ENOSPC', 'ENOSPC'],
+])('%s', (_what, how) => {
+  test(
+    'at any operation: honest, and the next run gives the bytes of an undisturbed one',
+    async () => {
+      const folder = await temporaryFolder();
+      const original = await sampleStore(join(folder, 'original'));
+      await bundle(optionsFor(original, join(folder, 'undisturbed')));
+      const expected = await volumesOf(join(folder, 'undisturbed'));
+      const fresh = async (name: string): Promise<BundleOptions> => {
+        await cp(original.root, join(folder, name), { recursive: true });
+        return optionsFor(join(folder, name), join(folder, `${name}-out`));
+      };
+      const list = await operations(await fresh('count'), how === 'kill' ? 60 : 15);
+      await eachAtOnce(list, async (n) => {
+        const options = await fresh(`run${n}`);
+        const outcome = await runChild(options, `${how}:${n}`);
+        if (how === 'kill') expect(outcome.signal, `operation ${n}`).toBe('SIGKILL');
+        else if (outcome.code === 9) expect(outcome.stderr).toMatch(/^DISK /);
+        await expectHonest(options.out);
+        await bundle(options);
+        expect(await volumesOf(options.out)).toBe(expected);
+        expect(await readdir(options.out)).not.toContain('bundle.unfinished');
+        await expectHonest(options.out);
+      });
+    },
+    slow,
+  );
+});
+
+test(
+  'killed at any operation while consuming: all content is in the store or on the medium, and the next run finishes',
+  async () => {
+    const folder = await temporaryFolder();
+    const original = await sampleStore(join(folder, 'original'));
+    await bundle(optionsFor(original, join(folder, 'undisturbed')));
+    const expected = await volumesOf(join(folder, 'undisturbed'));
+    const fresh = async (name: string): Promise<BundleOptions> => {
+      const store = join(folder, name);
+      await cp(original.root, store, { recursive: true });
+      return optionsFor(store, join(folder, `${name}-out`), { consume: true });
+    };
+    const list = await operations(await fresh('count'), 40);
+    await eachAtOnce(list, async (n) => {
+      const options = await fresh(`run${n}`);
+      expect((await runChild(options, `kill:${n}`)).signal, `operation ${n}`).toBe('SIGKILL');
+      await expectHonest(options.out);
+      const layout = await Layout.open(options.store);
+      const lock = parseLockDocument(await readFile(join(options.store, 'lock.json')));
+      const isGone = !(await Promise.all(lock.items.map((item) => layout.has(item.descriptor)))).every(
+        Boolean,
+      );
+      expect(isGone, 'manifests stay').toBe(false);
+      const blobs = new Set(await readdir(join(options.store, 'blobs', 'sha256')));
+      const all = await readdir(join(original.root, 'blobs', 'sha256'));
+      // mirror would fetch again what left the store, had it not seen that the medium was begun.
+      if (blobs.size < all.length) expect(await isConsuming(options)).toBe(true);
+      await bundle(options);
+      expect(await volumesOf(options.out)).toBe(expected);
+    });
+  },
+  slow,
+);
+
+describe('consuming', () => {
+  test('leaves manifests and small content, and a second run has nothing to do', async () => {
+    const folder = await temporaryFolder();
+    const store = await sampleStore(join(folder, 'store'));
+    const options = optionsFor(store, join(folder, 'out'), { consume: true });
+    const { blobs } = await BundleStore.open([await undisturbed(folder, store.root)], any).then(
+      (b) => b.document,
+    );
+    await bundle(options);
+    const left = new Set(await readdir(join(store.root, 'blobs', 'sha256')));
+    const hex = (digest: Digest): string => digest.slice(7);
+    for (const blob of blobs)
+      expect(left.has(hex(blob.digest)), `${blob.size} bytes`).toBe(blob.volume === 0);
+    expect(await bundle(options)).toMatchObject({ written: false, sequence: 1 });
+    await expectHonest(options.out);
+  });
+
+  test('keeps what another issued bundle has yet to write', async () => {
+    const folder = await temporaryFolder();
+    const store = await sampleStore(join(folder, 'store'));
+    // Laid out and issued; only its first volume is written.
+    await bundle(optionsFor(store, join(folder, 'part'), { volumes: '1', volumeSize: 300 * 1024 }));
+    await bundle(optionsFor(store, join(folder, 'out'), { consume: true }));
+    const { document, map } = await BundleStore.open([join(folder, 'part')], any, { volumes: 'present' });
+    const left = new Set(await readdir(join(store.root, 'blobs', 'sha256')));
+    for (const blob of document.blobs) {
+      if (blob.volume === 0) continue;
+      const isWritten = map.runsOf(blob).every(({ volume }) => volume === 1);
+      expect(left.has(blob.digest.slice(7)), `volume ${blob.volume}`).toBe(!isWritten);
+    }
+    // And so the other one can be finished.
+    await bundle(
+      optionsFor(store, join(folder, 'rest'), {
+        volumes: `2-${document.volumes.length - 1}`,
+        volumeSize: 300 * 1024,
+      }),
+    );
+    const whole = await BundleStore.open([join(folder, 'part'), join(folder, 'rest')], any);
+    expect((await verifyBundle(whole)).unusable).toEqual([]);
+  });
+
+  test('an increment after consuming: the base has what the store has not', async () => {
+    const folder = await temporaryFolder();
+    const store = await sampleStore(join(folder, 'store'));
+    await bundle(optionsFor(store, join(folder, 'out'), { consume: true }));
+    const second = join(folder, 'second');
+    const report = await bundle(optionsFor(store, second, { since: [join(folder, 'out')] }));
+    expect(report.blobs).toBe(0);
+    await expectHonest(second);
+  });
+});
+
+async function undisturbed(folder: string, store: string): Promise<string> {
+  const out = join(folder, 'undisturbed');
+  await bundle(optionsFor(store, out));
+  return out;
+}
