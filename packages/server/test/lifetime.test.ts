@@ -1,0 +1,113 @@
+/** Start, TLS, requests under way while it ends, several bundles. */
+import { execFileSync } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { request } from 'node:https';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
+import { createServer } from '../src/index.ts';
+import { newLayout, putImage, start, temporaryFolder } from './support.ts';
+
+async function selfSigned(): Promise<{ readonly cert: Buffer; readonly key: Buffer }> {
+  const folder = await temporaryFolder();
+  const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
+  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1'];
+  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
+  execFileSync('openssl', ['req', '-x509', ...kind, ...subject, '-keyout', key, '-out', cert], {
+    stdio: 'ignore',
+  });
+  return { cert: await readFile(cert), key: await readFile(key) };
+}
+
+describe('TLS', () => {
+  test('is spoken with the given certificate, and named in scripts', async () => {
+    const tls = await selfSigned();
+    const layout = await newLayout();
+    await putImage(layout, 'ghcr.io/a/b:v1', Buffer.from('layer'));
+    const server = await start({ source: layout, tls });
+    expect(server.url).toMatch(/^https:/);
+    const body = await new Promise<string>((resolve, reject) => {
+      const sent = request(`${server.url}/`, { ca: tls.cert }, (response) => {
+        let text = '';
+        response.on('data', (chunk) => {
+          text += chunk;
+        });
+        response.on('end', () => resolve(text));
+      });
+      sent.on('error', reject).end();
+    });
+    expect(body).toContain(`url: ${server.url}`);
+    // Plain HTTP on the same port is cut, and the server goes on.
+    await expect(fetch(server.url.replace('https', 'http'))).rejects.toThrow();
+    expect(server.health().status).toBe('ok');
+  });
+
+  test('a key that does not fit is CONFIG', async () => {
+    const { cert } = await selfSigned();
+    const { key } = await selfSigned();
+    await expect(createServer({ source: await newLayout(), tls: { cert, key } })).rejects.toMatchObject({
+      code: 'CONFIG',
+    });
+  });
+});
+
+describe('close', () => {
+  const size = 64 * 1024 * 1024;
+
+  async function underWay() {
+    const layout = await newLayout();
+    const { layer } = await putImage(layout, 'ghcr.io/a/b:v1', Buffer.alloc(size, 'x'));
+    const server = await start({ source: layout });
+    const response = await fetch(`${server.url}/v2/a/b/blobs/${layer.digest}`);
+    return { server, response };
+  }
+
+  test('lets an answer under way end, and takes no new connection', async () => {
+    const { server, response } = await underWay();
+    const { url } = server;
+    const closed = server.close(10_000);
+    await sleep(50);
+    await expect(fetch(`${url}/v2/`)).rejects.toThrow();
+    expect((await response.bytes()).byteLength).toBe(size);
+    await closed;
+  });
+
+  test('cuts it when the time is over: never a short answer that looks whole', async () => {
+    const { server, response } = await underWay();
+    const started = performance.now();
+    await server.close(200);
+    expect(performance.now() - started).toBeLessThan(5_000);
+    await expect(response.bytes()).rejects.toThrow();
+  });
+
+  test('is quick when nothing is under way, kept connections or not', async () => {
+    const server = await start({ source: await newLayout() });
+    await (await fetch(`${server.url}/v2/`)).text();
+    const started = performance.now();
+    await server.close(10_000);
+    expect(performance.now() - started).toBeLessThan(2_000);
+  });
+});
+
+test.each(['ftp://x', 'https://user:pw@x', 'nonsense', 'https://x/?a=b'])(
+  'externalUrl %s is USAGE',
+  async (externalUrl) => {
+    await expect(createServer({ source: await newLayout(), externalUrl })).rejects.toMatchObject({
+      code: 'USAGE',
+    });
+  },
+);
+
+test('the access log: who asked what when, how it ended, under which ID', async () => {
+  const server = await start({ source: await newLayout() });
+  await (await fetch(`${server.url}/v2/%20?token=geheim`, { headers: { 'x-request-id': 'r-1' } })).text();
+  await expect.poll(() => server.log).toHaveLength(1);
+  expect(server.log[0]).toMatchObject({
+    remote: '127.0.0.1',
+    method: 'GET',
+    path: '/v2/%20',
+    status: 404,
+    requestId: 'r-1',
+  });
+  expect(JSON.stringify(server.log)).not.toContain('geheim');
+});
