@@ -10,6 +10,7 @@ import {
   type Descriptor,
   type Fetcher,
   formatReference,
+  hexOf,
   isIndexType,
   type Layout,
   type LockedItem,
@@ -20,7 +21,9 @@ import {
   type RangeFetcher,
   type Reference,
 } from '@omni-airgap/content';
-import { findCompanions } from './sources/signatures.ts';
+import { publicFactoryHost } from '@omni-airgap/talos';
+import { type ImageKey, keysFor, verifyImage } from './sources/cosign.ts';
+import { type Companion, findCompanions } from './sources/signatures.ts';
 import type { WantedImage } from './wanted.ts';
 
 export interface ImageContext {
@@ -28,6 +31,8 @@ export interface ImageContext {
   readonly layout: Layout;
   readonly copier: Copier;
   readonly progress: Progress;
+  /** Keys of which one must have signed the images they are for. */
+  readonly keys: readonly ImageKey[];
   readonly signal?: AbortSignal;
 }
 
@@ -63,6 +68,7 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
       fetchedAt,
     });
   }
+  const verified = await verifySigned(context, wanted.reference, root, companions);
   await layout.tag(root, wanted.reference);
   const item: LockedItem = {
     name: wanted.reference,
@@ -71,9 +77,36 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
     bytes: sum(graph),
     source: host,
     fetchedAt,
+    ...(verified === undefined ? {} : { verified }),
   };
   const isSparse = wanted.platforms !== undefined && isIndexType(root.mediaType);
   return [isSparse ? { ...item, platforms: [...(wanted.platforms ?? [])] } : item, ...items];
+}
+
+/**
+ * @returns undefined when no key is meant for the image
+ * @throws BAD_SIGNATURE
+ */
+async function verifySigned(
+  { layout, keys }: ImageContext,
+  reference: string,
+  root: Descriptor,
+  companions: readonly Companion[],
+): Promise<LockedItem['verified']> {
+  const meant = keysFor(keys, reference).filter(
+    // The factory signs with a key of its own.
+    ({ prefix }) => prefix !== '' || !reference.startsWith(`${publicFactoryHost}/`),
+  );
+  if (meant.length === 0) return undefined;
+  const signature = companions.find(({ name }) => name === `sha256-${hexOf(root.digest)}.sig`)?.descriptor;
+  if (signature === undefined) {
+    throw new CodedError(
+      'BAD_SIGNATURE',
+      `${reference}: has no signature, and --verify-images-key wants one; narrow it with PREFIX=FILE if this image is not meant`,
+    );
+  }
+  const { fingerprint } = await verifyImage(layout, signature, root.digest, meant);
+  return { key: fingerprint, signature: signature.digest };
 }
 
 /** What a reference stands for upstream; a digest in it decides, whatever the tag says by now. */

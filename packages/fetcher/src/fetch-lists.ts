@@ -69,6 +69,17 @@ export function listTasks(context: FactoryContext, wanted: WantedLists): readonl
   ];
 }
 
+/** Names of what listTasks makes. */
+export function listNames({ versions, talosctlVersions }: WantedLists): readonly string[] {
+  return [
+    nameOf('versions', currentTag),
+    ...versions.flatMap((version) => [nameOf('extensions', version), nameOf('overlays', version)]),
+    ...talosctlVersions.map((version) => nameOf('talosctl', version)),
+    nameOf('secureboot', currentTag),
+    nameOf('cosign', currentTag),
+  ];
+}
+
 function nameOf(what: string, tag: string): string {
   return `${publicFactoryHost}/talos-catalog/${what}:${tag}`;
 }

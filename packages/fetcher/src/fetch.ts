@@ -30,6 +30,7 @@ import { fetchMediaFile, fetchSchematic, mediaSetName, storeMediaSet } from './f
 import { readLock, writeLock } from './lock-file.ts';
 import { readMirror } from './mirror/mirror.ts';
 import { refuseSecrets } from './secrets.ts';
+import { readImageKey } from './sources/cosign.ts';
 import { DownloadJournal } from './sources/download-journal.ts';
 import { FactoryClient } from './sources/factory-client.ts';
 import { hostsOf, type Wanted, type WantedBuilds, type WantedImage, wantedOf } from './wanted.ts';
@@ -44,6 +45,8 @@ export interface FetchOptions {
   readonly concurrency?: number;
   /** Let schematics with secrets in them go to the factory and into the store. */
   readonly allowSecrets?: boolean;
+  /** `FILE` or `PREFIX=FILE`: images (that begin with the prefix) must carry a cosign signature by the key in it. */
+  readonly verifyImagesKeys?: readonly string[];
   readonly progress?: Progress;
   readonly signal?: AbortSignal;
 }
@@ -51,6 +54,8 @@ export interface FetchOptions {
 export interface FetchReport extends CopyTally {
   readonly items: number;
   readonly bytes: number;
+  /** Images whose signature was checked. */
+  readonly verified: number;
   /** Names the store has now and had not, or had with another digest. */
   readonly changed: readonly string[];
 }
@@ -69,6 +74,7 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
   const mirror = await readMirror(options.config);
   const { allowSecrets = false, concurrency = defaultTransfers, progress = noProgress, signal } = options;
   if (!allowSecrets) refuseSecrets(mirror);
+  const keys = await Promise.all((options.verifyImagesKeys ?? []).map(readImageKey));
   const wanted = wantedOf(mirror);
   const layout = await Layout.open(options.store, { create: true });
   const before = await readLock(options.store);
@@ -90,6 +96,7 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
     layout,
     copier: new Copier({ onEvent, blobs: transfers, manifests: manifestsAtOnce, ...stoppable }),
     progress,
+    keys,
     ...stoppable,
   };
   const media: FactoryContext = {
@@ -123,6 +130,7 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
     return {
       ...tally,
       items: items.size,
+      verified: [...items.values()].filter((item) => item.verified !== undefined).length,
       bytes: [...items.values()].reduce((sum, item) => sum + item.bytes, 0),
       changed: [...items.values()]
         .filter((item) => known.get(item.name) !== item.descriptor.digest)

@@ -33,7 +33,12 @@ export async function writeLock(
     .sort((a, b) => byText(a.name, b.name))
     .map((item) => {
       const old = known.get(item.name);
-      return old?.descriptor.digest === item.descriptor.digest ? { ...item, fetchedAt: old.fetchedAt } : item;
+      if (old?.descriptor.digest !== item.descriptor.digest) return item;
+      const kept = { ...item, fetchedAt: old.fetchedAt };
+      // What was checked about these bytes stays true in a run that does not check.
+      return item.verified === undefined && old.verified !== undefined
+        ? { ...kept, verified: old.verified }
+        : kept;
     });
   const lock: LockDocument = {
     kind: 'omni-airgap/lock',

@@ -3,6 +3,7 @@
  * manifests and catalogs, changes nothing, and lets the factory build only when told to.
  */
 import {
+  collectGraph,
   type Descriptor,
   type Digest,
   isCoded,
@@ -24,6 +25,7 @@ import {
 } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
 import { readCatalog } from './catalog-images.ts';
+import { listNames } from './fetch-lists.ts';
 import { lockedSchematicId, mediaSetName, schematicName } from './fetch-media.ts';
 import { freeBytes } from './free-bytes.ts';
 import { imageGraph } from './image-graph.ts';
@@ -43,7 +45,7 @@ export interface PlanOptions {
   readonly signal?: AbortSignal;
 }
 
-type Kind = 'image' | 'schematic' | 'media';
+type Kind = 'image' | 'schematic' | 'media' | 'catalog';
 
 export interface PlannedItem {
   readonly name: string;
@@ -133,7 +135,13 @@ export async function plan(options: PlanOptions): Promise<Plan> {
     const named = new Map(
       first.flatMap((found) => found.named ?? []).map((image) => [image.reference, image]),
     );
-    const found = [...first, ...(await images([...named.values()])), ...built.flat()];
+    const lists = wanted.lists === undefined ? [] : listNames(wanted.lists);
+    const found = [
+      ...first,
+      ...(await images([...named.values()])),
+      ...built.flat(),
+      ...(await Promise.all(lists.map((name) => planList(context, name)))),
+    ];
     return {
       ...(await summarize(found, layout)),
       freeBytes: await freeBytes(options.store),
@@ -210,6 +218,17 @@ async function planBuilds(
   return [...found, ...built];
 }
 
+/** What the factory lists is small and changes; only what is here can be counted. */
+async function planList({ layout, lock }: PlanContext, name: string): Promise<Found> {
+  const base = { name, kind: 'catalog' } as const;
+  const known = lock?.items.find((item) => item.name === name);
+  if (known === undefined || layout === undefined || !(await layout.has(known.descriptor)))
+    return { item: base, content: [] };
+  const graph = await collectGraph(layout, known.descriptor);
+  const counted = await countBytes(graph.values(), layout);
+  return { item: { ...base, digest: known.descriptor.digest, ...counted }, content: graph.values() };
+}
+
 function problem(base: PlannedItem, error: unknown): PlannedItem {
   if (!isCoded(error)) throw error;
   if (error.code === 'ABORTED') throw error;
@@ -235,7 +254,10 @@ async function summarize(
       bytes: counted.bytes + more,
       missing: counted.missing + more,
       unknown: some.filter(
-        ({ item }) => item.bytes === undefined && item.kind !== 'schematic' && item.problem === undefined,
+        ({ item }) =>
+          item.bytes === undefined &&
+          (item.kind === 'image' || item.kind === 'media') &&
+          item.problem === undefined,
       ).length,
     };
   };
@@ -243,7 +265,12 @@ async function summarize(
   const all = await total(found);
   return {
     items: found.map(({ item }) => item),
-    kinds: { image: await of('image'), schematic: await of('schematic'), media: await of('media') },
+    kinds: {
+      image: await of('image'),
+      schematic: await of('schematic'),
+      media: await of('media'),
+      catalog: await of('catalog'),
+    },
     bytes: all.bytes,
     bytesToFetch: all.missing,
     unknown: all.unknown,

@@ -1,14 +1,17 @@
 /** omni-airgap fetch */
-import { fetch } from '@omni-airgap/fetcher';
+import { type FetchReport, fetch, plan } from '@omni-airgap/fetcher';
 import { Command } from 'commander';
-import { withCommon, withConcurrency, withExample, withNetwork } from '../flags.ts';
+import { collected, withCommon, withConcurrency, withExample, withNetwork } from '../flags.ts';
 import { count, formatBytes, formatDuration } from '../format.ts';
+import { describePlan } from '../plan-view.ts';
 import { type CommonFlags, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
 
 interface Flags extends CommonFlags, NetworkFlags {
   readonly config: string;
   readonly store: string;
   readonly allowSecrets?: true;
+  readonly verifyImagesKey: readonly string[];
+  readonly dryRun?: true;
 }
 
 export function addFetch(session: Session): Command {
@@ -17,33 +20,50 @@ export function addFetch(session: Session): Command {
     .option('--config <file>', 'what to carry', './mirror.yaml')
     .option('--store <dir>', 'the store', './store')
     .option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory')
+    .option(
+      '--verify-images-key <[prefix=]file>',
+      'images (that begin with PREFIX) must carry a cosign signature by this public key (repeatable)',
+      collected,
+      [],
+    )
+    .option('--dry-run', 'only show what would be fetched, as plan does')
     .action(async (flags: Flags) => {
       const { config, store, concurrency } = flags;
+      const network = networkSettings(flags, session.env, true);
+      const common = { config, store, network, allowSecrets: flags.allowSecrets === true };
+      if (flags.dryRun === true) {
+        const work = () => plan({ ...common, signal: session.signal });
+        await report(session, flags, 'fetch', work, describePlan);
+        return;
+      }
       await report(
         session,
         flags,
         'fetch',
         (progress) =>
           fetch({
-            config,
-            store,
-            network: networkSettings(flags, session.env, true),
-            allowSecrets: flags.allowSecrets === true,
+            ...common,
+            verifyImagesKeys: flags.verifyImagesKey,
             ...(concurrency === undefined ? {} : { concurrency }),
             progress,
             signal: session.signal,
           }),
-        (result, seconds) =>
-          [
-            result.changed.length === 0
-              ? `Nothing to do: all ${count(result.items, 'item')} (${formatBytes(result.bytes)}) are in ${store} already.`
-              : `Fetched ${count(result.changed.length, 'item')} of ${result.items}: ${formatBytes(result.storedBytes)} of image content in ${formatDuration(seconds)}, ${count(result.presentBlobs, 'blob')} there already.`,
-            `Next: omni-airgap bundle --store ${store} --out ./media`,
-          ].join('\n'),
+        (result, seconds) => describe(result, store, seconds),
       );
     });
   return withExample(
     withNetwork(withConcurrency(withCommon(command))),
     'omni-airgap fetch --config mirror.yaml --store ./store',
   );
+}
+
+function describe(result: FetchReport, store: string, seconds: number): string {
+  const { changed, items, bytes, storedBytes, presentBlobs, verified } = result;
+  return [
+    changed.length === 0
+      ? `Nothing to do: all ${count(items, 'item')} (${formatBytes(bytes)}) are in ${store} already.`
+      : `Fetched ${count(changed.length, 'item')} of ${items}: ${formatBytes(storedBytes)} of image content in ${formatDuration(seconds)}, ${count(presentBlobs, 'blob')} there already.`,
+    ...(verified === 0 ? [] : [`Checked the signature of ${count(verified, 'image')}.`]),
+    `Next: omni-airgap bundle --store ${store} --out ./media`,
+  ].join('\n');
 }

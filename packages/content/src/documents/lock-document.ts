@@ -34,6 +34,8 @@ const itemSchema = v.strictObject({
   fetchedAt: timeSchema,
   /** Platforms carried, when not all of the index are. */
   platforms: v.optional(v.array(textSchema)),
+  /** The signature that was checked: fingerprint (sha256 over DER) of the public key, and the signature's manifest. */
+  verified: v.optional(v.strictObject({ key: digestSchema, signature: digestSchema })),
   /** Files of a media artifact, each pinned by the digest it had when first fetched. */
   files: v.optional(manyOf(fileSchema)),
 });

@@ -1,0 +1,42 @@
+/** A plan as text for people; plan and fetch --dry-run print it. */
+import type { Plan } from '@omni-airgap/fetcher';
+import { count, formatBytes, table } from './format.ts';
+
+export function describePlan(result: Plan): string {
+  const rows = result.items
+    .filter((item) => item.problem === undefined)
+    .map((item) => [
+      item.name,
+      item.kind,
+      item.bytes === undefined ? unknownSize(item.kind) : formatBytes(item.bytes),
+      item.missing === undefined ? '' : item.missing === 0 ? 'there' : formatBytes(item.missing),
+    ]);
+  const lines = [table([['NAME', 'KIND', 'SIZE', 'TO FETCH'], ...rows], [2, 3]), ''];
+  for (const { name, problem } of result.items)
+    if (problem !== undefined) lines.push(`Problem: ${name}: ${problem}`);
+  for (const warning of result.warnings) lines.push(`Warning: ${warning}`);
+  const kinds = Object.entries(result.kinds).filter(([, total]) => total.items > 0);
+  lines.push(
+    `By kind: ${kinds.map(([kind, total]) => `${total.items} ${kind} ${formatBytes(total.bytes)}`).join(', ')}`,
+  );
+  const perPlatform = Object.entries(result.platforms).sort(([, a], [, b]) => b - a);
+  if (perPlatform.length > 0) {
+    lines.push(
+      `By platform: ${perPlatform.map(([name, bytes]) => `${name} ${formatBytes(bytes)}`).join(', ')}`,
+    );
+  }
+  const more =
+    result.unknown > 0
+      ? `, and ${count(result.unknown, 'item')} known only when the factory has built it (--build has it built)`
+      : '';
+  lines.push(
+    `In all ${formatBytes(result.bytes)} (shared content once), ${formatBytes(result.bytesToFetch)} to fetch${more}.`,
+    `Free where the store is: ${formatBytes(result.freeBytes)}${result.freeBytes < result.bytesToFetch ? ', which is NOT enough' : ''}.`,
+    `Hosts needed, TCP 443: ${result.hosts.map((host) => host.pattern).join(', ')}`,
+  );
+  return lines.join('\n');
+}
+
+function unknownSize(kind: string): string {
+  return kind === 'image' || kind === 'media' ? 'when built' : '';
+}
