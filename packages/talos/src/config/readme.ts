@@ -1,0 +1,125 @@
+/** The steps that remain after a load, in order, with the commands that make what is secret. */
+import { insidePorts, selfHostedWireguardPort } from '../egress.ts';
+import { isFromMinor } from '../version.ts';
+import { earlyArgument } from './early-config.ts';
+import type { HandoffInput } from './handoff.ts';
+import { adminEmail, hostOf } from './site.ts';
+
+export function readmeText(input: HandoffInput): string {
+  const { site, registry, talosVersions, kubernetesVersions, ca, omniVersion, factoryVersion, dexVersion } =
+    input;
+  const image = (host: string, repository: string): string =>
+    [registry.host, registry.prefix, ...(registry.keepHost ? [host] : []), repository]
+      .filter((part) => part !== '')
+      .join('/');
+  const wireguardPort = Number(/:(\d{1,5})$/.exec(site.wireguard ?? '')?.[1] ?? selfHostedWireguardPort);
+  const newer = talosVersions.length === 0 || talosVersions.some((version) => isFromMinor(version, 12));
+  const older = talosVersions.some((version) => !isFromMinor(version, 12));
+  const early = older && ca !== undefined ? earlyArgument(ca) : undefined;
+  const steps: string[] = [
+    `Look for FILL-IN in these files. Each is a value that only this site knows; a file for load --site
+gives them all at once, and load writes the files anew (nothing is sent again).`,
+    `Names and certificates. These names must resolve, for people and machines, and the certificate must be for them:
+${namesOf(input)}
+Put server-chain.pem (the certificate, then the authority) and server-key.pem beside these files.${ca === undefined ? '\nca.pem is missing here: give caFile in the --site file if the authority is the site’s own.' : ''}`,
+    `Secrets, made here and nowhere else:
+
+    openssl ecparam -name prime256v1 -genkey -noout -out signing-key.key      # Image Factory: signs what it caches
+    gpg --batch --passphrase '' --quick-generate-key 'Omni (etcd) ${adminEmail(site)}' rsa4096 cert never
+    FINGERPRINT=$(gpg --with-colons --list-keys '${adminEmail(site)}' | awk -F: '$1 == "fpr" {print $10; exit}')
+    gpg --batch --passphrase '' --quick-add-key "$FINGERPRINT" rsa4096 encr never
+    gpg --export-secret-key --armor '${adminEmail(site)}' > omni.asc          # Omni: encrypts its database. Keep a copy.
+    {
+      echo "OMNI_ACCOUNT_ID=$(cat /proc/sys/kernel/random/uuid)"              # once; an Omni that gets another one loses its machines
+      echo "OMNI_OIDC_SECRET=$(openssl rand -hex 32)"
+      echo "OMNI_ADMIN_PASSWORD_HASH='$(htpasswd -BnC 12 admin | cut -d: -f2)'"  # asks for the password
+      echo "OMNI_EULA_NAME='...'"                                              # whoever accepts Omni's licence terms: yours to fill in
+      echo "OMNI_EULA_EMAIL=..."
+    } > .env && chmod 600 .env omni.asc signing-key.key`,
+    input.signingKey === undefined
+      ? `Signatures. An Image Factory inside cannot check the keyless signatures from upstream. Run load again with
+--resign-key KEY (omni-airgap keygen --out site makes one): it signs every image the factory checks, and puts
+cosign.pub here.`
+      : 'Signatures: the images that the factory checks are signed with the key of cosign.pub.',
+    `Start: docker compose up -d (podman: as root). Images come from ${registry.host}${registry.plainHttp ? ' over plain HTTP: add it to insecure-registries' : ''}; trust its
+authority first (/etc/docker/certs.d/${registry.host}/ca.crt), and docker login where it asks for it.
+${versionLine('Omni', image('ghcr.io', 'siderolabs/omni'), omniVersion)}
+${versionLine('Image Factory', image('ghcr.io', 'siderolabs/image-factory'), factoryVersion)}
+${versionLine('dex', image('ghcr.io', 'dexidp/dex'), dexVersion)}
+dex is for sites without OIDC or SAML; with those, leave it out and change the --auth-… flags.`,
+    `Check: omni-airgap egress check --inside tells whether registry, object store, factory, Omni and time answer.
+Omni lists the tags of ${image('ghcr.io', 'siderolabs/kubelet')} to know the Kubernetes versions it offers: the registry
+must allow that, and Omni needs its authority and, if it asks for a log-in, credentials.`,
+    machinesStep(newer, early, ca !== undefined),
+    `A cluster: fill in the machines in cluster-template.yaml, then omnictl cluster template sync --file cluster-template.yaml.
+Its patch sends every machine to this registry. Talos ${talosVersions.join(', ') || 'FILL-IN'}, Kubernetes ${kubernetesVersions.join(', ') || 'FILL-IN'}.`,
+  ];
+  return `What remains to be done at this site, in order
+==============================================
+
+${steps.map((step, i) => `${i + 1}. ${indent(step)}`).join('\n\n')}
+
+Three ways to run inside
+------------------------
+- A self-hosted Image Factory (image-factory.yaml) over the loaded sources: builds anything, with its own keys.
+- omni-airgap serve --bundle DIR: the media and installers that were carried, nothing else, no build.
+- The object store behind any web server: media for people, PXE and imaging. Omni needs one of the other two as well.
+
+Ports that machines need
+------------------------
+${insidePorts({ wireguardPort })
+  .map(({ to, port, protocol, why }) => `${`${port}/${protocol}`.padEnd(10)} ${to.padEnd(9)} ${why}`)
+  .join('\n')}
+Inside the SideroLink tunnel Omni is fd00:41e4:649b:9303::1; that address is never reachable from outside it.
+
+Worth knowing
+-------------
+- Retention rules of a registry delete schematics and sha256-….sig tags: make an exception for both.
+- SecureBoot: another factory signs with another key. Machines enrolled with the public factory's must be enrolled again.
+- iPXE cannot verify a certificate of an authority it was not built with: give PXE clients plain HTTP.
+- Clocks: everything above breaks when they drift apart. Name time servers in the --site file.
+`;
+}
+
+function namesOf({ site, registry }: HandoffInput): string {
+  const rows: readonly (readonly [string, string | undefined])[] = [
+    ['Omni', site.omni],
+    ['machine API', site.machineApi],
+    ['Image Factory', site.factory],
+    ['PXE', site.pxe],
+    ['log-in', site.login],
+  ];
+  const names = rows.map(([what, url]) => [what, url === undefined ? 'FILL-IN' : hostOf(url)] as const);
+  return [...names, ['registry', registry.host] as const]
+    .map(([what, host]) => `    ${what.padEnd(14)} ${host}`)
+    .join('\n');
+}
+
+function versionLine(what: string, repository: string, version: string | undefined): string {
+  return `${what}: ${version === undefined ? `not in what was loaded; ${repository}:FILL-IN` : `${repository}:${version}`}`;
+}
+
+function machinesStep(
+  newer: boolean,
+  early: { readonly fits: boolean; readonly argument: string } | undefined,
+  hasCa: boolean,
+): string {
+  const lines = ['Installation media: make it in Omni, or use what was loaded.'];
+  if (newer && hasCa) {
+    lines.push(
+      'Talos 1.12 and later: embed embedded-config.yaml in it, so that machines trust the site’s authority when they join.',
+    );
+  }
+  if (early !== undefined) {
+    lines.push(
+      early.fits
+        ? 'Talos 1.11: put the line of early-argument.txt before Omni’s kernel arguments. Older ones cannot be told.'
+        : 'Talos 1.11: early-argument.txt is TOO LONG for a kernel command line and would be cut without a word; use an authority with a P-256 key.',
+    );
+  }
+  return lines.join('\n');
+}
+
+function indent(text: string): string {
+  return text.replaceAll(/\n(?=.)/g, '\n   ');
+}

@@ -1,0 +1,218 @@
+import { zstdDecompressSync } from 'node:zlib';
+import { describe, expect, test } from 'vitest';
+import { earlyArgument } from '../src/config/early-config.ts';
+import { type HandoffInput, handoffFiles } from '../src/config/handoff.ts';
+import { parseSite } from '../src/config/site.ts';
+import { Composer } from '../src/yaml/composer.ts';
+import { Constructor } from '../src/yaml/constructor.ts';
+import { YamlMap, type YamlValue } from '../src/yaml/value.ts';
+
+const ca = '-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUTEST\n-----END CERTIFICATE-----\n';
+const site = parseSite(`omni: https://omni.site
+factory: https://factory.site:8080/
+login: https://login.site:5556
+pxe: http://pxe.site
+wireguard: 10.0.0.5:50180
+caFile: ca.pem
+ntp: [10.0.0.1, ntp.site]
+`);
+const full: HandoffInput = {
+  site,
+  registry: { host: 'registry.site:5000', prefix: '', plainHttp: false, keepHost: false },
+  bucket: { bucket: 'talos', endpoint: 'http://s3.site:9000', region: 'us-east-1' },
+  ca,
+  omniVersion: 'v1.10.4',
+  factoryVersion: 'v1.5.0',
+  dexVersion: 'v2.41.1',
+  talosVersions: ['v1.11.6', 'v1.13.9'],
+  kubernetesVersions: ['v1.36.1'],
+  imageHosts: ['ghcr.io', 'quay.io'],
+  hasInstallers: true,
+  signingKey: '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n',
+};
+const bare: HandoffInput = {
+  site: {},
+  registry: { host: '10.0.0.9:5000', prefix: 'air/gap', plainHttp: true, keepHost: true },
+  talosVersions: [],
+  kubernetesVersions: [],
+  imageHosts: [],
+  hasInstallers: false,
+};
+
+function filesOf(input: HandoffInput): ReadonlyMap<string, string> {
+  return new Map(handoffFiles(input).map(({ name, text }) => [name, text]));
+}
+
+/** The documents of a file, as plain values. */
+function documents(text: string | undefined): unknown[] {
+  const composer = new Composer(text ?? '');
+  const found: unknown[] = [];
+  for (let root = composer.document(); root !== undefined; root = composer.document()) {
+    found.push(plain(new Constructor().any(root) ?? null));
+  }
+  return found;
+}
+
+function plain(value: YamlValue): unknown {
+  if (value instanceof YamlMap) {
+    return Object.fromEntries(value.entries().map(([key, member]) => [String(key), plain(member)]));
+  }
+  return Array.isArray(value) ? (value as readonly YamlValue[]).map(plain) : value;
+}
+
+describe('hand-off', () => {
+  test.each([
+    ['a full site', full],
+    ['nothing known', bare],
+  ])('the files of %s', (_, input) => {
+    for (const { name, text } of handoffFiles(input)) {
+      expect(text).toMatchSnapshot(name);
+      expect(text.endsWith('\n')).toBe(true);
+      if (name.endsWith('.yaml')) expect(documents(text).length).toBeGreaterThan(0);
+    }
+  });
+
+  test('what is not known stands out, and nothing secret is made', () => {
+    const texts = [...filesOf(bare).values()].join('\n');
+    expect(texts).toContain('FILL-IN-omni.invalid');
+    expect(texts).toContain('FILL-IN-ntp.invalid');
+    const known = [...filesOf(full)].filter(([name]) => name !== 'README.txt').map(([, text]) => text);
+    expect(known.join('\n')).not.toContain('FILL-IN');
+    expect(texts).not.toMatch(/PRIVATE KEY/);
+  });
+
+  test('mirrors of every host, no fallback, overridePath only below a prefix', () => {
+    const mirrors = documents(filesOf(full).get('air-gap-patch.yaml')).filter(
+      (one) => (one as { kind: string }).kind === 'RegistryMirrorConfig',
+    );
+    expect(mirrors.map((one) => (one as { name: string }).name)).toEqual([
+      'docker.io',
+      'factory.talos.dev',
+      'gcr.io',
+      'ghcr.io',
+      'quay.io',
+      'registry.k8s.io',
+    ]);
+    for (const mirror of mirrors) {
+      expect(mirror).toMatchObject({
+        endpoints: [{ url: 'https://registry.site:5000' }],
+        skipFallback: true,
+      });
+    }
+    const [below] = documents(filesOf(bare).get('air-gap-patch.yaml'));
+    expect(below).toMatchObject({
+      name: 'docker.io',
+      endpoints: [{ url: 'http://10.0.0.9:5000/v2/air/gap/docker.io', overridePath: true }],
+    });
+  });
+
+  test('a factory URL with nothing behind /v2 is mirrored by its host and port', () => {
+    const { factoryVersion: _, ...withoutFactory } = full;
+    const names = documents(filesOf(withoutFactory).get('air-gap-patch.yaml')).map(
+      (one) => (one as { name?: string }).name,
+    );
+    expect(names).toContain('factory.site:8080');
+  });
+
+  test('the older form for Talos 1.11: base64 authority, servers', () => {
+    const [machine] = documents(filesOf(full).get('air-gap-patch-1.11.yaml')) as [
+      { machine: { registries: { config: Record<string, { tls: { ca: string } }> }; time: object } },
+    ];
+    const held = machine.machine.registries.config['registry.site:5000']?.tls.ca ?? '';
+    expect(Buffer.from(held, 'base64').toString()).toBe(ca);
+    expect(machine.machine.time).toEqual({ servers: ['10.0.0.1', 'ntp.site'] });
+    expect(filesOf({ ...full, talosVersions: ['v1.13.9'] }).has('air-gap-patch-1.11.yaml')).toBe(false);
+  });
+
+  test('flags follow Omni’s version', () => {
+    const flagsOf = (omniVersion: string): readonly string[] => {
+      const [file] = documents(filesOf({ ...full, omniVersion }).get('compose.yaml')) as [
+        { services: { omni: { command: string[] } } },
+      ];
+      return file.services.omni.command;
+    };
+    expect(flagsOf('v1.10.0')).toEqual(
+      expect.arrayContaining([
+        '--primary-factory-url=https://factory.site:8080',
+        '--primary-factory-pxe-url=http://pxe.site',
+      ]),
+    );
+    expect(flagsOf('v1.9.3')).toEqual(
+      expect.arrayContaining([
+        '--image-factory-address=https://factory.site:8080',
+        '--siderolink-api-bind-addr=0.0.0.0:8090',
+      ]),
+    );
+    expect(flagsOf('v1.6.0').some((flag) => flag.startsWith('--eula'))).toBe(false);
+    expect(flagsOf('v1.7.0')).toContain('--eula-accept-name=$' + '{OMNI_EULA_NAME}');
+  });
+
+  test('the factory: no external installer registry, namespaces below a prefix, insecure only over plain HTTP', () => {
+    const [plainly] = documents(filesOf(full).get('image-factory.yaml')) as [
+      Record<string, Record<string, unknown>>,
+    ];
+    expect(plainly['artifacts']).toEqual({
+      core: { registry: 'registry.site:5000' },
+      schematic: { registry: 'registry.site:5000' },
+      installer: { internal: { registry: 'registry.site:5000' } },
+    });
+    const [below] = documents(filesOf(bare).get('image-factory.yaml')) as [
+      Record<string, Record<string, unknown>>,
+    ];
+    expect(below['artifacts']).toMatchObject({
+      core: { namespace: 'air/gap/ghcr.io', insecure: true },
+      schematic: { namespace: 'air/gap/factory.talos.dev/siderolabs/image-factory' },
+    });
+    expect(filesOf(bare).has('image-factory-s3.yaml')).toBe(false);
+    const [cached] = documents(filesOf(full).get('image-factory-s3.yaml')) as [{ cache: { s3: object } }];
+    expect(cached.cache.s3).toEqual({
+      enabled: true,
+      bucket: 'talos',
+      endpoint: 's3.site:9000',
+      region: 'us-east-1',
+      insecure: true,
+    });
+  });
+});
+
+describe('the early argument', () => {
+  test('is the authority, zstd, base64', () => {
+    const { argument, fits } = earlyArgument(ca);
+    expect(fits).toBe(true);
+    const packed = Buffer.from(argument.slice('talos.config.early='.length), 'base64');
+    expect(documents(zstdDecompressSync(packed).toString())).toEqual([
+      { apiVersion: 'v1alpha1', kind: 'TrustedRootsConfig', name: 'site-ca', certificates: ca },
+    ]);
+  });
+  test('one that the kernel would cut is called too long', () => {
+    const noise = Array.from({ length: 2400 }, (_, i) => ((i * 7919) % 36).toString(36)).join('');
+    const scattered = [...noise]
+      .map((c, i) => (i % 3 === 0 ? String.fromCharCode(65 + ((i * i) % 26)) : c))
+      .join('');
+    const random = Array.from({ length: 60 }, (_, i) =>
+      Buffer.from(String(Math.sin(i) * 1e16)).toString('base64'),
+    ).join('');
+    const { text, fits } = earlyArgument(
+      `-----BEGIN CERTIFICATE-----\n${random}${scattered}\n-----END CERTIFICATE-----\n`,
+    );
+    expect(fits).toBe(false);
+    expect(text).toContain('TOO LONG');
+  });
+});
+
+describe('the site file', () => {
+  test.each([
+    ['omni: ftp://x', /omni must be a URL/],
+    ['omni: "https://user@omni.site"', /omni must be a URL/],
+    ['omnni: https://omni.site', /no member is called "omnni"/],
+    ['ntp: 10.0.0.1', /ntp must be a list/],
+    ['wireguard: "a b"', /plain text/],
+    ['registry: "$(reboot)"', /plain text/],
+    ['- omni', /a mapping is expected/],
+  ])('refuses %s', (text, why) => {
+    expect(() => parseSite(text)).toThrow(why);
+  });
+  test('absent values stay absent, slashes at the end go', () => {
+    expect(parseSite('factory: https://factory.site/\nomni:\n')).toEqual({ factory: 'https://factory.site' });
+  });
+});
