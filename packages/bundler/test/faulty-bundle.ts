@@ -1,7 +1,7 @@
 /**
  * A process that makes a bundle while its file operations are counted; the one with a given number kills it, or
- * fails with an errno code. Arguments: JSON of the options, then `kill:N`, `EIO:N` or `count`. Prints how many
- * operations there were.
+ * fails with an errno code. Arguments: JSON of the options, then `kill:N`, `EIO:N`, `count`, or `blind`, which takes
+ * every disk for endless, so that a real one runs full. Prints how many operations there were.
  */
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 import type { BundleOptions } from '../src/index.ts';
@@ -21,7 +21,6 @@ function counted(run: Operation, name: string): Operation {
     count++;
     if (count === Number(at)) {
       if (how === 'kill') process.kill(process.pid, 'SIGKILL');
-      // A close that fails must not stand for a file that was never closed.
       throw Object.assign(new Error(`${how}: injected into ${name}`), { code: how });
     }
     return result;
@@ -41,6 +40,7 @@ for (const name of handleNames) {
   const run = prototype[name];
   if (run !== undefined) prototype[name] = counted(run, name);
 }
+if (how === 'blind') fs['statfs'] = async () => ({ bavail: 2 ** 40, bsize: 4096 });
 syncBuiltinESMExports();
 count = 0;
 

@@ -2,36 +2,18 @@
  * F23 F25: a bundle that is killed, or whose disk fails, at any file operation. A folder with bundle.json is always a
  * whole bundle; the same command run again finishes, with the bytes of an undisturbed run; nothing is lost.
  */
-import { execFile } from 'node:child_process';
 import { cp, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BundleStore, type Digest, Layout, parseLockDocument, verifyBundle } from '@omni-airgap/content';
 import { describe, expect, test } from 'vitest';
 import { type BundleOptions, bundle, isConsuming } from '../src/index.ts';
+import { runChild } from './child.ts';
 import { optionsFor, sampleStore, temporaryFolder, volumesOf } from './store.ts';
 
-const child = join(import.meta.dirname, 'faulty-bundle.ts');
 const any = { mode: 'any' } as const;
 /** Processes at a time; each takes a quarter of a second. */
 const atOnce = 3;
 const slow = 240_000;
-
-interface Outcome {
-  readonly code: number | null;
-  readonly signal: string | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function runChild(options: BundleOptions, fault: string): Promise<Outcome> {
-  return new Promise((resolve) => {
-    const args = ['--disable-warning=ExperimentalWarning', child, JSON.stringify(options), fault];
-    execFile(process.execPath, args, { timeout: 60_000 }, (error, stdout, stderr) => {
-      const code = error === null ? 0 : typeof error.code === 'number' ? error.code : null;
-      resolve({ code, signal: error?.signal ?? null, stdout, stderr });
-    });
-  });
-}
 
 /** Operations spread evenly over a run, the first and the last among them. A larger `most` takes every one. */
 async function operations(options: BundleOptions, most: number): Promise<readonly number[]> {

@@ -1,0 +1,338 @@
+/** Media as they are: too small, with a limit, read-only, lying; several for one bundle; folders that are not ours. */
+import { execFileSync } from 'node:child_process';
+import { cp, mkdir, open, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  BundleStore,
+  hashVolume,
+  Layout,
+  noProgress,
+  parseBundleDocument,
+  planVolumes,
+  VolumeMap,
+  verifyBundle,
+  volumeName,
+  writeVolume,
+} from '@omni-airgap/content';
+import { describe, expect, onTestFinished, type TestContext, test } from 'vitest';
+import { bundle } from '../src/index.ts';
+import { Medium } from '../src/medium.ts';
+import { readBack } from '../src/read-back.ts';
+import { VolumeJournal } from '../src/volume-journal.ts';
+import { runChild } from './child.ts';
+import { filesOf, optionsFor, sampleStore, type TestStore, temporaryFolder, volumesOf } from './store.ts';
+
+const any = { mode: 'any' } as const;
+
+async function made(): Promise<{ folder: string; store: TestStore }> {
+  const folder = await temporaryFolder();
+  return { folder, store: await sampleStore(join(folder, 'store')) };
+}
+
+async function flip(path: string, at: number): Promise<void> {
+  const file = await open(path, 'r+');
+  const byte = Buffer.alloc(1);
+  await file.read(byte, 0, 1, at);
+  await file.write(Buffer.from([(byte[0] ?? 0) ^ 1]), 0, 1, at);
+  await file.close();
+}
+
+/** Mounts until the end of the test; without the right to, the test is left out and says why. */
+function mount(context: TestContext, folder: string, ...options: string[]): void {
+  try {
+    execFileSync('mount', [...options, folder], { stdio: 'pipe' });
+  } catch {
+    context.skip('mounting is not permitted here (it takes root)');
+  }
+  onTestFinished(() => {
+    execFileSync('umount', ['-l', folder]);
+  });
+}
+
+describe('several media', () => {
+  test('each has its volumes, the small content and the documents; together they are the bundle of one folder', async () => {
+    const { folder, store } = await made();
+    const at = (name: string): string => join(folder, name);
+    const whole = await bundle(optionsFor(store, at('whole')));
+    const last = whole.volumes.length - 1;
+    expect(last).toBeGreaterThan(3);
+    // In any order, and one of them twice.
+    await bundle(optionsFor(store, at('b'), { volumes: `3-${last}` }));
+    await bundle(optionsFor(store, at('a'), { volumes: '1,2' }));
+    await bundle(optionsFor(store, at('a2'), { volumes: '1-2' }));
+    expect((await readdir(at('a'))).sort()).toEqual([
+      'README.txt',
+      'SHA256SUMS',
+      'bundle.json',
+      ...[0, 1, 2].map(volumeName),
+      'report.html',
+    ]);
+    expect(await filesOf(at('a2'))).toEqual(await filesOf(at('a')));
+    expect(await readFile(join(at('a'), 'bundle.json'))).toEqual(
+      await readFile(join(at('whole'), 'bundle.json')),
+    );
+    const check = await verifyBundle(await BundleStore.open([at('b'), at('a')], any));
+    expect(check).toMatchObject({ damages: [], absent: [], unusable: [] });
+    for (const name of ['a', 'b'])
+      execFileSync('sha256sum', ['--quiet', '-c', 'SHA256SUMS'], { cwd: at(name) });
+  });
+
+  test('are laid out first, so that the first medium is signed before the last volume is written', async () => {
+    const { folder, store } = await made();
+    const out = join(folder, 'a');
+    const report = await bundle(optionsFor(store, out, { volumes: '1' }));
+    expect(report.here).toEqual([volumeName(0), volumeName(1)]);
+    expect(parseBundleDocument(await readFile(join(out, 'bundle.json'))).volumes).toEqual(report.volumes);
+    expect((await BundleStore.open([out], any, { volumes: 'present' })).problems.length).toBe(
+      report.volumes.length - 2,
+    );
+    await expect(BundleStore.open([out], any)).rejects.toMatchObject({ code: 'BAD_VOLUME' });
+  });
+
+  test('more volumes are added to a medium that has some', async () => {
+    const { folder, store } = await made();
+    const out = join(folder, 'a');
+    const { volumes } = await bundle(optionsFor(store, out, { volumes: '1' }));
+    await bundle(optionsFor(store, out, { volumes: '2' }));
+    const report = await bundle(optionsFor(store, out));
+    expect(report.here).toHaveLength(volumes.length);
+    expect(await bundle(optionsFor(store, out))).toMatchObject({ written: false, sequence: 1 });
+    execFileSync('sha256sum', ['--quiet', '-c', 'SHA256SUMS'], { cwd: out });
+  });
+
+  test('a blob that is larger than a volume is spread, each volume read back by its hash', async () => {
+    const { folder, store } = await made();
+    const out = join(folder, 'out');
+    const report = await bundle(optionsFor(store, out, { volumeSize: 120 * 1024 }));
+    expect(report.volumes.length).toBeGreaterThan(8);
+    const check = await verifyBundle(await BundleStore.open([out], any));
+    expect(check).toMatchObject({ damages: [], unusable: [] });
+    // One medium of those that share a blob: what is here is proved, the blob is not usable.
+    const part = join(folder, 'part');
+    await bundle(optionsFor(store, part, { volumeSize: 120 * 1024, volumes: '2' }));
+    const partial = await verifyBundle(await BundleStore.open([part], any, { volumes: 'present' }));
+    expect(partial.damages).toEqual([]);
+    await flip(join(part, volumeName(2)), 70_000);
+    const flipped = await verifyBundle(await BundleStore.open([part], any, { volumes: 'present' }));
+    expect(flipped.damages).toMatchObject([{ volume: volumeName(2) }]);
+  });
+
+  test.each([['2-1'], ['x'], ['1-'], ['999'], ['-1']])('--volumes %s is refused', async (volumes) => {
+    const { folder, store } = await made();
+    await expect(bundle(optionsFor(store, join(folder, 'out'), { volumes }))).rejects.toMatchObject({
+      code: 'USAGE',
+    });
+  });
+});
+
+describe('the folder', () => {
+  test('of another bundle is left as it is', async () => {
+    const { folder, store } = await made();
+    const out = join(folder, 'out');
+    await bundle(optionsFor(store, out));
+    const before = await filesOf(out);
+    await store.image('quay.io/new/app:v1', [99]);
+    await expect(bundle(optionsFor(store, out))).rejects.toMatchObject({ code: 'CONFLICT' });
+    expect(await filesOf(out)).toEqual(before);
+  });
+
+  test('F29 with volumes of another, unfinished bundle of the same sizes: they are not taken for ours', async () => {
+    const { folder, store } = await made();
+    const other = await sampleStore(join(folder, 'other'));
+    await other.image('ghcr.io/dexidp/dex:v2', [2, 40]);
+    const out = join(folder, 'out');
+    await bundle(optionsFor(other, out));
+    await rm(join(out, 'bundle.json'));
+    await writeFile(
+      join(out, 'bundle.unfinished'),
+      `${'a'.repeat(64)}\n${volumeName(0)}\n${volumeName(1)}\n`,
+    );
+    await bundle(optionsFor(store, out, { readBack: false }));
+    await bundle(optionsFor(store, join(folder, 'fresh')));
+    expect(await volumesOf(out)).toBe(await volumesOf(join(folder, 'fresh')));
+  });
+
+  test('T48 that is a link, or holds links and pipes in place of files, is refused; nothing is written through them', async () => {
+    const { folder, store } = await made();
+    await mkdir(join(folder, 'real'));
+    await symlink(join(folder, 'real'), join(folder, 'link'));
+    await expect(bundle(optionsFor(store, join(folder, 'link')))).rejects.toMatchObject({ code: 'DISK' });
+    expect(await readdir(join(folder, 'real'))).toEqual([]);
+    const out = join(folder, 'out');
+    const sentinel = join(folder, 'sentinel');
+    await writeFile(sentinel, 'untouched');
+    await mkdir(out);
+    await symlink(sentinel, join(out, `${volumeName(1)}.partial`));
+    await symlink(sentinel, join(out, volumeName(2)));
+    execFileSync('mkfifo', [join(out, volumeName(3))]);
+    await symlink(sentinel, join(out, 'README.txt'));
+    await bundle(optionsFor(store, out));
+    expect(await readFile(sentinel, 'utf8')).toBe('untouched');
+    expect((await verifyBundle(await BundleStore.open([out], any))).damages).toEqual([]);
+    const pipe = join(folder, 'pipe');
+    await mkdir(pipe);
+    execFileSync('mkfifo', [join(pipe, 'bundle.json')]);
+    await expect(bundle(optionsFor(store, pipe))).rejects.toMatchObject({ code: 'BAD_DOCUMENT' });
+  });
+
+  test('T49 holds only names that every file system takes', async () => {
+    const { folder, store } = await made();
+    await bundle(optionsFor(store, join(folder, 'out'), { volumes: '1' }));
+    for (const name of await readdir(join(folder, 'out'))) {
+      expect(name).toMatch(/^[A-Za-z0-9][A-Za-z0-9._-]{0,30}[A-Za-z0-9]$/);
+      expect(name).not.toMatch(/^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i);
+    }
+  });
+});
+
+describe('F24 a medium that is too small', () => {
+  test('is found before anything is written, and says which volumes would fit', async (context) => {
+    const { folder, store } = await made();
+    const out = join(folder, 'tmpfs');
+    await mkdir(out);
+    mount(context, out, '-t', 'tmpfs', '-o', 'size=5M', 'tmpfs');
+    await store.artifact('quay.io/big/file:v1', 'image', { big: 4_000_000 });
+    const failed = bundle(optionsFor(store, out, { volumeSize: 1024 * 1024 }));
+    await expect(failed).rejects.toMatchObject({
+      code: 'DISK',
+      message: expect.stringContaining('--volumes 0-'),
+    });
+    expect(await readdir(out)).toEqual([]);
+  });
+
+  test('ENOSPC on a real file system that fills up: a clear message, and on with it when there is room', async (context) => {
+    const { folder, store } = await made();
+    const out = join(folder, 'tmpfs');
+    await mkdir(out);
+    mount(context, out, '-t', 'tmpfs', '-o', 'size=700k', 'tmpfs');
+    const full = await runChild(optionsFor(store, out), 'blind');
+    expect(full.code).toBe(9);
+    expect(full.stderr).toMatch(/^DISK .*content\.tar\.00[0-9]: no space left on this disk/);
+    const kept = (await readdir(out)).filter((name) => /^content\.tar\.\d+$/.test(name));
+    expect(kept.length).toBeGreaterThan(1);
+    execFileSync('mount', ['-o', 'remount,size=64M', out]);
+    const progress: number[] = [];
+    await bundle(
+      optionsFor(store, out, { progress: { ...noProgress, expect: (bytes) => progress.push(bytes) } }),
+    );
+    await bundle(optionsFor(store, join(folder, 'fresh')));
+    expect(await volumesOf(out)).toBe(await volumesOf(join(folder, 'fresh')));
+    const { volumes } = parseBundleDocument(await readFile(join(out, 'bundle.json')));
+    const total = volumes.reduce((sum, volume) => sum + volume.size, 0);
+    expect(progress[0]).toBeLessThan(2 * total);
+  });
+
+  test('a limit on the size of files names --volume-size, and a smaller one works in the same folder', async () => {
+    const { folder, store } = await made();
+    const out = join(folder, 'out');
+    const limited = await runChild(optionsFor(store, out), 'count', 300);
+    expect(limited.code).toBe(9);
+    expect(limited.stderr).toMatch(/^DISK .*use a smaller --volume-size/);
+    await bundle(optionsFor(store, out, { volumeSize: 140 * 1024 }));
+    expect((await verifyBundle(await BundleStore.open([out], any))).damages).toEqual([]);
+  });
+
+  test('EROFS: a read-only medium is named', async (context) => {
+    const { folder, store } = await made();
+    const out = join(folder, 'tmpfs');
+    await mkdir(out);
+    mount(context, out, '-t', 'tmpfs', '-o', 'ro,size=64M', 'tmpfs');
+    await expect(bundle(optionsFor(store, out))).rejects.toMatchObject({
+      code: 'DISK',
+      message: expect.stringMatching(/tmpfs.*read-only/),
+    });
+  });
+});
+
+describe('F26 F27 read-back', () => {
+  async function prepared() {
+    const { folder, store } = await made();
+    const layout = await Layout.open(store.root);
+    const blob = await store.blob(500, 200_000, 'application/octet-stream');
+    const plan = planVolumes(new Map(), [blob], 256 * 1024);
+    const map = new VolumeMap(new Map(), plan);
+    const journal = await VolumeJournal.open(store.root, 'c'.repeat(64));
+    const medium = await Medium.open(join(folder, 'out'), 'c'.repeat(64), plan.sizes);
+    const { sha256 } = await writeVolume(map, 1, layout, medium.folder);
+    await journal.hashed(1, sha256);
+    const what = { volume: 1, map, medium, journal, layout, progress: noProgress };
+    const read = () => readBack(what, { onBytes: () => {} });
+    return {
+      names,
+      blob,
+      map,
+      layout,
+      journal,
+      medium,
+      read,
+      path: join(medium.folder, volumeName(1)),
+      sha256,
+    };
+  }
+
+  test('what the medium holds is right', async () => {
+    const { read, path } = await prepared();
+    await read();
+    expect((await readFile(path)).byteLength).toBeGreaterThan(200_000);
+  });
+
+  test.each([
+    ['header', 100],
+    ['blob', 150_000],
+    ['padding', 200_600],
+    ['trailer', 201_500],
+  ])('a medium that lies about the %s: that volume goes, the layout stays', async (_what, at) => {
+    const { read, path, medium, journal, sha256 } = await prepared();
+    await flip(path, at);
+    await expect(read()).rejects.toMatchObject({
+      code: 'BAD_VOLUME',
+      message: expect.stringContaining(path),
+    });
+    expect(await readdir(medium.folder)).toEqual([]);
+    expect(journal.sha256Of(1)).toBe(sha256);
+  });
+
+  test('a store that was changed after the fetch is told from a bad medium', async () => {
+    const { read, layout, map, journal, blob, medium } = await prepared();
+    const path = layout.pathOf(blob.digest);
+    execFileSync('chmod', ['644', path]);
+    await flip(path, 5);
+    const { sha256 } = await writeVolume(map, 1, layout, medium.folder);
+    await journal.hashed(1, sha256);
+    await expect(read()).rejects.toMatchObject({
+      code: 'DIGEST_MISMATCH',
+      message: expect.stringContaining(path),
+    });
+    expect(journal.sha256Of(1)).toBeUndefined();
+    await flip(path, 5);
+    expect((await hashVolume(map, 1, layout)).sha256).not.toBe(sha256);
+  });
+
+  test('a store that changes between layout and writing is refused, and goes on once it is right', async () => {
+    const { folder, store } = await made();
+    const out = join(folder, 'out');
+    await bundle(optionsFor(store, join(folder, 'first'), { volumes: '1' }));
+    const blob = await store.blob(1, 90_000, 'application/octet-stream');
+    const path = store.layout.pathOf(blob.digest);
+    execFileSync('chmod', ['644', path]);
+    await cp(path, join(folder, 'saved'));
+    await flip(path, 7);
+    for (const readBackToo of [true, false]) {
+      const failed = bundle(optionsFor(store, out, { readBack: readBackToo }));
+      await expect(failed).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+      await expect(readFile(join(out, 'bundle.json'))).rejects.toMatchObject({ code: 'ENOENT' });
+      if (readBackToo) await bundleAgainLaidOut(store, folder, path);
+    }
+    await rename(join(folder, 'saved'), path);
+    await bundle(optionsFor(store, out));
+    expect((await verifyBundle(await BundleStore.open([out], any))).damages).toEqual([]);
+  });
+
+  /** The hash of the damaged content was forgotten: with the right content it is made again. */
+  async function bundleAgainLaidOut(store: TestStore, folder: string, path: string): Promise<void> {
+    const damaged = await readFile(path);
+    await writeFile(path, await readFile(join(folder, 'saved')));
+    await bundle(optionsFor(store, join(folder, 'again'), { volumes: '1' }));
+    await writeFile(path, damaged);
+  }
+});
