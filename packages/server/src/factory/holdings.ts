@@ -16,7 +16,7 @@ import type { Catalog, Repository } from '../registry/catalog.ts';
 import { parseInstallerPath } from '../registry/installers.ts';
 
 const mediaPrefix = 'talos-media/';
-const schematicRepository = 'siderolabs/image-factory/schematics';
+export const schematicRepository = 'siderolabs/image-factory/schematics';
 /** For lists that belong to no version. */
 const currentTag = 'latest';
 const schematicMediaType = 'application/vnd.sidero.dev-image.schematic';

@@ -37,7 +37,7 @@ const maxCmdlineBytes = 64 * 1024;
 const enterpriseSuffix = /\.(?:sha256|sha512|sigstore\.json)$/;
 
 /** What iPXE calls the architecture. Source: image-factory internal/profile/profile.go (parseArch). */
-export function withGoArch(name: string): string {
+function withGoArch(name: string): string {
   return name.replace(/(^|-)(?:x86_64|i386)(?=$|[.-])/, '$1amd64');
 }
 
@@ -53,7 +53,7 @@ export function wished(wishes: WishList, wish: WishSubject, why = 'is not carrie
   );
 }
 
-export function schematicNotFound(id: string): Answer {
+function schematicNotFound(id: string): Answer {
   return plainText(404, `schematic ID ${JSON.stringify(id)} not found`);
 }
 

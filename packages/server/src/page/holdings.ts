@@ -19,7 +19,7 @@ function fileRow(name: string, { digest, size }: Descriptor, href: string): Html
 }
 
 function fileTable(caption: string, rows: readonly Html[]): Html {
-  return html`<div class="wide" tabindex="0" role="region" aria-label="${caption}"><table><caption>${caption}</caption><thead><tr><th scope="col">File</th><th scope="col" class="n">Size</th><th scope="col">SHA-256</th></tr></thead><tbody>${rows}</tbody></table></div>`;
+  return html`<div class="wide" tabindex="0" role="group" aria-label="${caption}"><table><caption>${caption}</caption><thead><tr><th scope="col">File</th><th scope="col" class="n">Size</th><th scope="col">SHA-256</th></tr></thead><tbody>${rows}</tbody></table></div>`;
 }
 
 /** Platforms whose machines can boot over the network from these files: `metal-amd64`. */
@@ -83,5 +83,5 @@ export function imagesSection(repositories: readonly (readonly [string, Reposito
     return html`<tr><th scope="row"><code>${host}/${path}</code></th><td>${names.slice(0, maxTags).join(', ')}${more}</td></tr>`;
   });
   return html`<section aria-labelledby="images"><h2 id="images">Images</h2>
-${rows.length === 0 ? html`<p>No images were carried.</p>` : html`<details><summary>${rows.length} repositories</summary><div class="wide" tabindex="0" role="region" aria-label="Images"><table><caption>Images and their tags</caption><thead><tr><th scope="col">Repository</th><th scope="col">Tags</th></tr></thead><tbody>${rows}</tbody></table></div></details>`}</section>`;
+${rows.length === 0 ? html`<p>No images were carried.</p>` : html`<details><summary>${rows.length} repositories</summary><div class="wide" tabindex="0" role="group" aria-label="Images"><table><caption>Images and their tags</caption><thead><tr><th scope="col">Repository</th><th scope="col">Tags</th></tr></thead><tbody>${rows}</tbody></table></div></details>`}</section>`;
 }

@@ -2,7 +2,7 @@
 import { collect } from '@omni-airgap/content';
 import { isSchematicId, TalosError } from '@omni-airgap/talos';
 import { failed, json, plainText } from '../factory/answer.ts';
-import type { Holdings } from '../factory/holdings.ts';
+import { type Holdings, schematicRepository } from '../factory/holdings.ts';
 import type { Schematics } from '../factory/schematics.ts';
 import { type HealthContext, healthOf } from '../health.ts';
 import type { Answer, Request, RouteGroup } from '../http/message.ts';
@@ -113,7 +113,10 @@ async function page(context: PageContext, request: Request, verdict: Html, text 
     if (first.includes('.')) registries.add(first);
     const repository = catalog.repository(path);
     const isOther =
-      first.includes('.') || parseInstallerPath(path) !== undefined || path.startsWith('talos-');
+      first.includes('.') ||
+      parseInstallerPath(path) !== undefined ||
+      path.startsWith('talos-') ||
+      path === schematicRepository;
     return isOther || repository === undefined || repository.tags.size === 0
       ? []
       : [[path, repository] as const];

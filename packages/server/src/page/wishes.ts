@@ -20,6 +20,6 @@ export function wishesSection({ wishes, dropped }: WantsDocument): Html {
   const hidden = wishes.length - rows.length + dropped;
   return html`<section aria-labelledby="wishes"><h2 id="wishes">Wishes</h2>
 <p>This was asked for and is not here. Carry <a href="/wants.yaml" download="wants.yaml">the list as a part of mirror.yaml</a> out, or run <code>omni-airgap wants --from</code> with the address of this page.</p>
-<div class="wide" tabindex="0" role="region" aria-label="Wishes"><table><caption>Wishes, ${wishes.length} in all; times are UTC</caption><thead><tr><th scope="col">What</th><th scope="col" class="n">Asked</th><th scope="col">Last</th></tr></thead><tbody>${rows}</tbody></table></div>
+<div class="wide" tabindex="0" role="group" aria-label="Wishes"><table><caption>Wishes, ${wishes.length} in all; times are UTC</caption><thead><tr><th scope="col">What</th><th scope="col" class="n">Asked</th><th scope="col">Last</th></tr></thead><tbody>${rows}</tbody></table></div>
 ${hidden > 0 ? html`<p>${hidden} more are not shown.</p>` : html``}</section>`;
 }
