@@ -17,11 +17,14 @@ small { color: var(--soft); }
 .facts dl div { border: 1px solid var(--line); border-radius: .4rem; min-width: 6.5rem; padding: .4rem .8rem; }
 dt { color: var(--soft); font-size: .8rem; }
 dd { font-size: 1.2rem; font-variant-numeric: tabular-nums; margin: 0; }
-table { border-collapse: collapse; width: 100%; }
+table { border-collapse: collapse; table-layout: fixed; width: 100%; }
+th:nth-child(2) { width: 28%; }
+th:nth-child(3) { width: 6.5rem; }
 th { color: var(--soft); font-size: .8rem; text-align: left; }
 th, td { border-bottom: 1px solid var(--line); padding: .35rem .5rem; vertical-align: top; }
 .number { font-variant-numeric: tabular-nums; text-align: right; white-space: nowrap; }
-.files { margin: 0; padding-left: 1.1rem; }
+.files { list-style: none; margin: 0; padding: 0; }
+.files small { white-space: nowrap; }
 .base { border: 1px solid var(--line); border-radius: 1rem; color: var(--soft); font-size: .75rem; padding: 0 .5rem; }
 footer { border-top: 1px solid var(--line); color: var(--soft); font-size: .85rem; margin-top: 2rem; }
 @media print {

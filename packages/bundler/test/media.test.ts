@@ -258,7 +258,6 @@ describe('F26 F27 read-back', () => {
     const what = { volume: 1, map, medium, journal, layout, progress: noProgress };
     const read = () => readBack(what, { onBytes: () => {} });
     return {
-      names,
       blob,
       map,
       layout,

@@ -1,0 +1,159 @@
+/** report.html in a real Chromium: opens without a script, loads nothing, shows hostile names as text, prints. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { afterAll, expect, onTestFinished, test } from 'vitest';
+import { reportPage } from '../packages/bundler/src/report-page.ts';
+import type { Summary } from '../packages/bundler/src/summary.ts';
+import { digestOf } from '../packages/content/src/index.ts';
+import { describeWith } from './services/service-test.ts';
+import { temporaryFolder } from './services/temporary.ts';
+
+let launched: Promise<Browser> | undefined;
+afterAll(async () => (await launched)?.close());
+
+function browser(): Promise<Browser> {
+  launched ??= chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
+  return launched;
+}
+
+const hostile =
+  '<script>document.title="owned"</script>"\'><img src=x onerror=alert(1)>\u202egnp.exe\u0007&amp;';
+const digest = (text: string) => digestOf(Buffer.from(text));
+
+function sample(): Summary {
+  const root = (name: string) => ({
+    name,
+    descriptor: { mediaType: 'application/vnd.oci.image.index.v1+json', digest: digest(name), size: 500 },
+  });
+  const names = ['ghcr.io/siderolabs/omni:v1.10.4', 'registry.k8s.io/pause:3.10', hostile];
+  const item = (name: string, kind: string, more: object = {}): Summary['items'][number] => ({
+    name,
+    kind,
+    digest: digest(name),
+    bytes: 123_456_789,
+    inBase: false,
+    platforms: ['linux/amd64', 'linux/arm64'],
+    files: [],
+    signature: 'carried',
+    source: 'https://ghcr.io',
+    fetchedAt: '2026-01-01T00:00:00Z',
+    ...more,
+  });
+  return {
+    document: {
+      kind: 'omni-airgap/bundle',
+      schema: 1,
+      id: 'ab'.repeat(32),
+      origin: 'cd'.repeat(16),
+      sequence: 7,
+      createdAt: '2026-01-02T03:04:05Z',
+      createdBy: hostile,
+      tool: `omni-airgap 0.1.0 ${hostile}`,
+      base: [{ id: 'ef'.repeat(32), origin: 'cd'.repeat(16), sequence: 6 }],
+      changes: {
+        added: [hostile],
+        moved: [{ name: 'registry.k8s.io/pause:3.10', from: digest('before') }],
+        removed: ['ghcr.io/gone/app:v1'],
+      },
+      roots: names.map(root),
+      blobs: [],
+      volumes: [0, 1, 2].map((i) => ({
+        name: `content.tar.00${i}`,
+        size: 4_000_000_000,
+        sha256: '12'.repeat(32),
+      })),
+      files: [],
+      secrets: { policy: 'allowed', schematics: 2, found: [hostile] },
+      egress: [
+        { host: 'ghcr.io', requests: 120, bytes: 7_000_000 },
+        { host: hostile, requests: 1, bytes: 1 },
+      ],
+    },
+    items: [
+      item('ghcr.io/siderolabs/omni:v1.10.4', 'image'),
+      item('registry.k8s.io/pause:3.10', 'image', { inBase: true, bytes: 0, signature: 'none' }),
+      item(hostile, 'image', { source: hostile, platforms: [hostile] }),
+      item('factory.talos.dev/talos-media/1111:v1.13.9', 'media', {
+        platforms: [],
+        signature: undefined,
+        files: [
+          { name: 'metal-amd64.iso', digest: digest('iso'), size: 300_000_000 },
+          { name: hostile, digest: digest('x'), size: 5 },
+        ],
+      }),
+      item('quay.io/acme/strange:v1', 'unheard-of'),
+    ],
+    bytes: 12_000_000_000,
+    relied: { blobs: 3, bytes: 4_000_000 },
+  };
+}
+
+interface Opened {
+  readonly page: Page;
+  /** URLs that were asked for. */
+  readonly requests: readonly string[];
+  /** What the page said on the console, or threw. */
+  readonly complaints: readonly string[];
+}
+
+async function open(html: string, javaScriptEnabled: boolean): Promise<Opened> {
+  const path = join(temporaryFolder('report'), 'report.html');
+  writeFileSync(path, html);
+  const tab = await (await browser()).newContext({
+    javaScriptEnabled,
+    viewport: { width: 1000, height: 1400 },
+  });
+  onTestFinished(() => tab.close());
+  const page = await tab.newPage();
+  const requests: string[] = [];
+  const complaints: string[] = [];
+  page.on('request', (request) => requests.push(request.url()));
+  page.on('console', (line) => complaints.push(line.text()));
+  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('dialog', (dialog) => complaints.push(dialog.message()));
+  await page.goto(pathToFileURL(path).href);
+  return { page, requests, complaints };
+}
+
+describeWith(['chromium'], 'report.html in Chromium', () => {
+  test.each([
+    ['on', true],
+    ['off', false],
+  ])(
+    'with scripts %s it can be read, is quiet, and shows what it was given as text',
+    async (_what, scripts) => {
+      const { page, requests, complaints } = await open(reportPage(sample()), scripts);
+      expect(await page.title()).toBe('Bundle abababababab, number 7');
+      const text = await page.locator('body').textContent();
+      for (const expected of [
+        'ghcr.io/siderolabs/omni:v1.10.4',
+        'linux/amd64, linux/arm64',
+        'metal-amd64.iso',
+        'signatures carried, not verified here',
+        'Same name, other content',
+        'content.tar.002',
+        'carried with --allow-secrets',
+        'Other content',
+        '<script>document.title="owned"</script>',
+        '\\u202egnp.exe\\u0007&amp;',
+      ]) {
+        expect(text).toContain(expected);
+      }
+      expect(text).not.toMatch(/[\u202e]/);
+      expect(await page.locator('script, img, link, iframe, [onerror]').count()).toBe(0);
+      expect(requests).toHaveLength(1);
+      expect(complaints).toEqual([]);
+      const box = await page.locator('main').boundingBox();
+      expect((box?.x ?? 0) + (box?.width ?? 0)).toBeLessThanOrEqual(1000);
+      expect((await page.screenshot({ fullPage: true })).byteLength).toBeGreaterThan(10_000);
+    },
+  );
+
+  test('prints on paper', async () => {
+    const { page } = await open(reportPage(sample()), false);
+    const pdf = await page.pdf({ format: 'A4' });
+    expect(pdf.subarray(0, 5).toString()).toBe('%PDF-');
+  });
+});
