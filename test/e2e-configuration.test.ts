@@ -1,7 +1,7 @@
 /** What users get wrong in mirror.yaml and on the command line: exit code 2, one line that says where and what instead. */
 import { expect, test } from 'vitest';
-import { cli, expectFailure } from './support/cli.ts';
-import { listing } from './support/files.ts';
+import { cli, cliJson, expectFailure } from './support/cli.ts';
+import { listing, snapshot } from './support/files.ts';
 import { workspace } from './support/workspace.ts';
 
 const image = 'images: [ghcr.io/dexidp/dex:v2.41.1]';
@@ -158,4 +158,36 @@ test('an unknown flag and an unknown command are usage errors', async () => {
   });
   expect((await cli(['teleport'])).code).toBe(2);
   expect((await cli([])).code).toBe(2);
+});
+
+test('init and keygen write once, and say what is there already', async () => {
+  const site = await workspace();
+  const init = ['init', '--config', site.at('mirror.yaml')];
+  const keygen = ['keygen', '--out', site.at('site')];
+  for (const args of [init, keygen]) {
+    await cliJson(args);
+    const before = snapshot(site.root);
+    expectFailure(await cli(args), 4, /is there already.*\[CONFLICT\]/);
+    expect(snapshot(site.root)).toEqual(before);
+  }
+});
+
+test('every command explains itself with an example, and takes --json', async () => {
+  const explained: string[] = [];
+  const commandsOf = (help: string): readonly string[] => {
+    const [list = ''] = help.split('\nCommands:\n')[1]?.split('\n\n') ?? [];
+    return [...list.matchAll(/^ {2}([a-z][a-z-]*)/gm)].map((match) => match[1] ?? '');
+  };
+  const explain = async (path: readonly string[]): Promise<void> => {
+    const { code, stdout } = await cli([...path, '--help']);
+    expect(code).toBe(0);
+    const inner = commandsOf(stdout);
+    for (const name of inner.filter((one) => one !== 'help')) await explain([...path, name]);
+    explained.push(path.join(' '));
+    if (inner.length > 0) return;
+    expect(stdout, path.join(' ')).toMatch(/\nExamples?:\n {2}omni-airgap /);
+    expect(stdout, path.join(' ')).toContain('--json');
+  };
+  await explain([]);
+  expect(explained).toEqual(expect.arrayContaining(['init', 'fetch', 'bundle', 'load', 'egress rules']));
 });

@@ -15,6 +15,7 @@ import { testWith } from './services/service-test.ts';
 import { temporaryFolder } from './services/temporary.ts';
 import { cli, cliJson, startCli, startServe, type Usage } from './support/cli.ts';
 import { digestOfFile, listing } from './support/files.ts';
+import { startFront } from './support/front.ts';
 import { type LargeUpstream, startLargeUpstream } from './support/large-upstream.ts';
 import { upstreamFlags, type Workspace, workspace } from './support/workspace.ts';
 
@@ -110,23 +111,40 @@ testWith(['docker-registry'], 'load into a registry writes nothing here', async 
   }
 });
 
-testWith(cephCommands, 'load into a bucket writes nothing here', async () => {
-  const gateway = await startCeph();
-  try {
-    await gateway.createBucket('site');
-    const target = ['--object-store', 's3://site', '--s3-endpoint', gateway.url];
-    const env = {
-      AWS_ACCESS_KEY_ID: gateway.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: gateway.secretAccessKey,
-      AWS_REGION: gateway.region,
-    };
-    expect((await within(['load', ...site.media, ...target], env)).diskBytesWritten).toBeLessThan(mebibyte);
-    const head = await gateway.request(`site/${isoKey}`, { method: 'HEAD' });
-    expect(Number(head.headers.get('content-length'))).toBe(size);
-  } finally {
-    await gateway.stop();
-  }
-});
+testWith(
+  cephCommands,
+  'load into a bucket writes nothing here; after a SIGKILL the next one sends only the rest',
+  async () => {
+    const gateway = await startCeph();
+    const front = await startFront({ '/': gateway.url });
+    try {
+      await gateway.createBucket('site');
+      const target = ['--object-store', 's3://site', '--s3-endpoint', front.url, '--state', site.at('state')];
+      const env = {
+        AWS_ACCESS_KEY_ID: gateway.accessKeyId,
+        AWS_SECRET_ACCESS_KEY: gateway.secretAccessKey,
+        AWS_REGION: gateway.region,
+      };
+      const load = ['load', ...site.media, ...target];
+      const parts = () =>
+        front.requests.filter(({ method, path }) => method === 'PUT' && /partNumber=/.test(path));
+      const killed = startCli(load, { env });
+      await killed.until(() => parts().length > 9);
+      killed.kill('SIGKILL');
+      expect((await killed.ended).code).toBe(137);
+      expect((await gateway.request(`site/${isoKey}`, { method: 'HEAD' })).status).toBe(404);
+      const before = parts().length;
+      expect((await within(load, env)).diskBytesWritten).toBeLessThan(mebibyte);
+      const numberOf = ({ path }: { readonly path: string }) => /partNumber=([0-9]+)/.exec(path)?.[1];
+      expect(parts().length - before).toBeLessThan(new Set(parts().map(numberOf)).size);
+      const head = await gateway.request(`site/${isoKey}`, { method: 'HEAD' });
+      expect(Number(head.headers.get('content-length'))).toBe(size);
+    } finally {
+      await front.stop();
+      await gateway.stop();
+    }
+  },
+);
 
 test('serve sends it from the volumes', async () => {
   const server = await startServe([...site.media, '--quiet']);
