@@ -94,7 +94,7 @@ interface PlanContext {
 /** An item with its content. */
 interface Found {
   readonly item: PlannedItem;
-  readonly content: Iterable<Descriptor>;
+  readonly content: readonly Descriptor[];
   readonly perPlatform?: readonly (readonly [platform: string, bytes: number])[];
   /** What a catalog names besides. */
   readonly named?: readonly WantedImage[];
@@ -165,10 +165,11 @@ async function planImage(context: PlanContext, image: WantedImage): Promise<Foun
     const repository = network.registry(reference.registry).repository(reference.repository);
     const { root, graph, perPlatform, source } = await imageGraph(repository, layout, image, signal);
     const named = image.catalog === undefined ? [] : await readCatalog(source, root, image);
-    const counted = await countBytes(graph.values(), layout);
+    const content = [...graph.values()];
+    const counted = await countBytes(content, layout);
     return {
       item: { ...base, digest: root.digest, ...counted },
-      content: graph.values(),
+      content,
       perPlatform,
       named,
     };
@@ -224,9 +225,9 @@ async function planList({ layout, lock }: PlanContext, name: string): Promise<Fo
   const known = lock?.items.find((item) => item.name === name);
   if (known === undefined || layout === undefined || !(await layout.has(known.descriptor)))
     return { item: base, content: [] };
-  const graph = await collectGraph(layout, known.descriptor);
-  const counted = await countBytes(graph.values(), layout);
-  return { item: { ...base, digest: known.descriptor.digest, ...counted }, content: graph.values() };
+  const content = [...(await collectGraph(layout, known.descriptor)).values()];
+  const counted = await countBytes(content, layout);
+  return { item: { ...base, digest: known.descriptor.digest, ...counted }, content };
 }
 
 function problem(base: PlannedItem, error: unknown): PlannedItem {

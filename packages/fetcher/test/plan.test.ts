@@ -1,0 +1,102 @@
+/** plan: what is to come, to the byte where that is known, without changing anything. */
+import { existsSync } from 'node:fs';
+import { schematicFrom } from '@omni-airgap/talos';
+import { expect, test } from 'vitest';
+import { plan } from '../src/plan.ts';
+import { factoryHost } from './factory-double.ts';
+import { publishImage, someBytes, startSite, talosVersion } from './site.ts';
+
+const vanilla = schematicFrom('customization: {}\n').id;
+
+async function planSite() {
+  const site = await startSite({ 'ghcr.io': {}, 'registry.k8s.io': {} });
+  const registry = site.registry('ghcr.io');
+  await publishImage(registry, 'dexidp/dex', 'v1');
+  await publishImage(registry, 'dexidp/other', 'v1', { seed: 2, layerBytes: 5000 });
+  site.factory.files.set(`image/${vanilla}/${talosVersion}/metal-amd64.iso`, await someBytes(1, 700_000));
+  site.factory.files.set('versions', Buffer.from(`["${talosVersion}"]`));
+  await site.mirror(`talos: {versions: [${talosVersion}], talosctl: []}
+media: [{schematic: {customization: {}}, files: [metal-amd64.iso], installers: [metal]}]
+images: ['ghcr.io/dexidp/dex:v1', 'ghcr.io/dexidp/other:v1']`);
+  return { site, plan: (build = false) => plan({ ...site, build }) };
+}
+
+test('says sizes by item, kind and platform, shared content once; asks the factory for nothing, writes nothing', async () => {
+  const { site, plan: run } = await planSite();
+  const result = await run();
+  const images = result.items.filter((item) => item.kind === 'image');
+  expect(images.map((item) => [item.name, item.bytes === item.missing && item.bytes])).toEqual([
+    ['ghcr.io/dexidp/dex:v1', expect.any(Number)],
+    ['ghcr.io/dexidp/other:v1', expect.any(Number)],
+    [`${factoryHost}/metal-installer/${vanilla}:${talosVersion}`, undefined],
+  ]);
+  const [dex = 0, other = 0] = images.map((item) => item.bytes);
+  // Both have the same base layer.
+  expect(result.kinds.image).toMatchObject({ items: 3, bytes: dex + other - 500, unknown: 1 });
+  expect(result.kinds.media).toMatchObject({ items: 1, bytes: 0, unknown: 1 });
+  expect(result.bytesToFetch).toBe(result.bytes);
+  expect(result.unknown).toBe(2);
+  expect(Object.keys(result.platforms)).toEqual(['linux/amd64', 'linux/arm64']);
+  expect(result.freeBytes).toBeGreaterThan(0);
+  expect(result.hosts.map((host) => host.pattern)).toContain('ghcr.io');
+  expect(site.asked(factoryHost)).toEqual([]);
+  expect(existsSync(site.store)).toBe(false);
+  expect(site.asked('ghcr.io').some((line) => line.startsWith('GET') && line.includes('/blobs/'))).toBe(
+    false,
+  );
+});
+
+test('--build makes the schematic known, has the files built and counts them', async () => {
+  const { site, plan: run } = await planSite();
+  const result = await run(true);
+  expect(result.items.find((item) => item.kind === 'media')).toMatchObject({
+    bytes: 700_000,
+    missing: 700_000,
+  });
+  expect(result.kinds.media).toMatchObject({ bytes: 700_000, unknown: 0 });
+  expect(site.asked(factoryHost)).toContain('POST /schematics');
+  expect(existsSync(site.store)).toBe(false);
+});
+
+test('after a fetch nothing is left to fetch, and what lock.json pins has its size without a build', async () => {
+  const { site, plan: run } = await planSite();
+  await site.mirror(`talos: {versions: [${talosVersion}], talosctl: []}
+media: [{schematic: {customization: {}}, files: [metal-amd64.iso]}]
+images: ['ghcr.io/dexidp/dex:v1']`);
+  await site.fetch();
+  const result = await run();
+  expect(result).toMatchObject({ bytesToFetch: 0, unknown: 0 });
+  expect(result.items.find((item) => item.kind === 'media')).toMatchObject({ bytes: 700_000, missing: 0 });
+});
+
+test('what cannot be asked is a problem of its item, not of the plan', async () => {
+  const { site, plan: run } = await planSite();
+  await site.mirror("images: ['ghcr.io/dexidp/dex:v1', 'ghcr.io/dexidp/none:v1']");
+  const result = await run();
+  expect(result.items[1]).toMatchObject({
+    name: 'ghcr.io/dexidp/none:v1',
+    problem: expect.stringContaining('does not exist'),
+  });
+  expect(result.items[0]?.bytes).toBeGreaterThan(0);
+});
+
+test('warns of versions that do not fit, and of what registry:2 makes of a sparse index', async () => {
+  const { site, plan: run } = await planSite();
+  await site.mirror(`talos: {versions: [v1.13.9]}
+kubernetes: {versions: [v1.20.0]}
+images: ['ghcr.io/dexidp/dex:v1']
+platforms: [linux/amd64]`);
+  const { warnings, platforms } = await run();
+  expect(warnings.join('\n')).toMatch(/Talos v1\.13\.9 takes Kubernetes 1\.31 to 1\.36, not v1\.20\.0/);
+  expect(warnings.join('\n')).toMatch(/Distribution 2\.8/);
+  expect(Object.keys(platforms)).toEqual(['linux/amd64']);
+});
+
+test('a schematic with a secret is refused before any request', async () => {
+  const { site, plan: run } = await planSite();
+  await site.mirror(
+    `media: [{schematic: {customization: {extraKernelArgs: ["x=?jointoken=abc"]}}, versions: [${talosVersion}], files: [kernel-amd64]}]`,
+  );
+  await expect(run(true)).rejects.toMatchObject({ code: 'SECRET' });
+  expect(site.asked(factoryHost)).toEqual([]);
+});
