@@ -193,9 +193,18 @@ async function rootsOf({ items, layout }: Contents): Promise<BundleRoot[]> {
       (await fetchManifest(layout, descriptor)).manifest.subject?.digest.slice(7);
     signed.add(`${repositoryOf(name)} ${subject}`);
   }
-  return items.map(({ name, descriptor, kind, source, fetchedAt }) => {
+  return items.map(({ name, descriptor, kind, source, fetchedAt, verified }) => {
     const isSigned = signed.has(`${repositoryOf(name)} ${hexOf(descriptor.digest)}`);
-    const signature = isSigned ? 'carried' : 'none';
-    return { name, descriptor, kind, source, fetchedAt, ...(kind === 'image' ? { signature } : {}) };
+    const signature = verified !== undefined ? 'verified' : isSigned ? 'carried' : 'none';
+    const checked = verified === undefined ? {} : { verified };
+    return {
+      name,
+      descriptor,
+      kind,
+      source,
+      fetchedAt,
+      ...(kind === 'image' ? { signature } : {}),
+      ...checked,
+    };
   });
 }

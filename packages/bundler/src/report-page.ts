@@ -127,13 +127,13 @@ function rowOf(item: SummaryItem): Html {
   return html`<tr><td><code>${item.name}</code><br><small class="digest">${item.digest}</small>${from}</td>
 <td>${item.platforms.join(', ')}${files.length === 0 ? html`` : html`<ul class="files">${files}</ul>`}${
     item.inBase ? html`<span class="base">with a base</span>` : html``
-  }${item.signature === undefined ? html`` : html`<div><small>${signatureText(item.signature)}</small></div>`}</td>
+  }${item.signature === undefined ? html`` : html`<div><small>${signatureText(item)}</small></div>`}</td>
 <td class="number">${sizeText(item.bytes)}</td></tr>
 `;
 }
 
-function signatureText(signature: NonNullable<SummaryItem['signature']>): string {
-  if (signature === 'verified') return 'signature verified at fetch';
+function signatureText({ signature, verified }: SummaryItem): string {
+  if (verified !== undefined) return `signature verified at fetch with key ${verified.key}`;
   return signature === 'carried' ? 'signatures carried, not verified here' : 'no signature';
 }
 

@@ -31,6 +31,8 @@ export interface SummaryItem {
   /** Files of an artifact. */
   readonly files: readonly { readonly name: string; readonly digest: Digest; readonly size: number }[];
   readonly signature: BundleRoot['signature'];
+  /** The key that verified it at fetch, and the signature. */
+  readonly verified: BundleRoot['verified'];
   readonly source: string | undefined;
   readonly fetchedAt: string | undefined;
 }
@@ -56,7 +58,15 @@ export async function summarize(document: BundleDocument, source: Fetcher): Prom
   const carried = new Map(document.blobs.map((blob) => [blob.digest, blob]));
   const reader = new GraphReader(source, carried);
   const items: SummaryItem[] = [];
-  for (const { name, descriptor, kind = 'image', signature, source: from, fetchedAt } of document.roots) {
+  for (const {
+    name,
+    descriptor,
+    kind = 'image',
+    signature,
+    verified,
+    source: from,
+    fetchedAt,
+  } of document.roots) {
     const { digest } = descriptor;
     const found = await reader.read(descriptor);
     items.push({
@@ -66,6 +76,7 @@ export async function summarize(document: BundleDocument, source: Fetcher): Prom
       ...found,
       inBase: !carried.has(digest),
       signature,
+      verified,
       source: from,
       fetchedAt,
     });

@@ -31,6 +31,8 @@ const rootSchema = v.strictObject({
   fetchedAt: v.optional(timeSchema),
   /** Whether signatures travel with it, and whether fetch checked one. */
   signature: v.optional(v.picklist(['verified', 'carried', 'none'])),
+  /** The signature that fetch checked: fingerprint of the public key, and the signature's manifest. */
+  verified: v.optional(v.strictObject({ key: digestSchema, signature: digestSchema })),
 });
 export type BundleRoot = v.InferOutput<typeof rootSchema>;
 

@@ -1,0 +1,61 @@
+/** Processes measured from outside: time, and the largest resident set. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+export interface Measured {
+  readonly seconds: number;
+  /** Largest resident set seen, in MiB. */
+  readonly peakMiB: number;
+}
+
+const main = join(import.meta.dirname, '..', '..', 'packages', 'cli', 'src', 'main.ts');
+/** As in scripts/lib/bootstrap.sh. */
+const nodeFlags = ['--max-semi-space-size=2', '--disable-warning=ExperimentalWarning'];
+const sampleMs = 20;
+
+/** Runs a program to its end. @throws when it fails */
+export async function measure(program: string, ...args: readonly string[]): Promise<Measured> {
+  const start = process.hrtime.bigint();
+  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  let peakKiB = 0;
+  const timer = setInterval(() => {
+    try {
+      const status = readFileSync(`/proc/${child.pid}/status`, 'latin1');
+      peakKiB = Math.max(peakKiB, Number(/^VmHWM:\s+([0-9]+) kB$/m.exec(status)?.[1] ?? 0));
+    } catch {
+      // It has ended between two looks.
+    }
+  }, sampleMs);
+  const [code] = (await once(child, 'exit')) as [number | null];
+  clearInterval(timer);
+  const seconds = Number(process.hrtime.bigint() - start) / 1e9;
+  if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}`);
+  return { seconds, peakMiB: peakKiB / 1024 };
+}
+
+export function measureShell(script: string, ...args: readonly string[]): Promise<Measured> {
+  return measure('sh', '-ec', script, 'sh', ...args);
+}
+
+/** The real command. */
+export function measureCli(...args: readonly string[]): Promise<Measured> {
+  return measure(process.execPath, ...nodeFlags, main, ...args, '--quiet');
+}
+
+/** The run in the middle. */
+export function median(runs: readonly Measured[]): Measured {
+  const sorted = runs.toSorted((a, b) => a.seconds - b.seconds);
+  const middle = sorted[Math.floor(sorted.length / 2)];
+  if (middle === undefined) throw new Error('nothing was measured');
+  return { seconds: middle.seconds, peakMiB: Math.max(...runs.map((run) => run.peakMiB)) };
+}
+
+/** One line of a table. */
+export function show(what: string, run: Measured, sizeMiB: number): void {
+  const rate = `${Math.round(sizeMiB / run.seconds)} MiB/s`;
+  console.log(
+    `${what.padEnd(34)} ${run.seconds.toFixed(2).padStart(8)} s ${rate.padStart(12)} ${run.peakMiB.toFixed(0).padStart(6)} MiB peak`,
+  );
+}
