@@ -4,7 +4,9 @@
  */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { MediaType } from '../packages/content/src/index.ts';
 import {
+  buildManifest,
   type Fault,
   type LoopbackServer,
   type RegistryDouble,
@@ -130,7 +132,7 @@ test.each<[title: string, bad: (image: DoubleImage) => readonly Fault[], code: n
     'an image that does not exist',
     () => [{ match: { path: /manifests\/v1$/ }, do: { status: 404 }, times: 1 }],
     5,
-    /acme\/app:v1.*\[NOT_FOUND\]/,
+    /ghcr\.io\/acme\/app:v1: does not exist upstream; .*\[NOT_FOUND\]/,
   ],
   ['a redirect without an end', redirect(() => '/v2/acme/app/blobs/again'), 5, /\[(?:UPSTREAM|NOT_FOUND)\]/],
 ])('%s', async (_title, bad, code, message) => {
@@ -209,4 +211,25 @@ test('two images of which one is broken: the other is there, and the exit code i
   };
   expect(lock.items.map((item) => item.name)).toEqual(['ghcr.io/acme/other:v1']);
   expect(lock.missing).toEqual([reference]);
+});
+
+test('T34 an upstream at a private address is refused unless it was mapped', async () => {
+  const told = await story();
+  told.site.write('mirror.yaml', `apiVersion: omni-airgap/v1\nimages: [${told.upstream.host}/acme/app:v1]\n`);
+  const ended = await cli([...told.fetch, '--plain-http', told.upstream.host]);
+  expectFailure(ended, 4, /127\.0\.0\.1.*\[EGRESS_DENIED\]/);
+  expect(told.upstream.connections).toBe(0);
+});
+
+test('a platform that an image does not have is said to be missing', async () => {
+  const told = await story();
+  const manifests = [{ ...told.image.manifest, platform: { os: 'linux', architecture: 'amd64' } }];
+  const index = buildManifest(MediaType.ociIndex, { manifests });
+  told.upstream.repository('acme/app').addManifest(index.bytes, MediaType.ociIndex, 'v2');
+  told.site.write(
+    'mirror.yaml',
+    'apiVersion: omni-airgap/v1\nimages: [ghcr.io/acme/app:v2]\nplatforms: [linux/riscv64]\n',
+  );
+  const ended = await cli(told.fetch);
+  expectFailure(ended, 2, /acme\/app:v2: there is no linux\/riscv64 of it, only linux\/amd64; .*\[CONFIG\]/);
 });

@@ -6,10 +6,11 @@ import {
   type Bytes,
   CodedError,
   type Copier,
+  childrenOf,
   collectGraph,
   type Descriptor,
   type Fetcher,
-  formatReference,
+  fetchManifest,
   hexOf,
   isIndexType,
   type Layout,
@@ -18,6 +19,7 @@ import {
   type Network,
   type Progress,
   parseReference,
+  printable,
   type RangeFetcher,
   type Reference,
 } from '@omni-airgap/content';
@@ -39,15 +41,17 @@ export interface ImageContext {
 /** Bytes of a blob that is worth a line of its own. */
 const shownFrom = 1024 * 1024;
 
-/** The lock items of the image and its companions. @throws NOT_FOUND, and what copying throws */
+/** The lock items of the image and its companions. @throws NOT_FOUND, CONFIG, and what copying throws */
 export async function fetchImage(context: ImageContext, wanted: WantedImage): Promise<readonly LockedItem[]> {
   const { network, layout, copier, signal } = context;
   const reference = parseReference(wanted.reference);
   const repository = network.registry(reference.registry).repository(reference.repository);
-  const root = await resolveReference(repository, reference, wanted.reference, signal);
+  const root = await resolveReference(repository, reference, signal);
   const source = watched(localFirst(layout, repository), wanted.reference, context.progress);
   const select = selectPlatforms(wanted.platforms);
   await copier.copy(source, layout, root, select === undefined ? {} : { select });
+  const isSparse = wanted.platforms !== undefined && isIndexType(root.mediaType);
+  if (isSparse) requirePlatform((await fetchManifest(layout, root, signal)).manifest, wanted.platforms);
   const graph = await collectGraph(layout, root, select === undefined ? {} : { select });
   const companions = await findCompanions(repository, graph.values(), signal);
   const base = { registry: reference.registry, repository: reference.repository };
@@ -79,7 +83,6 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
     fetchedAt,
     ...(verified === undefined ? {} : { verified }),
   };
-  const isSparse = wanted.platforms !== undefined && isIndexType(root.mediaType);
   return [isSparse ? { ...item, platforms: [...(wanted.platforms ?? [])] } : item, ...items];
 }
 
@@ -102,7 +105,7 @@ async function verifySigned(
   if (signature === undefined) {
     throw new CodedError(
       'BAD_SIGNATURE',
-      `${reference}: has no signature, and --verify-images-key wants one; narrow it with PREFIX=FILE if this image is not meant`,
+      `has no signature, and --verify-images-key wants one; narrow it with PREFIX=FILE if this image is not meant`,
     );
   }
   const { fingerprint } = await verifyImage(layout, signature, root.digest, meant);
@@ -113,15 +116,28 @@ async function verifySigned(
 export async function resolveReference(
   repository: { resolve(name: string, signal?: AbortSignal): Promise<Descriptor | undefined> },
   reference: Reference,
-  name: string,
   signal?: AbortSignal,
 ): Promise<Descriptor> {
   const root = await repository.resolve(reference.digest ?? reference.tag ?? 'latest', signal);
   if (root !== undefined) return root;
-  const at = formatReference(reference);
-  throw new CodedError('NOT_FOUND', `${at} does not exist upstream; check its spelling in mirror.yaml`, {
-    ...(name === at ? {} : { cause: name }),
-  });
+  throw new CodedError('NOT_FOUND', 'does not exist upstream; check its spelling in mirror.yaml');
+}
+
+/**
+ * Nothing of an image is no image.
+ * @throws CONFIG when the index names platforms, and none of the wanted ones is among them
+ */
+export function requirePlatform(index: Manifest, platforms: readonly string[] | undefined): void {
+  const named = childrenOf(index).filter(
+    ({ platform }) => platform !== undefined && platform.os !== 'unknown',
+  );
+  const select = selectPlatforms(platforms);
+  if (select === undefined || named.length === 0 || named.some((child) => select(child, index))) return;
+  const there = new Set(named.map(({ platform }) => `${platform?.os}/${platform?.architecture}`));
+  throw new CodedError(
+    'CONFIG',
+    `there is no ${platforms?.join(', ')} of it, only ${printable([...there].join(', '))}; change platforms in mirror.yaml`,
+  );
 }
 
 /** Which children of an index to carry. Manifests that name no platform (attestations) belong to all. */

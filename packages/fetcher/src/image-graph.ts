@@ -11,7 +11,7 @@ import {
   parseReference,
   type RepositoryClient,
 } from '@omni-airgap/content';
-import { localFirst, resolveReference, selectPlatforms, sum } from './fetch-image.ts';
+import { localFirst, requirePlatform, resolveReference, selectPlatforms, sum } from './fetch-image.ts';
 import type { WantedImage } from './wanted.ts';
 
 export interface ImageGraph {
@@ -22,7 +22,7 @@ export interface ImageGraph {
   readonly source: Fetcher;
 }
 
-/** @param layout asked first, when there is a store @throws NOT_FOUND, and as pulls */
+/** @param layout asked first, when there is a store @throws NOT_FOUND, CONFIG, and as pulls */
 export async function imageGraph(
   repository: RepositoryClient,
   layout: Layout | undefined,
@@ -30,13 +30,14 @@ export async function imageGraph(
   signal: AbortSignal | undefined,
 ): Promise<ImageGraph> {
   const reference = parseReference(image.reference);
-  const root = await resolveReference(repository, reference, image.reference, signal);
+  const root = await resolveReference(repository, reference, signal);
   const source = layout === undefined ? repository : localFirst(layout, repository);
   const walk = signal === undefined ? {} : { signal };
   if (!isIndexType(root.mediaType)) {
     return { root, graph: await collectGraph(source, root, walk), perPlatform: [], source };
   }
   const { manifest } = await fetchManifest(source, root, signal);
+  requirePlatform(manifest, image.platforms);
   const select = selectPlatforms(image.platforms) ?? (() => true);
   const graph = new Map<Digest, Descriptor>([[root.digest, root]]);
   const perPlatform: (readonly [string, number])[] = [];

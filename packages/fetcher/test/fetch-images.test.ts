@@ -89,7 +89,7 @@ describe('an image', () => {
     await site.mirror(`images: ['${dex}', 'ghcr.io/dexidp/none:v1']`);
     await expect(site.fetch()).rejects.toMatchObject({
       code: 'NOT_FOUND',
-      message: expect.stringContaining('ghcr.io/dexidp/none:v1 does not exist upstream'),
+      message: expect.stringContaining('ghcr.io/dexidp/none:v1: does not exist upstream'),
     });
     expect(await site.lock()).toMatchObject({ items: [{ name: dex }], missing: ['ghcr.io/dexidp/none:v1'] });
     await publishImage(site.registry('ghcr.io'), 'dexidp/none', 'v1');
@@ -367,4 +367,18 @@ describe('the set of a self-hosted Image Factory', () => {
       message: expect.stringContaining('unpacks to too much'),
     });
   });
+});
+
+test('a registry that is busy is left alone as long as it asks, by all requests, and that is said (F08)', async () => {
+  const site = await startSite();
+  await publishImage(site.registry('ghcr.io'), 'dexidp/dex', 'v1');
+  site
+    .registry('ghcr.io')
+    .fault({ match: { path: /blobs/, nth: 1 }, do: { status: 429, headers: { 'retry-after': '1' } } });
+  await site.mirror(`images: ['${dex}']`);
+  const notes: string[] = [];
+  const started = Date.now();
+  await site.fetch({ progress: { expect: () => {}, advance: () => {}, note: (text) => notes.push(text) } });
+  expect(Date.now() - started).toBeGreaterThanOrEqual(1000);
+  expect(notes.join()).toMatch(/trying again: .*429/);
 });
