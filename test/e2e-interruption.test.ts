@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type RegistryDouble, startRegistryDouble } from '../packages/content/src/testing/index.ts';
-import { cliJson, expectFailure, startCli } from './support/cli.ts';
+import { cli, cliJson, expectFailure, startCli } from './support/cli.ts';
 import { addImage, type DoubleImage } from './support/double-image.ts';
 import { listing } from './support/files.ts';
 import { type Workspace, workspace } from './support/workspace.ts';
@@ -149,4 +149,28 @@ test.each([
   expect(sent.filter(({ path }) => inUpload(large()).test(path))).toEqual([]);
   expect(sent.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThan(4 * mebibyte);
   expect(await cliJson(load)).toMatchObject({ registry: { storedBlobs: 0 } });
+});
+
+test('two fetches at once share the work, and two loads at once do not disturb each other', async () => {
+  const fetches = await Promise.all([cli(fetch), cli(fetch)]);
+  expect(fetches.map(({ code, stderr }) => [code, stderr])).toEqual(
+    [0, 0].map((code) => [code, expect.any(String)]),
+  );
+  await cliJson(['verify', '--store', site.at('store')]);
+  expect(listing(site.at('store/ingest'))).toEqual([]);
+  const bundles = await Promise.all([
+    cli(['bundle', ...site.bundle]),
+    cli(['bundle', '--store', site.at('store'), '--out', site.at('second')]),
+  ]);
+  expect(
+    bundles.map(({ code }) => code),
+    bundles.map(({ stderr }) => stderr).join(),
+  ).toEqual([0, 0]);
+  const loads = await Promise.all([cli(load), cli(load)]);
+  expect(
+    loads.map(({ code }) => code),
+    loads.map(({ stderr }) => stderr).join(),
+  ).toEqual([0, 0]);
+  expect(inside.repository('acme/app').tags.get('v1')).toBe(image.manifest.digest);
+  await cliJson(['verify', ...site.media]);
 });

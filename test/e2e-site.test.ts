@@ -310,6 +310,8 @@ media:
         const { code, stdout, stderr } = await remember(startCli(args).ended);
         expect(code, stderr).toBe(0);
         expect(stdout).toMatch(words);
+        const quiet = await startCli([...args, '--quiet']).ended;
+        expect(quiet.stdout + quiet.stderr, args[0]).toBe('');
       }
     });
 
