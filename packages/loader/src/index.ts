@@ -2,4 +2,5 @@
 export { dryRun, type LoadOptions, type LoadReport, load } from './load.ts';
 export { type ObjectStoreTarget, parseObjectStore } from './objects/open-sink.ts';
 export type { PlannedLoad } from './plan.ts';
+export { readSite } from './site-file.ts';
 export { parseRegistryTarget, type RegistryTarget } from './target-names.ts';

@@ -3,9 +3,11 @@
  * alone; nothing is unpacked. Content comes first; that the bundle was accepted is recorded next; names, lists and
  * the receipt come when all content is in place.
  */
+import type { KeyObject } from 'node:crypto';
 import { join } from 'node:path';
 import {
   type BundleTrust,
+  byText,
   type CopyTally,
   type Network,
   type NetworkSettings,
@@ -16,6 +18,8 @@ import {
   serializeReceipt,
   writeFileAtomic,
 } from '@omni-airgap/content';
+import type { HandoffInput, Site } from '@omni-airgap/talos';
+import { describeSite, type WrittenHandoff, writeHandoff } from './handoff.ts';
 import { type LoadedObject, loadObjects } from './load-objects.ts';
 import { type PlannedObject, planObjects } from './objects/object-plan.ts';
 import type { ObjectSink } from './objects/object-sink.ts';
@@ -27,6 +31,8 @@ import { belowPrefix } from './registry/preflight.ts';
 import { checkRelied } from './registry/relied.ts';
 import { type Surveyed, surveyRegistry } from './registry/survey.ts';
 import { verifyRegistry } from './registry/verify-registry.ts';
+import { isCompanion } from './registry/waves.ts';
+import { type Resigned, resign } from './signing/resign.ts';
 import { LoadSource, MissingVolumes } from './source.ts';
 import { Spool } from './spool.ts';
 import { acceptedOf, checkRollback, folderState, registryState, type StateRecord } from './state.ts';
@@ -50,8 +56,14 @@ export interface LoadOptions {
   readonly state: string;
   /** Folder for parts of blobs that are cut over volumes which are not mounted together. */
   readonly spool?: string;
-  /** URL that PXE clients reach the object store under. */
-  readonly pxeUrl?: string;
+  /** Signs what an Image Factory checks; a P-256 private key. */
+  readonly resignKey?: KeyObject;
+  /** What only the site knows; its PXE URL makes boot scripts. */
+  readonly site?: Site;
+  /** PEM of the site's authority. */
+  readonly ca?: string;
+  /** Folder for configuration to go on with; none is written without it. */
+  readonly handoff?: string;
   /** Path to write the receipt to. */
   readonly receipt?: string;
   readonly network: NetworkSettings;
@@ -73,6 +85,10 @@ export interface LoadReport {
   readonly flattened: readonly string[];
   /** Bytes pulled back and hashed; undefined unless that was asked for. */
   readonly verifiedBytes: number | undefined;
+  /** Images signed with the site's key; undefined unless that was asked for. */
+  readonly resigned: Resigned | undefined;
+  /** Files written for the site to go on with, and those left alone because somebody changed them. */
+  readonly handoff: WrittenHandoff | undefined;
 }
 
 /** What all steps of a load share. */
@@ -105,8 +121,7 @@ export function load(options: LoadOptions): Promise<LoadReport> {
       const accepted = acceptedOf(document, bundles.signer);
       for (const record of records) await record.add(accepted, signal);
     }
-    const images =
-      registry === undefined ? [] : await publishNames(registry, names, options.overwriteTags === true);
+    const { images, resigned } = await publish(loading);
     const documents =
       sink === undefined
         ? []
@@ -122,6 +137,10 @@ export function load(options: LoadOptions): Promise<LoadReport> {
       for (const bundle of bundles.bundles) await new Spool(options.spool).clear(bundle);
     }
     const stored = [...files, ...documents];
+    const handoff =
+      options.handoff === undefined || registry === undefined
+        ? undefined
+        : await writeHandoff(options.handoff, handoffInput(loading, registry));
     const receipt = receiptOf(loading, images, stored);
     if (options.receipt !== undefined) await writeFileAtomic(options.receipt, serializeReceipt(receipt));
     const present = stored.filter((object) => object.result === 'present').length;
@@ -132,8 +151,29 @@ export function load(options: LoadOptions): Promise<LoadReport> {
       objectsPresent: present,
       flattened: names.filter(({ flattened }) => flattened).map(({ name }) => name),
       verifiedBytes,
+      resigned,
+      handoff,
     };
   });
+}
+
+/** Names: what speaks about images first, the site's own signatures among it. */
+async function publish({ options, registry, names }: Loading): Promise<{
+  readonly images: readonly LoadedImage[];
+  readonly resigned: Resigned | undefined;
+}> {
+  if (registry === undefined) return { images: [], resigned: undefined };
+  const overwrite = options.overwriteTags === true;
+  const companions = await publishNames(registry, names.filter(isCompanion), overwrite);
+  const key = options.resignKey;
+  const resigned = key === undefined ? undefined : await resign(registry, names, key);
+  const others = await publishNames(
+    registry,
+    names.filter((name) => !isCompanion(name)),
+    overwrite,
+  );
+  const images = [...companions, ...others].sort((a, b) => byText(a.name, b.name));
+  return { images, resigned };
 }
 
 /** What load would do, without doing it. @throws as load does before anything is moved */
@@ -180,7 +220,7 @@ async function withLoading<T>(options: LoadOptions, run: (loading: Loading) => P
     const objects =
       sink === undefined
         ? []
-        : await planObjects(registry?.source ?? bundles, bundles.document.roots, options.pxeUrl);
+        : await planObjects(registry?.source ?? bundles, bundles.document.roots, options.site?.pxe);
     return await run({ options, bundles, registry, names, sink, objects, records, progress });
   } finally {
     await sink?.close();
@@ -265,6 +305,20 @@ async function noteStaleUploads(sink: ObjectSink, progress: Progress, signal?: A
   progress.note(
     `${sink.url}: ${stale.length} unfinished upload(s) take space there, the first for ${first?.key} since ${first?.startedAt}; a load that was stopped goes on with its own`,
   );
+}
+
+function handoffInput({ options, names }: Loading, { target }: RegistryContext): HandoffInput {
+  const { site = {}, objectStore, ca, resignKey, keepHost = false } = options;
+  return describeSite({
+    names: names.map(({ name }) => name),
+    site,
+    target,
+    plainHttp: options.network.plainHttp.includes(target.host),
+    keepHost,
+    objectStore,
+    ca,
+    resignKey,
+  });
 }
 
 function receiptOf(

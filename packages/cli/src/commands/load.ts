@@ -10,13 +10,14 @@ import {
   type PlannedLoad,
   parseObjectStore,
   parseRegistryTarget,
+  readSite,
 } from '@omni-airgap/loader';
 import { Command, Option } from 'commander';
 import { collected, withCommon, withConcurrency, withExample, withNetwork } from '../flags.ts';
 import { count, formatBytes, formatDuration } from '../format.ts';
 import { type CommonFlags, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
 import { tool } from '../version.ts';
-import { readTrust } from './keys.ts';
+import { readPrivateKey, readTrust } from './keys.ts';
 
 interface Flags extends CommonFlags, NetworkFlags {
   readonly bundle: readonly string[];
@@ -34,6 +35,9 @@ interface Flags extends CommonFlags, NetworkFlags {
   readonly receipt?: string;
   readonly state?: string;
   readonly spool?: string;
+  readonly resignKey?: string;
+  readonly site?: string;
+  readonly handoff: string;
 }
 
 export function addLoad(session: Session): Command {
@@ -63,6 +67,15 @@ export function addLoad(session: Session): Command {
     .addOption(
       new Option('--verify <depth>', 'full: pull everything back and hash it').choices(['full'] as const),
     )
+    .option(
+      '--resign-key <file>',
+      'sign the images that an Image Factory inside checks, with this key (omni-airgap keygen)',
+    )
+    .option(
+      '--site <file>',
+      'YAML with what only this site knows: URLs, WireGuard address, CA file, NTP servers',
+    )
+    .option('--handoff <dir>', 'write configuration to go on with into this folder', './handoff')
     .option('--dry-run', 'say what would go where, and change nothing')
     .option('--receipt <file>', 'write what was placed where to this file')
     .option(
@@ -106,7 +119,7 @@ async function loadOptions(session: Session, flags: Flags): Promise<LoadOptions>
     // Naming an http endpoint is permission to use it.
     plainHttp.push(objectStore.settings.endpoint.host);
   }
-  const { concurrency, receipt, spool } = flags;
+  const { concurrency, receipt, spool, resignKey } = flags;
   return {
     bundles: flags.bundle,
     trust: await readTrust(flags.verifyKey, flags.allowUnsigned === true),
@@ -119,6 +132,9 @@ async function loadOptions(session: Session, flags: Flags): Promise<LoadOptions>
     verifyFull: flags.verify === 'full',
     state: flags.state ?? defaultState(session.env),
     ...(spool === undefined ? {} : { spool }),
+    ...(resignKey === undefined ? {} : { resignKey: await readPrivateKey(resignKey, session.env) }),
+    ...(flags.site === undefined ? {} : await readSite(flags.site)),
+    handoff: flags.handoff,
     ...(receipt === undefined ? {} : { receipt }),
     network: networkSettings({ ...flags, plainHttp }, session.env, false),
     ...(concurrency === undefined ? {} : { concurrency }),
@@ -153,6 +169,18 @@ function describeLoad(result: LoadReport, seconds: number): string {
   }
   for (const name of result.flattened) {
     lines.push(`${name} is one platform now: its digest is not that of the index outside.`);
+  }
+  if (result.resigned !== undefined) {
+    const { signed, present } = result.resigned;
+    lines.push(
+      `Signed with the site's key: ${count(signed, 'image')}, ${present} had its signature already.`,
+    );
+  }
+  if (result.handoff !== undefined) {
+    const { folder, kept } = result.handoff;
+    lines.push(`How to go on: ${join(folder, 'README.txt')}.`);
+    for (const name of kept)
+      lines.push(`${join(folder, name)} was changed here; the new text is in ${name}.new.`);
   }
   const did = (moved?.storedBlobs ?? 0) + result.objectsStored;
   if (did === 0) lines.push('Nothing to do: all of it was there already.');

@@ -14,6 +14,7 @@ import {
   parseStrictObject,
 } from '@omni-airgap/content';
 import { versionsPath } from '@omni-airgap/talos';
+import { areSignatures, signatureManifest } from '../signing/signature-manifest.ts';
 import { maxVersionListBytes, uniteVersions } from '../version-list.ts';
 
 const growingTag = /^sha256-[a-f0-9]{64}(?:\.(?:sig|att|sbom))?$/;
@@ -70,6 +71,10 @@ export async function unite(
     (layer) => !replaced.has(layer.annotations?.[titleAnnotation] ?? ''),
   );
   const layers = [...kept, ...added];
+  if (areSignatures(layers)) {
+    const { manifest, config } = signatureManifest(layers, there.manifest.annotations);
+    return { ...manifest, blobs: [...blobs, config] };
+  }
   if (isTitled(mine.manifest)) {
     layers.sort((a, b) =>
       byText(a.annotations?.[titleAnnotation] ?? '', b.annotations?.[titleAnnotation] ?? ''),

@@ -26,7 +26,7 @@ import { preflight } from './preflight.ts';
 import { shapesOf } from './shapes.ts';
 import type { SiteSource } from './site-source.ts';
 import { conflictError, isConflict, type Surveyed } from './survey.ts';
-import { isCompanion, wavesOf } from './waves.ts';
+import { wavesOf } from './waves.ts';
 
 export interface LoadedImage {
   readonly name: string;
@@ -114,25 +114,21 @@ export async function copyContent(
   return tally;
 }
 
-/** Gives everything its name: what speaks about images first. @throws CONFLICT, DIGEST_MISMATCH, and as pushes */
-export async function publishNames(
+/** Gives content its names. @throws CONFLICT, DIGEST_MISMATCH, and as pushes */
+export function publishNames(
   context: RegistryContext,
   names: readonly Surveyed[],
   overwriteTags: boolean,
 ): Promise<readonly LoadedImage[]> {
   const limit = pLimit(tagsAtOnce);
-  const loaded = new Map<Surveyed, LoadedImage>();
-  for (const wave of [names.filter(isCompanion), names.filter((name) => !isCompanion(name))]) {
-    await allOrFirst(
-      wave.map((name) =>
-        limit(async () => {
-          context.signal?.throwIfAborted();
-          loaded.set(name, await publish(context, name, overwriteTags));
-        }),
-      ),
-    );
-  }
-  return names.flatMap((name) => loaded.get(name) ?? []);
+  return allOrFirst(
+    names.map((name) =>
+      limit(() => {
+        context.signal?.throwIfAborted();
+        return publish(context, name, overwriteTags);
+      }),
+    ),
+  );
 }
 
 async function publish(

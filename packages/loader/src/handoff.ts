@@ -1,0 +1,140 @@
+/**
+ * Writes the files that a site goes on with: what was loaded and what the site said, as configuration. A file that
+ * somebody has changed since is never written over: the new text is put beside it.
+ */
+import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
+import { join } from 'node:path';
+import {
+  ensureFolder,
+  parseReference,
+  parseStrictObject,
+  readSmallFile,
+  serializeDocument,
+  writeFileAtomic,
+} from '@omni-airgap/content';
+import {
+  compareVersions,
+  type HandoffInput,
+  handoffFiles,
+  isVersion,
+  parseInstallerRepository,
+  publicFactoryHost,
+  type Site,
+} from '@omni-airgap/talos';
+import type { ObjectStoreTarget } from './objects/open-sink.ts';
+import { parseRegistryTarget, type RegistryTarget } from './target-names.ts';
+
+export interface SiteDescription {
+  /** Names in the bundle. */
+  readonly names: readonly string[];
+  readonly site: Site;
+  readonly target: RegistryTarget;
+  readonly plainHttp: boolean;
+  readonly keepHost: boolean;
+  readonly objectStore: ObjectStoreTarget | undefined;
+  readonly ca: string | undefined;
+  readonly resignKey: KeyObject | undefined;
+}
+
+/** What the files are made from. @throws USAGE for a registry in the site file that is none */
+export function describeSite(description: SiteDescription): HandoffInput {
+  const { site, target, plainHttp, keepHost, objectStore, ca, resignKey } = description;
+  const references = description.names.map((name) => parseReference(name));
+  const tagsOf = (...repositories: string[]): readonly string[] =>
+    [
+      ...new Set(
+        references.flatMap(({ repository, tag }) =>
+          repositories.includes(repository) && tag !== undefined ? [tag] : [],
+        ),
+      ),
+    ]
+      .filter(isVersion)
+      .sort(compareVersions);
+  const isInstaller = (repository: string): boolean =>
+    parseInstallerRepository(repository.split('/')[0] ?? '') !== undefined;
+  const fromFactory = references.filter(({ registry }) => registry === publicFactoryHost);
+  const mediaVersions = fromFactory.flatMap(({ repository, tag }) =>
+    tag !== undefined && isVersion(tag) && (isInstaller(repository) || repository.startsWith('talos-media/'))
+      ? [tag]
+      : [],
+  );
+  const talosVersions = new Set([
+    ...tagsOf('siderolabs/imager', 'siderolabs/installer-base'),
+    ...mediaVersions,
+  ]);
+  const seen = site.registry === undefined ? target : parseRegistryTarget(site.registry);
+  const newest = (repository: string): string | undefined => tagsOf(repository).at(-1);
+  const [omniVersion, factoryVersion, dexVersion] = [
+    newest('siderolabs/omni'),
+    newest('siderolabs/image-factory'),
+    newest('dexidp/dex'),
+  ];
+  return {
+    site,
+    registry: { host: seen.host, prefix: seen.prefix, plainHttp, keepHost },
+    talosVersions: [...talosVersions].sort(compareVersions),
+    kubernetesVersions: tagsOf('siderolabs/kubelet'),
+    imageHosts: [...new Set(references.map(({ registry }) => registry))].filter(
+      (host) => host !== publicFactoryHost,
+    ),
+    hasInstallers: fromFactory.some(({ repository }) => isInstaller(repository)),
+    ...(omniVersion === undefined ? {} : { omniVersion }),
+    ...(factoryVersion === undefined ? {} : { factoryVersion }),
+    ...(dexVersion === undefined ? {} : { dexVersion }),
+    ...(ca === undefined ? {} : { ca }),
+    ...(objectStore?.kind === 's3'
+      ? {
+          bucket: {
+            bucket: objectStore.settings.bucket,
+            endpoint: objectStore.settings.endpoint.href,
+            region: objectStore.settings.region,
+          },
+        }
+      : {}),
+    ...(resignKey === undefined
+      ? {}
+      : { signingKey: createPublicKey(resignKey).export({ type: 'spki', format: 'pem' }).toString() }),
+  };
+}
+
+export interface WrittenHandoff {
+  readonly folder: string;
+  readonly files: readonly string[];
+  /** Changed by somebody: the new text is in `<name>.new`. */
+  readonly kept: readonly string[];
+}
+
+/** Remembers what was written, to tell what somebody changed. */
+const recordName = '.omni-airgap.json';
+const maxFileBytes = 4 * 1024 * 1024;
+
+/** @throws DISK */
+export async function writeHandoff(folder: string, input: HandoffInput): Promise<WrittenHandoff> {
+  await ensureFolder(folder);
+  const record = await readSmallFile(join(folder, recordName), maxFileBytes);
+  const before = record === undefined ? {} : parseStrictObject(record, { what: join(folder, recordName) });
+  const written: Record<string, string> = {};
+  const files: string[] = [];
+  const kept: string[] = [];
+  for (const { name, text } of handoffFiles(input)) {
+    const path = join(folder, name);
+    const there = await readSmallFile(path, maxFileBytes);
+    const sha256 = sha256Of(Buffer.from(text));
+    const isOurs = there === undefined || [before[name], sha256].includes(sha256Of(there));
+    files.push(name);
+    if (isOurs) {
+      written[name] = sha256;
+      await writeFileAtomic(path, text);
+    } else {
+      written[name] = String(before[name] ?? '');
+      kept.push(name);
+      await writeFileAtomic(`${path}.new`, text);
+    }
+  }
+  await writeFileAtomic(join(folder, recordName), serializeDocument(written));
+  return { folder, files, kept };
+}
+
+function sha256Of(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}

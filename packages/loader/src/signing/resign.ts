@@ -1,0 +1,113 @@
+/**
+ * Signs, with a key of the site, every image that an Image Factory checks before it uses it: their own signatures
+ * can only be verified with the internet at hand. Signatures are added to those that are there; what is signed with
+ * the key already is left alone, so that a second run changes nothing.
+ * Source: siderolabs/image-factory internal/image/verify: it checks the digest that the tag names, the index.
+ */
+import type { KeyObject } from 'node:crypto';
+import {
+  bytesOf,
+  CodedError,
+  type Descriptor,
+  fetchManifest,
+  hexOf,
+  isCoded,
+  isImageManifestType,
+  isManifestType,
+  parseReference,
+} from '@omni-airgap/content';
+import pLimit from 'p-limit';
+import { allOrFirst, type RegistryContext } from '../registry/context.ts';
+import type { Surveyed } from '../registry/survey.ts';
+import { isCompanion } from '../registry/waves.ts';
+import { claimOf, isSignedClaim, signClaim } from './claim.ts';
+import { areSignatures, signatureManifest } from './signature-manifest.ts';
+
+/** Images signed at once. */
+const signingAtOnce = 8;
+/** Times that somebody else may write the tag in between. */
+const maxRounds = 5;
+
+export interface Resigned {
+  readonly signed: number;
+  /** Images that had a signature of the key. */
+  readonly present: number;
+}
+
+/** @throws CONFLICT for a tag that holds no signatures; DENIED, UPSTREAM, NETWORK */
+export async function resign(
+  context: RegistryContext,
+  names: readonly Surveyed[],
+  key: KeyObject,
+): Promise<Resigned> {
+  const limit = pLimit(signingAtOnce);
+  const images = new Map(
+    names.filter(isChecked).map((name) => [`${name.repository}@${name.descriptor.digest}`, name] as const),
+  );
+  const results = await allOrFirst(
+    [...images.values()].map((name) => limit(() => signOne(context, name, key))),
+  );
+  const signed = results.filter((isNew) => isNew).length;
+  return { signed, present: results.length - signed };
+}
+
+/** Sidero's own images: sources of builds, catalogs, extensions and overlays. Not what speaks about them. */
+function isChecked(name: Surveyed): boolean {
+  const { registry, repository } = parseReference(name.name);
+  return (
+    registry === 'ghcr.io' &&
+    repository.startsWith('siderolabs/') &&
+    !isCompanion(name) &&
+    isManifestType(name.descriptor.mediaType)
+  );
+}
+
+/** @returns whether a signature was added */
+async function signOne(context: RegistryContext, name: Surveyed, key: KeyObject): Promise<boolean> {
+  const { signal } = context;
+  const repository = context.repository(name.repository);
+  const { digest } = name.descriptor;
+  const claim = claimOf(`${context.target.host}/${name.repository}`, digest);
+  const tag = `sha256-${hexOf(digest)}.sig`;
+  for (let round = 1; ; round++) {
+    signal?.throwIfAborted();
+    const there = await repository.resolve(tag, signal);
+    const before = there === undefined ? undefined : await signaturesAt(context, name, there, tag);
+    const layers = before?.layers ?? [];
+    if (layers.some((layer) => isSignedClaim(layer, claim, key))) return false;
+    const layer = signClaim(claim, key);
+    const { manifest, config } = signatureManifest([...layers, layer], before?.annotations);
+    await repository.push(layer, () => bytesOf(claim), signal);
+    await repository.push(config.descriptor, () => bytesOf(config.bytes), signal);
+    await repository.push(manifest.descriptor, () => bytesOf(manifest.bytes), signal);
+    try {
+      await repository.tag(manifest.descriptor, tag, signal);
+      return true;
+    } catch (error) {
+      if (!isCoded(error, 'DIGEST_MISMATCH') || round >= maxRounds) throw error;
+    }
+  }
+}
+
+async function signaturesAt(
+  context: RegistryContext,
+  name: Surveyed,
+  there: Descriptor,
+  tag: string,
+): Promise<{
+  readonly layers: readonly Descriptor[];
+  readonly annotations?: Readonly<Record<string, string>>;
+}> {
+  const at = `${context.target.host}/${name.repository}:${tag}`;
+  const { manifest } = isImageManifestType(there.mediaType)
+    ? await fetchManifest(context.repository(name.repository), there, context.signal)
+    : { manifest: undefined };
+  if (manifest?.kind === 'image' && (manifest.layers.length === 0 || areSignatures(manifest.layers))) {
+    const { layers, annotations } = manifest;
+    return { layers, ...(annotations === undefined ? {} : { annotations }) };
+  }
+  throw new CodedError(
+    'CONFLICT',
+    `${at}: holds something else than signatures; remove it, then run load again`,
+  );
+}

@@ -1,0 +1,34 @@
+/** The `--site` file, and the authority that it names. */
+import { dirname, resolve } from 'node:path';
+import { CodedError, messageOf, readSmallFile } from '@omni-airgap/content';
+import { parseSite, type Site } from '@omni-airgap/talos';
+
+export interface SiteFile {
+  readonly site: Site;
+  /** PEM. */
+  readonly ca?: string;
+}
+
+const maxSiteBytes = 64 * 1024;
+const maxCaBytes = 1024 * 1024;
+
+/** A path in it is relative to the file. @throws NO_INPUT, CONFIG */
+export async function readSite(path: string): Promise<SiteFile> {
+  const bytes = await readSmallFile(path, maxSiteBytes);
+  if (bytes === undefined) throw new CodedError('NO_INPUT', `--site ${path}: no such file`);
+  let site: Site;
+  try {
+    site = parseSite(bytes);
+  } catch (cause) {
+    throw new CodedError('CONFIG', `${path}: ${messageOf(cause)}`, { cause });
+  }
+  if (site.caFile === undefined) return { site };
+  const caPath = resolve(dirname(path), site.caFile);
+  const pem = await readSmallFile(caPath, maxCaBytes);
+  if (pem === undefined) throw new CodedError('NO_INPUT', `${path}: caFile ${caPath}: no such file`);
+  const ca = Buffer.from(pem).toString('latin1');
+  if (!ca.includes('-----BEGIN CERTIFICATE-----') || ca.includes('PRIVATE KEY')) {
+    throw new CodedError('CONFIG', `${path}: caFile ${caPath}: must hold PEM certificates and nothing else`);
+  }
+  return { site, ca: ca.replace(/\s*$/, '\n') };
+}

@@ -1,0 +1,37 @@
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseSite } from '@omni-airgap/talos';
+import { expect, test } from 'vitest';
+import { addImage, bytesFor, loadInto, makeBundle, startDouble, temporary } from './support.ts';
+
+test('load fills the hand-off in from the bundle and the site, and never writes over what was changed there', async () => {
+  const { folder } = await makeBundle(async (layout) => {
+    for (const name of [
+      'ghcr.io/siderolabs/omni:v1.10.4',
+      'ghcr.io/siderolabs/image-factory:v1.5.0',
+      'ghcr.io/siderolabs/imager:v1.13.9',
+      'ghcr.io/siderolabs/imager:v1.13.10',
+      'ghcr.io/siderolabs/kubelet:v1.36.1',
+      'quay.io/cilium/cilium:v1.18.0',
+    ]) {
+      await addImage(layout, name, bytesFor(name, 10));
+    }
+  });
+  const double = await startDouble();
+  const handoff = join(await temporary(), 'handoff');
+  const site = parseSite('omni: https://omni.site\nfactory: https://factory.site:8080\n');
+  const first = await loadInto(double, [folder], { handoff, site });
+  expect(first.handoff).toMatchObject({ folder: handoff, kept: [] });
+  const read = (name: string): Promise<string> => readFile(join(handoff, name), 'utf8');
+  expect(await read('cluster-template.yaml')).toContain('version: v1.13.10');
+  expect(await read('air-gap-patch.yaml')).toContain(`http://${double.host}`);
+  expect(await read('air-gap-patch.yaml')).toContain('name: quay.io');
+  expect(await read('compose.yaml')).toContain(`${double.host}/siderolabs/image-factory:v1.5.0`);
+  await writeFile(join(handoff, 'dex.yaml'), 'mine: true\n');
+  const second = await loadInto(double, [folder], { handoff, site: { ...site, omni: 'https://other.site' } });
+  expect(second.handoff?.kept).toEqual(['dex.yaml']);
+  expect(await read('dex.yaml')).toBe('mine: true\n');
+  expect(await read('dex.yaml.new')).toContain('https://other.site');
+  expect(await read('compose.yaml')).toContain('--advertised-api-url=https://other.site');
+  expect((await readdir(handoff)).filter((name) => name.endsWith('.new'))).toEqual(['dex.yaml.new']);
+});
