@@ -7,6 +7,7 @@ import { readSmallFile } from './fs/files.ts';
 import {
   type EgressSink,
   HttpGate,
+  Pacing,
   type ProxySettings,
   parseHostPattern,
   parseUpstream,
@@ -35,6 +36,10 @@ export interface Reach {
   readonly egressLog?: EgressSink;
   /** Connections to one host at a time. */
   readonly connections?: number;
+  /** Outside: hold back where a host says that it is busy, for all requests to it. */
+  readonly pacing?: boolean;
+  /** Told what is tried again. */
+  readonly onRetry?: (error: CodedError) => void;
 }
 
 export interface Network {
@@ -59,6 +64,7 @@ export async function openNetwork(settings: NetworkSettings, reach: Reach): Prom
     ...(settings.proxy === undefined ? {} : { proxy: settings.proxy }),
     ...(reach.egressLog === undefined ? {} : { egressLog: reach.egressLog }),
     ...(reach.connections === undefined ? {} : { connections: reach.connections }),
+    ...(reach.pacing === true ? { pacing: new Pacing() } : {}),
   });
   const files =
     settings.registryConfig === undefined ? defaultCredentialFiles(settings.env) : [settings.registryConfig];
@@ -75,6 +81,7 @@ export async function openNetwork(settings: NetworkSettings, reach: Reach): Prom
           credentials,
           plainHttp: settings.plainHttp.includes(host),
           trustedRealms: trusted,
+          ...(reach.onRetry === undefined ? {} : { retry: { onRetry: reach.onRetry } }),
         });
         clients.set(host, client);
       }

@@ -78,6 +78,7 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
   const wanted = wantedOf(mirror);
   const layout = await Layout.open(options.store, { create: true });
   const before = await readLock(options.store);
+  const onRetry = (error: CodedError): void => progress.note(`trying again: ${error.message}`);
   const egressLog = await openEgressLog(join(options.store, 'egress.jsonl'));
   const network = await openNetwork(options.network, {
     hosts: hostsOf(wanted).map(hostPattern),
@@ -85,6 +86,8 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
     egressLog,
     // Manifests must not wait until a large blob gives its connection back.
     connections: concurrency + manifestsAtOnce,
+    pacing: true,
+    onRetry,
   });
   const { tally, onEvent } = tallying(progress);
   const transfers = new WorkQueue(concurrency);
@@ -103,7 +106,7 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
     factory: new FactoryClient({
       gate: network.gate,
       host: publicFactoryHost,
-      retry: { onRetry: (error) => progress.note(`trying again: ${error.message}`) },
+      retry: { onRetry },
       ...stoppable,
     }),
     layout,

@@ -10,9 +10,10 @@ import { type ConnectionOptions, Connections } from './connections.ts';
 import type { EgressRecord, EgressSink } from './egress-log.ts';
 import { Exchange } from './exchange.ts';
 import { exchangeError, shown } from './failure.ts';
+import type { Pacing } from './pacing.ts';
 import { anyAddressAllowed, checkUrl, type EgressPolicy } from './policy.ts';
 import { type GateResponse, gateResponse } from './response.ts';
-import { throwIfAborted } from './retry.ts';
+import { parseRetryAfter, throwIfAborted } from './retry.ts';
 import { physicalUrl, resolveReference } from './upstream.ts';
 
 export interface GateOptions extends ConnectionOptions {
@@ -23,6 +24,8 @@ export interface GateOptions extends ConnectionOptions {
   /** Longest pause within a body; default 60 s. There is no total time-out. */
   readonly stallTimeoutMs?: number;
   readonly userAgent?: string;
+  /** Hold requests back where hosts say that they are busy; without it, who retries waits by itself. */
+  readonly pacing?: Pacing;
 }
 
 export type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -88,7 +91,14 @@ export class HttpGate {
     let headers = this.#headers(request);
     for (let hop = 0; ; hop++) {
       this.#check(request, url, pointedBy);
+      await this.#options.pacing?.turn(url.host, request.signal);
       const response = await this.#send(request, url, headers);
+      const { status } = response;
+      this.#options.pacing?.saw(
+        url.host,
+        status,
+        parseRetryAfter(response.headers['retry-after'], Date.now()),
+      );
       const location = response.headers['location'];
       if (!follows || !redirects.has(response.status) || location === undefined) return response;
       await response.cancel();

@@ -8,6 +8,7 @@ export {
 export { type ErrorBody, errorFor, errorFromResponse, readErrorBody } from './error-response.ts';
 export { type GateOptions, type GateRequest, HttpGate, type Method, type StreamBody } from './gate.ts';
 export { parseHostPattern } from './host.ts';
+export { Pacing } from './pacing.ts';
 export { checkUrl, type EgressPolicy, hostAllowed } from './policy.ts';
 export { type ProxySettings, proxyFor, proxyFromEnvironment } from './proxy.ts';
 export type { GateResponse } from './response.ts';
