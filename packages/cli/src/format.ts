@@ -69,7 +69,8 @@ export function table(rows: readonly (readonly string[])[], right: readonly numb
     .join('\n');
 }
 
-function cut(text: string, width: number): string {
+/** At most `width` characters; what is taken out is in the middle. */
+export function cut(text: string, width: number): string {
   if (text.length <= width) return text;
   const head = Math.floor((width - 1) * 0.4);
   return `${text.slice(0, head)}…${text.slice(text.length - (width - head - 1))}`;
