@@ -95,7 +95,7 @@ async function serve(session: Session, flags: Flags): Promise<void> {
 
 async function contentOf(
   flags: Flags,
-): Promise<Pick<ServerOptions, 'source' | 'provenance' | 'writable' | 'wishesFile'>> {
+): Promise<Pick<ServerOptions, 'source' | 'provenance' | 'writable' | 'wishesFile' | 'allowSparse'>> {
   const { bundle, store, writable } = flags;
   return {
     ...(bundle.length === 0
@@ -107,6 +107,8 @@ async function contentOf(
       : {
           writable: await Layout.open(writable, { create: true }),
           wishesFile: join(writable, wantsFile),
+          // A site may have been brought one platform only.
+          allowSparse: true,
         }),
   };
 }
