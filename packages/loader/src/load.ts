@@ -111,10 +111,7 @@ export function load(options: LoadOptions): Promise<LoadReport> {
   return withLoading(options, async (loading) => {
     const { bundles, registry, names, sink, objects, records, progress } = loading;
     const { signal } = options;
-    if (registry !== undefined) {
-      await checkRelied(registry);
-      await checkRegistry(registry, names);
-    }
+    if (registry !== undefined) await checkRegistry(registry, names);
     if (sink !== undefined) await noteStaleUploads(sink, progress, signal);
     const { tally, files } = await moveContent(loading);
     for (const { document } of bundles.bundles) {
@@ -178,10 +175,9 @@ async function publish({ options, registry, names }: Loading): Promise<{
 
 /** What load would do, without doing it. @throws as load does before anything is moved */
 export function dryRun(options: LoadOptions): Promise<PlannedLoad> {
-  return withLoading(options, async ({ bundles, registry, names, sink, objects }) => {
-    if (registry !== undefined) await checkRelied(registry);
-    return planLoad({ bundles, registry, names, sink, objects }, options.signal);
-  });
+  return withLoading(options, ({ bundles, registry, names, sink, objects }) =>
+    planLoad({ bundles, registry, names, sink, objects }, options.signal),
+  );
 }
 
 /** Opens bundles and targets, looks what is there, and closes everything at the end. */
@@ -217,6 +213,7 @@ async function withLoading<T>(options: LoadOptions, run: (loading: Loading) => P
             overwriteTags: options.overwriteTags === true,
             flatten: options.flatten === true,
           });
+    if (registry !== undefined) await checkRelied(registry);
     const objects =
       sink === undefined
         ? []

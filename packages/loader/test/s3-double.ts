@@ -18,7 +18,7 @@ interface Upload {
   readonly parts: Map<number, Buffer>;
 }
 
-export interface S3Request {
+interface S3Request {
   readonly method: string;
   /** Bucket and key. */
   readonly path: string;
@@ -28,7 +28,7 @@ export interface S3Request {
 }
 
 /** Instead of the right answer. `lose`: do it, and close the connection. `drop`: close it. */
-export type S3Fault = { status: number; body?: string; headers?: Record<string, string> } | 'lose' | 'drop';
+type S3Fault = { status: number; body?: string; headers?: Record<string, string> } | 'lose' | 'drop';
 
 export interface S3Double {
   readonly url: string;

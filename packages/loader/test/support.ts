@@ -27,7 +27,8 @@ export interface TestBundle {
 /** A bundle of what `fill` puts into a layout. */
 export async function makeBundle(
   fill: (layout: Layout) => Promise<void>,
-  options: TestBundleOptions & Partial<Pick<BundleDocument, 'sequence' | 'base' | 'relies' | 'sparse'>> = {},
+  options: TestBundleOptions &
+    Partial<Pick<BundleDocument, 'origin' | 'sequence' | 'base' | 'relies' | 'sparse'>> = {},
 ): Promise<TestBundle> {
   const root = await temporary();
   const layout = await Layout.open(join(root, 'store'), { create: true });

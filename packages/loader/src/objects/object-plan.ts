@@ -10,6 +10,7 @@ import {
   descriptorOf,
   type Fetcher,
   fetchManifest,
+  type Presence,
   parseReference,
   printable,
 } from '@omni-airgap/content';
@@ -52,7 +53,7 @@ const json = 'application/json';
  * @throws BAD_DOCUMENT, DIGEST_MISMATCH, MISSING_CONTENT
  */
 export async function planObjects(
-  source: Fetcher,
+  source: Fetcher & Presence,
   roots: readonly { readonly name: string; readonly descriptor: Descriptor }[],
   pxeUrl: string | undefined,
 ): Promise<readonly PlannedObject[]> {
@@ -69,6 +70,8 @@ export async function planObjects(
     const [folder = '', item = ''] = repository.split('/').slice(-2);
     const isSchematic = repository.endsWith('siderolabs/image-factory/schematics');
     if (!isSchematic && folder !== 'talos-media' && folder !== 'talos-catalog') continue;
+    // An increment without a registry: what its base brought is in the store since then.
+    if (!(await source.has(descriptor))) continue;
     const { manifest } = await fetchManifest(source, descriptor);
     if (manifest.kind !== 'image') {
       throw new CodedError('BAD_DOCUMENT', `${printable(name)}: an artifact was expected`);

@@ -39,7 +39,8 @@ export class SiteSource implements Fetcher, RangeFetcher, Presence {
     const relied = new Map<Digest, Relied>();
     for (const { document, map } of bundles.bundles) {
       for (const entry of document.relies?.repositories ?? []) {
-        const path = placeRepository(parseReference(entry.repository), prefix, keepHost);
+        // Named as in the roots, without a tag.
+        const path = placeRepository(parseReference(`${entry.repository}:any`), prefix, keepHost);
         for (const { digest, size } of entry.blobs) {
           const carried = bundles.bundles.some((other) => other.map.place(digest)?.size === size);
           if (!carried && map.place(digest) === undefined)

@@ -6,7 +6,7 @@ import { createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import { type Descriptor, type Digest, descriptorOf } from '@omni-airgap/content';
 
 export const claimMediaType = 'application/vnd.dev.cosign.simplesigning.v1+json';
-export const signatureAnnotation = 'dev.cosignproject.cosign/signature';
+const signatureAnnotation = 'dev.cosignproject.cosign/signature';
 
 /**
  * @param reference host and repository, without tag
