@@ -3,15 +3,13 @@
  * way: the content is read once.
  */
 import { createHash } from 'node:crypto';
-import { constants } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CodedError } from '../errors.ts';
-import { BlockWriter } from '../fs/block-writer.ts';
+import { DirectWriter } from '../fs/direct-writer.ts';
 import { diskError } from '../fs/disk-error.ts';
 import { syncFolder } from '../fs/files.ts';
-import { eachBlock, slicePieces } from '../fs/pieces.ts';
 import type { Located } from '../storage.ts';
+import { eachVolumeBlock } from './volume-blocks.ts';
 import { type VolumeMap, volumeName } from './volume-map.ts';
 
 export interface WrittenVolume {
@@ -55,33 +53,31 @@ export async function writeVolume(
   folder: string,
   options: WriteVolumesOptions = {},
 ): Promise<WrittenVolume> {
+  const { onBytes, signal } = options;
   const name = volumeName(volume);
   const path = join(folder, name);
   const temporary = `${path}.partial`;
   const hash = createHash('sha256');
   try {
     await rm(temporary, { force: true });
-    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-    const file = await open(temporary, flags, 0o644);
-    const writer = new BlockWriter(file);
-    const put = async (bytes: Uint8Array): Promise<void> => {
-      hash.update(bytes);
-      await writer.write(bytes);
+    const writer = await DirectWriter.create(temporary);
+    const put = async (block: Buffer): Promise<void> => {
+      hash.update(block);
+      await writer.write(block);
+      onBytes?.(block.byteLength);
     };
     try {
-      await eachVolumeBlock(map, volume, source, put, options);
-      await writer.drain();
-      await file.sync();
+      await eachVolumeBlock(map, volume, source, put, signal);
+      await writer.sync();
     } finally {
-      await writer.release();
-      await file.close();
+      await writer.close();
     }
     await rename(temporary, path);
     await syncFolder(folder);
     return { name, size: map.sizes[volume] ?? 0, sha256: hash.digest('hex') };
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {});
-    if (options.signal?.aborted === true) throw error;
+    if (signal?.aborted === true) throw error;
     throw diskError(error, path);
   }
 }
@@ -94,36 +90,10 @@ export async function hashVolume(
   options: WriteVolumesOptions = {},
 ): Promise<WrittenVolume> {
   const hash = createHash('sha256');
-  await eachVolumeBlock(map, volume, source, (bytes) => void hash.update(bytes), options);
-  return { name: volumeName(volume), size: map.sizes[volume] ?? 0, sha256: hash.digest('hex') };
-}
-
-/** Every byte of a volume, in order, made from the source. */
-async function eachVolumeBlock(
-  map: VolumeMap,
-  volume: number,
-  source: Located,
-  use: (bytes: Uint8Array) => void | Promise<void>,
-  { onBytes, signal }: WriteVolumesOptions,
-): Promise<void> {
-  const count = async (bytes: Uint8Array): Promise<void> => {
-    await use(bytes);
-    onBytes?.(bytes.byteLength);
+  const use = (block: Buffer): void => {
+    hash.update(block);
+    options.onBytes?.(block.byteLength);
   };
-  for (const part of map.parts(volume)) {
-    signal?.throwIfAborted();
-    if (part.kind === 'fixed') {
-      await count(part.bytes);
-      continue;
-    }
-    const { blob, from, size } = part;
-    const pieces = await source.locate(blob);
-    if (pieces === undefined) {
-      throw new CodedError(
-        'MISSING_CONTENT',
-        `${blob.digest}: not in the store any more, or of another size; run fetch again`,
-      );
-    }
-    await eachBlock(slicePieces(pieces, from, size), count, signal);
-  }
+  await eachVolumeBlock(map, volume, source, use, options.signal);
+  return { name: volumeName(volume), size: map.sizes[volume] ?? 0, sha256: hash.digest('hex') };
 }

@@ -1,28 +1,14 @@
 /**
  * Reads a file past the page cache (O_DIRECT), so that what is seen is what the medium holds and not what was
- * written a moment ago. It needs memory aligned to the device's blocks: a WebAssembly memory begins on a page
- * boundary, Node's own buffers do not.
+ * written a moment ago.
  * Source: Linux open(2), O_DIRECT.
  */
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { CodedError, systemCodeOf } from '../errors.ts';
+import { alignedBlockSize, giveAligned, takeAligned } from './aligned.ts';
 import { diskError } from './disk-error.ts';
 import { openForReading } from './pieces.ts';
-
-/** Large, since the kernel does not read ahead here. */
-const blockSize = 4 * 1024 * 1024;
-const wasmPage = 64 * 1024;
-
-/** The types of Node.js leave the name out. */
-const { WebAssembly: wasm } = globalThis as unknown as {
-  readonly WebAssembly: {
-    readonly Memory: new (size: { readonly initial: number }) => { readonly buffer: ArrayBuffer };
-  };
-};
-
-/** Kept for the next call: WebAssembly memory is given back late. */
-const free: (readonly [Buffer, Buffer])[] = [];
 
 /**
  * Every byte of the file, in order, in lent buffers.
@@ -36,7 +22,7 @@ export async function eachBlockDirect(
   use: (block: Buffer) => void,
   signal?: AbortSignal,
 ): Promise<boolean> {
-  const buffers = free.pop() ?? makeBuffers();
+  const buffers = [takeAligned(), takeAligned()] as const;
   let file: FileHandle | undefined;
   let reading: Promise<Buffer> | undefined;
   try {
@@ -62,7 +48,7 @@ export async function eachBlockDirect(
   } finally {
     await reading?.catch(() => {});
     await file?.close();
-    free.push(buffers);
+    for (const buffer of buffers) giveAligned(buffer);
   }
 }
 
@@ -78,12 +64,12 @@ async function fill(
   size: number,
   path: string,
 ): Promise<Buffer> {
-  const wanted = Math.min(blockSize, size - at);
+  const wanted = Math.min(alignedBlockSize, size - at);
   let done = 0;
   while (done < wanted) {
     let bytesRead: number;
     try {
-      ({ bytesRead } = await file.read(buffer, done, blockSize - done, at + done));
+      ({ bytesRead } = await file.read(buffer, done, alignedBlockSize - done, at + done));
     } catch (error) {
       throw diskError(error, path);
     }
@@ -91,9 +77,4 @@ async function fill(
     done += bytesRead;
   }
   return buffer.subarray(0, wanted);
-}
-
-function makeBuffers(): readonly [Buffer, Buffer] {
-  const memory = new wasm.Memory({ initial: (2 * blockSize) / wasmPage });
-  return [Buffer.from(memory.buffer, 0, blockSize), Buffer.from(memory.buffer, blockSize, blockSize)];
 }
