@@ -26,17 +26,17 @@ export async function eachVolumeBlock(
   signal?: AbortSignal,
 ): Promise<void> {
   const parts = new PartReader(map.parts(volume), source);
-  const idle = Array.from({ length: blocks }, takeAligned);
-  const busy: Promise<void>[] = [];
+  const buffers = Array.from({ length: blocks }, takeAligned);
+  /** Each buffer comes back here, in the order they were lent in. */
+  const free: Promise<Buffer>[] = buffers.map((buffer) => Promise.resolve(buffer));
   const fill = async (): Promise<Buffer> => {
-    if (idle.length === 0) await busy.shift();
-    const buffer = idle.pop();
-    if (buffer === undefined) throw new CodedError('INTERNAL', 'a block was not given back');
+    const buffer = await free.shift();
+    if (buffer === undefined) throw new CodedError('INTERNAL', 'all blocks are lent');
     return buffer.subarray(0, await parts.fill(buffer));
   };
-  const run = async (block: Buffer): Promise<void> => {
+  const lend = async (block: Buffer): Promise<Buffer> => {
     await use(block);
-    idle.push(Buffer.from(block.buffer));
+    return Buffer.from(block.buffer);
   };
   let filling: Promise<Buffer> | undefined;
   try {
@@ -44,18 +44,18 @@ export async function eachVolumeBlock(
       signal?.throwIfAborted();
       const block: Buffer = await (filling ?? fill());
       isLast = block.byteLength < alignedBlockSize;
+      // Hashing blocks this thread: the next block is read meanwhile.
       filling = isLast ? undefined : fill();
       filling?.catch(() => {});
-      if (block.byteLength === 0) break;
-      const using = run(block);
-      using.catch(() => {});
-      busy.push(using);
+      const lent = lend(block);
+      lent.catch(() => {});
+      free.push(lent);
     }
-    await Promise.all(busy);
+    await Promise.all(free);
   } finally {
-    await Promise.allSettled([filling, ...busy]);
+    await Promise.allSettled([filling, ...free]);
     await parts.close();
-    for (const buffer of idle) giveAligned(buffer);
+    for (const buffer of buffers) giveAligned(buffer);
   }
 }
 
