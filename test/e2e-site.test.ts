@@ -40,7 +40,7 @@ interface LoadResult {
 }
 
 describeWith(
-  [...new Set([...cephCommands, ...imageCommands, ...mediaCommands, 'docker-registry', 'openssl', 'curl'])],
+  [...new Set([...cephCommands, ...imageCommands, ...mediaCommands, 'docker-registry', 'openssl'])],
   'a site, with real software around it',
   () => {
     let gateway: CephGateway;
@@ -248,6 +248,9 @@ media:
         expect(await copyAll(`${source}debian/tools:v1.0.0`), source).toEqual(originals.index);
       }
       expect(originals.index.digest).toBe(images.index.digest);
+      const readme = readFileSync(site.at('media/README.txt'), 'utf8');
+      const example = /oci:layout:(\S+)/.exec(readme)?.[1] ?? '';
+      expect((await copyAll(`oci:${site.at('unpacked')}:${example}`)).content.length).toBeGreaterThan(2);
       // Of Docker's manifests in layouts skopeo finds only a sole one, without a name.
       const docker = soleEntry(site.at('unpacked'), images.docker.digest);
       for (const source of [...registries.map((host) => `${host}debian/busybox:1.35`), `oci:${docker}`]) {

@@ -6,8 +6,11 @@ import type { Summary } from './summary.ts';
 /** Lines end as Windows' Notepad likes them too. */
 export function readmeText({ document, items, bytes }: Summary): string {
   const count = (kind: string): number => items.filter((item) => item.kind === kind).length;
-  const example = printable(items.find((item) => item.kind === 'image' && !item.inBase)?.name ?? 'NAME');
-  const { id, volumes, base } = document;
+  const { id, volumes, base, roots } = document;
+  const oci = roots.filter(({ descriptor }) => descriptor.mediaType.startsWith('application/vnd.oci.'));
+  const names = new Set(oci.map((root) => root.name));
+  const ofOci = items.find((item) => item.kind === 'image' && !item.inBase && names.has(item.name));
+  const example = printable(ofOci?.name ?? 'NAME');
   const last = volumes.at(-1)?.name ?? '';
   const bases = (base ?? []).map((one) => `          ${one.id}\n`).join('');
   const needs =
@@ -57,6 +60,8 @@ several media, each holds some of the volumes and all hold the other files.
      oci:layout:${example} \\
      docker://REGISTRY/REPOSITORY:TAG
    oras copy --from-oci-layout layout@DIGEST REGISTRY/REPOSITORY:TAG
+   skopeo finds no image of Docker's media types in a layout (those of
+   registry.k8s.io are such): take oras for them.
    index.json in the layout lists every name with its digest. Media of Talos
    are artifacts there: oras pull --oci-layout layout@DIGEST gives the files.
 `;
