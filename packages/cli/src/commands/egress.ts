@@ -15,7 +15,8 @@ import {
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { withCommon, withExample, withNetwork } from '../flags.ts';
 import { count, formatBytes, table } from '../format.ts';
-import { type CommonFlags, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
+import { type CommonFlags, networkSettings, report, type Session } from '../session.ts';
+import { type InsideFlags, runInside, withInside } from './egress-inside.ts';
 
 export function addEgress(session: Session): Command {
   return withExample(
@@ -101,7 +102,7 @@ function describePorts({ ports, optional, notes }: PortRules): string {
   return [table([['FROM', 'TO', 'PORT', 'WHAT FOR'], ...rows, ...outside]), '', ...notes].join('\n');
 }
 
-interface CheckFlags extends CommonFlags, NetworkFlags {
+interface CheckFlags extends InsideFlags {
   readonly config: string;
 }
 
@@ -110,6 +111,7 @@ function addCheck(session: Session): Command {
     .description('try every host that this mirror.yaml needs: name, TCP, TLS, token, one byte of content')
     .option('--config <file>', 'what to carry', './mirror.yaml')
     .action(async (flags: CheckFlags) => {
+      if (flags.inside === true) return runInside(session, flags);
       const network = networkSettings(flags, session.env, true);
       const work = () => checkEgress({ config: flags.config, network, signal: session.signal });
       const result = await report(session, flags, 'egress', work, describeCheck);
@@ -118,7 +120,11 @@ function addCheck(session: Session): Command {
         throw new CodedError('NETWORK', `not everything can be reached: ${failed.join(', ')}`);
       }
     });
-  return withExample(withNetwork(withCommon(command)), 'omni-airgap egress check --config mirror.yaml');
+  return withExample(
+    withNetwork(withCommon(withInside(command))),
+    'omni-airgap egress check --config mirror.yaml',
+    'omni-airgap egress check --inside --site site.yaml --registry registry.site:5000',
+  );
 }
 
 function describeCheck({ hosts }: EgressCheck): string {

@@ -11,6 +11,8 @@ export interface RepositoryRequest extends Omit<RegistryRequest, 'url' | 'what' 
   readonly doing: string;
   /** Ask for the right to push. */
   readonly push?: boolean;
+  /** Ask for the right to delete. */
+  readonly remove?: boolean;
   /** A sibling repository to be read as well. */
   readonly from?: string;
 }
@@ -44,8 +46,9 @@ export class RepositorySession {
   }
 
   #complete(request: RepositoryRequest): RegistryRequest {
-    const { at, doing, push = false, from, ...rest } = request;
-    const scopes = [`repository:${this.path}:${push ? 'pull,push' : 'pull'}`];
+    const { at, doing, push = false, remove = false, from, ...rest } = request;
+    const rights = remove ? 'delete,pull' : push ? 'pull,push' : 'pull';
+    const scopes = [`repository:${this.path}:${rights}`];
     if (from !== undefined) scopes.push(`repository:${from}:pull`);
     return {
       ...rest,

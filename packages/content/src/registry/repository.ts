@@ -14,6 +14,7 @@ import type {
 import { ManifestCache, pushManifest, tagManifest } from './manifests.ts';
 import { fetchContent, hasContent } from './pull.ts';
 import { listReferrers } from './referrers.ts';
+import { removeContent } from './remove.ts';
 import type { RepositorySession } from './repository-session.ts';
 import { resolveName } from './resolve.ts';
 import { listTags } from './tags.ts';
@@ -70,6 +71,11 @@ export class RepositoryClient implements Target, RangeFetcher, Mounter, Referrer
   /** Shows whether this repository may be pushed to, without storing anything. @throws DENIED, NOT_FOUND, … */
   probePush(signal?: AbortSignal): Promise<void> {
     return probeUpload(this.#session, signal);
+  }
+
+  /** Deletes content by its digest. False where the registry deletes nothing. @throws DENIED, UPSTREAM, NETWORK */
+  remove(descriptor: Pick<Descriptor, 'digest' | 'mediaType'>, signal?: AbortSignal): Promise<boolean> {
+    return removeContent(this.#session, descriptor, signal);
   }
 
   referrers(digest: Digest, signal?: AbortSignal): Promise<readonly Descriptor[]> {

@@ -103,6 +103,13 @@ export class DirectorySink implements ObjectSink {
     }
   }
 
+  async remove(key: string): Promise<void> {
+    const path = this.#path(key);
+    await rm(path, { force: true }).catch((error: unknown) => {
+      throw diskError(error, path);
+    });
+  }
+
   async staleUploads(): Promise<readonly StaleUpload[]> {
     return [];
   }

@@ -46,6 +46,10 @@ export interface ObjectSink {
     onBytes: (bytes: number) => void,
     signal?: AbortSignal,
   ): Promise<'stored' | 'present'>;
+  /** Removes an object; nothing happens when there is none. @throws DISK, DENIED, UPSTREAM, NETWORK */
+  remove(key: string, signal?: AbortSignal): Promise<void>;
+  /** Whether the place itself refuses bytes that are not the ones that were signed for; only buckets are asked. */
+  checksPayload?(signal?: AbortSignal): Promise<boolean>;
   /** Unfinished uploads of others, below the prefix. */
   staleUploads(signal?: AbortSignal): Promise<readonly StaleUpload[]>;
   close(): Promise<void>;

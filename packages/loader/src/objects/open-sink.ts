@@ -36,13 +36,15 @@ export async function parseObjectStore(
 /**
  * The SDK is loaded only by those who have a bucket: it doubles the start-up time.
  * @param journal folder for what is known of unfinished uploads
+ * @param partSize bytes above which objects go up in parts; see S3Sink
  */
 export async function openSink(
   target: ObjectStoreTarget,
   network: Network,
   journal: string,
+  partSize?: number,
 ): Promise<ObjectSink> {
   if (target.kind === 'directory') return new DirectorySink(target.root);
   const { S3Sink } = await import('./s3-sink.ts');
-  return new S3Sink(network.gate, target.settings, journal);
+  return new S3Sink(network.gate, target.settings, journal, partSize);
 }

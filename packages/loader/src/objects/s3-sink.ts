@@ -114,6 +114,17 @@ export class S3Sink implements ObjectSink {
     return 'stored';
   }
 
+  async remove(key: string, signal?: AbortSignal): Promise<void> {
+    const { client } = this.#connection;
+    await this.#connection.retrying(key, signal, () =>
+      client.send(new DeleteObjectCommand(this.#connection.at(key)), abort(signal)),
+    );
+  }
+
+  async checksPayload(signal?: AbortSignal): Promise<boolean> {
+    return !(await this.#needsMd5(signal));
+  }
+
   async staleUploads(signal?: AbortSignal): Promise<readonly StaleUpload[]> {
     const { client, bucket, prefix } = this.#connection;
     const answer = await this.#connection.retrying('', signal, () =>

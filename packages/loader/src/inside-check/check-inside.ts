@@ -1,0 +1,172 @@
+/**
+ * `egress check --inside`: what must work at the site before and after a load. Nothing but the named targets is asked,
+ * and only what a probe needs is written.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  CodedError,
+  collect,
+  type Network,
+  type NetworkSettings,
+  openNetwork,
+  parseStrictJson,
+} from '@omni-airgap/content';
+import { type Site, selfHostedWireguardPort, versionsPath } from '@omni-airgap/talos';
+import { type ObjectStoreTarget, openSink } from '../objects/open-sink.ts';
+import type { RegistryTarget } from '../target-names.ts';
+import { checkObjectsInside, probePartSize } from './check-objects.ts';
+import { checkRegistryInside } from './check-registry.ts';
+import { askTime, probeUdp, resolveName, tlsCertificate } from './connect.ts';
+import { type Finding, finding } from './finding.ts';
+
+export interface InsideCheck {
+  readonly registry?: RegistryTarget;
+  readonly objectStore?: ObjectStoreTarget;
+  readonly keepHost?: boolean;
+  readonly site: Site;
+  /** PEM of the site's authority. */
+  readonly ca?: string;
+  readonly network: NetworkSettings;
+  readonly signal?: AbortSignal;
+}
+
+export interface InsideReport {
+  /** False when anything failed. */
+  readonly ok: boolean;
+  readonly findings: readonly Finding[];
+}
+
+const maxListBytes = 1024 * 1024;
+
+/** @throws USAGE when nothing was named; ABORTED */
+export async function checkInside(check: InsideCheck): Promise<InsideReport> {
+  const { registry, objectStore, site, signal } = check;
+  if (registry === undefined && objectStore === undefined && Object.keys(site).length === 0) {
+    throw new CodedError(
+      'USAGE',
+      'nothing to check: name --site FILE, --registry HOST or --object-store URL',
+    );
+  }
+  const statuses: number[] = [];
+  const factory = site.factory === undefined ? undefined : URL.parse(site.factory);
+  const network = await openNetwork(check.network, {
+    hosts: [
+      ...(registry === undefined ? [] : [registry.host]),
+      ...(objectStore?.kind === 's3' ? [objectStore.settings.endpoint.host] : []),
+      ...(factory === null || factory === undefined ? [] : [factory.host]),
+    ],
+    allowPrivate: true,
+    egressLog: { record: ({ status }) => void statuses.push(status ?? 0) },
+  });
+  try {
+    const findings: Finding[] = [...(await checkNames(check))];
+    if (registry !== undefined) {
+      const client = network.registry(registry.host);
+      findings.push(
+        ...(await checkRegistryInside({
+          client,
+          target: registry,
+          keepHost: check.keepHost === true,
+          statuses: () => statuses,
+          ...(signal === undefined ? {} : { signal }),
+        })),
+      );
+    }
+    if (objectStore !== undefined)
+      findings.push(...(await withFolder((folder) => objects(objectStore, network, folder, signal))));
+    if (factory !== null && factory !== undefined)
+      findings.push(await checkFactory(network, factory, signal));
+    findings.push(...(await checkOmni(check)));
+    for (const server of site.ntp ?? []) findings.push(await finding('time', server, () => askTime(server)));
+    return { ok: findings.every(({ state }) => state !== 'failed'), findings };
+  } finally {
+    await network.close();
+  }
+}
+
+/** Every name that the hand-off puts into configuration must resolve here. */
+async function checkNames({ site, registry }: InsideCheck): Promise<readonly Finding[]> {
+  const urls = [site.omni, site.machineApi, site.kubernetesProxy, site.factory, site.pxe, site.login];
+  const hosts = [
+    ...urls.map((url) => (url === undefined ? undefined : URL.parse(url)?.hostname)),
+    ...(registry === undefined ? [] : [URL.parse(`https://${registry.host}`)?.hostname]),
+    site.wireguard?.replace(/:[0-9]+$/, ''),
+  ];
+  const names = new Set(hosts.filter((host) => host !== undefined && !/^[0-9.]+$|^\[/.test(host)));
+  return Promise.all([...names].map((host = '') => finding('DNS', host, () => resolveName(host))));
+}
+
+async function objects(
+  target: ObjectStoreTarget,
+  network: Network,
+  folder: string,
+  signal?: AbortSignal,
+): Promise<readonly Finding[]> {
+  const sink = await openSink(target, network, join(folder, 'uploads'), probePartSize);
+  try {
+    return await checkObjectsInside(sink, folder, signal);
+  } finally {
+    await sink.close();
+  }
+}
+
+async function withFolder<T>(run: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'omni-airgap-check-'));
+  try {
+    return await run(folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function checkFactory(network: Network, factory: URL, signal?: AbortSignal): Promise<Finding> {
+  return finding('factory', `GET /${versionsPath}`, async () => {
+    const url = new URL(versionsPath, `${factory.href.replace(/\/+$/, '')}/`);
+    const response = await network.gate.request({
+      method: 'GET',
+      url,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    if (response.status !== 200) {
+      await response.cancel();
+      throw new CodedError('UPSTREAM', `${url.href} answers ${response.status}`, { status: response.status });
+    }
+    const bytes = await collect(response.body, maxListBytes, 'the list of Talos versions');
+    const versions = parseStrictJson(bytes, { what: url.href });
+    if (!Array.isArray(versions) || versions.length === 0)
+      throw new CodedError('NOT_FOUND', 'the factory offers no Talos version');
+    return `${versions.length} Talos version(s)`;
+  });
+}
+
+async function checkOmni({ site, ca, signal }: InsideCheck): Promise<readonly Finding[]> {
+  const trusted = ca === undefined ? [] : [ca];
+  const findings: Finding[] = [];
+  const tls = async (what: string, url: string | undefined, otherwise: number): Promise<void> => {
+    const target = url === undefined ? null : URL.parse(url);
+    if (target === null) return;
+    const port = target.port === '' ? otherwise : Number(target.port);
+    findings.push(
+      await finding('omni', `${what} ${port}/tcp`, () =>
+        tlsCertificate(target.hostname, port, trusted, signal),
+      ),
+    );
+  };
+  await tls('API', site.omni, 443);
+  const machineApi = site.machineApi ?? (site.omni === undefined ? undefined : withPort(site.omni, 8090));
+  await tls('machine API', machineApi, 8090);
+  const [, host, port = String(selfHostedWireguardPort)] =
+    /^(.+?)(?::([0-9]{1,5}))?$/.exec(site.wireguard ?? '') ?? [];
+  if (host !== undefined) {
+    findings.push(await finding('omni', `WireGuard ${port}/udp`, () => probeUdp(host, Number(port))));
+  }
+  return findings;
+}
+
+function withPort(url: string, port: number): string {
+  const target = new URL(url);
+  target.port = String(port);
+  return target.href;
+}

@@ -1,0 +1,160 @@
+/**
+ * Whether a registry takes what load brings: log-in, push, a large body, referrers, delete; and whether Omni can list
+ * the Kubernetes versions. What is pushed for it is a few bytes in the repository `omni-airgap/probe`, and one body of
+ * 48 MiB that is deleted again where the registry deletes.
+ */
+import {
+  type Bytes,
+  bytesOf,
+  CodedError,
+  type Descriptor,
+  descriptorOf,
+  Hasher,
+  isCoded,
+  isManifestType,
+  MediaType,
+  type RegistryClient,
+  type RepositoryClient,
+} from '@omni-airgap/content';
+import { belowPrefix } from '../registry/preflight.ts';
+import { sampleOf } from '../registry/shapes.ts';
+import type { RegistryTarget } from '../target-names.ts';
+import { type Finding, finding } from './finding.ts';
+
+/** More than what proxies let through unless told otherwise, and more than our own chunks. */
+const bodyBytes = 48 * 1024 * 1024;
+
+export interface RegistryCheck {
+  readonly client: RegistryClient;
+  readonly target: RegistryTarget;
+  /** Repositories have their host in the path. */
+  readonly keepHost: boolean;
+  /** Statuses of all answers so far. */
+  readonly statuses: () => readonly number[];
+  readonly signal?: AbortSignal;
+}
+
+export async function checkRegistryInside(check: RegistryCheck): Promise<readonly Finding[]> {
+  const { client, target, signal } = check;
+  const ping = await finding('registry', 'answers', async () => {
+    await client.ping(signal);
+    return client.host;
+  });
+  if (ping.state === 'failed') return [ping];
+  const probe = client.repository(belowPrefix(target.prefix, 'omni-airgap/probe'));
+  const push = await finding('registry', 'push', async () => {
+    await probe.probePush(signal);
+    await pushSample(probe, 'image', signal);
+    return `${probe.registry}/${probe.path}`;
+  });
+  const kubelet = [target.prefix, ...(check.keepHost ? ['ghcr.io'] : []), 'siderolabs/kubelet'];
+  const versions = await finding('registry', 'tags/list of kubelet', () =>
+    kubeletTags(client.repository(kubelet.filter((part) => part !== '').join('/')), signal),
+  );
+  if (push.state === 'failed') return [ping, push, versions];
+  return [
+    ping,
+    push,
+    await finding('registry', 'Docker schema 2', async () => {
+      await pushSample(probe, 'docker', signal);
+      return 'taken';
+    }),
+    await finding('registry', 'large bodies', () => pushLarge(check, probe)),
+    await finding('registry', 'referrers', () => checkReferrers(probe, signal)),
+    await finding('registry', 'delete', () => checkDelete(probe, signal)),
+    versions,
+  ];
+}
+
+async function pushSample(
+  probe: RepositoryClient,
+  shape: 'image' | 'docker' | 'artifact',
+  signal?: AbortSignal,
+): Promise<Descriptor> {
+  const sample = sampleOf(shape);
+  for (const { descriptor, bytes } of sample) await probe.push(descriptor, () => bytesOf(bytes), signal);
+  const last = sample.at(-1)?.descriptor;
+  if (last === undefined || !isManifestType(last.mediaType)) {
+    throw new CodedError('INTERNAL', `the sample of ${shape} ends with no manifest`);
+  }
+  return last;
+}
+
+/** A body of zeros, pushed whole: a proxy that limits bodies shows by its 413. */
+async function pushLarge(
+  { statuses, signal }: RegistryCheck,
+  probe: RepositoryClient,
+): Promise<string | { readonly note: string }> {
+  const hasher = new Hasher();
+  for await (const chunk of zeros(0)) hasher.update(chunk);
+  const blob = { mediaType: MediaType.octetStream, digest: hasher.finish(), size: bodyBytes };
+  const before = statuses().length;
+  await probe.push(blob, (offset = 0) => zeros(offset), signal);
+  const isLimited = statuses().slice(before).includes(413);
+  await probe.remove(blob, signal).catch(() => false);
+  return isLimited
+    ? {
+        note: 'a proxy refuses bodies of 48 MiB (413): load sends chunks of 32 MiB instead, slower; raise its limit (nginx: client_max_body_size 0)',
+      }
+    : '48 MiB in one body';
+}
+
+async function* zeros(offset: number): Bytes {
+  for (let left = bodyBytes - offset; left > 0; ) {
+    const chunk = Buffer.alloc(Math.min(1024 * 1024, left));
+    left -= chunk.byteLength;
+    yield chunk;
+  }
+}
+
+async function checkReferrers(
+  probe: RepositoryClient,
+  signal?: AbortSignal,
+): Promise<string | { readonly note: string }> {
+  const subject = await pushSample(probe, 'image', signal);
+  const config = Buffer.from('{}');
+  const empty = descriptorOf(MediaType.empty, config);
+  const bytes = Buffer.from(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: MediaType.ociManifest,
+      artifactType: 'application/vnd.omni-airgap.probe.v1',
+      config: empty,
+      layers: [empty],
+      subject,
+    }),
+  );
+  const referrer = descriptorOf(MediaType.ociManifest, bytes);
+  await probe.push(empty, () => bytesOf(config), signal);
+  await probe.push(referrer, () => bytesOf(bytes), signal);
+  const found = await probe.referrers(subject.digest, signal);
+  if (found.some(({ digest }) => digest === referrer.digest)) return 'listed';
+  throw new CodedError('UPSTREAM', 'a signature that refers to an image is stored, but not listed for it');
+}
+
+async function checkDelete(
+  probe: RepositoryClient,
+  signal?: AbortSignal,
+): Promise<string | { readonly note: string }> {
+  const manifest = await pushSample(probe, 'artifact', signal);
+  try {
+    if (await probe.remove(manifest, signal)) return 'allowed';
+  } catch (error) {
+    if (!isCoded(error, 'DENIED', 'UPSTREAM')) throw error;
+  }
+  return { note: 'not allowed; load needs none, only what is old stays until the registry cleans up itself' };
+}
+
+async function kubeletTags(repository: RepositoryClient, signal?: AbortSignal): Promise<string> {
+  const tags: string[] = [];
+  try {
+    for await (const tag of repository.tags(signal)) if (/^v?[0-9]/.test(tag)) tags.push(tag);
+  } catch (error) {
+    if (!isCoded(error, 'NOT_FOUND')) throw error;
+  }
+  if (tags.length > 0) return `${tags.length} Kubernetes version(s), ${tags.at(-1)} among them`;
+  throw new CodedError(
+    'NOT_FOUND',
+    `${repository.registry}/${repository.path} has no versions: Omni would offer no Kubernetes and no Talos either; carry kubernetes.versions in mirror.yaml`,
+  );
+}

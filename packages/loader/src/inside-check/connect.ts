@@ -1,0 +1,121 @@
+/** Connections that only show whether somebody answers: TLS with its certificate chain, time, UDP, names. */
+import { createSocket, type Socket } from 'node:dgram';
+import { lookup } from 'node:dns/promises';
+import { connect, getCACertificates, type PeerCertificate } from 'node:tls';
+import { CodedError, messageOf } from '@omni-airgap/content';
+
+const timeoutMs = 10_000;
+/** How long a refusal of UDP may take to come back. */
+const udpWaitMs = 1500;
+/** Seconds between 1900, where NTP counts from, and 1970. */
+const ntpEpoch = 2_208_988_800;
+/** Clocks that are further apart break certificates and log-ins: ms. */
+const maxSkewMs = 5000;
+
+export async function resolveName(host: string): Promise<string> {
+  try {
+    return (await lookup(host, { all: true })).map(({ address }) => address).join(', ');
+  } catch (cause) {
+    throw new CodedError('NETWORK', `${host} does not resolve; add it to the site's DNS`, { cause });
+  }
+}
+
+/**
+ * @param ca PEM certificates trusted besides the usual ones
+ * @returns who the certificate is for, who issued it and until when it holds
+ */
+export async function tlsCertificate(
+  host: string,
+  port: number,
+  ca: readonly string[],
+  signal?: AbortSignal,
+): Promise<string> {
+  const certificate = await new Promise<PeerCertificate>((resolve, reject) => {
+    const socket = connect({
+      host,
+      port,
+      ...(/^[0-9.]+$|:/.test(host) ? {} : { servername: host }),
+      ca: [...getCACertificates('default'), ...ca],
+      timeout: timeoutMs,
+    });
+    const fail = (error: Error): void => {
+      socket.destroy();
+      reject(error);
+    };
+    signal?.addEventListener('abort', () => fail(new CodedError('ABORTED', 'stopped')), { once: true });
+    socket.once('secureConnect', () => {
+      const peer = socket.getPeerCertificate();
+      socket.end();
+      resolve(peer);
+    });
+    socket.once('timeout', () => fail(new Error(`no answer within ${timeoutMs / 1000} s`)));
+    socket.once('error', fail);
+  }).catch((cause: unknown) => {
+    throw cause instanceof CodedError
+      ? cause
+      : new CodedError(
+          'NETWORK',
+          `${host}:${port}: ${messageOf(cause)}; if the authority is the site's own, name it with --ca-cert or caFile`,
+          { cause },
+        );
+  });
+  const { subject, issuer, valid_to: until } = certificate;
+  return `certificate of ${nameOf(subject)}, issued by ${nameOf(issuer)}, good until ${until}`;
+}
+
+function nameOf(part: PeerCertificate['subject'] | undefined): string {
+  const name = part?.CN ?? part?.O;
+  return (Array.isArray(name) ? name[0] : name) ?? 'somebody without a name';
+}
+
+/** Asks a time server once. Source: RFC 5905 section 7.3. @returns how far this host's clock is off */
+export async function askTime(server: string, port = 123): Promise<string | { readonly note: string }> {
+  const request = Buffer.alloc(48);
+  // Version 4, client.
+  request[0] = 0x23;
+  const sentAt = Date.now();
+  const answer = await udp(server, port, request, timeoutMs / 2);
+  if (answer === undefined || answer.byteLength < 48) {
+    throw new CodedError(
+      'NETWORK',
+      `${server} did not answer on 123/udp; machines without time do not start etcd`,
+    );
+  }
+  const seconds = answer.readUInt32BE(40) - ntpEpoch;
+  const there = seconds * 1000 + (answer.readUInt32BE(44) / 2 ** 32) * 1000;
+  const offset = Math.round(there - (sentAt + Date.now()) / 2);
+  if (Math.abs(offset) <= maxSkewMs) return `this clock is ${offset} ms behind it`;
+  return { note: `the clock of this host is ${Math.round(offset / 1000)} s behind ${server}; set it first` };
+}
+
+/** Sends one datagram. All that can be said of WireGuard, which never answers strangers, is that nobody refused. */
+export async function probeUdp(host: string, port: number): Promise<string> {
+  await udp(host, port, Buffer.alloc(1), udpWaitMs);
+  return 'no refusal seen (more cannot be known from outside of WireGuard)';
+}
+
+/** @returns the first answer, undefined when there is none @throws NETWORK when the port is refused */
+async function udp(host: string, port: number, message: Buffer, waitMs: number): Promise<Buffer | undefined> {
+  const { address, family } = await lookup(host).catch((cause: unknown) => {
+    throw new CodedError('NETWORK', `${host} does not resolve`, { cause });
+  });
+  const socket: Socket = createSocket(family === 6 ? 'udp6' : 'udp4');
+  try {
+    return await new Promise<Buffer | undefined>((resolve, reject) => {
+      const timer = setTimeout(() => resolve(undefined), waitMs);
+      const done = (answer: Buffer | undefined): void => {
+        clearTimeout(timer);
+        resolve(answer);
+      };
+      socket.once('message', done);
+      socket.once('error', (cause) => {
+        clearTimeout(timer);
+        reject(new CodedError('NETWORK', `${host}:${port}/udp is refused (${cause.message})`, { cause }));
+      });
+      // Connected, so that a refusal is told to us.
+      socket.connect(port, address, () => socket.send(message));
+    });
+  } finally {
+    socket.close();
+  }
+}

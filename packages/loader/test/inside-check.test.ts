@@ -1,0 +1,161 @@
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import type { RegistryDoubleOptions } from '@omni-airgap/content/testing';
+import { expect, onTestFinished, test } from 'vitest';
+import { checkInside, type InsideCheck } from '../src/inside-check/check-inside.ts';
+import { askTime, probeUdp } from '../src/inside-check/connect.ts';
+import type { Finding } from '../src/inside-check/finding.ts';
+import { startS3Double } from './s3-double.ts';
+import { startDouble, temporary } from './support.ts';
+
+const network = { upstreams: [], allowHosts: [], plainHttp: [] as string[], env: {} };
+
+function states(findings: readonly Finding[]): Record<string, string> {
+  return Object.fromEntries(findings.map(({ subject, what, state }) => [`${subject}: ${what}`, state]));
+}
+
+async function checkDouble(options: RegistryDoubleOptions, tags: readonly string[] = ['v1.36.1']) {
+  const double = await startDouble(options);
+  const kubelet = double.repository('siderolabs/kubelet');
+  for (const tag of tags) kubelet.tags.set(tag, `sha256:${'0'.repeat(64)}`);
+  const check: InsideCheck = {
+    registry: { host: double.host, prefix: '' },
+    site: {},
+    network: { ...network, plainHttp: [double.host] },
+  };
+  const report = await checkInside(check);
+  return { double, report, states: states(report.findings) };
+}
+
+test('a registry that does everything', async () => {
+  const { report, states: found, double } = await checkDouble({});
+  expect(report.ok).toBe(true);
+  expect(found).toEqual({
+    'registry: answers': 'ok',
+    'registry: push': 'ok',
+    'registry: Docker schema 2': 'ok',
+    'registry: large bodies': 'ok',
+    'registry: referrers': 'ok',
+    // The double deletes nothing.
+    'registry: delete': 'note',
+    'registry: tags/list of kubelet': 'ok',
+  });
+  expect(double.openUploads).toBe(0);
+});
+
+test('F39 a proxy that limits bodies is noticed; load works around it', async () => {
+  const { report, states: found } = await checkDouble({ maxBodyBytes: 40 * 1024 * 1024 });
+  expect(found['registry: large bodies']).toBe('note');
+  expect(report.ok).toBe(true);
+});
+
+test('no Kubernetes versions, no right to push, Docker types refused: each is said, all at once', async () => {
+  const { report, states: found } = await checkDouble(
+    { script: [{ match: { method: 'PUT', path: /manifests/ }, do: { status: 415 } }] },
+    [],
+  );
+  expect(report.ok).toBe(false);
+  expect(found).toMatchObject({
+    'registry: answers': 'ok',
+    'registry: push': 'failed',
+    'registry: tags/list of kubelet': 'failed',
+  });
+});
+
+test('an object store: written, read, deleted, in parts, with wrong bytes; nothing stays', async () => {
+  const double = await startS3Double();
+  const settings = {
+    bucket: 'talos',
+    prefix: '',
+    endpoint: new URL(double.url),
+    region: 'us-east-1',
+    accessKeyId: 'key',
+    secretAccessKey: 'secret',
+  };
+  const check: InsideCheck = {
+    objectStore: { kind: 's3', settings },
+    site: {},
+    network: { ...network, plainHttp: [settings.endpoint.host] },
+  };
+  const { ok, findings } = await checkInside(check);
+  expect(states(findings)).toEqual({
+    'object store: write and read': 'ok',
+    'object store: upload in parts': 'ok',
+    'object store: wrong bytes': 'ok',
+    'object store: delete': 'ok',
+  });
+  expect(ok).toBe(true);
+  expect(double.requests.some(({ query }) => query.has('partNumber'))).toBe(true);
+  expect([...double.objects.keys(), ...double.uploads.keys()]).toEqual([]);
+  double.fault = ({ method }) =>
+    method === 'PUT' ? { status: 403, body: '<Error><Code>AccessDenied</Code></Error>' } : undefined;
+  const refused = await checkInside(check);
+  expect(refused.ok).toBe(false);
+  expect(refused.findings[0]?.detail).toContain('may not do that');
+});
+
+test('a folder as object store', async () => {
+  const root = join(await temporary(), 'objects');
+  const { ok } = await checkInside({ objectStore: { kind: 'directory', root }, site: {}, network });
+  expect(ok).toBe(true);
+});
+
+test('the factory lists versions; Omni without a trusted certificate, and names that do not resolve, fail', async () => {
+  const server = createServer((request, response) => {
+    response.setHeader('content-type', 'application/json');
+    response.end(request.url === '/versions' ? '["v1.13.9"]' : '[]');
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const site = { factory: `http://${host}`, omni: `https://${host}`, login: 'https://login.site.invalid' };
+  const { findings } = await checkInside({ site, network: { ...network, plainHttp: [host] } });
+  expect(states(findings)).toMatchObject({
+    'factory: GET /versions': 'ok',
+    'DNS: login.site.invalid': 'failed',
+    [`omni: API ${host.split(':')[1]}/tcp`]: 'failed',
+    'omni: machine API 8090/tcp': 'failed',
+  });
+});
+
+test('time: how far off, or that nobody answers', async () => {
+  const server = createSocket('udp4');
+  let behindMs = 0;
+  server.on('message', (request, from) => {
+    expect(request).toHaveLength(48);
+    const answer = Buffer.alloc(48);
+    const now = Date.now() + behindMs;
+    answer.writeUInt32BE(Math.floor(now / 1000) + 2_208_988_800, 40);
+    answer.writeUInt32BE(Math.floor(((now % 1000) / 1000) * 2 ** 32), 44);
+    server.send(answer, from.port, from.address);
+  });
+  server.bind(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  const { port } = server.address();
+  expect(await askTime('127.0.0.1', port)).toMatch(/^this clock is -?\d+ ms behind it$/);
+  behindMs = 3_600_000;
+  expect(await askTime('127.0.0.1', port)).toEqual({
+    note: expect.stringMatching(/the clock of this host is 3(600|599) s behind/),
+  });
+});
+
+test('WireGuard: refused is told, silence is not taken for more than it is', async () => {
+  const silent = createSocket('udp4');
+  silent.bind(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const { port } = silent.address();
+  expect(await probeUdp('127.0.0.1', port)).toContain('no refusal seen');
+  await new Promise<void>((resolve) => silent.close(() => resolve()));
+  await expect(probeUdp('127.0.0.1', port)).rejects.toMatchObject({
+    code: 'NETWORK',
+    message: expect.stringContaining('refused'),
+  });
+});
+
+test('with nothing named there is nothing to check', async () => {
+  await expect(checkInside({ site: {}, network })).rejects.toMatchObject({ code: 'USAGE' });
+});
