@@ -1,0 +1,253 @@
+/** What a bundle says of itself: documents, signatures, secrets, and the store that issued it. */
+import { execFileSync } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
+import { chmod, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { BundleStore, parseBundleDocument } from '@omni-airgap/content';
+import { describe, expect, test } from 'vitest';
+import { bundle, inspectBundle, inspectStore, keygen, parseVolumeSize, verifyStore } from '../src/index.ts';
+import { mediaSchematic, optionsFor, sampleStore, type TestStore, temporaryFolder } from './store.ts';
+
+const any = { mode: 'any' } as const;
+
+async function made(): Promise<{ folder: string; store: TestStore; out: string }> {
+  const folder = await temporaryFolder();
+  return { folder, store: await sampleStore(join(folder, 'store')), out: join(folder, 'out') };
+}
+
+const newKey = () => generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+const documentOf = async (out: string) => parseBundleDocument(await readFile(join(out, 'bundle.json')));
+
+describe('bundle.json', () => {
+  test('says what each name is, where it came from, and whether signatures go along', async () => {
+    const { store, out } = await made();
+    await bundle(optionsFor(store, out, { by: 'ann@packer' }));
+    const { roots, createdBy, createdAt, tool, secrets, base, relies, changes } = await documentOf(out);
+    expect({ createdBy, createdAt, tool }).toEqual({
+      createdBy: 'ann@packer',
+      createdAt: '2026-01-01T00:00:00.000Z',
+      tool: 'omni-airgap test',
+    });
+    const of = (name: string) => roots.find((root) => root.name === name);
+    expect(of('ghcr.io/siderolabs/omni:v1')).toMatchObject({
+      kind: 'image',
+      signature: 'carried',
+      source: 'https://ghcr.io',
+    });
+    expect(of('ghcr.io/dexidp/dex:v2')).toMatchObject({ kind: 'image', signature: 'none' });
+    expect(of(`factory.talos.dev/talos-media/${mediaSchematic}:v1.13.9`)).toMatchObject({ kind: 'media' });
+    expect(secrets).toEqual({ policy: 'refused', schematics: 1, found: [] });
+    expect([base, relies, changes]).toEqual([undefined, undefined, undefined]);
+  });
+
+  test('what fetch verified is said, with the key', async () => {
+    const { store, out } = await made();
+    const lock = JSON.parse(await readFile(join(store.root, 'lock.json'), 'utf8'));
+    const verified = { key: `sha256:${'a'.repeat(64)}`, signature: `sha256:${'b'.repeat(64)}` };
+    for (const item of lock.items) if (item.name === 'ghcr.io/siderolabs/omni:v1') item.verified = verified;
+    await writeFile(join(store.root, 'lock.json'), JSON.stringify(lock));
+    await bundle(optionsFor(store, out));
+    const { roots } = await documentOf(out);
+    expect(roots.find((root) => root.name === 'ghcr.io/siderolabs/omni:v1')).toMatchObject({
+      signature: 'verified',
+      verified,
+    });
+    expect(await readFile(join(out, 'report.html'), 'utf8')).toContain(verified.key);
+  });
+
+  test('has a line for each entry, and the same content gives the same document', async () => {
+    const { store, folder, out } = await made();
+    await bundle(optionsFor(store, out));
+    await bundle(optionsFor(store, join(folder, 'again')));
+    const text = await readFile(join(out, 'bundle.json'), 'utf8');
+    expect(await readFile(join(folder, 'again', 'bundle.json'), 'utf8')).toBe(text);
+    const { blobs } = await documentOf(out);
+    const lines = text.split('\n').filter((line) => line.startsWith('    {"digest":'));
+    expect(lines).toHaveLength(blobs.length);
+  });
+
+  test('the sequence number is counted for each issue, never twice', async () => {
+    const { store, folder, out } = await made();
+    expect((await bundle(optionsFor(store, out))).sequence).toBe(1);
+    await store.image('quay.io/new/app:v1', [70]);
+    expect((await bundle(optionsFor(store, join(folder, 'b')))).sequence).toBe(2);
+    expect((await bundle(optionsFor(store, join(folder, 'c'), { volumeSize: 500 * 1024 }))).sequence).toBe(3);
+    expect((await bundle(optionsFor(store, join(folder, 'd')))).sequence).toBe(2);
+  });
+
+  test('an increment with the volumes of another, on another base, is issued anew', async () => {
+    const { store, folder, out } = await made();
+    await bundle(optionsFor(store, out));
+    await bundle(optionsFor(store, join(folder, 'other'), { volumeSize: 500 * 1024 }));
+    const one = await bundle(optionsFor(store, join(folder, 'one'), { since: [out] }));
+    const two = await bundle(optionsFor(store, join(folder, 'two'), { since: [join(folder, 'other')] }));
+    expect(two.id).toBe(one.id);
+    expect([one.sequence, two.sequence]).toEqual([3, 4]);
+    expect((await documentOf(join(folder, 'two'))).base).not.toEqual(
+      (await documentOf(join(folder, 'one'))).base,
+    );
+  });
+});
+
+describe('signing', () => {
+  test('without a key there is no signature, and none of before is left', async () => {
+    const { store, folder, out } = await made();
+    const { privateKey, publicKey } = newKey();
+    expect(await bundle(optionsFor(store, out))).toMatchObject({ signed: false });
+    await expect(BundleStore.open([out], { mode: 'signed', key: publicKey })).rejects.toMatchObject({
+      code: 'UNSIGNED',
+    });
+    // The same command with a key signs what is there.
+    expect(await bundle(optionsFor(store, out, { signKey: privateKey }))).toMatchObject({
+      signed: true,
+      written: false,
+    });
+    const opened = await BundleStore.open([out], { mode: 'signed', key: publicKey });
+    expect(opened.signer.mode).toBe('signed');
+    // Another base makes another document for the same volumes: the old signature must not lie beside it.
+    await bundle(optionsFor(store, join(folder, 'one'), { since: [out], signKey: privateKey }));
+    await bundle(optionsFor(store, join(folder, 'base2'), { volumeSize: 500 * 1024 }));
+    const two = await bundle(optionsFor(store, join(folder, 'two'), { since: [join(folder, 'base2')] }));
+    expect(two.signed).toBe(false);
+  });
+
+  test('F33 another key signs anew, and the first does not open it any more', async () => {
+    const { store, out } = await made();
+    const [first, second] = [newKey(), newKey()];
+    await bundle(optionsFor(store, out, { signKey: first.privateKey }));
+    await bundle(optionsFor(store, out, { signKey: second.privateKey }));
+    await BundleStore.open([out], { mode: 'signed', key: second.publicKey });
+    const wrong = BundleStore.open([out], { mode: 'signed', key: first.publicKey });
+    await expect(wrong).rejects.toMatchObject({ code: 'BAD_SIGNATURE' });
+    await rm(join(out, 'bundle.json.sig'));
+    await expect(BundleStore.open([out], { mode: 'signed', key: second.publicKey })).rejects.toMatchObject({
+      code: 'UNSIGNED',
+    });
+  });
+
+  test('keygen keeps the private key to its owner, and never replaces one', async () => {
+    const name = join(await temporaryFolder(), 'site');
+    const pair = await keygen(name);
+    expect(execFileSync('stat', ['-c', '%a', pair.privateKey]).toString().trim()).toBe('600');
+    await expect(keygen(name)).rejects.toMatchObject({ code: 'CONFLICT' });
+  });
+});
+
+describe('T52 secrets', () => {
+  const secret =
+    'customization:\n  extraKernelArgs:\n    - siderolink.api=https://omni.example?jointoken=canary123456\n';
+
+  test('a schematic with a join token is not bundled, and the message does not show it', async () => {
+    const { store, out } = await made();
+    const id = await store.schematic(secret);
+    const error = await bundle(optionsFor(store, out)).catch((e: unknown) => e);
+    expect(error).toMatchObject({ code: 'SECRET', message: expect.stringContaining(id) });
+    expect(String(error)).not.toContain('canary');
+  });
+
+  test('with permission it is, and the bundle says so', async () => {
+    const { store, out } = await made();
+    const id = await store.schematic(secret);
+    await bundle(optionsFor(store, out, { allowSecrets: true }));
+    const { secrets } = await documentOf(out);
+    expect(secrets).toMatchObject({ policy: 'allowed', schematics: 2 });
+    expect(secrets?.found).toEqual([expect.stringContaining(id)]);
+    for (const name of ['bundle.json', 'report.html', 'README.txt']) {
+      expect(await readFile(join(out, name), 'utf8')).not.toContain('canary');
+    }
+  });
+});
+
+describe('inspect', () => {
+  test('a bundle: platforms, files and sizes from its first volume', async () => {
+    const { store, out } = await made();
+    await bundle(optionsFor(store, out, { volumes: '0' }));
+    const { items, absent, signer } = await inspectBundle([out], any);
+    expect(signer).toEqual({ mode: 'unsigned' });
+    expect(absent.length).toBeGreaterThan(2);
+    const of = (name: string) => items.find((item) => item.name === name);
+    expect(of('ghcr.io/siderolabs/omni:v1')).toMatchObject({
+      platforms: ['linux/amd64', 'linux/arm64'],
+      inBase: false,
+    });
+    expect(of('ghcr.io/siderolabs/omni:v1')?.bytes).toBeGreaterThan(270_000);
+    const media = of(`factory.talos.dev/talos-media/${mediaSchematic}:v1.13.9`);
+    expect(media?.files.map(({ name, size }) => [name, size])).toEqual([
+      ['cmdline-metal-amd64', 300],
+      ['kernel-amd64', 200_000],
+      ['metal-amd64.iso', 400_000],
+    ]);
+  });
+
+  test('a store: what it has and what it has issued', async () => {
+    const { store, out } = await made();
+    const report = await bundle(optionsFor(store, out));
+    const { items, bundles, blobs } = await inspectStore(store.root);
+    expect(items.map(({ name }) => name)).toEqual(store.names);
+    expect(blobs).toBe(report.blobs);
+    expect(bundles).toMatchObject([{ id: report.id, sequence: 1 }]);
+  });
+});
+
+describe('verify of a store', () => {
+  test('a sound one', async () => {
+    const { store } = await made();
+    expect(await verifyStore(store.root)).toMatchObject({ damages: [], unusable: [] });
+  });
+
+  test.each([
+    ['a flipped byte', false],
+    ['a cut file', true],
+    ['a file that is gone', true],
+  ])('%s: the file and the names that need it', async (what, seenByQuick) => {
+    const { store } = await made();
+    const path = store.layout.pathOf((await store.blob(5, 90_000, 'application/octet-stream')).digest);
+    await chmod(path, 0o644);
+    if (what === 'a flipped byte') await writeFile(path, Buffer.alloc(90_000, 1));
+    else if (what === 'a cut file') await truncate(path, 1000);
+    else await rm(path);
+    const check = await verifyStore(store.root);
+    expect(check.damages).toMatchObject([{ path }]);
+    expect(check.unusable).toEqual(['registry.k8s.io/pause:3.10']);
+    const quick = await verifyStore(store.root, { quick: true });
+    expect(quick.bytes).toBe(0);
+    expect(quick.damages.length).toBe(seenByQuick ? 1 : 0);
+  });
+});
+
+test('README.txt names what is there, in lines that every editor shows', async () => {
+  const { store, out } = await made();
+  const report = await bundle(optionsFor(store, out));
+  const text = await readFile(join(out, 'README.txt'), 'latin1');
+  expect(text.split('\r\n').every((line) => line.length <= 79 || line.includes(report.id))).toBe(true);
+  expect(text.replaceAll('\r\n', '')).not.toContain('\n');
+  for (const part of [
+    report.id,
+    'sha256sum -c SHA256SUMS',
+    'openssl dgst -sha256 -verify',
+    'tar x',
+    'skopeo copy',
+    'oras copy',
+  ])
+    expect(text).toContain(part);
+});
+
+test.each([
+  ['4GiB', 4 * 1024 ** 3 - 512],
+  ['fat32', 4 * 1024 ** 3 - 512],
+  ['DVD', 4_600_000_000],
+  ['bluray', 24_900_000_000],
+  ['700MB', 700_000_000],
+  ['1.5 GiB', 1.5 * 1024 ** 3],
+  ['2g', 2_000_000_000],
+  ['1048576', 1_048_576],
+])('--volume-size %s is %i bytes', (text, bytes) => {
+  expect(parseVolumeSize(text)).toBe(bytes);
+});
+
+test.each(['', '0', '1KiB', '-4GiB', '4 XB', '1e9', '4GiBs', 'NaN', `${'9'.repeat(16)}T`])(
+  '--volume-size "%s" is refused',
+  (text) => {
+    expect(() => parseVolumeSize(text)).toThrow(expect.objectContaining({ code: 'USAGE' }));
+  },
+);
