@@ -3,10 +3,11 @@
  * that wants a password and lets five domains through. Whatever else were contacted could not be reached, and would
  * stand in squid's log. Behind it the public hosts speak TLS with certificates of a private authority.
  */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { command } from './services/command.ts';
 import { type ServerProcess, startProcess } from './services/server-process.ts';
@@ -20,7 +21,8 @@ const hosts = ['ghcr.io', blobHost, 'factory.talos.dev', storageHost];
 const fiveDomains = ['ghcr.io', '.githubusercontent.com', 'factory.talos.dev', '.r2.cloudflarestorage.com'];
 const password = 'canary-proxy-password';
 const main = join(import.meta.dirname, '..', 'packages', 'cli', 'src', 'main.ts');
-const outside = join(import.meta.dirname, 'support', 'outside.ts');
+const outside = fileURLToPath(new URL('./support/outside.ts', import.meta.url));
+const ip = 'ip';
 /** Namespaces are of the whole machine: another run must not get ours. */
 const names = { out: `oa-out-${process.pid}`, site: `oa-site-${process.pid}` };
 const link = { out: `oao${process.pid % 1_000_000}`, site: `oas${process.pid % 1_000_000}` };
@@ -36,8 +38,8 @@ images: ['ghcr.io/siderolabs/omni:v1.10.4', 'ghcr.io/dexidp/dex:v2.41.1']
 `;
 
 function mayMakeNamespaces(): boolean {
-  const { status } = spawnSync('ip', ['netns', 'add', names.site]);
-  if (status === 0) execFileSync('ip', ['netns', 'del', names.site]);
+  const { status } = spawnSync(ip, ['netns', 'add', names.site]);
+  if (status === 0) spawnSync(ip, ['netns', 'del', names.site]);
   return status === 0;
 }
 
@@ -99,7 +101,7 @@ describeWith(['ip', 'squid', 'openssl', 'setpriv'], 'a proxy as the only way out
   });
   afterAll(async () => {
     for (const server of servers.toReversed()) await server.stop();
-    if (canRun) for (const name of Object.values(names)) execFileSync('ip', ['netns', 'del', name]);
+    if (canRun) for (const name of Object.values(names)) spawnSync(ip, ['netns', 'del', name]);
     certificates?.dispose();
     if (folder !== undefined) remove(folder);
   });
@@ -145,7 +147,7 @@ describeWith(['ip', 'squid', 'openssl', 'setpriv'], 'a proxy as the only way out
   /** The command in the namespace that has nothing but the link to squid. */
   function run(args: readonly string[], proxyLogin: string, port = proxyPort): Ended {
     const { status, stdout, stderr } = spawnSync(
-      'ip',
+      ip,
       ['netns', 'exec', names.site, process.execPath, '--disable-warning=ExperimentalWarning', main, ...args],
       {
         encoding: 'utf8',
@@ -241,7 +243,7 @@ describeWith(['ip', 'squid', 'openssl', 'setpriv'], 'a proxy as the only way out
 
   test('without the proxy there is no way out', (context) => {
     needsNamespaces(context);
-    const { status } = spawnSync('ip', ['netns', 'exec', names.site, 'ip', 'route', 'get', '192.0.2.1']);
+    const { status } = spawnSync(ip, ['netns', 'exec', names.site, 'ip', 'route', 'get', '192.0.2.1']);
     expect(status).not.toBe(0);
   });
 });

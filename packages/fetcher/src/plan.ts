@@ -47,7 +47,7 @@ export interface PlanOptions {
 
 type Kind = 'image' | 'schematic' | 'media' | 'catalog';
 
-export interface PlannedItem {
+interface PlannedItem {
   readonly name: string;
   readonly kind: Kind;
   /** Undefined when only a build at the factory, or the download, would tell. */

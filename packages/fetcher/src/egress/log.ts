@@ -12,7 +12,7 @@ import {
   systemCodeOf,
 } from '@omni-airgap/content';
 
-export interface LoggedHost {
+interface LoggedHost {
   readonly host: string;
   /** Requests that were made. */
   readonly requests: number;
