@@ -41,6 +41,8 @@ export class RegistrySession {
   readonly origin: URL;
   readonly #options: RegistryOptions;
   readonly #auth: Authenticator;
+  /** Bytes of the smallest request body that was answered 413; infinite while there was none. */
+  #refusedBytes = Number.POSITIVE_INFINITY;
   readonly #turns = new Map<string, Promise<unknown>>();
 
   constructor(options: RegistryOptions) {
@@ -53,6 +55,16 @@ export class RegistrySession {
     if (origin === null) throw new CodedError('BAD_NAME', `not a registry host: ${printable(host)}`);
     this.origin = origin;
     this.#auth = new Authenticator({ gate, origin, host, credentials, trustedRealms });
+  }
+
+  /** Bodies of this size or more are refused: bytes. */
+  get refusedBytes(): number {
+    return this.#refusedBytes;
+  }
+
+  /** Remembers that a body was too large, so that it is not tried again with the next blob. @param bytes */
+  refuse(bytes: number): void {
+    this.#refusedBytes = Math.min(this.#refusedBytes, bytes);
   }
 
   retryOptions(signal?: AbortSignal): RetryOptions {

@@ -17,8 +17,10 @@ import type { Bytes, OpenBytes, PushResult } from '../storage.ts';
 import { headContent } from './pull.ts';
 import type { RepositorySession } from './repository-session.ts';
 
-/** Below what common proxies in front of registries let through. */
-const chunkBytes = 32 * 1024 * 1024;
+/** Chunks for those who refuse the whole: the largest that common proxies let through, then smaller ones. */
+const chunkSizes = [32, 8, 2, 0.5].map((mebibytes) => mebibytes * 1024 * 1024);
+const smallestChunk = Math.min(...chunkSizes);
+const largestChunk = Math.max(...chunkSizes);
 /** A registry may have to copy the whole blob before it answers. */
 const commitTimeoutMs = 300_000;
 
@@ -39,8 +41,8 @@ export async function pushBlob(
   signal: AbortSignal | undefined,
 ): Promise<PushResult> {
   const task: Task = { repository, descriptor, open, signal };
+  const { registry } = repository;
   let started = false;
-  let chunked = false;
   return retrying<PushResult>(
     async (attempt) => {
       if (await headContent(repository, descriptor, { push: true, signal })) {
@@ -48,16 +50,16 @@ export async function pushBlob(
       }
       started = true;
       // A proxy may cut the line instead of saying 413.
-      chunked ||= attempt > 2 && descriptor.size > chunkBytes;
-      if (!chunked) {
-        if (await sendWhole(task, await startUpload(task))) return 'stored';
-        chunked = true;
+      const mayBeCut = attempt > 2 && descriptor.size > largestChunk;
+      const isTooLarge = descriptor.size >= registry.refusedBytes;
+      if (!mayBeCut && !isTooLarge && (await sendWhole(task, await startUpload(task)))) return 'stored';
+      for (;;) {
+        const step = chunkSizes.find((size) => size < registry.refusedBytes) ?? smallestChunk;
+        if (await sendChunks(task, await startUpload(task), step)) return 'stored';
       }
-      await sendChunks(task, await startUpload(task));
-      return 'stored';
     },
     {
-      ...repository.registry.retryOptions(signal),
+      ...registry.retryOptions(signal),
       retryable: (error) => isTransient(error) || error instanceof LostUpload,
     },
   );
@@ -93,7 +95,7 @@ export async function mountBlob(
   const { status } = response;
   if (status === 202) {
     await response.cancel();
-    await cancelUpload(repository, doing, response, signal);
+    await cancelUpload(repository, doing, () => locationOf(repository, doing, response), signal);
     return false;
   }
   if (status === 201 || [401, 403, 404, 405].includes(status)) {
@@ -121,8 +123,8 @@ export async function probeUpload(
   });
   if (response.status !== 202) throw await errorFromResponse(response, `${doing} (${repository.name})`);
   await response.cancel();
-  locationOf(repository, doing, response);
-  await cancelUpload(repository, doing, response, signal);
+  const location = locationOf(repository, doing, response);
+  await cancelUpload(repository, doing, () => location, signal);
 }
 
 interface Task {
@@ -168,19 +170,24 @@ async function sendWhole(task: Task, upload: Upload): Promise<boolean> {
     digest: descriptor.digest,
     signal,
   });
-  if (response.status === 413 && descriptor.size > chunkBytes) {
+  if (response.status === 413 && descriptor.size > smallestChunk) {
     await response.cancel();
+    repository.registry.refuse(descriptor.size);
+    await cancelUpload(repository, doingOf(task), () => upload.location, signal);
     return false;
   }
   await checkStored(task, response);
   return true;
 }
 
-/** The blob in pieces; hashed on the way, so that nothing wrong is ever committed. */
-async function sendChunks(task: Task, upload: Upload): Promise<void> {
+/**
+ * The blob in pieces; hashed on the way, so that nothing wrong is ever committed.
+ * @returns false when even a piece is too large (413)
+ */
+async function sendChunks(task: Task, upload: Upload, wanted: number): Promise<boolean> {
   const { repository, descriptor, open, signal } = task;
   const { digest, size } = descriptor;
-  const step = Math.max(chunkBytes, upload.minChunk);
+  const step = Math.max(wanted, upload.minChunk);
   let { location } = upload;
   let hash = createHash('sha256');
   for (let from = 0; from < size; from += step) {
@@ -207,6 +214,13 @@ async function sendChunks(task: Task, upload: Upload): Promise<void> {
       digest,
       signal,
     });
+    if (response.status === 413 && length > smallestChunk && step > upload.minChunk) {
+      await response.cancel();
+      repository.registry.refuse(length);
+      const at = location;
+      await cancelUpload(repository, doingOf(task), () => at, signal);
+      return false;
+    }
     if (response.status !== 202 && response.status !== 204) throw await uploadError(task, response);
     await response.cancel();
     hash = hashed;
@@ -224,6 +238,7 @@ async function sendChunks(task: Task, upload: Upload): Promise<void> {
     signal,
   });
   await checkStored(task, response);
+  return true;
 }
 
 async function* piece(source: Bytes, length: number, hash: Hash, descriptor: Descriptor): Bytes {
@@ -263,12 +278,11 @@ async function uploadError(task: Task, response: GateResponse): Promise<CodedErr
 async function cancelUpload(
   repository: RepositorySession,
   doing: string,
-  started: GateResponse,
+  location: () => URL,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   try {
-    const at = locationOf(repository, doing, started);
-    const response = await repository.once({ method: 'DELETE', at, doing, push: true, signal });
+    const response = await repository.once({ method: 'DELETE', at: location(), doing, push: true, signal });
     await response.cancel();
   } catch (error) {
     if (signal?.aborted === true) throw error;

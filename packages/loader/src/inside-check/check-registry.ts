@@ -94,7 +94,7 @@ async function pushLarge(
   await probe.remove(blob, signal).catch(() => false);
   return isLimited
     ? {
-        note: 'a proxy refuses bodies of 48 MiB (413): load sends chunks of 32 MiB instead, slower; raise its limit (nginx: client_max_body_size 0)',
+        note: 'a proxy refuses bodies of 48 MiB (413): load sends smaller chunks instead, slower; raise its limit (nginx: client_max_body_size 0)',
       }
     : '48 MiB in one body';
 }

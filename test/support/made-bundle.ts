@@ -1,0 +1,75 @@
+/** A bundle of generated content, without a fetch before it. */
+import { join } from 'node:path';
+import {
+  bytesOf,
+  type Descriptor,
+  descriptorOf,
+  Layout,
+  MediaType,
+} from '../../packages/content/src/index.ts';
+import { buildManifest, generatedBlob, writeTestBundle } from '../../packages/content/src/testing/index.ts';
+import { temporaryFolder } from '../services/temporary.ts';
+
+export interface MadeBundle {
+  /** `--bundle DIR --allow-unsigned` */
+  readonly flags: readonly string[];
+  readonly folder: string;
+  /** By name in the bundle. */
+  readonly roots: ReadonlyMap<string, Descriptor>;
+}
+
+const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip';
+const titleAnnotation = 'org.opencontainers.image.title';
+
+/** @param images layer sizes in bytes by name @param media sizes of files in bytes by file name, of one schematic */
+export async function makeBundle(
+  images: Readonly<Record<string, readonly number[]>>,
+  media: Readonly<Record<string, number>> = {},
+): Promise<MadeBundle> {
+  const root = temporaryFolder('made-bundle');
+  const layout = await Layout.open(join(root, 'store'), { create: true });
+  const roots = new Map<string, Descriptor>();
+  let seed = 1;
+  const small = async (mediaType: string, text: string): Promise<Descriptor> => {
+    const bytes = Buffer.from(text);
+    const descriptor = descriptorOf(mediaType, bytes);
+    await layout.push(descriptor, () => bytesOf(bytes));
+    return descriptor;
+  };
+  const generated = async (mediaType: string, size: number): Promise<Descriptor> => {
+    const { descriptor, open } = await generatedBlob(seed++, size, mediaType);
+    await layout.push(descriptor, open);
+    return descriptor;
+  };
+  const tag = async (name: string, members: object): Promise<void> => {
+    const { descriptor, bytes } = buildManifest(MediaType.ociManifest, members);
+    await layout.push(descriptor, () => bytesOf(bytes));
+    await layout.tag(descriptor, name);
+    roots.set(name, descriptor);
+  };
+  for (const [name, sizes] of Object.entries(images)) {
+    const config = await small(
+      MediaType.ociConfig,
+      JSON.stringify({ os: 'linux', architecture: 'amd64', of: name }),
+    );
+    const layers: Descriptor[] = [];
+    for (const size of sizes) layers.push(await generated(layerType, size));
+    await tag(name, { config, layers });
+  }
+  const files = Object.entries(media);
+  if (files.length > 0) {
+    const config = await small(MediaType.empty, '{}');
+    const layers: object[] = [];
+    for (const [title, size] of files) {
+      layers.push({
+        ...(await generated(MediaType.octetStream, size)),
+        annotations: { [titleAnnotation]: title },
+      });
+    }
+    const name = `factory.talos.dev/talos-media/${'3'.repeat(64)}:v1.13.9`;
+    await tag(name, { artifactType: 'application/vnd.omni-airgap.talos-media.v1', config, layers });
+  }
+  const folder = join(root, 'bundle');
+  await writeTestBundle(layout, folder);
+  return { flags: ['--bundle', folder, '--allow-unsigned'], folder, roots };
+}
