@@ -1,0 +1,98 @@
+/** fetch, plan, gc and egress as commands, against the sample upstream: flags, exit codes, what is printed. */
+import { existsSync, readFileSync } from 'node:fs';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type SampleUpstream, startSampleUpstream } from '../scripts/sample-upstream/sample-upstream.ts';
+import { remove, temporaryFolder } from './services/temporary.ts';
+import { cli, cliJson } from './support/cli.ts';
+import { listing } from './support/files.ts';
+import { upstreamFlags, type Workspace, workspace } from './support/workspace.ts';
+
+const mirror = `talos:
+  versions: [v1.13.9]
+  imageFactory: {version: v1.5.0, extensions: [siderolabs/iscsi-tools], overlays: all}
+media:
+  - schematic: {customization: {extraKernelArgs: [console=ttyS0]}}
+    files: [metal-amd64.iso, kernel-amd64]
+    installers: [metal]
+images: [ghcr.io/dexidp/dex:v2.41.1]
+`;
+let folder: string;
+let upstream: SampleUpstream;
+let site: Workspace;
+let flags: readonly string[];
+
+beforeAll(async () => {
+  folder = temporaryFolder('sample');
+  upstream = await startSampleUpstream({ dir: folder, sizeMiB: 8, buildMs: 20 });
+  site = await workspace(mirror);
+  site.write('cosign.pub', upstream.publisherKey);
+  flags = [...site.store, ...upstreamFlags(upstream.urls)];
+});
+afterAll(async () => {
+  await upstream?.stop();
+  if (folder !== undefined) remove(folder);
+});
+
+test('fetch --dry-run says what plan says and leaves nothing behind', async () => {
+  const dry = await cliJson(['fetch', '--dry-run', ...flags]);
+  const { freeBytes: _, ...planned } = await cliJson<{ freeBytes: number }>(['plan', ...flags]);
+  expect(dry).toMatchObject(planned);
+  expect(existsSync(site.at('store'))).toBe(false);
+});
+
+test('plan --build knows every size', async () => {
+  expect(await cliJson(['plan', '--build', ...flags])).toMatchObject({ unknown: 0 });
+});
+
+test('fetch checks signatures, says so, and a second run has nothing to do', async () => {
+  const key = ['--verify-images-key', `ghcr.io/siderolabs/=${site.at('cosign.pub')}`];
+  const { code, stdout, stderr } = await cli(['fetch', ...flags, ...key]);
+  expect(code, stderr).toBe(0);
+  expect(stdout).toMatch(/^Fetched \d+ items of \d+: /);
+  expect(stdout).toContain('Checked the signature of 9 images.');
+  const again = await cli(['fetch', ...flags]);
+  expect(again.stdout).toMatch(/^Nothing to do: all \d+ items/);
+  const lock = JSON.parse(readFileSync(site.at('store/lock.json'), 'utf8')) as {
+    items: { name: string; verified?: object }[];
+  };
+  expect(lock.items.find((item) => item.name.includes('iscsi-tools:v'))?.verified).toBeDefined();
+});
+
+test('egress log sums up what was contacted', async () => {
+  const { hosts } = await cliJson<{ hosts: { host: string; refused: number }[] }>([
+    'egress',
+    'log',
+    '--store',
+    site.at('store'),
+  ]);
+  expect(hosts.map((host) => host.host)).toEqual(
+    Object.keys(upstream.urls)
+      .filter((host) => host !== 'registry.k8s.io')
+      .sort(),
+  );
+  expect(hosts.every((host) => host.refused === 0)).toBe(true);
+});
+
+test('gc --dry-run counts what gc removes', async () => {
+  site.write('mirror.yaml', `apiVersion: omni-airgap/v1\nimages: [ghcr.io/dexidp/dex:v2.41.1]\n`);
+  await cliJson(['fetch', ...flags]);
+  const before = listing(site.at('store/blobs/sha256'));
+  const said = await cliJson<{ blobs: number }>(['gc', '--dry-run', '--store', site.at('store')]);
+  expect(listing(site.at('store/blobs/sha256'))).toEqual(before);
+  expect(await cliJson(['gc', '--store', site.at('store')])).toEqual(said);
+  expect(listing(site.at('store/blobs/sha256'))).toHaveLength(before.length - said.blobs);
+  await cliJson(['verify', '--store', site.at('store')]);
+});
+
+test('wrong flags end with 2, a refusal with 4', async () => {
+  expect((await cli(['egress', 'rules', '--for', 'nodes', '--format', 'nftables'])).code).toBe(2);
+  expect((await cli(['egress', 'rules', '--wireguard-port', '70000'])).code).toBe(2);
+  expect((await cli(['egress', 'log', '--file', site.at('none.jsonl')])).code).toBe(2);
+  site.write(
+    'mirror.yaml',
+    'apiVersion: omni-airgap/v1\nmedia: [{schematic: {customization: {extraKernelArgs: ["a=?jointoken=canary-token"]}}, versions: [v1.13.9], files: [kernel-amd64]}]\n',
+  );
+  const { code, stdout, stderr } = await cli(['fetch', ...flags]);
+  expect(code).toBe(4);
+  expect(stdout + stderr).not.toContain('canary-token');
+});
