@@ -1,9 +1,9 @@
 /** Runs faulty-bundle.ts: a bundle in a process of its own, with trouble. */
 import { execFile } from 'node:child_process';
-import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { BundleOptions } from '../src/index.ts';
 
-export interface Outcome {
+interface Outcome {
   /** Null for a process that was killed. */
   readonly code: number | null;
   readonly signal: string | null;
@@ -14,7 +14,7 @@ export interface Outcome {
 /** @param limit largest file it may write, in blocks of 512 bytes */
 export function runChild(options: BundleOptions, fault: string, limit?: number): Promise<Outcome> {
   return new Promise((resolve) => {
-    const script = join(import.meta.dirname, 'faulty-bundle.ts');
+    const script = fileURLToPath(new URL('./faulty-bundle.ts', import.meta.url));
     const node = ['--disable-warning=ExperimentalWarning', script, JSON.stringify(options), fault];
     const limited = ['-c', `ulimit -f ${limit}; exec "$@"`, 'sh', process.execPath, ...node];
     const [program, args] = limit === undefined ? [process.execPath, node] : ['sh', limited];
