@@ -17,6 +17,7 @@ type Benchmark = (context: BenchmarkContext) => Promise<readonly string[]>;
 const benchmarks: Readonly<Record<string, () => Promise<Benchmark>>> = {
   bundle: async () => (await import('./benchmarks/bundle.ts')).default,
   verify: async () => (await import('./benchmarks/verify.ts')).default,
+  serve: async () => (await import('./benchmarks/serve.ts')).default,
 };
 
 const { values, positionals } = parseArgs({

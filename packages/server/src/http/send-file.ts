@@ -1,36 +1,19 @@
 /**
- * Sends bytes of files with our own read loop: two buffers, one being read into while the other is on its way to
- * the client; both go back to a pool. Whoever reads slowly holds two buffers and nothing else. Measured: four
- * times the rate of createReadStream at its default.
+ * Sends bytes of files with our own read loop over a few reused blocks: while one is read into, others are on their
+ * way to the client and to the thread that hashes. Whoever reads slowly holds these blocks and nothing else.
+ * Measured: four times the rate of createReadStream at its default.
  */
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
-import { CodedError, diskError, Hasher, isCoded, type Piece } from '@omni-airgap/content';
+import { CodedError, type Digest, diskError, Hasher, isCoded, type Piece } from '@omni-airgap/content';
+import { type Block, largeBlock, lend, takeBack } from './buffers.ts';
+import { ThreadHasher } from './hash-thread.ts';
 import type { FileBody } from './message.ts';
 import type { ByteRange } from './range.ts';
 
-const largeBuffer = 1024 * 1024;
-/** For answers beyond the pool's share, so that a thousand slow clients do not take gigabytes. */
-const smallBuffer = 64 * 1024;
-/** Large buffers in use at most: 64 MiB. */
-const maxLarge = 64;
-const pool: Buffer[] = [];
-let largeInUse = 0;
-
-function take(wanted: number): Buffer {
-  if (wanted <= smallBuffer || largeInUse >= maxLarge) {
-    return Buffer.allocUnsafeSlow(Math.max(1, Math.min(wanted, smallBuffer)));
-  }
-  largeInUse++;
-  return pool.pop() ?? Buffer.allocUnsafeSlow(largeBuffer);
-}
-
-function give(buffer: Buffer): void {
-  if (buffer.byteLength !== largeBuffer) return;
-  largeInUse--;
-  pool.push(buffer);
-}
+/** One is read into, one is written; more let the hash lag behind. */
+const blocksPerAnswer = 4;
 
 /** The part of the pieces that a range covers. */
 function cut(pieces: readonly Piece[], { start, end }: ByteRange): readonly Piece[] {
@@ -47,8 +30,8 @@ function cut(pieces: readonly Piece[], { start, end }: ByteRange): readonly Piec
 
 /**
  * @param begin writes status and headers; called when the first file is open, so that a missing one is still an error answer
- * @throws DISK, MISSING_CONTENT before `begin` when the file cannot be opened or is known to be damaged; after it MISSING_CONTENT, DIGEST_MISMATCH, DISK:
- *   the caller must then cut the connection, since the answer is not whole
+ * @throws DISK, MISSING_CONTENT before `begin` when the file cannot be opened or is known to be damaged; after it MISSING_CONTENT,
+ *   DIGEST_MISMATCH, DISK: the caller must then cut the connection, since the answer is not whole
  */
 export async function sendFile(
   response: ServerResponse,
@@ -73,47 +56,75 @@ async function sendPieces(
   signal: AbortSignal,
 ): Promise<void> {
   const span = range === 'whole' ? { start: 0, end: body.size - 1 } : range;
-  const pieces = cut(body.pieces, span);
   const state = await body.begin(range);
-  const hasher = range === 'whole' && state === 'unknown' ? new Hasher() : undefined;
   let left = span.end - span.start + 1;
-  const buffers = [take(left), take(left)] as const;
-  let turn: 0 | 1 = 0;
-  let writing: Promise<void> | undefined;
+  const check = range === 'whole' && state === 'unknown' && left > 0 ? checkOf(left) : undefined;
+  const blocks = lend(blocksPerAnswer, left);
+  /** What still uses each block. */
+  const busy: (Promise<unknown> | undefined)[] = blocks.map(() => undefined);
+  let turn = 0;
   let file: FileHandle | undefined;
+  let begun = false;
   try {
-    for (const [i, piece] of pieces.entries()) {
+    for (const piece of cut(body.pieces, span)) {
       file = await openPiece(piece);
-      if (i === 0) begin();
+      if (!begun) begin();
+      begun = true;
       for (let at = 0; at < piece.size; ) {
-        const block = await readBlock(file, buffers[turn], piece, at);
-        at += block.byteLength;
-        left -= block.byteLength;
-        if (hasher !== undefined) {
-          hasher.update(block);
-          if (left === 0) finishCheck(hasher, body);
-        }
-        await writing;
+        const block = blocks[turn] as Block;
+        await busy[turn];
         signal.throwIfAborted();
-        writing = write(response, block, signal);
-        writing.catch(() => {});
-        turn = turn === 0 ? 1 : 0;
+        const bytes = await readBlock(file, block.buffer, piece, at);
+        at += bytes.byteLength;
+        left -= bytes.byteLength;
+        const hashed = check?.update(block, bytes.byteLength);
+        hashed?.catch(() => {});
+        if (left === 0 && check !== undefined) await finishCheck(check, body);
+        const users = Promise.all([hashed, write(response, bytes, signal)]);
+        users.catch(() => {});
+        busy[turn] = users;
+        turn = (turn + 1) % blocks.length;
       }
       await file.close();
       file = undefined;
     }
-    if (pieces.length === 0) begin();
-    await writing;
+    if (!begun) begin();
+    await Promise.all(busy);
     if (left !== 0) throw new CodedError('MISSING_CONTENT', `${left} bytes of the answer are nowhere`);
   } finally {
-    await writing?.catch(() => {});
+    check?.giveUp();
+    await Promise.allSettled(busy);
     await file?.close().catch(() => {});
-    for (const buffer of buffers) give(buffer);
+    takeBack(blocks);
   }
 }
 
-function finishCheck(hasher: Hasher, body: FileBody): void {
-  const digest = hasher.finish();
+interface Check {
+  update(block: Block, length: number): Promise<void>;
+  finish(): Promise<Digest>;
+  giveUp(): void;
+}
+
+/** What fits into one block is hashed sooner than another thread is asked. */
+function checkOf(size: number): Check {
+  if (size > largeBlock) {
+    const hasher = new ThreadHasher();
+    return {
+      update: ({ memory }, length) => hasher.update(memory, length),
+      finish: () => hasher.finish(),
+      giveUp: () => hasher.giveUp(),
+    };
+  }
+  const hasher = new Hasher();
+  return {
+    update: async ({ buffer }, length) => hasher.update(buffer.subarray(0, length)),
+    finish: async () => hasher.finish(),
+    giveUp: () => {},
+  };
+}
+
+async function finishCheck(check: Check, body: FileBody): Promise<void> {
+  const digest = await check.finish();
   if (digest !== body.digest) {
     throw new CodedError('DIGEST_MISMATCH', `${body.digest}: the bytes on disk have ${digest}`);
   }

@@ -1,0 +1,93 @@
+/**
+ * SHA-256 on a thread of its own, so that hashing what is sent for the first time does not hold up the sending.
+ * Blocks lie in memory that both threads see; nothing is copied.
+ */
+import { Worker } from 'node:worker_threads';
+import { CodedError, type Digest, isDigest } from '@omni-airgap/content';
+
+/** Plain JavaScript in a string: a release is one file, and has none beside it to start the thread from. */
+const program = `
+const { parentPort } = require('node:worker_threads');
+const { createHash } = require('node:crypto');
+const hashes = new Map();
+parentPort.on('message', ({ id, memory, length }) => {
+  if (memory !== undefined) {
+    if (!hashes.has(id)) hashes.set(id, createHash('sha256'));
+    hashes.get(id).update(new Uint8Array(memory, 0, length));
+    parentPort.postMessage({ id });
+  } else {
+    const hash = hashes.get(id);
+    hashes.delete(id);
+    parentPort.postMessage({ id, digest: length === 0 ? 'sha256:' + hash.digest('hex') : undefined });
+  }
+});`;
+
+interface Reply {
+  readonly id: number;
+  readonly digest?: string;
+}
+
+interface Waiting {
+  readonly done: (reply: Reply) => void;
+  readonly failed: (error: Error) => void;
+}
+
+let worker: Worker | undefined;
+let lastId = 0;
+/** Replies come in the order of the messages. */
+const waiting: Waiting[] = [];
+
+function thread(): Worker {
+  if (worker !== undefined) return worker;
+  const started = new Worker(program, { eval: true, resourceLimits: { maxOldGenerationSizeMb: 32 } });
+  started.on('message', (reply: Reply) => waiting.shift()?.done(reply));
+  const lost = (cause: unknown): void => {
+    if (worker === started) worker = undefined;
+    const error = new CodedError('INTERNAL', 'the thread that hashes has ended', { cause });
+    for (const { failed } of waiting.splice(0)) failed(error);
+  };
+  started.on('error', lost);
+  started.on('exit', lost);
+  // Last: a listener for messages keeps the process alive again.
+  started.unref();
+  worker = started;
+  return started;
+}
+
+function ask(message: {
+  readonly id: number;
+  readonly memory?: SharedArrayBuffer;
+  readonly length: number;
+}): Promise<Reply> {
+  return new Promise((done, failed) => {
+    waiting.push({ done, failed });
+    thread().postMessage(message);
+  });
+}
+
+/** One running hash. Must be finished or given up. */
+export class ThreadHasher {
+  readonly #id = ++lastId;
+  #isUsed = false;
+
+  /** @param length bytes from the start of the memory, which must not change until this resolves */
+  async update(memory: SharedArrayBuffer, length: number): Promise<void> {
+    this.#isUsed = true;
+    await ask({ id: this.#id, memory, length });
+  }
+
+  /** After at least one block. */
+  async finish(): Promise<Digest> {
+    this.#isUsed = false;
+    const { digest } = await ask({ id: this.#id, length: 0 });
+    if (isDigest(digest)) return digest;
+    throw new CodedError('INTERNAL', 'the thread that hashes gave no digest');
+  }
+
+  /** Forgets what was hashed, unless it was finished. */
+  giveUp(): void {
+    if (!this.#isUsed) return;
+    this.#isUsed = false;
+    ask({ id: this.#id, length: 1 }).catch(() => {});
+  }
+}
