@@ -30,9 +30,9 @@ export interface VerifyBundleOptions {
   readonly signal?: AbortSignal;
 }
 
-/** How much is left out around a place that cannot be read: bytes. */
+/** How much is left out at a place that cannot be read, and the double each time the next place cannot be either. */
 const skipSize = 64 * 1024;
-/** A disk that answers nothing but errors is not tried at every place. */
+/** A disk that answers nothing but errors takes seconds for each. */
 const maxUnreadable = 100;
 
 /**
@@ -89,13 +89,19 @@ async function readVolume(
     at += block.byteLength;
     onBytes?.(block.byteLength);
   };
+  let skip = skipSize;
   for (let unreadable = 0; at < end; unreadable++) {
+    const from = at;
     try {
       await eachBlock([{ path, offset: at, size: end - at }], pass, signal);
     } catch (error) {
       if (systemCodeOf(error) !== 'EIO' || unreadable >= maxUnreadable) throw error;
-      verifier.damage(volume, at, 'cannot be read (input/output error)');
-      pass(Buffer.alloc(Math.min(skipSize, end - at)));
+      const goesOn = unreadable > 0 && at === from;
+      if (!goesOn) verifier.damage(volume, at, 'cannot be read (input/output error)');
+      skip = goesOn ? skip * 2 : skipSize;
+      for (let left = Math.min(skip, end - at); left > 0; left -= skipSize) {
+        pass(Buffer.alloc(Math.min(skipSize, left)));
+      }
     }
   }
   while (at < size) pass(Buffer.alloc(Math.min(skipSize, size - at)));
