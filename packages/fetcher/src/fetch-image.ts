@@ -3,7 +3,6 @@
  * name last.
  */
 import {
-  type Bytes,
   CodedError,
   type Copier,
   childrenOf,
@@ -13,11 +12,11 @@ import {
   fetchManifest,
   hexOf,
   isIndexType,
+  isManifestType,
   type Layout,
   type LockedItem,
   type Manifest,
   type Network,
-  type Progress,
   parseReference,
   printable,
   type RangeFetcher,
@@ -26,20 +25,18 @@ import {
 import { publicFactoryHost } from '@omni-airgap/talos';
 import { type ImageKey, keysFor, verifyImage } from './sources/cosign.ts';
 import { type Companion, findCompanions } from './sources/signatures.ts';
+import type { TransfersView } from './transfers-view.ts';
 import type { WantedImage } from './wanted.ts';
 
 export interface ImageContext {
   readonly network: Network;
   readonly layout: Layout;
   readonly copier: Copier;
-  readonly progress: Progress;
+  readonly view: TransfersView;
   /** Keys of which one must have signed the images they are for. */
   readonly keys: readonly ImageKey[];
   readonly signal?: AbortSignal;
 }
-
-/** Bytes of a blob that is worth a line of its own. */
-const shownFrom = 1024 * 1024;
 
 /** The lock items of the image and its companions. @throws NOT_FOUND, CONFIG, and what copying throws */
 export async function fetchImage(context: ImageContext, wanted: WantedImage): Promise<readonly LockedItem[]> {
@@ -47,7 +44,9 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
   const reference = parseReference(wanted.reference);
   const repository = network.registry(reference.registry).repository(reference.repository);
   const root = await resolveReference(repository, reference, signal);
-  const source = watched(localFirst(layout, repository), wanted.reference, context.progress);
+  const source = manifestsFromLayout(layout, repository, (descriptor, offset) =>
+    context.view.began(descriptor, wanted.reference, offset),
+  );
   const select = selectPlatforms(wanted.platforms);
   await copier.copy(source, layout, root, select === undefined ? {} : { select });
   const isSparse = wanted.platforms !== undefined && isIndexType(root.mediaType);
@@ -153,6 +152,26 @@ export function selectPlatforms(
   };
 }
 
+/** Manifests that the store has are read there; of blobs the copy asks first. */
+function manifestsFromLayout(
+  layout: Layout,
+  remote: Fetcher & RangeFetcher,
+  began: (descriptor: Descriptor, offset: number) => void,
+): Fetcher & RangeFetcher {
+  const local = localFirst(layout, remote);
+  return {
+    fetch(descriptor, signal) {
+      if (isManifestType(descriptor.mediaType)) return local.fetch(descriptor, signal);
+      began(descriptor, 0);
+      return remote.fetch(descriptor, signal);
+    },
+    fetchFrom(descriptor, offset, signal) {
+      began(descriptor, offset);
+      return remote.fetchFrom(descriptor, offset, signal);
+    },
+  };
+}
+
 /** Content that the store has is read there; only the rest is asked for upstream. */
 export function localFirst(layout: Layout, remote: Fetcher & RangeFetcher): Fetcher & RangeFetcher {
   return {
@@ -162,40 +181,6 @@ export function localFirst(layout: Layout, remote: Fetcher & RangeFetcher): Fetc
         : remote.fetch(descriptor, signal);
     },
     fetchFrom: (descriptor, offset, signal) => remote.fetchFrom(descriptor, offset, signal),
-  };
-}
-
-/** Shows what is large while it comes. */
-function watched(
-  source: Fetcher & RangeFetcher,
-  reference: string,
-  progress: Progress,
-): Fetcher & RangeFetcher {
-  async function* watch(bytes: Bytes, descriptor: Descriptor, offset: number): Bytes {
-    const { digest, size } = descriptor;
-    const name = `${reference} ${digest.slice(7, 19)}`;
-    let done = offset;
-    try {
-      for await (const chunk of bytes) {
-        done += chunk.byteLength;
-        progress.item?.(name, { doing: 'fetching', done, size });
-        yield chunk;
-      }
-    } finally {
-      progress.item?.(name, undefined);
-    }
-  }
-  const isShown = (descriptor: Descriptor): boolean =>
-    progress.item !== undefined && descriptor.size >= shownFrom;
-  return {
-    fetch: (descriptor, signal) => {
-      const bytes = source.fetch(descriptor, signal);
-      return isShown(descriptor) ? watch(bytes, descriptor, 0) : bytes;
-    },
-    fetchFrom: (descriptor, offset, signal) => {
-      const bytes = source.fetchFrom(descriptor, offset, signal);
-      return isShown(descriptor) ? watch(bytes, descriptor, offset) : bytes;
-    },
   };
 }
 

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import {
   CodedError,
   Copier,
+  type CopyEvent,
   type CopyTally,
   Layout,
   type LockedItem,
@@ -33,6 +34,7 @@ import { refuseSecrets } from './secrets.ts';
 import { readImageKey } from './sources/cosign.ts';
 import { DownloadJournal } from './sources/download-journal.ts';
 import { FactoryClient } from './sources/factory-client.ts';
+import { TransfersView } from './transfers-view.ts';
 import { hostsOf, type Wanted, type WantedBuilds, type WantedImage, wantedOf } from './wanted.ts';
 
 export interface FetchOptions {
@@ -89,7 +91,12 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
     pacing: true,
     onRetry,
   });
-  const { tally, onEvent } = tallying(progress);
+  const counts = tallying(progress);
+  const view = new TransfersView(progress);
+  const onEvent = (event: CopyEvent): void => {
+    counts.onEvent(event);
+    view.onEvent(event);
+  };
   const transfers = new WorkQueue(concurrency);
   const journal = new DownloadJournal(options.store);
   const stoppable = signal === undefined ? {} : { signal };
@@ -98,7 +105,7 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
     network,
     layout,
     copier: new Copier({ onEvent, blobs: transfers, manifests: manifestsAtOnce, ...stoppable }),
-    progress,
+    view,
     keys,
     ...stoppable,
   };
@@ -131,7 +138,7 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
     if (failures.length > 0) throw failureOf(failures, items.size + failures.length);
     const known = new Map(before?.items.map((item) => [item.name, item.descriptor.digest]));
     return {
-      ...tally,
+      ...counts.tally,
       items: items.size,
       verified: [...items.values()].filter((item) => item.verified !== undefined).length,
       bytes: [...items.values()].reduce((sum, item) => sum + item.bytes, 0),
@@ -188,7 +195,11 @@ async function fetchAll(
   factory: FactoryContext,
 ): Promise<void> {
   const image = async (one: WantedImage): Promise<void> =>
-    run.add(await run.task(one.reference, () => fetchImage(images, one)));
+    run.add(
+      await run.task(one.reference, () =>
+        fetchImage(images, one).finally(() => images.view.ended(one.reference)),
+      ),
+    );
   const builds = wanted.builds.map((build) => fetchBuilds(run, build, factory, image));
   const lists = wanted.lists === undefined ? [] : listTasks(factory, wanted.lists);
   // An installer named as an image exists at the factory only once it knows the schematic.
