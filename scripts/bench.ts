@@ -16,6 +16,7 @@ type Benchmark = (context: BenchmarkContext) => Promise<readonly string[]>;
 
 const benchmarks: Readonly<Record<string, () => Promise<Benchmark>>> = {
   bundle: async () => (await import('./benchmarks/bundle.ts')).default,
+  fetch: async () => (await import('./benchmarks/fetch.ts')).default,
   verify: async () => (await import('./benchmarks/verify.ts')).default,
   serve: async () => (await import('./benchmarks/serve.ts')).default,
 };

@@ -6,6 +6,8 @@ import { join } from 'node:path';
 
 export interface Measured {
   readonly seconds: number;
+  /** Time that processors spent on it, system time included. */
+  readonly cpuSeconds: number;
   /** Largest resident set seen, in MiB. */
   readonly peakMiB: number;
 }
@@ -14,15 +16,22 @@ const main = join(import.meta.dirname, '..', '..', 'packages', 'cli', 'src', 'ma
 /** As in scripts/lib/bootstrap.sh. */
 const nodeFlags = ['--max-semi-space-size=2', '--disable-warning=ExperimentalWarning'];
 const sampleMs = 20;
+/** USER_HZ, which Linux fixes for what it shows. */
+const ticksPerSecond = 100;
 
 /** Runs a program to its end. @throws when it fails */
 export async function measure(program: string, ...args: readonly string[]): Promise<Measured> {
   const start = process.hrtime.bigint();
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'] });
   let peakKiB = 0;
+  let ticks = 0;
   const timer = setInterval(() => {
     try {
       const status = readFileSync(`/proc/${child.pid}/status`, 'latin1');
+      const stat = readFileSync(`/proc/${child.pid}/stat`, 'latin1');
+      // Fields 14 and 15, after the name in parentheses, which may hold anything.
+      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      ticks = Number(fields[11]) + Number(fields[12]);
       peakKiB = Math.max(peakKiB, Number(/^VmHWM:\s+([0-9]+) kB$/m.exec(status)?.[1] ?? 0));
     } catch {
       // It has ended between two looks.
@@ -32,7 +41,7 @@ export async function measure(program: string, ...args: readonly string[]): Prom
   clearInterval(timer);
   const seconds = Number(process.hrtime.bigint() - start) / 1e9;
   if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}`);
-  return { seconds, peakMiB: peakKiB / 1024 };
+  return { seconds, cpuSeconds: ticks / ticksPerSecond, peakMiB: peakKiB / 1024 };
 }
 
 export function measureShell(script: string, ...args: readonly string[]): Promise<Measured> {
@@ -49,7 +58,8 @@ export function median(runs: readonly Measured[]): Measured {
   const sorted = runs.toSorted((a, b) => a.seconds - b.seconds);
   const middle = sorted[Math.floor(sorted.length / 2)];
   if (middle === undefined) throw new Error('nothing was measured');
-  return { seconds: middle.seconds, peakMiB: Math.max(...runs.map((run) => run.peakMiB)) };
+  const { seconds, cpuSeconds } = middle;
+  return { seconds, cpuSeconds, peakMiB: Math.max(...runs.map((run) => run.peakMiB)) };
 }
 
 /** One line of a table. */
