@@ -18,6 +18,7 @@ talos:
   #   version: v1.5.0
   #   extensions: [siderolabs/iscsi-tools]   # or all
   #   overlays: []                           # or all
+  # talosctl: [linux-amd64]                  # comes along with media; or all, or [] for none
 
 # Talos media and installers, built by factory.talos.dev for a schematic.
 media:
