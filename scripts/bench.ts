@@ -18,6 +18,8 @@ const benchmarks: Readonly<Record<string, () => Promise<Benchmark>>> = {
   bundle: async () => (await import('./benchmarks/bundle.ts')).default,
   fetch: async () => (await import('./benchmarks/fetch.ts')).default,
   verify: async () => (await import('./benchmarks/verify.ts')).default,
+  load: async () => (await import('./benchmarks/load.ts')).default,
+  'load-objects': async () => (await import('./benchmarks/load-objects.ts')).default,
   serve: async () => (await import('./benchmarks/serve.ts')).default,
 };
 

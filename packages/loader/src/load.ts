@@ -50,8 +50,8 @@ export interface LoadOptions {
   readonly flatten?: boolean;
   /** Take a bundle that is older than one that was accepted here. */
   readonly allowRollback?: boolean;
-  /** Pull everything back and hash it. */
-  readonly verifyFull?: boolean;
+  /** `full`: pull everything back and hash it. `quick`: not even objects are. Default: objects are. */
+  readonly verify?: 'full' | 'quick';
   /** Folder for what this host remembers: accepted bundles, unfinished uploads. */
   readonly state: string;
   /** Folder for parts of blobs that are cut over volumes which are not mounted together. */
@@ -127,7 +127,7 @@ export function load(options: LoadOptions): Promise<LoadReport> {
             objects.filter(({ isDocument }) => isDocument),
           );
     let verifiedBytes: number | undefined;
-    if (options.verifyFull === true && registry !== undefined) {
+    if (options.verify === 'full' && registry !== undefined) {
       verifiedBytes = await verifyRegistry(registry, names);
     }
     if (options.spool !== undefined) {
@@ -199,7 +199,9 @@ async function withLoading<T>(options: LoadOptions, run: (loading: Loading) => P
     sink =
       objectStore === undefined
         ? undefined
-        : await openSink(objectStore, network, join(options.state, 'uploads'));
+        : await openSink(objectStore, network, join(options.state, 'uploads'), {
+            readBack: options.verify !== 'quick',
+          });
     const records = recordsOf(options, registry, sink);
     if (options.allowRollback !== true) {
       const accepted = await Promise.all(records.map((record) => record.list(signal)));

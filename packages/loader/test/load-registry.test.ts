@@ -389,10 +389,10 @@ test('a dry run says what would go where and writes nothing', async () => {
 test('F38 --verify full finds a registry that gives other bytes than it took', async () => {
   const { folder } = await makeBundle(two);
   const double = await startDouble();
-  const report = await loadInto(double, [folder], { verifyFull: true });
+  const report = await loadInto(double, [folder], { verify: 'full' });
   expect(report.verifiedBytes).toBeGreaterThan(2 * big);
   double.fault({ match: { method: 'GET', path: /acme\/tool\/blobs/ }, do: { flipByteAt: 5 } });
-  await expect(loadInto(double, [folder], { verifyFull: true })).rejects.toMatchObject({
+  await expect(loadInto(double, [folder], { verify: 'full' })).rejects.toMatchObject({
     code: 'DIGEST_MISMATCH',
   });
 });

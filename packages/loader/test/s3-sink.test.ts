@@ -26,7 +26,7 @@ async function openSink(double: S3Double, journal: string): Promise<S3Sink> {
     accessKeyId: 'key',
     secretAccessKey: 'secret',
   };
-  const sink = new S3Sink(gate, settings, journal, partSize);
+  const sink = new S3Sink(gate, settings, journal, { partSize });
   onTestFinished(async () => {
     await sink.close();
     await gate.close();

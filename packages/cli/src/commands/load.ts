@@ -30,7 +30,7 @@ interface Flags extends CommonFlags, NetworkFlags {
   readonly overwriteTags?: true;
   readonly keepHost?: true;
   readonly flatten?: true;
-  readonly verify?: 'full';
+  readonly verify?: 'full' | 'quick';
   readonly dryRun?: true;
   readonly receipt?: string;
   readonly state?: string;
@@ -65,7 +65,10 @@ export function addLoad(session: Session): Command {
       'where one platform of an index is carried, tag that image (its digest is not the index’s)',
     )
     .addOption(
-      new Option('--verify <depth>', 'full: pull everything back and hash it').choices(['full'] as const),
+      new Option(
+        '--verify <depth>',
+        'full: pull everything back and hash it; quick: do not even read objects back',
+      ).choices(['full', 'quick'] as const),
     )
     .option(
       '--resign-key <file>',
@@ -129,7 +132,7 @@ async function loadOptions(session: Session, flags: Flags): Promise<LoadOptions>
     overwriteTags: flags.overwriteTags === true,
     flatten: flags.flatten === true,
     allowRollback: flags.allowRollback === true,
-    verifyFull: flags.verify === 'full',
+    ...(flags.verify === undefined ? {} : { verify: flags.verify }),
     state: flags.state ?? defaultState(session.env),
     ...(spool === undefined ? {} : { spool }),
     ...(resignKey === undefined ? {} : { resignKey: await readPrivateKey(resignKey, session.env) }),

@@ -5,6 +5,7 @@ import { CodedError, type Network, printable } from '@omni-airgap/content';
 import { DirectorySink } from './directory-sink.ts';
 import type { ObjectSink } from './object-sink.ts';
 import { parseS3Location, readS3Settings, type S3Settings } from './s3-settings.ts';
+import type { SinkOptions } from './s3-sink.ts';
 
 export type ObjectStoreTarget =
   | { readonly kind: 'directory'; readonly root: string }
@@ -36,15 +37,14 @@ export async function parseObjectStore(
 /**
  * The SDK is loaded only by those who have a bucket: it doubles the start-up time.
  * @param journal folder for what is known of unfinished uploads
- * @param partSize bytes above which objects go up in parts; see S3Sink
  */
 export async function openSink(
   target: ObjectStoreTarget,
   network: Network,
   journal: string,
-  partSize?: number,
+  options: SinkOptions = {},
 ): Promise<ObjectSink> {
   if (target.kind === 'directory') return new DirectorySink(target.root);
   const { S3Sink } = await import('./s3-sink.ts');
-  return new S3Sink(network.gate, target.settings, journal, partSize);
+  return new S3Sink(network.gate, target.settings, journal, options);
 }

@@ -1,6 +1,7 @@
 /**
  * Objects in an S3 bucket. What is there with the same size and recorded digest is left alone; everything that was
- * stored is read back once and hashed, since stores exist that answer 200 and keep something else.
+ * stored is read back once and hashed (unless that is turned off), since stores exist that answer 200 and keep
+ * something else.
  */
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
@@ -41,19 +42,25 @@ const maxCopyBytes = 5 * 1024 ** 3;
 const defaultPartSize = 64 * 1024 * 1024;
 const probeKey = 'omni-airgap-probe';
 
+export interface SinkOptions {
+  /** Bytes; objects above it go up in parts. Default 64 MiB. */
+  readonly partSize?: number;
+  /** Read and hash what was stored; default true. */
+  readonly readBack?: boolean;
+}
+
 export class S3Sink implements ObjectSink {
   readonly url: string;
   readonly #connection: S3Connection;
   readonly #journal: UploadJournal;
   readonly #partSize: number;
+  readonly #readsBack: boolean;
   #md5: Promise<boolean> | undefined;
 
-  /**
-   * @param journal folder for what is known of unfinished uploads
-   * @param partSize bytes; objects above it go up in parts
-   */
-  constructor(gate: HttpGate, settings: S3Settings, journal: string, partSize: number = defaultPartSize) {
-    this.#partSize = partSize;
+  /** @param journal folder for what is known of unfinished uploads */
+  constructor(gate: HttpGate, settings: S3Settings, journal: string, options: SinkOptions = {}) {
+    this.#partSize = options.partSize ?? defaultPartSize;
+    this.#readsBack = options.readBack ?? true;
     this.#connection = new S3Connection(gate, settings);
     this.#journal = new UploadJournal(journal);
     this.url = this.#connection.url;
@@ -110,7 +117,7 @@ export class S3Sink implements ObjectSink {
         `${this.url}/${key}: the object store does not show what was just stored`,
       );
     }
-    await this.#readBack(object, signal);
+    if (this.#readsBack) await this.#readBack(object, signal);
     return 'stored';
   }
 
