@@ -31,7 +31,7 @@ let serve: Awaited<ReturnType<typeof startServe>>;
 let url: string;
 
 beforeAll(async () => {
-  sample = await startSampleUpstream({ dir: temporaryFolder('upstream'), sizeMiB: 4, buildMs: 1 });
+  sample = await startSampleUpstream({ dir: temporaryFolder('upstream'), sizeMiB: 16, buildMs: 1 });
   site = await workspace(`
 talos:
   versions: [${version}]

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
 # Debian packages for the tests, installed without leaving a server of theirs running or enabled.
 
-# $1: a file with a command and the package that holds it on each line.
+# $1: a file with a command, or the path of a file, and the package that holds it on each line.
 install_services() {
   local command package missing=()
   while read -r command package; do
-    command -v "$command" >/dev/null || missing+=("$package")
+    [[ $command == /* && -e $command ]] || command -v "$command" >/dev/null || missing+=("$package")
   done <"$1"
   if ((${#missing[@]} == 0)); then return; fi
   if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
