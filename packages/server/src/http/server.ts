@@ -27,7 +27,7 @@ export interface AccessEntry {
   /** Without the query, safe to print. */
   readonly path: string;
   readonly status: number;
-  /** Bytes of the body that were handed to the socket. */
+  /** Bytes that were handed to the socket, the headers' among them. */
   readonly bytes: number;
   readonly ms: number;
   /** Why the answer is no success, or was cut. */

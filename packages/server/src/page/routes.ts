@@ -1,5 +1,5 @@
 /** The page at `/`: what this server holds, how to use it, what is missing. It needs neither internet nor script. */
-import { collect } from '@omni-airgap/content';
+import { collect, isCoded } from '@omni-airgap/content';
 import { isSchematicId, TalosError } from '@omni-airgap/talos';
 import { failed, json, plainText } from '../factory/answer.ts';
 import { type Holdings, schematicRepository } from '../factory/holdings.ts';
@@ -58,7 +58,13 @@ export function pageRoutes(context: PageContext): RouteGroup {
 }
 
 async function lookUp(context: PageContext, request: Request): Promise<Answer> {
-  const body = await collect(request.body, maxFormBytes, 'form');
+  let body: Uint8Array;
+  try {
+    body = await collect(request.body, maxFormBytes, 'form');
+  } catch (error) {
+    if (!isCoded(error, 'BAD_DOCUMENT')) throw error;
+    return plainText(413, `a form may have ${maxFormBytes} bytes`);
+  }
   const text = new URLSearchParams(Buffer.from(body).toString('utf8')).get('schematic')?.trim() ?? '';
   return page(context, request, await verdictOn(context, text, request), text);
 }
