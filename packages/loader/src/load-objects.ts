@@ -34,7 +34,7 @@ export interface LoadedObject {
 }
 
 /** Enough to keep a disk and a line busy; each holds two blocks. */
-const objectsAtOnce = 4;
+const objectsAtOnce = 3;
 
 /** Along the media. @throws BAD_VOLUME, INCOMPLETE naming volumes, MISSING_CONTENT, DISK, DENIED, UPSTREAM, NETWORK */
 export async function loadObjects(

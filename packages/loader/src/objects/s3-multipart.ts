@@ -29,7 +29,7 @@ import type { UploadedPart, UploadJournal } from './upload-journal.ts';
 /** Source: Amazon S3 User Guide, "Amazon S3 multipart upload limits". */
 const maxParts = 10_000;
 /** Parts of one object on their way; more than a few only share the same line. */
-const partsAtOnce = 3;
+const partsAtOnce = 2;
 const maxPages = 100;
 
 export interface MultipartUpload {
