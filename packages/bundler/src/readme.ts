@@ -1,6 +1,5 @@
 /** README.txt on the medium: for whoever holds it in the hand, with our tool or without. */
-import { printable } from '@omni-airgap/content';
-import { sizeText } from './size-text.ts';
+import { formatBytes, printable } from '@omni-airgap/content';
 import type { Summary } from './summary.ts';
 
 /** Lines end as Windows' Notepad likes them too. */
@@ -29,7 +28,7 @@ ${bases}`;
 Id:       ${id}
 Number:   ${document.sequence} of store ${document.origin}
 Made:     ${document.createdAt} by ${printable(document.tool)}
-Volumes:  ${volumes.length} (content.tar.000 to ${last}), ${sizeText(bytes)}
+Volumes:  ${volumes.length} (content.tar.000 to ${last}), ${formatBytes(bytes)}
 Content:  ${count('image')} images, ${count('media')} sets of Talos media, ${items.length} names
 ${needs}
 report.html says what is inside, for people; bundle.json for programs. With

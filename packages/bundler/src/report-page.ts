@@ -2,9 +2,8 @@
  * report.html: one self-contained page for whoever approves a transfer. It needs no script and loads nothing, prints
  * on paper, and shows names from outside as text only.
  */
-import { type Html, html } from './html.ts';
+import { formatBytes, type Html, html } from '@omni-airgap/content';
 import { style } from './report-style.ts';
-import { sizeText } from './size-text.ts';
 import type { Summary, SummaryItem } from './summary.ts';
 
 const kindTitles: readonly (readonly [string, string])[] = [
@@ -65,7 +64,7 @@ function factsOf({ document, items, bytes, relied }: Summary): Html {
   );
   return html`<section class="facts">
 <dl>
-<div><dt>Size</dt><dd>${sizeText(bytes)}</dd></div>
+<div><dt>Size</dt><dd>${formatBytes(bytes)}</dd></div>
 <div><dt>Volumes</dt><dd>${document.volumes.length}</dd></div>
 <div><dt>Images</dt><dd>${images}</dd></div>
 <div><dt>Sets of media</dt><dd>${media}</dd></div>
@@ -78,7 +77,7 @@ function factsOf({ document, items, bytes, relied }: Summary): Html {
 ${
   base.length === 0
     ? html`<p>A full bundle: it needs nothing that is inside already.</p>`
-    : html`<p>An incremental bundle. It relies on ${relied.blobs} blobs (${sizeText(relied.bytes)}) that these brought:</p><ul>${base}</ul>`
+    : html`<p>An incremental bundle. It relies on ${relied.blobs} blobs (${formatBytes(relied.bytes)}) that these brought:</p><ul>${base}</ul>`
 }
 </section>`;
 }
@@ -119,7 +118,9 @@ function itemsOf(title: string, items: readonly SummaryItem[]): Html {
 }
 
 function rowOf(item: SummaryItem): Html {
-  const files = item.files.map(({ name, size }) => html`<li>${name} <small>${sizeText(size)}</small></li>`);
+  const files = item.files.map(
+    ({ name, size }) => html`<li>${name} <small>${formatBytes(size)}</small></li>`,
+  );
   const from =
     item.source === undefined
       ? html``
@@ -128,7 +129,7 @@ function rowOf(item: SummaryItem): Html {
 <td>${item.platforms.join(', ')}${files.length === 0 ? html`` : html`<ul class="files">${files}</ul>`}${
     item.inBase ? html`<span class="base">with a base</span>` : html``
   }${item.signature === undefined ? html`` : html`<div><small>${signatureText(item)}</small></div>`}</td>
-<td class="number">${sizeText(item.bytes)}</td></tr>
+<td class="number">${formatBytes(item.bytes)}</td></tr>
 `;
 }
 
@@ -159,7 +160,7 @@ function checksOf({ document, items }: Summary): Html {
 function hostsOf({ document }: Summary): Html {
   const rows = document.egress.map(
     ({ host, requests, bytes }) =>
-      html`<tr><td><code>${host}</code></td><td class="number">${requests}</td><td class="number">${sizeText(bytes)}</td></tr>`,
+      html`<tr><td><code>${host}</code></td><td class="number">${requests}</td><td class="number">${formatBytes(bytes)}</td></tr>`,
   );
   const content =
     rows.length === 0
@@ -171,7 +172,7 @@ function hostsOf({ document }: Summary): Html {
 function volumesOf({ document }: Summary): Html {
   const rows = document.volumes.map(
     ({ name, size, sha256 }) =>
-      html`<tr><td><code>${name}</code><br><small class="digest">sha256:${sha256}</small></td><td class="number">${sizeText(size)}</td><td class="number">${size}</td></tr>`,
+      html`<tr><td><code>${name}</code><br><small class="digest">sha256:${sha256}</small></td><td class="number">${formatBytes(size)}</td><td class="number">${size}</td></tr>`,
   );
   return html`<section><h2>Volumes</h2>
 <table><thead><tr><th>File and hash</th><th class="number">Size</th><th class="number">Bytes</th></tr></thead><tbody>${rows}</tbody></table></section>`;

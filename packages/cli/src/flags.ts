@@ -6,20 +6,22 @@ export function collected(value: string, before: readonly string[] = []): readon
   return [...before, value];
 }
 
+/** What every command takes; it only matters where several things can be done at once. */
 export function withCommon(command: Command): Command {
+  const concurrency = new Option(
+    '--concurrency <n>',
+    'things done at once, where there are several (default: 8)',
+  );
   return command
     .option('--json', 'print the result as one JSON document')
-    .option('--quiet', 'print nothing but errors');
+    .option('--quiet', 'print nothing but errors')
+    .addOption(concurrency.argParser(parseConcurrency));
 }
 
-export function withConcurrency(command: Command): Command {
-  return command.addOption(
-    new Option('--concurrency <n>', 'blobs on their way at once (default: 8)').argParser((text) => {
-      const n = Number(text);
-      if (!/^[0-9]{1,3}$/.test(text) || n < 1 || n > 256) throw new InvalidArgumentError('Must be 1 to 256.');
-      return n;
-    }),
-  );
+function parseConcurrency(text: string): number {
+  const n = Number(text);
+  if (!/^[0-9]{1,3}$/.test(text) || n < 1 || n > 256) throw new InvalidArgumentError('Must be 1 to 256.');
+  return n;
 }
 
 export function withNetwork(command: Command): Command {

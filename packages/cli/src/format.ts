@@ -1,17 +1,4 @@
-/** Numbers for people: sizes, durations, tables of at most 100 columns. */
-
-const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
-
-/** `1.5 GiB` */
-export function formatBytes(bytes: number): string {
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
-}
+/** Numbers for people: durations, counts, tables of at most 100 columns. */
 
 /** `1 h 05 min`, `3 min 20 s`, `12 s` @param seconds a finite number */
 export function formatDuration(seconds: number): string {

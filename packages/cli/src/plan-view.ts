@@ -1,6 +1,8 @@
 /** A plan as text for people; plan and fetch --dry-run print it. */
+
+import { formatBytes } from '@omni-airgap/content';
 import type { Plan } from '@omni-airgap/fetcher';
-import { count, formatBytes, table } from './format.ts';
+import { count, table, wrap } from './format.ts';
 
 export function describePlan(result: Plan): string {
   const rows = result.items
@@ -32,7 +34,8 @@ export function describePlan(result: Plan): string {
   lines.push(
     `In all ${formatBytes(result.bytes)} (shared content once), ${formatBytes(result.bytesToFetch)} to fetch${more}.`,
     `Free where the store is: ${formatBytes(result.freeBytes)}${result.freeBytes < result.bytesToFetch ? ', which is NOT enough' : ''}.`,
-    `Hosts needed, TCP 443: ${result.hosts.map((host) => host.pattern).join(', ')}`,
+    'Hosts needed, TCP 443 unless said:',
+    wrap(result.hosts.map(({ pattern, port }) => (port === 443 ? pattern : `${pattern}:${port}`))),
   );
   return lines.join('\n');
 }

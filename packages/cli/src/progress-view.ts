@@ -3,7 +3,8 @@
  * in place; plain lines every ten seconds elsewhere; nothing with --quiet.
  */
 import type { ItemState, Progress } from '@omni-airgap/content';
-import { cut, formatBytes, formatDuration } from './format.ts';
+import { formatBytes } from '@omni-airgap/content';
+import { cut, formatDuration } from './format.ts';
 
 export type ProgressMode = 'terminal' | 'plain' | 'quiet';
 

@@ -8,7 +8,7 @@ import {
   printable,
   systemCodeOf,
 } from '@omni-airgap/content';
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Help, type Option } from 'commander';
 import { addBundle } from './commands/bundle.ts';
 import { addDiff } from './commands/diff.ts';
 import { addEgress } from './commands/egress.ts';
@@ -113,11 +113,19 @@ function program(session: Session): Command {
     for (const one of [command, ...command.commands]) {
       one
         .exitOverride()
+        .configureHelp({ optionDescription })
         .configureOutput({ writeOut: session.output.stdout, writeErr: session.output.stderr });
     }
     root.addCommand(command.showHelpAfterError('(add --help for what can be said)'));
   }
   return root;
+}
+
+/** A list that is empty unless something is said is no default worth printing. */
+function optionDescription(this: Help, option: Option): string {
+  const { defaultValue, description } = option;
+  const isEmptyList = Array.isArray(defaultValue) && defaultValue.length === 0;
+  return isEmptyList ? description : Help.prototype.optionDescription.call(this, option);
 }
 
 function described(

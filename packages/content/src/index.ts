@@ -1,5 +1,6 @@
 /** OCI content: the model, the copy engine, the stores, the HTTP gate, the bundle format. */
 
+export { bundleFolders } from './bundle/bundle-folders.ts';
 export { bundleIdOf, checksumLines } from './bundle/bundle-id.ts';
 export * from './bundle/bundle-store.ts';
 export * from './bundle/signature.ts';
@@ -31,6 +32,7 @@ export {
 } from './fs/files.ts';
 export { eachBlock, readPieces, slicePieces } from './fs/pieces.ts';
 export * from './graph.ts';
+export { Html, html } from './html.ts';
 export * from './http/index.ts';
 export * from './json.ts';
 export { type Removed, removeGarbage } from './layout/garbage.ts';
@@ -43,5 +45,6 @@ export * from './printable.ts';
 export * from './progress.ts';
 export * from './reference.ts';
 export * from './registry/index.ts';
+export { formatBytes } from './size-text.ts';
 export * from './storage.ts';
 export { WorkQueue } from './work-queue.ts';

@@ -10,6 +10,7 @@ import {
   BundleStore,
   type BundleTrust,
   type Bytes,
+  bundleFolders,
   byText,
   CodedError,
   type Descriptor,
@@ -21,7 +22,6 @@ import {
   readPieces,
   slicePieces,
 } from '@omni-airgap/content';
-import { bundleFolders } from './bundle-folders.ts';
 import type { Spool } from './spool.ts';
 
 /** Missing volumes that a message names. */

@@ -2,15 +2,7 @@
  * Bundles as a content source: one, spread over media or not, and the increments that were made from it. Of each
  * origin the newest says which names there are; content is taken from whichever has it.
  */
-import { createHash } from 'node:crypto';
-import { join } from 'node:path';
-import {
-  BundleStore,
-  type BundleTrust,
-  CodedError,
-  maxBundleDocumentBytes,
-  readSmallFile,
-} from '@omni-airgap/content';
+import { BundleStore, type BundleTrust, bundleFolders } from '@omni-airgap/content';
 import type { Provenance } from './provenance.ts';
 import { type ContentSource, Overlay } from './source.ts';
 
@@ -26,7 +18,7 @@ export interface OpenedBundles {
  */
 export async function openBundles(folders: readonly string[], trust: BundleTrust): Promise<OpenedBundles> {
   const bundles: BundleStore[] = [];
-  for (const group of await foldersByBundle(folders)) bundles.push(await BundleStore.open(group, trust));
+  for (const group of await bundleFolders(folders)) bundles.push(await BundleStore.open(group, trust));
   bundles.sort((a, b) => b.document.sequence - a.document.sequence);
   const origins = new Set<string>();
   const sources = bundles.map((bundle): ContentSource => {
@@ -60,18 +52,4 @@ function withoutNames(bundle: BundleStore): ContentSource {
     fetch: (descriptor, signal) => bundle.fetch(descriptor, signal),
     names: async function* () {},
   };
-}
-
-/** Folders with the same bundle.json hold media of one bundle. */
-async function foldersByBundle(folders: readonly string[]): Promise<readonly (readonly string[])[]> {
-  const groups = new Map<string, string[]>();
-  for (const folder of folders) {
-    const bytes = await readSmallFile(join(folder, 'bundle.json'), maxBundleDocumentBytes);
-    if (bytes === undefined) {
-      throw new CodedError('NO_INPUT', `${folder}: no bundle here (there is no file bundle.json)`);
-    }
-    const key = createHash('sha256').update(bytes).digest('hex');
-    groups.set(key, [...(groups.get(key) ?? []), folder]);
-  }
-  return [...groups.values()];
 }

@@ -49,7 +49,8 @@ export function healthRoutes(context: HealthContext): RouteGroup {
       if (more.length > 0) return undefined;
       if (path === 'healthz') {
         return {
-          GET: () => {
+          GET: async () => {
+            await context.integrity.recheck();
             const health = healthOf(context);
             return json(health.status === 'ok' ? 200 : 503, health);
           },

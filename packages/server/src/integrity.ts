@@ -28,10 +28,15 @@ export interface Damage {
   readonly problem: string;
 }
 
+type Sized = Pick<Descriptor, 'digest' | 'size'>;
+
 const retryAfterMs = 30_000;
 const maxRemembered = 1000;
 
 interface Found extends Damage {
+  readonly size: number;
+  /** Its file could not be read at all: when it can, that is over. */
+  readonly isGone: boolean;
   readonly identity: string | undefined;
   readonly until: number;
 }
@@ -78,7 +83,7 @@ export class Integrity {
   }
 
   /** The content as an answer's body; undefined when it is not there. @throws DISK */
-  async body(descriptor: Pick<Descriptor, 'digest' | 'size'>): Promise<FileBody | undefined> {
+  async body(descriptor: Sized): Promise<FileBody | undefined> {
     const { digest, size } = descriptor;
     const pieces = await this.#source.locate(descriptor);
     if (pieces === undefined) {
@@ -97,11 +102,11 @@ export class Integrity {
         if (known !== undefined && known.identity === identity && known.until > Date.now()) {
           throw new CodedError('MISSING_CONTENT', `${digest}: ${known.problem}`);
         }
-        if (range !== 'whole') this.#verifyLater(digest, pieces);
+        if (range !== 'whole') this.#verifyLater(descriptor, pieces);
         return 'unknown';
       },
       passed: () => this.#pass(digest, identity),
-      failed: (error) => this.#fail(digest, identity, error),
+      failed: (error) => this.#fail(descriptor, identity, error),
     };
   }
 
@@ -113,9 +118,26 @@ export class Integrity {
       this.#pass(digest, undefined);
       return bytes;
     } catch (error) {
-      if (isCoded(error, 'DIGEST_MISMATCH', 'MISSING_CONTENT', 'DISK')) this.#fail(digest, undefined, error);
-      if (isCoded(error, 'MISSING_CONTENT')) await this.requireMedium(signal);
-      throw error;
+      const problem = isCoded(error, 'MISSING_CONTENT') ? await this.#orMedium(error, signal) : error;
+      if (isCoded(problem, 'DIGEST_MISMATCH', 'MISSING_CONTENT', 'DISK')) {
+        this.#fail(descriptor, undefined, problem);
+      }
+      throw problem;
+    }
+  }
+
+  /** Forgets what was gone and is there again; it is hashed at its next use. */
+  async recheck(): Promise<void> {
+    for (const found of this.#damage.values()) {
+      if (!found.isGone) continue;
+      try {
+        const pieces = await this.#source.locate(found);
+        if (pieces === undefined) continue;
+        await identityOf(pieces);
+        this.#damage.delete(found.digest);
+      } catch (error) {
+        if (!isCoded(error)) throw error;
+      }
     }
   }
 
@@ -124,27 +146,38 @@ export class Integrity {
     return [...this.#damage.values()].map(({ digest, since, problem }) => ({ digest, since, problem }));
   }
 
+  /** The error, or that of a medium that is gone altogether. */
+  async #orMedium(error: unknown, signal: AbortSignal | undefined): Promise<unknown> {
+    return this.requireMedium(signal).then(
+      () => error,
+      (reason: unknown) => reason,
+    );
+  }
+
   #pass(digest: Digest, identity: string | undefined): void {
     this.#damage.delete(digest);
     if (identity !== undefined) this.#verified.set(digest, identity);
   }
 
-  #fail(digest: Digest, identity: string | undefined, error: unknown): void {
+  #fail({ digest, size }: Sized, identity: string | undefined, error: unknown): void {
     this.#verified.delete(digest);
     const since = this.#damage.get(digest)?.since ?? new Date().toISOString();
     if (this.#damage.size >= maxRemembered && !this.#damage.has(digest)) return;
     const until = Date.now() + retryAfterMs;
-    this.#damage.set(digest, { digest, since, problem: messageOf(error), identity, until });
+    const isGone = isCoded(error, 'DISK');
+    this.#damage.set(digest, { digest, size, since, problem: messageOf(error), isGone, identity, until });
   }
 
   /** Parts of an answer cannot be checked by themselves: all of it is read, one content at a time. */
-  #verifyLater(digest: Digest, pieces: readonly Piece[]): void {
+  #verifyLater(descriptor: Sized, pieces: readonly Piece[]): void {
+    const { digest } = descriptor;
     if (this.#waiting.has(digest) || this.#waiting.size >= maxRemembered) return;
     this.#waiting.add(digest);
-    this.#background = this.#background.then(() => this.#verify(digest, pieces));
+    this.#background = this.#background.then(() => this.#verify(descriptor, pieces));
   }
 
-  async #verify(digest: Digest, pieces: readonly Piece[]): Promise<void> {
+  async #verify(descriptor: Sized, pieces: readonly Piece[]): Promise<void> {
+    const { digest } = descriptor;
     let identity: string | undefined;
     try {
       identity = await identityOf(pieces);
@@ -157,7 +190,7 @@ export class Integrity {
         throw new CodedError('DIGEST_MISMATCH', `${digest}: the bytes on disk have ${found}`);
       }
     } catch (error) {
-      this.#fail(digest, identity, error);
+      this.#fail(descriptor, identity, error);
     } finally {
       this.#waiting.delete(digest);
     }

@@ -1,10 +1,10 @@
 /** Flags of the commands that write bundles, and what they mean. */
 import { hostname, userInfo } from 'node:os';
 import { type BundleOptions, type BundleReport, parseVolumeSize } from '@omni-airgap/bundler';
-import { CodedError, type Progress } from '@omni-airgap/content';
+import { CodedError, formatBytes, type Progress } from '@omni-airgap/content';
 import type { Command } from 'commander';
 import { collected } from '../flags.ts';
-import { count, formatBytes, formatDuration } from '../format.ts';
+import { count, formatDuration } from '../format.ts';
 import type { CommonFlags, Session } from '../session.ts';
 import { tool } from '../version.ts';
 import { readPrivateKey } from './keys.ts';

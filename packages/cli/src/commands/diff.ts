@@ -1,9 +1,9 @@
 /** omni-airgap diff */
 import { type DiffReport, diff } from '@omni-airgap/bundler';
-import { printable } from '@omni-airgap/content';
+import { formatBytes, printable } from '@omni-airgap/content';
 import { Command } from 'commander';
 import { withCommon, withExample } from '../flags.ts';
-import { count, formatBytes, table } from '../format.ts';
+import { count, table } from '../format.ts';
 import { type CommonFlags, report, type Session } from '../session.ts';
 
 export function addDiff(session: Session): Command {

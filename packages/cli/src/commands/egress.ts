@@ -1,6 +1,6 @@
 /** omni-airgap egress: rules, check, log */
 import { join } from 'node:path';
-import { CodedError } from '@omni-airgap/content';
+import { CodedError, formatBytes } from '@omni-airgap/content';
 import {
   type CheckedHost,
   checkEgress,
@@ -14,7 +14,7 @@ import {
 } from '@omni-airgap/fetcher';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { withCommon, withExample, withNetwork } from '../flags.ts';
-import { count, formatBytes, table } from '../format.ts';
+import { count, table } from '../format.ts';
 import { type CommonFlags, networkSettings, report, type Session } from '../session.ts';
 import { type InsideFlags, runInside, withInside } from './egress-inside.ts';
 

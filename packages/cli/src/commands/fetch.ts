@@ -1,8 +1,10 @@
 /** omni-airgap fetch */
+
+import { formatBytes } from '@omni-airgap/content';
 import { type FetchReport, fetch, plan } from '@omni-airgap/fetcher';
 import { Command } from 'commander';
-import { collected, withCommon, withConcurrency, withExample, withNetwork } from '../flags.ts';
-import { count, formatBytes, formatDuration } from '../format.ts';
+import { collected, withCommon, withExample, withNetwork } from '../flags.ts';
+import { count, formatDuration } from '../format.ts';
 import { describePlan } from '../plan-view.ts';
 import { type CommonFlags, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
 
@@ -52,7 +54,7 @@ export function addFetch(session: Session): Command {
       );
     });
   return withExample(
-    withNetwork(withConcurrency(withCommon(command))),
+    withNetwork(withCommon(command)),
     'omni-airgap fetch --config mirror.yaml --store ./store',
   );
 }

@@ -1,8 +1,10 @@
 /** omni-airgap gc */
+
+import { formatBytes } from '@omni-airgap/content';
 import { gc } from '@omni-airgap/fetcher';
 import { Command } from 'commander';
 import { withCommon, withExample } from '../flags.ts';
-import { count, formatBytes } from '../format.ts';
+import { count } from '../format.ts';
 import { type CommonFlags, report, type Session } from '../session.ts';
 
 interface Flags extends CommonFlags {

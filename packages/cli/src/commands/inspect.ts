@@ -1,9 +1,9 @@
 /** omni-airgap inspect */
 import { type Inspection, inspectBundle, inspectStore, type StoreInspection } from '@omni-airgap/bundler';
-import { CodedError, printable } from '@omni-airgap/content';
+import { CodedError, formatBytes, printable } from '@omni-airgap/content';
 import { Command } from 'commander';
 import { collected, withCommon, withExample } from '../flags.ts';
-import { count, formatBytes, table } from '../format.ts';
+import { count, table } from '../format.ts';
 import { type CommonFlags, report, type Session } from '../session.ts';
 import { readTrust } from './keys.ts';
 
@@ -16,7 +16,12 @@ interface Flags extends CommonFlags {
 export function addInspect(session: Session): Command {
   const command = new Command('inspect')
     .description('say what is in a bundle or a store; the first medium of a bundle is enough')
-    .option('--bundle <dir>', 'folder of a bundle (repeatable when it is spread over media)', collected, [])
+    .option(
+      '--bundle <dir...>',
+      'folder of a bundle (repeatable when it is spread over media)',
+      collected,
+      [],
+    )
     .option('--store <dir>', 'a store instead of a bundle')
     .option('--verify-key <file>', 'the public key it must be signed with')
     .action(async (flags: Flags) => {

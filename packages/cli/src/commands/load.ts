@@ -1,7 +1,7 @@
 /** omni-airgap load */
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { CodedError } from '@omni-airgap/content';
+import { CodedError, formatBytes } from '@omni-airgap/content';
 import {
   dryRun,
   type LoadOptions,
@@ -13,8 +13,8 @@ import {
   readSite,
 } from '@omni-airgap/loader';
 import { Command, Option } from 'commander';
-import { collected, withCommon, withConcurrency, withExample, withNetwork } from '../flags.ts';
-import { count, formatBytes, formatDuration } from '../format.ts';
+import { collected, withCommon, withExample, withNetwork } from '../flags.ts';
+import { count, formatDuration } from '../format.ts';
 import { type CommonFlags, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
 import { tool } from '../version.ts';
 import { readPrivateKey, readTrust } from './keys.ts';
@@ -44,7 +44,7 @@ export function addLoad(session: Session): Command {
   const command = new Command('load')
     .description('bring a bundle into the registry and the object store of this site')
     .option(
-      '--bundle <dir>',
+      '--bundle <dir...>',
       'folder of a medium (repeatable: several discs, or a bundle and its increments)',
       collected,
       [],
@@ -101,7 +101,7 @@ export function addLoad(session: Session): Command {
       }
     });
   return withExample(
-    withNetwork(withConcurrency(withCommon(command))),
+    withNetwork(withCommon(command)),
     'omni-airgap load --bundle /mnt/usb --verify-key site.pub --registry registry.site:5000 \\',
     '    --object-store s3://talos --s3-endpoint https://s3.site:9000 --receipt receipt.json',
   );

@@ -2,7 +2,7 @@
 import { type BundleReport, bundle, isConsuming } from '@omni-airgap/bundler';
 import { fetch } from '@omni-airgap/fetcher';
 import { Command } from 'commander';
-import { withCommon, withConcurrency, withExample, withNetwork } from '../flags.ts';
+import { withCommon, withExample, withNetwork } from '../flags.ts';
 import { type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
 import { type BundleFlags, bundleOptions, describeBundle, withBundleFlags } from './bundle-flags.ts';
 
@@ -48,7 +48,7 @@ export function addMirror(session: Session): Command {
       );
     });
   return withExample(
-    withNetwork(withConcurrency(withCommon(command))),
+    withNetwork(withCommon(command)),
     'omni-airgap mirror --config mirror.yaml --store ./store --out /mnt/usb --sign-key site.key',
   );
 }

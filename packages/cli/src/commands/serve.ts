@@ -37,7 +37,7 @@ export function addServe(session: Session): Command {
     .description(
       'offer what a bundle or store holds as an Image Factory and an OCI registry, straight from the medium',
     )
-    .option('--bundle <dir>', 'folder of a bundle (repeatable: media of one, increments)', collected, [])
+    .option('--bundle <dir...>', 'folder of a bundle (repeatable: media of one, increments)', collected, [])
     .option('--store <dir>', 'a store instead of a bundle')
     .option('--writable <dir>', 'take pushes into this folder, and keep wishes there')
     .option('--listen <host:port>', 'where to listen', '127.0.0.1:5000')

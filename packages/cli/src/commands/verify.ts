@@ -1,9 +1,9 @@
 /** omni-airgap verify */
 import { verifyStore } from '@omni-airgap/bundler';
-import { BundleStore, CodedError, verifyBundle } from '@omni-airgap/content';
+import { BundleStore, CodedError, formatBytes, verifyBundle } from '@omni-airgap/content';
 import { Command } from 'commander';
 import { collected, withCommon, withExample } from '../flags.ts';
-import { count, formatBytes, formatDuration } from '../format.ts';
+import { count, formatDuration } from '../format.ts';
 import { type CommonFlags, report, type Session } from '../session.ts';
 import { readTrust } from './keys.ts';
 
@@ -17,7 +17,12 @@ interface Flags extends CommonFlags {
 export function addVerify(session: Session): Command {
   const command = new Command('verify')
     .description('read a bundle or a store completely, and say what is damaged')
-    .option('--bundle <dir>', 'folder of a bundle (repeatable when it is spread over media)', collected, [])
+    .option(
+      '--bundle <dir...>',
+      'folder of a bundle (repeatable when it is spread over media)',
+      collected,
+      [],
+    )
     .option('--store <dir>', 'a store instead of a bundle')
     .option('--verify-key <file>', 'the public key it must be signed with')
     .option('--quick', 'only signature, structure and sizes; do not read the content')

@@ -1,10 +1,9 @@
 /** What the server holds, as sections of the page. */
 import type { Descriptor } from '@omni-airgap/content';
-import { hexOf } from '@omni-airgap/content';
+import { type Html, hexOf, html } from '@omni-airgap/content';
 import { isMediaName, parseMediaName } from '@omni-airgap/talos';
 import type { HeldInstaller, HeldMedia } from '../factory/holdings.ts';
 import type { Repository } from '../registry/catalog.ts';
-import { type Html, html } from './html.ts';
 
 const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 

@@ -1,5 +1,5 @@
 /** The page at `/`: what this server holds, how to use it, what is missing. It needs neither internet nor script. */
-import { collect, isCoded } from '@omni-airgap/content';
+import { collect, Html, html, isCoded } from '@omni-airgap/content';
 import { isSchematicId, TalosError } from '@omni-airgap/talos';
 import { failed, json, plainText } from '../factory/answer.ts';
 import { type Holdings, schematicRepository } from '../factory/holdings.ts';
@@ -11,7 +11,6 @@ import { parseInstallerPath } from '../registry/installers.ts';
 import { wantsFragment } from '../wishes/fragment.ts';
 import { type WishList, wantsFile } from '../wishes/wish-list.ts';
 import { imagesSection, installerSection, mediaSection, talosctlSection } from './holdings.ts';
-import { Html, html } from './html.ts';
 import { setupSection } from './setup.ts';
 import { pageHeaders, style } from './style.ts';
 import { wishesSection } from './wishes.ts';

@@ -1,7 +1,8 @@
 /** What was asked for and is not here, as a section of the page. */
+
+import { type Html, html } from '@omni-airgap/content';
 import { describeWish } from '../wishes/wish.ts';
 import type { WantsDocument } from '../wishes/wish-list.ts';
-import { type Html, html } from './html.ts';
 
 const maxShown = 200;
 

@@ -63,9 +63,12 @@ async function get(
     onMissing?.(repository, reference, ns);
     return refuse('NAME_UNKNOWN', `no repository ${repository}`);
   }
-  const descriptor = isDigest(reference)
-    ? found.manifests.get(reference)
-    : catalog.tagged(repository, reference);
+  const at = (path: string): Descriptor | undefined =>
+    isDigest(reference)
+      ? catalog.repository(path)?.manifests.get(reference)
+      : catalog.tagged(path, reference);
+  // Two carried names that meet without their hosts are told apart by the host that a mirror stands for.
+  const descriptor = at(repository) ?? (ns === null ? undefined : at(`${ns}/${repository}`));
   if (descriptor === undefined) {
     onMissing?.(repository, reference, ns);
     return refuse('MANIFEST_UNKNOWN', `${repository} has no ${reference}`);

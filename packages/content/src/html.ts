@@ -1,5 +1,5 @@
 /** HTML from templates: what is put in is escaped, unless it is HTML from here. */
-import { printable } from '@omni-airgap/content';
+import { printable } from './printable.ts';
 
 export class Html {
   readonly text: string;

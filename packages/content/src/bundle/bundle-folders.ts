@@ -1,7 +1,9 @@
 /** Folders that hold media of the same bundle, put together by what their bundle.json says. */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { CodedError, maxBundleDocumentBytes, readSmallFile } from '@omni-airgap/content';
+import { maxBundleDocumentBytes } from '../documents/bundle-document.ts';
+import { CodedError } from '../errors.ts';
+import { readSmallFile } from '../fs/files.ts';
 
 /** @returns groups in the order in which they were first named @throws NO_INPUT for a folder without bundle.json */
 export async function bundleFolders(folders: readonly string[]): Promise<readonly (readonly string[])[]> {
