@@ -15,6 +15,9 @@ test('two names that meet without their host are found with it, and reported', a
   expect(await digestAt(url, 'dexidp/dex/manifests/v1')).toBe(404);
   expect(await digestAt(url, 'ghcr.io/dexidp/dex/manifests/v1')).toBe(one.manifest.digest);
   expect(await digestAt(url, 'docker.io/dexidp/dex/manifests/v1')).toBe(two.manifest.digest);
+  expect(await digestAt(url, 'dexidp/dex/manifests/v1?ns=ghcr.io')).toBe(one.manifest.digest);
+  expect(await digestAt(url, 'dexidp/dex/manifests/v1?ns=docker.io')).toBe(two.manifest.digest);
+  expect(await digestAt(url, 'dexidp/dex/manifests/v1?ns=quay.io')).toBe(404);
   expect(await digestAt(url, 'dexidp/dex/manifests/v2')).toMatch(/^sha256:/);
   expect(
     unreachable()

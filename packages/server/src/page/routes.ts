@@ -109,6 +109,7 @@ async function page(context: PageContext, request: Request, verdict: Html, text 
   const { catalog, holdings, wishes, provenance } = context;
   const url = context.externalUrl(request);
   const { host } = new URL(url);
+  await context.integrity.recheck();
   const versions = await holdings.versions();
   const health = healthOf(context);
   const registries = new Set<string>();
