@@ -6,8 +6,8 @@
 
 export const largeBlock: number = 1024 * 1024;
 const smallBlock = 16 * 1024;
-/** Large blocks at most: 32 MiB. */
-const maxLarge = 32;
+/** Large blocks at most: 24 MiB. */
+const maxLarge = 24;
 /** Of small blocks an answer needs no more than one to fill and one to send. */
 const mostSmall = 2;
 

@@ -12,8 +12,9 @@ import { ThreadHasher } from './hash-thread.ts';
 import type { FileBody } from './message.ts';
 import type { ByteRange } from './range.ts';
 
-/** One is read into, one is written; more let the hash lag behind. */
-const blocksPerAnswer = 4;
+/** One is read into, one is written; more let a hash lag behind. */
+const blocksToSend = 2;
+const blocksToCheck = 4;
 
 /** The part of the pieces that a range covers. */
 function cut(pieces: readonly Piece[], { start, end }: ByteRange): readonly Piece[] {
@@ -59,7 +60,7 @@ async function sendPieces(
   const state = await body.begin(range);
   let left = span.end - span.start + 1;
   const check = range === 'whole' && state === 'unknown' && left > 0 ? checkOf(left) : undefined;
-  const blocks = lend(blocksPerAnswer, left);
+  const blocks = lend(check === undefined ? blocksToSend : blocksToCheck, left);
   /** What still uses each block. */
   const busy: (Promise<unknown> | undefined)[] = blocks.map(() => undefined);
   let turn = 0;
