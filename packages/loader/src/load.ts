@@ -325,8 +325,9 @@ function receiptOf(
   images: readonly LoadedImage[],
   objects: readonly LoadedObject[],
 ): ReceiptDocument {
-  const { id, origin, sequence } = bundles.document;
+  const { id, origin, sequence, roots } = bundles.document;
   const { registry } = options;
+  const outside = new Map(roots.map((root) => [root.name, root]));
   return {
     bundle: id,
     kind: 'omni-airgap/receipt',
@@ -338,7 +339,14 @@ function receiptOf(
     trust: bundles.signer,
     ...(registry === undefined ? {} : { registry: targetText(registry) }),
     ...(sink === undefined ? {} : { objectStore: sink.url }),
-    images: [...images],
+    images: images.map((image) => {
+      const { signature, verified } = outside.get(image.name) ?? {};
+      return {
+        ...image,
+        ...(signature === undefined ? {} : { signature }),
+        ...(verified === undefined ? {} : { verified }),
+      };
+    }),
     objects: objects.map(({ key, digest, size }) => ({ key, digest, size })),
   };
 }

@@ -1,6 +1,6 @@
 import { open, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestFromHex, hexOf, type Layout, MediaType } from '@omni-airgap/content';
+import { digestFromHex, hexOf, type Layout, MediaType, parseReceiptDocument } from '@omni-airgap/content';
 import { expect, test } from 'vitest';
 import { dryRun } from '../src/load.ts';
 import { sampleOf } from '../src/registry/shapes.ts';
@@ -395,4 +395,18 @@ test('F38 --verify full finds a registry that gives other bytes than it took', a
   await expect(loadInto(double, [folder], { verify: 'full' })).rejects.toMatchObject({
     code: 'DIGEST_MISMATCH',
   });
+});
+
+test('what was verified outside is in the receipt', async () => {
+  const { folder, document } = await makeBundle(two);
+  const verified = { key: digestFromHex('1'.repeat(64)), signature: digestFromHex('2'.repeat(64)) };
+  const [first, second] = document.roots;
+  const roots = [{ ...first, signature: 'verified', verified }, second];
+  await writeFile(join(folder, 'bundle.json'), JSON.stringify({ ...document, roots }));
+  const path = join(folder, 'receipt.json');
+  await loadInto(await startDouble(), [folder], { receipt: path });
+  const receipt = parseReceiptDocument(await readFile(path));
+  expect(receipt.images[0]).toMatchObject({ name: app, signature: 'verified', verified });
+  expect(receipt.images[1]).not.toHaveProperty('signature');
+  expect((await readFile(path, 'utf8')).split('\n')[0]).toContain(document.id);
 });

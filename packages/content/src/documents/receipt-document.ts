@@ -30,7 +30,17 @@ const schema = v.strictObject({
   ]),
   registry: v.optional(textSchema),
   objectStore: v.optional(textSchema),
-  images: manyOf(v.strictObject({ name: textSchema, target: textSchema, digest: digestSchema })),
+  images: manyOf(
+    v.strictObject({
+      name: textSchema,
+      target: textSchema,
+      digest: digestSchema,
+      /** What the bundle says was known of its signature outside. */
+      signature: v.optional(textSchema),
+      /** The key that verified it outside, and the signature's manifest. */
+      verified: v.optional(v.strictObject({ key: digestSchema, signature: digestSchema })),
+    }),
+  ),
   objects: manyOf(v.strictObject({ key: textSchema, digest: digestSchema, size: bytesSchema })),
 });
 export type ReceiptDocument = v.InferOutput<typeof schema>;
