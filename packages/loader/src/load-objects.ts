@@ -95,6 +95,11 @@ async function readyObject(
   const { bundles, sink, signal } = load;
   const { key, descriptor, contentType, fileName } = object;
   const named = { key, descriptor, contentType, ...(fileName === undefined ? {} : { fileName }) };
+  if (object.isVersionList && !(await bundles.has(descriptor))) {
+    // The bundle that had this list has united it with what is there.
+    if ((await sink.head(key, signal)) !== undefined) return undefined;
+    throw bundles.missingBase([`${sink.url}/${key} (${descriptor.digest})`]);
+  }
   if (object.isVersionList) {
     const ours = await collect(bundles.fetch(descriptor, signal), maxVersionListBytes, key);
     const there = await sink.head(key, signal);

@@ -25,7 +25,7 @@ import {
 import type { Spool } from './spool.ts';
 
 /** Missing volumes that a message names. */
-const maxNamed = 20;
+const maxNamed = 3;
 
 type Sized = Pick<Descriptor, 'digest' | 'size'>;
 
@@ -173,7 +173,7 @@ export class LoadSource implements ReadOnlyStorage, RangeFetcher, Located {
     const more = items.length - maxNamed;
     return new CodedError(
       'MISSING_CONTENT',
-      `this increment relies on content that is not here: ${items.slice(0, maxNamed).join(', ')}${more > 0 ? ` and ${more} more` : ''}; ${had}, or give it with another --bundle`,
+      `${had}, or give it with another --bundle: this increment relies on content that is not here: ${items.slice(0, maxNamed).join(', ')}${more > 0 ? ` and ${more} more` : ''}`,
     );
   }
 

@@ -46,13 +46,24 @@ async function media(layout: Layout, version: string): Promise<readonly Descript
   return [manifest, config, kernel];
 }
 
+async function versions(layout: Layout): Promise<readonly Descriptor[]> {
+  const config = await addBlob(layout, MediaType.empty, Buffer.from('{}'));
+  const list = await addBlob(layout, 'application/json', Buffer.from('["v1.13.8"]\n'));
+  const annotations = { 'org.opencontainers.image.title': 'versions' };
+  const name = 'factory.talos.dev/talos-catalog/versions:latest';
+  const document = { config, layers: [{ ...list, annotations }] };
+  return [await addManifest(layout, name, MediaType.ociManifest, document), config, list];
+}
+
 /** A base, and an increment that leaves out what the base brought. */
 async function makeChain(): Promise<Chain> {
   let old: readonly Descriptor[] = [];
   let oldMedia: readonly Descriptor[] = [];
+  let oldList: readonly Descriptor[] = [];
   const base = await makeBundle(async (layout) => {
     old = await app(layout, 'ghcr.io/acme/app:v1', 'one');
     oldMedia = await media(layout, 'v1.13.8');
+    oldList = await versions(layout);
   });
   const plainly = ({ digest, size }: Descriptor) => ({ digest, size });
   const kernel = oldMedia.at(-1) as Descriptor;
@@ -63,7 +74,8 @@ async function makeChain(): Promise<Chain> {
       await app(layout, 'ghcr.io/acme/tool:v1', 'tool');
       await media(layout, 'v1.13.8');
       await media(layout, 'v1.13.9');
-      for (const { digest } of [...old, ...oldMedia]) {
+      await versions(layout);
+      for (const { digest } of [...old, ...oldMedia, ...oldList]) {
         await rm(join(layout.root, 'blobs', 'sha256', hexOf(digest)), { force: true });
       }
     },
@@ -74,6 +86,7 @@ async function makeChain(): Promise<Chain> {
         repositories: [
           { repository: 'ghcr.io/acme/app', blobs: old.map(plainly) },
           { repository: `factory.talos.dev/talos-media/${schematic}`, blobs: oldMedia.map(plainly) },
+          { repository: 'factory.talos.dev/talos-catalog/versions', blobs: oldList.map(plainly) },
         ],
         objects: [{ key: `image/${schematic}/v1.13.8/kernel-amd64`, ...plainly(kernel) }],
       },
@@ -126,7 +139,7 @@ test('an increment without its base is refused before anything moves, with what 
   await expect(loadInto(double, [increment.folder])).rejects.toMatchObject({
     code: 'MISSING_CONTENT',
     message: expect.stringMatching(
-      new RegExp(`acme/app@sha256:.*load bundle number 1 \\(${base.document.id.slice(0, 12)}\\) first`),
+      new RegExp(`^load bundle number 1 \\(${base.document.id.slice(0, 12)}\\) first.*acme/app@sha256:`),
     ),
   });
   expect(double.requests.every(({ method }) => method === 'GET' || method === 'HEAD')).toBe(true);
