@@ -68,6 +68,7 @@ async function demo(dir: string, online: boolean): Promise<void> {
   await cli.run(
     ...['load', ...media, '--registry', registry, '--plain-http', registry],
     ...['--object-store', `file://${resolve(at('objects'))}`, '--receipt', at('receipt.json')],
+    ...['--handoff', at('handoff'), '--state', at('state')],
   );
 
   title('Inside: is it what was outside?');
@@ -139,6 +140,8 @@ function closing(dir: string, online: boolean): string {
     ['registry', "content of the site's registry (an OCI image layout again)"],
     ['objects', "the site's object store: Talos media and schematics"],
     ['receipt.json', 'what was placed where'],
+    ['handoff', 'configuration for Omni, the Image Factory and Talos; its README.txt says how to go on'],
+    ['state', 'what load remembers, so that an older bundle is noticed'],
     ['pulled', 'the image that was pulled back'],
   ].map(([name = '', what = '']) => `  ${at(name).padEnd(dir.length + 15)}${what}`);
   return `

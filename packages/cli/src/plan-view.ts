@@ -19,7 +19,7 @@ export function describePlan(result: Plan): string {
   for (const warning of result.warnings) lines.push(`Warning: ${warning}`);
   const kinds = Object.entries(result.kinds).filter(([, total]) => total.items > 0);
   lines.push(
-    `By kind: ${kinds.map(([kind, total]) => `${count(total.items, kind)} ${formatBytes(total.bytes)}`).join(', ')}`,
+    `By kind: ${kinds.map(([kind, total]) => `${count(total.items, kind === 'media' ? 'media file' : kind)} ${formatBytes(total.bytes)}`).join(', ')}`,
   );
   const perPlatform = Object.entries(result.platforms).sort(([, a], [, b]) => b - a);
   if (perPlatform.length > 0) {
