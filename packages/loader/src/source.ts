@@ -15,12 +15,11 @@ import {
   CodedError,
   type Descriptor,
   type Digest,
+  fetchLocated,
   type Located,
   type Piece,
   type RangeFetcher,
   type ReadOnlyStorage,
-  readPieces,
-  slicePieces,
 } from '@omni-airgap/content';
 import type { Spool } from './spool.ts';
 
@@ -147,12 +146,8 @@ export class LoadSource implements ReadOnlyStorage, RangeFetcher, Located {
     return this.fetchFrom(descriptor, 0, signal);
   }
 
-  async *fetchFrom(descriptor: Descriptor, offset: number, signal?: AbortSignal): Bytes {
-    const pieces = await this.locate(descriptor);
-    if (pieces === undefined) {
-      throw new CodedError('MISSING_CONTENT', `${descriptor.digest}: not in this bundle`, { descriptor });
-    }
-    yield* readPieces(slicePieces(pieces, offset), signal);
+  fetchFrom(descriptor: Descriptor, offset: number, signal?: AbortSignal): Bytes {
+    return fetchLocated(this, descriptor, offset, 'this bundle', signal);
   }
 
   /** Where a blob lies, as a number that grows along the media. */

@@ -16,7 +16,7 @@ import {
 import { CodedError, systemCodeOf } from '../errors.ts';
 import { diskError } from '../fs/disk-error.ts';
 import { readSmallFile } from '../fs/files.ts';
-import { readPieces, slicePieces } from '../fs/pieces.ts';
+import { fetchLocated } from '../fs/pieces.ts';
 import type {
   Bytes,
   Located,
@@ -150,12 +150,8 @@ export class BundleStore implements ReadOnlyStorage, RangeFetcher, Resolver, Nam
     return this.fetchFrom(descriptor, 0, signal);
   }
 
-  async *fetchFrom(descriptor: Descriptor, offset: number, signal?: AbortSignal): Bytes {
-    const pieces = await this.locate(descriptor);
-    if (pieces === undefined) {
-      throw new CodedError('MISSING_CONTENT', `${descriptor.digest}: not in this bundle`, { descriptor });
-    }
-    yield* readPieces(slicePieces(pieces, offset), signal);
+  fetchFrom(descriptor: Descriptor, offset: number, signal?: AbortSignal): Bytes {
+    return fetchLocated(this, descriptor, offset, 'this bundle', signal);
   }
 
   async resolve(name: string): Promise<Descriptor | undefined> {

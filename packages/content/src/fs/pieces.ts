@@ -4,8 +4,9 @@
  */
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import type { Descriptor } from '../descriptor.ts';
 import { CodedError } from '../errors.ts';
-import type { Bytes, Piece } from '../storage.ts';
+import type { Bytes, Located, Piece } from '../storage.ts';
 import { blockSize, giveBuffer, takeBuffer } from './buffers.ts';
 import { diskError } from './disk-error.ts';
 
@@ -70,6 +71,25 @@ export async function eachBlock(
       for (const buffer of buffers) giveBuffer(buffer);
     }
   }
+}
+
+/**
+ * The bytes of content in a store whose content lies in files, from byte `offset` on.
+ * @param where what the store is called in "not in …"
+ * @throws MISSING_CONTENT, DISK
+ */
+export async function* fetchLocated(
+  store: Located,
+  descriptor: Descriptor,
+  offset: number,
+  where: string,
+  signal?: AbortSignal,
+): Bytes {
+  const pieces = await store.locate(descriptor);
+  if (pieces === undefined) {
+    throw new CodedError('MISSING_CONTENT', `${descriptor.digest}: not in ${where}`, { descriptor });
+  }
+  yield* readPieces(slicePieces(pieces, offset), signal);
 }
 
 /** The bytes of the pieces as a stream of fresh chunks. @throws DISK, MISSING_CONTENT */

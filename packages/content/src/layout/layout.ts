@@ -11,7 +11,7 @@ import { type Digest, digestOf, hexOf } from '../digest.ts';
 import { CodedError, systemCodeOf } from '../errors.ts';
 import { diskError } from '../fs/disk-error.ts';
 import { ensureFolder, FolderSync, readSmallFile, removeAbandoned, writeFileAtomic } from '../fs/files.ts';
-import { readPieces, slicePieces } from '../fs/pieces.ts';
+import { fetchLocated } from '../fs/pieces.ts';
 import { fetchManifest } from '../manifest.ts';
 import type {
   Bytes,
@@ -101,12 +101,8 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
     return this.fetchFrom(descriptor, 0, signal);
   }
 
-  async *fetchFrom(descriptor: Descriptor, offset: number, signal?: AbortSignal): Bytes {
-    const pieces = await this.locate(descriptor);
-    if (pieces === undefined) {
-      throw new CodedError('MISSING_CONTENT', `${descriptor.digest}: not in ${this.root}`, { descriptor });
-    }
-    yield* readPieces(slicePieces(pieces, offset), signal);
+  fetchFrom(descriptor: Descriptor, offset: number, signal?: AbortSignal): Bytes {
+    return fetchLocated(this, descriptor, offset, this.root, signal);
   }
 
   /** @throws DIGEST_MISMATCH, DISK, and what the stream throws */
