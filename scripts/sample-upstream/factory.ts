@@ -12,7 +12,7 @@ import { createServer, type Server as Registry } from '../../packages/server/src
 import { schematicFrom } from '../../packages/talos/src/index.ts';
 import { selfSigned } from './certificate.ts';
 import type { SampleContent } from './content.ts';
-import { type Handler, type ServedFile, sendFile, sendText, UrlSigner } from './host.ts';
+import { type Handler, type ServedFile, sendFile, sendStorageError, sendText, UrlSigner } from './host.ts';
 import { factoryHost, talosctlFiles, talosVersion } from './versions.ts';
 
 export const storageHost = 'image-factory.0123456789abcdef0123456789abcdef.r2.cloudflarestorage.com';
@@ -106,13 +106,7 @@ export async function factory(
   };
 
   const storage: Handler = async (request, response, url) => {
-    const refuse = (status: number, code: string): void =>
-      sendText(
-        response,
-        status,
-        `<?xml version="1.0"?><Error><Code>${code}</Code></Error>`,
-        'application/xml',
-      );
+    const refuse = (status: number, code: string): void => sendStorageError(response, status, code);
     if (request.headers.authorization !== undefined) return refuse(400, 'InvalidArgument');
     const { searchParams: query } = url;
     if (

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Server as Registry } from '../../packages/server/src/index.ts';
-import { type Handler, sendFile, sendText, UrlSigner } from './host.ts';
+import { type Handler, sendFile, sendStorageError, sendText, UrlSigner } from './host.ts';
 
 export const ghcrHost = 'ghcr.io';
 export const blobHost = 'pkg-containers.githubusercontent.com';
@@ -81,13 +81,7 @@ export function ghcr({ registry, layout, tokenMs, urlMs }: GhcrOptions): {
   };
 
   const blobs: Handler = async (request, response, url) => {
-    const refuse = (status: number, code: string): void =>
-      sendText(
-        response,
-        status,
-        `<?xml version="1.0"?><Error><Code>${code}</Code></Error>`,
-        'application/xml',
-      );
+    const refuse = (status: number, code: string): void => sendStorageError(response, status, code);
     if (request.headers.authorization !== undefined) return refuse(400, 'InvalidAuthenticationInfo');
     const expires = Date.parse(url.searchParams.get('se') ?? '');
     if (!signer.verify(url.pathname, expires, url.searchParams.get('sig') ?? '')) {

@@ -125,3 +125,8 @@ export class UrlSigner {
     return got.byteLength === expected.byteLength && timingSafeEqual(got, expected) && Date.now() < expires;
   }
 }
+
+/** A refusal as object storage words it, in XML. */
+export function sendStorageError(response: ServerResponse, status: number, code: string): void {
+  sendText(response, status, `<?xml version="1.0"?><Error><Code>${code}</Code></Error>`, 'application/xml');
+}
