@@ -24,6 +24,16 @@ function parseConcurrency(text: string): number {
   return n;
 }
 
+/** How old a bundle may be that is taken inside. */
+export function maxAgeOption(): Option {
+  return new Option('--max-age <days>', 'refuse a bundle that was made so many days ago or longer').argParser(
+    (text) => {
+      if (!/^[1-9][0-9]{0,4}$/.test(text)) throw new InvalidArgumentError('Must be a number of days.');
+      return Number(text);
+    },
+  );
+}
+
 export function withNetwork(command: Command): Command {
   return command
     .option(

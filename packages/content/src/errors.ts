@@ -44,6 +44,8 @@ const exitCodes = {
   UNSIGNED: ExitCode.refused,
   /** A bundle older than one seen before, or another one under the same sequence. */
   ROLLBACK: ExitCode.refused,
+  /** A bundle older than the operator takes. */
+  EXPIRED: ExitCode.refused,
   /** A tag or key holds something else and must not be replaced silently. */
   CONFLICT: ExitCode.refused,
   /** The other side says 401 or 403. */

@@ -14,6 +14,7 @@ export * from './bytes.ts';
 export * from './copy.ts';
 export * from './descriptor.ts';
 export * from './digest.ts';
+export { ageInDays, checkBundleAge } from './documents/bundle-age.ts';
 export * from './documents/bundle-document.ts';
 export * from './documents/lock-document.ts';
 export * from './documents/receipt-document.ts';

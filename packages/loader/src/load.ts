@@ -9,6 +9,7 @@ import {
   type BundleTrust,
   byText,
   type CopyTally,
+  checkBundleAge,
   type Network,
   type NetworkSettings,
   noProgress,
@@ -50,6 +51,8 @@ export interface LoadOptions {
   readonly flatten?: boolean;
   /** Take a bundle that is older than one that was accepted here. */
   readonly allowRollback?: boolean;
+  /** The oldest bundle that is taken; no limit by default. */
+  readonly maxAgeDays?: number;
   /** `full`: pull everything back and hash it. `quick`: not even objects are. Default: objects are. */
   readonly verify?: 'full' | 'quick';
   /** Folder for what this host remembers: accepted bundles, unfinished uploads. */
@@ -104,7 +107,7 @@ interface Loading {
 }
 
 /**
- * @throws NO_INPUT, UNSIGNED, BAD_SIGNATURE, BAD_DOCUMENT, BAD_VOLUME, ROLLBACK, CONFLICT, MISSING_CONTENT and what
+ * @throws NO_INPUT, UNSIGNED, BAD_SIGNATURE, BAD_DOCUMENT, BAD_VOLUME, EXPIRED, ROLLBACK, CONFLICT, MISSING_CONTENT and what
  * the targets refuse, before anything is moved; INCOMPLETE naming volumes that must be mounted next; others
  */
 export function load(options: LoadOptions): Promise<LoadReport> {
@@ -185,6 +188,8 @@ async function withLoading<T>(options: LoadOptions, run: (loading: Loading) => P
   const { registry: target, objectStore, progress = noProgress, signal } = options;
   const spool = options.spool === undefined ? undefined : new Spool(options.spool);
   const bundles = await LoadSource.open(options.bundles, options.trust, spool);
+  const old = checkBundleAge(bundles.document, options.maxAgeDays);
+  if (old !== undefined) progress.note(old);
   const network = await openNetwork(options.network, {
     hosts: [
       ...(target === undefined ? [] : [target.host]),

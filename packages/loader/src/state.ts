@@ -53,14 +53,20 @@ export function acceptedOf({ origin, sequence, id }: BundleDocument, signer: Bun
   return { origin, sequence, id, unsigned: signer.mode === 'unsigned' };
 }
 
+/** More bundles than a store issues in a lifetime. One that claims to be further ahead would shut out all honest ones. */
+const maxJump = 10_000;
+
 /**
- * Refuses a bundle that is older than one that was accepted, or another one of the same number.
+ * Refuses a bundle that is older than one that was accepted, another one of the same number, or one that is far
+ * ahead of all of them (T43, T45).
  * @throws ROLLBACK
  */
 export function checkRollback(bundle: Accepted, accepted: readonly Accepted[]): void {
   const name = bundle.id.slice(0, 12);
+  let newest = 0;
   for (const before of accepted) {
     if (before.origin !== bundle.origin || (before.unsigned && !bundle.unsigned)) continue;
+    newest = Math.max(newest, before.sequence);
     if (before.sequence > bundle.sequence) {
       throw new CodedError(
         'ROLLBACK',
@@ -73,6 +79,12 @@ export function checkRollback(bundle: Accepted, accepted: readonly Accepted[]): 
         `bundle ${name} and bundle ${before.id.slice(0, 12)}, which was accepted here, both say that they are number ${bundle.sequence} of one store; find out which is the right one, or use --allow-rollback`,
       );
     }
+  }
+  if (bundle.sequence > newest + maxJump) {
+    throw new CodedError(
+      'ROLLBACK',
+      `bundle ${name} says that it is number ${bundle.sequence} of its store, and ${newest === 0 ? 'none was' : `number ${newest} was the last`} accepted here: taken at its word, it would shut out all that come after it; find out where it comes from, or use --allow-rollback`,
+    );
   }
 }
 

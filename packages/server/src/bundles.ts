@@ -2,7 +2,7 @@
  * Bundles as a content source: one, spread over media or not, and the increments that were made from it. Of each
  * origin the newest says which names there are; content is taken from whichever has it.
  */
-import { BundleStore, type BundleTrust, bundleFolders } from '@omni-airgap/content';
+import { BundleStore, type BundleTrust, bundleFolders, checkBundleAge } from '@omni-airgap/content';
 import type { Provenance } from './provenance.ts';
 import { type ContentSource, Overlay } from './source.ts';
 
@@ -10,26 +10,37 @@ export interface OpenedBundles {
   readonly source: ContentSource;
   /** Newest first. */
   readonly provenance: readonly Provenance[];
+  /** What the operator should know, such as that a bundle is old. */
+  readonly warnings: readonly string[];
 }
 
 /**
  * @param folders where media are mounted, in any order
- * @throws NO_INPUT, UNSIGNED, BAD_SIGNATURE, BAD_DOCUMENT, BAD_VOLUME, DISK
+ * @param maxAgeDays the oldest that is taken, of the newest bundle of each origin; undefined for no limit
+ * @throws NO_INPUT, UNSIGNED, BAD_SIGNATURE, BAD_DOCUMENT, BAD_VOLUME, EXPIRED, DISK
  */
-export async function openBundles(folders: readonly string[], trust: BundleTrust): Promise<OpenedBundles> {
+export async function openBundles(
+  folders: readonly string[],
+  trust: BundleTrust,
+  maxAgeDays?: number,
+): Promise<OpenedBundles> {
   const bundles: BundleStore[] = [];
   for (const group of await bundleFolders(folders)) bundles.push(await BundleStore.open(group, trust));
   bundles.sort((a, b) => b.document.sequence - a.document.sequence);
   const origins = new Set<string>();
+  const warnings: string[] = [];
   const sources = bundles.map((bundle): ContentSource => {
     const isNewest = !origins.has(bundle.document.origin);
     origins.add(bundle.document.origin);
-    return isNewest ? bundle : withoutNames(bundle);
+    if (!isNewest) return withoutNames(bundle);
+    warnings.push(...[checkBundleAge(bundle.document, maxAgeDays)].filter((text) => text !== undefined));
+    return bundle;
   });
   const [only, ...others] = sources;
   return {
     source: only !== undefined && others.length === 0 ? only : new Overlay(sources),
     provenance: bundles.map(provenanceOf),
+    warnings,
   };
 }
 

@@ -2,7 +2,7 @@
  * Whether the server can do its work: `/healthz` is red while content is known to be damaged or gone, `/readyz` while
  * the medium or store cannot be read at all.
  */
-import { isCoded } from '@omni-airgap/content';
+import { ageInDays, isCoded } from '@omni-airgap/content';
 import { failed, json, plainText } from './factory/answer.ts';
 import type { Answer, RouteGroup } from './http/message.ts';
 import type { Damage, Integrity } from './integrity.ts';
@@ -21,7 +21,6 @@ export interface Health {
   }[];
 }
 
-const dayMs = 86_400_000;
 const maxShown = 100;
 
 export interface HealthContext {
@@ -38,7 +37,7 @@ export function healthOf({ integrity, provenance }: HealthContext): Health {
       id,
       sequence,
       createdAt,
-      days: Math.floor((Date.now() - Date.parse(createdAt)) / dayMs),
+      days: ageInDays(createdAt),
     })),
   };
 }

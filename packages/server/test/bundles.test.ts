@@ -1,6 +1,6 @@
 /** Bundles as what is served: over several media, with increments, pulled out and put back. */
 import { generateKeyPairSync } from 'node:crypto';
-import { mkdir, readdir, rename } from 'node:fs/promises';
+import { cp, mkdir, readdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Layout } from '@omni-airgap/content';
 import { writeTestBundle } from '@omni-airgap/content/testing';
@@ -52,6 +52,20 @@ test('two bundles are served together', async () => {
     ['a/b', 'c/d'].map(async (name) => (await fetch(`${server.url}/v2/${name}/tags/list`)).status),
   );
   expect(named.sort()).toEqual([200, 404]);
+});
+
+test('T44 an old bundle is warned about, and refused beyond --max-age; an old base is not', async () => {
+  const { layout } = await withImage('ghcr.io/a/b:v1', 'x');
+  const [old, base] = [await temporaryFolder(), await temporaryFolder()];
+  const document = await writeTestBundle(layout, old);
+  expect((await openBundles([old], { mode: 'any' })).warnings.join()).toMatch(/days ago/);
+  const refused = openBundles([old], { mode: 'any' }, 30);
+  await expect(refused).rejects.toMatchObject({ code: 'EXPIRED' });
+  // The same content as a newer bundle, over the old one as its base.
+  await cp(old, base, { recursive: true });
+  const newer = { ...document, sequence: 2, createdAt: new Date().toISOString() };
+  await writeFile(join(old, 'bundle.json'), JSON.stringify(newer));
+  expect((await openBundles([base, old], { mode: 'any' }, 30)).warnings).toEqual([]);
 });
 
 describe('F50 serve.yank', () => {

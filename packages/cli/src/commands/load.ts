@@ -13,7 +13,7 @@ import {
   readSite,
 } from '@omni-airgap/loader';
 import { Command, Option } from 'commander';
-import { collected, withCommon, withExample, withNetwork } from '../flags.ts';
+import { collected, maxAgeOption, withCommon, withExample, withNetwork } from '../flags.ts';
 import { count, formatDuration } from '../format.ts';
 import { type CommonFlags, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
 import { tool } from '../version.ts';
@@ -26,6 +26,7 @@ interface Flags extends CommonFlags, NetworkFlags {
   readonly s3Endpoint?: string;
   readonly verifyKey?: string;
   readonly allowUnsigned?: true;
+  readonly maxAge?: number;
   readonly allowRollback?: true;
   readonly overwriteTags?: true;
   readonly keepHost?: true;
@@ -57,7 +58,11 @@ export function addLoad(session: Session): Command {
     )
     .option('--verify-key <file>', 'the public key the bundle must be signed with')
     .option('--allow-unsigned', 'take a bundle from anybody (said in the receipt)')
-    .option('--allow-rollback', 'take a bundle that is older than one that was loaded here')
+    .option(
+      '--allow-rollback',
+      'take a bundle that is older than one that was loaded here, or far ahead of it',
+    )
+    .addOption(maxAgeOption())
     .option('--overwrite-tags', 'replace image tags that stand for something else in the registry')
     .option('--keep-host', 'keep the registry host in the path: REGISTRY/ghcr.io/siderolabs/omni')
     .option(
@@ -122,7 +127,7 @@ async function loadOptions(session: Session, flags: Flags): Promise<LoadOptions>
     // Naming an http endpoint is permission to use it.
     plainHttp.push(objectStore.settings.endpoint.host);
   }
-  const { concurrency, receipt, spool, resignKey } = flags;
+  const { concurrency, receipt, spool, resignKey, maxAge } = flags;
   return {
     bundles: flags.bundle,
     trust: await readTrust(flags.verifyKey, flags.allowUnsigned === true),
@@ -132,6 +137,7 @@ async function loadOptions(session: Session, flags: Flags): Promise<LoadOptions>
     overwriteTags: flags.overwriteTags === true,
     flatten: flags.flatten === true,
     allowRollback: flags.allowRollback === true,
+    ...(maxAge === undefined ? {} : { maxAgeDays: maxAge }),
     ...(flags.verify === undefined ? {} : { verify: flags.verify }),
     state: flags.state ?? defaultState(session.env),
     ...(spool === undefined ? {} : { spool }),

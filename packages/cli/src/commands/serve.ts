@@ -11,7 +11,7 @@ import {
   wantsFile,
 } from '@omni-airgap/server';
 import { Command } from 'commander';
-import { collected, withCommon, withExample } from '../flags.ts';
+import { collected, maxAgeOption, withCommon, withExample } from '../flags.ts';
 import { count } from '../format.ts';
 import type { CommonFlags, Session } from '../session.ts';
 import { readTrust } from './keys.ts';
@@ -26,6 +26,7 @@ interface Flags extends CommonFlags {
   readonly key?: string;
   readonly verifyKey?: string;
   readonly allowUnsigned?: true;
+  readonly maxAge?: number;
 }
 
 /** Milliseconds that answers under way may take to end once the server is told to stop. */
@@ -49,6 +50,7 @@ export function addServe(session: Session): Command {
     .option('--key <file>', 'and its key (PEM)')
     .option('--verify-key <file>', 'the public key the bundle must be signed with')
     .option('--allow-unsigned', 'serve a bundle from anybody')
+    .addOption(maxAgeOption())
     .action((flags: Flags) => serve(session, flags));
   return withExample(
     withCommon(command),
@@ -66,7 +68,7 @@ async function serve(session: Session, flags: Flags): Promise<void> {
   const { host, port } = parseListen(flags.listen);
   const tls = await readTls(flags);
   const server = await createServer({
-    ...(await contentOf(flags)),
+    ...(await contentOf(flags, (text) => output.stderr(`serve: ${text}\n`))),
     ...(flags.externalUrl === undefined ? {} : { externalUrl: flags.externalUrl }),
     ...(tls === undefined ? {} : { tls }),
     onAccess: (entry) => {
@@ -95,12 +97,15 @@ async function serve(session: Session, flags: Flags): Promise<void> {
 
 async function contentOf(
   flags: Flags,
+  warn: (text: string) => void,
 ): Promise<Pick<ServerOptions, 'source' | 'provenance' | 'writable' | 'wishesFile' | 'allowSparse'>> {
-  const { bundle, store, writable } = flags;
+  const { bundle, store, writable, maxAge } = flags;
+  const trust =
+    bundle.length === 0 ? undefined : await readTrust(flags.verifyKey, flags.allowUnsigned === true);
+  const opened = trust === undefined ? undefined : await openBundles(bundle, trust, maxAge);
+  for (const text of opened?.warnings ?? []) warn(text);
   return {
-    ...(bundle.length === 0
-      ? {}
-      : await openBundles(bundle, await readTrust(flags.verifyKey, flags.allowUnsigned === true))),
+    ...(opened === undefined ? {} : { source: opened.source, provenance: opened.provenance }),
     ...(store === undefined ? {} : { source: await Layout.open(store) }),
     ...(writable === undefined
       ? {}
