@@ -5,6 +5,7 @@ export { bundleIdOf, checksumLines } from './bundle/bundle-id.ts';
 export * from './bundle/bundle-store.ts';
 export * from './bundle/signature.ts';
 export * from './bundle/verify-bundle.ts';
+export { checkFrame, checkSmallContent, checkTrailer } from './bundle/volume-frame.ts';
 export { VolumeMap, volumeName } from './bundle/volume-map.ts';
 export { type BlobSize, type PlacedBlob, planVolumes, type VolumePlan } from './bundle/volume-plan.ts';
 export { type VolumeReader, VolumeVerifier } from './bundle/volume-verifier.ts';

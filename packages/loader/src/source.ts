@@ -13,11 +13,15 @@ import {
   bundleFolders,
   byText,
   CodedError,
+  checkFrame,
+  checkSmallContent,
+  checkTrailer,
   type Descriptor,
   type Digest,
   fetchLocated,
   type Located,
   type Piece,
+  type PlacedBlob,
   type RangeFetcher,
   type ReadOnlyStorage,
 } from '@omni-airgap/content';
@@ -46,6 +50,8 @@ export class LoadSource implements ReadOnlyStorage, RangeFetcher, Located {
   readonly bases: readonly BundleBase[];
   readonly #spool: Spool | undefined;
   readonly #absent: ReadonlyMap<BundleStore, ReadonlySet<number>>;
+  /** By digest: whether what surrounds a blob is as it must; by id: whether the end of a bundle is. */
+  readonly #framed = new Map<string, Promise<void>>();
 
   private constructor(bundles: readonly BundleStore[], newest: BundleStore, spool: Spool | undefined) {
     this.bundles = bundles;
@@ -65,7 +71,8 @@ export class LoadSource implements ReadOnlyStorage, RangeFetcher, Located {
 
   /**
    * @param folders where media are mounted, of one bundle or of a chain of increments
-   * @throws NO_INPUT, UNSIGNED, BAD_SIGNATURE, BAD_DOCUMENT, BAD_VOLUME; USAGE for bundles of different stores
+   * @throws NO_INPUT, UNSIGNED, BAD_SIGNATURE, BAD_DOCUMENT, DISK; BAD_VOLUME for a volume that is cut off, and for a
+   * volume 000 that is damaged; USAGE for bundles of different stores
    */
   static async open(folders: readonly string[], trust: BundleTrust, spool?: Spool): Promise<LoadSource> {
     const bundles: BundleStore[] = [];
@@ -91,6 +98,7 @@ export class LoadSource implements ReadOnlyStorage, RangeFetcher, Located {
         );
       }
     }
+    for (const bundle of bundles) await checkSmallContent(bundle);
     return new LoadSource(bundles, newest, spool);
   }
 
@@ -121,7 +129,10 @@ export class LoadSource implements ReadOnlyStorage, RangeFetcher, Located {
     return wanted;
   }
 
-  /** Undefined when no bundle carries it. @throws BAD_VOLUME when its volume is not at hand */
+  /**
+   * Undefined when no bundle carries it.
+   * @throws INCOMPLETE when its volume is not at hand; BAD_VOLUME when header or padding there are not what they must be
+   */
   async locate(descriptor: Sized): Promise<readonly Piece[] | undefined> {
     let absent: readonly WantedVolume[] | undefined;
     for (const bundle of this.bundles) {
@@ -133,6 +144,7 @@ export class LoadSource implements ReadOnlyStorage, RangeFetcher, Located {
         continue;
       }
       const gone = this.#absentOf(bundle);
+      await this.#checkFrame(bundle, place);
       return bundle.map.runsOf(place).map(({ volume, offset, size }) => {
         const spooled = gone.has(volume) ? this.#spool?.pieceOf(bundle, place, volume) : undefined;
         return spooled ?? { path: bundle.volumePath(volume), offset, size };
@@ -170,6 +182,19 @@ export class LoadSource implements ReadOnlyStorage, RangeFetcher, Located {
       'MISSING_CONTENT',
       `${had}, or give it with another --bundle: this increment relies on content that is not here: ${items.slice(0, maxNamed).join(', ')}${more > 0 ? ` and ${more} more` : ''}`,
     );
+  }
+
+  /** Once for each blob; volume 000 was read as a whole. */
+  async #checkFrame(bundle: BundleStore, blob: PlacedBlob): Promise<void> {
+    if (blob.volume === 0) return;
+    const once = (what: string, check: () => Promise<void>): Promise<void> => {
+      const checked = this.#framed.get(what) ?? check();
+      this.#framed.set(what, checked);
+      return checked;
+    };
+    await once(blob.digest, () => checkFrame(bundle, blob));
+    const isLast = bundle.map.runsOf(blob).at(-1)?.volume === bundle.map.sizes.length - 1;
+    if (isLast) await once(bundle.document.id, () => checkTrailer(bundle));
   }
 
   #absentOf(bundle: BundleStore): ReadonlySet<number> {

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import {
   BlockWriter,
   type BundleStore,
+  checkFrame,
   diskError,
   eachBlock,
   ensureFolder,
@@ -41,12 +42,13 @@ export class Spool {
       : undefined;
   }
 
-  /** Keeps the parts that are at hand of blobs that are not whole. @throws DISK */
+  /** Keeps the parts that are at hand of blobs that are not whole. @throws DISK, BAD_VOLUME */
   async fill(bundle: BundleStore, progress: Progress, signal?: AbortSignal): Promise<void> {
     const absent = new Set(bundle.problems.map(({ volume }) => volume));
     for (const blob of bundle.map.blobs) {
       const runs = bundle.map.runsOf(blob);
       if (runs.length < 2 || !runs.some(({ volume }) => absent.has(volume))) continue;
+      await checkFrame(bundle, blob, signal);
       for (const { volume, offset, size } of runs) {
         if (absent.has(volume) || this.has(bundle, blob, volume)) continue;
         progress.note(`keeping a part of ${blob.digest} in ${this.#folder} until the rest is mounted`);

@@ -1,27 +1,21 @@
-import { open, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digestFromHex, hexOf, type Layout, MediaType, parseReceiptDocument } from '@omni-airgap/content';
 import { expect, test } from 'vitest';
 import { dryRun } from '../src/load.ts';
-import { sampleOf } from '../src/registry/shapes.ts';
 import {
   addBlob,
   addImage,
   addManifest,
+  app,
+  big,
   bytesFor,
   loadInto,
   makeBundle,
   settings,
   startDouble,
+  two,
 } from './support.ts';
-
-const app = 'ghcr.io/acme/app:v1';
-const tool = 'ghcr.io/acme/tool:v1';
-const big = 300_000;
-const two = async (layout: Layout): Promise<void> => {
-  await addImage(layout, app, bytesFor('app', big));
-  await addImage(layout, tool, bytesFor('tool', big));
-};
 
 test('content first, then names; a second load sends nothing', async () => {
   const { folder, document } = await makeBundle(two);
@@ -42,74 +36,6 @@ test('content first, then names; a second load sends nothing', async () => {
   expect(second.registry).toMatchObject({ storedBlobs: 0, storedBytes: 0 });
   const writes = double.requests.slice(before).filter(({ method }) => method !== 'GET' && method !== 'HEAD');
   expect(writes).toEqual([]);
-});
-
-test('F28 a volume that is missing is asked for by name and sha256; the rest is loaded, no name is published', async () => {
-  const { folder, document } = await makeBundle(two, { volumeSize: 400_000 });
-  const [, , last] = document.volumes;
-  const kept = await readFile(join(folder, 'content.tar.002'));
-  await rm(join(folder, 'content.tar.002'));
-  const double = await startDouble();
-  const refused = loadInto(double, [folder]);
-  await expect(refused).rejects.toMatchObject({ code: 'INCOMPLETE' });
-  await expect(refused).rejects.toThrow(`content.tar.002 (sha256 ${last?.sha256})`);
-  const sent = double.requests.reduce((sum, { bytes }) => sum + bytes, 0);
-  expect(sent).toBeGreaterThan(big);
-  expect([...double.repository('acme/app').tags, ...double.repository('acme/tool').tags]).toEqual([]);
-  await writeFile(join(folder, 'content.tar.002'), kept);
-  const report = await loadInto(double, [folder]);
-  expect(report.registry?.storedBytes).toBeLessThan(big + 10_000);
-  expect(double.repository('acme/app').tags.has('v1')).toBe(true);
-});
-
-test('F28 discs one after another: bundle.json and volume 000 are on each', async () => {
-  const { folder } = await makeBundle(two, { volumeSize: 400_000 });
-  const double = await startDouble();
-  const kept = await readFile(join(folder, 'content.tar.001'));
-  const other = await readFile(join(folder, 'content.tar.002'));
-  await rm(join(folder, 'content.tar.002'));
-  await expect(loadInto(double, [folder])).rejects.toMatchObject({ code: 'INCOMPLETE' });
-  await rm(join(folder, 'content.tar.001'));
-  await writeFile(join(folder, 'content.tar.002'), other);
-  const report = await loadInto(double, [folder]);
-  expect(report.receipt.images).toHaveLength(2);
-  expect(kept.byteLength).toBeGreaterThan(0);
-});
-
-test('F29 a volume of another bundle under the same name is refused', async () => {
-  const { folder } = await makeBundle(two, { volumeSize: 400_000 });
-  const older = await makeBundle(
-    async (layout) => {
-      await addImage(layout, app, bytesFor('older', big));
-      await addImage(layout, tool, bytesFor('oldest', big));
-    },
-    { volumeSize: 400_000 },
-  );
-  const same = await readFile(join(older.folder, 'content.tar.001'));
-  await writeFile(join(folder, 'content.tar.001'), same);
-  const double = await startDouble();
-  await expect(loadInto(double, [folder])).rejects.toMatchObject({ code: 'BAD_VOLUME' });
-  await writeFile(join(folder, 'content.tar.001'), same.subarray(512));
-  await expect(loadInto(double, [folder])).rejects.toMatchObject({ code: 'BAD_VOLUME' });
-  expect(double.repository('acme/app').tags.size).toBe(0);
-});
-
-test('F30 a damaged blob is named with its volume; the other volumes stay usable', async () => {
-  const { folder, document } = await makeBundle(two, { volumeSize: 400_000 });
-  const blob = document.blobs.find(({ volume }) => volume === 1);
-  const file = await open(join(folder, 'content.tar.001'), 'r+');
-  await file.write(Buffer.from('X'), 0, 1, (blob?.offset ?? 0) + 1000);
-  await file.close();
-  const double = await startDouble();
-  await expect(loadInto(double, [folder])).rejects.toMatchObject({
-    code: 'BAD_VOLUME',
-    message: expect.stringMatching(/content\.tar\.001 at byte \d+/),
-  });
-  const held = [double.repository('acme/app'), double.repository('acme/tool')];
-  expect(held.flatMap((repository) => [...repository.tags])).toEqual([]);
-  expect(held.flatMap((repository) => [...repository.blobs.values()]).some((b) => b.byteLength === big)).toBe(
-    true,
-  );
 });
 
 test('F32 a bundle older than one that was accepted is refused, by the registry’s record and by the host’s', async () => {
@@ -221,55 +147,6 @@ test('F40 subjects come before what speaks about them, tags of images last', asy
   }
 });
 
-test('F41 Docker types that the registry refuses are found before anything moves, with what to set', async () => {
-  const { folder } = await makeBundle(async (layout) => {
-    await addImage(layout, app, bytesFor('docker', big), {
-      manifest: MediaType.dockerManifest,
-      config: MediaType.dockerConfig,
-    });
-  });
-  const docker = sampleOf('docker').at(-1)?.descriptor.digest ?? '';
-  const double = await startDouble({
-    script: [{ match: { method: 'PUT', path: new RegExp(docker) }, do: { status: 415 } }],
-  });
-  await expect(loadInto(double, [folder])).rejects.toThrow(/http": \{"compat": \["docker2s2"\]\}/);
-  expect(double.requests.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThan(5000);
-});
-
-test('F41 a sparse index on a registry that wants all children: the ways out are named, and --flatten is one', async () => {
-  const { folder, document } = await makeBundle(sparse);
-  const marked = await makeBundle(sparse, {
-    sparse: document.roots.map(({ descriptor }) => descriptor),
-  });
-  const double = await startDouble();
-  await expect(loadInto(double, [marked.folder])).rejects.toMatchObject({
-    code: 'USAGE',
-    message: expect.stringMatching(/leave `platforms` out.*--flatten/),
-  });
-  expect(double.repository('acme/app').manifests.size).toBe(0);
-  const report = await loadInto(double, [marked.folder], { flatten: true });
-  expect(report.flattened).toEqual([app]);
-  const tagged = double.repository('acme/app').tags.get('v1');
-  expect(tagged).not.toBe(document.roots[0]?.descriptor.digest);
-  expect(report.receipt.images[0]?.digest).toBe(tagged);
-  const lenient = await startDouble({ checkChildren: false });
-  await loadInto(lenient, [marked.folder]);
-  expect(lenient.repository('acme/app').tags.get('v1')).toBe(document.roots[0]?.descriptor.digest);
-  expect(folder).not.toBe(marked.folder);
-});
-
-async function sparse(layout: Layout): Promise<void> {
-  const image = await addImage(layout, 'ghcr.io/acme/app:amd64', bytesFor('amd64', 1000));
-  await layout.untag('ghcr.io/acme/app:amd64');
-  const absent = digestFromHex('a'.repeat(64));
-  await addManifest(layout, app, MediaType.ociIndex, {
-    manifests: [
-      { ...image, platform: { os: 'linux', architecture: 'amd64' } },
-      { ...image, digest: absent, platform: { os: 'linux', architecture: 'arm64' } },
-    ],
-  });
-}
-
 test('F42 a tag that stands for something else is refused before anything moves, unless it may be replaced', async () => {
   const { folder, document } = await makeBundle(two);
   const double = await startDouble();
@@ -289,20 +166,6 @@ test('F42 a tag that the registry keeps immutable is explained', async () => {
     script: [{ match: { method: 'PUT', path: /acme\/app\/manifests\/v1$/ }, do: { status: 412 } }],
   });
   await expect(loadInto(double, [folder])).rejects.toThrow(/tags are immutable there/);
-});
-
-test('F41 missing rights and projects are found before anything moves', async () => {
-  const { folder } = await makeBundle(two);
-  for (const [status, advice] of [
-    [403, /docker login/],
-    [404, /create the project acme/],
-  ] as const) {
-    const double = await startDouble({
-      script: [{ match: { method: 'POST', path: /acme\/app\/blobs\/uploads/ }, do: { status } }],
-    });
-    await expect(loadInto(double, [folder])).rejects.toThrow(advice);
-    expect(double.requests.some(({ method }) => method === 'PUT')).toBe(false);
-  }
 });
 
 test('F48 two loads at once into one registry both succeed', async () => {

@@ -74,6 +74,17 @@ export async function settings(
   };
 }
 
+export const app = 'ghcr.io/acme/app:v1';
+export const tool = 'ghcr.io/acme/tool:v1';
+/** Bytes of each layer of `two`. */
+export const big = 300_000;
+
+/** Two images of one layer each. */
+export async function two(layout: Layout): Promise<void> {
+  await addImage(layout, app, bytesFor('app', big));
+  await addImage(layout, tool, bytesFor('tool', big));
+}
+
 /** An image of one layer in a layout, under a name. */
 export async function addImage(
   layout: Layout,

@@ -23,6 +23,14 @@ export interface BlobRun {
   readonly size: number;
 }
 
+/** Bytes that follow from bundle.json, and where they must be. */
+export interface FixedRun {
+  readonly volume: number;
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+  readonly of: string;
+}
+
 /** The members that every bundle begins with: an OCI layout as `tar x` gives it. */
 export function layoutFiles(names: Names): readonly { readonly name: string; readonly bytes: Uint8Array }[] {
   const none = new Uint8Array(0);
@@ -83,6 +91,23 @@ export class VolumeMap {
     return runs;
   }
 
+  /** What surrounds the bytes of a blob: the header of its member, and the padding if there is any. */
+  *frameOf(blob: PlacedBlob): Iterable<FixedRun> {
+    const { volume } = blob;
+    yield { volume, offset: blob.offset - tarBlock, ...headerOf(blob) };
+    const last = this.runsOf(blob).at(-1);
+    if (last === undefined) return;
+    for (const part of padding(blob.size, blob.digest)) {
+      yield { volume: last.volume, offset: last.offset + last.size, ...part };
+    }
+  }
+
+  /** The end of the archive, in the last volume. */
+  trailer(): FixedRun {
+    const volume = this.sizes.length - 1;
+    return { volume, offset: (this.sizes[volume] ?? 0) - trailerSize, ...endOfArchive };
+  }
+
   /** Blobs that have bytes in this volume and in others too. */
   cutBlobsOf(volume: number): readonly PlacedBlob[] {
     const carried = this.#carriedInto(volume)?.blob;
@@ -109,13 +134,12 @@ export class VolumeMap {
       if (carried.from + size === carried.blob.size) yield* padding(carried.blob.size, carried.blob.digest);
     }
     for (const blob of this.#inVolume[volume] ?? []) {
-      const name = `blobs/sha256/${hexOf(blob.digest)}`;
-      yield fixed(tarHeader({ name, size: blob.size }), `header of ${name}`);
+      yield headerOf(blob);
       const size = Math.min(blob.size, end - blob.offset);
       yield { kind: 'blob', blob, from: 0, size };
       if (size === blob.size) yield* padding(blob.size, blob.digest);
     }
-    if (volume === this.sizes.length - 1) yield fixed(Buffer.alloc(trailerSize), 'end of the archive');
+    if (volume === this.sizes.length - 1) yield endOfArchive;
   }
 
   /** The blob whose bytes a volume begins with, if it goes on from the volume before. */
@@ -163,11 +187,20 @@ export class VolumeMap {
   }
 }
 
-function fixed(bytes: Uint8Array, of: string): VolumePart {
+type FixedPart = Extract<VolumePart, { kind: 'fixed' }>;
+
+function fixed(bytes: Uint8Array, of: string): FixedPart {
   return { kind: 'fixed', bytes, of };
 }
 
-function* padding(size: number, of: string): Iterable<VolumePart> {
+const endOfArchive: FixedPart = fixed(Buffer.alloc(trailerSize), 'end of the archive');
+
+function headerOf({ digest, size }: PlacedBlob): FixedPart {
+  const name = `blobs/sha256/${hexOf(digest)}`;
+  return fixed(tarHeader({ name, size }), `header of ${name}`);
+}
+
+function* padding(size: number, of: string): Iterable<FixedPart> {
   const bytes = paddingOf(size);
   if (bytes > 0) yield fixed(Buffer.alloc(bytes), `padding after ${of}`);
 }

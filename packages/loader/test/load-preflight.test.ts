@@ -1,0 +1,78 @@
+/** What a registry refuses is found before anything large moves, with what to do about it. */
+import { digestFromHex, type Layout, MediaType } from '@omni-airgap/content';
+import { expect, test } from 'vitest';
+import { sampleOf } from '../src/registry/shapes.ts';
+import {
+  addImage,
+  addManifest,
+  app,
+  big,
+  bytesFor,
+  loadInto,
+  makeBundle,
+  startDouble,
+  two,
+} from './support.ts';
+
+test('F41 Docker types that the registry refuses are found before anything moves, with what to set', async () => {
+  const { folder } = await makeBundle(async (layout) => {
+    await addImage(layout, app, bytesFor('docker', big), {
+      manifest: MediaType.dockerManifest,
+      config: MediaType.dockerConfig,
+    });
+  });
+  const docker = sampleOf('docker').at(-1)?.descriptor.digest ?? '';
+  const double = await startDouble({
+    script: [{ match: { method: 'PUT', path: new RegExp(docker) }, do: { status: 415 } }],
+  });
+  await expect(loadInto(double, [folder])).rejects.toThrow(/http": \{"compat": \["docker2s2"\]\}/);
+  expect(double.requests.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThan(5000);
+});
+
+test('F41 a sparse index on a registry that wants all children: the ways out are named, and --flatten is one', async () => {
+  const { folder, document } = await makeBundle(sparse);
+  const marked = await makeBundle(sparse, {
+    sparse: document.roots.map(({ descriptor }) => descriptor),
+  });
+  const double = await startDouble();
+  await expect(loadInto(double, [marked.folder])).rejects.toMatchObject({
+    code: 'USAGE',
+    message: expect.stringMatching(/leave `platforms` out.*--flatten/),
+  });
+  expect(double.repository('acme/app').manifests.size).toBe(0);
+  const report = await loadInto(double, [marked.folder], { flatten: true });
+  expect(report.flattened).toEqual([app]);
+  const tagged = double.repository('acme/app').tags.get('v1');
+  expect(tagged).not.toBe(document.roots[0]?.descriptor.digest);
+  expect(report.receipt.images[0]?.digest).toBe(tagged);
+  const lenient = await startDouble({ checkChildren: false });
+  await loadInto(lenient, [marked.folder]);
+  expect(lenient.repository('acme/app').tags.get('v1')).toBe(document.roots[0]?.descriptor.digest);
+  expect(folder).not.toBe(marked.folder);
+});
+
+async function sparse(layout: Layout): Promise<void> {
+  const image = await addImage(layout, 'ghcr.io/acme/app:amd64', bytesFor('amd64', 1000));
+  await layout.untag('ghcr.io/acme/app:amd64');
+  const absent = digestFromHex('a'.repeat(64));
+  await addManifest(layout, app, MediaType.ociIndex, {
+    manifests: [
+      { ...image, platform: { os: 'linux', architecture: 'amd64' } },
+      { ...image, digest: absent, platform: { os: 'linux', architecture: 'arm64' } },
+    ],
+  });
+}
+
+test('F41 missing rights and projects are found before anything moves', async () => {
+  const { folder } = await makeBundle(two);
+  for (const [status, advice] of [
+    [403, /docker login/],
+    [404, /create the project acme/],
+  ] as const) {
+    const double = await startDouble({
+      script: [{ match: { method: 'POST', path: /acme\/app\/blobs\/uploads/ }, do: { status } }],
+    });
+    await expect(loadInto(double, [folder])).rejects.toThrow(advice);
+    expect(double.requests.some(({ method }) => method === 'PUT')).toBe(false);
+  }
+});
