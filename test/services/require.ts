@@ -13,14 +13,19 @@ const debianPackages: ReadonlyMap<string, string> = new Map(
 /** A program that a service needs is not installed. */
 export class MissingService extends Error {
   constructor(commands: readonly string[]) {
-    const packages = commands.map((command) => debianPackages.get(command) ?? command);
+    const packages = commands.map((command) => debianPackages.get(command));
     super(`not installed: ${packages.join(', ')} (Debian packages)`);
     this.name = 'MissingService';
   }
 }
 
-/** @throws MissingService naming all that are missing on PATH */
+/**
+ * @throws MissingService naming all that are missing on PATH; an Error for a command that the list does not name,
+ * also where it is installed: on a new machine nothing would bring it
+ */
 export function requireCommands(...commands: string[]): void {
+  const unlisted = commands.find((command) => !debianPackages.has(command));
+  if (unlisted !== undefined) throw new Error(`${unlisted} is not in debian-packages.txt`);
   const missing = commands.filter((command) => !isInstalled(command));
   if (missing.length > 0) throw new MissingService(missing);
 }

@@ -10,17 +10,8 @@ import { ExitCode, exitCodeOf } from '../src/errors.ts';
 import { Layout } from '../src/layout/layout.ts';
 import { MediaType } from '../src/media-type.ts';
 import { generatedBlob, generateGraph, writeTestBundle } from '../src/testing/index.ts';
-import { run } from './run.ts';
+import { run, skipWithout } from './run.ts';
 import { temporaryFolder, temporaryLayout } from './temporary.ts';
-
-const has = (command: string): boolean => {
-  try {
-    run('sh', ['-c', `command -v ${command}`]);
-    return true;
-  } catch {
-    return false;
-  }
-};
 
 /** A layout with small and large content, and its bundle of several volumes, one blob cut over three. */
 async function makeBundle(): Promise<{ layout: Layout; folder: string; volumes: number }> {
@@ -46,9 +37,9 @@ describe.each([
     `cat content.tar.* | python3 -c 'import sys,tarfile; tarfile.open(fileobj=sys.stdin.buffer,mode="r|").extractall(sys.argv[1])' "$0"`,
     `cat content.tar.* | python3 -c 'import sys,tarfile; [print(m.name+("/" if m.isdir() else "")) for m in tarfile.open(fileobj=sys.stdin.buffer,mode="r|")]'`,
   ],
-])('%s', (name, command, extract, list) => {
+])('%s', (_name, command, extract, list) => {
   test('unpacks the volumes in a row to a layout identical to the store', async (context) => {
-    if (!has(command)) return context.skip(`${name} is not installed`);
+    skipWithout(context, command);
     const { layout, folder, volumes } = await makeBundle();
     expect(volumes).toBeGreaterThan(4);
     const out = join(await temporaryFolder(), 'out');
@@ -62,7 +53,7 @@ describe.each([
   });
 
   test('lists exactly the members that bundle.json implies', async (context) => {
-    if (!has(command)) return context.skip(`${name} is not installed`);
+    skipWithout(context, command);
     const { folder } = await makeBundle();
     const { document } = await BundleStore.open([folder], { mode: 'any' });
     const listed = run('sh', ['-c', list], { cwd: folder }).toString().trim().split('\n');
@@ -77,7 +68,7 @@ describe.each([
   });
 
   test('lists each volume by itself', async (context) => {
-    if (!has(command)) return context.skip(`${name} is not installed`);
+    skipWithout(context, command);
     const layout = await temporaryLayout();
     await generateGraph(layout, { seed: 78, roots: 8 });
     const folder = await temporaryFolder();

@@ -1,5 +1,6 @@
 /** Runs a program of the system to its end. */
 import { execFileSync } from 'node:child_process';
+import type { TestContext } from 'vitest';
 
 /** Its standard output. @throws when it fails; the message holds its standard error */
 export function run(
@@ -8,4 +9,14 @@ export function run(
   options: { readonly cwd?: string; readonly input?: Uint8Array } = {},
 ): Buffer {
   return execFileSync(program, args, { ...options, stdio: 'pipe', maxBuffer: 64 * 1024 * 1024 });
+}
+
+/** Leaves the test out where a program is not installed; under CI=true that is a failure. */
+export function skipWithout(context: TestContext, program: string): void {
+  try {
+    run('sh', ['-c', 'command -v "$0"', program]);
+  } catch {
+    if (process.env['CI'] === 'true') throw new Error(`not installed: ${program}`);
+    context.skip(`not installed: ${program}`);
+  }
 }

@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { newLayout, putImage, putIndex, start, temporaryFolder } from './support.ts';
 
 const run = promisify(execFile);
-const present = spawnSync('skopeo', ['--version']).status === 0;
+const present = process.env['CI'] === 'true' || spawnSync('skopeo', ['--version']).status === 0;
 if (!present) console.log('skopeo is not installed: its tests are left out');
 
 test.runIf(present)(
