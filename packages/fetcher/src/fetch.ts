@@ -4,12 +4,11 @@
  */
 import { join } from 'node:path';
 import {
-  CodedError,
+  type CodedError,
   Copier,
   type CopyEvent,
   type CopyTally,
   Layout,
-  type LockedItem,
   messageOf,
   type NetworkSettings,
   noProgress,
@@ -23,19 +22,20 @@ import {
 import { hostPattern, publicFactoryHost } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
 import { readCatalog } from './catalog-images.ts';
-import { type Failure, failureOf } from './failures.ts';
+import { failureOf } from './failures.ts';
+import { fetchBuilds } from './fetch-builds.ts';
 import type { FactoryContext } from './fetch-file.ts';
 import { fetchImage, type ImageContext } from './fetch-image.ts';
 import { listTasks } from './fetch-lists.ts';
-import { fetchMediaFile, fetchSchematic, mediaSetName, storeMediaSet } from './fetch-media.ts';
 import { readLock, writeLock } from './lock-file.ts';
 import { readMirror } from './mirror/mirror.ts';
+import { Run } from './run.ts';
 import { refuseSecrets } from './secrets.ts';
 import { readImageKey } from './sources/cosign.ts';
 import { DownloadJournal } from './sources/download-journal.ts';
 import { FactoryClient } from './sources/factory-client.ts';
 import { TransfersView } from './transfers-view.ts';
-import { hostsOf, type Wanted, type WantedBuilds, type WantedImage, wantedOf } from './wanted.ts';
+import { hostsOf, type Wanted, type WantedImage, wantedOf } from './wanted.ts';
 
 export interface FetchOptions {
   /** Path of mirror.yaml. */
@@ -62,8 +62,6 @@ export interface FetchReport extends CopyTally {
   readonly changed: readonly string[];
 }
 
-/** Items under way at once; each waits mostly for its blobs, which have a bound of their own. */
-const itemsAtOnce = 24;
 const manifestsAtOnce = 16;
 const buildsAtOnce = 8;
 const defaultTransfers = 8;
@@ -152,54 +150,32 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
   }
 }
 
-/** Tasks of one run, and what came of them. */
-class Run {
-  readonly items = new Map<string, LockedItem>();
-  readonly failures: Failure[] = [];
-  readonly #limit = pLimit(itemsAtOnce);
-  readonly #signal: AbortSignal | undefined;
-
-  constructor(signal: AbortSignal | undefined) {
-    this.#signal = signal;
-  }
-
-  /** Runs when a place is free; its failure is noted under the name. @returns undefined when it failed */
-  task<T>(name: string, task: () => Promise<T>): Promise<T | undefined> {
-    return this.#limit(() => this.attempt(name, task));
-  }
-
-  /** The same at once, for tasks that wait for others. */
-  async attempt<T>(name: string, task: () => Promise<T>): Promise<T | undefined> {
-    try {
-      this.#signal?.throwIfAborted();
-      return await task();
-    } catch (error) {
-      this.failures.push({ name, error });
-      return undefined;
-    }
-  }
-
-  add(items: readonly (LockedItem | undefined)[] | undefined): void {
-    for (const item of items ?? []) if (item !== undefined) this.items.set(item.name, item);
-  }
-
-  isLocked(url: string): boolean {
-    return [...this.items.values()].some((item) => item.files?.some((file) => file.source === url));
-  }
-}
-
 async function fetchAll(
   run: Run,
   wanted: Wanted,
   images: ImageContext,
   factory: FactoryContext,
 ): Promise<void> {
-  const image = async (one: WantedImage): Promise<void> =>
-    run.add(
-      await run.task(one.reference, () =>
-        fetchImage(images, one).finally(() => images.view.ended(one.reference)),
-      ),
+  const begun = new Map<string, Promise<void>>();
+  /** Once, however often it is named; and what it names, as soon as it is here. */
+  const image = (one: WantedImage): Promise<void> => {
+    const key = `${one.reference} ${one.platforms?.join(' ')}`;
+    const running = begun.get(key) ?? bring(one);
+    begun.set(key, running);
+    return running;
+  };
+  const bring = async (one: WantedImage): Promise<void> => {
+    const items = await run.task(one.reference, () =>
+      fetchImage(images, one).finally(() => images.view.ended(one.reference)),
     );
+    run.add(items);
+    const [root] = items ?? [];
+    if (root === undefined || one.catalog === undefined) return;
+    const named = await run.task(`catalog ${one.reference}`, () =>
+      readCatalog(images.layout, root.descriptor, one),
+    );
+    await Promise.all((named ?? []).map(image));
+  };
   const builds = wanted.builds.map((build) => fetchBuilds(run, build, factory, image));
   const lists = wanted.lists === undefined ? [] : listTasks(factory, wanted.lists);
   // An installer named as an image exists at the factory only once it knows the schematic.
@@ -208,54 +184,5 @@ async function fetchAll(
     ...wanted.images.filter((one) => !isBuilt(one)).map(image),
     ...lists.map(async (list) => run.add([await run.task(list.name, () => list.run())])),
     Promise.all(builds).then(() => Promise.all(wanted.images.filter(isBuilt).map(image))),
-  ]);
-  // What a catalog names is known only when the catalog is here.
-  const catalogs = wanted.images.filter((one) => one.catalog !== undefined && run.items.has(one.reference));
-  const named = new Map<string, WantedImage>();
-  await Promise.all(
-    catalogs.map((one) =>
-      run.task(`catalog ${one.reference}`, async () => {
-        const root = run.items.get(one.reference)?.descriptor;
-        if (root === undefined) return;
-        for (const found of await readCatalog(images.layout, root, one)) named.set(found.reference, found);
-      }),
-    ),
-  );
-  await Promise.all([...named.values()].map(image));
-}
-
-/** A schematic, then all that is built for it. Files that came are pinned also when others of their set failed. */
-async function fetchBuilds(
-  run: Run,
-  { schematic, media, installers }: WantedBuilds,
-  context: FactoryContext,
-  image: (one: WantedImage) => Promise<void>,
-): Promise<void> {
-  const stored = await run.task(`schematic ${schematic.id}`, () => fetchSchematic(context, schematic));
-  const id = stored?.id ?? schematic.id;
-  const references = installers.map(
-    ({ repository, version }) => `${publicFactoryHost}/${repository}/${id}:${version}`,
-  );
-  if (stored === undefined) {
-    const error = new CodedError('INCOMPLETE', `its schematic ${id} is not known to the factory`);
-    const names = [...references, ...media.map(({ version }) => mediaSetName(id, version))];
-    run.failures.push(...names.map((name) => ({ name, error })));
-    return;
-  }
-  run.add([stored.item]);
-  await Promise.all([
-    ...references.map((reference) => image({ reference, platforms: undefined })),
-    ...media.map((set) =>
-      run.attempt(mediaSetName(id, set.version), async () => {
-        const files = await Promise.allSettled(
-          set.files.map((file) => fetchMediaFile(context, id, set.version, file)),
-        );
-        const failed = files.filter((one) => one.status === 'rejected');
-        const errors = failed.map(({ reason }): Failure => ({ name: `${id} ${set.version}`, error: reason }));
-        if (errors.length > 0) throw failureOf(errors, files.length);
-        const all = files.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
-        run.add([await storeMediaSet(context, id, set, all)]);
-      }),
-    ),
   ]);
 }

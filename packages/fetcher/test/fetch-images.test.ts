@@ -286,7 +286,7 @@ describe('the set of a self-hosted Image Factory', () => {
     `talos: {versions: [v1.13.9], imageFactory: {version: v1.5.0, ${more}}}`;
 
   async function factorySite(): Promise<Site> {
-    const site = await startSite();
+    const site = await startSite({ 'ghcr.io': {}, 'registry.k8s.io': {} });
     const registry = site.registry('ghcr.io');
     const names = [
       'image-factory:v1.5.0',
@@ -347,6 +347,20 @@ describe('the set of a self-hosted Image Factory', () => {
     const names = (await site.lock()).items.map((item) => item.name).join();
     expect(names).toContain('iscsi-tools');
     expect(names).not.toMatch(/qemu-guest-agent|raspberrypi/);
+  });
+
+  test('what a catalog names is fetched while other images are still on their way', async () => {
+    const site = await factorySite();
+    const slow = site.registry('registry.k8s.io');
+    await publishImage(slow, 'pause', '3.10', { seed: 40 });
+    slow.fault({ match: { path: /blobs/, nth: 1 }, do: { status: 503, headers: { 'retry-after': '2' } } });
+    await site.mirror(`${set('extensions: all')}\nimages: ['registry.k8s.io/pause:3.10']`);
+    await site.fetch();
+    const records = await site.egress();
+    const named = records.filter(({ path }) => path.includes('iscsi-tools/blobs')).map(({ time }) => time);
+    const last = records.filter(({ host }) => host === 'registry.k8s.io').map(({ time }) => time);
+    expect(named.length).toBeGreaterThan(0);
+    expect(named.every((time) => time < (last.at(-1) ?? ''))).toBe(true);
   });
 
   test('an unknown name is refused with the nearest there is', async () => {
