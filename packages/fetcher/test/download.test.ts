@@ -1,0 +1,67 @@
+/** A download of a file that has no digest upstream, broken off and continued. */
+import { describe, expect, test } from 'vitest';
+import { filesOf, iso, mediaSite, mirrorOf, setName, text } from './media-site.ts';
+import { type Site, someBytes } from './site.ts';
+
+describe('a download that is continued', () => {
+  /** Cuts the first run after 400 kB and gives up, so that a second run finds a part. */
+  async function broken(): Promise<Site> {
+    const site = await mediaSite();
+    site.factory.rules.push(
+      { path: /metal-amd64\.iso\?X-Amz/, times: 1, cutAfter: 400_000 },
+      { path: /metal-amd64\.iso\?X-Amz/, times: 1, answer: (_, response) => text(response, 403, 'expired') },
+    );
+    await site.mirror(mirrorOf(['metal-amd64.iso']));
+    await expect(site.fetch()).rejects.toMatchObject({ code: 'DENIED' });
+    return site;
+  }
+  const rangesOf = (site: Site) =>
+    site.factory.storage.requests
+      .filter(({ path }) => path.includes('.iso'))
+      .map(({ headers }) => headers['range']);
+
+  test('goes on at its byte in the next run', async () => {
+    const site = await broken();
+    await site.fetch();
+    expect(rangesOf(site).slice(2)).toEqual(['bytes=400000-']);
+    expect((await filesOf(site, setName))['metal-amd64.iso']).toEqual(site.factory.files.get(iso));
+  });
+
+  test('begins again when the file has changed meanwhile: 200 and all of it (F07, T37)', async () => {
+    const site = await broken();
+    site.factory.files.set(iso, await someBytes(7, 700_000));
+    await site.fetch();
+    expect(rangesOf(site).slice(2)).toEqual(['bytes=400000-']);
+    expect((await filesOf(site, setName))['metal-amd64.iso']).toEqual(site.factory.files.get(iso));
+  });
+
+  test.each([
+    ['another range', { 'content-range': 'bytes 0-299999/700000' }],
+    [
+      'the range of another file, by its ETag',
+      { 'content-range': 'bytes 400000-699999/700000', etag: '"other"' },
+    ],
+  ])('begins again after a 206 of %s (F07, T37)', async (_what, headers) => {
+    const site = await broken();
+    site.factory.rules.push({
+      path: /metal-amd64\.iso\?X-Amz/,
+      times: 1,
+      answer: (_, response) =>
+        void response.writeHead(206, { 'content-length': 300_000, ...headers }).end(Buffer.alloc(300_000)),
+    });
+    await site.fetch();
+    expect(rangesOf(site).slice(2)).toEqual(['bytes=400000-', undefined]);
+    expect((await filesOf(site, setName))['metal-amd64.iso']).toEqual(site.factory.files.get(iso));
+  });
+
+  test('begins again where upstream names no version of the file, and leaves no part behind', async () => {
+    const site = await mediaSite();
+    site.factory.etagOf = () => undefined;
+    site.factory.rules.push({ path: /metal-amd64\.iso\?X-Amz/, times: 1, cutAfter: 400_000 });
+    await site.mirror(mirrorOf(['metal-amd64.iso']));
+    await expect(site.fetch()).rejects.toMatchObject({ code: 'NETWORK' });
+    await site.fetch();
+    expect(rangesOf(site)).toEqual([undefined, undefined]);
+    expect((await filesOf(site, setName))['metal-amd64.iso']).toEqual(site.factory.files.get(iso));
+  });
+});

@@ -1,0 +1,115 @@
+/** Schematics: made known to the factory, kept as it keeps them, and never with a secret in them. */
+import { schematicFrom, schematicSpellings } from '@omni-airgap/talos';
+import { expect, test } from 'vitest';
+import { factoryHost } from './factory-double.ts';
+import { mediaSite, mirrorOf, setName, text, vanilla } from './media-site.ts';
+import { someBytes, talosVersion } from './site.ts';
+
+test('the factory decides which spelling is the schematic: its ID and text are kept', async () => {
+  const site = await mediaSite();
+  const schematic = '{customization: {secureboot: {enrollKeys: off}}}';
+  const [, other] = schematicSpellings(schematicFrom(schematic).schematic);
+  if (other === undefined) throw new Error('two spellings were expected');
+  site.factory.rules.push({
+    path: /^\/schematics$/,
+    answer: (_, response) =>
+      text(response, 201, JSON.stringify({ id: other.id, schematic: other.canonical })),
+  });
+  site.factory.files.set(`image/${other.id}/${talosVersion}/kernel-amd64`, await someBytes(5, 1000));
+  await site.mirror(mirrorOf(['kernel-amd64'], schematic));
+  await site.fetch();
+  const names = (await site.lock()).items.map((item) => item.name);
+  expect(names).toContain(`${factoryHost}/talos-media/${other.id}:${talosVersion}`);
+  expect(names).toContain(`${factoryHost}/siderolabs/image-factory/schematics:${other.id}`);
+  const posts = () => site.asked(factoryHost).filter((line) => line === 'POST /schematics').length;
+  expect(posts()).toBe(1);
+  expect(await site.fetch()).toMatchObject({ changed: [] });
+  expect(posts()).toBe(1);
+});
+
+test('another ID from the factory is refused, and what depends on it is named as missing (F20, T51)', async () => {
+  const site = await mediaSite();
+  site.factory.rules.push({
+    path: /^\/schematics$/,
+    answer: (_, response) => text(response, 201, JSON.stringify({ id: 'f'.repeat(64) })),
+  });
+  await site.mirror(mirrorOf(['kernel-amd64']));
+  await expect(site.fetch()).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+  expect((await site.lock()).missing).toEqual([setName, `schematic ${vanilla.id}`].sort());
+  expect(site.asked(factoryHost).some((line) => line.includes('/image/'))).toBe(false);
+});
+
+test('another text under the right ID is refused (F20)', async () => {
+  const site = await mediaSite();
+  site.factory.rules.push({
+    path: /^\/schematics$/,
+    answer: (_, response) =>
+      text(response, 201, JSON.stringify({ id: vanilla.id, schematic: 'customization: {a: b}\n' })),
+  });
+  await site.mirror(mirrorOf(['kernel-amd64']));
+  await expect(site.fetch()).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+});
+
+test('by ID: the text comes from the factory and must have that hash (F20)', async () => {
+  const site = await mediaSite();
+  site.factory.schematics.set(vanilla.id, vanilla.canonical);
+  await site.mirror(mirrorOf(['kernel-amd64'], vanilla.id));
+  await site.fetch();
+  expect((await site.lock()).missing).toEqual([]);
+  const other = await mediaSite();
+  other.factory.schematics.set(vanilla.id, 'customization: {}\n# changed\n');
+  await other.mirror(mirrorOf(['kernel-amd64'], vanilla.id));
+  await expect(other.fetch()).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+});
+
+test.each([
+  [
+    'a join token',
+    '{customization: {extraKernelArgs: ["siderolink.api=https://omni.example?jointoken=CANARY0123456789"]}}',
+  ],
+  [
+    'a private key in an embedded configuration',
+    '{customization: {embeddedMachineConfiguration: "machine:\\n  ca:\\n    key: -----BEGIN PRIVATE KEY-----CANARY\\n"}}',
+  ],
+  [
+    'a bearer token',
+    '{customization: {extraKernelArgs: ["talos.config.auth=Bearer CANARY0123456789abcdef"]}}',
+  ],
+  [
+    'credentials in a URL',
+    '{customization: {extraKernelArgs: ["talos.config=https://me:CANARY01@site/cfg"]}}',
+  ],
+  [
+    'a secret in the embedded configuration of a file',
+    '{customization: {embeddedMachineConfiguration: "cluster:\\n  token: CANARY.0123456789abcdef\\n"}}',
+  ],
+])('with %s: refused before any request, the secret never said (F21, T52)', async (_what, schematic) => {
+  const site = await mediaSite();
+  await site.mirror(mirrorOf(['kernel-amd64'], schematic));
+  const error = await site.fetch().catch((e: unknown) => e);
+  expect(error).toMatchObject({ code: 'SECRET', message: expect.stringContaining('--allow-secrets') });
+  expect(String(error)).not.toContain('CANARY');
+  expect(site.asked(factoryHost)).toEqual([]);
+});
+
+test('with a secret goes out when that is allowed', async () => {
+  const site = await mediaSite();
+  const schematic = '{customization: {extraKernelArgs: ["x=https://omni?jointoken=abc"]}}';
+  const { id } = schematicFrom(schematic);
+  site.factory.files.set(`image/${id}/${talosVersion}/kernel-amd64`, await someBytes(5, 1000));
+  await site.mirror(mirrorOf(['kernel-amd64'], schematic));
+  await site.fetch({ allowSecrets: true });
+  expect((await site.lock()).missing).toEqual([]);
+});
+
+test('by ID whose text holds a secret is not carried unless that is allowed (T52)', async () => {
+  const site = await mediaSite();
+  const secret = schematicFrom('{customization: {extraKernelArgs: ["x=https://omni?jointoken=CANARY"]}}');
+  site.factory.schematics.set(secret.id, secret.canonical);
+  site.factory.files.set(`image/${secret.id}/${talosVersion}/kernel-amd64`, await someBytes(5, 1000));
+  await site.mirror(mirrorOf(['kernel-amd64'], secret.id));
+  const error = await site.fetch().catch((e: unknown) => e);
+  expect(error).toMatchObject({ code: 'SECRET' });
+  expect(String(error)).not.toContain('CANARY');
+  await site.fetch({ allowSecrets: true });
+});

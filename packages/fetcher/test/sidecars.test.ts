@@ -1,0 +1,165 @@
+/** Checksums and signatures beside a file: used where the factory offers them, 402 where it does not, else an error. */
+import { createHash } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { Layout } from '@omni-airgap/content';
+import { describe, expect, test } from 'vitest';
+import { factoryHost } from './factory-double.ts';
+import { filesOf, iso, mediaSite, mirrorOf, setName, text } from './media-site.ts';
+import { type Site, someBytes } from './site.ts';
+
+const signature = 'metal-amd64.iso.sigstore.json';
+
+async function isoSite(): Promise<Site> {
+  const site = await mediaSite();
+  await site.mirror(mirrorOf(['metal-amd64.iso']));
+  return site;
+}
+
+const hashOf = (site: Site, algorithm: 'sha256' | 'sha512'): Buffer =>
+  createHash(algorithm)
+    .update(site.factory.files.get(iso) ?? '')
+    .digest();
+
+/** From now on the factory answers so for what stands beside the ISO. */
+function offer(site: Site, suffix: string, body: string, status = 200): void {
+  site.factory.rules.unshift({
+    path: new RegExp(`\\.iso\\.${suffix}$`),
+    answer: (_, response) => text(response, status, body),
+  });
+}
+
+/** As the factory's Enterprise edition signs. */
+const bundleOver = (digest: Uint8Array, change: object = {}): string =>
+  JSON.stringify({
+    mediaType: 'application/vnd.dev.sigstore.bundle.v0.3+json',
+    verificationMaterial: { publicKey: { hint: 'aGludA==' } },
+    messageSignature: {
+      messageDigest: { algorithm: 'SHA2_256', digest: Buffer.from(digest).toString('base64') },
+      signature: 'c2ln',
+    },
+    ...change,
+  });
+
+describe('offered', () => {
+  test('a checksum that fits, and a signature, which is kept beside the file byte for byte (F22)', async () => {
+    const site = await isoSite();
+    offer(site, 'sha256', `${hashOf(site, 'sha256').toString('hex')}  metal-amd64.iso\n`);
+    const bundle = bundleOver(hashOf(site, 'sha256'));
+    offer(site, 'sigstore.json', bundle);
+    await site.fetch();
+    const files = await filesOf(site, setName);
+    expect(Object.keys(files)).toEqual(['metal-amd64.iso', signature]);
+    expect(files[signature]?.toString()).toBe(bundle);
+    const locked = (await site.lock()).items.find((item) => item.name === setName)?.files;
+    expect(locked?.map((file) => file.name)).toEqual(['metal-amd64.iso', signature]);
+    // SHA-256 says all there is to say.
+    expect(site.asked(factoryHost)).not.toContain(`GET /${iso}.sha512`);
+    expect(await site.fetch()).toMatchObject({ changed: [] });
+  });
+
+  test('a signature alone, without checksums (F22)', async () => {
+    const site = await isoSite();
+    offer(site, 'sigstore.json', bundleOver(hashOf(site, 'sha256')));
+    await site.fetch();
+    expect(Object.keys(await filesOf(site, setName))).toEqual(['metal-amd64.iso', signature]);
+  });
+
+  test.each(['sha256', 'sha512'] as const)('a %s that does not fit refuses the file (F22)', async (name) => {
+    const site = await isoSite();
+    offer(site, name, `${'0'.repeat(name === 'sha256' ? 64 : 128)}  metal-amd64.iso\n`);
+    await expect(site.fetch()).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+    expect((await site.lock()).missing).toEqual([setName]);
+    offer(site, name, `${hashOf(site, name).toString('hex')}  metal-amd64.iso\n`);
+    await site.fetch();
+    expect((await site.lock()).missing).toEqual([]);
+  });
+
+  test('a checksum that is none', async () => {
+    const site = await isoSite();
+    offer(site, 'sha256', '<html>log in</html>');
+    await expect(site.fetch()).rejects.toMatchObject({
+      code: 'DIGEST_MISMATCH',
+      message: expect.stringContaining('nothing usable'),
+    });
+  });
+
+  test.each([
+    ['about other bytes', 'DIGEST_MISMATCH', () => bundleOver(Buffer.alloc(32))],
+    ['of another type', 'BAD_SIGNATURE', (digest: Buffer) => bundleOver(digest, { mediaType: 'other' })],
+    ['about nothing', 'BAD_SIGNATURE', (digest: Buffer) => bundleOver(digest, { messageSignature: {} })],
+    ['that is a page', 'BAD_SIGNATURE', () => '<html>log in</html>'],
+    [
+      'with a key twice (T21)',
+      'BAD_SIGNATURE',
+      (digest: Buffer) => bundleOver(digest).replace('{', '{"mediaType":"x",'),
+    ],
+  ])('a signature %s refuses the file (F22)', async (_what, code, bundle) => {
+    const site = await isoSite();
+    offer(site, 'sigstore.json', bundle(hashOf(site, 'sha256')));
+    await expect(site.fetch()).rejects.toMatchObject({ code });
+    expect((await site.lock()).missing).toEqual([setName]);
+  });
+
+  test('a signature that the store has lost comes again, and is not dropped when it cannot', async () => {
+    const site = await isoSite();
+    offer(site, 'sigstore.json', bundleOver(hashOf(site, 'sha256')));
+    await site.fetch();
+    const lose = async (): Promise<void> => {
+      const files = (await site.lock()).items.find((item) => item.name === setName)?.files;
+      const digest = files?.find((file) => file.name === signature)?.digest;
+      if (digest === undefined) throw new Error('not pinned');
+      await rm((await Layout.open(site.store)).pathOf(digest));
+    };
+    await lose();
+    await site.fetch();
+    expect(Object.keys(await filesOf(site, setName))).toContain(signature);
+    await lose();
+    offer(site, 'sigstore.json', 'not enabled', 402);
+    await expect(site.fetch()).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+      message: expect.stringContaining(signature),
+    });
+  });
+});
+
+describe('not offered', () => {
+  test('402 for all of them: the digest of the first fetch is what holds, and it is no error (F22)', async () => {
+    const site = await isoSite();
+    await site.fetch();
+    const asked = site.asked(factoryHost).filter((line) => line.startsWith(`GET /${iso}.`));
+    expect(asked.sort()).toEqual(
+      ['sha256', 'sha512', 'sigstore.json'].map((suffix) => `GET /${iso}.${suffix}`),
+    );
+    expect(Object.keys(await filesOf(site, setName))).toEqual(['metal-amd64.iso']);
+    // What came is kept: another file later is a conflict.
+    site.factory.files.set(iso, await someBytes(9, 700_000));
+    expect(await site.fetch()).toMatchObject({ changed: [] });
+  });
+
+  test.each([
+    ['sha256', 404],
+    ['sha256', 403],
+    ['sha512', 500],
+    ['sigstore.json', 401],
+    ['sigstore.json', 429],
+  ])(
+    '%s with a %i is not "not offered": the file fails, and comes when it is answered (F22)',
+    async (suffix, status) => {
+      const site = await isoSite();
+      site.factory.rules.unshift({
+        path: new RegExp(`\\.iso\\.${suffix}$`),
+        answer: (_, response) => {
+          response.setHeader('retry-after', '0');
+          text(response, status, 'no');
+        },
+      });
+      await expect(site.fetch()).rejects.toMatchObject({
+        code: expect.stringMatching(/NOT_FOUND|DENIED|UPSTREAM/),
+      });
+      expect((await site.lock()).missing).toEqual([setName]);
+      site.factory.rules.shift();
+      await site.fetch();
+      expect((await site.lock()).missing).toEqual([]);
+    },
+  );
+});
