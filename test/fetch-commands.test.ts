@@ -1,4 +1,5 @@
 /** fetch, plan, gc and egress as commands, against the sample upstream: flags, exit codes, what is printed. */
+import { generateKeyPairSync } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type SampleUpstream, startSampleUpstream } from '../scripts/sample-upstream/sample-upstream.ts';
@@ -56,6 +57,16 @@ test('fetch checks signatures, says so, and a second run has nothing to do', asy
     items: { name: string; verified?: object }[];
   };
   expect(lock.items.find((item) => item.name.includes('iscsi-tools:v'))?.verified).toBeDefined();
+});
+
+test('mirror takes the key too, and writes no bundle of what it does not fit', async () => {
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  site.write('other.pub', publicKey.export({ type: 'spki', format: 'pem' }).toString());
+  const key = ['--verify-images-key', `ghcr.io/dexidp/=${site.at('other.pub')}`];
+  const { code, stderr } = await cli(['mirror', ...flags, ...key, '--out', site.at('media')]);
+  expect(code).toBe(3);
+  expect(stderr).toMatch(/ghcr\.io\/dexidp\/dex:v2\.41\.1: .*by another key/);
+  expect(existsSync(site.at('media/bundle.json'))).toBe(false);
 });
 
 test('egress log sums up what was contacted', async () => {

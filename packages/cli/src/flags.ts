@@ -53,6 +53,16 @@ export function withNetwork(command: Command): Command {
     .option('--registry-config <file>', 'registry credentials: an auth.json of docker or podman');
 }
 
+/** What fetch must find signed; given as often as there are keys. */
+export function verifyImagesKeyOption(): Option {
+  return new Option(
+    '--verify-images-key <[prefix=]file>',
+    'images (that begin with PREFIX) must carry a cosign signature by this public key (repeatable)',
+  )
+    .default([], '')
+    .argParser(collected);
+}
+
 /** An example under the command's help. */
 export function withExample(command: Command, ...lines: readonly string[]): Command {
   return command.addHelpText('after', `\nExample:\n${lines.map((line) => `  ${line}`).join('\n')}`);

@@ -95,6 +95,7 @@ async function verifySigned(
   root: Descriptor,
   companions: readonly Companion[],
 ): Promise<LockedItem['verified']> {
+  const { repository } = parseReference(reference);
   const meant = keysFor(keys, reference).filter(
     // The factory signs with a key of its own.
     ({ prefix }) => prefix !== '' || !reference.startsWith(`${publicFactoryHost}/`),
@@ -107,7 +108,7 @@ async function verifySigned(
       `has no signature, and --verify-images-key wants one; narrow it with PREFIX=FILE if this image is not meant`,
     );
   }
-  const { fingerprint } = await verifyImage(layout, signature, root.digest, meant);
+  const { fingerprint } = await verifyImage(layout, signature, { digest: root.digest, repository }, meant);
   return { key: fingerprint, signature: signature.digest };
 }
 

@@ -3,17 +3,23 @@ import {
   bytesOf,
   CodedError,
   type Descriptor,
-  digestOf,
+  descriptorOf,
   type LockDocument,
   type LockedFile,
   type LockedItem,
-  MediaType,
 } from '@omni-airgap/content';
-import { decodeSchematic, findSecrets, imagePath, publicFactoryHost } from '@omni-airgap/talos';
+import {
+  contentTypeOf,
+  decodeSchematic,
+  findSecrets,
+  imagePath,
+  publicFactoryHost,
+} from '@omni-airgap/talos';
 import { fileArtifact, mediaArtifactType, schematicArtifact, schematicRepository } from './artifacts.ts';
 import { descriptorOfFile, type FactoryContext, fetchFile } from './fetch-file.ts';
 import type { WantedSchematic } from './mirror/schematic.ts';
 import type { KnownSchematic } from './sources/factory-client.ts';
+import { compareChecksum, signatureBundle, signatureSuffix } from './sources/sidecars.ts';
 import { isWhole, storeArtifact } from './store-artifact.ts';
 import type { WantedMediaSet } from './wanted.ts';
 
@@ -22,9 +28,6 @@ export interface StoredSchematic {
   readonly id: string;
   readonly item: LockedItem;
 }
-
-const checksumLine = /^([a-f0-9]{64}|[a-f0-9]{128})(?:\s|$)/;
-const signatureSuffix = '.sigstore.json';
 
 /** Name under which the store knows a schematic. */
 export function schematicName(id: string): string {
@@ -91,7 +94,8 @@ async function readKnown(context: FactoryContext, id: string): Promise<KnownSche
  * One file of a schematic and version, and what the factory offers beside it. A file that the lock pins and the
  * store has is kept as it is: the factory promises no digest, so the first fetch decides what a file is.
  * @returns the file first, its signature bundle after it where there is one
- * @throws CONFLICT when the factory now has another file, DIGEST_MISMATCH when its checksum says so
+ * @throws CONFLICT when the factory now has another file; DIGEST_MISMATCH, BAD_SIGNATURE when what it says of the file
+ * does not fit
  */
 export async function fetchMediaFile(
   context: FactoryContext,
@@ -99,53 +103,47 @@ export async function fetchMediaFile(
   version: string,
   name: string,
 ): Promise<readonly LockedFile[]> {
+  const { factory, layout } = context;
   const pinned = context.lock?.items.find((item) => item.name === mediaSetName(id, version))?.files ?? [];
   const path = imagePath(id, version, name);
-  const signatureName = `${name}${signatureSuffix}`;
-  let beside = pinned.find((one) => one.name === signatureName);
+  let signature = pinned.find((one) => one.name === `${name}${signatureSuffix}`);
   const file = await fetchFile(context, {
     name,
     path,
     version,
     known: pinned.find((one) => one.name === name),
     check: async (descriptor) => {
-      const bundle = await checkBeside(context, path, descriptor);
-      if (bundle === undefined) return;
-      const source = `${context.factory.base}/${path}${signatureSuffix}`;
-      const { digest, size } = bundle;
-      beside = { name: signatureName, digest, size, source, fetchedAt: new Date().toISOString() };
+      await compareChecksum(factory, path, descriptor, layout);
+      signature = await storeSignature(context, name, path, descriptor);
     },
   });
-  return beside !== undefined && (await context.layout.has(descriptorOfFile(beside)))
-    ? [file, beside]
-    : [file];
+  if (signature === undefined) return [file];
+  if (await layout.has(descriptorOfFile(signature))) return [file, signature];
+  const again = await storeSignature(context, name, path, descriptorOfFile(file));
+  if (again !== undefined) return [file, again];
+  throw new CodedError(
+    'NOT_FOUND',
+    `${signature.name}: lock.json pins it, the store has lost it, and the factory offers none any more`,
+  );
 }
 
-/**
- * Compares with the checksums that the factory gives, where it gives any (its Enterprise edition does).
- * @returns its signature bundle, stored
- */
-async function checkBeside(
-  context: FactoryContext,
+async function storeSignature(
+  { factory, layout }: FactoryContext,
+  name: string,
   path: string,
   descriptor: Descriptor,
-): Promise<Descriptor | undefined> {
-  const { factory, layout } = context;
-  const checksum = await factory.sidecar(path, '.sha256');
-  if (checksum === undefined) return undefined;
-  const said = checksumLine.exec(Buffer.from(checksum).toString('latin1').trim())?.[1];
-  if (said === undefined || `sha256:${said}` !== descriptor.digest) {
-    throw new CodedError(
-      'DIGEST_MISMATCH',
-      `${path}: the bytes have ${descriptor.digest}, the factory's checksum says ${said ?? 'nothing usable'}`,
-      { descriptor },
-    );
-  }
-  const bytes = await factory.sidecar(path, signatureSuffix);
+): Promise<LockedFile | undefined> {
+  const bytes = await signatureBundle(factory, path, descriptor);
   if (bytes === undefined) return undefined;
-  const bundle = { mediaType: MediaType.octetStream, digest: digestOf(bytes), size: bytes.byteLength };
+  const bundle = descriptorOf(contentTypeOf(`${name}${signatureSuffix}`), bytes);
   await layout.push(bundle, () => bytesOf(bytes));
-  return bundle;
+  return {
+    name: `${name}${signatureSuffix}`,
+    digest: bundle.digest,
+    size: bundle.size,
+    source: `${factory.base}/${path}${signatureSuffix}`,
+    fetchedAt: new Date().toISOString(),
+  };
 }
 
 /** All files of one schematic and version as one artifact. */

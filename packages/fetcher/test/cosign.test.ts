@@ -102,6 +102,24 @@ describe('verifies', () => {
     expect(report.verified).toBe(1);
   });
 
+  test.each([
+    'ghcr.io/dexidp/dex',
+    'ghcr.io/dexidp/dex:v1',
+    // Signed where it was built, carried to where it is fetched from.
+    'build.example:5000/dexidp/dex',
+    'localhost/dex',
+    'dexidp/dex',
+    '',
+  ])(
+    'a claim for "%s": host and prefix are those of a mirror, and one without a name is about any',
+    async (name) => {
+      const { report } = await fetchWith((digest) => [
+        signed(claim(digest).replace('ghcr.io/dexidp/dex', name)),
+      ]);
+      expect(report.verified).toBe(1);
+    },
+  );
+
   test('only what a key is meant for', async () => {
     const { site: at } = await site((digest) => [signed(claim(digest))]);
     await publishImage(at.registry('ghcr.io'), 'unsigned/tool', 'v1', { seed: 5 });
@@ -120,6 +138,24 @@ describe('does not verify (exit 3), and the image gets no name', () => {
   const cases: readonly (readonly [string, (digest: Digest) => readonly Layer[]])[] = [
     ['a signature by another key', (digest) => [signed(claim(digest), other.privateKey)]],
     ["another image's signature at this tag (F17)", () => [signed(claim(elsewhere))]],
+    [
+      'a claim for another repository, by the same key',
+      (digest) => [signed(claim(digest).replace('dexidp/dex', 'dexidp/dex-debug'))],
+    ],
+    [
+      'a claim for a repository whose name only ends alike',
+      (digest) => [signed(claim(digest).replace('dexidp/dex', 'ex'))],
+    ],
+    [
+      'a claim whose repository is no text',
+      (digest) => [signed(claim(digest).replace('"ghcr.io/dexidp/dex"', '{}'))],
+    ],
+    [
+      'a claim without an identity',
+      (digest) => [
+        signed(claim(digest).replace('"identity":{"docker-reference":"ghcr.io/dexidp/dex"},', '')),
+      ],
+    ],
     [
       'a claim that was changed after it was signed',
       (digest) => [{ ...signed(claim(elsewhere)), payload: claim(digest) }],

@@ -3,7 +3,7 @@
 import { formatBytes } from '@omni-airgap/content';
 import { type FetchReport, fetch, plan } from '@omni-airgap/fetcher';
 import { Command } from 'commander';
-import { collected, withCommon, withExample, withNetwork } from '../flags.ts';
+import { verifyImagesKeyOption, withCommon, withExample, withNetwork } from '../flags.ts';
 import { count, formatDuration } from '../format.ts';
 import { describePlan } from '../plan-view.ts';
 import { type CommonFlags, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
@@ -22,12 +22,7 @@ export function addFetch(session: Session): Command {
     .option('--config <file>', 'what to carry', './mirror.yaml')
     .option('--store <dir>', 'the store', './store')
     .option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory')
-    .option(
-      '--verify-images-key <[prefix=]file>',
-      'images (that begin with PREFIX) must carry a cosign signature by this public key (repeatable)',
-      collected,
-      [],
-    )
+    .addOption(verifyImagesKeyOption())
     .option('--dry-run', 'only show what would be fetched, as plan does')
     .action(async (flags: Flags) => {
       const { config, store, concurrency } = flags;

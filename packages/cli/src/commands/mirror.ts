@@ -2,12 +2,13 @@
 import { type BundleReport, bundle, isConsuming } from '@omni-airgap/bundler';
 import { fetch } from '@omni-airgap/fetcher';
 import { Command } from 'commander';
-import { withCommon, withExample, withNetwork } from '../flags.ts';
+import { verifyImagesKeyOption, withCommon, withExample, withNetwork } from '../flags.ts';
 import { type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
 import { type BundleFlags, bundleOptions, describeBundle, withBundleFlags } from './bundle-flags.ts';
 
 interface Flags extends BundleFlags, NetworkFlags {
   readonly config: string;
+  readonly verifyImagesKey: readonly string[];
 }
 
 export function addMirror(session: Session): Command {
@@ -17,6 +18,7 @@ export function addMirror(session: Session): Command {
       .option('--config <file>', 'what to carry', './mirror.yaml'),
   )
     .option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory and cross')
+    .addOption(verifyImagesKeyOption())
     .addHelpText(
       'after',
       '\nContent leaves the store once the volume that holds it is written, synced and read back. Run it\nagain after an interruption: it goes on where it was. For a newer state name another --out.',
@@ -37,6 +39,7 @@ export function addMirror(session: Session): Command {
               store,
               network: networkSettings(flags, session.env, true),
               allowSecrets: flags.allowSecrets === true,
+              verifyImagesKeys: flags.verifyImagesKey,
               ...(concurrency === undefined ? {} : { concurrency }),
               progress,
               signal: session.signal,

@@ -16,6 +16,7 @@ import {
   type JsonValue,
   messageOf,
   parseStrictObject,
+  printable,
   readSmallFile,
   refuseOtherCase,
 } from '@omni-airgap/content';
@@ -27,6 +28,12 @@ export interface ImageKey {
   readonly fingerprint: Digest;
   /** References that begin with it; empty for all. */
   readonly prefix: string;
+}
+
+export interface SignedImage {
+  readonly digest: Digest;
+  /** Its repository, without host: `siderolabs/omni`. */
+  readonly repository: string;
 }
 
 const signatureAnnotation = 'dev.cosignproject.cosign/signature';
@@ -69,20 +76,20 @@ export function keysFor(keys: readonly ImageKey[], reference: string): readonly 
 /**
  * Any valid signature by any of the keys is enough, as for cosign.
  * @param signature the manifest at the `.sig` tag of the image
- * @param image digest that must be signed
+ * @param image what must be signed
  * @returns the key that verified
  * @throws BAD_SIGNATURE saying why none does
  */
 export async function verifyImage(
   source: Fetcher,
   signature: Descriptor,
-  image: Digest,
+  image: SignedImage,
   keys: readonly ImageKey[],
 ): Promise<ImageKey> {
   const { manifest } = await fetchManifest(source, signature);
   const layers = manifest.kind === 'image' ? manifest.layers : [];
   const refused = (why: string): CodedError =>
-    new CodedError('BAD_SIGNATURE', `signature ${signature.digest} of ${image}: ${why}`);
+    new CodedError('BAD_SIGNATURE', `signature ${signature.digest} of ${image.digest}: ${why}`);
   if (layers.length > maxSignatures) throw refused(`more than ${maxSignatures} signatures`);
   let why = 'it holds no signature';
   for (const layer of layers) {
@@ -126,7 +133,7 @@ function isSignedBy(payload: Uint8Array, signature: Uint8Array, key: KeyObject):
 }
 
 /** @throws BAD_SIGNATURE, BAD_DOCUMENT unless the claim is about exactly this image */
-function checkClaim(payload: Uint8Array, image: Digest): void {
+function checkClaim(payload: Uint8Array, image: SignedImage): void {
   const what = 'the signed claim';
   const document = parseStrictObject(payload, { what });
   refuseOtherCase(document, ['critical', 'optional'], what);
@@ -135,9 +142,29 @@ function checkClaim(payload: Uint8Array, image: Digest): void {
   const claimed = objectOf(critical['image']);
   refuseOtherCase(claimed, ['docker-manifest-digest'], what);
   if (critical['type'] !== claimType) throw new CodedError('BAD_SIGNATURE', 'the claim is of another type');
-  if (claimed['docker-manifest-digest'] !== image) {
+  if (claimed['docker-manifest-digest'] !== image.digest) {
     throw new CodedError('BAD_SIGNATURE', 'the claim is about another image');
   }
+  const identity = objectOf(critical['identity']);
+  refuseOtherCase(identity, ['docker-reference'], what);
+  checkRepository(identity['docker-reference'], image.repository);
+}
+
+/**
+ * One key signs many repositories: what it says of one must not be shown for another. Cosign leaves that to its user.
+ * Mirrors have another host and put a prefix before the path, so the host says nothing, and the path may be longer here;
+ * a claim that names no repository is about any.
+ */
+function checkRepository(claimed: JsonValue | undefined, repository: string): void {
+  if (claimed === undefined || claimed === '') return;
+  if (typeof claimed !== 'string') throw new CodedError('BAD_SIGNATURE', 'the claim is malformed');
+  const [name = ''] = claimed.split('@');
+  const path = name.replace(/:[^/:]*$/, '').replace(/^[^/]*[.:][^/]*\/|^localhost\//, '');
+  if (repository === path || repository.endsWith(`/${path}`)) return;
+  throw new CodedError(
+    'BAD_SIGNATURE',
+    `the claim is for ${printable(claimed, 200)}, not for this repository; name the image as its publisher does, and a mirror of it with --upstream`,
+  );
 }
 
 function objectOf(value: JsonValue | undefined): JsonObject {

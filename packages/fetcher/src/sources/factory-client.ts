@@ -24,8 +24,6 @@ import type { DownloadJournal } from './download-journal.ts';
 
 /** A first build of a disk image has been seen to take minutes. */
 const buildTimeoutMs = 15 * 60_000;
-/** A checksum file, a signature bundle. */
-const maxSidecarBytes = 256 * 1024;
 
 export interface FactoryOptions {
   readonly gate: HttpGate;
@@ -109,20 +107,14 @@ export class FactoryClient {
     });
   }
 
-  /** Like get; undefined when the factory says that it does not offer it (404, or 402: the Enterprise edition does). */
+  /** Like get; undefined when the factory does not have it (404) or its edition does not offer it (402). */
   async getOffered(path: string, max: number): Promise<Uint8Array | undefined> {
-    try {
-      return await this.get(path, max);
-    } catch (error) {
-      const status = error instanceof CodedError ? error.status : undefined;
-      if (status === 404 || status === 402) return undefined;
-      throw error;
-    }
+    return unlessStatus([402, 404], () => this.get(path, max));
   }
 
-  /** What stands beside a media file, such as its checksum; undefined when it is not offered. */
-  async sidecar(path: string, suffix: string): Promise<Uint8Array | undefined> {
-    return this.getOffered(`${path}${suffix}`, maxSidecarBytes);
+  /** Like get, for what stands beside a file that is there: only a 402 means that it is not offered. */
+  async sidecar(path: string, max: number): Promise<Uint8Array | undefined> {
+    return unlessStatus([402], () => this.get(path, max));
   }
 
   /**
@@ -183,6 +175,16 @@ export class FactoryClient {
 
   #retrying<T>(run: () => Promise<T>): Promise<T> {
     return retrying(run, { ...this.#options.retry, ...this.#withSignal() });
+  }
+}
+
+async function unlessStatus<T>(statuses: readonly number[], run: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await run();
+  } catch (error) {
+    const status = error instanceof CodedError ? error.status : undefined;
+    if (status !== undefined && statuses.includes(status)) return undefined;
+    throw error;
   }
 }
 
