@@ -1,7 +1,5 @@
 /** load into real registries: behind a proxy with a limit, with tokens, killed and dead in between. */
-import { readFileSync } from 'node:fs';
 import { expect, onTestFinished, test } from 'vitest';
-import { command } from './services/command.ts';
 import { startRegistry } from './services/docker-registry.ts';
 import { startNginx } from './services/nginx.ts';
 import { describeWith, testWith } from './services/service-test.ts';
@@ -139,52 +137,6 @@ describeWith(['docker-registry'], 'a load that does not come to its end', () => 
     expect(listing(site.root).some((name) => name.includes('receipt'))).toBe(false);
   });
 });
-
-testWith(
-  ['docker-registry', 'strace'],
-  'inside is silent: connections to the named registry and to nothing else',
-  async () => {
-    const bundle = await makeBundle({ [app]: [mebibyte] }, { 'kernel-amd64': mebibyte });
-    const registry = await startRegistry();
-    onTestFinished(() => registry.stop());
-    const site = await workspace();
-    const trace = site.at('trace');
-    const main = new URL('../packages/cli/src/main.ts', import.meta.url).pathname;
-    await command(
-      'strace',
-      [
-        ...[
-          '-f',
-          '-qq',
-          '-e',
-          'trace=connect,sendto,sendmsg',
-          '-e',
-          'signal=none',
-          '-o',
-          trace,
-          process.execPath,
-          main,
-        ],
-        ...['load', ...bundle.flags, '--registry', registry.host, '--plain-http', registry.host],
-        ...[
-          '--object-store',
-          `file://${site.at('objects')}`,
-          '--state',
-          site.at('state'),
-          '--handoff',
-          site.at('handoff'),
-        ],
-      ],
-      site.root,
-    );
-    const addresses = readFileSync(trace, 'latin1')
-      .split('\n')
-      .filter((line) => line.includes('sa_family=AF_INET'))
-      .map((line) => /sin6?_port=htons\((\d+)\).*?"([^"]+)"/.exec(line))
-      .map((match) => `${match?.[2]}:${match?.[1]}`);
-    expect([...new Set(addresses)]).toEqual([registry.host]);
-  },
-);
 
 test('the embedded registry takes all of it, and a full verification finds it whole', async () => {
   const bundle = await makeBundle(

@@ -30,6 +30,8 @@ export interface CliOptions {
   /** Added to an environment that has no settings of the developer in it. */
   readonly env?: Readonly<Record<string, string>>;
   readonly stdin?: string;
+  /** A command that runs it, such as `ip netns exec NAME`. */
+  readonly within?: readonly string[];
   /** Milliseconds; default 100 s. */
   readonly timeoutMs?: number;
 }
@@ -51,12 +53,12 @@ const nodeFlags = ['--max-semi-space-size=2', '--disable-warning=ExperimentalWar
 const signalNumbers: Readonly<Record<string, number>> = { SIGINT: 2, SIGKILL: 9, SIGTERM: 15 };
 
 export function startCli(args: readonly string[], options: CliOptions = {}): RunningCli {
-  const { cwd = root, env = {}, stdin, timeoutMs = 100_000 } = options;
+  const { cwd = root, env = {}, stdin, within = [], timeoutMs = 100_000 } = options;
   const own = temporaryFolder('cli');
   const usageFile = join(own, 'usage.json');
   const home = join(own, 'home');
   mkdirSync(home);
-  const command = [process.execPath, ...nodeFlags, '--import', recorder, main, ...args];
+  const command = [...within, process.execPath, ...nodeFlags, '--import', recorder, main, ...args];
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...command], {
     cwd,
     env: {
@@ -127,8 +129,9 @@ export async function cliJson<T = Record<string, unknown>>(
 /** Starts `serve` on a port of its own choice. @returns its address, and the process to be stopped */
 export async function startServe(
   args: readonly string[],
+  options?: CliOptions,
 ): Promise<{ readonly host: string; readonly process: RunningCli; stop(): Promise<Ended> }> {
-  const process = startCli(['serve', ...args, '--listen', '127.0.0.1:0', '--json']);
+  const process = startCli(['serve', ...args, '--listen', '127.0.0.1:0', '--json'], options);
   await process.until(() => process.stdout().includes('\n'));
   const { url } = JSON.parse(process.stdout()) as { url: string };
   return {
