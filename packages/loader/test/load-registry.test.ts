@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestFromHex, hexOf, type Layout, MediaType, parseReceiptDocument } from '@omni-airgap/content';
+import { digestFromHex, MediaType, parseReceiptDocument } from '@omni-airgap/content';
 import { expect, test } from 'vitest';
 import { dryRun } from '../src/load.ts';
 import {
@@ -13,6 +13,7 @@ import {
   loadInto,
   makeBundle,
   settings,
+  signed,
   startDouble,
   two,
 } from './support.ts';
@@ -92,36 +93,6 @@ test('F34 the registry dies while a blob goes up: no tag, and the next run sends
   expect(report.registry?.presentBlobs).toBeGreaterThan(0);
   expect(report.registry?.storedBytes).toBeLessThan(big + 2000);
 });
-
-/** An image with a cosign signature, a referrer, and a referrer of that one. */
-async function signed(layout: Layout): Promise<void> {
-  const image = await addImage(layout, app, bytesFor('app', 1000));
-  const config = await addBlob(layout, MediaType.empty, Buffer.from('{}'));
-  const layer = await addBlob(
-    layout,
-    'application/vnd.dev.cosign.simplesigning.v1+json',
-    Buffer.from('{"a":1}'),
-  );
-  const annotations = { 'dev.cosignproject.cosign/signature': 'AAAA' };
-  await addManifest(layout, `ghcr.io/acme/app:sha256-${hexOf(image.digest)}.sig`, MediaType.ociManifest, {
-    config,
-    layers: [{ ...layer, annotations }],
-  });
-  const first = await addManifest(layout, undefined, MediaType.ociManifest, {
-    artifactType: 'application/vnd.test.sbom',
-    config,
-    layers: [config],
-    subject: image,
-  });
-  await layout.tag(first, `ghcr.io/acme/app@${first.digest}`);
-  const second = await addManifest(layout, undefined, MediaType.ociManifest, {
-    artifactType: 'application/vnd.test.signature',
-    config,
-    layers: [config],
-    subject: first,
-  });
-  await layout.tag(second, `ghcr.io/acme/app@${second.digest}`);
-}
 
 test('F40 subjects come before what speaks about them, tags of images last', async () => {
   const { folder, document } = await makeBundle(signed);

@@ -2,7 +2,15 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type BundleDocument, bytesOf, type Descriptor, descriptorOf, Layout } from '@omni-airgap/content';
+import {
+  type BundleDocument,
+  bytesOf,
+  type Descriptor,
+  descriptorOf,
+  hexOf,
+  Layout,
+  MediaType,
+} from '@omni-airgap/content';
 import {
   type RegistryDouble,
   type RegistryDoubleOptions,
@@ -83,6 +91,36 @@ export const big = 300_000;
 export async function two(layout: Layout): Promise<void> {
   await addImage(layout, app, bytesFor('app', big));
   await addImage(layout, tool, bytesFor('tool', big));
+}
+
+/** An image with a cosign signature, a referrer, and a referrer of that one. */
+export async function signed(layout: Layout): Promise<void> {
+  const image = await addImage(layout, app, bytesFor('app', 1000));
+  const config = await addBlob(layout, MediaType.empty, Buffer.from('{}'));
+  const layer = await addBlob(
+    layout,
+    'application/vnd.dev.cosign.simplesigning.v1+json',
+    Buffer.from('{"a":1}'),
+  );
+  const annotations = { 'dev.cosignproject.cosign/signature': 'AAAA' };
+  await addManifest(layout, `ghcr.io/acme/app:sha256-${hexOf(image.digest)}.sig`, MediaType.ociManifest, {
+    config,
+    layers: [{ ...layer, annotations }],
+  });
+  const first = await addManifest(layout, undefined, MediaType.ociManifest, {
+    artifactType: 'application/vnd.test.sbom',
+    config,
+    layers: [config],
+    subject: image,
+  });
+  await layout.tag(first, `ghcr.io/acme/app@${first.digest}`);
+  const second = await addManifest(layout, undefined, MediaType.ociManifest, {
+    artifactType: 'application/vnd.test.signature',
+    config,
+    layers: [config],
+    subject: first,
+  });
+  await layout.tag(second, `ghcr.io/acme/app@${second.digest}`);
 }
 
 /** An image of one layer in a layout, under a name. */

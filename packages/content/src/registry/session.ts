@@ -43,6 +43,7 @@ export class RegistrySession {
   readonly #auth: Authenticator;
   /** Bytes of the smallest request body that was answered 413; infinite while there was none. */
   #refusedBytes = Number.POSITIVE_INFINITY;
+  #takesWhole = true;
   readonly #turns = new Map<string, Promise<unknown>>();
 
   constructor(options: RegistryOptions) {
@@ -65,6 +66,16 @@ export class RegistrySession {
   /** Remembers that a body was too large, so that it is not tried again with the next blob. @param bytes */
   refuse(bytes: number): void {
     this.#refusedBytes = Math.min(this.#refusedBytes, bytes);
+  }
+
+  /** False where a blob in one PUT is not known as a way to push, as in Artifactory. */
+  get takesWhole(): boolean {
+    return this.#takesWhole;
+  }
+
+  /** Remembers that blobs must come by PATCH. */
+  refuseWhole(): void {
+    this.#takesWhole = false;
   }
 
   retryOptions(signal?: AbortSignal): RetryOptions {

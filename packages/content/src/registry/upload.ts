@@ -9,7 +9,7 @@ import { mismatch, verified } from '../bytes.ts';
 import type { Descriptor } from '../descriptor.ts';
 import { isDigest } from '../digest.ts';
 import { CodedError, isCoded } from '../errors.ts';
-import { errorFor, errorFromResponse, readErrorBody } from '../http/error-response.ts';
+import { type ErrorBody, errorFor, errorFromResponse, readErrorBody } from '../http/error-response.ts';
 import type { GateResponse } from '../http/response.ts';
 import { isTransient, retrying } from '../http/retry.ts';
 import { printable } from '../printable.ts';
@@ -52,9 +52,10 @@ export async function pushBlob(
       // A proxy may cut the line instead of saying 413.
       const mayBeCut = attempt > 2 && descriptor.size > largestChunk;
       const isTooLarge = descriptor.size >= registry.refusedBytes;
-      if (!mayBeCut && !isTooLarge && (await sendWhole(task, await startUpload(task)))) return 'stored';
+      const isWhole = registry.takesWhole && !mayBeCut && !isTooLarge;
+      if (isWhole && (await sendWhole(task, await startUpload(task)))) return 'stored';
       for (;;) {
-        const step = chunkSizes.find((size) => size < registry.refusedBytes) ?? smallestChunk;
+        const step = stepOf(task, mayBeCut);
         if (await sendChunks(task, await startUpload(task), step)) return 'stored';
       }
     },
@@ -136,6 +137,12 @@ interface Task {
 
 const doingOf = (task: Task): string => `push ${task.descriptor.digest}`;
 
+/** Bytes of a chunk: all of them, where only the way matters and not the size. */
+function stepOf({ repository: { registry }, descriptor }: Task, mayBeCut: boolean): number {
+  if (!registry.takesWhole && !mayBeCut && descriptor.size < registry.refusedBytes) return descriptor.size;
+  return chunkSizes.find((size) => size < registry.refusedBytes) ?? smallestChunk;
+}
+
 async function startUpload(task: Task): Promise<Upload> {
   const { repository, descriptor, signal } = task;
   const response = await repository.once({
@@ -156,7 +163,7 @@ async function startUpload(task: Task): Promise<Upload> {
   };
 }
 
-/** The whole blob in one request. @returns false when it is too large for that (413) */
+/** The whole blob in one request. @returns false when it is too large for that (413), or that is no way to push */
 async function sendWhole(task: Task, upload: Upload): Promise<boolean> {
   const { repository, descriptor, open, signal } = task;
   const response = await repository.once({
@@ -173,6 +180,14 @@ async function sendWhole(task: Task, upload: Upload): Promise<boolean> {
   if (response.status === 413 && descriptor.size > smallestChunk) {
     await response.cancel();
     repository.registry.refuse(descriptor.size);
+    await cancelUpload(repository, doingOf(task), () => upload.location, signal);
+    return false;
+  }
+  if (response.status === 404 || response.status === 405) {
+    const body = await readErrorBody(response);
+    // Of a session that is gone the registry says just that; Artifactory says that it has no such blob.
+    if (body.codes.some(isLost)) throw uploadErrorOf(task, response, body);
+    repository.registry.refuseWhole();
     await cancelUpload(repository, doingOf(task), () => upload.location, signal);
     return false;
   }
@@ -263,15 +278,21 @@ async function checkStored(task: Task, response: GateResponse): Promise<void> {
 }
 
 async function uploadError(task: Task, response: GateResponse): Promise<CodedError> {
-  const body = await readErrorBody(response);
+  return uploadErrorOf(task, response, await readErrorBody(response));
+}
+
+function uploadErrorOf(task: Task, response: GateResponse, body: ErrorBody): CodedError {
   const error = errorFor(response, body, `${doingOf(task)} (${task.repository.name})`);
   if (body.codes.includes('DIGEST_INVALID')) {
     return new CodedError('DIGEST_MISMATCH', error.message, { descriptor: task.descriptor });
   }
-  const lost = body.codes.some((code) => code === 'BLOB_UPLOAD_INVALID' || code === 'BLOB_UPLOAD_UNKNOWN');
-  return lost || response.status === 404 || response.status === 416
+  return body.codes.some(isLost) || response.status === 404 || response.status === 416
     ? new LostUpload('UPSTREAM', error.message, { status: response.status })
     : error;
+}
+
+function isLost(code: string): boolean {
+  return code === 'BLOB_UPLOAD_INVALID' || code === 'BLOB_UPLOAD_UNKNOWN';
 }
 
 /** Best effort: a session that stays is the registry's to clean up. */

@@ -12,6 +12,7 @@ export { type LoopbackServer, readBody, type SeenRequest, startHttpServer } from
 export { type OpenedSink, objectSinkSuite, type TestedSink } from './object-sink-suite.ts';
 export * from './registry-double.ts';
 export { connectToDouble, type DoubleClient } from './registry-double-client.ts';
+export * from './registry-double-kinds.ts';
 export {
   type Ability,
   type Fill,

@@ -19,7 +19,7 @@ import { digestOf, isDigest } from '../digest.ts';
 import { MediaType } from '../media-type.ts';
 import { type LoopbackServer, readBody, startHttpServer } from './http-server.ts';
 import { DoubleAuth, type DoubleAuthOptions } from './registry-double-auth.ts';
-import { ContentDouble, type RepositoryDouble, type RepositorySeed } from './registry-double-content.ts';
+import { ContentDouble, RepositoryDouble, type RepositorySeed } from './registry-double-content.ts';
 import { type Answer, type Fault, type Faults, sendAnswer, startFaults } from './registry-double-faults.ts';
 
 export interface RegistryDoubleOptions {
@@ -45,6 +45,30 @@ export interface RegistryDoubleOptions {
   readonly locationBase?: string;
   /** Entries in a page of tags or referrers; default all. */
   readonly pageSize?: number;
+  /** True: a tag `sha256-<hex>` is taken for the digest when it is read. */
+  readonly digestTags?: boolean;
+  /** What it does not take; see registry-double-kinds.ts. */
+  readonly refuses?: (write: DoubleWrite) => Refusal | undefined;
+}
+
+/** Something that somebody wants to store. */
+export interface DoubleWrite {
+  /** `begin` and `blob` (whole, in one PUT) of uploads. */
+  readonly kind: 'begin' | 'blob' | 'manifest';
+  /** Path of the repository. */
+  readonly path: string;
+  /** Tag or digest of a manifest. */
+  readonly name: string;
+  readonly mediaType: string;
+  readonly body: Buffer;
+  /** What the repository holds. */
+  readonly repository: RepositoryDouble;
+}
+
+export interface Refusal {
+  readonly status: number;
+  /** As in the error codes of the specification. */
+  readonly code: string;
 }
 
 export interface DoubleRequest {
@@ -186,7 +210,10 @@ class Call {
     if (kind === 'manifests' && method === 'PUT') return this.#putManifest(path, rest, body);
     const repository = this.#content.find(path);
     if (repository === undefined) return problem(404, 'NAME_UNKNOWN');
-    if (kind === 'manifests') return this.#getManifest(repository, rest);
+    if (kind === 'manifests') {
+      const isDigestTag = this.#options.digestTags === true && /^sha256-[a-f0-9]{64}$/.test(rest);
+      return this.#getManifest(repository, isDigestTag ? rest.replace('-', ':') : rest);
+    }
     if (kind === 'tags') return this.#tags(repository, path, url.searchParams);
     if (kind === 'referrers') return this.#referrers(repository, path, rest, url.searchParams);
     return this.#getBlob(repository, rest);
@@ -223,6 +250,8 @@ class Call {
     const repository = this.#content.repository(path);
     const digest = digestOf(bytes);
     const mediaType = this.#request.headers['content-type'] ?? '';
+    const refusal = this.#refusal('manifest', path, bytes, name);
+    if (refusal !== undefined) return refusal;
     if (isDigest(name) && name !== digest) return problem(400, 'DIGEST_INVALID');
     if (this.#options.checkChildren !== false && repository.missingChildren(bytes).length > 0) {
       return problem(400, 'MANIFEST_BLOB_UNKNOWN');
@@ -273,6 +302,8 @@ class Call {
     if (method === 'PATCH' && range !== undefined && range !== `${size}-${size + body.byteLength - 1}`) {
       return problem(416, 'BLOB_UPLOAD_INVALID');
     }
+    const refusal = method === 'PUT' && size === 0 ? this.#refusal('blob', path, body) : undefined;
+    if (refusal !== undefined) return refusal;
     upload.chunks.push(body);
     if (method === 'PATCH') return this.#uploadAnswer(202, path, id, { range: `0-${upload.size() - 1}` });
     this.#content.uploads.delete(id);
@@ -287,7 +318,16 @@ class Call {
     };
   }
 
+  #refusal(kind: DoubleWrite['kind'], path: string, body: Buffer, name = ''): Answer | undefined {
+    const mediaType = this.#request.headers['content-type'] ?? '';
+    const repository = this.#content.find(path) ?? new RepositoryDouble();
+    const refusal = this.#options.refuses?.({ kind, path, name, mediaType, body, repository });
+    return refusal === undefined ? undefined : problem(refusal.status, refusal.code);
+  }
+
   #startUpload(path: string, query: URLSearchParams): Answer {
+    const refusal = this.#refusal('begin', path, Buffer.alloc(0));
+    if (refusal !== undefined) return refusal;
     const digest = query.get('mount') ?? '';
     const from = query.get('from') ?? '';
     const source = this.#content.find(from)?.blobs.get(digest);

@@ -8,7 +8,6 @@ import {
   bytesOf,
   CodedError,
   type Descriptor,
-  descriptorOf,
   Hasher,
   isCoded,
   isManifestType,
@@ -16,8 +15,8 @@ import {
   type RegistryClient,
   type RepositoryClient,
 } from '@omni-airgap/content';
-import { belowPrefix } from '../registry/preflight.ts';
-import { sampleOf } from '../registry/shapes.ts';
+import { belowPrefix, requireListed } from '../registry/preflight.ts';
+import { type Shape, sampleOf } from '../registry/shapes.ts';
 import type { RegistryTarget } from '../target-names.ts';
 import { type Finding, finding } from './finding.ts';
 
@@ -66,11 +65,7 @@ export async function checkRegistryInside(check: RegistryCheck): Promise<readonl
   ];
 }
 
-async function pushSample(
-  probe: RepositoryClient,
-  shape: 'image' | 'docker' | 'artifact',
-  signal?: AbortSignal,
-): Promise<Descriptor> {
+async function pushSample(probe: RepositoryClient, shape: Shape, signal?: AbortSignal): Promise<Descriptor> {
   const sample = sampleOf(shape);
   for (const { descriptor, bytes } of sample) await probe.push(descriptor, () => bytesOf(bytes), signal);
   const last = sample.at(-1)?.descriptor;
@@ -107,29 +102,10 @@ async function* zeros(offset: number): Bytes {
   }
 }
 
-async function checkReferrers(
-  probe: RepositoryClient,
-  signal?: AbortSignal,
-): Promise<string | { readonly note: string }> {
-  const subject = await pushSample(probe, 'image', signal);
-  const config = Buffer.from('{}');
-  const empty = descriptorOf(MediaType.empty, config);
-  const bytes = Buffer.from(
-    JSON.stringify({
-      schemaVersion: 2,
-      mediaType: MediaType.ociManifest,
-      artifactType: 'application/vnd.omni-airgap.probe.v1',
-      config: empty,
-      layers: [empty],
-      subject,
-    }),
-  );
-  const referrer = descriptorOf(MediaType.ociManifest, bytes);
-  await probe.push(empty, () => bytesOf(config), signal);
-  await probe.push(referrer, () => bytesOf(bytes), signal);
-  const found = await probe.referrers(subject.digest, signal);
-  if (found.some(({ digest }) => digest === referrer.digest)) return 'listed';
-  throw new CodedError('UPSTREAM', 'a signature that refers to an image is stored, but not listed for it');
+async function checkReferrers(probe: RepositoryClient, signal?: AbortSignal): Promise<string> {
+  await pushSample(probe, 'referrer', signal);
+  await requireListed(probe, sampleOf('referrer'), signal);
+  return 'listed';
 }
 
 async function checkDelete(

@@ -32,10 +32,8 @@ export interface Preflight {
  */
 export async function preflight(check: Preflight): Promise<void> {
   const { registry, prefix, signal } = check;
-  for (const repository of onePerProject(check.repositories)) {
-    await requirePush(registry.repository(repository), signal);
-  }
   const probe = registry.repository(belowPrefix(prefix, 'omni-airgap/probe'));
+  await requirePush(registry, onePerProject([...check.repositories, probe.path]), signal);
   for (const shape of shapes) if (check.shapes.has(shape)) await requireShape(probe, shape, signal);
 }
 
@@ -55,20 +53,37 @@ function onePerProject(repositories: readonly string[]): readonly string[] {
   return [...deepest.values()];
 }
 
-async function requirePush(repository: RepositoryClient, signal?: AbortSignal): Promise<void> {
-  try {
-    await repository.probePush(signal);
-  } catch (error) {
-    if (!isCoded(error) || error.status === undefined || error.status >= 500) throw error;
-    const [project, ...rest] = repository.path.split('/');
-    const remedy =
-      error.status === 401 || error.status === 403
-        ? 'log in as someone who may push there (docker login, or --registry-config FILE); where projects must exist, create the project first'
-        : rest.length === 0
-          ? 'if names need a project in front there, load with --registry HOST/PROJECT'
-          : `create the project ${project} first; where paths may not be that deep, load with --registry HOST/PROJECT or allow nested names`;
-    throw refused(error, error.code, `${repository.registry}/${repository.path} cannot be pushed to`, remedy);
+/** All are asked, so that a person can make all projects at once. */
+async function requirePush(
+  registry: RegistryClient,
+  paths: readonly string[],
+  signal?: AbortSignal,
+): Promise<void> {
+  const errors: CodedError[] = [];
+  const closed: string[] = [];
+  for (const path of paths) {
+    try {
+      await registry.repository(path).probePush(signal);
+    } catch (error) {
+      if (!isCoded(error) || error.status === undefined || error.status >= 500) throw error;
+      errors.push(error);
+      closed.push(path);
+    }
   }
+  const [error] = errors;
+  if (error === undefined) return;
+  const where = closed.map((path) => `${registry.host}/${path}`).join(', ');
+  throw refused(error, error.code, `${where} cannot be pushed to`, pushRemedy(closed, error.status));
+}
+
+function pushRemedy(paths: readonly string[], status: number | undefined): string {
+  const below =
+    'where all names must lie below a project (GitLab: GROUP/PROJECT, Artifactory: the key of a repository), load with --registry HOST/PROJECT';
+  if (status === 401 || status === 403) {
+    return `log in as someone who may push there (docker login, or --registry-config FILE); ${below}`;
+  }
+  const projects = [...new Set(paths.map((path) => path.split('/')[0]))].join(', ');
+  return `create first: ${projects} (projects of Harbor, organizations of Quay); ${below}; names may be too deep as well`;
 }
 
 /** What to do about a registry that refuses a kind of content. */
@@ -94,18 +109,37 @@ const remedies: Readonly<Record<Shape, readonly [what: string, remedy: string]>>
     'an index of which only some platforms are carried (Distribution 2.8 does)',
     'leave `platforms` out of mirror.yaml and fetch again; or use --flatten, which tags the one platform that is carried; on Distribution 3 set validation.manifests.indexes.platforms: none',
   ],
+  referrer: [
+    'to list what refers to an image (signatures of cosign 3, SBOMs), under its API or the tag sha256-… (GitLab takes that tag for the image itself)',
+    'use another registry for these images: Distribution, Harbor, zot, Quay and Artifactory keep them',
+  ],
 };
 
 async function requireShape(repository: RepositoryClient, shape: Shape, signal?: AbortSignal): Promise<void> {
   try {
-    for (const sample of sampleOf(shape)) await push(repository, sample, signal);
+    const sample = sampleOf(shape);
+    for (const one of sample) await push(repository, one, signal);
+    if (shape === 'referrer') await requireListed(repository, sample, signal);
   } catch (error) {
-    if (!isCoded(error) || error.status === undefined || error.status >= 500) throw error;
+    if (!isCoded(error, 'UPSTREAM', 'DENIED', 'NOT_FOUND') || (error.status ?? 0) >= 500) throw error;
     const [what, remedy] = remedies[shape];
     // The same command would fail the same way: something must be said differently, here or there.
     const code = error.code === 'DENIED' ? 'DENIED' : 'USAGE';
     throw refused(error, code, `${repository.registry} refuses ${what}`, remedy);
   }
+}
+
+/** That the last manifest of a sample is listed as a referrer of its subject. @throws UPSTREAM */
+export async function requireListed(
+  repository: RepositoryClient,
+  sample: readonly Sample[],
+  signal?: AbortSignal,
+): Promise<void> {
+  const [subject, referrer] = sample.filter(({ descriptor }) => isManifestType(descriptor.mediaType));
+  if (subject === undefined || referrer === undefined) return;
+  const found = await repository.referrers(subject.descriptor.digest, signal);
+  if (found.some(({ digest }) => digest === referrer.descriptor.digest)) return;
+  throw new CodedError('UPSTREAM', 'a signature that refers to an image is stored, but not listed for it');
 }
 
 async function push(repository: RepositoryClient, { descriptor, bytes }: Sample, signal?: AbortSignal) {

@@ -15,7 +15,7 @@ import {
 } from '@omni-airgap/content';
 
 /** In the order they are tried. */
-export const shapes = ['image', 'docker', 'artifact', 'index', 'mixed', 'sparse'] as const;
+export const shapes = ['image', 'docker', 'artifact', 'index', 'mixed', 'sparse', 'referrer'] as const;
 export type Shape = (typeof shapes)[number];
 
 const dockerTypes: readonly string[] = [MediaType.dockerManifest, MediaType.dockerList];
@@ -47,6 +47,7 @@ export async function shapesOf(
 function note(found: Set<Shape>, manifest: Manifest): void {
   const isDocker = dockerTypes.includes(manifest.mediaType);
   if (isDocker) found.add('docker');
+  if (manifest.subject !== undefined) found.add('referrer');
   if (manifest.kind === 'image') {
     if (manifest.artifactType !== undefined || manifest.config.mediaType === MediaType.empty) {
       found.add('artifact');
@@ -81,6 +82,7 @@ export function sampleOf(shape: Shape): readonly Sample[] {
   if (shape === 'image') return image;
   if (shape === 'docker') return docker;
   if (shape === 'artifact') return artifactSample();
+  if (shape === 'referrer') return [...image, ...artifactSample(image.at(-1)?.descriptor)];
   const child = (sample: readonly Sample[], architecture: string): object => ({
     ...sample.at(-1)?.descriptor,
     platform: { os: 'linux', architecture },
@@ -114,7 +116,8 @@ function imageSample(manifestType: string, configType: string, layerType: string
   return [config, layer, manifest];
 }
 
-function artifactSample(): readonly Sample[] {
+/** @param subject what it speaks about */
+function artifactSample(subject?: Descriptor): readonly Sample[] {
   const config = sample(MediaType.empty, {});
   const manifest = sample(MediaType.ociManifest, {
     schemaVersion: 2,
@@ -122,6 +125,7 @@ function artifactSample(): readonly Sample[] {
     artifactType: 'application/vnd.omni-airgap.probe.v1',
     config: config.descriptor,
     layers: [config.descriptor],
+    ...(subject === undefined ? {} : { subject }),
   });
   return [config, manifest];
 }
