@@ -51,6 +51,27 @@ test('names of other tools and damaged content are reported, the rest is served'
   ).toEqual(['ghcr.io/a/bad:v1', 'not a reference']);
 });
 
+test('repositories are listed without their host where that finds them, in pages', async () => {
+  const layout = await newLayout();
+  await putImage(layout, 'ghcr.io/dexidp/dex:v1', Buffer.from('one'));
+  await putImage(layout, 'docker.io/dexidp/dex:v1', Buffer.from('two'));
+  await putImage(layout, 'docker.io/dexidp/dex:v2', Buffer.from('two'));
+  await putImage(layout, 'ghcr.io/siderolabs/omni:v1', Buffer.from('omni'));
+  const { url } = await start({ source: layout });
+  const list = async (query: string) => {
+    const response = await fetch(`${url}/v2/_catalog${query}`);
+    return [(await response.json()) as unknown, response.headers.get('link')];
+  };
+  const all = ['dexidp/dex', 'docker.io/dexidp/dex', 'ghcr.io/dexidp/dex', 'siderolabs/omni'];
+  expect(await list('')).toEqual([{ repositories: all }, null]);
+  expect(await list('?n=3')).toEqual([
+    { repositories: all.slice(0, 3) },
+    '</v2/_catalog?n=3&last=ghcr.io%2Fdexidp%2Fdex>; rel="next"',
+  ]);
+  expect(await list('?n=3&last=ghcr.io/dexidp/dex')).toEqual([{ repositories: all.slice(3) }, null]);
+  expect((await fetch(`${url}/v2/_catalog`, { method: 'DELETE' })).status).toBe(405);
+});
+
 test('a sparse index is served without its missing children', async () => {
   const layout = await newLayout();
   const here = await putImage(layout, undefined, Buffer.from('amd64'));

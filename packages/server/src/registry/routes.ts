@@ -11,6 +11,7 @@ import type { Catalog } from './catalog.ts';
 import { manifestMethods, type OnMissing } from './manifests.ts';
 import { listReferrers } from './referrers.ts';
 import { refuse, refuseError, registryHeaders } from './refusal.ts';
+import { listRepositories } from './repositories.ts';
 import { listTags } from './tags.ts';
 import type { Uploads } from './upload.ts';
 import { beginMethods, uploadMethods } from './upload-routes.ts';
@@ -78,6 +79,9 @@ export function registryRoutes(options: RegistryOptions): RouteGroup {
       const [first, ...rest] = segments;
       if (first !== 'v2') return undefined;
       if (rest.length === 0 || (rest.length === 1 && rest[0] === '')) return { GET: ping };
+      if (rest.length === 1 && rest[0] === '_catalog') {
+        return { GET: (request) => listRepositories(catalog, request) };
+      }
       return endpoint(rest) ?? unknown;
     },
     methodNotAllowed: (method) =>
