@@ -6,7 +6,8 @@ import { count, table, wrap } from './format.ts';
 
 export function describePlan(result: Plan): string {
   const rows = result.items
-    .filter((item) => item.problem === undefined)
+    // There are several for each image, of some kilobytes: their sum stands below.
+    .filter((item) => item.problem === undefined && item.kind !== 'signature')
     .map((item) => [
       item.name,
       item.kind,

@@ -7,6 +7,7 @@
  * Blobs of all roots go through one queue, the largest first; a manifest's task never holds a slot while it
  * waits for its children, so no bound can dead-lock.
  */
+import { allDone } from './all-done.ts';
 import { bytesOf } from './bytes.ts';
 import type { Descriptor } from './descriptor.ts';
 import type { Digest } from './digest.ts';
@@ -112,7 +113,7 @@ export class Copier {
         const children = childrenOf(manifest).filter(
           (child) => manifest.kind === 'image' || (options.select?.(child, manifest) ?? true),
         );
-        await all(children.map((child) => visit(child, depth + 1)));
+        await allDone(children.map((child) => visit(child, depth + 1)));
         const result = await this.#manifests.run(0, () => {
           this.#signal?.throwIfAborted();
           return target.push(descriptor, () => bytesOf(bytes), this.#signal);
@@ -247,12 +248,6 @@ export function copyGraph(
   options: CopierOptions & CopyOptions = {},
 ): Promise<void> {
   return new Copier(options).copy(source, target, root, options);
-}
-
-/** Waits for all, then throws the first failure: nothing is left running behind an error. */
-async function all(tasks: readonly Promise<void>[]): Promise<void> {
-  const failed = (await Promise.allSettled(tasks)).find((r) => r.status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
 }
 
 function succeeds(task: Promise<void>): Promise<boolean> {

@@ -1,5 +1,6 @@
 /** OCI content: the model, the copy engine, the stores, the HTTP gate, the bundle format. */
 
+export { allDone } from './all-done.ts';
 export { bundleFolders } from './bundle/bundle-folders.ts';
 export { bundleIdOf, checksumLines } from './bundle/bundle-id.ts';
 export * from './bundle/bundle-store.ts';

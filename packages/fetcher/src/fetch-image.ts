@@ -3,6 +3,7 @@
  * name last.
  */
 import {
+  allDone,
   CodedError,
   type Copier,
   childrenOf,
@@ -24,7 +25,7 @@ import {
 } from '@omni-airgap/content';
 import { publicFactoryHost } from '@omni-airgap/talos';
 import { type ImageKey, keysFor, verifyImage } from './sources/cosign.ts';
-import { type Companion, findCompanions } from './sources/signatures.ts';
+import { type Companion, companionName, findCompanions } from './sources/signatures.ts';
 import type { TransfersView } from './transfers-view.ts';
 import type { WantedImage } from './wanted.ts';
 
@@ -53,24 +54,17 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
   if (isSparse) requirePlatform((await fetchManifest(layout, root, signal)).manifest, wanted.platforms);
   const graph = await collectGraph(layout, root, select === undefined ? {} : { select });
   const companions = await findCompanions(repository, graph.values(), signal);
-  const base = { registry: reference.registry, repository: reference.repository };
   const fetchedAt = new Date().toISOString();
   const host = `https://${reference.registry}`;
-  const items: LockedItem[] = [];
-  for (const { name, descriptor } of companions) {
+  const signatures = companions.map(async (companion): Promise<LockedItem> => {
+    const { descriptor } = companion;
+    const name = companionName(reference, companion);
     await copier.copy(source, layout, descriptor);
-    const full = `${base.registry}/${base.repository}${name.startsWith('@') ? name : `:${name}`}`;
-    await layout.tag(descriptor, full);
+    await layout.tag(descriptor, name);
     const bytes = sum(await collectGraph(layout, descriptor));
-    items.push({
-      name: full,
-      kind: 'signature',
-      descriptor: strip(descriptor),
-      bytes,
-      source: host,
-      fetchedAt,
-    });
-  }
+    return { name, kind: 'signature', descriptor: strip(descriptor), bytes, source: host, fetchedAt };
+  });
+  const items = await allDone(signatures);
   const verified = await verifySigned(context, wanted.reference, root, companions);
   await layout.tag(root, wanted.reference);
   const item: LockedItem = {

@@ -22,6 +22,7 @@ import {
 } from '@omni-airgap/talos';
 import { catalogArtifactType, fileArtifact, type TitledFile } from './artifacts.ts';
 import { descriptorOfFile, type FactoryContext, fetchFile } from './fetch-file.ts';
+import type { FactoryClient } from './sources/factory-client.ts';
 import { isWhole, storeArtifact } from './store-artifact.ts';
 import type { WantedLists } from './wanted.ts';
 
@@ -41,7 +42,7 @@ export interface ListTask {
 export function listTasks(context: FactoryContext, wanted: WantedLists): readonly ListTask[] {
   const { versions, talosctlVersions } = wanted;
   const small = (what: string, tag: string, file: string, path: string, max: number): ListTask => {
-    const name = nameOf(what, tag);
+    const name = listName(what, tag);
     return {
       name,
       run: async () => {
@@ -52,7 +53,7 @@ export function listTasks(context: FactoryContext, wanted: WantedLists): readonl
   };
   return [
     {
-      name: nameOf('versions', currentTag),
+      name: listName('versions', currentTag),
       run: () => storeVersions(context, versions),
     },
     ...versions.flatMap((version) =>
@@ -61,7 +62,7 @@ export function listTasks(context: FactoryContext, wanted: WantedLists): readonl
       ),
     ),
     ...talosctlVersions.map((version) => ({
-      name: nameOf('talosctl', version),
+      name: listName('talosctl', version),
       run: () => fetchTalosctl(context, version, wanted.talosctl),
     })),
     small('secureboot', currentTag, 'signing-cert.pem', 'secureboot/signing-cert.pem', maxKeyBytes),
@@ -72,15 +73,16 @@ export function listTasks(context: FactoryContext, wanted: WantedLists): readonl
 /** Names of what listTasks makes. */
 export function listNames({ versions, talosctlVersions }: WantedLists): readonly string[] {
   return [
-    nameOf('versions', currentTag),
-    ...versions.flatMap((version) => [nameOf('extensions', version), nameOf('overlays', version)]),
-    ...talosctlVersions.map((version) => nameOf('talosctl', version)),
-    nameOf('secureboot', currentTag),
-    nameOf('cosign', currentTag),
+    listName('versions', currentTag),
+    ...versions.flatMap((version) => [listName('extensions', version), listName('overlays', version)]),
+    ...talosctlVersions.map((version) => listName('talosctl', version)),
+    listName('secureboot', currentTag),
+    listName('cosign', currentTag),
   ];
 }
 
-function nameOf(what: string, tag: string): string {
+/** Name under which the store knows a list. */
+export function listName(what: string, tag: string): string {
   return `${publicFactoryHost}/talos-catalog/${what}:${tag}`;
 }
 
@@ -112,7 +114,7 @@ async function storeVersions(context: FactoryContext, versions: readonly string[
     );
   }
   const bytes = Buffer.from(`${JSON.stringify(offered.filter((version) => versions.includes(version)))}\n`);
-  return storeSmall(context, nameOf('versions', currentTag), versionsPath, versionsPath, bytes);
+  return storeSmall(context, listName('versions', currentTag), versionsPath, versionsPath, bytes);
 }
 
 async function fetchTalosctl(
@@ -121,7 +123,7 @@ async function fetchTalosctl(
   wanted: WantedLists['talosctl'],
 ): Promise<LockedItem | undefined> {
   const { factory, layout, lock } = context;
-  const name = nameOf('talosctl', version);
+  const name = listName('talosctl', version);
   const before = lock?.items.find((item) => item.name === name);
   const pinned = before?.files ?? [];
   // A choice that is here needs no question.
@@ -130,13 +132,8 @@ async function fetchTalosctl(
     pinned.length === wanted.length &&
     wanted.every((system) => pinned.some((file) => isFor(file.name, system)));
   if (before !== undefined && isChosen && (await isWhole(layout, before.descriptor))) return before;
-  const listPath = `talosctl/${version}`;
-  const list = await factory.getOffered(listPath, maxListBytes);
-  if (list === undefined) return undefined;
-  const offered = stringList(list, listPath)
-    .map((url) => url.slice(url.lastIndexOf('/') + 1))
-    .filter(isTalosctlName);
-  const names = wanted === 'all' ? offered : wanted.map((system) => binaryFor(offered, system, version));
+  const names = await offeredTalosctl(factory, version, wanted);
+  if (names === undefined) return undefined;
   const files = await Promise.all(
     names.map((file) =>
       fetchFile(context, {
@@ -148,7 +145,30 @@ async function fetchTalosctl(
     ),
   );
   const titled = files.map((file) => ({ name: file.name, descriptor: descriptorOfFile(file) }));
-  return { ...(await store(context, name, `${factory.base}/${listPath}`, titled)), files };
+  return { ...(await store(context, name, `${factory.base}/${talosctlListPath(version)}`, titled)), files };
+}
+
+/**
+ * The names of the wanted talosctl binaries of a version.
+ * @returns undefined when the factory has none of the version
+ * @throws CONFIG for a system that it is not made for
+ */
+export async function offeredTalosctl(
+  factory: FactoryClient,
+  version: string,
+  wanted: WantedLists['talosctl'],
+): Promise<readonly string[] | undefined> {
+  const path = talosctlListPath(version);
+  const list = await factory.getOffered(path, maxListBytes);
+  if (list === undefined) return undefined;
+  const offered = stringList(list, path)
+    .map((url) => url.slice(url.lastIndexOf('/') + 1))
+    .filter(isTalosctlName);
+  return wanted === 'all' ? offered : wanted.map((system) => binaryFor(offered, system, version));
+}
+
+function talosctlListPath(version: string): string {
+  return `talosctl/${version}`;
 }
 
 function isFor(file: string, system: string): boolean {

@@ -1,10 +1,13 @@
 /** plan: what is to come, to the byte where that is known, without changing anything. */
 import { existsSync } from 'node:fs';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { noProgress } from '@omni-airgap/content';
 import { schematicFrom } from '@omni-airgap/talos';
 import { expect, test } from 'vitest';
 import { plan } from '../src/plan.ts';
 import { factoryHost } from './factory-double.ts';
-import { publishImage, someBytes, startSite, talosVersion } from './site.ts';
+import { attach, publishImage, someBytes, startSite, talosVersion } from './site.ts';
 
 const vanilla = schematicFrom('customization: {}\n').id;
 
@@ -46,9 +49,68 @@ test('says sizes by item, kind and platform, shared content once; asks the facto
   );
 });
 
-test('--build makes the schematic known, has the files built and counts them', async () => {
+test('counts signatures as fetch brings them, of children and of each other; the bytes to get are those that come', async () => {
   const { site, plan: run } = await planSite();
-  const result = await run(true);
+  const registry = site.registry('ghcr.io');
+  const { root, children } = await publishImage(registry, 'dexidp/dex', 'v1');
+  const [child] = children;
+  if (child === undefined) throw new Error('no child');
+  const signature = attach(registry, 'dexidp/dex', root, '.sig');
+  attach(registry, 'dexidp/dex', child, '.att');
+  attach(registry, 'dexidp/dex', signature, '.sbom');
+  await site.mirror("images: ['ghcr.io/dexidp/dex:v1', 'ghcr.io/dexidp/other:v1']");
+  const result = await run();
+  expect(result.kinds.signature.items).toBe(3);
+  expect(result.kinds.signature.bytes).toBeGreaterThan(0);
+  expect(result.bytesToFetch).toBe(result.bytes);
+  await site.fetch();
+  const { items } = await site.lock();
+  const named = (list: readonly { name: string; kind: string }[]) =>
+    list.map(({ name, kind }) => `${kind} ${name}`).sort();
+  expect(named(result.items)).toEqual(named(items));
+  const stored = await readdir(join(site.store, 'blobs', 'sha256'));
+  const sizes = await Promise.all(stored.map((name) => stat(join(site.store, 'blobs', 'sha256', name))));
+  expect(sizes.reduce((sum, { size }) => sum + size, 0)).toBe(result.bytesToFetch);
+  expect(await run()).toMatchObject({ bytesToFetch: 0, kinds: { signature: { items: 3, missing: 0 } } });
+});
+
+test('a registry that does not say whether there are signatures is a problem of the image', async () => {
+  const { site, plan: run } = await planSite();
+  site.registry('ghcr.io').fault({ match: { path: /\.sig/ }, do: { status: 403 } });
+  await site.mirror("images: ['ghcr.io/dexidp/dex:v1']");
+  expect((await run()).items[0]?.problem).toContain('403');
+});
+
+test('talosctl is as large as its binaries, which no build is needed for', async () => {
+  const { site, plan: run } = await planSite();
+  const list = [`https://${factoryHost}/talosctl/${talosVersion}/talosctl-linux-amd64`];
+  site.factory.files.set(`talosctl/${talosVersion}`, Buffer.from(JSON.stringify(list)));
+  site.factory.files.set(`talosctl/${talosVersion}/talosctl-linux-amd64`, await someBytes(3, 40_000));
+  const mirror = (system: string): string =>
+    `talos: {versions: [${talosVersion}], talosctl: [${system}]}\nmedia: [{schematic: {customization: {}}, files: [metal-amd64.iso]}]`;
+  await site.mirror(mirror('linux-amd64'));
+  const sizes = async () => (await run()).kinds.catalog;
+  expect(await sizes()).toMatchObject({ bytes: 40_000, missing: 40_000 });
+  expect(site.asked(factoryHost).toSorted()).toEqual([
+    `GET /talosctl/${talosVersion}`,
+    `HEAD /talosctl/${talosVersion}/talosctl-linux-amd64`,
+  ]);
+  await site.mirror(mirror('plan9-amd64'));
+  expect((await run()).items.find((item) => item.name.includes('/talosctl:'))?.problem).toContain(
+    'none for plan9-amd64',
+  );
+  await site.mirror(mirror('linux-amd64'));
+  await site.fetch();
+  expect((await sizes()).missing).toBe(0);
+});
+
+test('--build makes the schematic known, has the files built, which is shown, and counts them', async () => {
+  const { site } = await planSite();
+  const doing: string[] = [];
+  const item = (name: string, state?: { readonly doing: string }) =>
+    void doing.push(`${name}: ${state?.doing}`);
+  const result = await plan({ ...site, build: true, progress: { ...noProgress, item } });
+  expect(doing).toContain(`metal-amd64.iso ${talosVersion}: building at the factory`);
   expect(result.items.find((item) => item.kind === 'media')).toMatchObject({
     bytes: 700_000,
     missing: 700_000,

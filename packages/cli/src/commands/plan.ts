@@ -21,9 +21,14 @@ export function addPlan(session: Session): Command {
     .option('--allow-secrets', 'with --build: let schematics with secrets in them go to the Image Factory')
     .action(async ({ config, store, build, allowSecrets, ...flags }: Flags) => {
       const network = networkSettings(flags, session.env, true);
-      const options = { build: build === true, allowSecrets: allowSecrets === true };
-      const work = () => plan({ config, store, network, ...options, signal: session.signal });
-      await report(session, flags, 'plan', work, describePlan);
+      const options = { build: build === true, allowSecrets: allowSecrets === true, signal: session.signal };
+      await report(
+        session,
+        flags,
+        'plan',
+        (progress) => plan({ config, store, network, ...options, progress }),
+        describePlan,
+      );
     });
   return withExample(
     withNetwork(withCommon(command)),

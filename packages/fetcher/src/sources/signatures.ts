@@ -9,6 +9,7 @@ import {
   type Digest,
   hexOf,
   isManifestType,
+  type Reference,
   type RepositoryClient,
 } from '@omni-airgap/content';
 
@@ -17,6 +18,14 @@ export interface Companion {
   /** Tag, or `@sha256:…`. */
   readonly name: string;
   readonly descriptor: Descriptor;
+}
+
+/** Name under which the store knows it. @param image the one it hangs on */
+export function companionName(
+  image: Pick<Reference, 'registry' | 'repository'>,
+  { name }: Companion,
+): string {
+  return `${image.registry}/${image.repository}${name.startsWith('@') ? name : `:${name}`}`;
 }
 
 const tagSuffixes = ['.sig', '.att', '.sbom'] as const;
