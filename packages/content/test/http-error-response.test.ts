@@ -1,0 +1,31 @@
+/** Error answers as errors: the code of the status, what the other side says. */
+import { expect, test } from 'vitest';
+import { errorFromResponse } from '../src/http/error-response.ts';
+import { gateTo, server } from './gate.ts';
+
+const cases: [number, Record<string, string>, string, object][] = [
+  [
+    404,
+    {},
+    '{"errors":[{"code":"NAME_UNKNOWN","message":"no \\u001b[31m such"}]}',
+    {
+      code: 'NOT_FOUND',
+      message: 'pull: https://ghcr.io/v2/x answers 404: NAME_UNKNOWN: no \\u001b[31m such',
+    },
+  ],
+  [401, {}, '', { code: 'DENIED', status: 401, message: 'pull: https://ghcr.io/v2/x answers 401' }],
+  [403, { 'content-type': 'text/html' }, '<html>', { code: 'DENIED', message: /answers 403$/ }],
+  [
+    429,
+    { 'retry-after': '7', 'content-type': 'text/plain' },
+    'slow',
+    { code: 'UPSTREAM', retryAfterMs: 7000, message: /429: slow$/ },
+  ],
+  [500, {}, 'x'.repeat(100_000), { code: 'UPSTREAM', status: 500, message: /answers 500$/ }],
+];
+test.each(cases)('%i', async (status, headers, body, expected) => {
+  const origin = await server((_, response) => response.writeHead(status, headers).end(body));
+  const { gate } = gateTo({ 'ghcr.io': origin });
+  const response = await gate.request({ method: 'GET', url: 'https://ghcr.io/v2/x?token=s3cret' });
+  expect(await errorFromResponse(response, 'pull')).toMatchObject(expected);
+});
