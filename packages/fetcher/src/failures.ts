@@ -14,6 +14,9 @@ const severity: readonly number[] = [
   ExitCode.incomplete,
 ];
 
+/** lock.json lists them all. */
+const mostNamed = 5;
+
 /** One error for all of them. @param total items there were */
 export function failureOf(failures: readonly Failure[], total: number): CodedError {
   const rank = (error: unknown): number => {
@@ -22,7 +25,11 @@ export function failureOf(failures: readonly Failure[], total: number): CodedErr
   };
   const [worst] = [...failures].sort((a, b) => rank(a.error) - rank(b.error));
   const message = worst === undefined ? 'nothing failed' : `${worst.name}: ${messageOf(worst.error)}`;
-  const rest = failures.length > 1 ? `; ${failures.length} of ${total} items failed` : '';
+  const others = failures.filter((failure) => failure !== worst).map(({ name }) => name);
+  const named = others.slice(0, mostNamed).join(', ');
+  const more = others.length > mostNamed ? ` and ${others.length - mostNamed} more` : '';
+  const rest =
+    others.length === 0 ? '' : `; ${failures.length} of ${total} items failed, also ${named}${more}`;
   const code = worst?.error instanceof CodedError ? worst.error.code : 'INCOMPLETE';
   return new CodedError(code, `${message}${rest}`, { cause: worst?.error });
 }

@@ -54,6 +54,23 @@ describe('a download that is continued', () => {
     expect((await filesOf(site, setName))['metal-amd64.iso']).toEqual(site.factory.files.get(iso));
   });
 
+  test('goes on where a body ended early whose only mark was the end of the connection (F03, T14)', async () => {
+    const site = await mediaSite();
+    site.factory.rules.push({
+      path: /metal-amd64\.iso\?X-Amz/,
+      times: 1,
+      answer: (_, response, file) => {
+        response.useChunkedEncodingByDefault = false;
+        response.writeHead(200, { connection: 'close', etag: site.factory.etagOf(iso) ?? '' });
+        response.end(file.subarray(0, 400_000));
+      },
+    });
+    await site.mirror(mirrorOf(['metal-amd64.iso']));
+    await site.fetch();
+    expect(rangesOf(site)).toEqual([undefined, 'bytes=400000-']);
+    expect((await filesOf(site, setName))['metal-amd64.iso']).toEqual(site.factory.files.get(iso));
+  });
+
   test('begins again where upstream names no version of the file, and leaves no part behind', async () => {
     const site = await mediaSite();
     site.factory.etagOf = () => undefined;

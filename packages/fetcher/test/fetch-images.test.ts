@@ -72,6 +72,44 @@ describe('an image', () => {
     expect((await site.lock()).items[0]?.descriptor.digest).toBe(root.digest);
   });
 
+  test('whose tag moves between HEAD and GET is the one that was named first, whole (F13)', async () => {
+    const site = await startSite();
+    const registry = site.registry('ghcr.io');
+    const first = await publishImage(registry, 'dexidp/dex', 'v1');
+    const later = await publishImage(registry, 'dexidp/dex', 'v1', { seed: 2 });
+    // The HEAD is answered as it was before the tag moved.
+    const headers = {
+      'docker-content-digest': first.root.digest,
+      'content-length': String(first.root.size),
+      'content-type': first.root.mediaType,
+    };
+    registry.fault({ match: { method: 'HEAD', path: /manifests\/v1$/ }, do: { status: 200, headers } });
+    await site.mirror(`images: ['${dex}']`);
+    await site.fetch();
+    const layout = await Layout.open(site.store);
+    expect((await layout.resolve(dex))?.digest).toBe(first.root.digest);
+    expect(await Promise.all(first.children.map((child) => layout.has(child)))).toEqual([true, true]);
+    expect(await Promise.all(later.children.map((child) => layout.has(child)))).toEqual([false, false]);
+  });
+
+  test('whose registry gives another manifest for its digest is refused, never mixed (F13)', async () => {
+    const site = await startSite();
+    const registry = site.registry('ghcr.io');
+    const { children } = await publishImage(registry, 'dexidp/dex', 'v1');
+    const other = await publishImage(registry, 'dexidp/dex', 'v2', { seed: 2 });
+    const [child] = children;
+    const [instead] = other.children;
+    if (child === undefined || instead === undefined) throw new Error('no children');
+    const bytes = registry.repository('dexidp/dex').manifests.get(instead.digest)?.bytes;
+    registry.fault({
+      match: { method: 'GET', path: new RegExp(`manifests/${child.digest}`) },
+      do: { status: 200, headers: { 'content-type': child.mediaType }, ...(bytes ? { body: bytes } : {}) },
+    });
+    await site.mirror(`images: ['${dex}']`);
+    await expect(site.fetch()).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+    expect(await (await Layout.open(site.store)).resolve(dex)).toBeUndefined();
+  });
+
   test('of some platforms keeps its index byte for byte and leaves the rest out', async () => {
     const site = await startSite();
     const { root, children } = await publishImage(site.registry('ghcr.io'), 'dexidp/dex', 'v1');
@@ -81,6 +119,19 @@ describe('an image', () => {
     expect(await layout.has(root)).toBe(true);
     expect(await Promise.all(children.map((child) => layout.has(child)))).toEqual([false, true]);
     expect((await site.lock()).items[0]).toMatchObject({ platforms: ['linux/arm64'] });
+  });
+
+  test('of several that fail each is named in the error', async () => {
+    const site = await startSite();
+    await publishImage(site.registry('ghcr.io'), 'dexidp/dex', 'v1');
+    const none = Array.from({ length: 7 }, (_, i) => `ghcr.io/dexidp/none-${i}:v1`);
+    await site.mirror(`images: ${JSON.stringify([dex, ...none])}`);
+    await expect(site.fetch()).rejects.toMatchObject({
+      message: expect.stringMatching(
+        /7 of 8 items failed, also (ghcr\.io\/dexidp\/none-\d:v1, ){4}\S+ and 1 more$/,
+      ),
+    });
+    expect((await site.lock()).missing).toEqual(none);
   });
 
   test('that does not exist is named; the others are there, and the next run does what is left', async () => {
@@ -263,6 +314,33 @@ describe('what hangs on an image', () => {
     await site.fetch();
     expect((await site.lock()).items.filter((item) => item.kind === 'signature')).toHaveLength(1);
   });
+
+  test.each([
+    [4, true],
+    [5, false],
+  ])(
+    'referrers of referrers, %i levels: a chain without end is refused (T19, F15)',
+    async (levels, comes) => {
+      const site = await startSite();
+      const registry = site.registry('ghcr.io');
+      const { root } = await publishImage(registry, 'dexidp/dex', 'v1');
+      const repository = registry.repository('dexidp/dex');
+      const config = repository.addBlob(Buffer.from('{}'), MediaType.empty);
+      let subject = root;
+      for (let level = 1; level < levels; level++) {
+        const { bytes } = buildManifest(MediaType.ociManifest, { config, layers: [config], subject });
+        subject = repository.addManifest(bytes, MediaType.ociManifest);
+      }
+      await site.mirror(`images: ['${dex}']`);
+      if (comes) await site.fetch();
+      else {
+        await expect(site.fetch()).rejects.toMatchObject({
+          code: 'BAD_DOCUMENT',
+          message: expect.stringContaining('without end'),
+        });
+      }
+    },
+  );
 
   test.each([401, 403, 429, 500])(
     'a %i is no "not found": the image fails, its signature is not lost silently',

@@ -5,6 +5,7 @@
  * Sources: sigstore/cosign specs/SIGNATURE_SPEC.md; distribution-spec v1.1.1 spec.md#listing-referrers.
  */
 import {
+  CodedError,
   type Descriptor,
   type Digest,
   hexOf,
@@ -28,11 +29,16 @@ export function companionName(
   return `${image.registry}/${image.repository}${name.startsWith('@') ? name : `:${name}`}`;
 }
 
+/** A signature of a signature of a signature is the most that makes sense; a registry can make up chains without end. */
+const maxDepth = 4;
+/** An index of twenty platforms, each with all there is, has some hundred. */
+const maxCompanions = 2000;
 const tagSuffixes = ['.sig', '.att', '.sbom'] as const;
 
 /**
  * @param manifests the index and its children
- * @throws DENIED, UPSTREAM, NETWORK when the registry does not give a definite answer
+ * @throws DENIED, UPSTREAM, NETWORK when the registry does not give a definite answer; BAD_DOCUMENT when there are more
+ * than anything real has
  */
 export async function findCompanions(
   repository: RepositoryClient,
@@ -42,7 +48,13 @@ export async function findCompanions(
   const found = new Map<string, Companion>();
   const visited = new Set<Digest>();
   let waiting = [...manifests].filter((d) => isManifestType(d.mediaType));
-  while (waiting.length > 0) {
+  for (let depth = 1; waiting.length > 0; depth++) {
+    if (depth > maxDepth || found.size > maxCompanions) {
+      throw new CodedError(
+        'BAD_DOCUMENT',
+        `what refers to it is without end: ${found.size} manifests, ${depth - 1} levels deep`,
+      );
+    }
     const batch = waiting.filter((d) => !visited.has(d.digest));
     for (const d of batch) visited.add(d.digest);
     const companions = await Promise.all(batch.map((d) => companionsOf(repository, d.digest, signal)));
