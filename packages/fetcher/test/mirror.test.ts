@@ -220,7 +220,7 @@ describe('what is refused, with its place and what to write instead', () => {
     [
       'an owner, which only the Enterprise edition takes',
       'media: [{schematic: {owner: me}, versions: [v1.13.9], files: [kernel-amd64]}]',
-      /owner is for the Enterprise edition/,
+      /owner field is only supported in Enterprise edition/,
     ],
     ['an image without tag', 'images: [ghcr.io/dexidp/dex]', /:2:10: no tag and no digest/],
     [

@@ -23,6 +23,16 @@ export class TalosError extends Error {
   }
 }
 
+/** Does the work, and says BAD_SCHEMATIC where it was refused for another reason. */
+export function schematicErrors<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    if (!(cause instanceof TalosError)) throw cause;
+    throw new TalosError('BAD_SCHEMATIC', cause.message, { cause });
+  }
+}
+
 /** Untrusted text for a message: quoted, escaped to printable ASCII, at most 80 characters of it. */
 export function quoted(text: string): string {
   const cut = text.length > 80 ? `${text.slice(0, 80)}…` : text;

@@ -4,7 +4,8 @@ import { earlyArgument } from '../src/config/early-config.ts';
 import { type HandoffInput, handoffFiles } from '../src/config/handoff.ts';
 import { parseSite } from '../src/config/site.ts';
 import { Composer } from '../src/yaml/composer.ts';
-import { Constructor } from '../src/yaml/constructor.ts';
+import { constructAny } from '../src/yaml/constructor.ts';
+import { Reader } from '../src/yaml/reader.ts';
 import { YamlMap, type YamlValue } from '../src/yaml/value.ts';
 
 const ca = '-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUTEST\n-----END CERTIFICATE-----\n';
@@ -45,10 +46,10 @@ function filesOf(input: HandoffInput): ReadonlyMap<string, string> {
 
 /** The documents of a file, as plain values. */
 function documents(text: string | undefined): unknown[] {
-  const composer = new Composer(text ?? '');
+  const composer = new Composer(new Reader(text ?? '', 1024 * 1024));
   const found: unknown[] = [];
   for (let root = composer.document(); root !== undefined; root = composer.document()) {
-    found.push(plain(new Constructor().any(root) ?? null));
+    found.push(plain(constructAny(root) ?? null));
   }
   return found;
 }

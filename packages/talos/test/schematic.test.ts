@@ -133,7 +133,9 @@ describe('rules beyond the vectors', () => {
   it('accepts bootloaders in any case and leaves none out', () => {
     expect(decodeSchematic('customization: {bootloader: SD-BOOT}').customization.bootloader).toBe('sd-boot');
     expect(schematicFrom('customization: {bootloader: None}').canonical).toBe('customization: {}\n');
-    expect(() => decodeSchematic('customization: {bootloader: auto}')).toThrow(/bootloader must be/);
+    expect(() => decodeSchematic('customization: {bootloader: auto}')).toThrow(
+      /"auto" does not belong to BootloaderKind values/,
+    );
   });
 
   it('knows both ways in which releases quote words of YAML 1.1', () => {
@@ -167,11 +169,12 @@ describe('hostile input', () => {
     ['T27 unknown field', 'customization: {nope: 1}'],
     ['T21 __proto__', '{"__proto__": {}}'],
     ['T27 more than 1 MiB', `customization: {} #${'x'.repeat(1024 * 1024)}`],
-    ['T27 nesting', nested('[', ']', 101)],
+    ['T27 nesting', nested('[', ']', 1001)],
     ['T27 deep nesting', nested('[', ']', 100_000)],
-    ['T27 nested mappings', nested('{a: ', '}', 5000)],
+    ['T27 nested mappings', nested('{a: ', '}', 1001)],
     ['T27 alias bomb', laughs(9)],
-    ['T27 alias bomb of text', longText(50)],
+    ['T27 excessive aliasing', laughs(3)],
+    ['T27 alias bomb of text', longText(200)],
     ['T27 alias in itself', 'overlay: {options: {a: &a [*a]}}'],
     ['T27 alias without anchor', 'overlay: {options: *a}'],
     ['T27 merge of a scalar', 'overlay: {options: {<<: 1}}'],
@@ -198,8 +201,8 @@ describe('hostile input', () => {
   });
 
   it('T27 stays below the bounds without complaint', () => {
-    expect(decodeSchematic(nested('[', ']', 90)).overlay?.options?.size).toBe(1);
-    expect(decodeSchematic(laughs(3)).overlay?.options?.size).toBe(4);
+    expect(decodeSchematic(nested('[{a: ', '}]', 490)).overlay?.options?.size).toBe(1);
+    expect(decodeSchematic(laughs(2)).overlay?.options?.size).toBe(3);
   });
 
   it('T52 shows no value in a message', () => {

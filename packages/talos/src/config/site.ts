@@ -4,8 +4,8 @@
  */
 import { quoted, TalosError } from '../errors.ts';
 import { Composer } from '../yaml/composer.ts';
-import { Constructor } from '../yaml/constructor.ts';
-import { decodeText } from '../yaml/text.ts';
+import { constructAny } from '../yaml/constructor.ts';
+import { Reader } from '../yaml/reader.ts';
 import { YamlMap, type YamlValue } from '../yaml/value.ts';
 
 export interface Site {
@@ -38,8 +38,8 @@ const maxSiteBytes = 64 * 1024;
 
 /** @throws BAD_YAML naming the member that cannot be used */
 export function parseSite(input: string | Uint8Array): Site {
-  const root = new Composer(decodeText(input, maxSiteBytes)).document();
-  const value = root === undefined ? undefined : new Constructor().any(root);
+  const root = new Composer(new Reader(input, maxSiteBytes)).document();
+  const value = root === undefined ? undefined : constructAny(root);
   if (!(value instanceof YamlMap))
     throw new TalosError('BAD_YAML', 'site: a mapping is expected, such as `omni: https://omni.site`');
   const fields = new Map(value.entries().map(([key, member]) => [String(key), member]));

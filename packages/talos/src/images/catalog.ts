@@ -4,8 +4,8 @@
  */
 import { quoted, TalosError } from '../errors.ts';
 import { Composer } from '../yaml/composer.ts';
-import { Constructor } from '../yaml/constructor.ts';
-import { decodeText } from '../yaml/text.ts';
+import { constructAny } from '../yaml/constructor.ts';
+import { Reader } from '../yaml/reader.ts';
 import { YamlMap, type YamlValue } from '../yaml/value.ts';
 
 export interface CatalogEntry {
@@ -80,8 +80,8 @@ export function parseImageDigests(text: string): readonly CatalogEntry[] {
 
 function parseDocument(text: string, file: string): YamlMap {
   try {
-    const root = new Composer(decodeText(text, maxCatalogBytes)).document();
-    const value = root === undefined ? undefined : new Constructor().any(root);
+    const root = new Composer(new Reader(text, maxCatalogBytes)).document();
+    const value = root === undefined ? undefined : constructAny(root);
     if (value instanceof YamlMap) return value;
   } catch (cause) {
     if (!(cause instanceof TalosError)) throw cause;

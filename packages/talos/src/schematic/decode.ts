@@ -1,9 +1,9 @@
 /** Schematics from YAML (JSON is a part of it): accepted, refused and understood as the Image Factory does. */
-import { TalosError } from '../errors.ts';
+import { quoted, schematicErrors, TalosError } from '../errors.ts';
 import { Composer } from '../yaml/composer.ts';
-import { Constructor } from '../yaml/constructor.ts';
+import { type Constructor, construct } from '../yaml/constructor.ts';
 import type { Node } from '../yaml/node.ts';
-import { decodeText } from '../yaml/text.ts';
+import { Reader } from '../yaml/reader.ts';
 import type { YamlMap } from '../yaml/value.ts';
 import { type Bootloader, bootloaders, type MetaValue, type Schematic } from './model.ts';
 
@@ -28,18 +28,15 @@ interface Fields {
 
 /**
  * @param input the body of a `POST /schematics`; only its first document counts, as at the factory
- * @throws BAD_SCHEMATIC for all that a factory cannot decode and answers 400 to, and beyond 1 MiB, 100 levels and
- *   50000 values
+ * @throws BAD_SCHEMATIC for all that a factory cannot decode and answers 400 to, and beyond 1 MiB, 1000 levels, a
+ *   million values and 16 MiB of text with aliases expanded
  */
 export function decodeSchematic(input: string | Uint8Array): Schematic {
-  try {
-    const root = new Composer(decodeText(input, maxSchematicBytes)).document();
+  return schematicErrors(() => {
+    const root = new Composer(new Reader(input, maxSchematicBytes)).document();
     if (root === undefined) throw new TalosError('BAD_YAML', 'there is no document');
-    return schematicOf(readFields(root));
-  } catch (cause) {
-    if (!(cause instanceof TalosError)) throw cause;
-    throw new TalosError('BAD_SCHEMATIC', `schematic: ${cause.message}`, { cause });
-  }
+    return schematicOf(construct((yaml) => readFields(yaml, root)));
+  });
 }
 
 /** What only the Enterprise edition takes. @throws BAD_SCHEMATIC where a community factory answers 400 */
@@ -47,11 +44,11 @@ export function validateSchematic(schematic: Schematic): void {
   if (schematic.owner === undefined) return;
   throw new TalosError(
     'BAD_SCHEMATIC',
-    'schematic: owner is for the Enterprise edition of the Image Factory; leave it out',
+    'owner field is only supported in Enterprise edition of the Image Factory; leave it out',
   );
 }
 
-function readFields(root: Node): Fields {
+function readFields(yaml: Constructor, root: Node): Fields {
   const fields: Fields = {
     owner: '',
     image: '',
@@ -66,14 +63,14 @@ function readFields(root: Node): Fields {
     wellKnown: false,
     sectorSize: 0n,
   };
-  const yaml = new Constructor();
-  const strings = (node: Node): readonly string[] => yaml.list(node, (item) => yaml.string(item)) ?? [];
-  yaml.struct(root, {
+  const strings = (node: Node): readonly string[] =>
+    yaml.list(node, 'string', (item) => yaml.string(item)) ?? [];
+  yaml.struct(root, 'schematic.Schematic', {
     owner: (node) => {
       fields.owner = yaml.string(node) ?? fields.owner;
     },
     overlay: (node) =>
-      yaml.struct(node, {
+      yaml.struct(node, 'schematic.Overlay', {
         image: (value) => {
           fields.image = yaml.string(value) ?? fields.image;
         },
@@ -85,7 +82,7 @@ function readFields(root: Node): Fields {
         },
       }),
     customization: (node) =>
-      yaml.struct(node, {
+      yaml.struct(node, 'schematic.Customization', {
         embeddedMachineConfiguration: (value) => {
           fields.embedded = yaml.string(value) ?? fields.embedded;
         },
@@ -93,10 +90,10 @@ function readFields(root: Node): Fields {
           fields.kernelArgs = strings(value);
         },
         meta: (value) => {
-          fields.meta = yaml.list(value, (item) => readMeta(yaml, item)) ?? [];
+          fields.meta = yaml.list(value, 'schematic.MetaValue', (item) => readMeta(yaml, item)) ?? [];
         },
         systemExtensions: (value) =>
-          yaml.struct(value, {
+          yaml.struct(value, 'schematic.SystemExtensions', {
             officialExtensions: (list) => {
               fields.extensions = strings(list);
             },
@@ -105,7 +102,7 @@ function readFields(root: Node): Fields {
           fields.bootloader = readBootloader(yaml, value, fields.bootloader);
         },
         secureboot: (value) =>
-          yaml.struct(value, {
+          yaml.struct(value, 'schematic.SecureBootCustomization', {
             enrollKeys: (keys) => {
               fields.enrollKeys = yaml.string(keys) ?? fields.enrollKeys;
             },
@@ -114,9 +111,9 @@ function readFields(root: Node): Fields {
             },
           }),
         diskImage: (value) =>
-          yaml.struct(value, {
+          yaml.struct(value, 'schematic.DiskImageCustomization', {
             sectorSize: (size) => {
-              fields.sectorSize = yaml.unsigned(size, 2n ** 64n - 1n) ?? fields.sectorSize;
+              fields.sectorSize = yaml.unsigned(size, 'uint') ?? fields.sectorSize;
             },
           }),
       }),
@@ -127,9 +124,9 @@ function readFields(root: Node): Fields {
 function readMeta(yaml: Constructor, node: Node): MetaValue | undefined {
   let key = 0;
   let value = '';
-  const present = yaml.struct(node, {
+  const present = yaml.struct(node, 'schematic.MetaValue', {
     key: (number) => {
-      key = Number(yaml.unsigned(number, 255n) ?? key);
+      key = Number(yaml.unsigned(number, 'uint8') ?? key);
     },
     value: (text) => {
       value = yaml.string(text) ?? value;
@@ -144,13 +141,17 @@ function readBootloader(
   node: Node,
   before: Bootloader | undefined,
 ): Bootloader | undefined {
-  const text = yaml.text(node);
+  const text = yaml.text(node, 'imageropts.BootloaderKind');
   if (text === undefined) return before;
   const word = text.toLowerCase();
   if (word === 'none') return undefined;
   const known = bootloaders.find((bootloader) => bootloader === word);
-  if (known === undefined) throw yaml.fail(node, `bootloader must be none, ${bootloaders.join(', ')}`);
-  return known;
+  if (known !== undefined) return known;
+  yaml.report(
+    node,
+    `${quoted(text)} does not belong to BootloaderKind values, which are none, ${bootloaders.join(', ')}`,
+  );
+  return undefined;
 }
 
 function schematicOf(fields: Fields): Schematic {

@@ -1,5 +1,6 @@
 /** The canonical text of a schematic, and its ID: the hash of that text. */
 import { createHash } from 'node:crypto';
+import { schematicErrors } from '../errors.ts';
 import { type Emittable, emitYaml, YamlStruct } from '../yaml/emitter.ts';
 import type { QuotedWords } from '../yaml/represent.ts';
 import { decodeSchematic } from './decode.ts';
@@ -58,18 +59,17 @@ function customizationOf(customization: Customization): YamlStruct {
 /**
  * The text (UTF-8) whose hash is the schematic's ID, as a Go program marshals it.
  * @param words how the library of that program quotes words such as `off`; see schematicSpellings
+ * @throws BAD_SCHEMATIC beyond 16 Mi characters
  */
 export function encodeSchematic(schematic: Schematic, words: QuotedWords = 'single'): string {
   const { owner = '' } = schematic;
   const overlay = schematic.overlay === undefined ? undefined : overlayOf(schematic.overlay);
-  return emitYaml(
-    new YamlStruct([
-      ...(owner === '' ? [] : [['owner', owner] as const]),
-      ...(overlay === undefined ? [] : [['overlay', overlay] as const]),
-      ['customization', customizationOf(schematic.customization)],
-    ]),
-    words,
-  );
+  const struct = new YamlStruct([
+    ...(owner === '' ? [] : [['owner', owner] as const]),
+    ...(overlay === undefined ? [] : [['overlay', overlay] as const]),
+    ['customization', customizationOf(schematic.customization)],
+  ]);
+  return schematicErrors(() => emitYaml(struct, words));
 }
 
 /** @param canonical what encodeSchematic gave, or what a factory or bundle holds under the ID */

@@ -1,7 +1,7 @@
 /** Secrets in Talos configuration: by the names of its fields, and by the form of its texts. */
 import { Composer } from '../yaml/composer.ts';
-import { Constructor } from '../yaml/constructor.ts';
-import { decodeText } from '../yaml/text.ts';
+import { constructAny } from '../yaml/constructor.ts';
+import { Reader } from '../yaml/reader.ts';
 import { Timestamp, YamlMap, type YamlValue } from '../yaml/value.ts';
 import { secretsInText } from './text.ts';
 
@@ -57,10 +57,10 @@ export function secretsInValue(value: YamlValue, where: string): readonly Secret
 
 function documentsOf(text: string): readonly YamlValue[] | undefined {
   try {
-    const composer = new Composer(decodeText(text, maxBytes));
+    const composer = new Composer(new Reader(text, maxBytes));
     const documents: YamlValue[] = [];
     for (let root = composer.document(); root !== undefined; root = composer.document()) {
-      documents.push(new Constructor().any(root) ?? null);
+      documents.push(constructAny(root) ?? null);
       if (documents.length > maxDocuments) return undefined;
     }
     return documents;

@@ -8,6 +8,7 @@ import {
   type SequenceNode,
   shortTag,
 } from './node.ts';
+import type { Reader } from './reader.ts';
 import { Scanner, type Token } from './scanner.ts';
 
 type Kind = Token['kind'];
@@ -18,9 +19,8 @@ export class Composer {
   readonly #prefixes = new Map<string, string>();
   #first = true;
 
-  /** @param text without byte order mark */
-  constructor(text: string) {
-    this.#scanner = new Scanner(text);
+  constructor(reader: Reader) {
+    this.#scanner = new Scanner(reader);
     this.#scanner.take();
   }
 

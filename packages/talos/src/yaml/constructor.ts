@@ -1,82 +1,149 @@
 /**
  * Trees to values of the type a place expects. Where the library leaves a value out without an error (a null
- * for a string, say), the result is undefined; where it reports one, BAD_YAML is thrown.
+ * for a string, say), the result is undefined. What does not fit is collected and thrown at the end, in the words of
+ * the library without the values, which may be secret; what it cannot go on from is thrown at once.
+ * Source: yaml/go-yaml 1c17b9c internal/libyaml/constructor.go.
  */
-import { TalosError } from '../errors.ts';
-import type { MappingNode, Node, ScalarNode } from './node.ts';
+import { quoted, TalosError } from '../errors.ts';
+import { type MappingNode, maxDepth, type Node, type ScalarNode } from './node.ts';
 import { resolveScalar, tagOf } from './resolver.ts';
 import { keyOf, type Scalar, Timestamp, YamlMap, type YamlValue } from './value.ts';
 
-/** Bounds of one document with its aliases expanded (T27); far above any schematic. */
-const maxValues = 50_000;
-const maxDepth = 100;
-const maxTextLength = 4 * 1024 * 1024;
+/** Characters of all scalars with aliases expanded (T27); the library has no such bound. */
+const maxTextLength = 16 * 1024 * 1024;
+/** Values with aliases expanded; the library lets some 4 million pass. */
+const maxValues = 1_000_000;
+const maxErrors = 20;
 
 /** Reads the value of one field. */
 export type FieldReader = (node: Node) => void;
 
+/**
+ * @param read what to make of the document, by the methods of the constructor
+ * @throws BAD_YAML with all that did not fit
+ */
+export function construct<T>(read: (yaml: Constructor) => T): T {
+  const yaml = new Constructor();
+  const value = read(yaml);
+  yaml.finish();
+  return value;
+}
+
+/** A document as any value. @throws BAD_YAML */
+export function constructAny(root: Node): YamlValue | undefined {
+  return construct((yaml) => yaml.any(root));
+}
+
+/** A name from the input, in a message. */
+const named = (text: string): string => (/^[!-~]{1,80}$/.test(text) ? text : quoted(text));
+
+/** The share of values that may come from aliases: less, the more there are. */
+function allowedAliases(values: number): number {
+  const [low, high] = [400_000, 4_000_000];
+  return 0.99 - 0.89 * Math.min(Math.max((values - low) / (high - low), 0), 1);
+}
+
 export class Constructor {
-  #values = 0;
+  /** The document itself is the first. */
+  #values = 1;
+  #aliased = 0;
+  #aliasDepth = 0;
   #textLength = 0;
   #depth = 0;
+  readonly #errors: string[] = [];
   readonly #open = new Set<Node>();
   /** Keys that a merged mapping must not set again; set only while one is read. */
   #merged: Set<string> | undefined;
 
-  fail(node: Node, what: string): TalosError {
+  /** @throws BAD_YAML with what was reported */
+  finish(): void {
+    if (this.#errors.length === 0) return;
+    throw new TalosError('BAD_YAML', `yaml: construct errors: ${this.#errors.join('; ')}`);
+  }
+
+  /** Notes what is wrong at the node; its value is left out. */
+  report(node: Node, what: string): undefined {
+    this.#errors.push(`line ${node.line}: ${what}`);
+    if (this.#errors.length >= maxErrors) this.finish();
+  }
+
+  #mismatch(node: Node, type: string): undefined {
+    return this.report(node, `cannot construct ${tagOf(node)} into ${type}`);
+  }
+
+  #fail(node: Node, what: string): TalosError {
     return new TalosError('BAD_YAML', `line ${node.line}: ${what}`);
   }
 
-  /** Follows aliases. @throws BAD_YAML for one inside its own anchor, and beyond the bound */
+  /** Follows aliases. @throws BAD_YAML for one inside its own anchor, and beyond the bounds */
   #enter<T>(node: Node, read: (target: Exclude<Node, { kind: 'alias' }>) => T): T {
-    if (++this.#values > maxValues) throw this.fail(node, `more than ${maxValues} values`);
-    if (++this.#depth > maxDepth) throw this.fail(node, `more than ${maxDepth} levels of nesting`);
-    let result: T;
-    if (node.kind === 'alias') {
-      if (this.#open.has(node)) throw this.fail(node, 'an alias inside its own anchor');
-      this.#open.add(node);
-      result = this.#enter(node.target, read);
-      this.#open.delete(node);
-    } else {
-      if (node.kind === 'scalar') this.#textLength += node.value.length;
-      if (this.#textLength > maxTextLength) throw this.fail(node, 'too much text once aliases are expanded');
-      result = read(node);
+    this.#count(node);
+    if (node.kind !== 'alias') {
+      if (++this.#depth > maxDepth) throw this.#fail(node, `more than ${maxDepth} levels of nesting`);
+      const result = read(node);
+      this.#depth--;
+      return result;
     }
-    this.#depth--;
+    if (this.#open.has(node)) throw this.#fail(node, `anchor ${quoted(node.name)} value contains itself`);
+    this.#open.add(node);
+    this.#aliasDepth++;
+    const result = this.#enter(node.target, read);
+    this.#aliasDepth--;
+    this.#open.delete(node);
     return result;
+  }
+
+  #count(node: Node): void {
+    this.#values++;
+    if (this.#aliasDepth > 0) this.#aliased++;
+    if (
+      this.#values > 1000 &&
+      this.#aliased > 100 &&
+      this.#aliased / this.#values > allowedAliases(this.#values)
+    ) {
+      throw this.#fail(node, 'document contains excessive aliasing');
+    }
+    if (node.kind === 'scalar') this.#textLength += node.value.length;
+    if (this.#values > maxValues || this.#textLength > maxTextLength) {
+      throw this.#fail(
+        node,
+        `more than ${maxValues} values or ${maxTextLength} characters once aliases are expanded`,
+      );
+    }
   }
 
   /** A string field takes numbers and booleans as they are written, but no date. */
   string(node: Node): string | undefined {
     return this.#enter(node, (target) => {
-      if (target.kind !== 'scalar') throw this.fail(node, 'a string is expected');
+      if (target.kind !== 'scalar') return this.#mismatch(target, 'string');
       const { tag, value } = resolveScalar(target);
       if (value === null) return undefined;
       if (typeof value === 'string') return value;
-      if (tag === '!!timestamp') throw this.fail(node, 'a string is expected, not a date: quote it');
+      if (tag === '!!timestamp') return this.#mismatch(target, 'string');
       return target.value;
     });
   }
 
   /** The text behind a type that reads itself from text. */
-  text(node: Node): string | undefined {
+  text(node: Node, type: string): string | undefined {
     return this.#enter(node, (target) => {
-      if (target.kind !== 'scalar') throw this.fail(node, 'a word is expected');
+      if (target.kind !== 'scalar') return this.#mismatch(target, `${type} (TextUnmarshaler)`);
       const { value } = resolveScalar(target);
       if (value === null) return undefined;
       return typeof value === 'string' ? value : target.value;
     });
   }
 
-  /** An integer from 0 to max; a floating-point number that is whole will do. */
-  unsigned(node: Node, max: bigint): bigint | undefined {
+  /** An integer of so many bits from 0 on; a floating-point number that is whole will do. */
+  unsigned(node: Node, type: 'uint' | 'uint8'): bigint | undefined {
+    const max = 2n ** (type === 'uint' ? 64n : 8n) - 1n;
     return this.#enter(node, (target) => {
       const resolved = target.kind === 'scalar' ? resolveScalar(target) : undefined;
       if (resolved?.value === null || resolved?.tag === '!!merge') return undefined;
       let value = resolved?.value;
       if (typeof value === 'number' && Number.isInteger(value)) value = BigInt(value);
       if (typeof value === 'bigint' && value >= 0n && value <= max) return value;
-      throw this.fail(node, `a whole number from 0 to ${max} is expected`);
+      return this.#mismatch(target, type);
     });
   }
 
@@ -91,15 +158,15 @@ export class Constructor {
         if (['y', 'Y', 'yes', 'Yes', 'YES', 'on', 'On', 'ON'].includes(value)) return true;
         if (['n', 'N', 'no', 'No', 'NO', 'off', 'Off', 'OFF'].includes(value)) return false;
       }
-      throw this.fail(node, 'true or false is expected');
+      return this.#mismatch(target, 'bool');
     });
   }
 
   /** Undefined for null; items that are left out shorten the list. */
-  list<T>(node: Node, read: (item: Node) => T | undefined): T[] | undefined {
+  list<T>(node: Node, type: string, read: (item: Node) => T | undefined): T[] | undefined {
     return this.#enter(node, (target) => {
       if (this.#isLeftOut(target)) return undefined;
-      if (target.kind !== 'sequence') throw this.fail(node, 'a list is expected');
+      if (target.kind !== 'sequence') return this.#mismatch(target, `[]${type}`);
       const items: T[] = [];
       for (const item of target.items) {
         const value = read(item);
@@ -109,40 +176,43 @@ export class Constructor {
     });
   }
 
-  /** A mapping with known fields. False when the node is null. */
-  struct(node: Node, fields: Readonly<Record<string, FieldReader>>): boolean {
+  /** A mapping with known fields. False when the node is null or no mapping. */
+  struct(node: Node, type: string, fields: Readonly<Record<string, FieldReader>>): boolean {
     return this.#enter(node, (target) => {
       if (this.#isLeftOut(target)) return false;
-      if (target.kind !== 'mapping') throw this.fail(node, 'a mapping is expected');
-      this.#fields(target, fields);
-      return true;
+      if (target.kind === 'mapping') return this.#fields(target, type, fields);
+      this.#mismatch(target, type);
+      return false;
     });
   }
 
-  #fields(node: MappingNode, fields: Readonly<Record<string, FieldReader>>): void {
-    this.#checkUnique(node);
+  #fields(node: MappingNode, type: string, fields: Readonly<Record<string, FieldReader>>): boolean {
+    if (!this.#isUnique(node)) return false;
     const done = new Set<string>();
     const merge = this.#entries(node, (keyNode, valueNode, skip) => {
       const key = this.string(keyNode);
       if (key === undefined || skip(key)) return;
       const read = Object.hasOwn(fields, key) ? fields[key] : undefined;
-      if (read === undefined) throw this.fail(keyNode, `unknown field ${JSON.stringify(key.slice(0, 40))}`);
-      if (done.has(key)) throw this.fail(keyNode, 'a field that is already set');
-      done.add(key);
-      read(valueNode);
+      if (read === undefined) this.report(keyNode, `field ${named(key)} not found in type ${type}`);
+      else if (done.has(key)) this.report(keyNode, `field ${key} already set in type ${type}`);
+      else {
+        done.add(key);
+        read(valueNode);
+      }
     });
     if (merge !== undefined) {
       this.#merge(node, merge, (target) =>
-        this.#enter(target, (m) => m.kind === 'mapping' && this.#fields(m, fields)),
+        this.#enter(target, (m) => m.kind === 'mapping' && this.#fields(m, type, fields)),
       );
     }
+    return true;
   }
 
   /** A mapping whose keys are strings. Undefined for null. */
   stringMap(node: Node): YamlMap | undefined {
     return this.#enter(node, (target) => {
       if (this.#isLeftOut(target)) return undefined;
-      if (target.kind !== 'mapping') throw this.fail(node, 'a mapping is expected');
+      if (target.kind !== 'mapping') return this.#mismatch(target, 'map[string]interface {}');
       const map = new YamlMap();
       this.#fill(target, map, (key) => this.string(key));
       return map;
@@ -174,13 +244,13 @@ export class Constructor {
   #scalarKey(node: Node): Scalar | undefined {
     const key = this.any(node);
     if (typeof key === 'object' && key !== null && !(key instanceof Timestamp)) {
-      throw this.fail(node, 'a list or mapping as a key');
+      throw this.#fail(node, 'a list or mapping as a key');
     }
     return key;
   }
 
   #fill(node: MappingNode, map: YamlMap, readKey: (key: Node) => Scalar | undefined): void {
-    this.#checkUnique(node);
+    if (!this.#isUnique(node)) return;
     const merge = this.#entries(node, (keyNode, valueNode, skip) => {
       const key = readKey(keyNode);
       if (key === undefined || skip(key)) return;
@@ -230,20 +300,27 @@ export class Constructor {
     }
     for (const part of merge.kind === 'sequence' ? merge.items : [merge]) {
       if ((part.kind === 'alias' ? part.target : part).kind !== 'mapping') {
-        throw this.fail(part, 'a merge key takes a mapping or a list of mappings');
+        throw this.#fail(part, 'map merge requires map or sequence of maps as the value');
       }
       apply(part);
     }
     this.#merged = outer;
   }
 
-  #checkUnique(node: MappingNode): void {
-    const seen = new Set<string>();
+  #isUnique(node: MappingNode): boolean {
+    const seen = new Map<string, Node>();
+    let isUnique = true;
     for (const [key] of node.entries) {
-      const id = `${key.kind} ${key.kind === 'scalar' ? key.value : key.kind === 'alias' ? key.name : ''}`;
-      if (seen.has(id)) throw this.fail(key, 'a key that is already there');
-      seen.add(id);
+      const text = key.kind === 'scalar' ? key.value : key.kind === 'alias' ? key.name : '';
+      const id = `${key.kind} ${text}`;
+      const first = seen.get(id);
+      if (first === undefined) seen.set(id, key);
+      else {
+        this.report(key, `mapping key ${quoted(text)} already defined at line ${first.line}`);
+        isUnique = false;
+      }
     }
+    return isUnique;
   }
 
   /** Null, and the merge key where a value is expected. */

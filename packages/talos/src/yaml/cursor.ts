@@ -1,14 +1,13 @@
 /**
  * A position in YAML text, and the character classes of the grammar. Columns and lines count from 1 and in
- * code points. Behind the end stands an endless run of NUL, which no text may hold.
+ * code points.
  *
  * The whole folder reads and writes YAML as go.yaml.in/yaml/v4 does with its v3 defaults, because a schematic's
  * ID is the hash of what that library writes. It is neither YAML 1.1 nor 1.2. Source: yaml/go-yaml 1c17b9c,
  * internal/libyaml.
  */
 import { TalosError } from '../errors.ts';
-
-export const end = '\0';
+import { end, type Reader } from './reader.ts';
 
 /** CR, LF, NEL, LS and PS. */
 export const isBreak = (c: string): boolean =>
@@ -32,19 +31,40 @@ export function isPrintable(c: string): boolean {
 }
 
 export class Cursor {
-  readonly #characters: readonly string[];
+  readonly #reader: Reader;
   index = 0;
   line = 1;
   column = 1;
-  /** Line breaks skipped since the last character that is not blank. */
+  /** Line breaks taken since the last character that is not blank. */
   newlines = 0;
 
-  constructor(text: string) {
-    this.#characters = Array.from(text);
+  constructor(reader: Reader) {
+    this.#reader = reader;
   }
 
+  /** @throws BAD_YAML where the input is no text */
   peek(ahead = 0): string {
-    return this.#characters[this.index + ahead] ?? end;
+    this.#reader.need(this.index, ahead + 1);
+    return this.#reader.at(this.index + ahead);
+  }
+
+  /** Has the library look this far although nothing is asked there: more is read, or refused. @throws BAD_YAML */
+  look(characters: number): void {
+    this.#reader.need(this.index, characters);
+  }
+
+  /** What stands ahead, and the end where the input is no text. */
+  peekIfText(ahead: number): string {
+    try {
+      return this.peek(ahead);
+    } catch {
+      return end;
+    }
+  }
+
+  /** True where the library takes every character for a byte order mark. */
+  get isMarked(): boolean {
+    return this.#reader.isMarked;
   }
 
   skip(count = 1): void {
@@ -60,11 +80,6 @@ export class Cursor {
     return c;
   }
 
-  /** Goes past the line break here, if there is one. */
-  skipLine(): void {
-    if (this.readLine() !== '') this.newlines++;
-  }
-
   /** Takes a line break: LF for CR, LF, CR LF and NEL; LS and PS as they are; nothing elsewhere. */
   readLine(): string {
     const c = this.peek();
@@ -72,11 +87,13 @@ export class Cursor {
     this.index += c === '\r' && this.peek(1) === '\n' ? 2 : 1;
     this.line++;
     this.column = 1;
+    this.newlines++;
     return c === '\u2028' || c === '\u2029' ? c : '\n';
   }
 
   /** True at `---` or `...` at the start of a line, followed by white space or the end. */
   atDocumentIndicator(): boolean {
+    this.look(4);
     const c = this.peek();
     return (
       this.column === 1 &&

@@ -2,7 +2,9 @@
  * Values to YAML text, byte for byte as the library writes it: block style, four spaces a level (two more than
  * the dash below a list item), lines never folded, the simplest style that gives a scalar back.
  */
-import { end, isBlank, isBlankOrEnd, isBreak, isPrintable } from './cursor.ts';
+import { TalosError } from '../errors.ts';
+import { isBlank, isBlankOrEnd, isBreak, isPrintable } from './cursor.ts';
+import { end } from './reader.ts';
 import { compareKeys, type QuotedWords, type Representation, represent } from './represent.ts';
 import { type Scalar, Timestamp, type YamlMap, type YamlValue } from './value.ts';
 
@@ -17,6 +19,8 @@ export class YamlStruct {
 export type Emittable = YamlValue | YamlStruct | readonly Emittable[];
 
 const step = 4;
+/** Characters of a document: deep nesting makes a small input long, as every line is indented. */
+const maxLength = 16 * 1024 * 1024;
 /** Bytes of a key that may stand before its colon without a question mark. */
 const maxSimpleKey = 128;
 
@@ -237,6 +241,9 @@ class Emitter {
   }
 
   #put(text: string): void {
+    if (this.#out.length > maxLength) {
+      throw new TalosError('BAD_YAML', `written as YAML it has more than ${maxLength} characters`);
+    }
     this.#out += text;
     this.#column += text.length;
   }
@@ -292,7 +299,7 @@ function isSimpleKey({ text, tag }: Representation): boolean {
   return Buffer.byteLength(text) + (tag?.length ?? 0) <= maxSimpleKey && !Array.from(text).some(isBreak);
 }
 
-/** @returns the document, ending in a line break */
+/** @returns the document, ending in a line break @throws BAD_YAML beyond 16 Mi characters */
 export function emitYaml(value: Emittable, words: QuotedWords): string {
   return new Emitter(words).document(value);
 }

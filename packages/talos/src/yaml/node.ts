@@ -1,4 +1,8 @@
 /** YAML as a tree, before any value has been given a type. */
+
+/** Levels of nesting, of flow and of block collections each; the library allows 10000. */
+export const maxDepth = 1000;
+
 export interface ScalarNode {
   readonly kind: 'scalar';
   /** Short form (`!!str`), or empty when none was written; `!` stays `!`. */

@@ -13,9 +13,11 @@ import {
 export function scanAnchor(cursor: Cursor): string {
   cursor.skip();
   let name = '';
-  while (/^[!-~]$/.test(cursor.peek()) && !/^[,:[\]{}]$/.test(cursor.peek())) name += cursor.read();
+  while (!cursor.isMarked && /^[!-~]$/.test(cursor.peek()) && !/^[,:[\]{}]$/.test(cursor.peek())) {
+    name += cursor.read();
+  }
   const after = cursor.peek();
-  if (name === '' || !(isBlankOrEnd(after) || [':', ',', ']', '}'].includes(after))) {
+  if (name === '' || !(isBlankOrEnd(after) || ['?', ':', ',', ']', '}', '%', '@', '`'].includes(after))) {
     throw cursor.error('a malformed anchor or alias');
   }
   return name;
@@ -110,7 +112,7 @@ export function scanDirective(cursor: Cursor): Directive {
   skipBlanks(cursor);
   if (cursor.peek() === '#') while (!isBreakOrEnd(cursor.peek())) cursor.skip();
   if (!isBreakOrEnd(cursor.peek())) throw cursor.error('text behind a directive');
-  cursor.skipLine();
+  cursor.readLine();
   return directive;
 }
 

@@ -106,14 +106,14 @@ export function resolveScalar(node: ScalarNode): Resolved {
   if (tag === '!!float' && typeof resolved.value === 'bigint' && resolved.value <= maxSigned) {
     return { tag, value: Number(resolved.value) };
   }
-  throw new TalosError('BAD_YAML', `line ${node.line}: the value is not the ${tag} that its tag says`);
+  throw new TalosError('BAD_YAML', `line ${node.line}: cannot construct ${resolved.tag} as a ${tag}`);
 }
 
 /** Standard base64 with padding; line breaks within are skipped. */
 function decodeBase64(node: ScalarNode): string {
   const text = node.value.replace(/[\r\n]/g, '');
   if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) {
-    throw new TalosError('BAD_YAML', `line ${node.line}: the value is not base64`);
+    throw new TalosError('BAD_YAML', `line ${node.line}: !!binary value contains invalid base64 data`);
   }
   return textOfBytes(Buffer.from(text, 'base64'));
 }

@@ -1,5 +1,6 @@
 /** Scanning of scalars: plain, quoted and block. Each function starts at the scalar and stops behind it. */
-import { type Cursor, end, isBlank, isBlankOrEnd, isBreak, isBreakOrEnd, isDigit, isHex } from './cursor.ts';
+import { type Cursor, isBlank, isBlankOrEnd, isBreak, isBreakOrEnd, isDigit, isHex } from './cursor.ts';
+import { end } from './reader.ts';
 
 /** Line breaks between two pieces of a flow scalar: one LF becomes a space, more lose the first. */
 function fold(first: string, more: string): string {
@@ -38,6 +39,7 @@ export function scanPlain(
       blanks = firstBreak = moreBreaks = '';
       broke = false;
       value += cursor.read();
+      cursor.look(2);
     }
     if (!isBlank(cursor.peek()) && !isBreak(cursor.peek())) break;
     while (isBlank(cursor.peek()) || isBreak(cursor.peek())) {
@@ -94,6 +96,7 @@ function scanEscape(cursor: Cursor): string {
   if (simple === undefined && digits === undefined) throw cursor.error('unknown escape in a quoted scalar');
   cursor.skip(2);
   if (digits === undefined) return simple ?? '';
+  cursor.look(digits);
   let hex = '';
   for (let i = 0; i < digits; i++) {
     if (!isHex(cursor.peek())) throw cursor.error('a hexadecimal digit is missing in an escape');
@@ -124,8 +127,9 @@ export function scanQuoted(cursor: Cursor): string {
       } else if (c === quote) {
         break;
       } else if (!single && c === '\\' && isBreak(cursor.peek(1))) {
+        cursor.look(3);
         cursor.skip();
-        cursor.skipLine();
+        cursor.readLine();
         broke = true;
         break;
       } else if (!single && c === '\\') {
@@ -133,6 +137,7 @@ export function scanQuoted(cursor: Cursor): string {
       } else {
         value += cursor.read();
       }
+      cursor.look(2);
     }
     if (cursor.peek() === quote) break;
     let blanks = '';
@@ -179,7 +184,7 @@ function scanBlockHeader(cursor: Cursor): { chomping: Chomping; increment: numbe
   while (isBlank(cursor.peek())) cursor.skip();
   if (cursor.peek() === '#') while (!isBreakOrEnd(cursor.peek())) cursor.skip();
   if (!isBreakOrEnd(cursor.peek())) throw cursor.error('text behind the start of a block scalar', start);
-  cursor.skipLine();
+  cursor.readLine();
   return { chomping: chomping ?? 'clip', increment };
 }
 

@@ -4,8 +4,10 @@
  * may have begun is remembered (one a flow level), and `key` and `mapping-start` are put in there later.
  * How far the queue reads ahead is the library's too, as text behind the first document is otherwise not looked at.
  */
-import { Cursor, end, isBlank, isBlankOrEnd, isBreak, isBreakOrEnd } from './cursor.ts';
+import { Cursor, isBlank, isBlankOrEnd, isBreak, isBreakOrEnd } from './cursor.ts';
+import { maxDepth } from './node.ts';
 import { type Directive, scanAnchor, scanDirective, scanTag } from './properties.ts';
+import { end, type Reader } from './reader.ts';
 import { scanBlock, scanPlain, scanQuoted } from './scalars.ts';
 
 export type Token = { readonly line: number } & (
@@ -32,11 +34,10 @@ type Punctuation =
   | 'flow-mapping-end'
   | 'flow-entry';
 
-/** Levels of nesting; the library allows 10000. */
-const maxDepth = 100;
 /** Characters the library looks ahead for a comment. */
 const commentReach = 512;
 
+/** Where a key without question mark may have begun. */
 interface SimpleKey {
   readonly token: number;
   readonly line: number;
@@ -45,6 +46,8 @@ interface SimpleKey {
   /** Nothing but a key can stand here: the column is that of an open mapping. */
   readonly required: boolean;
 }
+/** What the library holds before it met one, and again on each new flow level. */
+const noKey: SimpleKey = { token: 0, line: 0, column: 0, flowLevel: 0, required: false };
 
 export class Scanner {
   readonly #cursor: Cursor;
@@ -54,21 +57,23 @@ export class Scanner {
   readonly #indents: number[] = [];
   #flowLevel = 0;
   #keyAllowed = true;
-  /** A key that may have begun on this flow level, and those of the levels around it. */
-  #key: SimpleKey | undefined;
-  readonly #keys: SimpleKey[] = [];
+  /** The last on this flow level, and those of the levels around it. */
+  #key = noKey;
+  #keys: SimpleKey[] = [];
+  /** A colon here makes it a key. Opening a flow level does not end this, so `noKey` can be one and go on the stack. */
+  #keyPossible = false;
 
-  constructor(text: string) {
-    this.#cursor = new Cursor(text);
+  constructor(reader: Reader) {
+    this.#cursor = new Cursor(reader);
   }
 
   /** The next token, left in place. @throws BAD_YAML */
   peek(): Token {
     for (;;) {
       const waiting = this.#tokens.length - this.#taken > 2;
-      const oldestKey = this.#keys[0] ?? this.#key;
+      const oldestKey = this.#keys[0] ?? (this.#keyPossible ? this.#key : undefined);
       const last = this.#tokens.at(-1);
-      if (waiting && (oldestKey === undefined || oldestKey.token !== this.#taken)) break;
+      if (waiting && oldestKey?.token !== this.#taken) break;
       if (last?.kind === 'stream-end') break;
       this.#fetch();
     }
@@ -168,6 +173,8 @@ export class Scanner {
   #skipToToken(): void {
     const cursor = this.#cursor;
     for (;;) {
+      cursor.look(1);
+      if (cursor.column === 1 && cursor.isMarked) cursor.skip();
       while (
         cursor.peek() === ' ' ||
         (cursor.peek() === '\t' && (this.#flowLevel > 0 || !this.#keyAllowed))
@@ -176,7 +183,7 @@ export class Scanner {
       }
       if (cursor.peek() === '#') this.#skipComments();
       if (!isBreak(cursor.peek())) return;
-      cursor.skipLine();
+      cursor.readLine();
       if (this.#flowLevel === 0) this.#keyAllowed = true;
     }
   }
@@ -185,12 +192,12 @@ export class Scanner {
   #skipComments(): void {
     const cursor = this.#cursor;
     for (let ahead = 0; ahead < commentReach; ahead++) {
-      const c = cursor.peek(ahead);
+      const c = cursor.peekIfText(ahead);
       if (isBlank(c) || isBreak(c)) continue;
       if (c !== '#') return;
       const comment = cursor.index + ahead;
       while (cursor.index < comment) {
-        if (isBreak(cursor.peek())) cursor.skipLine();
+        if (isBreak(cursor.peek())) cursor.readLine();
         else cursor.skip();
       }
       while (!isBreakOrEnd(cursor.peek())) cursor.skip();
@@ -203,14 +210,15 @@ export class Scanner {
     const cursor = this.#cursor;
     if (cursor.newlines > 0) return;
     let ahead = 0;
-    while (ahead < commentReach && isBlank(cursor.peek(ahead))) ahead++;
-    if (ahead === commentReach || cursor.peek(ahead) !== '#') return;
+    while (ahead < commentReach && isBlank(cursor.peekIfText(ahead))) ahead++;
+    if (ahead === commentReach || cursor.peekIfText(ahead) !== '#') return;
     while (!isBreakOrEnd(cursor.peek())) cursor.skip();
   }
 
   #fetchEnd(): void {
     this.#leaveBlocks();
-    this.#keys.length = 0;
+    this.#key = noKey;
+    this.#keys = [];
     this.#push('stream-end');
   }
 
@@ -224,8 +232,8 @@ export class Scanner {
     this.#saveKey();
     this.#flowLevel++;
     if (this.#flowLevel > maxDepth) throw this.#cursor.error(`more than ${maxDepth} levels of nesting`);
-    if (this.#key !== undefined) this.#keys.push(this.#key);
-    this.#key = undefined;
+    if (this.#keyPossible) this.#keys.push(this.#key);
+    this.#key = noKey;
     this.#keyAllowed = true;
     this.#push(kind);
     this.#cursor.skip();
@@ -235,7 +243,10 @@ export class Scanner {
     this.#dropKey();
     if (this.#flowLevel > 0) {
       this.#flowLevel--;
-      if (this.#keys.at(-1)?.flowLevel === this.#flowLevel) this.#key = this.#keys.pop();
+      if (this.#keys.at(-1)?.flowLevel === this.#flowLevel) {
+        this.#key = this.#keys.pop() ?? noKey;
+        this.#keyPossible = true;
+      }
     }
     this.#keyAllowed = false;
     this.#push(kind);
@@ -273,10 +284,11 @@ export class Scanner {
 
   #fetchValue(): void {
     const key = this.#key;
-    if (key !== undefined && key.line === this.#cursor.line) {
+    if (this.#keyPossible && key.line === this.#cursor.line) {
       this.#tokens.splice(key.token, 0, { kind: 'key', line: key.line });
       this.#roll(key.column, 'block-mapping-start', key.token);
-      this.#key = undefined;
+      this.#key = { ...key, required: false };
+      this.#keyPossible = false;
       this.#keyAllowed = false;
     } else {
       if (this.#flowLevel === 0) {
@@ -292,6 +304,7 @@ export class Scanner {
   #saveKey(): void {
     if (!this.#keyAllowed) return;
     this.#dropKey();
+    this.#keyPossible = true;
     this.#key = {
       token: this.#tokens.length,
       line: this.#cursor.line,
@@ -302,8 +315,8 @@ export class Scanner {
   }
 
   #dropKey(): void {
-    if (this.#key?.required) throw this.#cursor.error('a key without ":"', this.#key.line);
-    this.#key = undefined;
+    if (this.#key.required) throw this.#cursor.error('a key without ":"', this.#key.line);
+    this.#keyPossible = false;
   }
 
   /** Opens a block collection when the column is deeper than the current one. */
