@@ -28,8 +28,8 @@ interface Fields {
 
 /**
  * @param input the body of a `POST /schematics`; only its first document counts, as at the factory
- * @throws BAD_SCHEMATIC for all that a factory cannot decode and answers 400 to, and beyond 1 MiB, 1000 levels, a
- *   million values and 16 MiB of text with aliases expanded
+ * @throws BAD_SCHEMATIC for all that a factory cannot decode and answers 400 to, and beyond 1 MiB, 1000 levels,
+ *   and with aliases expanded 200000 values and 16 Mi characters
  */
 export function decodeSchematic(input: string | Uint8Array): Schematic {
   return schematicErrors(() => {

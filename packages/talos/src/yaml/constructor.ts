@@ -12,7 +12,7 @@ import { keyOf, type Scalar, Timestamp, YamlMap, type YamlValue } from './value.
 /** Characters of all scalars with aliases expanded (T27); the library has no such bound. */
 const maxTextLength = 16 * 1024 * 1024;
 /** Values with aliases expanded; the library lets some 4 million pass. */
-const maxValues = 1_000_000;
+const maxValues = 200_000;
 const maxErrors = 20;
 
 /** Reads the value of one field. */

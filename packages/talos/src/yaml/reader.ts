@@ -16,6 +16,16 @@ export const end = '\0';
 const isAllowed = (code: number): boolean =>
   (code >= 0x20 && code !== 0xfffe && code !== 0xffff) || code === 0x09 || code === 0x0a || code === 0x0d;
 
+const isHighSurrogate = (unit: number): boolean => (unit & 0xfc00) === 0xd800;
+const isLowSurrogate = (unit: number): boolean => (unit & 0xfc00) === 0xdc00;
+
+/** Bytes of the character with this first byte; 0 where none begins so. */
+function utf8Width(lead: number): number {
+  if (lead < 0x80) return 1;
+  if (lead < 0xc0 || lead >= 0xf8) return 0;
+  return lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+}
+
 export class Reader {
   readonly #bytes: Uint8Array;
   readonly #characters: string[] = [];
@@ -88,11 +98,15 @@ export class Reader {
   /** False when the rest of the character was not read yet. */
   #decodeOne(): boolean {
     const unread = this.#read - this.#decoded;
-    const { width, code } = this.#encoding === 'utf-8' ? this.#utf8(unread) : this.#utf16(unread);
+    const lead = this.#byte(0);
+    const isUtf8 = this.#encoding === 'utf-8';
+    const width = isUtf8 ? utf8Width(lead) : unread < 2 || !isHighSurrogate(this.#unit(0)) ? 2 : 4;
     if (width > unread) {
       if (this.#atEnd) throw this.#error();
       return false;
     }
+    const code = width === 1 ? lead : isUtf8 ? this.#utf8(width) : this.#utf16(width);
+    if (code === undefined) throw this.#error();
     if (!isAllowed(code)) throw new TalosError('BAD_YAML', `byte ${this.#decoded}: a control character`);
     this.#characters.push(String.fromCodePoint(code));
     this.#decoded += width;
@@ -103,36 +117,32 @@ export class Reader {
     return this.#bytes[this.#decoded + ahead] ?? 0;
   }
 
-  #utf8(unread: number): { width: number; code: number } {
-    const lead = this.#byte(0);
-    if (lead < 0x80) return { width: 1, code: lead };
-    if (lead < 0xc0 || lead >= 0xf8) throw this.#error();
-    const width = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-    if (width > unread) return { width, code: 0 };
-    let code = lead & (0x7f >> width);
+  /** Undefined for what is no UTF-8, such as a longer form than needed. */
+  #utf8(width: number): number | undefined {
+    if (width === 0) return undefined;
+    let code = this.#byte(0) & (0x7f >> width);
     for (let i = 1; i < width; i++) {
       const trail = this.#byte(i);
-      if ((trail & 0xc0) !== 0x80) throw this.#error();
+      if ((trail & 0xc0) !== 0x80) return undefined;
       code = (code << 6) | (trail & 0x3f);
     }
     const isShortest = code >= (width === 2 ? 0x80 : width === 3 ? 0x800 : 0x10000);
-    if (!isShortest || (code >= 0xd800 && code <= 0xdfff) || code > 0x10ffff) throw this.#error();
-    return { width, code };
+    return isShortest && (code < 0xd800 || code > 0xdfff) && code <= 0x10ffff ? code : undefined;
   }
 
-  #utf16(unread: number): { width: number; code: number } {
-    const unit = (ahead: number): number =>
-      this.#encoding === 'utf-16le'
-        ? this.#byte(ahead) | (this.#byte(ahead + 1) << 8)
-        : this.#byte(ahead + 1) | (this.#byte(ahead) << 8);
-    if (unread < 2) return { width: 2, code: 0 };
-    const high = unit(0);
-    if ((high & 0xfc00) === 0xdc00) throw this.#error();
-    if ((high & 0xfc00) !== 0xd800) return { width: 2, code: high };
-    if (unread < 4) return { width: 4, code: 0 };
-    const low = unit(2);
-    if ((low & 0xfc00) !== 0xdc00) throw this.#error();
-    return { width: 4, code: 0x10000 + ((high & 0x3ff) << 10) + (low & 0x3ff) };
+  #unit(ahead: number): number {
+    return this.#encoding === 'utf-16le'
+      ? this.#byte(ahead) | (this.#byte(ahead + 1) << 8)
+      : this.#byte(ahead + 1) | (this.#byte(ahead) << 8);
+  }
+
+  /** Undefined for half a surrogate pair. */
+  #utf16(width: number): number | undefined {
+    const unit = this.#unit(0);
+    if (isLowSurrogate(unit)) return undefined;
+    if (width === 2) return unit;
+    const low = this.#unit(2);
+    return isLowSurrogate(low) ? 0x10000 + ((unit & 0x3ff) << 10) + (low & 0x3ff) : undefined;
   }
 
   #error(): TalosError {

@@ -40,6 +40,7 @@ const maxSigned = 2n ** 63n - 1n;
 function parseInteger(text: string): bigint | undefined {
   const sign = /^[+-]/.test(text) ? text.charAt(0) : '';
   const digits = text.slice(sign.length);
+  if (/^[1-9][0-9]{0,14}$/.test(digits)) return BigInt(text);
   for (const [pattern, prefix] of integerPatterns) {
     const match = pattern.exec(digits);
     if (match === null) continue;

@@ -51,7 +51,9 @@ const noKey: SimpleKey = { token: 0, line: 0, column: 0, flowLevel: 0, required:
 
 export class Scanner {
   readonly #cursor: Cursor;
-  readonly #tokens: Token[] = [{ kind: 'stream-start', line: 1 }];
+  /** From `#head` on they wait; those before are dropped in lots. Numbers of tokens count from the first of all. */
+  #tokens: Token[] = [{ kind: 'stream-start', line: 1 }];
+  #head = 0;
   #taken = 0;
   #indent = -1;
   readonly #indents: number[] = [];
@@ -70,20 +72,25 @@ export class Scanner {
   /** The next token, left in place. @throws BAD_YAML */
   peek(): Token {
     for (;;) {
-      const waiting = this.#tokens.length - this.#taken > 2;
+      const waiting = this.#tokens.length - this.#head > 2;
       const oldestKey = this.#keys[0] ?? (this.#keyPossible ? this.#key : undefined);
       const last = this.#tokens.at(-1);
       if (waiting && oldestKey?.token !== this.#taken) break;
       if (last?.kind === 'stream-end') break;
       this.#fetch();
     }
-    return this.#tokens[this.#taken] ?? { kind: 'stream-end', line: this.#cursor.line };
+    return this.#tokens[this.#head] ?? { kind: 'stream-end', line: this.#cursor.line };
   }
 
   /** @throws BAD_YAML */
   take(): Token {
     const token = this.peek();
     this.#taken++;
+    this.#head++;
+    if (this.#head > 1000 && this.#head * 2 > this.#tokens.length) {
+      this.#tokens = this.#tokens.slice(this.#head);
+      this.#head = 0;
+    }
     return token;
   }
 
@@ -285,8 +292,8 @@ export class Scanner {
   #fetchValue(): void {
     const key = this.#key;
     if (this.#keyPossible && key.line === this.#cursor.line) {
-      this.#tokens.splice(key.token, 0, { kind: 'key', line: key.line });
-      this.#roll(key.column, 'block-mapping-start', key.token);
+      this.#tokens.splice(this.#head + key.token - this.#taken, 0, { kind: 'key', line: key.line });
+      this.#roll(key.column, 'block-mapping-start', this.#head + key.token - this.#taken);
       this.#key = { ...key, required: false };
       this.#keyPossible = false;
       this.#keyAllowed = false;
@@ -306,7 +313,7 @@ export class Scanner {
     this.#dropKey();
     this.#keyPossible = true;
     this.#key = {
-      token: this.#tokens.length,
+      token: this.#taken + this.#tokens.length - this.#head,
       line: this.#cursor.line,
       column: this.#cursor.column,
       flowLevel: this.#flowLevel,
