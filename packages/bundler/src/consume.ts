@@ -1,52 +1,61 @@
 /**
- * bundle --consume: content leaves the store once the volumes that hold it are safe on a medium. Manifests and the
- * small content of volume 000 stay, since they say what there is; so does what another issued bundle has yet to
- * write.
+ * bundle --consume: content leaves the store once the volumes that hold it are safe on a medium. What says what there
+ * is stays, and the small content of volume 000; so does what another issued bundle has yet to write. What has gone,
+ * and in which bundle, is on record before it goes: see content/src/bundle/carried.ts.
  */
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import {
-  bundleIdOf,
+  consumedVolumes,
   type Digest,
   diskError,
-  isManifestType,
-  type Layout,
-  maxBundleDocumentBytes,
+  mapOf,
   type PlacedBlob,
-  parseBundleDocument,
-  readSmallFile,
-  VolumeMap,
+  recordConsumed,
+  volumeName,
 } from '@omni-airgap/content';
-import type { Contents } from './contents.ts';
+import type { Draft } from './draft.ts';
+import { issuedFrom, readIssued } from './issued.ts';
+import { planBegunIn } from './medium.ts';
 import { plansOf, VolumeJournal } from './volume-journal.ts';
 
 export class Consumer {
-  readonly #layout: Layout;
-  readonly #map: VolumeMap;
+  readonly #draft: Draft;
+  readonly #bundle: string;
   readonly #journal: VolumeJournal;
   readonly #left: Set<PlacedBlob>;
+  readonly #recorded: Set<string>;
+  #bytes = 0;
 
-  private constructor(layout: Layout, map: VolumeMap, journal: VolumeJournal, left: Set<PlacedBlob>) {
-    this.#layout = layout;
-    this.#map = map;
+  private constructor(
+    draft: Draft,
+    bundle: string,
+    journal: VolumeJournal,
+    left: Set<PlacedBlob>,
+    recorded: Set<string>,
+  ) {
+    this.#draft = draft;
+    this.#bundle = bundle;
     this.#journal = journal;
     this.#left = left;
+    this.#recorded = recorded;
   }
 
-  /** @param plan hex hash of the plan whose volumes are being written */
-  static async open(
-    contents: Contents,
-    plan: string,
-    map: VolumeMap,
-    journal: VolumeJournal,
-  ): Promise<Consumer> {
-    const needed = await neededElsewhere(contents.layout.root, plan);
+  /** @param bundle its id; it has been issued @throws BAD_DOCUMENT, DISK */
+  static async open(draft: Draft, bundle: string, journal: VolumeJournal): Promise<Consumer> {
+    const { layout, map, stays } = draft;
+    const needed = await neededElsewhere(layout.root, draft.hash);
     const left = new Set<PlacedBlob>();
     for (const blob of map.blobs) {
-      const mediaType = contents.descriptors.get(blob.digest)?.mediaType ?? '';
-      if (blob.volume > 0 && !isManifestType(mediaType) && !needed.has(blob.digest)) left.add(blob);
+      const isHere = blob.volume > 0 && (await layout.stat(blob.digest)) !== undefined;
+      if (isHere && !stays.has(blob.digest) && !needed.has(blob.digest)) left.add(blob);
     }
-    return new Consumer(contents.layout, map, journal, left);
+    const recorded = new Set(await consumedVolumes(layout.root, bundle));
+    return new Consumer(draft, bundle, journal, left, recorded);
+  }
+
+  /** Bytes that have left the store. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   /**
@@ -55,31 +64,44 @@ export class Consumer {
    * @throws DISK
    */
   async consume(pending: ReadonlySet<number>): Promise<void> {
+    const { map, layout } = this.#draft;
     const isSafe = (volume: number): boolean => this.#journal.isWritten(volume) && !pending.has(volume);
-    for (const blob of this.#left) {
-      if (!this.#map.runsOf(blob).every(({ volume }) => isSafe(volume))) continue;
-      const path = this.#layout.pathOf(blob.digest);
+    const going = [...this.#left].filter((blob) => map.runsOf(blob).every(({ volume }) => isSafe(volume)));
+    const volumes = new Set(going.flatMap((blob) => map.runsOf(blob).map(({ volume }) => volume)));
+    const unrecorded = [...volumes].filter((volume) => !this.#recorded.has(volumeName(volume)));
+    if (unrecorded.length > 0) await recordConsumed(layout.root, this.#bundle, unrecorded);
+    for (const volume of unrecorded) this.#recorded.add(volumeName(volume));
+    for (const blob of going) {
+      const path = layout.pathOf(blob.digest);
       await rm(path, { force: true }).catch((error: unknown) => {
         throw diskError(error, path);
       });
       this.#left.delete(blob);
+      this.#bytes += blob.size;
     }
   }
+}
+
+/**
+ * The bundle that is being written into a folder and whose content has begun to leave the store: it must be finished
+ * before the folder can be used for another.
+ * @returns its id @throws BAD_DOCUMENT, DISK
+ */
+export async function consumingInto(store: string, folder: string): Promise<string | undefined> {
+  const plan = await planBegunIn(folder);
+  const id = plan === undefined ? undefined : await issuedFrom(store, plan);
+  return id !== undefined && (await consumedVolumes(store, id)).size > 0 ? id : undefined;
 }
 
 /** Content in volumes that other plans have issued and not written to a medium yet. */
 async function neededElsewhere(store: string, plan: string): Promise<ReadonlySet<Digest>> {
   const needed = new Set<Digest>();
   for (const other of await plansOf(store)) {
-    if (other === plan) continue;
+    const id = other === plan ? undefined : await issuedFrom(store, other);
+    const issued = id === undefined ? undefined : await readIssued(store, id);
+    if (issued === undefined) continue;
     const journal = await VolumeJournal.open(store, other);
-    const path = join(store, 'bundles', bundleIdOf(journal.hashes()), 'bundle.json');
-    const bytes = await readSmallFile(path, maxBundleDocumentBytes);
-    if (bytes === undefined) continue;
-    const document = parseBundleDocument(bytes, path);
-    const names = new Map(document.roots.map(({ name, descriptor }) => [name, descriptor]));
-    const sizes = document.volumes.map(({ size }) => size);
-    const map = new VolumeMap(names, { blobs: document.blobs, sizes });
+    const map = mapOf(issued.document);
     for (const blob of map.blobs) {
       if (!map.runsOf(blob).every(({ volume }) => journal.isWritten(volume))) needed.add(blob.digest);
     }

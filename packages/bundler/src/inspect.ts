@@ -1,16 +1,14 @@
 /** inspect: what a bundle or a store is, from its documents and manifests; nothing large is read. */
-import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import {
   type BundleDocument,
   type BundleSigner,
   BundleStore,
   type BundleTrust,
-  isHex64,
   type LockedItem,
 } from '@omni-airgap/content';
 import { readContents } from './contents.ts';
-import { readIssued } from './issue.ts';
+import { issuedIds, readIssued } from './issued.ts';
+import { type Left, whatLeft } from './left.ts';
 import { type Summary, summarize } from './summary.ts';
 
 export interface Inspection extends Summary {
@@ -41,17 +39,19 @@ export interface StoreInspection {
   readonly blobs: number;
   /** Bytes of all content, each blob once. */
   readonly bytes: number;
+  /** What of it is not here because it left with bundles. */
+  readonly left: Left;
   /** What it has issued, the newest last. */
   readonly bundles: readonly Pick<BundleDocument, 'id' | 'sequence' | 'createdAt'>[];
 }
 
 /** @throws NO_INPUT, INCOMPLETE, MISSING_CONTENT, BAD_DOCUMENT */
 export async function inspectStore(store: string, signal?: AbortSignal): Promise<StoreInspection> {
-  const { items, descriptors } = await readContents(store, signal);
-  const folder = join(store, 'bundles');
+  const { layout, items, descriptors } = await readContents(store, signal);
+  const { digests: _, ...left } = await whatLeft(layout, descriptors.values());
   const bundles: Pick<BundleDocument, 'id' | 'sequence' | 'createdAt'>[] = [];
-  for (const id of await readdir(folder).catch(() => [])) {
-    const issued = isHex64(id) ? await readIssued(join(folder, id)) : undefined;
+  for (const id of await issuedIds(store)) {
+    const issued = await readIssued(store, id);
     if (issued === undefined) continue;
     const { sequence, createdAt } = issued.document;
     bundles.push({ id, sequence, createdAt });
@@ -60,6 +60,7 @@ export async function inspectStore(store: string, signal?: AbortSignal): Promise
     items,
     blobs: descriptors.size,
     bytes: [...descriptors.values()].reduce((sum, { size }) => sum + size, 0),
+    left,
     bundles: bundles.sort((a, b) => a.sequence - b.sequence),
   };
 }

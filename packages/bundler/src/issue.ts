@@ -18,16 +18,13 @@ import {
   hexOf,
   maxBundleDocumentBytes,
   type PlacedBlob,
-  parseBundleDocument,
-  readSmallFile,
   serializeBundleDocument,
-  signBytes,
-  verifyBytes,
   type WrittenVolume,
   writeFileAtomic,
 } from '@omni-airgap/content';
 import type { Contents } from './contents.ts';
 import { summarizeEgress } from './egress-summary.ts';
+import { type Issued, issuedFolder, readIssued, signed } from './issued.ts';
 import type { SmallFile } from './medium.ts';
 import { nextOrigin, readOrigin } from './origin.ts';
 import { readmeText } from './readme.ts';
@@ -51,30 +48,19 @@ export interface IssueRequest {
   readonly now: number;
 }
 
-export interface Issued {
-  readonly document: BundleDocument;
-  /** bundle.json */
-  readonly bytes: Uint8Array;
-  /** README.txt, report.html, and bundle.json.sig when it is signed. */
-  readonly files: readonly SmallFile[];
-}
-
-const maxSmallFileBytes = 64 * 1024 * 1024;
-
 /** @throws BAD_DOCUMENT, DISK */
 export async function issue(request: IssueRequest): Promise<Issued> {
   const { contents, signKey } = request;
   const store = contents.layout.root;
-  const folder = join(store, 'bundles', bundleIdOf(request.volumes));
-  const before = await readIssued(folder);
-  if (before !== undefined && isSame(before.document, request)) {
-    return { ...before, files: await withSignature(folder, before, signKey) };
-  }
+  const id = bundleIdOf(request.volumes);
+  const roots = await rootsOf(contents);
+  const before = await readIssued(store, id);
+  if (before !== undefined && isSame(before.document, request, roots)) return signed(store, before, signKey);
   const { origin, sequence } = await nextOrigin(store, await readOrigin(store));
   const document: BundleDocument = {
     kind: 'omni-airgap/bundle',
     schema: 1,
-    id: bundleIdOf(request.volumes),
+    id,
     origin,
     sequence,
     createdAt: new Date(request.now).toISOString(),
@@ -82,7 +68,7 @@ export async function issue(request: IssueRequest): Promise<Issued> {
     tool: request.tool,
     ...(request.bases.length === 0 ? {} : { base: [...request.bases] }),
     ...(request.bases.length === 0 ? {} : { changes: request.changes }),
-    roots: await rootsOf(contents),
+    roots,
     blobs: request.blobs.map((blob) => ({ ...blob, ...kindOf(contents, blob.digest) })),
     ...(request.relies === undefined || request.bases.length === 0
       ? {}
@@ -109,63 +95,28 @@ export async function issue(request: IssueRequest): Promise<Issued> {
       `bundle.json would have ${bytes.byteLength} bytes; carry fewer names at a time`,
     );
   }
+  const folder = issuedFolder(store, id);
+  await ensureFolder(join(store, 'bundles'));
   await ensureFolder(folder);
   // What may be there is about another document.
   for (const name of ['bundle.json', 'bundle.json.sig']) await rm(join(folder, name), { force: true });
   for (const file of files) await writeFileAtomic(join(folder, file.name), file.bytes);
-  const issued = { document: described, bytes, files };
-  const signed = await withSignature(folder, issued, signKey);
+  const issued = await signed(store, { document: described, bytes, files }, signKey);
   await writeFileAtomic(join(folder, 'bundle.json'), bytes);
-  return { ...issued, files: signed };
-}
-
-/** What was issued into this folder; undefined when that is not all there. */
-export async function readIssued(folder: string): Promise<Issued | undefined> {
-  const path = join(folder, 'bundle.json');
-  const bytes = await readSmallFile(path, maxBundleDocumentBytes);
-  if (bytes === undefined) return undefined;
-  const document = parseBundleDocument(bytes, path);
-  const files: SmallFile[] = [];
-  for (const { name, sha256 } of document.files) {
-    const content = await readSmallFile(join(folder, name), maxSmallFileBytes);
-    if (content === undefined || sha256Of(content) !== sha256) return undefined;
-    files.push({ name, bytes: content });
-  }
-  return { document, bytes, files };
-}
-
-/** Its files and the signature: the one it has, or a new one where that is not the key's. */
-async function withSignature(
-  folder: string,
-  { bytes, files }: Issued,
-  key: KeyObject | undefined,
-): Promise<readonly SmallFile[]> {
-  const name = 'bundle.json.sig';
-  const path = join(folder, name);
-  const before = await readSmallFile(path, 4096);
-  if (key === undefined) return before === undefined ? files : [...files, { name, bytes: before }];
-  if (before !== undefined && isSignature(bytes, before, key)) return [...files, { name, bytes: before }];
-  const signature = Buffer.from(signBytes(bytes, key));
-  await writeFileAtomic(path, signature);
-  return [...files, { name, bytes: signature }];
-}
-
-function isSignature(bytes: Uint8Array, signature: Uint8Array, key: KeyObject): boolean {
-  try {
-    verifyBytes(bytes, Buffer.from(signature).toString('latin1'), key, 'bundle.json.sig');
-    return true;
-  } catch (error) {
-    if (!(error instanceof CodedError)) throw error;
-    return false;
-  }
+  return issued;
 }
 
 /** Whether the document says what was asked for; its volumes are the same already. */
-function isSame(document: BundleDocument, request: IssueRequest): boolean {
+function isSame(document: BundleDocument, request: IssueRequest, roots: readonly BundleRoot[]): boolean {
   const says = (value: unknown): string => JSON.stringify(value) ?? '';
+  const places = (relies: BundleRelies | undefined): string =>
+    says(relies?.repositories.map(({ repository, blobs }) => [repository, ...blobs.map((b) => b.digest)]));
+  const checks = (list: readonly BundleRoot[]): string =>
+    says(list.map(({ name, signature, verified }) => [name, signature, verified]));
   return (
+    checks(document.roots) === checks(roots) &&
     says(document.base?.map(({ id }) => id) ?? []) === says(request.bases.map(({ id }) => id)) &&
-    says(document.relies?.repositories.length ?? 0) === says(request.relies?.repositories.length ?? 0) &&
+    places(document.relies) === places(request.bases.length === 0 ? undefined : request.relies) &&
     says(document.secrets) === says(request.secrets)
   );
 }

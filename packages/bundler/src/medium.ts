@@ -38,6 +38,8 @@ export class Medium {
   readonly folder: string;
   /** What bundle.json there says, if it is a bundle already. */
   readonly document: BundleDocument | undefined;
+  /** Hex hash of another plan whose volumes were being written there. */
+  readonly begun: string | undefined;
   readonly #plan: string;
   readonly #sizes: readonly number[];
   readonly #done: Set<number>;
@@ -45,12 +47,14 @@ export class Medium {
   private constructor(
     folder: string,
     document: BundleDocument | undefined,
+    begun: string | undefined,
     plan: string,
     sizes: readonly number[],
     done: Set<number>,
   ) {
     this.folder = folder;
     this.document = document;
+    this.begun = begun;
     this.#plan = plan;
     this.#sizes = sizes;
     this.#done = done;
@@ -67,7 +71,8 @@ export class Medium {
     const bytes = await readSmallFile(path, maxBundleDocumentBytes);
     const document = bytes === undefined ? undefined : parseBundleDocument(bytes, path);
     const listed = await linesOf(folder, markerName);
-    if (listed[0] !== plan) listed.length = 0;
+    const begun = listed[0] === plan ? undefined : listed[0];
+    if (begun !== undefined) listed.length = 0;
     if (document !== undefined) {
       for (const line of await linesOf(folder, 'SHA256SUMS')) listed.push(sumLine.exec(line)?.[1] ?? '');
     }
@@ -76,7 +81,7 @@ export class Medium {
       const name = volumeName(volume);
       if (listed.includes(name) && (await hasSize(join(folder, name), size))) done.add(volume);
     }
-    return new Medium(folder, document, plan, sizes, done);
+    return new Medium(folder, document, begun, plan, sizes, done);
   }
 
   /** True when the volume is there and was synced (and read back, if that was asked for) when it was written. */
@@ -163,6 +168,11 @@ export class Medium {
       left -= this.#sizes[volume++] ?? 0;
     return Math.max(0, volume - 1);
   }
+}
+
+/** Hex hash of the plan that a folder has been begun with, and is not finished; undefined when there is none. */
+export async function planBegunIn(folder: string): Promise<string | undefined> {
+  return (await linesOf(folder, markerName))[0];
 }
 
 /** Names of the volumes on an unfinished medium's list, with the plan it is for; empty without one. */

@@ -1,8 +1,7 @@
 /**
- * Reading a volume back from the medium it was just written to, past the caches: what counts is what the medium
+ * Reading volumes back from the medium they were just written to, past the caches: what counts is what the medium
  * holds. When it is wrong, whether the medium or the store is to blame is found out and said.
  */
-
 import { join } from 'node:path';
 import {
   CodedError,
@@ -11,6 +10,7 @@ import {
   eachBlockDirect,
   Hasher,
   type Layout,
+  type PlacedBlob,
   type Progress,
   type VolumeMap,
   VolumeVerifier,
@@ -19,65 +19,89 @@ import {
 import type { Medium } from './medium.ts';
 import type { VolumeJournal } from './volume-journal.ts';
 
-export interface ReadBack {
-  readonly volume: number;
+export interface ReadBackContext {
   readonly map: VolumeMap;
   readonly medium: Medium;
   readonly journal: VolumeJournal;
   readonly layout: Layout;
   readonly progress: Progress;
+  readonly signal?: AbortSignal;
 }
 
-/** @throws BAD_VOLUME when the medium is bad, DIGEST_MISMATCH when the store is, DISK */
-export async function readBack(
-  what: ReadBack,
-  watch: { readonly onBytes: (bytes: number) => void; readonly signal?: AbortSignal },
-): Promise<void> {
-  const { volume, map, medium, journal, layout, progress } = what;
-  const path = join(medium.folder, volumeName(volume));
-  // One volume at a time: a blob that is cut is known by the hashes of its volumes.
-  const verifier = new VolumeVerifier(map, new Set([volume]), (one) => journal.sha256Of(one));
-  const unseen = new Set(verifier.bad);
-  let direct = true;
-  await verifier.verify(volume, async (use) => {
-    const each = (block: Buffer): void => {
-      use(block);
-      watch.onBytes(block.byteLength);
-    };
-    direct = await eachBlockDirect(path, map.sizes[volume] ?? 0, each, watch.signal);
-  });
-  if (!direct && volume === 0) {
-    progress.note(
-      `${medium.folder}: this file system cannot be read past the caches; the read-back proves less`,
+export class ReadBack {
+  readonly #context: ReadBackContext;
+  readonly #verifier: VolumeVerifier;
+  /** Blobs of which another medium holds a part: their digest cannot be seen on this one. */
+  readonly #cut: ReadonlySet<Digest>;
+  #noted = false;
+
+  /** @param volumes those that will be checked, in rising order */
+  constructor(context: ReadBackContext, volumes: readonly number[]) {
+    this.#context = context;
+    const { map, journal } = context;
+    this.#verifier = new VolumeVerifier(map, new Set(volumes), (volume) => journal.sha256Of(volume));
+    this.#cut = new Set(this.#verifier.bad);
+  }
+
+  /**
+   * One volume. A blob that goes on in the next is known when that one is checked.
+   * @throws BAD_VOLUME when the medium is bad, DIGEST_MISMATCH when the store is, DISK
+   */
+  async check(volume: number): Promise<void> {
+    const { map, medium, progress, signal } = this.#context;
+    const path = join(medium.folder, volumeName(volume));
+    let direct = true;
+    await this.#verifier.verify(volume, async (use) => {
+      const each = (block: Buffer): void => {
+        use(block);
+        progress.advance(block.byteLength);
+      };
+      direct = await eachBlockDirect(path, map.sizes[volume] ?? 0, each, signal);
+    });
+    if (!direct && !this.#noted) {
+      this.#noted = true;
+      progress.note(
+        `${medium.folder}: this file system cannot be read past the caches; the read-back proves less`,
+      );
+    }
+    const bad = map.cutBlobsOf(volume).filter(({ digest }) => this.#cut.has(digest));
+    for (const blob of bad) if (!(await this.#isRight(blob))) await this.#blameStore(blob, [volume]);
+    const [damage] = this.#verifier.damages;
+    if (damage === undefined) return;
+    const wrong = [...this.#verifier.bad].flatMap((digest) =>
+      this.#cut.has(digest) ? [] : (map.place(digest) ?? []),
+    );
+    const suspects = new Set([volume, ...wrong.flatMap((blob) => volumesOf(map, blob))]);
+    for (const blob of wrong) if (!(await this.#isRight(blob))) await this.#blameStore(blob, [...suspects]);
+    for (const one of suspects) await medium.remove(one);
+    throw new CodedError(
+      'BAD_VOLUME',
+      `${path}: ${damage.what} at byte ${damage.offset} reads back otherwise than it was written; the medium is bad, use another`,
     );
   }
-  const [damage] = verifier.damages;
-  if (damage === undefined) return;
-  await medium.remove(volume);
-  for (const digest of verifier.bad) {
-    if (unseen.has(digest) || (await isRight(layout, digest, map, watch.signal))) continue;
-    await journal.forget(volume);
+
+  async #blameStore(blob: PlacedBlob, volumes: readonly number[]): Promise<never> {
+    const { medium, journal, layout, map } = this.#context;
+    for (const volume of new Set([...volumes, ...volumesOf(map, blob)])) {
+      await medium.remove(volume);
+      await journal.forget(volume);
+    }
     throw new CodedError(
       'DIGEST_MISMATCH',
-      `${layout.pathOf(digest)}: its bytes are not what its name says, the store was changed or its disk is bad; remove it and run fetch again`,
+      `${layout.pathOf(blob.digest)}: its bytes are not what its name says, the store was changed or its disk is bad; remove it and run fetch again`,
     );
   }
-  throw new CodedError(
-    'BAD_VOLUME',
-    `${path}: ${damage.what} at byte ${damage.offset} reads back otherwise than it was written; the medium is bad, use another`,
-  );
+
+  async #isRight(blob: PlacedBlob): Promise<boolean> {
+    const { layout, signal } = this.#context;
+    const pieces = await layout.locate(blob);
+    if (pieces === undefined) return false;
+    const hasher = new Hasher();
+    await eachBlock(pieces, (block) => hasher.update(block), signal);
+    return hasher.finish() === blob.digest;
+  }
 }
 
-async function isRight(
-  layout: Layout,
-  digest: Digest,
-  map: VolumeMap,
-  signal: AbortSignal | undefined,
-): Promise<boolean> {
-  const blob = map.place(digest);
-  const pieces = blob === undefined ? undefined : await layout.locate(blob);
-  if (pieces === undefined) return false;
-  const hasher = new Hasher();
-  await eachBlock(pieces, (block) => hasher.update(block), signal);
-  return hasher.finish() === digest;
+function volumesOf(map: VolumeMap, blob: PlacedBlob): readonly number[] {
+  return map.runsOf(blob).map(({ volume }) => volume);
 }

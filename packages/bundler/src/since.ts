@@ -2,18 +2,15 @@
  * What the site has already: the bundles and receipts that `--since` names, united. Only content whose place at the
  * site is known counts, so that whoever loads can find it.
  */
-import { lstat, readdir } from 'node:fs/promises';
+import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type BundleBase,
   type BundleDocument,
   byText,
   CodedError,
-  childrenOf,
   type Descriptor,
   type Digest,
-  fetchManifest,
-  isManifestType,
   type Layout,
   maxBundleDocumentBytes,
   parseBundleDocument,
@@ -26,6 +23,8 @@ import {
   systemCodeOf,
 } from '@omni-airgap/content';
 import { imagePath, schematicPath } from '@omni-airgap/talos';
+import { findIssued, issuedFolder } from './issued.ts';
+import { knownGraph } from './known-graph.ts';
 
 /** What lies inside, and where. */
 export interface Inside {
@@ -103,7 +102,7 @@ async function readBase(store: string, text: string): Promise<Base> {
     return { kind: 'bundle', document: parseBundleDocument(document, text) };
   const receipt = parseReceiptDocument(document, text);
   const issued = await readSmallFile(
-    join(store, 'bundles', receipt.bundle, 'bundle.json'),
+    join(issuedFolder(store, receipt.bundle), 'bundle.json'),
     maxBundleDocumentBytes,
   );
   return issued === undefined
@@ -120,19 +119,7 @@ async function pathOf(store: string, text: string): Promise<string> {
   }
   if (!/^[a-f0-9]{8,64}$/.test(text))
     throw new CodedError('NO_INPUT', `--since ${printable(text)}: no such file`);
-  const folder = join(store, 'bundles');
-  const names = await readdir(folder).catch(() => []);
-  const found = names.filter((name) => /^[a-f0-9]{64}$/.test(name) && name.startsWith(text));
-  const [id] = found;
-  if (id === undefined) {
-    throw new CodedError(
-      'NO_INPUT',
-      `--since ${text}: ${store} has issued no such bundle; give its bundle.json`,
-    );
-  }
-  if (found.length > 1)
-    throw new CodedError('USAGE', `--since ${text}: ${found.length} bundles begin so; write more of it`);
-  return join(folder, id, 'bundle.json');
+  return join(issuedFolder(store, await findIssued(store, text, '--since')), 'bundle.json');
 }
 
 async function addBundle(inside: Growing, document: BundleDocument, layout: Layout): Promise<void> {
@@ -167,20 +154,6 @@ async function addReceipt(inside: Growing, receipt: ReceiptDocument, layout: Lay
     }
   }
   for (const { key, digest, size } of receipt.objects) inside.objects.set(key, { digest, size });
-}
-
-/** What is below a root as far as the store has the manifests; the root first. */
-async function knownGraph(layout: Layout, root: Descriptor): Promise<readonly Descriptor[]> {
-  const found = new Map<Digest, Descriptor>();
-  const waiting = [root];
-  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    if (found.has(next.digest)) continue;
-    const isManifest = isManifestType(next.mediaType);
-    if (isManifest && !(await layout.has(next))) continue;
-    found.set(next.digest, next);
-    if (isManifest) waiting.push(...childrenOf((await fetchManifest(layout, next)).manifest));
-  }
-  return [...found.values()];
 }
 
 function place(inside: Growing, repository: string, digest: Digest): void {

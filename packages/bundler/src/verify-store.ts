@@ -9,6 +9,7 @@ import {
   type Progress,
 } from '@omni-airgap/content';
 import { readContents } from './contents.ts';
+import { type Left, whatLeft } from './left.ts';
 
 interface StoreDamage {
   readonly path: string;
@@ -22,6 +23,8 @@ export interface StoreCheck {
   readonly damages: readonly StoreDamage[];
   /** Names whose content is not all there and right. */
   readonly unusable: readonly string[];
+  /** What is not here because it left with bundles. */
+  readonly left: Left;
 }
 
 export interface VerifyStoreOptions {
@@ -38,7 +41,8 @@ export async function verifyStore(store: string, options: VerifyStoreOptions = {
   const damages: StoreDamage[] = [];
   const bad = new Set<Digest>();
   let bytes = 0;
-  const blobs = [...descriptors.values()];
+  const { digests, ...left } = await whatLeft(layout, descriptors.values());
+  const blobs = [...descriptors.values()].filter(({ digest }) => !digests.has(digest));
   if (!quick) progress.expect(blobs.reduce((sum, blob) => sum + blob.size, 0));
   for (const blob of blobs) {
     const damage = (what: string): void => {
@@ -68,5 +72,5 @@ export async function verifyStore(store: string, options: VerifyStoreOptions = {
   const unusable = [...graphs]
     .filter(([, graph]) => [...graph.keys()].some((digest) => bad.has(digest)))
     .map(([name]) => name);
-  return { bytes, blobs: blobs.length, damages, unusable };
+  return { bytes, blobs: blobs.length, damages, unusable, left };
 }

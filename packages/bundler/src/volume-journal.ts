@@ -38,7 +38,10 @@ export class VolumeJournal {
     const folder = folderOf(store);
     const path = join(folder, `${plan}.jsonl`);
     const bytes = await readSmallFile(path, maxJournalBytes);
-    if (bytes === undefined) await ensureFolder(folder);
+    if (bytes === undefined) {
+      await ensureFolder(join(store, 'bundles'));
+      await ensureFolder(folder);
+    }
     return new VolumeJournal(path, parseLines(bytes ?? new Uint8Array(0)));
   }
 

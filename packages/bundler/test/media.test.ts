@@ -17,7 +17,7 @@ import {
 import { describe, expect, onTestFinished, type TestContext, test } from 'vitest';
 import { bundle } from '../src/index.ts';
 import { Medium } from '../src/medium.ts';
-import { readBack } from '../src/read-back.ts';
+import { ReadBack } from '../src/read-back.ts';
 import { VolumeJournal } from '../src/volume-journal.ts';
 import { runChild } from './child.ts';
 import { filesOf, optionsFor, sampleStore, type TestStore, temporaryFolder, volumesOf } from './store.ts';
@@ -255,8 +255,7 @@ describe('F26 F27 read-back', () => {
     const medium = await Medium.open(join(folder, 'out'), 'c'.repeat(64), plan.sizes);
     const { sha256 } = await writeVolume(map, 1, layout, medium.folder);
     await journal.hashed(1, sha256);
-    const what = { volume: 1, map, medium, journal, layout, progress: noProgress };
-    const read = () => readBack(what, { onBytes: () => {} });
+    const read = () => new ReadBack({ map, medium, journal, layout, progress: noProgress }, [1]).check(1);
     return {
       blob,
       map,

@@ -1,4 +1,6 @@
 /** Numbers for people: durations, counts, tables of at most 100 columns. */
+import type { StoreInspection } from '@omni-airgap/bundler';
+import { formatBytes } from '@omni-airgap/content';
 
 /** `1 h 05 min`, `3 min 20 s`, `12 s` @param seconds a finite number */
 export function formatDuration(seconds: number): string {
@@ -61,4 +63,12 @@ export function cut(text: string, width: number): string {
   if (text.length <= width) return text;
   const head = Math.floor((width - 1) * 0.4);
   return `${text.slice(0, head)}…${text.slice(text.length - (width - head - 1))}`;
+}
+
+/** What has left a store with bundles, in lines; none when nothing has. */
+export function describeLeft({ bundles, blobs, bytes }: StoreInspection['left']): readonly string[] {
+  if (blobs === 0) return [];
+  return [
+    `Left the store: ${count(blobs, 'blob')} (${formatBytes(bytes)}), now in bundle ${bundles.join(', ')}.`,
+  ];
 }

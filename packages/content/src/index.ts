@@ -3,7 +3,9 @@
 export { allDone } from './all-done.ts';
 export { bundleFolders } from './bundle/bundle-folders.ts';
 export { bundleIdOf, checksumLines } from './bundle/bundle-id.ts';
+export { mapOf } from './bundle/bundle-map.ts';
 export * from './bundle/bundle-store.ts';
+export { Carried, consumedVolumes, recordConsumed } from './bundle/carried.ts';
 export * from './bundle/signature.ts';
 export * from './bundle/verify-bundle.ts';
 export { checkFrame, checkSmallContent, checkTrailer } from './bundle/volume-frame.ts';

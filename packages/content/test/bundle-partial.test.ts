@@ -115,7 +115,7 @@ describe('an increment', () => {
     if (layer === undefined || carried === undefined) return expect.fail('no layer or no config');
     await rm(layout.pathOf(layer.digest));
     const folder = await temporaryFolder();
-    const document = await writeTestBundle(layout, folder);
+    const document = await writeTestBundle(layout, folder, { base });
     return {
       folder,
       layer,
@@ -146,7 +146,7 @@ describe('an increment', () => {
   test('that contradicts itself is refused', async () => {
     const { folder, layer, carried, rewrite } = await makeIncrement();
     for (const members of [
-      relies(layer),
+      { base: undefined, ...relies(layer) },
       { base, ...relies(layer, { ...layer, size: layer.size + 1 }) },
       { base, ...relies(carried) },
       { base: [], ...relies(layer) },

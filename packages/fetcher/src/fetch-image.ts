@@ -171,7 +171,7 @@ function manifestsFromLayout(
 export function localFirst(layout: Layout, remote: Fetcher & RangeFetcher): Fetcher & RangeFetcher {
   return {
     async *fetch(descriptor, signal) {
-      yield* (await layout.has(descriptor))
+      yield* (await layout.locate(descriptor)) !== undefined
         ? layout.fetch(descriptor, signal)
         : remote.fetch(descriptor, signal);
     },

@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import {
+  Carried,
   type CodedError,
   Copier,
   type CopyEvent,
@@ -25,7 +26,7 @@ import { readCatalog } from './catalog-images.ts';
 import { failureOf } from './failures.ts';
 import { fetchBuilds } from './fetch-builds.ts';
 import type { FactoryContext } from './fetch-file.ts';
-import { fetchImage, type ImageContext } from './fetch-image.ts';
+import { fetchImage, type ImageContext, localFirst } from './fetch-image.ts';
 import { listTasks } from './fetch-lists.ts';
 import { readLock, writeLock } from './lock-file.ts';
 import { readMirror } from './mirror/mirror.ts';
@@ -49,6 +50,8 @@ export interface FetchOptions {
   readonly allowSecrets?: boolean;
   /** `FILE` or `PREFIX=FILE`: images (that begin with the prefix) must carry a cosign signature by the key in it. */
   readonly verifyImagesKeys?: readonly string[];
+  /** Bring back what has left the store with a bundle; default: it counts as there. */
+  readonly restore?: boolean;
   readonly progress?: Progress;
   readonly signal?: AbortSignal;
 }
@@ -76,7 +79,8 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
   if (!allowSecrets) refuseSecrets(mirror);
   const keys = await Promise.all((options.verifyImagesKeys ?? []).map(readImageKey));
   const wanted = wantedOf(mirror);
-  const layout = await Layout.open(options.store, { create: true });
+  const elsewhere = options.restore === true ? {} : { elsewhere: await Carried.read(options.store) };
+  const layout = await Layout.open(options.store, { create: true, ...elsewhere });
   const before = await readLock(options.store);
   const onRetry = (error: CodedError): void => progress.note(`trying again: ${error.message}`);
   const egressLog = await openEgressLog(join(options.store, 'egress.jsonl'));
@@ -171,9 +175,10 @@ async function fetchAll(
     run.add(items);
     const [root] = items ?? [];
     if (root === undefined || one.catalog === undefined) return;
-    const named = await run.task(`catalog ${one.reference}`, () =>
-      readCatalog(images.layout, root.descriptor, one),
-    );
+    const { registry, repository } = parseReference(one.reference);
+    // Its layer may have left the store with a bundle.
+    const source = localFirst(images.layout, images.network.registry(registry).repository(repository));
+    const named = await run.task(`catalog ${one.reference}`, () => readCatalog(source, root.descriptor, one));
     await Promise.all((named ?? []).map(image));
   };
   const builds = wanted.builds.map((build) => fetchBuilds(run, build, factory, image));

@@ -3,6 +3,7 @@
  * manifests and catalogs, changes nothing, and lets the factory build only when told to.
  */
 import {
+  Carried,
   isCoded,
   Layout,
   type NetworkSettings,
@@ -112,7 +113,7 @@ function warningsOf({ omni, talos, kubernetes, platforms, images }: Mirror): rea
 
 async function openIfThere(store: string): Promise<Layout | undefined> {
   try {
-    return await Layout.open(store);
+    return await Layout.open(store, { elsewhere: await Carried.read(store) });
   } catch (error) {
     if (isCoded(error, 'NO_INPUT')) return undefined;
     throw error;

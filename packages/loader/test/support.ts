@@ -36,16 +36,17 @@ export interface TestBundle {
 export async function makeBundle(
   fill: (layout: Layout) => Promise<void>,
   options: TestBundleOptions &
-    Partial<Pick<BundleDocument, 'origin' | 'sequence' | 'base' | 'relies' | 'sparse'>> = {},
+    Partial<Pick<BundleDocument, 'origin' | 'sequence' | 'relies' | 'sparse'>> = {},
 ): Promise<TestBundle> {
   const root = await temporary();
   const layout = await Layout.open(join(root, 'store'), { create: true });
   await fill(layout);
   const folder = join(root, 'bundle');
-  const { volumeSize, key, ...members } = options;
+  const { volumeSize, key, base, ...members } = options;
   await writeTestBundle(layout, folder, {
     ...(volumeSize === undefined ? {} : { volumeSize }),
     ...(key === undefined ? {} : { key }),
+    ...(base === undefined ? {} : { base }),
   });
   const path = join(folder, 'bundle.json');
   const document = { ...(JSON.parse(await readFile(path, 'utf8')) as BundleDocument), ...members };

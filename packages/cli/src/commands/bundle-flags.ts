@@ -81,6 +81,9 @@ export function describeBundle(result: BundleReport, out: string, seconds: numbe
   if (here.length < volumes.length) {
     lines.push(`On this medium: ${here.join(', ')}. Write the others with --volumes to other media.`);
   }
+  if (result.consumedBytes > 0) {
+    lines.push(`${formatBytes(result.consumedBytes)} left the store: this bundle holds them now.`);
+  }
   lines.push(`Next: omni-airgap verify --bundle ${out}, then carry it across.`);
   return lines.join('\n');
 }

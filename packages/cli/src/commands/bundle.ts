@@ -1,5 +1,6 @@
 /** omni-airgap bundle */
 import { bundle } from '@omni-airgap/bundler';
+import { CodedError } from '@omni-airgap/content';
 import { Command } from 'commander';
 import { withCommon, withExample } from '../flags.ts';
 import { report, type Session } from '../session.ts';
@@ -8,6 +9,7 @@ import { type BundleFlags, bundleOptions, describeBundle, withBundleFlags } from
 interface Flags extends BundleFlags {
   readonly volumes?: string;
   readonly consume?: true;
+  readonly issued?: string;
 }
 
 export function addBundle(session: Session): Command {
@@ -15,9 +17,14 @@ export function addBundle(session: Session): Command {
     new Command('bundle').description('pack what the store is locked to into volumes on a medium'),
   )
     .option('--volumes <range>', 'write only these volumes to this medium, such as 2-5 (000 is on each)')
+    .option('--issued <id>', 'write media of a bundle that was issued before, instead of making one')
     .option('--consume', 'remove content from the store once the volume that holds it is safe')
     .option('--allow-secrets', 'carry schematics with secrets in them')
     .action(async (flags: Flags) => {
+      const { issued } = flags;
+      if (issued !== undefined && flags.since.length > 0) {
+        throw new CodedError('USAGE', '--issued and --since: a bundle that was issued has its bases');
+      }
       await report(
         session,
         flags,
@@ -26,6 +33,7 @@ export function addBundle(session: Session): Command {
           bundle({
             ...(await bundleOptions(session, flags, progress)),
             ...(flags.volumes === undefined ? {} : { volumes: flags.volumes }),
+            ...(issued === undefined ? {} : { issued }),
             consume: flags.consume === true,
           }),
         (result, seconds) => describeBundle(result, flags.out, seconds),

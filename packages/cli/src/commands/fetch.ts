@@ -14,6 +14,7 @@ interface Flags extends CommonFlags, NetworkFlags {
   readonly allowSecrets?: true;
   readonly verifyImagesKey: readonly string[];
   readonly dryRun?: true;
+  readonly restore?: true;
 }
 
 export function addFetch(session: Session): Command {
@@ -23,6 +24,7 @@ export function addFetch(session: Session): Command {
     .option('--store <dir>', 'the store', './store')
     .option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory')
     .addOption(verifyImagesKeyOption())
+    .option('--restore', 'bring back what bundle --consume has taken out of the store')
     .option('--dry-run', 'only show what would be fetched, as plan does')
     .action(async (flags: Flags) => {
       const { config, store, concurrency } = flags;
@@ -40,6 +42,7 @@ export function addFetch(session: Session): Command {
         (progress) =>
           fetch({
             ...common,
+            restore: flags.restore === true,
             verifyImagesKeys: flags.verifyImagesKey,
             ...(concurrency === undefined ? {} : { concurrency }),
             progress,

@@ -3,7 +3,7 @@ import { type Inspection, inspectBundle, inspectStore, type StoreInspection } fr
 import { CodedError, formatBytes, printable } from '@omni-airgap/content';
 import { Command } from 'commander';
 import { collected, withCommon, withExample } from '../flags.ts';
-import { count, table } from '../format.ts';
+import { count, describeLeft, table } from '../format.ts';
 import { type CommonFlags, report, type Session } from '../session.ts';
 import { readTrust } from './keys.ts';
 
@@ -97,7 +97,7 @@ function shortPlatforms(platforms: readonly string[]): string {
   return `${shown.join(', ')}${more > 0 ? ` +${more}` : ''}`;
 }
 
-function describeStore({ items, blobs, bytes, bundles }: StoreInspection): string {
+function describeStore({ items, blobs, bytes, left, bundles }: StoreInspection): string {
   const rows = items.map((item) => [
     printable(item.name),
     item.kind,
@@ -108,6 +108,7 @@ function describeStore({ items, blobs, bytes, bundles }: StoreInspection): strin
     table([['NAME', 'KIND', 'SIZE', 'FETCHED'], ...rows], [2]),
     '',
     `${count(items.length, 'name')}, ${count(blobs, 'blob')}, ${formatBytes(bytes)} (shared content once).`,
+    ...describeLeft(left),
     ...bundles.map(({ id, sequence, createdAt }) => `Issued: number ${sequence}, ${createdAt}, ${id}`),
   ].join('\n');
 }

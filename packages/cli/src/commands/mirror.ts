@@ -1,5 +1,5 @@
 /** omni-airgap mirror */
-import { type BundleReport, bundle, isConsuming } from '@omni-airgap/bundler';
+import { type BundleReport, bundle, consumingInto } from '@omni-airgap/bundler';
 import { fetch } from '@omni-airgap/fetcher';
 import { Command } from 'commander';
 import { verifyImagesKeyOption, withCommon, withExample, withNetwork } from '../flags.ts';
@@ -21,7 +21,7 @@ export function addMirror(session: Session): Command {
     .addOption(verifyImagesKeyOption())
     .addHelpText(
       'after',
-      '\nContent leaves the store once the volume that holds it is written, synced and read back. Run it\nagain after an interruption: it goes on where it was. For a newer state name another --out.',
+      '\nContent leaves the store once the volume that holds it is written, synced and read back; it is not\nfetched again. Run it again after an interruption: it goes on where it was. For a newer state name\nanother --out, and with --since the bundles that are inside.',
     )
     .action(async (flags: Flags) => {
       await report(
@@ -30,21 +30,23 @@ export function addMirror(session: Session): Command {
         'mirror',
         async (progress): Promise<BundleReport> => {
           const options = await bundleOptions(session, flags, progress);
-          if (await isConsuming(options)) {
+          // What has begun to leave the store is finished first, whatever mirror.yaml says by now.
+          const issued = await consumingInto(flags.store, flags.out);
+          if (issued !== undefined) {
             progress.note(`${flags.out} was begun before: nothing is fetched, only what is left is written`);
-          } else {
-            const { config, store, concurrency } = flags;
-            await fetch({
-              config,
-              store,
-              network: networkSettings(flags, session.env, true),
-              allowSecrets: flags.allowSecrets === true,
-              verifyImagesKeys: flags.verifyImagesKey,
-              ...(concurrency === undefined ? {} : { concurrency }),
-              progress,
-              signal: session.signal,
-            });
+            return bundle({ ...options, issued, consume: true });
           }
+          const { config, store, concurrency } = flags;
+          await fetch({
+            config,
+            store,
+            network: networkSettings(flags, session.env, true),
+            allowSecrets: flags.allowSecrets === true,
+            verifyImagesKeys: flags.verifyImagesKey,
+            ...(concurrency === undefined ? {} : { concurrency }),
+            progress,
+            signal: session.signal,
+          });
           return bundle({ ...options, consume: true });
         },
         (result, seconds) => describeBundle(result, flags.out, seconds),

@@ -3,7 +3,7 @@ import { verifyStore } from '@omni-airgap/bundler';
 import { BundleStore, CodedError, formatBytes, verifyBundle } from '@omni-airgap/content';
 import { Command } from 'commander';
 import { collected, withCommon, withExample } from '../flags.ts';
-import { count, formatDuration } from '../format.ts';
+import { count, describeLeft, formatDuration } from '../format.ts';
 import { type CommonFlags, report, type Session } from '../session.ts';
 import { readTrust } from './keys.ts';
 
@@ -121,6 +121,7 @@ async function checkStore(session: Session, flags: Flags, store: string): Promis
       [
         ...check.damages.map(({ path, what }) => `Damaged: ${path} ${what}`),
         ...check.unusable.map((name) => `Not usable: ${name}`),
+        ...describeLeft(check.left),
         `${check.damages.length === 0 ? 'Whole and right' : 'DAMAGED'}: ${count(check.blobs, 'blob')}, ${formatBytes(check.bytes)} in ${formatDuration(seconds)}.`,
       ].join('\n'),
   );

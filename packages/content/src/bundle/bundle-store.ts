@@ -27,8 +27,9 @@ import type {
   Resolver,
 } from '../storage.ts';
 import { bundleIdOf } from './bundle-id.ts';
+import { mapOf } from './bundle-map.ts';
 import { fingerprintOf, verifyBytes } from './signature.ts';
-import { VolumeMap, volumeName } from './volume-map.ts';
+import { type VolumeMap, volumeName } from './volume-map.ts';
 
 /** Who is believed about what a bundle is. */
 export type BundleTrust =
@@ -98,7 +99,6 @@ export class BundleStore implements ReadOnlyStorage, RangeFetcher, Resolver, Nam
     const names = new Map(roots.map((root) => [root.name, root.descriptor]));
     if (names.size !== document.roots.length)
       throw new CodedError('BAD_DOCUMENT', 'bundle.json: a name stands twice');
-    const sizes = document.volumes.map((volume) => volume.size);
     for (const [i, { name }] of document.volumes.entries()) {
       if (name !== volumeName(i))
         throw new CodedError('BAD_DOCUMENT', `bundle.json: volume ${i} is not called ${name}`);
@@ -106,7 +106,7 @@ export class BundleStore implements ReadOnlyStorage, RangeFetcher, Resolver, Nam
     if (bundleIdOf(document.volumes) !== document.id) {
       throw new CodedError('BAD_DOCUMENT', 'bundle.json: id is not that of its volume list');
     }
-    const map = new VolumeMap(names, { blobs: document.blobs, sizes });
+    const map = mapOf(document);
     const found: FoundVolume[] = [];
     for (const volume of document.volumes) {
       const place = await findVolume(folders, volume.name);

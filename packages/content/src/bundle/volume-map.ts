@@ -31,12 +31,15 @@ export interface FixedRun {
   readonly of: string;
 }
 
-/** The members that every bundle begins with: an OCI layout as `tar x` gives it. */
-export function layoutFiles(names: Names): readonly { readonly name: string; readonly bytes: Uint8Array }[] {
+/** The members that every bundle begins with: an OCI layout as `tar x` gives it. @param bases see formatIndexFile */
+export function layoutFiles(
+  names: Names,
+  bases: readonly string[] = [],
+): readonly { readonly name: string; readonly bytes: Uint8Array }[] {
   const none = new Uint8Array(0);
   return [
     { name: 'oci-layout', bytes: Buffer.from(layoutMarker) },
-    { name: 'index.json', bytes: Buffer.from(formatIndexFile(names)) },
+    { name: 'index.json', bytes: Buffer.from(formatIndexFile(names, bases)) },
     { name: 'blobs/', bytes: none },
     { name: 'blobs/sha256/', bytes: none },
   ];
@@ -49,14 +52,17 @@ export function volumeName(index: number): string {
 
 export class VolumeMap {
   readonly sizes: readonly number[];
-  readonly #names: Names;
+  readonly #files: ReturnType<typeof layoutFiles>;
   readonly #inVolume: readonly (readonly PlacedBlob[])[];
   readonly #places = new Map<Digest, PlacedBlob>();
 
-  /** @throws BAD_DOCUMENT when the places do not explain every byte of the volumes */
-  constructor(names: Names, plan: VolumePlan) {
+  /**
+   * @param bases ids of the bundles it was made on
+   * @throws BAD_DOCUMENT when the places do not explain every byte of the volumes
+   */
+  constructor(names: Names, plan: VolumePlan, bases: readonly string[] = []) {
     this.sizes = plan.sizes;
-    this.#names = names;
+    this.#files = layoutFiles(names, bases);
     const inVolume: PlacedBlob[][] = plan.sizes.map(() => []);
     for (const blob of plan.blobs) {
       if (this.#places.has(blob.digest)) throw bad(`blob ${blob.digest} stands twice`);
@@ -121,7 +127,7 @@ export class VolumeMap {
   *parts(volume: number): Iterable<VolumePart> {
     const end = (this.sizes[volume] ?? 0) - (volume === this.sizes.length - 1 ? trailerSize : 0);
     if (volume === 0) {
-      for (const { name, bytes } of layoutFiles(this.#names)) {
+      for (const { name, bytes } of this.#files) {
         yield fixed(tarHeader({ name, size: bytes.byteLength }), `header of ${name}`);
         if (bytes.byteLength > 0) yield fixed(bytes, name);
         yield* padding(bytes.byteLength, name);
@@ -160,7 +166,7 @@ export class VolumeMap {
   #check(): void {
     const { sizes } = this;
     if (sizes.length === 0) throw bad('it names no volume');
-    let at = layoutFiles(this.#names).reduce((sum, file) => sum + memberSize(file.bytes.byteLength), 0);
+    let at = this.#files.reduce((sum, file) => sum + memberSize(file.bytes.byteLength), 0);
     for (const [volume, size] of sizes.entries()) {
       const end = size - (volume === sizes.length - 1 ? trailerSize : 0);
       for (const [i, blob] of (this.#inVolume[volume] ?? []).entries()) {

@@ -40,13 +40,19 @@ export interface VolumePlan {
  * @param names what index.json says
  * @param blobs everything carried, each once
  * @param volumeSize most bytes a volume may have
+ * @param bases ids of the bundles it is made on
  * @throws USAGE when the small content alone does not fit, or more than a thousand volumes are needed
  */
-export function planVolumes(names: Names, blobs: readonly BlobSize[], volumeSize: number): VolumePlan {
+export function planVolumes(
+  names: Names,
+  blobs: readonly BlobSize[],
+  volumeSize: number,
+  bases: readonly string[] = [],
+): VolumePlan {
   // The end of the archive must fit wherever the last volume ends; whole blocks only.
   const capacity = Math.floor((volumeSize - trailerSize) / tarBlock) * tarBlock;
   const ordered = [...blobs].sort((a, b) => b.size - a.size || byText(a.digest, b.digest));
-  const used = [layoutFiles(names).reduce((sum, file) => sum + memberSize(file.bytes.byteLength), 0)];
+  const used = [layoutFiles(names, bases).reduce((sum, file) => sum + memberSize(file.bytes.byteLength), 0)];
   const placed: PlacedBlob[] = [];
   for (const { digest, size } of ordered.filter((blob) => blob.size <= smallBlobLimit)) {
     const at = used[0] ?? 0;

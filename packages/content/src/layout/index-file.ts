@@ -10,6 +10,8 @@ import { isManifestType, MediaType } from '../media-type.ts';
 import { printable } from '../printable.ts';
 
 const refNameAnnotation = 'org.opencontainers.image.ref.name';
+/** Of the index of an increment: ids of the bundles it was made on. */
+const basesAnnotation = 'omni-airgap.bases';
 
 /** What the file `oci-layout` holds. */
 export const layoutMarker: string = '{"imageLayoutVersion":"1.0.0"}';
@@ -19,8 +21,11 @@ export const maxIndexBytes: number = 64 * 1024 * 1024;
 
 export type Names = ReadonlyMap<string, Descriptor>;
 
-/** The bytes of index.json for these names: sorted by name, one line. What goes by its digest has no name there. */
-export function formatIndexFile(names: Names): string {
+/**
+ * The bytes of index.json for these names: sorted by name, one line. What goes by its digest has no name there.
+ * @param bases ids of the bundles that an increment was made on: they make its bytes its own
+ */
+export function formatIndexFile(names: Names, bases: readonly string[] = []): string {
   const manifests = [...names]
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, { mediaType, digest, size }]) => ({
@@ -29,7 +34,8 @@ export function formatIndexFile(names: Names): string {
       size,
       ...(name === `@${digest}` ? {} : { annotations: { [refNameAnnotation]: name } }),
     }));
-  return `${JSON.stringify({ schemaVersion: 2, mediaType: MediaType.ociIndex, manifests })}\n`;
+  const annotations = bases.length === 0 ? {} : { annotations: { [basesAnnotation]: bases.join() } };
+  return `${JSON.stringify({ schemaVersion: 2, mediaType: MediaType.ociIndex, manifests, ...annotations })}\n`;
 }
 
 /**

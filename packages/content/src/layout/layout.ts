@@ -28,14 +28,21 @@ import { layoutMarker } from './index-file.ts';
 import { Ingest } from './ingest.ts';
 import { NameTable } from './name-table.ts';
 
+/** Says of content whether it need not be here. */
+interface Elsewhere {
+  has(descriptor: Pick<Descriptor, 'digest' | 'size'>): boolean;
+}
+
 export class Layout implements Target, RangeFetcher, Located, NameLister, ReferrerLister {
   readonly root: string;
   readonly #blobs: string;
   readonly #names: NameTable;
   readonly #ingest: Ingest;
   readonly #synced: FolderSync;
+  readonly #elsewhere: Elsewhere | undefined;
 
-  private constructor(root: string) {
+  private constructor(root: string, elsewhere: Elsewhere | undefined) {
+    this.#elsewhere = elsewhere;
     this.root = root;
     this.#blobs = join(root, 'blobs', 'sha256');
     this.#names = new NameTable(root);
@@ -45,10 +52,15 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
 
   /**
    * @param options.create makes an empty layout where there is none
+   * @param options.elsewhere content that was here and is safe elsewhere: `has` and `push` take it for present, and
+   * it cannot be read
    * @throws NO_INPUT when there is none, BAD_DOCUMENT, DISK
    */
-  static async open(root: string, options: { readonly create?: boolean } = {}): Promise<Layout> {
-    const layout = new Layout(root);
+  static async open(
+    root: string,
+    options: { readonly create?: boolean; readonly elsewhere?: Elsewhere } = {},
+  ): Promise<Layout> {
+    const layout = new Layout(root, options.elsewhere);
     const marker = await readSmallFile(join(root, 'oci-layout'), 4096);
     if (marker === undefined) {
       if (options.create !== true) {
@@ -89,7 +101,8 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
   }
 
   async has(descriptor: Descriptor): Promise<boolean> {
-    return (await this.stat(descriptor.digest)) === descriptor.size;
+    if ((await this.stat(descriptor.digest)) === descriptor.size) return true;
+    return this.#elsewhere?.has(descriptor) === true;
   }
 
   async locate(descriptor: Pick<Descriptor, 'digest' | 'size'>): Promise<readonly Piece[] | undefined> {

@@ -18,6 +18,8 @@ export interface TestBundleOptions {
   readonly volumeSize?: number;
   /** Signs bundle.json. */
   readonly key?: KeyObject;
+  /** What it says it was made on. */
+  readonly base?: BundleDocument['base'];
 }
 
 /** Writes volumes, bundle.json and, with a key, its signature into a folder. */
@@ -33,9 +35,11 @@ export async function writeTestBundle(
     const digest = digestFromHex(hex);
     blobs.push({ digest, size: (await layout.stat(digest)) ?? 0 });
   }
-  const plan = planVolumes(names, blobs, options.volumeSize ?? 4 * 1024 ** 3);
+  const { base, volumeSize = 4 * 1024 ** 3 } = options;
+  const bases = (base ?? []).map(({ id }) => id);
+  const plan = planVolumes(names, blobs, volumeSize, bases);
   await mkdir(folder, { recursive: true });
-  const volumes = await writeVolumes(new VolumeMap(names, plan), layout, folder);
+  const volumes = await writeVolumes(new VolumeMap(names, plan, bases), layout, folder);
   const document: BundleDocument = {
     kind: 'omni-airgap/bundle',
     schema: 1,
@@ -44,6 +48,7 @@ export async function writeTestBundle(
     sequence: 1,
     createdAt: '2026-01-01T00:00:00Z',
     tool: 'test',
+    ...(base === undefined ? {} : { base }),
     roots: [...names].map(([name, descriptor]) => ({ name, descriptor })),
     blobs: [...plan.blobs],
     volumes: [...volumes],

@@ -1,0 +1,32 @@
+/** Whether the store still has what is to be written; what has left it with a bundle is named with that bundle. */
+import { Carried, CodedError, formatBytes, type Layout, type PlacedBlob } from '@omni-airgap/content';
+
+/** Ids that a message names. */
+const maxNamed = 4;
+
+/**
+ * @throws USAGE when content has left the store: what to do is the operator's choice; MISSING_CONTENT when it is gone
+ * otherwise
+ */
+export async function requireContent(layout: Layout, blobs: readonly PlacedBlob[]): Promise<void> {
+  const absent: PlacedBlob[] = [];
+  for (const blob of blobs) if ((await layout.locate(blob)) === undefined) absent.push(blob);
+  if (absent.length === 0) return;
+  const carried = await Carried.read(layout.root);
+  const lost = absent.find((blob) => !carried.has(blob));
+  if (lost !== undefined) {
+    throw new CodedError(
+      'MISSING_CONTENT',
+      `${lost.digest}: not in the store any more, or of another size; run fetch again`,
+    );
+  }
+  const bundles = [...new Set(absent.map((blob) => carried.bundleOf(blob) ?? ''))];
+  const bytes = absent.reduce((sum, { size }) => sum + size, 0);
+  const named = bundles.slice(0, maxNamed).join(', ');
+  const more = bundles.length > maxNamed ? ` and ${bundles.length - maxNamed} more` : '';
+  const since = bundles.map((id) => `--since ${id.slice(0, 12)}`).join(' ');
+  throw new CodedError(
+    'USAGE',
+    `${absent.length} blobs (${formatBytes(bytes)}) have left ${layout.root} with bundle ${named}${more} (--consume); carry only what is new: ${since}; or bring them back first: fetch --restore`,
+  );
+}

@@ -1,0 +1,154 @@
+/**
+ * A bundle as it will be, before a byte of it is written: a new one, of what a store is locked to or of what is not
+ * inside yet; or one that was issued before, whatever the store is locked to by now.
+ */
+import { createHash, type KeyObject } from 'node:crypto';
+import {
+  type BundleDocument,
+  byText,
+  CodedError,
+  type Descriptor,
+  type Digest,
+  isManifestType,
+  Layout,
+  mapOf,
+  planVolumes,
+  VolumeMap,
+  type WrittenVolume,
+} from '@omni-airgap/content';
+import { type Contents, readContents } from './contents.ts';
+import { issue } from './issue.ts';
+import { findIssued, type Issued, readIssued, signed } from './issued.ts';
+import { knownGraph } from './known-graph.ts';
+import { checkSecrets } from './secrets.ts';
+import { select } from './selection.ts';
+import { type Inside, readInside } from './since.ts';
+
+export interface Draft {
+  /** Where its content is. */
+  readonly layout: Layout;
+  readonly map: VolumeMap;
+  /** Hex hash of all that decides the bytes of the volumes, but the content. */
+  readonly hash: string;
+  /** What --consume leaves in the store, because it says what there is. */
+  readonly stays: ReadonlySet<Digest>;
+  /** Its volumes, where it was issued before. */
+  readonly volumes?: readonly WrittenVolume[];
+  /** The signed bundle.json, kept in the store. @param volumes all, in order @throws BAD_DOCUMENT, DISK */
+  issue(volumes: readonly WrittenVolume[]): Promise<Issued>;
+}
+
+export interface NewBundle {
+  readonly store: string;
+  /** Most bytes a volume may have. */
+  readonly volumeSize: number;
+  /** What is inside already: see readInside. */
+  readonly since?: readonly string[];
+  readonly signKey?: KeyObject;
+  /** Carry schematics with secrets in them. */
+  readonly allowSecrets?: boolean;
+  /** Name and version of this program, for the record. */
+  readonly tool: string;
+  /** Account and machine, for the record. */
+  readonly by?: string;
+  /** When the bundle is made, in ms since 1970; SOURCE_DATE_EPOCH for reproducible ones. */
+  readonly now: number;
+  readonly signal?: AbortSignal;
+}
+
+/** @throws NO_INPUT, INCOMPLETE, MISSING_CONTENT for the store; SECRET; USAGE */
+export async function newDraft(options: NewBundle): Promise<Draft> {
+  const { store, since = [], volumeSize, signal } = options;
+  const contents = await readContents(store, signal);
+  const { layout, items, descriptors, kinds } = contents;
+  const inside = since.length === 0 ? undefined : await readInside(store, layout, since);
+  const { carried, relies } = select(contents, inside);
+  const secrets = await checkSecrets(contents, options.allowSecrets === true);
+  const names = new Map(items.map((item) => [item.name, item.descriptor]));
+  const bases = inside?.bases ?? [];
+  const ids = bases.map(({ id }) => id);
+  const plan = planVolumes(names, carried, volumeSize, ids);
+  const map = new VolumeMap(names, plan, ids);
+  const schematics = [...kinds].flatMap(([digest, kind]) => (kind === 'schematic' ? [digest] : []));
+  return {
+    layout,
+    map,
+    hash: hashOf(names, map, ids),
+    stays: new Set([...schematics, ...manifestsOf(descriptors.values())]),
+    issue: (volumes) =>
+      issue({
+        contents,
+        blobs: plan.blobs,
+        volumes,
+        bases,
+        relies,
+        changes: inside === undefined ? undefined : changesOf(contents, inside),
+        secrets,
+        signKey: options.signKey,
+        tool: options.tool,
+        by: options.by,
+        now: options.now,
+      }),
+  };
+}
+
+/**
+ * @param text its id, or how that begins
+ * @throws NO_INPUT, USAGE, BAD_DOCUMENT, DISK
+ */
+export async function issuedDraft(
+  store: string,
+  text: string,
+  signKey: KeyObject | undefined,
+): Promise<Draft> {
+  const id = await findIssued(store, text, '--issued');
+  const issued = await readIssued(store, id);
+  if (issued === undefined) {
+    throw new CodedError('NO_INPUT', `--issued ${id}: its documents in ${store} are not all there`);
+  }
+  const layout = await Layout.open(store);
+  const { document } = issued;
+  const graphs = await Promise.all(document.roots.map(({ descriptor }) => knownGraph(layout, descriptor)));
+  const schematics = document.blobs.flatMap(({ digest, kind }) => (kind === 'schematic' ? [digest] : []));
+  return {
+    layout,
+    map: mapOf(document),
+    hash: hashOfDocument(document),
+    stays: new Set([...schematics, ...manifestsOf(graphs.flat())]),
+    volumes: document.volumes,
+    issue: () => signed(store, issued, signKey),
+  };
+}
+
+/** The hash that the draft of this bundle had. @throws BAD_DOCUMENT */
+export function hashOfDocument(document: BundleDocument): string {
+  const names = new Map(document.roots.map(({ name, descriptor }) => [name, descriptor]));
+  const bases = (document.base ?? []).map(({ id }) => id);
+  return hashOf(names, mapOf(document), bases);
+}
+
+function hashOf(names: ReadonlyMap<string, Descriptor>, map: VolumeMap, bases: readonly string[]): string {
+  const hash = createHash('sha256');
+  for (const [name, { digest, size, mediaType }] of [...names].sort(([a], [b]) => byText(a, b))) {
+    hash.update(`${name} ${digest} ${size} ${mediaType}\n`);
+  }
+  for (const { digest, size, volume, offset } of map.blobs)
+    hash.update(`${digest} ${size} ${volume} ${offset}\n`);
+  return hash.update([...map.sizes, ...bases].join()).digest('hex');
+}
+
+function manifestsOf(descriptors: Iterable<Descriptor>): Digest[] {
+  return [...descriptors].flatMap(({ digest, mediaType }) => (isManifestType(mediaType) ? [digest] : []));
+}
+
+function changesOf({ items }: Contents, { names }: Inside): NonNullable<BundleDocument['changes']> {
+  const now = new Set(items.map((item) => item.name));
+  return {
+    added: items.map((item) => item.name).filter((name) => !names.has(name)),
+    moved: items.flatMap(({ name, descriptor }) => {
+      const from = names.get(name);
+      return from === undefined || from === descriptor.digest ? [] : [{ name, from }];
+    }),
+    removed: [...names.keys()].filter((name) => !now.has(name)).sort(byText),
+  };
+}

@@ -1,0 +1,28 @@
+/** What of a store's content is not there any more because it left with bundles. */
+import { Carried, type Descriptor, type Digest, type Layout } from '@omni-airgap/content';
+
+export interface Left {
+  /** Ids of the bundles that hold it. */
+  readonly bundles: readonly string[];
+  readonly blobs: number;
+  readonly bytes: number;
+}
+
+/** @returns the sum, and which it is @throws BAD_DOCUMENT, DISK */
+export async function whatLeft(
+  layout: Layout,
+  descriptors: Iterable<Descriptor>,
+): Promise<Left & { readonly digests: ReadonlySet<Digest> }> {
+  const carried = await Carried.read(layout.root);
+  const bundles = new Set<string>();
+  const digests = new Set<Digest>();
+  let bytes = 0;
+  for (const descriptor of descriptors) {
+    const bundle = carried.bundleOf(descriptor);
+    if (bundle === undefined || (await layout.stat(descriptor.digest)) !== undefined) continue;
+    bundles.add(bundle);
+    digests.add(descriptor.digest);
+    bytes += descriptor.size;
+  }
+  return { bundles: [...bundles], blobs: digests.size, bytes, digests };
+}
