@@ -33,6 +33,8 @@ interface Case {
   /** Index in `blobs` of what each name stands for. */
   readonly names: Readonly<Record<string, number>>;
   readonly blobs: readonly Blob[];
+  /** Ids of the bundles that an increment was made on. */
+  readonly bases?: readonly string[];
 }
 
 const cases: readonly Case[] = [
@@ -74,6 +76,13 @@ const cases: readonly Case[] = [
       { seed: 4, size: 66_000 },
     ],
   },
+  {
+    what: 'an increment that carries nothing new, on two bases',
+    volumeSize: 1_048_576,
+    names: { 'ghcr.io/acme/app:v1': 0 },
+    blobs: [{ seed: 1, size: 700 }],
+    bases: ['1'.repeat(64), 'e'.repeat(64)],
+  },
 ];
 
 const headers = [
@@ -88,7 +97,7 @@ function bytesOfBlob({ seed, size }: Blob): Buffer {
   return Buffer.from(Uint8Array.from({ length: size }, (_, i) => i * 31 + seed * 17 + (i >> 8)));
 }
 
-function vectorOf({ what, volumeSize, names, blobs }: Case): object {
+function vectorOf({ what, volumeSize, names, blobs, bases }: Case): object {
   const contents = blobs.map(bytesOfBlob);
   const byDigest = new Map(contents.map((bytes) => [digestOf(bytes), bytes]));
   const descriptors = new Map(
@@ -98,8 +107,8 @@ function vectorOf({ what, volumeSize, names, blobs }: Case): object {
     }),
   );
   const sizes = contents.map((bytes) => ({ digest: digestOf(bytes), size: bytes.byteLength }));
-  const plan = planVolumes(descriptors, sizes, volumeSize);
-  const map = new VolumeMap(descriptors, plan);
+  const plan = planVolumes(descriptors, sizes, volumeSize, bases);
+  const map = new VolumeMap(descriptors, plan, bases);
   const volumes = plan.sizes.map((size, volume) => {
     const hash = createHash('sha256');
     for (const part of map.parts(volume)) {
@@ -108,12 +117,13 @@ function vectorOf({ what, volumeSize, names, blobs }: Case): object {
     }
     return { name: volumeName(volume), size, sha256: hash.digest('hex') };
   });
-  const index = layoutFiles(descriptors).find(({ name }) => name === 'index.json');
+  const index = layoutFiles(descriptors, bases).find(({ name }) => name === 'index.json');
   return {
     what,
     volumeSize,
     names,
     blobs,
+    ...(bases === undefined ? {} : { bases }),
     index: Buffer.from(index?.bytes ?? []).toString(),
     places: plan.blobs,
     volumes,

@@ -206,27 +206,3 @@ test('inspect says from the first medium alone what the report says', async () =
   expect(text).toContain('ghcr.io/acme/app:v1');
   expectFailure(await cli(['verify', '--bundle', first]), 3, /content\.tar\.001/);
 });
-
-test('mirror: one copy on disk; again it has nothing to do and asks nobody', async () => {
-  const other = await workspace('images: [ghcr.io/acme/app:v1, ghcr.io/acme/tool:v1]\n');
-  const out = other.at('media');
-  const args = [
-    'mirror',
-    ...other.store,
-    '--out',
-    out,
-    '--volume-size',
-    '1MiB',
-    '--sign-key',
-    other.at('site.key'),
-  ];
-  expect((await cli([...args, ...network])).code).toBe(0);
-  expect(volumes(out).map((name) => readFileSync(join(out, name)))).toEqual(
-    volumes(media).map((name) => readFileSync(join(media, name))),
-  );
-  const blobs = join(other.at('store'), 'blobs', 'sha256');
-  const kept = readdirSync(blobs).reduce((sum, name) => sum + readFileSync(join(blobs, name)).byteLength, 0);
-  expect(kept).toBeLessThan(200_000);
-  const again = await cli([...args, '--upstream', 'ghcr.io=http://127.0.0.1:1']);
-  expect(again.stdout).toContain('Nothing to do');
-});

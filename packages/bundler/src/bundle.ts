@@ -18,8 +18,9 @@ import {
 import { Consumer, consumingInto } from './consume.ts';
 import { requireContent } from './content-check.ts';
 import { type Draft, hashOfDocument, issuedDraft, type NewBundle, newDraft } from './draft.ts';
+import { withdraw } from './issued.ts';
 import { Medium } from './medium.ts';
-import { ReadBack } from './read-back.ts';
+import { BadStore, ReadBack } from './read-back.ts';
 import { VolumeJournal } from './volume-journal.ts';
 import { parseVolumeRange } from './volume-range.ts';
 
@@ -93,7 +94,14 @@ export async function bundle(options: BundleOptions): Promise<BundleReport> {
     options.consume === true && issuedFirst !== undefined
       ? await Consumer.open(draft, issuedFirst.document.id, journal)
       : undefined;
-  await write(toWrite, consumer, work);
+  try {
+    await write(toWrite, consumer, work);
+  } catch (error) {
+    // Only a read-back finds that; by then the bundle has been signed.
+    const isWrong = error instanceof BadStore && issuedFirst !== undefined;
+    if (isWrong) await withdraw(store, issuedFirst.document.id);
+    throw error;
+  }
   const issued = issuedFirst ?? (await draft.issue(volumesOf(map, journal)));
   const { document, bytes, files } = issued;
   await medium.finish(document, bytes, files);

@@ -13,10 +13,10 @@ import {
   recordConsumed,
   volumeName,
 } from '@omni-airgap/content';
-import type { Draft } from './draft.ts';
-import { issuedFrom, readIssued } from './issued.ts';
+import { type Draft, hashOfDocument } from './draft.ts';
+import { allIssued } from './issued.ts';
 import { planBegunIn } from './medium.ts';
-import { plansOf, VolumeJournal } from './volume-journal.ts';
+import { VolumeJournal } from './volume-journal.ts';
 
 export class Consumer {
   readonly #draft: Draft;
@@ -46,8 +46,7 @@ export class Consumer {
     const needed = await neededElsewhere(layout.root, draft.hash);
     const left = new Set<PlacedBlob>();
     for (const blob of map.blobs) {
-      const isHere = blob.volume > 0 && (await layout.stat(blob.digest)) !== undefined;
-      if (isHere && !stays.has(blob.digest) && !needed.has(blob.digest)) left.add(blob);
+      if (blob.volume > 0 && !stays.has(blob.digest) && !needed.has(blob.digest)) left.add(blob);
     }
     const recorded = new Set(await consumedVolumes(layout.root, bundle));
     return new Consumer(draft, bundle, journal, left, recorded);
@@ -73,11 +72,11 @@ export class Consumer {
     for (const volume of unrecorded) this.#recorded.add(volumeName(volume));
     for (const blob of going) {
       const path = layout.pathOf(blob.digest);
+      if ((await layout.stat(blob.digest)) !== undefined) this.#bytes += blob.size;
       await rm(path, { force: true }).catch((error: unknown) => {
         throw diskError(error, path);
       });
       this.#left.delete(blob);
-      this.#bytes += blob.size;
     }
   }
 }
@@ -89,19 +88,22 @@ export class Consumer {
  */
 export async function consumingInto(store: string, folder: string): Promise<string | undefined> {
   const plan = await planBegunIn(folder);
-  const id = plan === undefined ? undefined : await issuedFrom(store, plan);
-  return id !== undefined && (await consumedVolumes(store, id)).size > 0 ? id : undefined;
+  if (plan === undefined) return undefined;
+  for (const { document } of await allIssued(store)) {
+    if (hashOfDocument(document) !== plan) continue;
+    if ((await consumedVolumes(store, document.id)).size > 0) return document.id;
+  }
+  return undefined;
 }
 
 /** Content in volumes that other plans have issued and not written to a medium yet. */
 async function neededElsewhere(store: string, plan: string): Promise<ReadonlySet<Digest>> {
   const needed = new Set<Digest>();
-  for (const other of await plansOf(store)) {
-    const id = other === plan ? undefined : await issuedFrom(store, other);
-    const issued = id === undefined ? undefined : await readIssued(store, id);
-    if (issued === undefined) continue;
+  for (const { document } of await allIssued(store)) {
+    const other = hashOfDocument(document);
+    if (other === plan) continue;
     const journal = await VolumeJournal.open(store, other);
-    const map = mapOf(issued.document);
+    const map = mapOf(document);
     for (const blob of map.blobs) {
       if (!map.runsOf(blob).every(({ volume }) => journal.isWritten(volume))) needed.add(blob.digest);
     }

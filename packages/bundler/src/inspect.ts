@@ -7,7 +7,7 @@ import {
   type LockedItem,
 } from '@omni-airgap/content';
 import { readContents } from './contents.ts';
-import { issuedIds, readIssued } from './issued.ts';
+import { allIssued } from './issued.ts';
 import { type Left, whatLeft } from './left.ts';
 import { type Summary, summarize } from './summary.ts';
 
@@ -49,18 +49,16 @@ export interface StoreInspection {
 export async function inspectStore(store: string, signal?: AbortSignal): Promise<StoreInspection> {
   const { layout, items, descriptors } = await readContents(store, signal);
   const { digests: _, ...left } = await whatLeft(layout, descriptors.values());
-  const bundles: Pick<BundleDocument, 'id' | 'sequence' | 'createdAt'>[] = [];
-  for (const id of await issuedIds(store)) {
-    const issued = await readIssued(store, id);
-    if (issued === undefined) continue;
-    const { sequence, createdAt } = issued.document;
-    bundles.push({ id, sequence, createdAt });
-  }
+  const bundles = (await allIssued(store)).map(({ document: { id, sequence, createdAt } }) => ({
+    id,
+    sequence,
+    createdAt,
+  }));
   return {
     items,
     blobs: descriptors.size,
     bytes: [...descriptors.values()].reduce((sum, { size }) => sum + size, 0),
     left,
-    bundles: bundles.sort((a, b) => a.sequence - b.sequence),
+    bundles: bundles.reverse(),
   };
 }

@@ -1,11 +1,11 @@
 /** Bundles that a store has issued: bundle.json with what belongs to it, in `bundles/<id>/`. */
 import type { KeyObject } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type BundleDocument,
-  bundleIdOf,
   CodedError,
+  diskError,
   isHex64,
   maxBundleDocumentBytes,
   parseBundleDocument,
@@ -16,7 +16,6 @@ import {
 } from '@omni-airgap/content';
 import type { SmallFile } from './medium.ts';
 import { sha256Of } from './sha256.ts';
-import { VolumeJournal } from './volume-journal.ts';
 
 export interface Issued {
   readonly document: BundleDocument;
@@ -49,8 +48,25 @@ export async function readIssued(store: string, id: string): Promise<Issued | un
   return { document, bytes, files };
 }
 
-/** Ids of all bundles of a store, in no order. */
-export async function issuedIds(store: string): Promise<readonly string[]> {
+/** All bundles of a store, the newest first. @throws BAD_DOCUMENT, DISK */
+export async function allIssued(store: string): Promise<readonly Issued[]> {
+  const all: Issued[] = [];
+  for (const id of await issuedIds(store)) {
+    const issued = await readIssued(store, id);
+    if (issued !== undefined) all.push(issued);
+  }
+  return all.sort((a, b) => b.document.sequence - a.document.sequence);
+}
+
+/** Takes a bundle back that says of damaged content that it is right. @throws DISK */
+export async function withdraw(store: string, id: string): Promise<void> {
+  const path = join(issuedFolder(store, id), 'bundle.json');
+  await rm(path, { force: true }).catch((error: unknown) => {
+    throw diskError(error, path);
+  });
+}
+
+async function issuedIds(store: string): Promise<readonly string[]> {
   return (await readdir(join(store, 'bundles')).catch(() => [])).filter(isHex64);
 }
 
@@ -68,13 +84,6 @@ export async function findIssued(store: string, text: string, flag: string): Pro
   if (found.length > 1)
     throw new CodedError('USAGE', `${flag} ${text}: ${found.length} bundles begin so; write more of it`);
   return id;
-}
-
-/** Id of the bundle that was issued from a plan; of a plan of which not all volumes are known, none was. */
-export async function issuedFrom(store: string, plan: string): Promise<string | undefined> {
-  const journal = await VolumeJournal.open(store, plan);
-  const id = bundleIdOf(journal.hashes());
-  return (await readIssued(store, id)) === undefined ? undefined : id;
 }
 
 /** With the signature that it has, or, where that is not the key's, with a new one. @throws DISK */

@@ -28,6 +28,9 @@ export interface ReadBackContext {
   readonly signal?: AbortSignal;
 }
 
+/** What was written is what the store holds, and that is damaged. */
+export class BadStore extends CodedError {}
+
 export class ReadBack {
   readonly #context: ReadBackContext;
   readonly #verifier: VolumeVerifier;
@@ -86,7 +89,7 @@ export class ReadBack {
       await medium.remove(volume);
       await journal.forget(volume);
     }
-    throw new CodedError(
+    throw new BadStore(
       'DIGEST_MISMATCH',
       `${layout.pathOf(blob.digest)}: its bytes are not what its name says, the store was changed or its disk is bad; remove it and run fetch again`,
     );

@@ -4,7 +4,7 @@
  * written does not count.
  */
 import { constants } from 'node:fs';
-import { open, readdir } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   diskError,
@@ -14,7 +14,6 @@ import {
   parseStrictObject,
   readSmallFile,
   syncFolder,
-  volumeName,
 } from '@omni-airgap/content';
 
 const maxJournalBytes = 4 * 1024 * 1024;
@@ -49,16 +48,6 @@ export class VolumeJournal {
     return this.#volumes.get(volume)?.sha256;
   }
 
-  /** Names and hashes of the volumes from the first up to the first that is not known. */
-  hashes(): readonly { readonly name: string; readonly sha256: string }[] {
-    const list: { name: string; sha256: string }[] = [];
-    for (let volume = 0; ; volume++) {
-      const sha256 = this.sha256Of(volume);
-      if (sha256 === undefined) return list;
-      list.push({ name: volumeName(volume), sha256 });
-    }
-  }
-
   /** True once the volume lies on a medium, synced and, if that was asked for, read back. */
   isWritten(volume: number): boolean {
     return this.#volumes.get(volume)?.written === true;
@@ -85,12 +74,6 @@ export class VolumeJournal {
     this.#volumes.set(volume, state);
     await append(this.#path, { volume, ...state });
   }
-}
-
-/** Hashes of the plans that a store has a journal of. */
-export async function plansOf(store: string): Promise<readonly string[]> {
-  const names = await readdir(folderOf(store)).catch(() => []);
-  return names.flatMap((name) => /^([a-f0-9]{64})\.jsonl$/.exec(name)?.[1] ?? []);
 }
 
 function folderOf(store: string): string {

@@ -7,7 +7,6 @@ import { join } from 'node:path';
 import {
   BundleStore,
   Carried,
-  type Digest,
   digestFromHex,
   Layout,
   parseLockDocument,
@@ -129,61 +128,3 @@ test(
   },
   slow,
 );
-
-describe('consuming', () => {
-  test('leaves manifests and small content, and a second run has nothing to do', async () => {
-    const folder = await temporaryFolder();
-    const store = await sampleStore(join(folder, 'store'));
-    const options = optionsFor(store, join(folder, 'out'), { consume: true });
-    const { blobs } = await BundleStore.open([await undisturbed(folder, store.root)], any).then(
-      (b) => b.document,
-    );
-    await bundle(options);
-    const left = new Set(await readdir(join(store.root, 'blobs', 'sha256')));
-    const hex = (digest: Digest): string => digest.slice(7);
-    for (const blob of blobs)
-      expect(left.has(hex(blob.digest)), `${blob.size} bytes`).toBe(blob.volume === 0);
-    expect(await bundle(options)).toMatchObject({ written: false, sequence: 1 });
-    await expectHonest(options.out);
-  });
-
-  test('keeps what another issued bundle has yet to write', async () => {
-    const folder = await temporaryFolder();
-    const store = await sampleStore(join(folder, 'store'));
-    // Laid out and issued; only its first volume is written.
-    await bundle(optionsFor(store, join(folder, 'part'), { volumes: '1', volumeSize: 300 * 1024 }));
-    await bundle(optionsFor(store, join(folder, 'out'), { consume: true }));
-    const { document, map } = await BundleStore.open([join(folder, 'part')], any, { volumes: 'present' });
-    const left = new Set(await readdir(join(store.root, 'blobs', 'sha256')));
-    for (const blob of document.blobs) {
-      if (blob.volume === 0) continue;
-      const isWritten = map.runsOf(blob).every(({ volume }) => volume === 1);
-      expect(left.has(blob.digest.slice(7)), `volume ${blob.volume}`).toBe(!isWritten);
-    }
-    // And so the other one can be finished.
-    await bundle(
-      optionsFor(store, join(folder, 'rest'), {
-        volumes: `2-${document.volumes.length - 1}`,
-        volumeSize: 300 * 1024,
-      }),
-    );
-    const whole = await BundleStore.open([join(folder, 'part'), join(folder, 'rest')], any);
-    expect((await verifyBundle(whole)).unusable).toEqual([]);
-  });
-
-  test('an increment after consuming: the base has what the store has not', async () => {
-    const folder = await temporaryFolder();
-    const store = await sampleStore(join(folder, 'store'));
-    await bundle(optionsFor(store, join(folder, 'out'), { consume: true }));
-    const second = join(folder, 'second');
-    const report = await bundle(optionsFor(store, second, { since: [join(folder, 'out')] }));
-    expect(report.blobs).toBe(0);
-    await expectHonest(second);
-  });
-});
-
-async function undisturbed(folder: string, store: string): Promise<string> {
-  const out = join(folder, 'undisturbed');
-  await bundle(optionsFor(store, out));
-  return out;
-}
