@@ -61,7 +61,10 @@ export function parseReference(text: string): Reference {
   const registry = hasHost ? (first === 'index.docker.io' ? 'docker.io' : first) : 'docker.io';
   let repository = hasHost ? name.slice(slash + 1) : name;
   if (registry === 'docker.io' && !repository.includes('/')) repository = `library/${repository}`;
-  if (!isRegistryHost(registry)) throw bad(`bad registry host ${printable(registry)}`);
+  if (!isRegistryHost(registry)) {
+    const hint = /[A-Z]/.test(registry) ? ' (hosts are written in lower case)' : '';
+    throw bad(`bad registry host ${printable(registry)}${hint}`);
+  }
   if (!isRepository(repository)) {
     const hint = /[A-Z]/.test(repository) ? ' (repository names are lower case)' : '';
     throw bad(`bad repository name ${printable(repository)}${hint}`);

@@ -152,7 +152,7 @@ describe('what is refused, with its place and what to write instead', () => {
     [
       'a version that YAML takes for a number',
       'talos: {versions: [1.13]}',
-      /:2:20: talos\.versions\[0\] is number, not a version; write it in full, like v1\.13\.9/,
+      /:2:20: talos\.versions\[0\] is a number, not a version; write it in full, like v1\.13\.9/,
     ],
     [
       'a version that is none',
@@ -165,7 +165,7 @@ describe('what is refused, with its place and what to write instead', () => {
       /:2:19: talos\.versions must be a list of versions, such as \[v1\.13\.9\]/,
     ],
     ['an empty list', 'talos: {versions: []}', /:2:19: talos\.versions must not be empty/],
-    ['a section that is no mapping', 'omni: v1.10.4', /:2:7: omni must be a mapping of version/],
+    ['a section that is no mapping', 'omni: v1.10.4', /:2:7: omni must be a mapping with version/],
     ['a missing member', 'omni: {}', /:2:7: omni\.version is missing/],
     [
       'omni without kubernetes',
@@ -185,18 +185,41 @@ describe('what is refused, with its place and what to write instead', () => {
     [
       'media without versions',
       `media: [{schematic: ${vanilla}, files: [kernel-amd64]}]`,
-      /:2:9: needs versions, here or under talos/,
+      /:2:9: media\[0\] needs versions, here or under talos/,
     ],
     [
       'media without files and installers',
       `media: [{schematic: ${vanilla}, versions: [v1.13.9]}]`,
-      /:2:9: names neither files nor installers/,
+      /:2:9: media\[0\] names neither files nor installers/,
     ],
     [
       'a file that is no medium',
       `media: [{schematic: ${vanilla}, versions: [v1.13.9], files: [metal.iso]}]`,
       /media\[0\]\.files\[0\] metal\.iso is no media file name, such as metal-amd64\.iso/,
     ],
+    [
+      'a file whose end is misspelt',
+      `media: [{schematic: ${vanilla}, versions: [v1.13.9], files: [aws-amd64.raw.zx]}]`,
+      /aws-amd64\.raw\.zx is no media file name; did you mean aws-amd64\.raw\.xz\?/,
+    ],
+    [
+      'a file of an architecture that there is not',
+      `media: [{schematic: ${vanilla}, versions: [v1.13.9], files: [kernel-amd65]}]`,
+      /kernel-amd65 is no media file name; did you mean kernel-amd64\?/,
+    ],
+    [
+      'media that is no list',
+      'media: {schematic: {}}',
+      /:2:8: media must be a list: begin each entry with "- "/,
+    ],
+    ['a version that was left out', 'omni: {version: }', /:2:17: omni\.version is empty, not a version/],
+    [
+      'an image as other tools name it',
+      'images:\n  - name: ghcr.io/a/b:v1',
+      /:3:5: images\[0\]\.name is not known here; known are file/,
+    ],
+    ['a second document', 'images: [a/b:1]\n---\nimages: []', /:3:1: there is a second document; remove/],
+    ['a key that is no text', '? [a]\n: b', /:2:3: a key must be plain text/],
     [
       'an installer that is no platform',
       `media: [{schematic: ${vanilla}, versions: [v1.13.9], installers: [Metal]}]`,
@@ -215,12 +238,22 @@ describe('what is refused, with its place and what to write instead', () => {
     [
       'a schematic that the factory would not decode',
       'media: [{schematic: {customisation: {}}, versions: [v1.13.9], files: [kernel-amd64]}]',
-      /:2:21: schematic: .*customisation/,
+      /:2:21: schematic: line 2: .*customisation/,
     ],
     [
       'an owner, which only the Enterprise edition takes',
       'media: [{schematic: {owner: me}, versions: [v1.13.9], files: [kernel-amd64]}]',
       /owner field is only supported in Enterprise edition/,
+    ],
+    [
+      'two images in one entry',
+      'images: [ghcr.io/a/b:v1 ghcr.io/a/c:v1]',
+      /:2:10: a reference has no spaces: .*; put each image into an entry or line of its own/,
+    ],
+    [
+      'a host in capitals',
+      'images: [GHCR.io/a/b:v1]',
+      /:2:10: bad registry host GHCR\.io \(hosts are written/,
     ],
     ['an image without tag', 'images: [ghcr.io/dexidp/dex]', /:2:10: no tag and no digest/],
     [
@@ -248,9 +281,10 @@ describe('what is refused, with its place and what to write instead', () => {
     ['nothing asked for', 'talos: {versions: [v1.13.9]}', /asks for nothing; name omni/],
     ['an anchor (T27)', 'omni: &a {version: v1.10.4}', /anchors are not supported/],
     ['an alias (T27)', 'images: [*a]', /:2:/],
-    ['a tag (T27)', 'images: [!!binary aGVsbG8=]', /:2:/],
+    ['a tag (T27)', 'images: [!!binary aGVsbG8=]', /:2:\d+: tag .* is not supported/],
+    ['a tag that changes nothing (T27)', 'images: [!!str a/b:1]', /:2:16: tag .* is not supported/],
     ['a merge key (T27)', 'omni: {<<: {version: v1.10.4}}', /:2:/],
-    ['a key twice (T27)', 'images: []\nimages: []', /:3:1: .*unique/],
+    ['a key twice (T27)', 'images: []\nimages: []', /:3:1: the key is there twice/],
     ['a tab for indentation', 'omni:\n\tversion: v1.10.4', /:3:/],
     ['a hundred levels (T27)', `images: ${'['.repeat(100)}${']'.repeat(100)}`, /nested deeper/],
   ])('%s', async (_what, text, message) => {

@@ -2,7 +2,7 @@
  * Lists of images, one a line, as people keep them and as `talosctl image k8s-bundle` prints them: with tag, with
  * digest, or with both; comments and blank lines are skipped, repeated lines count once.
  */
-import { CodedError, formatReference, messageOf, parseReference } from '@omni-airgap/content';
+import { CodedError, formatReference, messageOf, parseReference, printable } from '@omni-airgap/content';
 
 /** Ten thousand references are about a megabyte. */
 export const maxImageListBytes: number = 4 * 1024 * 1024;
@@ -16,6 +16,12 @@ export function readReference(text: string): string {
     throw new CodedError(
       'BAD_NAME',
       'a reference has no scheme; write ghcr.io/dexidp/dex:v2.41.1, without https://',
+    );
+  }
+  if (/\s/.test(text)) {
+    throw new CodedError(
+      'BAD_NAME',
+      `a reference has no spaces: ${printable(text)}; put each image into an entry or line of its own`,
     );
   }
   return formatReference(parseReference(text));

@@ -72,11 +72,15 @@ export async function parseMirror(
   const media: WantedMedia[] = [];
   for (const [i, wanted] of raw.media.entries()) {
     const versions = wanted.versions ?? talos?.versions;
-    if (versions === undefined) throw source.error(['media', i], 'needs versions, here or under talos');
+    if (versions === undefined)
+      throw source.error(
+        ['media', i],
+        `media[${i}] needs versions, here or under talos, such as versions: [v1.13.9]`,
+      );
     if (wanted.files.length + wanted.installers.length === 0) {
       throw source.error(
         ['media', i],
-        'names neither files nor installers, such as files: [metal-amd64.iso]',
+        `media[${i}] names neither files nor installers, such as files: [metal-amd64.iso]`,
       );
     }
     const schematic = await readSchematic(wanted.schematic, folder, source, ['media', i, 'schematic']);

@@ -6,11 +6,20 @@ import { nearestName } from '../nearest.ts';
 import type { YamlSource } from './yaml-source.ts';
 
 const said = ({ input }: { readonly input: unknown }): string => printable(String(input), 80);
+/** What YAML made of a value, for people. */
+const kind = ({ input }: { readonly input: unknown }): string =>
+  input === null || input === undefined
+    ? 'empty'
+    : Array.isArray(input)
+      ? 'a list'
+      : typeof input === 'object'
+        ? 'a mapping'
+        : `a ${typeof input}`;
 const unique = <T>(list: readonly T[]): readonly T[] => [...new Set(list)];
 
 /** Versions are kept in the form of tags: `1.13.9` and `v1.13.9` are one. */
 const versionSchema = v.pipe(
-  v.string(({ input }) => `is ${typeof input}, not a version; write it in full, like v1.13.9`),
+  v.string((issue) => `is ${kind(issue)}, not a version; write it in full, like v1.13.9`),
   v.check(isVersion, (issue) => `${said(issue)} is no version; write it like v1.13.9`),
   v.transform(vPrefixed),
 );
@@ -20,7 +29,7 @@ const versionsSchema = v.pipe(
   v.transform(unique),
 );
 
-const text = (what: string) => v.string(({ input }) => `is ${typeof input}, not ${what}`);
+const text = (what: string) => v.string((issue) => `is ${kind(issue)}, not ${what}`);
 const listOf = <const T extends v.GenericSchema>(item: T, what: string) =>
   v.optional(v.pipe(v.array(item, `must be a list of ${what}`), v.transform(unique)), () => []);
 
@@ -46,8 +55,27 @@ const chosenSchema = v.optional(
 
 const mediaNameSchema = v.pipe(
   text('a file name'),
-  v.check(isMediaName, (issue) => `${said(issue)} is no media file name, such as metal-amd64.iso`),
+  v.check(isMediaName, (issue) => {
+    const meant = nearestName(String(issue.input), mediaNames(String(issue.input)));
+    const hint = meant === undefined ? ', such as metal-amd64.iso' : `; did you mean ${meant}?`;
+    return `${said(issue)} is no media file name${hint}`;
+  }),
 );
+
+/** What there usually is for the platform of a name. */
+function mediaNames(name: string): readonly string[] {
+  const first = /^[a-z]+/.exec(name)?.[0] ?? '';
+  const platform = ['', 'kernel', 'initramfs', 'cmdline', 'installer'].includes(first) ? 'metal' : first;
+  const ends = ['.iso', '.raw.xz', '.raw.zst', '.qcow2', '-secureboot.iso', '-secureboot-uki.efi'];
+  return ['amd64', 'arm64'].flatMap((arch) => [
+    `kernel-${arch}`,
+    `initramfs-${arch}.xz`,
+    `cmdline-${platform}-${arch}`,
+    `installer-${arch}.tar`,
+    ...ends.map((end) => `${platform}-${arch}${end}`),
+  ]);
+}
+
 /** A platform of Talos, for its secure-boot installer with the suffix. */
 const installerSchema = v.pipe(
   text('a platform'),
@@ -100,7 +128,7 @@ const mirrorSchema = v.strictObject({
         files: listOf(mediaNameSchema, 'file names'),
         installers: listOf(installerSchema, 'platforms'),
       }),
-      'must be a list',
+      'must be a list: begin each entry with "- "',
     ),
     () => [],
   ),
@@ -111,7 +139,7 @@ const mirrorSchema = v.strictObject({
         [v.string(), v.strictObject({ file: v.string() })],
         'must be a reference such as ghcr.io/dexidp/dex:v2.41.1, or {file: PATH}',
       ),
-      'must be a list',
+      'must be a list, such as [ghcr.io/dexidp/dex:v2.41.1]',
     ),
     () => [],
   ),
@@ -125,7 +153,7 @@ const mirrorSchema = v.strictObject({
             (issue) => `${said(issue)} is no platform; write it like linux/amd64`,
           ),
         ),
-        'must be a list of platforms',
+        'must be a list of platforms, such as [linux/amd64]',
       ),
       v.minLength(1, 'must not be empty; leave it out for all platforms'),
       v.transform(unique),
@@ -144,8 +172,6 @@ export function checkShape(source: YamlSource): RawMirror {
 }
 
 function firstProblem(source: YamlSource, issues: readonly v.BaseIssue<unknown>[]): CodedError {
-  const isOfUnknownKey = (one: v.BaseIssue<unknown>): boolean =>
-    one.type === 'strict_object' && one.expected === 'never';
   // A slip in a key is also a missing key: what was written helps more than what was not.
   const { issue, path } = innermost(issues.find(isOfUnknownKey) ?? issues[0]);
   const name = path.reduce<string>(
@@ -160,10 +186,14 @@ function firstProblem(source: YamlSource, issues: readonly v.BaseIssue<unknown>[
     : isMissing
       ? 'is missing'
       : issue?.type === 'strict_object'
-        ? `must be a mapping of ${keysAt(path).join(', ')}`
+        ? `must be a mapping with ${keysAt(path).join(', ')}`
         : (issue?.message ?? 'is wrong');
   const say = `${name === '' ? 'mirror.yaml' : printable(name)} ${what}${more}`;
   return isUnknown ? source.errorAtKey(path, say) : source.error(path, say);
+}
+
+function isOfUnknownKey(issue: v.BaseIssue<unknown>): boolean {
+  return issue.type === 'strict_object' && issue.expected === 'never';
 }
 
 /** Of what fits none of several forms, the problem inside of the form that was meant: the one that has an inside. */
@@ -172,7 +202,8 @@ function innermost(issue: v.BaseIssue<unknown> | undefined): {
   readonly path: readonly (string | number)[];
 } {
   const path = (issue?.path ?? []).map((item) => item.key as string | number);
-  const inside = issue?.issues?.find((one) => one.path !== undefined);
+  const within = issue?.issues?.filter((one) => one.path !== undefined) ?? [];
+  const inside = within.find(isOfUnknownKey) ?? within[0];
   if (inside === undefined) return { issue, path };
   const below = innermost(inside);
   return { issue: below.issue, path: [...path, ...below.path] };

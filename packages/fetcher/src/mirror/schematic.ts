@@ -34,7 +34,7 @@ export async function readSchematic(
   if (typeof raw === 'string' && isHex64(raw)) return { kind: 'id', id: raw };
   if (typeof raw !== 'string') {
     // As it is written: the factory reads YAML 1.1, where some words and numbers mean something else.
-    return identified(source.textOf(at) ?? '', 'schematic', source, at);
+    return identified(source.textOf(at) ?? '', undefined, source, at);
   }
   const isLikeId = /^[0-9A-Fa-f]{60,68}$/.test(raw);
   const bytes = isLikeId ? undefined : await readSmallFile(resolve(folder, raw), maxSchematicBytes);
@@ -49,7 +49,8 @@ export async function readSchematic(
 
 function identified(
   text: string | Uint8Array,
-  what: string,
+  /** Undefined for one that is written in mirror.yaml itself, whose lines are the ones of the message. */
+  file: string | undefined,
   source: YamlSource,
   at: readonly (string | number)[],
 ): WantedSchematic {
@@ -58,6 +59,6 @@ function identified(
     validateSchematic(schematic);
     return { kind: 'text', schematic, id, spellings: schematicSpellings(schematic) };
   } catch (cause) {
-    throw source.error(at, `${what}: ${messageOf(cause)}`);
+    throw source.error(at, file === undefined ? messageOf(cause) : `${file}: ${messageOf(cause)}`);
   }
 }

@@ -9,6 +9,13 @@ import { isAlias, isCollection, isMap, isScalar, LineCounter, parseDocument, vis
 const maxYamlBytes = 1024 * 1024;
 const maxDepth = 32;
 
+/** Where the parser's own words are for programmers. */
+const said: Readonly<Record<string, string>> = {
+  MULTIPLE_DOCS: 'there is a second document; remove the line ---',
+  DUPLICATE_KEY: 'the key is there twice; keys must be unique',
+  NON_STRING_KEY: 'a key must be plain text',
+};
+
 export interface YamlSource {
   /** The plain value. */
   readonly value: unknown;
@@ -34,21 +41,23 @@ export function parseYaml(text: string, file: string): YamlSource {
     uniqueKeys: true,
     version: '1.2',
     merge: false,
+    stringKeys: true,
   });
   const at = (offset: number, problem: string): CodedError => {
     const { line, col } = lines.linePos(offset);
     return new CodedError('CONFIG', `${file}:${line}:${col}: ${problem}`);
   };
   const [failure] = [...doc.errors, ...doc.warnings];
-  if (failure !== undefined) throw at(failure.pos[0], firstLine(failure.message));
+  if (failure !== undefined) throw at(failure.pos[0], said[failure.code] ?? firstLine(failure.message));
   visit(doc, (_, node, path) => {
     if (path.length > 2 * maxDepth) throw at(0, `nested deeper than ${maxDepth} levels`);
     if (isAlias(node)) throw at(node.range?.[0] ?? 0, 'aliases are not supported; write the value out');
     if (!isScalar(node) && !isCollection(node)) return;
     const offset = node.range?.[0] ?? 0;
     if (node.anchor !== undefined) throw at(offset, 'anchors are not supported; write the value out');
-    // The parser sets tags of its own for plain values only when asked to; one that is there was written.
-    if (node.tag?.startsWith('!') === true) throw at(offset, `tag ${printable(node.tag)} is not supported`);
+    // The parser sets none by itself: one that is there was written.
+    if (node.tag !== undefined)
+      throw at(offset, `tag ${printable(node.tag)} is not supported; write the value alone`);
     if (isScalar(node) && node.value === '<<' && node.type === 'PLAIN')
       throw at(offset, 'merge keys are not supported');
   });
