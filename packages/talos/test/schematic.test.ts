@@ -13,26 +13,73 @@ import {
 import type { Schematic } from '../src/schematic/model.ts';
 import { YamlMap, type YamlValue } from '../src/yaml/value.ts';
 
-const file = new URL('./vectors/schematic-vectors.jsonl', import.meta.url);
-const vectors = readFileSync(file, 'utf8')
-  .trimEnd()
-  .split('\n')
-  .map((line) => JSON.parse(line) as { input: string; canonical?: string; id?: string; error?: true });
+interface Vector {
+  readonly what?: string;
+  readonly input?: string;
+  /** In place of `input` where that is no text. */
+  readonly base64?: string;
+  readonly canonical?: string;
+  readonly id?: string;
+  readonly error?: true;
+}
 
-describe('vectors of the Go library', () => {
+const vectorsOf = (name: string): readonly Vector[] =>
+  readFileSync(new URL(`./vectors/${name}.jsonl`, import.meta.url), 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Vector);
+
+describe.each([
+  ['schematic-vectors', 511],
+  ['schematic-differential', 559],
+])('vectors of the Go library: %s', (name, count) => {
+  const vectors = vectorsOf(name);
+  const inputOf = ({ input, base64 = '' }: Vector): string | Uint8Array =>
+    input ?? Buffer.from(base64, 'base64');
+
   it('are all there', () => {
-    expect(vectors).toHaveLength(511);
+    expect(vectors).toHaveLength(count);
   });
 
-  it.each(vectors.filter(({ error }) => error !== true))('$input', ({ input, canonical, id }) => {
+  it.each(vectors.filter(({ error }) => error !== true))('$what $input $base64', (vector) => {
+    const input = inputOf(vector);
     const result = schematicFrom(input);
-    expect(result.canonical).toBe(canonical);
-    expect(result.id).toBe(id);
-    expect(schematicFrom(Buffer.from(input)).id).toBe(id);
+    expect(result.canonical).toBe(vector.canonical);
+    expect(result.id).toBe(vector.id);
+    expect(schematicFrom(Buffer.from(input)).id).toBe(vector.id);
   });
 
-  it.each(vectors.filter(({ error }) => error === true))('refuses $input', ({ input }) => {
-    expect(() => schematicFrom(input)).toThrow(expect.objectContaining({ code: 'BAD_SCHEMATIC' }));
+  it.each(vectors.filter(({ error }) => error === true))('refuses $what $input $base64', (vector) => {
+    expect(() => schematicFrom(inputOf(vector))).toThrow(expect.objectContaining({ code: 'BAD_SCHEMATIC' }));
+  });
+});
+
+describe('errors', () => {
+  it.each([
+    ['nope: 1', 'line 1: field nope not found in type schematic.Schematic'],
+    [
+      'customization:\n  nope: 1\n  meta: [{key: x, value: a}]\n  extraKernelArgs: {}',
+      'line 2: field nope not found in type schematic.Customization; ' +
+        'line 3: cannot construct !!str into uint8; line 4: cannot construct !!map into []string',
+    ],
+    ['[]', 'line 1: cannot construct !!seq into schematic.Schematic'],
+    ['customization: {diskImage: {sectorSize: -1}}', 'line 1: cannot construct !!int into uint'],
+    ['customization: {extraKernelArgs: [2001-01-01]}', 'line 1: cannot construct !!timestamp into string'],
+    ['overlay: {options: []}', 'line 1: cannot construct !!seq into map[string]interface {}'],
+    ['owner: a\nowner: b', 'line 2: mapping key "owner" already defined at line 1'],
+  ])('are all named, in the words of the library: %s', (input, message) => {
+    expect(() => decodeSchematic(input)).toThrow(`yaml: construct errors: ${message}`);
+  });
+
+  it('are at most 20', () => {
+    const input = Array.from({ length: 1000 }, (_, i) => `field${i}: 1`).join('\n');
+    expect(() => decodeSchematic(input)).toThrow(/line 20: field field19 [^;]*$/);
+  });
+
+  it('stay on one line', () => {
+    expect(() => decodeSchematic('"a\\nb": 1')).toThrow(
+      'field "a\\nb" not found in type schematic.Schematic',
+    );
   });
 });
 
@@ -79,7 +126,7 @@ describe('published IDs', () => {
   });
 });
 
-/** Each pair was computed with the Go program that test/vectors/README.md describes. */
+/** Each pair was computed with a Go program as test/vectors/README.md describes. */
 describe('rules beyond the vectors', () => {
   const options = (text: string): string => {
     const { canonical } = schematicFrom(`overlay: {name: n, image: i, options: ${text}}`);
@@ -192,6 +239,66 @@ describe('hostile input', () => {
     ['%YAML 1.2', '%YAML 1.2\n---\n{}'],
   ])('%s is refused', (_, input) => {
     expect(() => decodeSchematic(input)).toThrow(expect.objectContaining({ code: 'BAD_SCHEMATIC' }));
+  });
+
+  it('T27 whatever comes is read or refused', () => {
+    const piece = fc.oneof(
+      fc.constantFrom(...vectorsOf('schematic-differential').map(({ input = '' }) => input)),
+      fc.constantFrom(
+        ': ',
+        '- ',
+        '? ',
+        '\n',
+        '\n  ',
+        '[',
+        ']',
+        '{',
+        '}',
+        ',',
+        '&a ',
+        '*a',
+        '<<: ',
+        '!!int ',
+        '|\n',
+      ),
+      fc.string({ unit: 'binary', maxLength: 8 }),
+    );
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 8 }), fc.nat(), (pieces, cut) => {
+        const whole = pieces.join('');
+        const input = whole.slice(cut % (whole.length + 1));
+        try {
+          expect(schematicFrom(input).id).toMatch(/^[0-9a-f]{64}$/);
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'BAD_SCHEMATIC' });
+        }
+      }),
+      { seed: 20261124, numRuns: 3000 },
+    );
+  });
+
+  const bytes = 1024 * 1024 - 100;
+  const repeated = (text: string): string => text.repeat(bytes / text.length);
+  it.each([
+    ['[', repeated('[')],
+    ['{a: ', repeated('{a: ')],
+    ['- ', repeated('- ')],
+    ['many values', `overlay: {options: {k: [${repeated('1,')}]}}`],
+    ['many aliases', `overlay: {options: {a: &a x, k: [${repeated('*a,')}]}}`],
+    [
+      'deep again and again',
+      `overlay: {options: {k: [${repeated(`${'{a: '.repeat(900)}${'}'.repeat(900)},`)}]}}`,
+    ],
+  ])('T27 1 MiB of %s is refused', (_, input) => {
+    expect(() => schematicFrom(input)).toThrow(expect.objectContaining({ code: 'BAD_SCHEMATIC' }));
+  });
+
+  it('T27 1 MiB of text is read', () => {
+    const [lines, words] = [repeated(' x\n'), repeated('x ')];
+    expect(schematicFrom(`owner: |\n${lines}`).canonical).toBe(
+      `owner: |\n${lines.replaceAll(' x', '    x')}customization: {}\n`,
+    );
+    expect(schematicFrom(`owner: ${words}`).canonical).toBe(`owner: ${words.trimEnd()}\ncustomization: {}\n`);
   });
 
   it('refuses bytes that are not UTF-8', () => {

@@ -4,8 +4,9 @@
  */
 import { TalosError } from '../errors.ts';
 import { isBlank, isBlankOrEnd, isBreak, isPrintable } from './cursor.ts';
+import { compareKeys } from './key-order.ts';
 import { end } from './reader.ts';
-import { compareKeys, type QuotedWords, type Representation, represent } from './represent.ts';
+import { type QuotedWords, type Representation, represent } from './represent.ts';
 import { type Scalar, Timestamp, type YamlMap, type YamlValue } from './value.ts';
 
 /** A mapping written in the order given, as a Go struct is. */

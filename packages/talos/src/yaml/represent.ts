@@ -1,4 +1,4 @@
-/** How values are written: the text of a scalar with its tag and style, and the order of a mapping's keys. */
+/** How scalars are written: the text, with its tag and style. */
 import { resolvePlain } from './resolver.ts';
 import { bytesOfBinary, type Scalar, Timestamp } from './value.ts';
 
@@ -80,68 +80,4 @@ export function represent(value: Scalar, words: QuotedWords): Representation {
     return { text: value.text, style: 'plain', ...(plain ? {} : { tag: '!!timestamp' }) };
   }
   return { text: typeof value === 'number' ? formatFloat(value) : String(value), style: 'plain' };
-}
-
-/** The place of a type among others: Go's reflect.Kind. */
-function kindOrder(key: Scalar): number {
-  if (key === null) return 20;
-  if (typeof key === 'boolean') return 1;
-  if (typeof key === 'bigint') return key > 2n ** 63n - 1n ? 11 : 2;
-  if (typeof key === 'number') return 14;
-  return typeof key === 'string' ? 24 : 25;
-}
-
-const isDigit = (c: string | undefined): boolean => c !== undefined && /^\p{Nd}$/u.test(c);
-const isLetter = (c: string | undefined): boolean => c !== undefined && /^\p{L}$/u.test(c);
-const codeOf = (c: string | undefined): number => c?.codePointAt(0) ?? 0;
-
-/** The number that begins at `start`, in 64 bits that wrap, continuing `seed`, and where it ends. */
-function numberAt(text: readonly string[], start: number, seed: bigint): { value: bigint; end: number } {
-  let value = seed;
-  let end = start;
-  for (; isDigit(text[end]); end++) value = BigInt.asIntN(64, value * 10n + BigInt(codeOf(text[end]) - 48));
-  return { value, end };
-}
-
-/** Letters by code, numbers within the text by value, other characters before letters. */
-function stringLess(left: string, right: string): boolean {
-  const a = Array.from(left);
-  const b = Array.from(right);
-  let digits = false;
-  for (let i = 0; i < a.length && i < b.length; i++) {
-    if (a[i] === b[i]) {
-      digits = isDigit(a[i]);
-      continue;
-    }
-    const [aLetter, bLetter] = [isLetter(a[i]), isLetter(b[i])];
-    if (aLetter && bLetter) return codeOf(a[i]) < codeOf(b[i]);
-    if (aLetter || bLetter) return digits ? aLetter : bLetter;
-    let seed = 0n;
-    if (a[i] === '0' || b[i] === '0') {
-      for (let j = i - 1; j >= 0 && isDigit(a[j]); j--) if (a[j] !== '0') seed = 1n;
-    }
-    const [aNumber, bNumber] = [numberAt(a, i, seed), numberAt(b, i, seed)];
-    if (aNumber.value !== bNumber.value) return aNumber.value < bNumber.value;
-    if (aNumber.end !== bNumber.end) return aNumber.end < bNumber.end;
-    return codeOf(a[i]) < codeOf(b[i]);
-  }
-  return a.length < b.length;
-}
-
-function less(a: Scalar, b: Scalar): boolean {
-  const numeric = (key: Scalar): boolean => ['bigint', 'number', 'boolean'].includes(typeof key);
-  if (numeric(a) && numeric(b)) {
-    const [left, right] = [Number(a), Number(b)];
-    if (left !== right) return left < right;
-    if (kindOrder(a) !== kindOrder(b)) return kindOrder(a) < kindOrder(b);
-    return typeof a === 'bigint' && typeof b === 'bigint' && a < b;
-  }
-  if (typeof a !== 'string' || typeof b !== 'string') return kindOrder(a) < kindOrder(b);
-  return stringLess(a, b);
-}
-
-/** For sorting mapping keys. */
-export function compareKeys(a: Scalar, b: Scalar): number {
-  if (less(a, b)) return -1;
-  return less(b, a) ? 1 : 0;
 }
