@@ -218,7 +218,7 @@ test('T34 an upstream at a private address is refused unless it was mapped', asy
   told.site.write('mirror.yaml', `apiVersion: omni-airgap/v1\nimages: [${told.upstream.host}/acme/app:v1]\n`);
   const ended = await cli([...told.fetch, '--plain-http', told.upstream.host]);
   expectFailure(ended, 4, /127\.0\.0\.1.*\[EGRESS_DENIED\]/);
-  expect(told.upstream.connections).toBe(0);
+  expect(told.upstream.mostConnections).toBe(0);
 });
 
 test('a platform that an image does not have is said to be missing', async () => {

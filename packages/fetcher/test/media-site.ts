@@ -13,11 +13,11 @@ export const setName = `factory.talos.dev/talos-media/${vanilla.id}:${talosVersi
 export const mirrorOf = (files: readonly string[], schematic = '{customization: {}}', more = ''): string =>
   `talos: {versions: [${talosVersion}]${more}}\nmedia: [{schematic: ${schematic}, files: [${files.join(', ')}]}]`;
 
-/** Everything that the factory has for the vanilla schematic. */
-export async function mediaSite(isoBytes = 700_000): Promise<Site> {
-  const site = await startSite({});
+/** Everything that the factory has for the vanilla schematic. @param hosts registries besides */
+export async function mediaSite(hosts: Parameters<typeof startSite>[0] = {}): Promise<Site> {
+  const site = await startSite(hosts);
   const { files } = site.factory;
-  files.set(iso, await someBytes(1, isoBytes));
+  files.set(iso, await someBytes(1, 700_000));
   files.set(kernel, await someBytes(2, 30_000));
   files.set('versions', Buffer.from('["v1.12.4","v1.13.9","v1.14.0-rc.1"]'));
   files.set(

@@ -1,6 +1,7 @@
 /**
  * Which hosts the connected side must reach, and which ports are open inside.
- * Sources: siderolabs/docs "Egress domains" of Omni and of Talos, run-omni-airgapped.mdx; Docker's allow list.
+ * Sources: siderolabs/docs "Egress domains" of Omni and of Talos, run-omni-airgapped.mdx; docker/docs
+ * content/manuals/desktop/setup/allow-list.md; openshift/openshift-docs modules/configuring-firewall.adoc (quay.io).
  */
 
 export interface EgressHost {
@@ -64,6 +65,7 @@ const rowsOfRegistry: ReadonlyMap<string, readonly Row[]> = new Map<string, read
       ['registry-1.docker.io', 'images of docker.io'],
       ['auth.docker.io', 'tokens for docker.io'],
       ['production.cloudflare.docker.com', 'blobs that docker.io redirects to'],
+      ['production.cloudfront.docker.com', 'blobs that docker.io redirects to'],
       [
         'docker-images-prod.6aa30f8b08e16409b46e0173d6de2f56.r2.cloudflarestorage.com',
         'blobs that docker.io redirects to',

@@ -32,9 +32,20 @@ describe('egressHosts', () => {
       '*.s3.dualstack.us-east-1.amazonaws.com',
       'gcr.io',
     ]);
-    expect(patterns({ ghcr: false, factory: false, registries: ['docker.io'] })).toEqual(
-      expect.arrayContaining(['registry-1.docker.io', 'auth.docker.io', 'production.cloudflare.docker.com']),
-    );
+  });
+
+  it('are those that Docker and Red Hat publish for docker.io and quay.io', () => {
+    expect(patterns({ ghcr: false, factory: false, registries: ['docker.io'] })).toEqual([
+      'registry-1.docker.io',
+      'auth.docker.io',
+      'production.cloudflare.docker.com',
+      'production.cloudfront.docker.com',
+      'docker-images-prod.6aa30f8b08e16409b46e0173d6de2f56.r2.cloudflarestorage.com',
+    ]);
+    expect(patterns({ ghcr: false, factory: false, registries: ['quay.io'] })).toEqual([
+      'quay.io',
+      '*.quay.io',
+    ]);
   });
 
   it('keep the port of another registry', () => {

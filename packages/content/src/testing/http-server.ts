@@ -17,6 +17,8 @@ export interface LoopbackServer {
   readonly host: string;
   /** TCP connections accepted so far. */
   readonly connections: number;
+  /** The most of them that were open at once. */
+  readonly mostConnections: number;
   readonly requests: readonly SeenRequest[];
   close(): Promise<void>;
 }
@@ -31,6 +33,8 @@ export async function startHttpServer(
 ): Promise<LoopbackServer> {
   const requests: SeenRequest[] = [];
   let connections = 0;
+  let open = 0;
+  let most = 0;
   const answer: RequestListener = (request, response) => {
     requests.push({ method: request.method ?? '', path: request.url ?? '', headers: request.headers });
     // A client that goes away in the middle is part of many tests.
@@ -38,8 +42,10 @@ export async function startHttpServer(
     listener(request, response);
   };
   const server: Server = tls === undefined ? createServer(answer) : createTlsServer({ ...tls }, answer);
-  server.on('connection', () => {
+  server.on('connection', (socket) => {
     connections++;
+    most = Math.max(most, ++open);
+    socket.once('close', () => open--);
   });
   server.listen(0, '127.0.0.1');
   await new Promise((resolve, reject) => server.once('listening', resolve).once('error', reject));
@@ -50,6 +56,9 @@ export async function startHttpServer(
     requests,
     get connections() {
       return connections;
+    },
+    get mostConnections() {
+      return most;
     },
     close: () =>
       new Promise((resolve) => {

@@ -33,6 +33,8 @@ export interface FaultAction {
   readonly cutRequestAfter?: number;
   /** Wait before answering, ms. */
   readonly delayMs?: number;
+  /** Wait before answering until it says true. */
+  readonly until?: () => boolean;
   /** Tear the connection down after this many bytes of the answer's body. */
   readonly cutAfter?: number;
   /** Send nothing more after this many bytes, but keep the connection. */
@@ -87,6 +89,7 @@ export async function sendAnswer(
   fault: FaultAction = {},
 ): Promise<void> {
   if (fault.delayMs !== undefined) await delay(fault.delayMs);
+  while (fault.until?.() === false) await delay(5);
   if (fault.drop === true || fault.loseAnswer === true) {
     request.socket.destroy();
     return;

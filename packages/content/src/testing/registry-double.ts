@@ -87,8 +87,8 @@ export interface RegistryDouble {
   readonly host: string;
   /** Everything asked, in order of arrival. */
   readonly requests: readonly DoubleRequest[];
-  /** TCP connections accepted. */
-  readonly connections: number;
+  /** The most of them that were open at once. */
+  readonly mostConnections: number;
   /** Upload sessions that were started and neither finished nor cancelled. */
   readonly openUploads: number;
   /** The repository, made when it is not there. */
@@ -122,8 +122,8 @@ export async function startRegistryDouble(options: RegistryDoubleOptions = {}): 
     url: server.url,
     host: server.host,
     requests,
-    get connections() {
-      return server.connections;
+    get mostConnections() {
+      return server.mostConnections;
     },
     get openUploads() {
       return content.uploads.size;
