@@ -91,6 +91,7 @@ function sample(): Summary {
       item('quay.io/acme/strange:v1', 'unheard-of'),
     ],
     bytes: 12_000_000_000,
+    versions: [{ product: 'Talos', versions: ['v1.13.9', 'v1.14.0'] }],
     relied: { blobs: 3, bytes: 4_000_000 },
   };
 }

@@ -1,4 +1,6 @@
 /** inspect: what a bundle or a store is, from its documents and manifests; nothing large is read. */
+import { lstat } from 'node:fs/promises';
+import { join } from 'node:path';
 import {
   type BundleDocument,
   type BundleSigner,
@@ -14,6 +16,8 @@ import { type Summary, summarize } from './summary.ts';
 export interface Inspection extends Summary {
   /** Whose signature was checked. */
   readonly signer: BundleSigner;
+  /** False when there is no signature that could be checked. */
+  readonly isSigned: boolean;
   /** Volumes that are in none of the folders. */
   readonly absent: readonly string[];
 }
@@ -28,7 +32,8 @@ export async function inspectBundle(folders: readonly string[], trust: BundleTru
   const absent = bundle.problems
     .filter(({ size }) => size === undefined)
     .map(({ volume }) => bundle.document.volumes[volume]?.name ?? '');
-  return { ...summary, signer: bundle.signer, absent };
+  const isSigned = await isThere(join(folders[0] ?? '', 'bundle.json.sig'));
+  return { ...summary, signer: bundle.signer, isSigned, absent };
 }
 
 export interface StoreInspection {
@@ -61,4 +66,11 @@ export async function inspectStore(store: string, signal?: AbortSignal): Promise
     left,
     bundles: bundles.reverse(),
   };
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    () => false,
+  );
 }

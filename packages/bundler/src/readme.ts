@@ -1,5 +1,5 @@
 /** README.txt on the medium: for whoever holds it in the hand, with our tool or without. */
-import { formatBytes, printable } from '@omni-airgap/content';
+import { formatBytes, formatTime, printable } from '@omni-airgap/content';
 import type { Summary } from './summary.ts';
 
 /** Lines end as Windows' Notepad likes them too. */
@@ -27,9 +27,9 @@ ${bases}`;
 ==================
 Id:       ${id}
 Number:   ${document.sequence} of store ${document.origin}
-Made:     ${document.createdAt} by ${printable(document.tool)}
+Made:     ${formatTime(document.createdAt)} by ${printable(document.tool)}
 Volumes:  ${volumes.length} (content.tar.000 to ${last}), ${formatBytes(bytes)}
-Content:  ${count('image')} images, ${count('media')} sets of Talos media, ${items.length} names
+Content:  ${items.length} names: ${count('image')} of images, ${count('media')} of Talos media
 ${needs}
 report.html says what is inside, for people; bundle.json for programs. With
 several media, each holds some of the volumes and all hold the other files.
@@ -55,7 +55,7 @@ several media, each holds some of the volumes and all hold the other files.
 
 4. LOAD IT WITHOUT omni-airgap
    ${unpack}
-   skopeo copy --all \\
+   skopeo copy --all --preserve-digests \\
      oci:layout:${example} \\
      docker://REGISTRY/REPOSITORY:TAG
    oras copy --from-oci-layout layout@DIGEST REGISTRY/REPOSITORY:TAG

@@ -2,7 +2,7 @@
  * report.html: one self-contained page for whoever approves a transfer. It needs no script and loads nothing, prints
  * on paper, and shows names from outside as text only.
  */
-import { formatBytes, type Html, html } from '@omni-airgap/content';
+import { formatBytes, formatTime, type Html, html } from '@omni-airgap/content';
 import { style } from './report-style.ts';
 import type { Summary, SummaryItem } from './summary.ts';
 
@@ -48,15 +48,15 @@ ${checksOf(summary)}
 ${hostsOf(summary)}
 ${volumesOf(summary)}
 </main>
-<footer><p>Made by ${document.tool} at ${document.createdAt}. The signature over bundle.json covers this page.
-README.txt says how to check and load the bundle.</p></footer>
+<footer><p>Made by ${document.tool}, ${formatTime(document.createdAt)}. bundle.json states the hash of this page, and
+bundle.json.sig signs that: without the file nobody has signed. README.txt says how to check and load the bundle.</p></footer>
 </body>
 </html>
 `;
   return page.text;
 }
 
-function factsOf({ document, items, bytes, relied }: Summary): Html {
+function factsOf({ document, items, bytes, relied, versions }: Summary): Html {
   const images = items.filter((item) => item.kind === 'image').length;
   const media = items.filter((item) => item.kind === 'media').length;
   const base = (document.base ?? []).map(
@@ -71,7 +71,8 @@ function factsOf({ document, items, bytes, relied }: Summary): Html {
 <div><dt>Names in all</dt><dd>${items.length}</dd></div>
 <div><dt>Blobs</dt><dd>${document.blobs.length}</dd></div>
 </dl>
-<p>Number ${document.sequence} of store <code>${document.origin}</code>, made ${document.createdAt}${
+${versions.length === 0 ? html`` : html`<dl>${versions.map(versionBox)}</dl>`}
+<p>Number ${document.sequence} of store <code>${document.origin}</code>, made ${formatTime(document.createdAt)}${
     document.createdBy === undefined ? '' : html` by <strong>${document.createdBy}</strong>`
   } with ${document.tool}.</p>
 ${
@@ -80,6 +81,10 @@ ${
     : html`<p>An incremental bundle. It relies on ${relied.blobs} blobs (${formatBytes(relied.bytes)}) that these brought:</p><ul>${base}</ul>`
 }
 </section>`;
+}
+
+function versionBox({ product, versions }: Summary['versions'][number]): Html {
+  return html`<div><dt>${product}</dt><dd>${versions.join(', ')}</dd></div>`;
 }
 
 function changesOf({ document, items }: Summary): Html {
@@ -124,7 +129,7 @@ function rowOf(item: SummaryItem): Html {
   const from =
     item.source === undefined
       ? html``
-      : html`<br><small>from ${item.source}${item.fetchedAt === undefined ? '' : `, ${item.fetchedAt}`}</small>`;
+      : html`<br><small>from ${item.source}${item.fetchedAt === undefined ? '' : `, ${formatTime(item.fetchedAt)}`}</small>`;
   return html`<tr><td><code>${item.name}</code><br><small class="digest">${item.digest}</small>${from}</td>
 <td>${item.platforms.join(', ')}${files.length === 0 ? html`` : html`<ul class="files">${files}</ul>`}${
     item.inBase ? html`<span class="base">with a base</span>` : html``
@@ -172,7 +177,7 @@ function hostsOf({ document }: Summary): Html {
 function volumesOf({ document }: Summary): Html {
   const rows = document.volumes.map(
     ({ name, size, sha256 }) =>
-      html`<tr><td><code>${name}</code><br><small class="digest">sha256:${sha256}</small></td><td class="number">${formatBytes(size)}</td><td class="number">${size}</td></tr>`,
+      html`<tr><td><code>${name}</code><br><small class="digest">sha256:${sha256}</small></td><td class="number">${formatBytes(size)}</td><td class="number">${size.toLocaleString('en')}</td></tr>`,
   );
   return html`<section><h2>Volumes</h2>
 <table><thead><tr><th>File and hash</th><th class="number">Size</th><th class="number">Bytes</th></tr></thead><tbody>${rows}</tbody></table></section>`;

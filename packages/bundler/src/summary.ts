@@ -18,6 +18,8 @@ import {
   parseStrictObject,
 } from '@omni-airgap/content';
 
+import { type ProductVersions, versionsOf } from './versions.ts';
+
 export interface SummaryItem {
   readonly name: string;
   readonly kind: string;
@@ -42,6 +44,7 @@ export interface Summary {
   readonly items: readonly SummaryItem[];
   /** Bytes of all volumes. */
   readonly bytes: number;
+  readonly versions: readonly ProductVersions[];
   /** Content that a base brought. */
   readonly relied: { readonly blobs: number; readonly bytes: number };
 }
@@ -90,6 +93,7 @@ export async function summarize(document: BundleDocument, source: Fetcher): Prom
     document,
     items,
     bytes: document.volumes.reduce((sum, volume) => sum + volume.size, 0),
+    versions: versionsOf(document.roots.map(({ name }) => name)),
     relied: { blobs: relied.size, bytes: [...relied.values()].reduce((sum, size) => sum + size, 0) },
   };
 }

@@ -52,4 +52,5 @@ export * from './reference.ts';
 export * from './registry/index.ts';
 export { formatBytes } from './size-text.ts';
 export * from './storage.ts';
+export { formatTime } from './time-text.ts';
 export { WorkQueue } from './work-queue.ts';

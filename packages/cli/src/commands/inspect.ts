@@ -1,9 +1,9 @@
 /** omni-airgap inspect */
 import { type Inspection, inspectBundle, inspectStore, type StoreInspection } from '@omni-airgap/bundler';
-import { CodedError, formatBytes, printable } from '@omni-airgap/content';
+import { CodedError, formatBytes, formatTime, printable } from '@omni-airgap/content';
 import { Command } from 'commander';
 import { collected, withCommon, withExample } from '../flags.ts';
-import { count, describeLeft, table } from '../format.ts';
+import { count, describeLeft, table, wrap } from '../format.ts';
 import { type CommonFlags, report, type Session } from '../session.ts';
 import { readTrust } from './keys.ts';
 
@@ -39,16 +39,17 @@ export function addInspect(session: Session): Command {
   return withExample(withCommon(command), 'omni-airgap inspect --bundle /mnt/usb');
 }
 
-function describeBundle({ document, items, bytes, relied, signer, absent }: Inspection): string {
+function describeBundle(inspection: Inspection): string {
+  const { document, items, bytes, relied, absent, versions } = inspection;
   const { id, origin, sequence, createdAt, createdBy, tool, base, changes, secrets, egress, volumes } =
     document;
   const lines = [
     `Bundle ${id}`,
-    `Number ${sequence} of store ${origin}, made ${createdAt}${createdBy === undefined ? '' : ` by ${printable(createdBy)}`} with ${printable(tool)}.`,
+    `Number ${sequence} of store ${origin}`,
+    `Made ${formatTime(createdAt)}${createdBy === undefined ? '' : ` by ${printable(createdBy)}`} with ${printable(tool)}`,
+    ...versions.map((one) => `${one.product} ${one.versions.join(', ')}`),
     `${formatBytes(bytes)} in ${count(volumes.length, 'volume')}, ${count(document.blobs.length, 'blob')}, ${count(items.length, 'name')}.`,
-    signer.mode === 'signed'
-      ? `Signed by ${signer.key}.`
-      : 'Signature not checked (--verify-key PUB checks it).',
+    signatureOf(inspection),
   ];
   for (const one of base ?? []) lines.push(`Relies on bundle ${one.id} (number ${one.sequence}).`);
   if (base !== undefined)
@@ -73,7 +74,7 @@ function describeBundle({ document, items, bytes, relied, signer, absent }: Insp
     for (const file of files) lines.push(`  ${printable(file.name)}  ${formatBytes(file.size)}`);
   }
   const hosts = egress.map(({ host, requests }) => `${printable(host)} (${requests})`);
-  lines.push(`Hosts contacted (requests): ${hosts.join(', ') || 'none on record'}.`);
+  lines.push('Hosts contacted (requests):', wrap(hosts.length === 0 ? ['none on record'] : hosts));
   if (secrets !== undefined) {
     lines.push(
       `Secrets: ${count(secrets.schematics, 'schematic')} looked at, ${secrets.found.length} with secrets (${secrets.policy}).`,
@@ -86,6 +87,13 @@ function describeBundle({ document, items, bytes, relied, signer, absent }: Insp
     ),
   );
   return lines.join('\n');
+}
+
+function signatureOf({ signer, isSigned }: Inspection): string {
+  if (signer.mode === 'signed') return `Signed by ${signer.key}.`;
+  return isSigned
+    ? 'Signature not checked (--verify-key PUB checks it).'
+    : 'Not signed: there is no bundle.json.sig.';
 }
 
 const mostPlatforms = 3;
