@@ -112,7 +112,7 @@ media:
 `,
   );
   const ended = await cli(['fetch', ...site.store]);
-  expectFailure(ended, 4, /extraKernelArgs.*\[SECRET\]/);
+  expectFailure(ended, 4, /mirror\.yaml:\d+:\d+: .*extraKernelArgs.*\[SECRET\]/);
   expect(ended.stderr).not.toContain('canary-join-token');
   expect(listing(site.at('store'))).toEqual([]);
 });

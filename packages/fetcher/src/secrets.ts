@@ -5,13 +5,13 @@ import type { Mirror } from './mirror/mirror.ts';
 
 /** @throws SECRET naming where, never what */
 export function refuseSecrets(mirror: Mirror): void {
-  for (const [i, { schematic }] of mirror.media.entries()) {
+  for (const { place, schematic } of mirror.media) {
     if (schematic.kind !== 'text') continue;
     const [found] = findSecrets(schematic.schematic);
     if (found === undefined) continue;
     throw new CodedError(
       'SECRET',
-      `media[${i}].schematic: ${found.where} holds ${found.what}; it would go to the public Image Factory, which logs it; remove it, or pass --allow-secrets`,
+      `${place}: ${found.where} holds ${found.what}; it would go to the public Image Factory, which logs it; remove it, or pass --allow-secrets`,
     );
   }
 }

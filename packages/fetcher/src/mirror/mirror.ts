@@ -20,6 +20,8 @@ const dash = '\ue000';
 const isStdin = (file: string): boolean => file === '-' || file === dash;
 
 interface WantedMedia {
+  /** FILE:LINE:COLUMN of the schematic, for messages. */
+  readonly place: string;
   readonly schematic: WantedSchematic;
   readonly versions: readonly string[];
   readonly files: readonly string[];
@@ -83,8 +85,10 @@ export async function parseMirror(
         `media[${i}] names neither files nor installers, such as files: [metal-amd64.iso]`,
       );
     }
-    const schematic = await readSchematic(wanted.schematic, folder, source, ['media', i, 'schematic']);
-    media.push({ schematic, versions, files: wanted.files, installers: wanted.installers });
+    const at = ['media', i, 'schematic'];
+    const schematic = await readSchematic(wanted.schematic, folder, source, at);
+    const { files, installers } = wanted;
+    media.push({ place: source.placeOf(at), schematic, versions, files, installers });
   }
   const images = await readImages(raw.images, folder, source, stdin);
   const hasKubelet = kubernetes !== undefined || images.some((name) => kubeletPattern.test(name));

@@ -19,6 +19,8 @@ const said: Readonly<Record<string, string>> = {
 export interface YamlSource {
   /** The plain value. */
   readonly value: unknown;
+  /** FILE:LINE:COLUMN of a member; of the nearest that is there, where it is missing. */
+  placeOf(path: readonly (string | number)[]): string;
   /** A CONFIG error at the place of a member, such as ['talos', 'versions', 0]. */
   error(path: readonly (string | number)[], problem: string): CodedError;
   /** The same, at the key of the member and not at its value. */
@@ -43,10 +45,12 @@ export function parseYaml(text: string, file: string): YamlSource {
     merge: false,
     stringKeys: true,
   });
-  const at = (offset: number, problem: string): CodedError => {
+  const place = (offset: number): string => {
     const { line, col } = lines.linePos(offset);
-    return new CodedError('CONFIG', `${file}:${line}:${col}: ${problem}`);
+    return `${file}:${line}:${col}`;
   };
+  const at = (offset: number, problem: string): CodedError =>
+    new CodedError('CONFIG', `${place(offset)}: ${problem}`);
   const [failure] = [...doc.errors, ...doc.warnings];
   if (failure !== undefined) throw at(failure.pos[0], said[failure.code] ?? firstLine(failure.message));
   visit(doc, (_, node, path) => {
@@ -63,13 +67,15 @@ export function parseYaml(text: string, file: string): YamlSource {
   });
   return {
     value: doc.toJS({ maxAliasCount: 0 }),
-    error(path, problem) {
-      // The nearest node that has a place: a missing member is reported where it should have been.
+    placeOf(path) {
       for (let n = path.length; n > 0; n--) {
         const node = doc.getIn(path.slice(0, n), true);
-        if ((isScalar(node) || isCollection(node)) && node.range) return at(node.range[0], problem);
+        if ((isScalar(node) || isCollection(node)) && node.range) return place(node.range[0]);
       }
-      return at(0, problem);
+      return place(0);
+    },
+    error(path, problem) {
+      return new CodedError('CONFIG', `${this.placeOf(path)}: ${problem}`);
     },
     errorAtKey(path, problem) {
       const parent = path.length === 1 ? doc.contents : doc.getIn(path.slice(0, -1), true);
