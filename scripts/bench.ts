@@ -3,16 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-
-export interface BenchmarkContext {
-  /** An empty folder on a disk; removed afterwards. */
-  readonly folder: string;
-  /** How much content to move: MiB. */
-  readonly sizeMiB: number;
-}
-
-/** Prints what it measured. @returns what missed its mark, one line each */
-type Benchmark = (context: BenchmarkContext) => Promise<readonly string[]>;
+import type { Benchmark } from './benchmarks/benchmark.ts';
 
 const benchmarks: Readonly<Record<string, () => Promise<Benchmark>>> = {
   bundle: async () => (await import('./benchmarks/bundle.ts')).default,

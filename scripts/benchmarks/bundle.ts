@@ -1,7 +1,7 @@
 /** bundle against cp and sync of the same bytes to the same disk; with read-back, one read more. */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { BenchmarkContext } from '../bench.ts';
+import type { BenchmarkContext } from './benchmark.ts';
 import { type Measured, measureCli, measureShell, median, show } from './measure.ts';
 import { makeStore } from './store.ts';
 

@@ -9,7 +9,7 @@ import { pipeline } from 'node:stream/promises';
 import { BundleStore, MediaType } from '../../packages/content/src/index.ts';
 import { startCeph } from '../../test/services/ceph.ts';
 import { makeBundle } from '../../test/support/made-bundle.ts';
-import type { BenchmarkContext } from '../bench.ts';
+import type { BenchmarkContext } from './benchmark.ts';
 import { type Measured, measure, measureCli, median, show } from './measure.ts';
 
 const rounds = 3;

@@ -14,7 +14,7 @@ import {
 } from '../../packages/content/src/index.ts';
 import { buildManifest, generatedBlob } from '../../packages/content/src/testing/index.ts';
 import { startRegistry } from '../../test/services/docker-registry.ts';
-import type { BenchmarkContext } from '../bench.ts';
+import type { BenchmarkContext } from './benchmark.ts';
 import { type Measured, measure, measureCli, median, show } from './measure.ts';
 
 const rounds = 3;

@@ -19,7 +19,7 @@ import {
   Layout,
   MediaType,
 } from '../../packages/content/src/index.ts';
-import type { BenchmarkContext } from '../bench.ts';
+import type { BenchmarkContext } from './benchmark.ts';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '..', '..');

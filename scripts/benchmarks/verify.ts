@@ -1,6 +1,6 @@
 /** verify against sha256sum of the volumes. */
 import { join } from 'node:path';
-import type { BenchmarkContext } from '../bench.ts';
+import type { BenchmarkContext } from './benchmark.ts';
 import { type Measured, measureCli, measureShell, median, show } from './measure.ts';
 import { makeStore } from './store.ts';
 

@@ -9,7 +9,8 @@ import { hostMatches } from '../http/host.ts';
 import { mappingOf, resolveReference } from '../http/upstream.ts';
 import { printable } from '../printable.ts';
 import { parseChallenges } from './challenge.ts';
-import type { Credential, CredentialSource } from './credentials.ts';
+import type { Credential } from './credential.ts';
+import type { CredentialSource } from './credentials.ts';
 import { basic, requestToken, TokenCache } from './token.ts';
 
 export interface AuthOptions {

@@ -7,7 +7,7 @@ import { collect } from '../bytes.ts';
 import { CodedError } from '../errors.ts';
 import { parseStrictObject } from '../json.ts';
 import { printable } from '../printable.ts';
-import type { Credential } from './credentials.ts';
+import type { Credential } from './credential.ts';
 
 const namePattern = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 const maxAnswerBytes = 64 * 1024;

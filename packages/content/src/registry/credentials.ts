@@ -7,12 +7,8 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError, messageOf } from '../errors.ts';
 import { type JsonObject, type JsonValue, parseStrictObject } from '../json.ts';
+import type { Credential } from './credential.ts';
 import { credentialFromHelper } from './credential-helper.ts';
-
-export type Credential =
-  | { readonly kind: 'password'; readonly username: string; readonly password: string }
-  /** An OAuth2 refresh token. */
-  | { readonly kind: 'identity'; readonly token: string };
 
 export interface CredentialSource {
   /**

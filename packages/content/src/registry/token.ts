@@ -6,7 +6,7 @@ import { CodedError } from '../errors.ts';
 import { errorFromResponse } from '../http/error-response.ts';
 import type { HttpGate } from '../http/gate.ts';
 import { abortedError } from '../http/retry.ts';
-import type { Credential } from './credentials.ts';
+import type { Credential } from './credential.ts';
 
 export interface TokenRequest {
   readonly realm: URL;
