@@ -11,6 +11,7 @@ import {
   schematicSpellings,
 } from '../src/schematic/encode.ts';
 import type { Schematic } from '../src/schematic/model.ts';
+import { releases } from '../src/yaml/release.ts';
 import { YamlMap, type YamlValue } from '../src/yaml/value.ts';
 
 interface Vector {
@@ -185,13 +186,25 @@ describe('rules beyond the vectors', () => {
     );
   });
 
-  it('knows both ways in which releases quote words of YAML 1.1', () => {
-    const spellings = schematicSpellings(decodeSchematic('customization: {secureboot: {enrollKeys: "off"}}'));
-    expect(spellings.map(({ canonical }) => canonical)).toEqual([
-      "customization:\n    secureboot:\n        enrollKeys: 'off'\n",
-      'customization:\n    secureboot:\n        enrollKeys: "off"\n',
+  it.each([
+    [{ enrollKeys: 'off' }, ["enrollKeys: 'off'", 'enrollKeys: "off"']],
+    [{ enrollKeys: 'a \nb' }, ['enrollKeys: "a \\nb"', 'enrollKeys: |-\n            a \n            b']],
+    [{ enrollKeys: ' a\nb' }, ['enrollKeys: |4-\n             a\n            b']],
+    [{ enrollKeys: '\n a' }, ['enrollKeys: |-\n\n             a', 'enrollKeys: |4-\n\n             a']],
+    [{ enrollKeys: 'force' }, ['enrollKeys: force']],
+  ])('knows how releases of the library write %j', (secureboot, expected) => {
+    const spellings = schematicSpellings({ customization: { secureboot } });
+    expect(spellings.map(({ canonical }) => canonical)).toEqual(
+      expected.map((text) => `customization:\n    secureboot:\n        ${text}\n`),
+    );
+  });
+
+  it('knows that newer releases count the indentation of a block in a list', () => {
+    const schematic = { customization: { extraKernelArgs: [' a\nb'] } };
+    expect(schematicSpellings(schematic).map(({ canonical }) => canonical)).toEqual([
+      'customization:\n    extraKernelArgs:\n        - |4-\n           a\n          b\n',
+      'customization:\n    extraKernelArgs:\n        - |2-\n           a\n          b\n',
     ]);
-    expect(schematicSpellings(decodeSchematic('{}'))).toHaveLength(1);
   });
 });
 
@@ -434,11 +447,11 @@ describe('any schematic', () => {
 
   it('is read back from its canonical text, which is a fixed point', () => {
     fc.assert(
-      fc.property(schematic, fc.constantFrom('single' as const, 'double' as const), (input, words) => {
-        const canonical = encodeSchematic(input, words);
+      fc.property(schematic, fc.constantFrom(...releases), (input, release) => {
+        const canonical = encodeSchematic(input, release);
         const back = decodeSchematic(canonical);
         expect(comparable(back)).toEqual(comparable(input));
-        expect(encodeSchematic(back, words)).toBe(canonical);
+        expect(encodeSchematic(back, release)).toBe(canonical);
       }),
       { seed: 20260821, numRuns: 400 },
     );

@@ -14,7 +14,7 @@ export function yamlText(value: Plain, comment = ''): string {
   const lines = comment === '' ? [] : comment.trim().split('\n');
   const head = lines.map((line) => `# ${line}`.trimEnd()).join('\n');
   // Words of YAML 1.1 in double quotes: the file is read by parsers of both versions.
-  return `${head}${head === '' ? '' : '\n'}${emitYaml(emittable(value), 'double')}`;
+  return `${head}${head === '' ? '' : '\n'}${emitYaml(emittable(value), { words: 'double', blocks: 'wide' })}`;
 }
 
 /** Several documents in one file. */

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { schematicErrors } from '../errors.ts';
 import { type Emittable, emitYaml, YamlStruct } from '../yaml/emitter.ts';
-import type { QuotedWords } from '../yaml/represent.ts';
+import { type Release, reference, releases } from '../yaml/release.ts';
 import { decodeSchematic } from './decode.ts';
 import type { Customization, Overlay, Schematic } from './model.ts';
 
@@ -58,10 +58,10 @@ function customizationOf(customization: Customization): YamlStruct {
 
 /**
  * The text (UTF-8) whose hash is the schematic's ID, as a Go program marshals it.
- * @param words how the library of that program quotes words such as `off`; see schematicSpellings
+ * @param release of that program's library; see schematicSpellings
  * @throws BAD_SCHEMATIC beyond 16 Mi characters
  */
-export function encodeSchematic(schematic: Schematic, words: QuotedWords = 'single'): string {
+export function encodeSchematic(schematic: Schematic, release: Release = reference): string {
   const { owner = '' } = schematic;
   const overlay = schematic.overlay === undefined ? undefined : overlayOf(schematic.overlay);
   const struct = new YamlStruct([
@@ -69,7 +69,7 @@ export function encodeSchematic(schematic: Schematic, words: QuotedWords = 'sing
     ...(overlay === undefined ? [] : [['overlay', overlay] as const]),
     ['customization', customizationOf(schematic.customization)],
   ]);
-  return schematicErrors(() => emitYaml(struct, words));
+  return schematicErrors(() => emitYaml(struct, release));
 }
 
 /** @param canonical what encodeSchematic gave, or what a factory or bundle holds under the ID */
@@ -96,12 +96,11 @@ export function schematicFrom(input: string | Uint8Array): IdentifiedSchematic {
 }
 
 /**
- * The texts and IDs that releases of the Image Factory give the schematic: one, or two where a string is a word of
- * YAML 1.1 (`enrollKeys: off`, say). The first is encodeSchematic's. Factories to 1.4.0 were built with
- * v4.0.0-rc.3 and rc.4 of the library, which quote those words double; 1.5.0 with an untagged version between rc.6
- * (single) and rc.7 (double). An ID that such a factory answers with is right when it is one of these.
+ * The texts and IDs that releases of the Image Factory give the schematic, encodeSchematic's first: one, or more where a
+ * string is a word of YAML 1.1 (`enrollKeys: off`, say) or has several lines of which one ends or the first begins
+ * with a space. An ID that a factory answers with is right when it is one of these.
  */
 export function schematicSpellings(schematic: Schematic): readonly Omit<IdentifiedSchematic, 'schematic'>[] {
-  const texts = new Set([encodeSchematic(schematic), encodeSchematic(schematic, 'double')]);
+  const texts = new Set(releases.map((release) => encodeSchematic(schematic, release)));
   return [...texts].map((canonical) => ({ canonical, id: schematicId(canonical) }));
 }

@@ -3,10 +3,11 @@
  * the dash below a list item), lines never folded, the simplest style that gives a scalar back.
  */
 import { TalosError } from '../errors.ts';
-import { isBlank, isBlankOrEnd, isBreak, isPrintable } from './cursor.ts';
+import { analyze } from './analysis.ts';
+import { isBlank, isBreak, isPrintable } from './cursor.ts';
 import { compareKeys } from './key-order.ts';
-import { end } from './reader.ts';
-import { type QuotedWords, type Representation, represent } from './represent.ts';
+import type { Release } from './release.ts';
+import { type Representation, represent } from './represent.ts';
 import { type Scalar, Timestamp, type YamlMap, type YamlValue } from './value.ts';
 
 /** A mapping written in the order given, as a Go struct is. */
@@ -24,54 +25,6 @@ const step = 4;
 const maxLength = 16 * 1024 * 1024;
 /** Bytes of a key that may stand before its colon without a question mark. */
 const maxSimpleKey = 128;
-
-interface Analysis {
-  readonly multiline: boolean;
-  readonly plainAllowed: boolean;
-  readonly singleAllowed: boolean;
-  readonly literalAllowed: boolean;
-}
-
-/** What the characters of a scalar let it be written as. */
-function analyze(text: readonly string[]): Analysis {
-  if (text.length === 0) {
-    return { multiline: false, plainAllowed: true, singleAllowed: true, literalAllowed: false };
-  }
-  const head = text.slice(0, 3).join('');
-  let indicator = head === '---' || head === '...';
-  let special = false;
-  let tab = false;
-  let multiline = false;
-  let spaceAfterBreak = false;
-  let breakAfterSpace = false;
-  let spacedBefore = true;
-  text.forEach((c, i) => {
-    const spacedAfter = i + 1 >= text.length || isBlank(text[i + 1] ?? end);
-    if (i === 0) {
-      if (/^[#,[\]{}&*!|>'"%@`]$/.test(c) || (/^[?:-]$/.test(c) && spacedAfter)) indicator = true;
-    } else if ((c === ':' && spacedAfter) || (c === '#' && spacedBefore)) {
-      indicator = true;
-    }
-    if (c === '\t') tab = true;
-    else if (!isPrintable(c)) special = true;
-    const before = text[i - 1] ?? '';
-    if (c === ' ' && isBreak(before)) spaceAfterBreak = true;
-    if (isBreak(c)) {
-      multiline = true;
-      if (before === ' ') breakAfterSpace = true;
-    }
-    spacedBefore = isBlankOrEnd(c);
-  });
-  const [first = '', last = ''] = [text[0], text.at(-1)];
-  const open = first === ' ' || isBreak(first) || last === ' ' || isBreak(last);
-  const singleAllowed = !(spaceAfterBreak || breakAfterSpace || tab || special);
-  return {
-    multiline,
-    plainAllowed: singleAllowed && !open && !multiline && !indicator,
-    singleAllowed,
-    literalAllowed: last !== ' ' && !breakAfterSpace && !special,
-  };
-}
 
 const shortEscapes: ReadonlyMap<string, string> = new Map([
   ['\0', '0'],
@@ -103,7 +56,7 @@ function escaped(c: string): string {
 type Parent = 'root' | 'list' | 'mapping';
 
 class Emitter {
-  readonly #words: QuotedWords;
+  readonly #release: Release;
   #out = '';
   #column = 0;
   #indent = -1;
@@ -112,8 +65,8 @@ class Emitter {
   /** Nothing but indentation and indicators stands on this line. */
   #indention = true;
 
-  constructor(words: QuotedWords) {
-    this.#words = words;
+  constructor(release: Release) {
+    this.#release = release;
   }
 
   document(value: Emittable): string {
@@ -124,7 +77,7 @@ class Emitter {
 
   #node(value: Emittable, parent: Parent): void {
     if (isScalar(value)) {
-      this.#scalar(represent(value, this.#words), parent, false);
+      this.#scalar(represent(value, this.#release.words), parent, false);
       return;
     }
     const indent = this.#indent;
@@ -150,7 +103,7 @@ class Emitter {
     if (entries.length === 0) this.#indicator('{}', true);
     for (const [key, item] of entries) {
       this.#writeIndent();
-      const representation = represent(key, this.#words);
+      const representation = represent(key, this.#release.words);
       if (isSimpleKey(representation)) {
         this.#scalar(representation, 'mapping', true);
         this.#indicator(':', false);
@@ -166,7 +119,7 @@ class Emitter {
 
   #scalar({ text, tag, style }: Representation, parent: Parent, asKey: boolean): void {
     const characters = Array.from(text);
-    const { plainAllowed, singleAllowed, literalAllowed } = analyze(characters);
+    const { plainAllowed, singleAllowed, literalAllowed } = analyze(characters, this.#release.blocks);
     let chosen = style;
     if (chosen === 'plain' && (!plainAllowed || (text === '' && asKey))) chosen = 'single';
     if (chosen === 'single' && !singleAllowed) chosen = 'double';
@@ -177,7 +130,7 @@ class Emitter {
     if (chosen === 'plain') this.#plain(characters);
     else if (chosen === 'single') this.#single(characters);
     else if (chosen === 'double') this.#double(characters);
-    else this.#literal(characters);
+    else this.#literal(characters, this.#indent - Math.max(indent, 0));
     this.#indent = indent;
   }
 
@@ -219,10 +172,16 @@ class Emitter {
     this.#indention = false;
   }
 
-  #literal(text: readonly string[]): void {
+  /** @param indentation how much deeper than the node it stands in */
+  #literal(text: readonly string[], indentation: number): void {
     this.#indicator('|', true);
-    // The library writes the step, not the real indentation, even where the two differ.
-    if (text[0] === ' ') this.#indicator(String(step), false);
+    if (this.#release.blocks === 'wide') {
+      const first = text.find((c) => !isBreak(c)) ?? '';
+      if (isBlank(first)) this.#indicator(String(indentation), false);
+    } else if (text[0] === ' ') {
+      // This is the step, not the real indentation, even where the two differ.
+      this.#indicator(String(step), false);
+    }
     if (!isBreak(text.at(-1) ?? '')) this.#indicator('-', false);
     else if (text.length === 1 || isBreak(text.at(-2) ?? '')) this.#indicator('+', false);
     this.#lineBreak();
@@ -301,6 +260,6 @@ function isSimpleKey({ text, tag }: Representation): boolean {
 }
 
 /** @returns the document, ending in a line break @throws BAD_YAML beyond 16 Mi characters */
-export function emitYaml(value: Emittable, words: QuotedWords): string {
-  return new Emitter(words).document(value);
+export function emitYaml(value: Emittable, release: Release): string {
+  return new Emitter(release).document(value);
 }

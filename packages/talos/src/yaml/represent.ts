@@ -1,4 +1,5 @@
 /** How scalars are written: the text, with its tag and style. */
+import type { Release } from './release.ts';
 import { resolvePlain } from './resolver.ts';
 import { bytesOfBinary, type Scalar, Timestamp } from './value.ts';
 
@@ -8,12 +9,6 @@ export interface Representation {
   readonly tag?: '!!binary' | '!!timestamp';
   readonly style: 'plain' | 'single' | 'double' | 'literal';
 }
-
-/**
- * How words are quoted that only YAML 1.1 took for something else (`y`, `off`, `12:30`): releases of the library
- * differ in this. Single in v4.0.0-rc.5, rc.6 and 1c17b9c; double before and after (yaml/go-yaml#380).
- */
-export type QuotedWords = 'single' | 'double';
 
 /** What YAML 1.1 took for a number in base 60. */
 const base60Pattern = /^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?$/;
@@ -41,7 +36,7 @@ const base64LineLength = 70;
 /** Text with a character that is not white space, by Unicode's White_Space. */
 const hasInk = (text: string): boolean => /\P{White_Space}/u.test(text);
 
-function representString(text: string, words: QuotedWords): Representation {
+function representString(text: string, words: Release['words']): Representation {
   const bytes = bytesOfBinary(text);
   if (bytes !== undefined) return representBinary(bytes);
   if (text.includes('\n')) return { text, style: hasInk(text) ? 'literal' : 'double' };
@@ -73,7 +68,7 @@ function formatFloat(value: number): string {
   return `${mantissa}e${sign}${String(Math.abs(exponent)).padStart(2, '0')}`;
 }
 
-export function represent(value: Scalar, words: QuotedWords): Representation {
+export function represent(value: Scalar, words: Release['words']): Representation {
   if (typeof value === 'string') return representString(value, words);
   if (value instanceof Timestamp) {
     const plain = resolvePlain(value.text).tag === '!!timestamp';
