@@ -3,6 +3,7 @@ import { TalosError } from '../errors.ts';
 import {
   type AliasNode,
   type MappingNode,
+  maxValues,
   type Node,
   type ScalarNode,
   type SequenceNode,
@@ -18,6 +19,7 @@ export class Composer {
   readonly #anchors = new Map<string, Node>();
   readonly #prefixes = new Map<string, string>();
   #first = true;
+  #nodes = 0;
 
   constructor(reader: Reader) {
     this.#scanner = new Scanner(reader);
@@ -33,6 +35,7 @@ export class Composer {
     while (this.#at('document-end')) this.#scanner.take();
     if (this.#at('stream-end')) return undefined;
     this.#prefixes.clear();
+    this.#nodes = 0;
     const explicit = !this.#first || this.#at('version-directive', 'tag-directive', 'document-start');
     this.#first = false;
     if (explicit) this.#directives();
@@ -77,13 +80,20 @@ export class Composer {
     }
   }
 
+  /** Bounds what a document takes in memory before anything of it is used. */
+  #count(line: number): void {
+    if (++this.#nodes > maxValues) throw this.#error(`more than ${maxValues} values`, line);
+  }
+
   #empty(line = this.#scanner.peek().line, tag = ''): ScalarNode {
+    this.#count(line);
     return { kind: 'scalar', tag, value: '', plain: true, line };
   }
 
   /** @param context where the node stands: a list without indentation is allowed as a block mapping's value */
   #node(context: 'block' | 'mapping' | 'flow'): Node {
     const start = this.#scanner.peek();
+    this.#count(start.line);
     if (start.kind === 'alias') return this.#alias();
     const { anchor, tag } = this.#properties();
     const token = this.#scanner.peek();

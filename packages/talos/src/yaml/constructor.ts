@@ -5,14 +5,12 @@
  * Source: yaml/go-yaml 1c17b9c internal/libyaml/constructor.go.
  */
 import { quoted, TalosError } from '../errors.ts';
-import { type MappingNode, maxDepth, type Node, type ScalarNode } from './node.ts';
+import { type MappingNode, maxDepth, maxValues, type Node, type ScalarNode } from './node.ts';
 import { resolveScalar, tagOf } from './resolver.ts';
 import { keyOf, type Scalar, Timestamp, YamlMap, type YamlValue } from './value.ts';
 
 /** Characters of all scalars with aliases expanded (T27); the library has no such bound. */
 const maxTextLength = 16 * 1024 * 1024;
-/** Values with aliases expanded; the library lets some 4 million pass. */
-const maxValues = 200_000;
 const maxErrors = 20;
 
 /** Reads the value of one field. */

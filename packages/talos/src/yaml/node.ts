@@ -2,6 +2,8 @@
 
 /** Levels of nesting, of flow and of block collections each; the library allows 10000. */
 export const maxDepth = 1000;
+/** Nodes of a document, and values with aliases expanded; the library lets some 4 million values pass. */
+export const maxValues = 200_000;
 
 export interface ScalarNode {
   readonly kind: 'scalar';
