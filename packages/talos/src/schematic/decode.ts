@@ -28,7 +28,7 @@ interface Fields {
 
 /**
  * @param input the body of a `POST /schematics`; only its first document counts, as at the factory
- * @throws BAD_SCHEMATIC for all that a factory cannot decode and answers 400 to, and beyond 1 MiB, 1000 levels,
+ * @throws BAD_SCHEMATIC for all that a factory cannot decode and answers 400 to, and beyond 1 MiB, 500 levels,
  *   and with aliases expanded 200000 values and 16 Mi characters
  */
 export function decodeSchematic(input: string | Uint8Array): Schematic {

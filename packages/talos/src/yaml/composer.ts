@@ -2,6 +2,7 @@
 import { TalosError } from '../errors.ts';
 import {
   type AliasNode,
+  type ContentNode,
   type MappingNode,
   maxValues,
   type Node,
@@ -16,7 +17,7 @@ type Kind = Token['kind'];
 
 export class Composer {
   readonly #scanner: Scanner;
-  readonly #anchors = new Map<string, Node>();
+  readonly #anchors = new Map<string, ContentNode>();
   readonly #prefixes = new Map<string, string>();
   #first = true;
   #nodes = 0;
@@ -149,7 +150,7 @@ export class Composer {
     return shortTag(prefix + suffix);
   }
 
-  #anchored<N extends Node>(anchor: string | undefined, node: N): N {
+  #anchored<N extends ContentNode>(anchor: string | undefined, node: N): N {
     if (anchor !== undefined) this.#anchors.set(anchor, node);
     return node;
   }

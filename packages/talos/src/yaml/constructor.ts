@@ -5,7 +5,14 @@
  * Source: yaml/go-yaml 1c17b9c internal/libyaml/constructor.go.
  */
 import { quoted, TalosError } from '../errors.ts';
-import { type MappingNode, maxDepth, maxValues, type Node, type ScalarNode } from './node.ts';
+import {
+  type ContentNode,
+  type MappingNode,
+  maxDepth,
+  maxValues,
+  type Node,
+  type ScalarNode,
+} from './node.ts';
 import { resolveScalar, tagOf } from './resolver.ts';
 import { keyOf, type Scalar, Timestamp, YamlMap, type YamlValue } from './value.ts';
 
@@ -73,22 +80,29 @@ export class Constructor {
     return new TalosError('BAD_YAML', `line ${node.line}: ${what}`);
   }
 
-  /** Follows aliases. @throws BAD_YAML for one inside its own anchor, and beyond the bounds */
-  #enter<T>(node: Node, read: (target: Exclude<Node, { kind: 'alias' }>) => T): T {
+  /** Goes to the node, or to what an alias stands for. @throws BAD_YAML for an alias inside its own anchor */
+  #begin(node: Node): ContentNode {
     this.#count(node);
-    if (node.kind !== 'alias') {
-      if (++this.#depth > maxDepth) throw this.#fail(node, `more than ${maxDepth} levels of nesting`);
-      const result = read(node);
-      this.#depth--;
-      return result;
-    }
+    if (++this.#depth > maxDepth) throw this.#fail(node, `more than ${maxDepth} levels of nesting`);
+    if (node.kind !== 'alias') return node;
     if (this.#open.has(node)) throw this.#fail(node, `anchor ${quoted(node.name)} value contains itself`);
     this.#open.add(node);
     this.#aliasDepth++;
-    const result = this.#enter(node.target, read);
+    this.#count(node.target);
+    return node.target;
+  }
+
+  #end(node: Node): void {
+    this.#depth--;
+    if (node.kind !== 'alias') return;
     this.#aliasDepth--;
     this.#open.delete(node);
-    return result;
+  }
+
+  #read<T>(node: Node, read: (target: ContentNode) => T): T {
+    const value = read(this.#begin(node));
+    this.#end(node);
+    return value;
   }
 
   #count(node: Node): void {
@@ -112,7 +126,7 @@ export class Constructor {
 
   /** A string field takes numbers and booleans as they are written, but no date. */
   string(node: Node): string | undefined {
-    return this.#enter(node, (target) => {
+    return this.#read(node, (target) => {
       if (target.kind !== 'scalar') return this.#mismatch(target, 'string');
       const { tag, value } = resolveScalar(target);
       if (value === null) return undefined;
@@ -124,7 +138,7 @@ export class Constructor {
 
   /** The text behind a type that reads itself from text. */
   text(node: Node, type: string): string | undefined {
-    return this.#enter(node, (target) => {
+    return this.#read(node, (target) => {
       if (target.kind !== 'scalar') return this.#mismatch(target, `${type} (TextUnmarshaler)`);
       const { value } = resolveScalar(target);
       if (value === null) return undefined;
@@ -135,7 +149,7 @@ export class Constructor {
   /** An integer of so many bits from 0 on; a floating-point number that is whole will do. */
   unsigned(node: Node, type: 'uint' | 'uint8'): bigint | undefined {
     const max = 2n ** (type === 'uint' ? 64n : 8n) - 1n;
-    return this.#enter(node, (target) => {
+    return this.#read(node, (target) => {
       const resolved = target.kind === 'scalar' ? resolveScalar(target) : undefined;
       if (resolved?.value === null || resolved?.tag === '!!merge') return undefined;
       let value = resolved?.value;
@@ -147,7 +161,7 @@ export class Constructor {
 
   /** Here, and only here, `yes`, `on` and the like are booleans, quoted or not. */
   boolean(node: Node): boolean | undefined {
-    return this.#enter(node, (target) => {
+    return this.#read(node, (target) => {
       const resolved = target.kind === 'scalar' ? resolveScalar(target) : undefined;
       const value = resolved?.value;
       if (value === null || resolved?.tag === '!!merge') return undefined;
@@ -162,7 +176,7 @@ export class Constructor {
 
   /** Undefined for null; items that are left out shorten the list. */
   list<T>(node: Node, type: string, read: (item: Node) => T | undefined): T[] | undefined {
-    return this.#enter(node, (target) => {
+    return this.#read(node, (target) => {
       if (this.#isLeftOut(target)) return undefined;
       if (target.kind !== 'sequence') return this.#mismatch(target, `[]${type}`);
       const items: T[] = [];
@@ -176,7 +190,7 @@ export class Constructor {
 
   /** A mapping with known fields. False when the node is null or no mapping. */
   struct(node: Node, type: string, fields: Readonly<Record<string, FieldReader>>): boolean {
-    return this.#enter(node, (target) => {
+    return this.#read(node, (target) => {
       if (this.#isLeftOut(target)) return false;
       if (target.kind === 'mapping') return this.#fields(target, type, fields);
       this.#mismatch(target, type);
@@ -187,9 +201,11 @@ export class Constructor {
   #fields(node: MappingNode, type: string, fields: Readonly<Record<string, FieldReader>>): boolean {
     if (!this.#isUnique(node)) return false;
     const done = new Set<string>();
-    const merge = this.#entries(node, (keyNode, valueNode, skip) => {
+    const merged = this.#takeMerged();
+    for (const [keyNode, valueNode] of node.entries) {
+      if (isMergeKey(keyNode)) continue;
       const key = this.string(keyNode);
-      if (key === undefined || skip(key)) return;
+      if (key === undefined || isMerged(merged, key)) continue;
       const read = Object.hasOwn(fields, key) ? fields[key] : undefined;
       if (read === undefined) this.report(keyNode, `field ${named(key)} not found in type ${type}`);
       else if (done.has(key)) this.report(keyNode, `field ${key} already set in type ${type}`);
@@ -197,46 +213,45 @@ export class Constructor {
         done.add(key);
         read(valueNode);
       }
-    });
-    if (merge !== undefined) {
-      this.#merge(node, merge, (target) =>
-        this.#enter(target, (m) => m.kind === 'mapping' && this.#fields(m, type, fields)),
-      );
     }
+    this.#merged = merged;
+    this.#merge(node, (mapping) => this.#fields(mapping, type, fields));
     return true;
   }
 
   /** A mapping whose keys are strings. Undefined for null. */
   stringMap(node: Node): YamlMap | undefined {
-    return this.#enter(node, (target) => {
+    return this.#read(node, (target) => {
       if (this.#isLeftOut(target)) return undefined;
       if (target.kind !== 'mapping') return this.#mismatch(target, 'map[string]interface {}');
       const map = new YamlMap();
-      this.#fill(target, map, (key) => this.string(key));
+      this.#fill(target, map, true);
       return map;
     });
   }
 
   /** Any value, by what it looks like; undefined for the merge key where a value is expected. */
   any(node: Node): YamlValue | undefined {
-    return this.#enter(node, (target) => {
-      if (target.kind === 'sequence') {
-        const items: YamlValue[] = [];
-        for (const item of target.items) {
-          const value = this.any(item);
-          if (value !== undefined) items.push(value);
-        }
-        return items;
+    // Not by #read, as nesting would take twice as much of the stack.
+    const target = this.#begin(node);
+    let value: YamlValue | undefined;
+    if (target.kind === 'mapping') {
+      value = new YamlMap();
+      const hasStrings = target.entries.every(([key]) => ['!!str', '!!merge'].includes(tagOf(key)));
+      this.#fill(target, value, hasStrings);
+    } else if (target.kind === 'sequence') {
+      const items: YamlValue[] = [];
+      for (const part of target.items) {
+        const item = this.any(part);
+        if (item !== undefined) items.push(item);
       }
-      if (target.kind === 'mapping') {
-        const map = new YamlMap();
-        const strings = target.entries.every(([key]) => ['!!str', '!!merge'].includes(tagOf(key)));
-        this.#fill(target, map, strings ? (key) => this.string(key) : (key) => this.#scalarKey(key));
-        return map;
-      }
-      const { tag, value } = resolveScalar(target);
-      return tag === '!!merge' ? undefined : value;
-    });
+      value = items;
+    } else {
+      const resolved = resolveScalar(target);
+      value = resolved.tag === '!!merge' ? undefined : resolved.value;
+    }
+    this.#end(node);
+    return value;
   }
 
   #scalarKey(node: Node): Scalar | undefined {
@@ -247,46 +262,31 @@ export class Constructor {
     return key;
   }
 
-  #fill(node: MappingNode, map: YamlMap, readKey: (key: Node) => Scalar | undefined): void {
+  #fill(node: MappingNode, map: YamlMap, hasStrings: boolean): void {
     if (!this.#isUnique(node)) return;
-    const merge = this.#entries(node, (keyNode, valueNode, skip) => {
-      const key = readKey(keyNode);
-      if (key === undefined || skip(key)) return;
+    const merged = this.#takeMerged();
+    for (const [keyNode, valueNode] of node.entries) {
+      if (isMergeKey(keyNode)) continue;
+      const key = hasStrings ? this.string(keyNode) : this.#scalarKey(keyNode);
+      if (key === undefined || isMerged(merged, key)) continue;
       const value = this.any(valueNode);
       if (value !== undefined) map.set(key, value);
-    });
-    if (merge !== undefined) {
-      this.#merge(node, merge, (target) =>
-        this.#enter(target, (m) => m.kind === 'mapping' && this.#fill(m, map, readKey)),
-      );
-    }
-  }
-
-  /** Visits all but the merge key, whose value is the result. `skip` says that a mapping merged into has the key. */
-  #entries(
-    node: MappingNode,
-    visit: (key: Node, value: Node, skip: (key: Scalar) => boolean) => void,
-  ): Node | undefined {
-    const merged = this.#merged;
-    this.#merged = undefined;
-    const skip = (key: Scalar): boolean => {
-      if (merged === undefined) return false;
-      const id = keyOf(key);
-      if (merged.has(id)) return true;
-      merged.add(id);
-      return false;
-    };
-    let merge: Node | undefined;
-    for (const [key, value] of node.entries) {
-      if (isMergeKey(key)) merge = value;
-      else visit(key, value, skip);
     }
     this.#merged = merged;
-    return merge;
+    this.#merge(node, (mapping) => this.#fill(mapping, map, hasStrings));
   }
 
-  /** `<<: mapping`, an alias of one, or a list of those; what is already set stays. */
-  #merge(node: MappingNode, merge: Node, apply: (mapping: Node) => void): void {
+  /** What is merged is this mapping alone, not those in it. */
+  #takeMerged(): Set<string> | undefined {
+    const merged = this.#merged;
+    this.#merged = undefined;
+    return merged;
+  }
+
+  /** `<<: mapping`, an alias of one, or a list of those; what is already set stays. Only the last such key counts. */
+  #merge(node: MappingNode, apply: (mapping: MappingNode) => void): void {
+    const merge = node.entries.findLast(([key]) => isMergeKey(key))?.[1];
+    if (merge === undefined) return;
     const outer = this.#merged;
     if (outer === undefined) {
       const keys = new Set<string>();
@@ -297,10 +297,12 @@ export class Constructor {
       this.#merged = keys;
     }
     for (const part of merge.kind === 'sequence' ? merge.items : [merge]) {
-      if ((part.kind === 'alias' ? part.target : part).kind !== 'mapping') {
+      const mapping = this.#begin(part);
+      if (mapping.kind !== 'mapping') {
         throw this.#fail(part, 'map merge requires map or sequence of maps as the value');
       }
-      apply(part);
+      apply(mapping);
+      this.#end(part);
     }
     this.#merged = outer;
   }
@@ -331,4 +333,13 @@ export class Constructor {
 
 function isMergeKey(node: Node): node is ScalarNode {
   return node.kind === 'scalar' && tagOf(node) === '!!merge';
+}
+
+/** True when a mapping merged into has the key; from now on it has. */
+function isMerged(merged: Set<string> | undefined, key: Scalar): boolean {
+  if (merged === undefined) return false;
+  const id = keyOf(key);
+  if (merged.has(id)) return true;
+  merged.add(id);
+  return false;
 }

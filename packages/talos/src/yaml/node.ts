@@ -1,7 +1,7 @@
 /** YAML as a tree, before any value has been given a type. */
 
-/** Levels of nesting, of flow and of block collections each; the library allows 10000. */
-export const maxDepth = 1000;
+/** Levels of nesting, of flow and of block collections each; the library allows 10000, on a larger stack. */
+export const maxDepth = 500;
 /** Nodes of a document, and values with aliases expanded; the library lets some 4 million values pass. */
 export const maxValues = 200_000;
 
@@ -27,10 +27,11 @@ export interface MappingNode {
 export interface AliasNode {
   readonly kind: 'alias';
   readonly name: string;
-  readonly target: Node;
+  readonly target: ContentNode;
   readonly line: number;
 }
-export type Node = ScalarNode | SequenceNode | MappingNode | AliasNode;
+export type ContentNode = ScalarNode | SequenceNode | MappingNode;
+export type Node = ContentNode | AliasNode;
 
 const standardPrefix = 'tag:yaml.org,2002:';
 
