@@ -8,6 +8,7 @@ import {
   type EgressSink,
   HttpGate,
   Pacing,
+  type Patience,
   type ProxySettings,
   parseHostPattern,
   parseUpstream,
@@ -38,6 +39,7 @@ export interface Reach {
   readonly connections?: number;
   /** Outside: hold back where a host says that it is busy, for all requests to it. */
   readonly pacing?: boolean;
+  readonly patience?: Patience;
   /** Told what is tried again. */
   readonly onRetry?: (error: CodedError) => void;
 }
@@ -64,6 +66,7 @@ export async function openNetwork(settings: NetworkSettings, reach: Reach): Prom
     ...(settings.proxy === undefined ? {} : { proxy: settings.proxy }),
     ...(reach.egressLog === undefined ? {} : { egressLog: reach.egressLog }),
     ...(reach.connections === undefined ? {} : { connections: reach.connections }),
+    ...(reach.patience === undefined ? {} : { patience: reach.patience }),
     ...(reach.pacing === true ? { pacing: new Pacing() } : {}),
   });
   const files =

@@ -39,6 +39,19 @@ test('T39 no answer and a stalled body both end in time', async () => {
   const stalled = await gate.request({ method: 'GET', url: 'https://ghcr.io/stall' });
   await expect(stalled.text()).rejects.toMatchObject({ code: 'NETWORK', message: /stalled/ });
 });
+test('a host that makes what it is asked for is waited for longer, and no other', async () => {
+  const slow = await server((_, response) => void setTimeout(() => response.end('made'), 2500));
+  const { gate } = gateTo(
+    { 'factory.example': slow, 'ghcr.io': slow },
+    { headersTimeoutMs: 100, patience: { hosts: ['factory.example'], headersTimeoutMs: 60_000 } },
+  );
+  const made = await gate.request({ method: 'GET', url: 'https://factory.example/' });
+  expect(await made.text()).toBe('made');
+  await expect(gate.request({ method: 'GET', url: 'https://ghcr.io/' })).rejects.toMatchObject({
+    code: 'NETWORK',
+  });
+});
+
 test('nobody listening is a NETWORK error that names the URL', async () => {
   const gone = await startHttpServer(() => undefined);
   await gone.close();

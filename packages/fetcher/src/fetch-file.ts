@@ -12,7 +12,7 @@ import {
   type WorkQueue,
 } from '@omni-airgap/content';
 import { contentTypeOf } from '@omni-airgap/talos';
-import type { LimitFunction } from 'p-limit';
+import type { Builds } from './builds.ts';
 import type { DownloadJournal } from './sources/download-journal.ts';
 import type { FactoryClient } from './sources/factory-client.ts';
 
@@ -22,8 +22,7 @@ export interface FactoryContext {
   readonly journal: DownloadJournal;
   /** Shared with all other content: the largest goes first. */
   readonly transfers: WorkQueue;
-  /** Files that may be built at once. */
-  readonly builds: LimitFunction;
+  readonly builds: Builds;
   /** What the store was locked to before, if it was. */
   readonly lock: LockDocument | undefined;
   /** Whether content that looks secret may be stored. */
@@ -76,14 +75,7 @@ async function bring(context: FactoryContext, path: string, label: string): Prom
     const descriptor = { mediaType: contentTypeOf(path), digest: done.digest, size: done.size };
     if (await layout.has(descriptor)) return descriptor;
   }
-  const size = await builds(async () => {
-    progress.item?.(label, { doing: 'building at the factory' });
-    try {
-      return await factory.sizeOf(path);
-    } finally {
-      progress.item?.(label, undefined);
-    }
-  });
+  const size = await builds.run(label, () => factory.sizeOf(path));
   progress.expect(size);
   let got = 0;
   return transfers.run(size, async () => {

@@ -24,6 +24,7 @@ import {
   type Reference,
 } from '@omni-airgap/content';
 import { publicFactoryHost } from '@omni-airgap/talos';
+import type { Builds } from './builds.ts';
 import { type ImageKey, keysFor, verifyImage } from './sources/cosign.ts';
 import { type Companion, companionName, findCompanions } from './sources/signatures.ts';
 import type { TransfersView } from './transfers-view.ts';
@@ -34,6 +35,7 @@ export interface ImageContext {
   readonly layout: Layout;
   readonly copier: Copier;
   readonly view: TransfersView;
+  readonly builds: Builds;
   /** Keys of which one must have signed the images they are for. */
   readonly keys: readonly ImageKey[];
   readonly signal?: AbortSignal;
@@ -44,7 +46,9 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
   const { network, layout, copier, signal } = context;
   const reference = parseReference(wanted.reference);
   const repository = network.registry(reference.registry).repository(reference.repository);
-  const root = await resolveReference(repository, reference, signal);
+  const ask = (): Promise<Descriptor> => resolveReference(repository, reference, signal);
+  const isBuilt = reference.registry === publicFactoryHost;
+  const root = isBuilt ? await context.builds.run(wanted.reference, ask) : await ask();
   const source = manifestsFromLayout(layout, repository, (descriptor, offset) =>
     context.view.began(descriptor, wanted.reference, offset),
   );

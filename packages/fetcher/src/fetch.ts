@@ -21,7 +21,7 @@ import {
   WorkQueue,
 } from '@omni-airgap/content';
 import { hostPattern, publicFactoryHost } from '@omni-airgap/talos';
-import pLimit from 'p-limit';
+import { Builds, factoryPatience } from './builds.ts';
 import { readCatalog } from './catalog-images.ts';
 import { failureOf } from './failures.ts';
 import { fetchBuilds } from './fetch-builds.ts';
@@ -66,7 +66,6 @@ export interface FetchReport extends CopyTally {
 }
 
 const manifestsAtOnce = 16;
-const buildsAtOnce = 8;
 const defaultTransfers = 8;
 
 /**
@@ -91,6 +90,7 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
     // Manifests must not wait until a large blob gives its connection back.
     connections: concurrency + manifestsAtOnce,
     pacing: true,
+    patience: factoryPatience,
     onRetry,
   });
   const counts = tallying(progress);
@@ -102,12 +102,14 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
   const transfers = new WorkQueue(concurrency);
   const journal = new DownloadJournal(options.store);
   const stoppable = signal === undefined ? {} : { signal };
+  const builds = new Builds(progress);
   const run = new Run(signal);
   const images: ImageContext = {
     network,
     layout,
     copier: new Copier({ onEvent, blobs: transfers, manifests: manifestsAtOnce, ...stoppable }),
     view,
+    builds,
     keys,
     ...stoppable,
   };
@@ -121,7 +123,7 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
     layout,
     journal,
     transfers,
-    builds: pLimit(buildsAtOnce),
+    builds,
     lock: before,
     allowSecrets,
     progress,

@@ -9,15 +9,15 @@ import {
   type LockDocument,
   messageOf,
   type Network,
-  type Progress,
   parseReference,
 } from '@omni-airgap/content';
 import { contentTypeOf, imagePath, publicFactoryHost, talosctlPath } from '@omni-airgap/talos';
 import type { LimitFunction } from 'p-limit';
+import type { Builds } from './builds.ts';
 import { readCatalog } from './catalog-images.ts';
 import { listName, listNames, offeredTalosctl } from './fetch-lists.ts';
 import { lockedSchematicId, mediaSetName, schematicName } from './fetch-media.ts';
-import { imageGraph } from './image-graph.ts';
+import { type ImageGraph, imageGraph } from './image-graph.ts';
 import { countBytes, type Planned, type PlannedItem } from './plan-totals.ts';
 import type { FactoryClient } from './sources/factory-client.ts';
 import { companionName, findCompanions } from './sources/signatures.ts';
@@ -30,7 +30,7 @@ export interface PlanContext {
   readonly lock: LockDocument | undefined;
   /** Whether the factory may be made to build. */
   readonly build: boolean;
-  readonly progress: Progress;
+  readonly builds: Builds;
   readonly limit: LimitFunction;
   readonly signal?: AbortSignal;
 }
@@ -45,7 +45,7 @@ export interface PlannedImage {
 /** Asks its registry for manifests only. What the registry says against it stands in the item. */
 export async function planImage(context: PlanContext, image: WantedImage): Promise<PlannedImage> {
   const base = { name: image.reference, kind: 'image' } as const;
-  const { network, layout, lock, build, signal } = context;
+  const { network, layout, lock, build, builds, signal } = context;
   const reference = parseReference(image.reference);
   const isBuilt = reference.registry === publicFactoryHost;
   // Asking for its manifest would have it built.
@@ -53,7 +53,8 @@ export async function planImage(context: PlanContext, image: WantedImage): Promi
     return { planned: [{ item: base, content: [] }], named: [] };
   try {
     const repository = network.registry(reference.registry).repository(reference.repository);
-    const { root, graph, perPlatform, source } = await imageGraph(repository, layout, image, signal);
+    const ask = (): Promise<ImageGraph> => imageGraph(repository, layout, image, signal);
+    const { root, graph, perPlatform, source } = await (isBuilt ? builds.run(image.reference, ask) : ask());
     const named = image.catalog === undefined ? [] : await readCatalog(source, root, image);
     const content = [...graph.values()];
     const counted = await countBytes(content, layout);
@@ -108,7 +109,7 @@ export async function planBuilds(
 }
 
 async function planFile(context: PlanContext, id: string, version: string, name: string): Promise<Planned> {
-  const { factory, layout, lock, build, progress } = context;
+  const { factory, layout, lock, build, builds } = context;
   const base = { name: `${mediaSetName(id, version)} ${name}`, kind: 'media' } as const;
   const locked = lock?.items.find((one) => one.name === mediaSetName(id, version));
   const known = locked?.files?.find((file) => file.name === name);
@@ -117,15 +118,12 @@ async function planFile(context: PlanContext, id: string, version: string, name:
     return { item: { ...base, digest: known.digest, ...(await countBytes(content, layout)) }, content };
   }
   if (!build) return { item: base, content: [] };
-  const label = `${name} ${version}`;
-  progress.item?.(label, { doing: 'building at the factory' });
   try {
-    const bytes = await factory.sizeOf(imagePath(id, version, name));
+    const path = imagePath(id, version, name);
+    const bytes = await builds.run(`${name} ${version}`, () => factory.sizeOf(path));
     return { item: { ...base, bytes, missing: bytes }, content: [] };
   } catch (error) {
     return problem(base, error);
-  } finally {
-    progress.item?.(label, undefined);
   }
 }
 

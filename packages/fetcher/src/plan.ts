@@ -13,6 +13,7 @@ import {
 } from '@omni-airgap/content';
 import { type EgressHost, fitWarnings, hostPattern, publicFactoryHost } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
+import { Builds, factoryPatience } from './builds.ts';
 import { freeBytes } from './free-bytes.ts';
 import { readLock } from './lock-file.ts';
 import { type Mirror, readMirror } from './mirror/mirror.ts';
@@ -55,6 +56,7 @@ export async function plan(options: PlanOptions): Promise<Plan> {
     hosts: hosts.map(hostPattern),
     allowPrivate: false,
     connections: itemsAtOnce,
+    patience: factoryPatience,
   });
   const stoppable = signal === undefined ? {} : { signal };
   const context: PlanContext = {
@@ -63,7 +65,7 @@ export async function plan(options: PlanOptions): Promise<Plan> {
     layout,
     lock: layout === undefined ? undefined : await readLock(options.store),
     build,
-    progress,
+    builds: new Builds(progress),
     limit: pLimit(itemsAtOnce),
     ...stoppable,
   };

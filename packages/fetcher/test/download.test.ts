@@ -1,5 +1,11 @@
 /** A download of a file that has no digest upstream, broken off and continued. */
-import { describe, expect, test } from 'vitest';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Layout, openNetwork } from '@omni-airgap/content';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { download } from '../src/sources/download.ts';
+import { DownloadJournal } from '../src/sources/download-journal.ts';
+import { factoryHost } from './factory-double.ts';
 import { filesOf, iso, mediaSite, mirrorOf, setName, text } from './media-site.ts';
 import { type Site, someBytes } from './site.ts';
 
@@ -69,6 +75,41 @@ describe('a download that is continued', () => {
     await site.fetch();
     expect(rangesOf(site)).toEqual([undefined, 'bytes=400000-']);
     expect((await filesOf(site, setName))['metal-amd64.iso']).toEqual(site.factory.files.get(iso));
+  });
+
+  test('is given up when nothing more comes, time after time, and is kept for later (F03)', async () => {
+    const site = await mediaSite();
+    site.factory.rules.push({
+      path: /metal-amd64\.iso\?X-Amz/,
+      answer: (request, response, file) => {
+        response.useChunkedEncodingByDefault = false;
+        const isRest = request.headers.range !== undefined;
+        response.writeHead(isRest ? 206 : 200, {
+          connection: 'close',
+          etag: site.factory.etagOf(iso) ?? '',
+          ...(isRest ? { 'content-range': 'bytes 400000-699999/700000' } : {}),
+        });
+        response.end(isRest ? undefined : file.subarray(0, 400_000));
+      },
+    });
+    const layout = await Layout.open(site.store, { create: true });
+    const network = await openNetwork(site.network, {
+      hosts: [factoryHost, '*.r2.cloudflarestorage.com'],
+      allowPrivate: false,
+    });
+    onTestFinished(() => network.close());
+    const context = {
+      gate: network.gate,
+      layout,
+      journal: new DownloadJournal(site.store),
+      retry: { tries: 3, sleep: async () => {} },
+    };
+    const url = `https://${factoryHost}/${iso}`;
+    await expect(
+      download(context, { url, mediaType: 'application/x-iso9660-image', size: 700_000, onBytes: () => {} }),
+    ).rejects.toMatchObject({ code: 'NETWORK', message: expect.stringContaining('400000 of 700000 bytes') });
+    expect(await context.journal.read(url)).toMatchObject({ state: 'partial', size: 700_000 });
+    expect(await readdir(join(site.store, 'blobs', 'sha256'))).toEqual([]);
   });
 
   test('begins again where upstream names no version of the file, and leaves no part behind', async () => {

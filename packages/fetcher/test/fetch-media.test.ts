@@ -1,5 +1,5 @@
 /** Media files of a schematic as one artifact: built, fetched, pinned; what the factory gives and must not. */
-import { type Digest, Layout } from '@omni-airgap/content';
+import { type Digest, Layout, noProgress } from '@omni-airgap/content';
 import { describe, expect, test } from 'vitest';
 import { factoryHost, storageHost } from './factory-double.ts';
 import { filesOf, iso, mediaSite, mirrorOf, setName, text, vanilla } from './media-site.ts';
@@ -42,7 +42,7 @@ media:
     expect(Object.keys(await filesOf(site, setName))).toEqual(['kernel-amd64', 'metal-amd64.iso']);
   });
 
-  test('an installer is fetched once its schematic is known', async () => {
+  test('an installer is fetched once its schematic is known, and shown while it is built', async () => {
     const site = await startSite({ [factoryHost]: {} });
     const { root } = await publishImage(
       site.registry(factoryHost),
@@ -59,11 +59,17 @@ media:
     await site.mirror(
       `talos: {versions: [${talosVersion}]}\nmedia: [{schematic: {customization: {}}, installers: [metal]}]`,
     );
+    const states: string[] = [];
+    const item = (name: string, state?: { readonly doing: string }) =>
+      void states.push(`${name}: ${state?.doing}`);
     // The registry double stands for the whole factory here.
     const upstreams = [`${factoryHost}=${site.registry(factoryHost).url}`];
-    await site.fetch({ network: { ...site.network, upstreams } });
-    const item = (await site.lock()).items.find((one) => one.kind === 'image');
-    expect(item).toMatchObject({
+    await site.fetch({ network: { ...site.network, upstreams }, progress: { ...noProgress, item } });
+    expect(states[0]).toBe(
+      `${factoryHost}/metal-installer/${vanilla.id}:${talosVersion}: building at the factory`,
+    );
+    const image = (await site.lock()).items.find((one) => one.kind === 'image');
+    expect(image).toMatchObject({
       name: `${factoryHost}/metal-installer/${vanilla.id}:${talosVersion}`,
       descriptor: { digest: root.digest },
     });

@@ -16,11 +16,19 @@ import { type GateResponse, gateResponse } from './response.ts';
 import { parseRetryAfter, throwIfAborted } from './retry.ts';
 import { physicalUrl, resolveReference } from './upstream.ts';
 
+/** Hosts whose answers may be long in coming, since they make what they are asked for. */
+export interface Patience {
+  /** Logical, with port when not 443. */
+  readonly hosts: readonly string[];
+  readonly headersTimeoutMs: number;
+}
+
 export interface GateOptions extends ConnectionOptions {
   readonly policy: EgressPolicy;
   readonly egressLog?: EgressSink;
   /** Default 60 s, from the last byte sent to the headers of the answer. */
   readonly headersTimeoutMs?: number;
+  readonly patience?: Patience;
   /** Longest pause within a body; default 60 s. There is no total time-out. */
   readonly stallTimeoutMs?: number;
   readonly userAgent?: string;
@@ -128,6 +136,11 @@ export class HttpGate {
     await this.#connections.close();
   }
 
+  #headersTimeoutOf(url: URL): number {
+    const { patience, headersTimeoutMs = 60_000 } = this.#options;
+    return patience?.hosts.includes(url.host) ? patience.headersTimeoutMs : headersTimeoutMs;
+  }
+
   #headers(request: GateRequest): Record<string, string> {
     const headers: Record<string, string> = { 'user-agent': this.#options.userAgent ?? 'omni-airgap' };
     for (const [name, value] of Object.entries(request.headers ?? {})) {
@@ -210,7 +223,7 @@ export class HttpGate {
         body: (stream === undefined ? body : stream.size === 0 ? null : stream.open()) as Buffer | null,
         // Undici closes the connection after each HEAD unless told not to.
         ...(request.method === 'HEAD' ? { reset: false } : {}),
-        headersTimeout: request.headersTimeoutMs ?? this.#options.headersTimeoutMs ?? 60_000,
+        headersTimeout: request.headersTimeoutMs ?? this.#headersTimeoutOf(url),
         bodyTimeout: this.#options.stallTimeoutMs ?? 60_000,
       },
       exchange,

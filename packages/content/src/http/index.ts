@@ -6,7 +6,14 @@ export {
   openEgressLog,
 } from './egress-log.ts';
 export { type ErrorBody, errorFor, errorFromResponse, readErrorBody } from './error-response.ts';
-export { type GateOptions, type GateRequest, HttpGate, type Method, type StreamBody } from './gate.ts';
+export {
+  type GateOptions,
+  type GateRequest,
+  HttpGate,
+  type Method,
+  type Patience,
+  type StreamBody,
+} from './gate.ts';
 export { parseHostPattern } from './host.ts';
 export { Pacing } from './pacing.ts';
 export { checkUrl, type EgressPolicy, hostAllowed } from './policy.ts';

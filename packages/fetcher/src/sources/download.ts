@@ -21,8 +21,6 @@ export interface DownloadContext {
   readonly gate: HttpGate;
   readonly layout: Layout;
   readonly journal: DownloadJournal;
-  /** To the headers of an answer; a first build takes minutes. */
-  readonly headersTimeoutMs: number;
   readonly retry: RetryOptions;
 }
 
@@ -164,7 +162,6 @@ async function open(
     method: 'GET',
     url,
     headers: at === 0 ? {} : { range: `bytes=${at}-`, ...(validator ? { 'if-range': validator } : {}) },
-    headersTimeoutMs: context.headersTimeoutMs,
     ...(signal === undefined ? {} : { signal }),
   });
   if (at > 0 && (response.status === 206 || response.status === 416)) return response;

@@ -22,17 +22,12 @@ import { contentTypeOf, maxSchematicBytes, schematicPath } from '@omni-airgap/ta
 import { download, lengthOf } from './download.ts';
 import type { DownloadJournal } from './download-journal.ts';
 
-/** A first build of a disk image has been seen to take minutes. */
-const buildTimeoutMs = 15 * 60_000;
-
 export interface FactoryOptions {
   readonly gate: HttpGate;
   /** Such as factory.talos.dev. */
   readonly host: string;
   readonly signal?: AbortSignal;
   readonly retry?: Pick<RetryOptions, 'onRetry' | 'sleep'>;
-  /** Default 15 minutes: the first answer for a file waits for its build. */
-  readonly buildTimeoutMs?: number;
 }
 
 /** A schematic as the factory knows it: the bytes have its ID as their hash. */
@@ -147,15 +142,10 @@ export class FactoryClient {
       gate,
       layout,
       journal,
-      headersTimeoutMs: this.#buildTimeout,
       retry: { ...retry, signal },
     };
     const mediaType = contentTypeOf(file.path);
     return download(context, { url: `${this.base}/${file.path}`, mediaType, size: file.size, onBytes });
-  }
-
-  get #buildTimeout(): number {
-    return this.#options.buildTimeoutMs ?? buildTimeoutMs;
   }
 
   #request(method: 'GET' | 'HEAD', path: string): Promise<GateResponse> {
@@ -163,7 +153,6 @@ export class FactoryClient {
     return this.#options.gate.request({
       method,
       url,
-      headersTimeoutMs: this.#buildTimeout,
       ...this.#withSignal(),
     });
   }
