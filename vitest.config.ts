@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 
 const packages = readdirSync(new URL('packages', import.meta.url)).sort();
 /** As in scripts/lib/bootstrap.sh: tests run as production does. */
-const execArgv = ['--max-semi-space-size=2', '--disable-warning=ExperimentalWarning'];
+const execArgv = ['--max-semi-space-size=1', '--disable-warning=ExperimentalWarning'];
 
 export default defineConfig({
   test: {

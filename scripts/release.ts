@@ -57,7 +57,7 @@ function bundleExecutable(): void {
       output: executable,
       disableExperimentalSEAWarning: true,
       // As in scripts/lib/bootstrap.sh.
-      execArgv: ['--max-semi-space-size=2'],
+      execArgv: ['--max-semi-space-size=1'],
     };
     writeFileSync(config, JSON.stringify(settings));
     // From the folder itself: the path of `main` becomes part of the executable.

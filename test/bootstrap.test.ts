@@ -79,7 +79,7 @@ describe('scripts/omni-airgap', () => {
     expect(JSON.parse(first.stdout)).toEqual({
       args: ['plan', '--config', 'a b.yaml'],
       cwd: elsewhere,
-      execArgv: ['--max-semi-space-size=2', '--disable-warning=ExperimentalWarning'],
+      execArgv: ['--max-semi-space-size=1', '--disable-warning=ExperimentalWarning'],
     });
     const again = await run();
     expect(again.stderr).toBe('');

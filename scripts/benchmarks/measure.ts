@@ -14,7 +14,7 @@ export interface Measured {
 
 const main = join(import.meta.dirname, '..', '..', 'packages', 'cli', 'src', 'main.ts');
 /** As in scripts/lib/bootstrap.sh. */
-const nodeFlags = ['--max-semi-space-size=2', '--disable-warning=ExperimentalWarning'];
+const nodeFlags = ['--max-semi-space-size=1', '--disable-warning=ExperimentalWarning'];
 const sampleMs = 20;
 /** USER_HZ, which Linux fixes for what it shows. */
 const ticksPerSecond = 100;

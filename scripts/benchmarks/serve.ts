@@ -62,7 +62,7 @@ async function fill(folder: string, mebibytes: number): Promise<Descriptor> {
 
 async function startOurs(store: string): Promise<Server> {
   const main = join(root, 'packages/cli/src/main.ts');
-  const flags = ['--max-semi-space-size=2', '--disable-warning=ExperimentalWarning'];
+  const flags = ['--max-semi-space-size=1', '--disable-warning=ExperimentalWarning'];
   const child = spawn(
     process.execPath,
     [...flags, main, 'serve', '--store', store, '--listen', '127.0.0.1:0', '--json', '--quiet'],

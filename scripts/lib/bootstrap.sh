@@ -8,7 +8,7 @@
 
 root=$(cd -- "${BASH_SOURCE[0]%/*}/../.." && pwd -P)
 # Small young generation: starts faster and peaks lower for streaming work. Node 22 warns of type stripping.
-node_flags=(--max-semi-space-size=2 --disable-warning=ExperimentalWarning)
+node_flags=(--max-semi-space-size=1 --disable-warning=ExperimentalWarning)
 node=
 
 bootstrap() {

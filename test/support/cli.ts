@@ -49,7 +49,7 @@ const root = join(import.meta.dirname, '..', '..');
 const main = join(root, 'packages', 'cli', 'src', 'main.ts');
 const recorder = fileURLToPath(new URL('./usage-recorder.ts', import.meta.url));
 /** As in scripts/lib/bootstrap.sh. */
-const nodeFlags = ['--max-semi-space-size=2', '--disable-warning=ExperimentalWarning'];
+const nodeFlags = ['--max-semi-space-size=1', '--disable-warning=ExperimentalWarning'];
 const signalNumbers: Readonly<Record<string, number>> = { SIGINT: 2, SIGKILL: 9, SIGTERM: 15 };
 
 export function startCli(args: readonly string[], options: CliOptions = {}): RunningCli {
