@@ -56,9 +56,9 @@ async function expectHonest(out: string): Promise<void> {
 }
 
 describe.each([
-  ['killed', 'kill'],
-  ['failing with EIO', 'EIO'],
-  ['failing with ENOSPC', 'ENOSPC'],
+  ['F23 killed', 'kill'],
+  ['F25 failing with EIO', 'EIO'],
+  ['F24 failing with ENOSPC', 'ENOSPC'],
 ])('%s', (_what, how) => {
   test(
     'at any operation: honest, and the next run gives the bytes of an undisturbed one',
@@ -89,7 +89,7 @@ describe.each([
 });
 
 test(
-  'killed at any operation while consuming: all content is in the store or on the medium, and the next run finishes',
+  'F23 killed at any operation while consuming: all content is in the store or on the medium, and the next run finishes',
   async () => {
     const folder = await temporaryFolder();
     const original = await sampleStore(join(folder, 'original'));

@@ -189,6 +189,25 @@ describe('opening refuses', () => {
     expect(await opening(made.folder)).toBeInstanceOf(BundleStore);
   });
 
+  test('T10 tar.truncate.sweep: cut at every block, a byte before and after', async () => {
+    const layout = await temporaryLayout();
+    await generateGraph(layout, { seed: 4, roots: 1, layers: 1, layerBytes: 700 });
+    const folder = await temporaryFolder();
+    const { volumes } = await writeTestBundle(layout, folder);
+    const [{ name, size } = expect.fail('no volume')] = volumes;
+    const path = join(folder, name);
+    const bytes = await readFile(path);
+    for (let block = 0; block <= size; block += 512) {
+      for (const length of [block - 1, block, block + 1]) {
+        if (length < 0 || length === size) continue;
+        await writeFile(path, Buffer.concat([bytes, Buffer.alloc(512)], size + 512).subarray(0, length));
+        expect(await opening(folder), `${length} bytes`).toMatchObject({ code: 'BAD_VOLUME' });
+        const part = await BundleStore.open([folder], any, { volumes: 'present' });
+        expect((await verifyBundle(part)).damages.length, `${length} bytes`).toBeGreaterThan(0);
+      }
+    }
+  });
+
   test('F28 a bundle with a missing volume, naming it with its sha256', async () => {
     const made = await makeBundle();
     for (const { name, sha256 } of made.document.volumes) {
