@@ -8,6 +8,7 @@ import type { Benchmark } from './benchmarks/benchmark.ts';
 const benchmarks: Readonly<Record<string, () => Promise<Benchmark>>> = {
   bundle: async () => (await import('./benchmarks/bundle.ts')).default,
   fetch: async () => (await import('./benchmarks/fetch.ts')).default,
+  open: async () => (await import('./benchmarks/open.ts')).default,
   verify: async () => (await import('./benchmarks/verify.ts')).default,
   load: async () => (await import('./benchmarks/load.ts')).default,
   'load-objects': async () => (await import('./benchmarks/load-objects.ts')).default,

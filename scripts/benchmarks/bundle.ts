@@ -6,13 +6,21 @@ import { type Measured, measureCli, measureShell, median, show } from './measure
 import { makeStore } from './store.ts';
 
 const rounds = 5;
-const most = { ratio: 1.2, peakMiB: 150 };
+/** `readBack`: of the time of writing and of reading once. */
+const most = { ratio: 1.2, readBack: 1.2, peakMiB: 150 };
+const readDirect =
+  'for f in "$1"/content.tar.*; do dd if="$f" of=/dev/null bs=4M iflag=direct status=none; done';
 
 export default async function benchmark({ folder, sizeMiB }: BenchmarkContext): Promise<readonly string[]> {
   const store = join(folder, 'store');
   const out = join(folder, 'out');
   await makeStore(store, sizeMiB);
-  const runs: Record<'copy' | 'bundle' | 'readBack', Measured[]> = { copy: [], bundle: [], readBack: [] };
+  const runs: Record<'copy' | 'bundle' | 'read' | 'readBack', Measured[]> = {
+    copy: [],
+    bundle: [],
+    read: [],
+    readBack: [],
+  };
   const fresh = async (): Promise<void> => {
     await rm(out, { recursive: true, force: true });
     await rm(join(store, 'bundles'), { recursive: true, force: true });
@@ -25,19 +33,33 @@ export default async function benchmark({ folder, sizeMiB }: BenchmarkContext): 
     runs.copy.push(await measureShell('cp -r "$1" "$2"; sync -f "$2"', join(store, 'blobs'), out));
     await fresh();
     runs.bundle.push(await measureCli(...tools, '--no-readback'));
+    runs.read.push(await measureShell(readDirect, out));
     await fresh();
     runs.readBack.push(await measureCli(...tools));
   }
-  const [copy, plain, readBack] = [median(runs.copy), median(runs.bundle), median(runs.readBack)];
+  const [copy, plain, read, readBack] = [
+    median(runs.copy),
+    median(runs.bundle),
+    median(runs.read),
+    median(runs.readBack),
+  ];
   show('cp and sync', copy, sizeMiB);
   show('bundle --no-readback', plain, sizeMiB);
+  show('dd of the volumes', read, sizeMiB);
   show('bundle', readBack, sizeMiB);
   const ratio = plain.seconds / copy.seconds;
+  const withRead = readBack.seconds / (plain.seconds + read.seconds);
+  console.log(`bundle takes ${withRead.toFixed(2)} times bundle --no-readback and reading once`);
   console.log(`bundle --no-readback takes ${ratio.toFixed(2)} times cp and sync`);
   const peakMiB = Math.max(plain.peakMiB, readBack.peakMiB);
   return [
     ...(ratio > most.ratio
       ? [`bundle --no-readback: ${ratio.toFixed(2)} times cp and sync, more than ${most.ratio}`]
+      : []),
+    ...(withRead > most.readBack
+      ? [
+          `bundle: ${withRead.toFixed(2)} times bundle --no-readback and reading once, more than ${most.readBack}`,
+        ]
       : []),
     ...(peakMiB > most.peakMiB ? [`bundle: ${peakMiB.toFixed(0)} MiB peak, more than ${most.peakMiB}`] : []),
   ];
