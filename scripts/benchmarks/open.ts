@@ -12,7 +12,7 @@ import {
   serializeBundleDocument,
   volumeName,
 } from '../../packages/content/src/index.ts';
-import type { BenchmarkContext } from '../bench.ts';
+import type { BenchmarkContext } from './benchmark.ts';
 
 const blobCount = 20_000;
 const nameCount = 2_000;
