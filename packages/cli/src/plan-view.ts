@@ -19,21 +19,25 @@ export function describePlan(result: Plan): string {
     if (problem !== undefined) lines.push(`Problem: ${name}: ${problem}`);
   for (const warning of result.warnings) lines.push(`Warning: ${warning}`);
   const kinds = Object.entries(result.kinds).filter(([, total]) => total.items > 0);
-  lines.push(
-    `By kind: ${kinds.map(([kind, total]) => `${count(total.items, kind === 'media' ? 'media file' : kind)} ${formatBytes(total.bytes)}`).join(', ')}`,
-  );
+  const ofKind = ([kind, { items, bytes, unknown }]: (typeof kinds)[number]): string => {
+    const size = unknown === items ? 'unknown until built' : formatBytes(bytes);
+    return `${count(items, kind === 'media' ? 'media file' : kind)} ${size}`;
+  };
+  lines.push(`By kind: ${kinds.map(ofKind).join(', ')}`);
   const perPlatform = Object.entries(result.platforms).sort(([, a], [, b]) => b - a);
   if (perPlatform.length > 0) {
     lines.push(
       `By platform: ${perPlatform.map(([name, bytes]) => `${name} ${formatBytes(bytes)}`).join(', ')}`,
     );
   }
-  const more =
-    result.unknown > 0
-      ? `, and ${count(result.unknown, 'item')} known only when the factory has built it (--build has it built)`
-      : '';
+  const all = result.unknown > 0 ? 'In all, as far as known' : 'In all';
   lines.push(
-    `In all ${formatBytes(result.bytes)} (shared content once), ${formatBytes(result.bytesToFetch)} to fetch${more}.`,
+    `${all}, ${formatBytes(result.bytes)} (shared content once), ${formatBytes(result.bytesToFetch)} to fetch.`,
+    ...(result.unknown > 0
+      ? [
+          `${count(result.unknown, 'item')} have a size once the factory has built them; --build has it build them.`,
+        ]
+      : []),
     `Free where the store is: ${formatBytes(result.freeBytes)}${result.freeBytes < result.bytesToFetch ? ', which is NOT enough' : ''}.`,
     'Hosts needed, TCP 443 unless said:',
     wrap(result.hosts.map(({ pattern, port }) => (port === 443 ? pattern : `${pattern}:${port}`))),

@@ -4,6 +4,7 @@
  */
 import {
   collectGraph,
+  type Descriptor,
   isCoded,
   type Layout,
   type LockDocument,
@@ -13,11 +14,13 @@ import {
 } from '@omni-airgap/content';
 import { contentTypeOf, imagePath, publicFactoryHost, talosctlPath } from '@omni-airgap/talos';
 import type { LimitFunction } from 'p-limit';
+import { schematicArtifact } from './artifacts.ts';
 import type { Builds } from './builds.ts';
 import { readCatalog } from './catalog-images.ts';
 import { listName, listNames, offeredTalosctl } from './fetch-lists.ts';
 import { lockedSchematicId, mediaSetName, schematicName } from './fetch-media.ts';
 import { type ImageGraph, imageGraph } from './image-graph.ts';
+import type { WantedSchematic } from './mirror/schematic.ts';
 import { countBytes, type Planned, type PlannedItem } from './plan-totals.ts';
 import type { FactoryClient } from './sources/factory-client.ts';
 import { companionName, findCompanions } from './sources/signatures.ts';
@@ -89,12 +92,14 @@ export async function planBuilds(
   context: PlanContext,
   { schematic, media, installers }: WantedBuilds,
 ): Promise<readonly Planned[]> {
-  const { factory, lock, build, limit } = context;
+  const { factory, layout, lock, build, limit } = context;
   let id = lockedSchematicId(lock, schematic);
   let planned: Planned;
   try {
     if (build && schematic.kind === 'text') ({ id } = await factory.createSchematic(schematic.spellings));
-    planned = { item: { name: schematicName(id), kind: 'schematic' }, content: [] };
+    const content = schematicContent(schematic, id);
+    const counted = content.length === 0 ? {} : await countBytes(content, layout);
+    planned = { item: { name: schematicName(id), kind: 'schematic', ...counted }, content };
   } catch (error) {
     planned = problem({ name: schematicName(id), kind: 'schematic' }, error);
   }
@@ -106,6 +111,17 @@ export async function planBuilds(
     names.map(async (name) => [await limit(() => planFile(context, id, version, name))]),
   );
   return [planned, ...(await Promise.all([...images, ...files])).flat()];
+}
+
+/** Nothing for one that is known by its ID alone. */
+function schematicContent(schematic: WantedSchematic, id: string): readonly Descriptor[] {
+  const spellings = schematic.kind === 'text' ? schematic.spellings : [];
+  return spellings
+    .filter((spelling) => spelling.id === id)
+    .flatMap(({ canonical }) => {
+      const { manifest, config, layer } = schematicArtifact(Buffer.from(canonical));
+      return [manifest, config, layer];
+    });
 }
 
 async function planFile(context: PlanContext, id: string, version: string, name: string): Promise<Planned> {
