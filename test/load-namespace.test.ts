@@ -2,12 +2,15 @@
  * Inside is silent: load and serve in a network namespace where the kernel writes down whom they try to reach. A
  * proxy in the environment, metadata services and name servers are all there to be asked, and nobody asks them.
  */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { once } from 'node:events';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { type CephGateway, cephCommands, startCeph } from './services/ceph.ts';
 import { command } from './services/command.ts';
 import { type Registry, startRegistry } from './services/docker-registry.ts';
 import { describeWith } from './services/service-test.ts';
-import { cliJson, startServe } from './support/cli.ts';
+import { cli, cliJson, startServe } from './support/cli.ts';
 import { type MadeBundle, makeBundle } from './support/made-bundle.ts';
 import { namespaceCommands, type WatchedNamespace, watchedNamespace } from './support/watched-namespace.ts';
 import { type Workspace, workspace } from './support/workspace.ts';
@@ -65,6 +68,37 @@ describeWith([...namespaceCommands, ...cephCommands, 'docker-registry', 'curl'],
     const loaded = await cliJson<{ readonly objectsStored: number }>(load, { env, within: enter });
     expect(loaded.objectsStored).toBe(2);
     expect(await contacted()).toEqual([`tcp ${registryHost}`, `tcp ${storeHost}`].sort());
+  });
+
+  test('with --proxy nobody but the proxy', async (context) => {
+    const { enter, relay, contacted } = inside(context);
+    const before = new Set(await contacted());
+    const asked: string[] = [];
+    const proxy = createServer((incoming, response) => {
+      const url = new URL(incoming.url ?? '');
+      asked.push(url.host);
+      const { method, headers } = incoming;
+      const outgoing = request(url, { ...(method === undefined ? {} : { method }), headers }, (answer) => {
+        response.writeHead(answer.statusCode ?? 500, answer.headers);
+        answer.pipe(response);
+      });
+      incoming.pipe(outgoing.on('error', () => response.destroy()));
+    });
+    proxy.listen(0, '127.0.0.1');
+    await once(proxy, 'listening');
+    onTestFinished(() => void proxy.close());
+    const proxyHost = await relay(`127.0.0.1:${(proxy.address() as AddressInfo).port}`);
+    const load = [
+      ...['load', ...bundle.flags, '--registry', registry.host, '--plain-http', registry.host],
+      ...['--proxy', `http://${proxyHost}`, '--state', site.at('state'), '--handoff', site.at('handoff')],
+    ];
+    await cliJson(load, { env: temptations, within: enter });
+    expect((await contacted()).filter((one) => !before.has(one))).toEqual([`tcp ${proxyHost}`]);
+    expect([...new Set(asked)]).toEqual([registry.host]);
+    const wrong = await cli([...load, '--proxy', 'ftp://canary:word@there'], { within: enter });
+    expect(wrong.code).toBe(2);
+    expect(wrong.stderr).toContain('--proxy must be an http or https URL');
+    expect(wrong.stderr).not.toContain('canary');
   });
 
   test('serve answers, and opens no connection of its own', async (context) => {

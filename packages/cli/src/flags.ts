@@ -63,6 +63,12 @@ export function verifyImagesKeyOption(): Option {
     .argParser(collected);
 }
 
+/** For commands inside, which take no proxy from the environment. */
+export const insideProxy: readonly [flag: string, description: string] = [
+  '--proxy <url>',
+  'reach the targets through this forward proxy; none is taken from the environment',
+];
+
 /** An example under the command's help. */
 export function withExample(command: Command, ...lines: readonly string[]): Command {
   return command.addHelpText('after', `\nExample:\n${lines.map((line) => `  ${line}`).join('\n')}`);

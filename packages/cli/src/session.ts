@@ -1,5 +1,5 @@
 /** One run of one command: where its output goes, how it is watched, how it is stopped. */
-import { type NetworkSettings, proxyFromEnvironment } from '@omni-airgap/content';
+import { type NetworkSettings, proxyFromEnvironment, proxyFromFlag } from '@omni-airgap/content';
 import { ProgressView } from './progress-view.ts';
 
 export interface Output {
@@ -21,6 +21,8 @@ export interface NetworkFlags {
   readonly plainHttp: readonly string[];
   readonly caCert?: string;
   readonly registryConfig?: string;
+  /** Inside only. */
+  readonly proxy?: string;
 }
 
 export interface Session {
@@ -51,13 +53,17 @@ export async function report<T extends object>(
   return result;
 }
 
-/** @param useProxy outside, the environment names the proxy; inside, nothing is used that was not named by a flag */
+/**
+ * @param isOutside there the environment names the proxy; inside, nothing is used that was not named by a flag
+ * @throws CONFIG, USAGE for a proxy that is no URL
+ */
 export function networkSettings(
   flags: NetworkFlags,
   env: Session['env'],
-  useProxy: boolean,
+  isOutside: boolean,
 ): NetworkSettings {
-  const proxy = useProxy ? proxyFromEnvironment(env) : undefined;
+  const named = flags.proxy === undefined ? undefined : proxyFromFlag(flags.proxy);
+  const proxy = isOutside ? proxyFromEnvironment(env) : named;
   return {
     upstreams: flags.upstream,
     allowHosts: flags.allowHost,

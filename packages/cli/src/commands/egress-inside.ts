@@ -28,7 +28,11 @@ export function withInside(command: Command): Command {
     .option('--registry <host[/prefix]>', 'with --inside: the registry that load brings images to')
     .option('--object-store <url>', 'with --inside: s3://BUCKET[/PREFIX] or file:///DIR')
     .option('--s3-endpoint <url>', 'with --inside: where the object store answers')
-    .option('--keep-host', 'with --inside: repositories have their host in the path');
+    .option('--keep-host', 'with --inside: repositories have their host in the path')
+    .option(
+      '--proxy <url>',
+      'with --inside: reach registry, object store and factory through this forward proxy',
+    );
 }
 
 /** @throws NETWORK when anything failed; USAGE when nothing was named */

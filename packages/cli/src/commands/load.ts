@@ -13,7 +13,7 @@ import {
   readSite,
 } from '@omni-airgap/loader';
 import { Command, Option } from 'commander';
-import { collected, maxAgeOption, withCommon, withExample, withNetwork } from '../flags.ts';
+import { collected, insideProxy, maxAgeOption, withCommon, withExample, withNetwork } from '../flags.ts';
 import { count, formatDuration } from '../format.ts';
 import { type CommonFlags, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
 import { tool } from '../version.ts';
@@ -106,7 +106,7 @@ export function addLoad(session: Session): Command {
       }
     });
   return withExample(
-    withNetwork(withCommon(command)),
+    withNetwork(withCommon(command)).option(...insideProxy),
     'omni-airgap load --bundle /mnt/usb --verify-key site.pub --registry registry.site:5000 \\',
     '    --object-store s3://talos --s3-endpoint https://s3.site:9000 --receipt receipt.json',
   );

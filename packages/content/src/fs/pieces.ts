@@ -110,12 +110,35 @@ export async function* readPieces(pieces: readonly Piece[], signal?: AbortSignal
   }
 }
 
+/**
+ * Fills memory with the bytes of pieces that are together as long as it is.
+ * @throws DISK, MISSING_CONTENT when a file ends early
+ */
+export async function readInto(buffer: Buffer, pieces: readonly Piece[]): Promise<void> {
+  let at = 0;
+  for (const piece of pieces) {
+    const file = await openForReading(piece.path);
+    try {
+      await readRun(file, buffer.subarray(at, at + piece.size), piece, 0);
+    } finally {
+      await file.close();
+    }
+    at += piece.size;
+  }
+}
+
 async function fill(file: FileHandle, buffer: Buffer, piece: Piece, at: number): Promise<Buffer> {
-  const size = Math.min(buffer.byteLength, blockSize, piece.size - at);
-  for (let done = 0; done < size; ) {
+  const run = buffer.subarray(0, Math.min(buffer.byteLength, blockSize, piece.size - at));
+  await readRun(file, run, piece, at);
+  return run;
+}
+
+/** Fills the run from byte `at` of the piece on. */
+async function readRun(file: FileHandle, run: Buffer, piece: Piece, at: number): Promise<void> {
+  for (let done = 0; done < run.byteLength; ) {
     let bytesRead: number;
     try {
-      ({ bytesRead } = await file.read(buffer, done, size - done, piece.offset + at + done));
+      ({ bytesRead } = await file.read(run, done, run.byteLength - done, piece.offset + at + done));
     } catch (error) {
       throw diskError(error, piece.path);
     }
@@ -124,5 +147,4 @@ async function fill(file: FileHandle, buffer: Buffer, piece: Piece, at: number):
     }
     done += bytesRead;
   }
-  return buffer.subarray(0, size);
 }

@@ -5,6 +5,7 @@
  */
 import type { Dispatcher } from 'undici';
 import { CodedError } from '../errors.ts';
+import { markReceived } from './chunk-memory.ts';
 import { abortedError } from './retry.ts';
 
 export interface Head {
@@ -95,6 +96,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterat
   onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {
     this.received += chunk.byteLength;
     if (this.#discarding) return;
+    markReceived(chunk);
     const waiting = this.#waiting;
     if (waiting !== undefined) {
       this.#waiting = undefined;

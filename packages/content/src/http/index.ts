@@ -1,4 +1,6 @@
 /** The one HTTP gate: egress policy, connections, records, retries. */
+
+export { giveBack } from './chunk-memory.ts';
 export {
   type EgressLog,
   type EgressRecord,
@@ -17,7 +19,7 @@ export {
 export { parseHostPattern } from './host.ts';
 export { Pacing } from './pacing.ts';
 export { checkUrl, type EgressPolicy, hostAllowed } from './policy.ts';
-export { type ProxySettings, proxyFor, proxyFromEnvironment } from './proxy.ts';
+export { type ProxySettings, proxyFor, proxyFromEnvironment, proxyFromFlag } from './proxy.ts';
 export type { GateResponse } from './response.ts';
 export {
   backOff,

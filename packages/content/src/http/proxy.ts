@@ -24,12 +24,7 @@ export function proxyFromEnvironment(
 ): ProxySettings | undefined {
   const read = (name: string): URL | undefined => {
     const text = env[name.toLowerCase()] || env[name];
-    if (!text) return undefined;
-    const url = URL.parse(text.includes('://') ? text : `http://${text}`);
-    if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
-      throw new CodedError('CONFIG', `${name} must be an http or https URL`);
-    }
-    return url;
+    return text ? parseProxy(text, 'CONFIG', name) : undefined;
   };
   const https = read('HTTPS_PROXY');
   const http = read('HTTP_PROXY');
@@ -43,6 +38,21 @@ export function proxyFromEnvironment(
     ...(http === undefined ? {} : { http }),
     noProxy,
   };
+}
+
+/** One proxy for everything, as a person names it. @param text URL or `HOST:PORT` @throws USAGE */
+export function proxyFromFlag(text: string): ProxySettings {
+  const url = parseProxy(text, 'USAGE', '--proxy');
+  return { https: url, http: url, noProxy: [] };
+}
+
+/** The message says nothing of the URL, which may hold a password. */
+function parseProxy(text: string, code: 'CONFIG' | 'USAGE', what: string): URL {
+  const url = URL.parse(text.includes('://') ? text : `http://${text}`);
+  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
+    throw new CodedError(code, `${what} must be an http or https URL`);
+  }
+  return url;
 }
 
 /** The proxy for a URL that is about to be asked, if any. */

@@ -14,6 +14,7 @@ import { BlockWriter } from '../fs/block-writer.ts';
 import { diskError } from '../fs/disk-error.ts';
 import { eachBlock } from '../fs/pieces.ts';
 import { isRunning, markPattern, processMark } from '../fs/process-mark.ts';
+import { giveBack } from '../http/chunk-memory.ts';
 import type { OpenBytes } from '../storage.ts';
 
 const partPattern = new RegExp(`^([a-f0-9]{64})(?:\\.${markPattern}\\.[0-9]+)?\\.part$`);
@@ -75,6 +76,7 @@ export class Ingest {
           throw new CodedError('DIGEST_MISMATCH', `${what}: more than ${maxSize} bytes`);
         }
         await writer.write(chunk);
+        giveBack(chunk);
       }
       await writer.drain();
       await file.sync();

@@ -4,23 +4,14 @@
  * only where the protocol requires them; the payload's own SHA-256 is in each signature instead, which nearly every
  * store checks. Faults F45, F46, F47.
  */
-import { Readable } from 'node:stream';
 import { S3Client } from '@aws-sdk/client-s3';
-import { type Bytes, CodedError, type HttpGate, isCoded, printable, retrying } from '@omni-airgap/content';
+import { CodedError, type HttpGate, isCoded, printable, retrying } from '@omni-airgap/content';
 import { checkObjectKey } from './object-key.ts';
 import { GateRequestHandler } from './s3-request-handler.ts';
 import type { S3Settings } from './s3-settings.ts';
 
 /** Clocks further apart than this are refused by every store. Source: AWS Signature Version 4, "Elements". */
 const maxSkewMs = 15 * 60_000;
-
-export interface Payload {
-  readonly bytes: Bytes;
-  /** Bytes. */
-  readonly size: number;
-  /** Hex. */
-  readonly sha256: string;
-}
 
 interface S3Error {
   readonly $metadata?: { readonly httpStatusCode?: number };
@@ -122,18 +113,14 @@ function skewOf(date: string | undefined): number {
 /** Digests of the bodies of commands, for the signature. */
 const payloadDigests = new WeakMap<object, string>();
 
-/** A command's input with a body: a plain stream of known length whose hash is signed. */
+/** A command's input with a body: plain bytes of known length whose hash is signed. @param sha256 hex */
 export function withPayload<T extends object>(
   input: T,
-  payload: Payload,
-): T & { readonly Body: Readable; readonly ContentLength: number } {
-  const full = {
-    ...input,
-    Body: Readable.from(payload.bytes, { objectMode: false }),
-    ContentLength: payload.size,
-  };
-  payloadDigests.set(full.Body, payload.sha256);
-  return full;
+  bytes: Uint8Array,
+  sha256: string,
+): T & { readonly Body: Uint8Array; readonly ContentLength: number } {
+  payloadDigests.set(bytes, sha256);
+  return { ...input, Body: bytes, ContentLength: bytes.byteLength };
 }
 
 export function abort(signal: AbortSignal | undefined): { readonly abortSignal?: AbortSignal } {

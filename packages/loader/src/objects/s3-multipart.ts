@@ -1,6 +1,6 @@
 /**
  * Uploads in parts, with a journal of our own since the SDK's uploader can neither resume nor sign what it sends.
- * Parts are read and hashed in order, and sent while the next one is read. Faults F43, F44.
+ * Parts are read and hashed in order, and sent while the next ones are read. Faults F43, F44.
  * Source: Amazon S3 API Reference, CreateMultipartUpload, UploadPart, ListParts, CompleteMultipartUpload.
  */
 import { createHash } from 'node:crypto';
@@ -14,27 +14,26 @@ import {
 import {
   CodedError,
   checkFinished,
-  eachBlock,
   Hasher,
   isCoded,
   type Piece,
-  readPieces,
+  readInto,
   slicePieces,
 } from '@omni-airgap/content';
-import pLimit from 'p-limit';
 import type { NewObject } from './object-sink.ts';
+import type { PartBuffers } from './part-buffers.ts';
 import { abort, type S3Connection, withPayload } from './s3-connection.ts';
 import type { UploadedPart, UploadJournal } from './upload-journal.ts';
 
 /** Source: Amazon S3 User Guide, "Amazon S3 multipart upload limits". */
 const maxParts = 10_000;
-/** Parts of one object on their way; more than a few only share the same line. */
-const partsAtOnce = 2;
 const maxPages = 100;
 
 export interface MultipartUpload {
   readonly connection: S3Connection;
   readonly journal: UploadJournal;
+  /** What parts are sent from; shared by all uploads that run at once. */
+  readonly buffers: PartBuffers;
   readonly object: NewObject;
   readonly pieces: readonly Piece[];
   /** Bytes of a part, when that does not make more than 10,000 of them. */
@@ -60,13 +59,13 @@ export async function putInParts(upload: MultipartUpload): Promise<void> {
   const { key, descriptor } = object;
   const journalKey = `${connection.url}/${key} ${descriptor.digest}`;
   const started = (await resume(upload, journalKey)) ?? (await start(upload, journalKey));
-  const { uploadId, partSize } = started;
-  const at = { ...connection.at(key), UploadId: uploadId };
+  const at = { ...connection.at(key), UploadId: started.uploadId };
   const parts = new Map<number, UploadedPart>(started.known);
-  const record = (): Promise<void> =>
-    journal.write(journalKey, { uploadId, partSize, parts: [...parts.values()] });
   try {
-    await sendParts(upload, started, parts, record);
+    await sendParts(upload, started, async (part) => {
+      parts.set(part.number, part);
+      await journal.add(journalKey, part);
+    });
   } catch (error) {
     if (isCoded(error, 'DIGEST_MISMATCH')) {
       await connection.client.send(new AbortMultipartUploadCommand(at)).catch(() => {});
@@ -90,75 +89,70 @@ export async function putInParts(upload: MultipartUpload): Promise<void> {
   await journal.remove(journalKey);
 }
 
+/** @param onStored told of each part that the store has taken */
 async function sendParts(
   upload: MultipartUpload,
   { uploadId, partSize, known }: Started,
-  parts: Map<number, UploadedPart>,
-  record: () => Promise<void>,
+  onStored: (part: UploadedPart) => Promise<void>,
 ): Promise<void> {
-  const { connection, object, pieces, onBytes, signal } = upload;
-  const { key, descriptor } = object;
-  const at = { ...connection.at(key), UploadId: uploadId };
+  const { buffers, object, pieces, onBytes } = upload;
+  const { key, descriptor, contentType } = object;
   const whole = new Hasher();
-  const sending: Promise<void>[] = [];
-  const limit = pLimit(partsAtOnce);
-  let writing: Promise<void> = Promise.resolve();
+  const sending = new Set<Promise<void>>();
   let failure: unknown;
   for (let offset = 0, number = 1; offset < descriptor.size; offset += partSize, number++) {
     const size = Math.min(partSize, descriptor.size - offset);
-    const run = slicePieces(pieces, offset, size);
-    // The signature needs the part's digest before its first byte; sending reads it again, from memory by then.
-    const hashes = { sha256: createHash('sha256'), md5: upload.md5 ? createHash('md5') : undefined };
-    await eachBlock(
-      run,
-      (block) => {
-        hashes.sha256.update(block);
-        hashes.md5?.update(block);
-        whole.update(block);
-      },
-      signal,
-    );
-    const sha256 = hashes.sha256.digest('hex');
-    const md5 = hashes.md5?.digest('base64');
-    const before = known.get(number);
-    if (before !== undefined && before.size === size && before.sha256 === sha256) {
-      onBytes(size);
-      continue;
-    }
-    while (limit.activeCount + limit.pendingCount >= partsAtOnce) {
-      await Promise.race(sending);
-      if (failure !== undefined) break;
-    }
-    if (failure !== undefined) break;
-    const task = limit(async () => {
-      const answer = await connection.retrying(key, signal, () => {
-        const bytes = counted(readPieces(run, signal), onBytes);
-        const input = {
-          ...at,
-          PartNumber: number,
-          ...(md5 === undefined ? {} : { ContentMD5: md5 }),
-        };
-        return connection.client.send(
-          new UploadPartCommand(withPayload(input, { bytes, size, sha256 })),
-          abort(signal),
-        );
+    const hashed = Promise.withResolvers<void>();
+    const task = buffers
+      .lend(size, async (bytes) => {
+        upload.signal?.throwIfAborted();
+        await readInto(bytes, slicePieces(pieces, offset, size));
+        whole.update(bytes);
+        const sha256 = createHash('sha256').update(bytes).digest('hex');
+        hashed.resolve();
+        const before = known.get(number);
+        if (before?.size !== size || before.sha256 !== sha256) {
+          const etag = await sendPart(upload, uploadId, number, bytes, sha256);
+          await onStored({ number, size, sha256, etag });
+        }
+        onBytes(size);
+      })
+      .catch((error: unknown) => {
+        failure ??= error;
+      })
+      .finally(() => {
+        hashed.resolve();
+        sending.delete(task);
       });
-      if (answer.ETag === undefined) {
-        throw new CodedError('UPSTREAM', `${connection.url}/${key}: part ${number} was stored without ETag`);
-      }
-      parts.set(number, { number, size, sha256, etag: answer.ETag });
-      writing = writing.then(record);
-      await writing;
-    });
-    const settled = task.catch((error: unknown) => {
-      failure ??= error;
-    });
-    sending.push(settled);
-    void settled.then(() => sending.splice(sending.indexOf(settled), 1));
+    sending.add(task);
+    // The next one may be read: the hash of the whole is that of all parts in their order.
+    await hashed.promise;
+    if (failure !== undefined) break;
   }
-  await Promise.all([...sending]);
+  await Promise.all(sending);
   if (failure !== undefined) throw failure;
-  checkFinished(whole, { mediaType: object.contentType, ...descriptor }, key);
+  checkFinished(whole, { mediaType: contentType, ...descriptor }, key);
+}
+
+/** @returns the tag that the store gives it */
+async function sendPart(
+  { connection, object: { key }, md5, signal }: MultipartUpload,
+  uploadId: string,
+  number: number,
+  bytes: Uint8Array,
+  sha256: string,
+): Promise<string> {
+  const part = {
+    ...connection.at(key),
+    UploadId: uploadId,
+    PartNumber: number,
+    ...(md5 ? { ContentMD5: createHash('md5').update(bytes).digest('base64') } : {}),
+  };
+  const answer = await connection.retrying(key, signal, () =>
+    connection.client.send(new UploadPartCommand(withPayload(part, bytes, sha256)), abort(signal)),
+  );
+  if (answer.ETag !== undefined) return answer.ETag;
+  throw new CodedError('UPSTREAM', `${connection.url}/${key}: part ${number} was stored without ETag`);
 }
 
 /** The upload that the journal knows, when the store still has it. */
@@ -211,16 +205,6 @@ async function start(upload: MultipartUpload, journalKey: string): Promise<Start
     throw new CodedError('UPSTREAM', `${connection.url}/${key}: an upload was begun without an ID`);
   }
   const partSize = Math.max(upload.partSize, Math.ceil(descriptor.size / maxParts));
-  await journal.write(journalKey, { uploadId, partSize, parts: [] });
+  await journal.begin(journalKey, { uploadId, partSize });
   return { uploadId, partSize, known: new Map() };
-}
-
-async function* counted(
-  bytes: AsyncIterable<Uint8Array>,
-  onBytes: (bytes: number) => void,
-): AsyncIterable<Uint8Array> {
-  for await (const chunk of bytes) {
-    onBytes(chunk.byteLength);
-    yield chunk;
-  }
 }

@@ -1,9 +1,19 @@
 /** The AWS SDK over the one HTTP gate: its requests obey the same policy and leave the same records as all others. */
 import { Readable } from 'node:stream';
-import { type Bytes, collect, type HttpGate, type Method, type StreamBody } from '@omni-airgap/content';
+import {
+  type Bytes,
+  bytesOf,
+  collect,
+  type HttpGate,
+  type Method,
+  type StreamBody,
+} from '@omni-airgap/content';
 
 /** S3 answers to everything but GetObject are small; a page of a listing has a thousand entries. */
 const maxAnswerBytes = 8 * 1024 * 1024;
+
+/** Bytes of a body that are sent at once: time-outs begin anew with each. */
+const sliceBytes = 1024 * 1024;
 
 /** The parts of the SDK's request that a handler needs; it hands over a class of its own. */
 export interface SdkRequest {
@@ -21,6 +31,25 @@ export interface SdkResponse {
   readonly statusCode: number;
   readonly headers: Record<string, string>;
   readonly body: Readable;
+}
+
+/** An answer's body for the SDK, which wants a stream. Who reads a whole object takes the bytes as they come instead. */
+export class AnswerBody extends Readable {
+  readonly bytes: Bytes;
+  #iterator: AsyncIterator<Uint8Array> | undefined;
+
+  constructor(bytes: Bytes) {
+    super();
+    this.bytes = bytes;
+  }
+
+  override _read(): void {
+    this.#iterator ??= this.bytes[Symbol.asyncIterator]();
+    this.#iterator.next().then(
+      ({ done, value }) => this.push(done === true ? null : value),
+      (error: unknown) => this.destroy(error as Error),
+    );
+  }
 }
 
 export class GateRequestHandler {
@@ -51,12 +80,12 @@ export class GateRequestHandler {
       request.method === 'GET' && response.status === 200 && request.query?.['x-id'] === 'GetObject';
     const bytes = isObject
       ? response.body
-      : [await collect(response.body, maxAnswerBytes, 'an answer of the object store')];
+      : bytesOf(await collect(response.body, maxAnswerBytes, 'an answer of the object store'));
     return {
       response: {
         statusCode: response.status,
         headers: { ...response.headers },
-        body: Readable.from(bytes, { objectMode: false }),
+        body: new AnswerBody(bytes),
       },
     };
   }
@@ -90,10 +119,13 @@ function escapeQuery(text: string): string {
 }
 
 function bodyOf(request: SdkRequest): Uint8Array | StreamBody | undefined {
-  const body: unknown = request.body;
-  if (body === undefined || body === null) return undefined;
+  const { body } = request;
   if (typeof body === 'string') return Buffer.from(body);
-  if (body instanceof Uint8Array) return body;
-  const size = Number(request.headers['content-length'] ?? request.headers['Content-Length']);
-  return { size, open: () => body as Bytes };
+  if (!(body instanceof Uint8Array)) return undefined;
+  return { size: body.byteLength, open: () => slicesOf(body) };
+}
+
+/** Views, no copies. */
+async function* slicesOf(bytes: Uint8Array): Bytes {
+  for (let at = 0; at < bytes.byteLength; at += sliceBytes) yield bytes.subarray(at, at + sliceBytes);
 }

@@ -4,7 +4,6 @@
  * something else.
  */
 import { createHash } from 'node:crypto';
-import type { Readable } from 'node:stream';
 import {
   CopyObjectCommand,
   DeleteObjectCommand,
@@ -15,35 +14,37 @@ import {
 } from '@aws-sdk/client-s3';
 import {
   type Bytes,
-  bytesOf,
   CodedError,
   checkFinished,
   type Descriptor,
   digestFromHex,
-  eachBlock,
+  giveBack,
   Hasher,
   type HttpGate,
   hexOf,
   isCoded,
   isHex64,
-  readPieces,
-  verified,
+  readInto,
 } from '@omni-airgap/content';
 import type { NewObject, ObjectInfo, ObjectSink, StaleUpload } from './object-sink.ts';
+import { PartBuffers } from './part-buffers.ts';
 import { abort, S3Connection, withPayload } from './s3-connection.ts';
 import { putInParts } from './s3-multipart.ts';
+import { AnswerBody } from './s3-request-handler.ts';
 import type { S3Settings } from './s3-settings.ts';
 import { UploadJournal } from './upload-journal.ts';
 
 const digestMetadata = 'sha256';
 /** Source: Amazon S3 API Reference, CopyObject: larger objects are copied in parts. */
 const maxCopyBytes = 5 * 1024 ** 3;
-/** Objects above this go up in parts of this size. */
-const defaultPartSize = 64 * 1024 * 1024;
+/** Objects above this go up in parts of this size: as the AWS command line cuts them. */
+const defaultPartSize = 8 * 1024 * 1024;
+/** Parts and small objects on their way, of all objects together. */
+const partsAtOnce = 4;
 const probeKey = 'omni-airgap-probe';
 
 export interface SinkOptions {
-  /** Bytes; objects above it go up in parts. Default 64 MiB. */
+  /** Bytes; objects above it go up in parts. Default 8 MiB. */
   readonly partSize?: number;
   /** Read and hash what was stored; default true. */
   readonly readBack?: boolean;
@@ -53,6 +54,7 @@ export class S3Sink implements ObjectSink {
   readonly url: string;
   readonly #connection: S3Connection;
   readonly #journal: UploadJournal;
+  readonly #buffers = new PartBuffers(partsAtOnce);
   readonly #partSize: number;
   readonly #readsBack: boolean;
   #md5: Promise<boolean> | undefined;
@@ -87,7 +89,7 @@ export class S3Sink implements ObjectSink {
       client.send(new GetObjectCommand(this.#connection.at(key)), abort(signal)),
     );
     if (answer.Body === undefined) return;
-    yield* answer.Body as Readable as Bytes;
+    yield* answer.Body instanceof AnswerBody ? answer.Body.bytes : (answer.Body as unknown as Bytes);
   }
 
   async put(
@@ -102,6 +104,7 @@ export class S3Sink implements ObjectSink {
       await putInParts({
         connection: this.#connection,
         journal: this.#journal,
+        buffers: this.#buffers,
         object,
         pieces: content.pieces,
         partSize: this.#partSize,
@@ -153,16 +156,26 @@ export class S3Sink implements ObjectSink {
   }
 
   async #putWhole(object: NewObject, onBytes: (bytes: number) => void, signal?: AbortSignal): Promise<void> {
-    const { descriptor, contentType } = object;
-    const md5 = (await this.#needsMd5(signal)) ? await md5Of(object, signal) : undefined;
-    await this.#connection.retrying(object.key, signal, () => {
-      const bytes = counted(
-        verified(openContent(object, signal), { mediaType: contentType, ...descriptor }),
-        onBytes,
-      );
+    const { content, descriptor, contentType, key } = object;
+    const send = async (bytes: Uint8Array): Promise<void> => {
+      const hasher = new Hasher();
+      hasher.update(bytes);
+      checkFinished(hasher, { mediaType: contentType, ...descriptor }, key);
+      const md5 = (await this.#needsMd5(signal))
+        ? createHash('md5').update(bytes).digest('base64')
+        : undefined;
       const input = { ...this.#describe(object), ...(md5 === undefined ? {} : { ContentMD5: md5 }) };
-      const payload = { bytes, size: descriptor.size, sha256: hexOf(descriptor.digest) };
-      return this.#connection.client.send(new PutObjectCommand(withPayload(input, payload)), abort(signal));
+      const { client } = this.#connection;
+      await this.#connection.retrying(key, signal, () =>
+        client.send(new PutObjectCommand(withPayload(input, bytes, hexOf(descriptor.digest))), abort(signal)),
+      );
+      onBytes(bytes.byteLength);
+    };
+    if (content.kind === 'bytes') await send(content.bytes);
+    if (content.kind !== 'pieces') return;
+    await this.#buffers.lend(descriptor.size, async (bytes) => {
+      await readInto(bytes, content.pieces);
+      await send(bytes);
     });
   }
 
@@ -189,7 +202,10 @@ export class S3Sink implements ObjectSink {
   async #readBack(object: NewObject, signal?: AbortSignal): Promise<void> {
     const { key, descriptor } = object;
     const hasher = new Hasher();
-    for await (const chunk of this.get(key, signal)) hasher.update(chunk);
+    for await (const chunk of this.get(key, signal)) {
+      hasher.update(chunk);
+      giveBack(chunk);
+    }
     const expected: Descriptor = { mediaType: object.contentType, ...descriptor };
     checkFinished(hasher, expected, `${this.url}/${key} read back`);
   }
@@ -209,10 +225,7 @@ export class S3Sink implements ObjectSink {
     const sha256 = createHash('sha256').update('other bytes').digest('hex');
     const at = this.#connection.at(probeKey);
     try {
-      await client.send(
-        new PutObjectCommand(withPayload(at, { bytes: bytesOf(body), size: body.byteLength, sha256 })),
-        abort(signal),
-      );
+      await client.send(new PutObjectCommand(withPayload(at, body, sha256)), abort(signal));
     } catch (error) {
       const coded = this.#connection.explain(error, probeKey);
       const isRefused = isCoded(coded, 'UPSTREAM') && (coded.status ?? 500) < 500;
@@ -231,25 +244,5 @@ export class S3Sink implements ObjectSink {
       ...(fileName === undefined ? {} : { ContentDisposition: `attachment; filename="${fileName}"` }),
       Metadata: { [digestMetadata]: hexOf(descriptor.digest) },
     };
-  }
-}
-
-function openContent({ content, key }: NewObject, signal?: AbortSignal): Bytes {
-  if (content.kind === 'bytes') return bytesOf(content.bytes);
-  if (content.kind === 'pieces') return readPieces(content.pieces, signal);
-  throw new CodedError('INTERNAL', `${key}: is copied, not sent`);
-}
-
-async function md5Of({ content }: NewObject, signal?: AbortSignal): Promise<string> {
-  const hash = createHash('md5');
-  if (content.kind === 'bytes') hash.update(content.bytes);
-  if (content.kind === 'pieces') await eachBlock(content.pieces, (block) => void hash.update(block), signal);
-  return hash.digest('base64');
-}
-
-async function* counted(bytes: Bytes, onBytes: (bytes: number) => void): Bytes {
-  for await (const chunk of bytes) {
-    onBytes(chunk.byteLength);
-    yield chunk;
   }
 }

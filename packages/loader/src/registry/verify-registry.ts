@@ -3,6 +3,7 @@ import {
   childrenOf,
   type Descriptor,
   fetchManifest,
+  giveBack,
   isManifestType,
   type RepositoryClient,
   verified,
@@ -28,6 +29,7 @@ export async function verifyRegistry(context: RegistryContext, names: readonly S
     )) {
       bytes += chunk.byteLength;
       progress.advance(chunk.byteLength);
+      giveBack(chunk);
     }
   };
   const visit = async (repository: RepositoryClient, descriptor: Descriptor): Promise<void> => {
