@@ -14,7 +14,7 @@ import {
   type ScalarNode,
 } from './node.ts';
 import { resolveScalar, tagOf } from './resolver.ts';
-import { keyOf, type Scalar, Timestamp, YamlMap, type YamlValue } from './value.ts';
+import { type Identity, identityOf, type Scalar, Timestamp, YamlMap, type YamlValue } from './value.ts';
 
 /** Characters of all scalars with aliases expanded (T27); the library has no such bound. */
 const maxTextLength = 16 * 1024 * 1024;
@@ -58,7 +58,7 @@ export class Constructor {
   readonly #errors: string[] = [];
   readonly #open = new Set<Node>();
   /** Keys that a merged mapping must not set again; set only while one is read. */
-  #merged: Set<string> | undefined;
+  #merged: Set<Identity> | undefined;
 
   /** @throws BAD_YAML with what was reported */
   finish(): void {
@@ -277,7 +277,7 @@ export class Constructor {
   }
 
   /** What is merged is this mapping alone, not those in it. */
-  #takeMerged(): Set<string> | undefined {
+  #takeMerged(): Set<Identity> | undefined {
     const merged = this.#merged;
     this.#merged = undefined;
     return merged;
@@ -289,10 +289,10 @@ export class Constructor {
     if (merge === undefined) return;
     const outer = this.#merged;
     if (outer === undefined) {
-      const keys = new Set<string>();
+      const keys = new Set<Identity>();
       for (const [keyNode] of node.entries) {
         const key = this.#scalarKey(keyNode);
-        if (key !== undefined) keys.add(keyOf(key));
+        if (key !== undefined) keys.add(identityOf(key));
       }
       this.#merged = keys;
     }
@@ -336,9 +336,9 @@ function isMergeKey(node: Node): node is ScalarNode {
 }
 
 /** True when a mapping merged into has the key; from now on it has. */
-function isMerged(merged: Set<string> | undefined, key: Scalar): boolean {
+function isMerged(merged: Set<Identity> | undefined, key: Scalar): boolean {
   if (merged === undefined) return false;
-  const id = keyOf(key);
+  const id = identityOf(key);
   if (merged.has(id)) return true;
   merged.add(id);
   return false;

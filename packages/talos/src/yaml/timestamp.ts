@@ -13,14 +13,41 @@ function daysIn(year: number, month: number): number {
   return [4, 6, 9, 11].includes(month) ? 30 : 31;
 }
 
-/** The zone as it is written back; undefined when it is out of range. Up to 24:60 is let through. */
-function zoneOf(zone: string): string | undefined {
-  if (zone === 'Z') return zone;
+interface Zone {
+  /** As it is written back. */
+  readonly text: string;
+  /**
+   * Go compares times by the address of their zone: one each for UTC, for an offset of zero (the local zone of a
+   * factory) and for whole hours from -12 to 14; others are made anew for each time, and equal to none.
+   */
+  readonly isShared: boolean;
+  readonly isLocal: boolean;
+}
+
+const utc: Zone = { text: 'Z', isShared: true, isLocal: false };
+
+/** Undefined when it is out of range. Up to 24:60 is let through. */
+function zoneOf(zone: string): Zone | undefined {
+  if (zone === 'Z') return utc;
   const hours = Number(zone.slice(1, 3));
   const minutes = Number(zone.slice(4));
   if (hours > 24 || minutes > 60) return undefined;
   const total = hours * 60 + minutes;
-  return total === 0 ? 'Z' : `${zone.charAt(0)}${pad(Math.floor(total / 60))}:${pad(total % 60)}`;
+  if (total === 0) return { text: 'Z', isShared: true, isLocal: true };
+  const sign = zone.charAt(0);
+  return {
+    text: `${sign}${pad(Math.floor(total / 60))}:${pad(total % 60)}`,
+    isShared: total % 60 === 0 && total <= (sign === '-' ? 12 : 14) * 60,
+    isLocal: false,
+  };
+}
+
+function timestamp(moment: string, zone: Zone): Timestamp {
+  const text = moment + zone.text;
+  return new Timestamp(
+    text,
+    zone.isShared ? `timestamp ${text}${zone.isLocal ? ' local' : ''}` : Symbol(text),
+  );
 }
 
 /** Undefined for text that is no date or time. */
@@ -31,7 +58,7 @@ export function parseTimestamp(text: string): Timestamp | undefined {
   if (month < 1 || month > 12 || day < 1 || day > daysIn(year, month)) return undefined;
   const rest = text.slice(date[0].length);
   const dateText = `${pad(year, 4)}-${pad(month)}-${pad(day)}`;
-  if (rest === '') return new Timestamp(`${dateText}T00:00:00Z`);
+  if (rest === '') return timestamp(`${dateText}T00:00:00`, utc);
   const time = timePattern.exec(rest);
   if (time === null) return undefined;
   const [hour, minute, second] = [
@@ -42,7 +69,8 @@ export function parseTimestamp(text: string): Timestamp | undefined {
   const zone = zoneOf(time[5] ?? 'Z');
   if (hour > 23 || minute > 59 || second > 59 || zone === undefined) return undefined;
   const fraction = (time[4] ?? time[9] ?? '').slice(1, 10).replace(/0+$/, '');
-  return new Timestamp(
-    `${dateText}T${pad(hour)}:${pad(minute)}:${pad(second)}${fraction === '' ? '' : `.${fraction}`}${zone}`,
+  return timestamp(
+    `${dateText}T${pad(hour)}:${pad(minute)}:${pad(second)}${fraction === '' ? '' : `.${fraction}`}`,
+    zone,
   );
 }

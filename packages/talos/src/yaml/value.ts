@@ -7,11 +7,17 @@
 /** A moment in time, in the one form it is written: RFC 3339 with as many digits as needed. */
 export class Timestamp {
   readonly text: string;
+  /** What two keys share when the library takes them for one. */
+  readonly identity: Identity;
 
-  constructor(text: string) {
+  constructor(text: string, identity: Identity) {
     this.text = text;
+    this.identity = identity;
   }
 }
+
+/** A symbol is equal to nothing but itself. */
+export type Identity = string | symbol;
 
 export type YamlValue =
   | null
@@ -26,7 +32,7 @@ export type Scalar = Exclude<YamlValue, readonly YamlValue[] | YamlMap>;
 
 /** A mapping whose keys may be of any scalar type: `1` and `"1"` are two keys. */
 export class YamlMap {
-  readonly #entries = new Map<unknown, readonly [Scalar, YamlValue]>();
+  readonly #entries = new Map<Identity, readonly [Scalar, YamlValue]>();
 
   get size(): number {
     return this.#entries.size;
@@ -34,12 +40,11 @@ export class YamlMap {
 
   set(key: Scalar, value: YamlValue): void {
     // The library can never find again what it stored under NaN, and writes null.
-    if (Number.isNaN(key)) this.#entries.set(Symbol('NaN'), [key, null]);
-    else this.#entries.set(keyOf(key), [key, value]);
+    this.#entries.set(identityOf(key), [key, Number.isNaN(key) ? null : value]);
   }
 
   get(key: Scalar): YamlValue | undefined {
-    return this.#entries.get(keyOf(key))?.[1];
+    return this.#entries.get(identityOf(key))?.[1];
   }
 
   /** In the order they came. */
@@ -48,9 +53,10 @@ export class YamlMap {
   }
 }
 
-/** A string that two keys share when the library takes them for one. */
-export function keyOf(key: Scalar): string {
-  if (key instanceof Timestamp) return `timestamp ${key.text}`;
+/** What two keys share when the library takes them for one. NaN is no other, not even itself. */
+export function identityOf(key: Scalar): Identity {
+  if (key instanceof Timestamp) return key.identity;
+  if (Number.isNaN(key)) return Symbol('NaN');
   return key === null ? 'null' : `${typeof key} ${key}`;
 }
 
