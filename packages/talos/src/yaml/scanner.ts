@@ -4,7 +4,8 @@
  * may have begun is remembered (one a flow level), and `key` and `mapping-start` are put in there later.
  * How far the queue reads ahead is the library's too, as text behind the first document is otherwise not looked at.
  */
-import { Cursor, isBlank, isBlankOrEnd, isBreak, isBreakOrEnd } from './cursor.ts';
+import { skipComments, skipLineComment } from './comments.ts';
+import { Cursor, isBlank, isBlankOrEnd, isBreak } from './cursor.ts';
 import { maxDepth } from './node.ts';
 import { type Directive, scanAnchor, scanDirective, scanTag } from './properties.ts';
 import { end, type Reader } from './reader.ts';
@@ -33,9 +34,6 @@ type Punctuation =
   | 'flow-mapping-start'
   | 'flow-mapping-end'
   | 'flow-entry';
-
-/** Characters the library looks ahead for a comment. */
-const commentReach = 512;
 
 /** Where a key without question mark may have begun. */
 interface SimpleKey {
@@ -120,7 +118,7 @@ export class Scanner {
       return;
     }
     this.#fetchContent(c);
-    if (this.#tokens.at(-1)?.kind !== 'block-entry') this.#skipLineComment();
+    if (this.#tokens.at(-1)?.kind !== 'block-entry') skipLineComment(cursor);
   }
 
   #fetchContent(c: string): void {
@@ -188,38 +186,11 @@ export class Scanner {
       ) {
         cursor.skip();
       }
-      if (cursor.peek() === '#') this.#skipComments();
+      if (cursor.peek() === '#') skipComments(cursor);
       if (!isBreak(cursor.peek())) return;
       cursor.readLine();
       if (this.#flowLevel === 0) this.#keyAllowed = true;
     }
-  }
-
-  /** Comment lines up to the last one, and white space between them, tabs too. */
-  #skipComments(): void {
-    const cursor = this.#cursor;
-    for (let ahead = 0; ahead < commentReach; ahead++) {
-      const c = cursor.peekIfText(ahead);
-      if (isBlank(c) || isBreak(c)) continue;
-      if (c !== '#') return;
-      const comment = cursor.index + ahead;
-      while (cursor.index < comment) {
-        if (isBreak(cursor.peek())) cursor.readLine();
-        else cursor.skip();
-      }
-      while (!isBreakOrEnd(cursor.peek())) cursor.skip();
-      ahead = 0;
-    }
-  }
-
-  /** A comment on the line of the token just read; tabs before it are allowed. */
-  #skipLineComment(): void {
-    const cursor = this.#cursor;
-    if (cursor.newlines > 0) return;
-    let ahead = 0;
-    while (ahead < commentReach && isBlank(cursor.peekIfText(ahead))) ahead++;
-    if (ahead === commentReach || cursor.peekIfText(ahead) !== '#') return;
-    while (!isBreakOrEnd(cursor.peek())) cursor.skip();
   }
 
   #fetchEnd(): void {
