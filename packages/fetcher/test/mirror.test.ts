@@ -2,6 +2,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { schematicFrom } from '@omni-airgap/talos';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { init } from '../src/init.ts';
 import { parseMirror, readMirror } from '../src/mirror/mirror.ts';
@@ -92,6 +93,14 @@ media:
     expect(schematic.spellings[0]?.id).toBe(schematic.id);
   });
 
+  test('an inline schematic keeps a text that looks like a list of images', async () => {
+    const written = 'customization: {embeddedMachineConfiguration: "{file: -}"}';
+    const { media } = await parse(
+      `media: [{schematic: {${written}}, versions: [v1.13.9], files: [metal-amd64.iso]}]`,
+    );
+    expect(media[0]?.schematic.id).toBe(schematicFrom(`{${written}}`).id);
+  });
+
   test('a schematic in a file beside it', async () => {
     const folder = await temporaryFolder();
     await writeFile(join(folder, 'vanilla.yaml'), 'customization: {}\n');
@@ -124,6 +133,9 @@ media:
     ];
     expect((await readMirror(path)).images).toEqual(expected);
     expect((await parse('images: [{file: -}]', list)).images).toEqual(expected);
+    expect((await parse('images: {file: -}', list)).images).toEqual(expected);
+    expect((await parse('images:\n  - file: -  # talosctl\n', list)).images).toEqual(expected);
+    expect((await parse('images:\n  file: -\n', list)).images).toEqual(expected);
   });
 });
 
@@ -238,7 +250,7 @@ describe('what is refused, with its place and what to write instead', () => {
     [
       'a schematic that the factory would not decode',
       'media: [{schematic: {customisation: {}}, versions: [v1.13.9], files: [kernel-amd64]}]',
-      /:2:21: schematic: line 2: .*customisation/,
+      /:2:21: .*line 2: .*customisation/,
     ],
     [
       'an owner, which only the Enterprise edition takes',
@@ -260,6 +272,18 @@ describe('what is refused, with its place and what to write instead', () => {
       'an image that is a URL, not repeated since it may hold a password',
       'images: ["https://me:hunter2@ghcr.io/dexidp/dex:v1"]',
       /:2:10: a reference has no scheme/,
+    ],
+    [
+      'images that are no list',
+      'images: ghcr.io/a/b:v1',
+      /:2:9: images must be a list, such as \[ghcr\.io\/dexidp\/dex:v2\.41\.1\], or \{file: PATH\}/,
+    ],
+    ['a list whose path is a list', 'images: [{file: [a]}]', /images\[0\]\.file is a list, not a path/],
+    ['one list that is not there', 'images: {file: none.txt}', /:2:9: none\.txt: no such file/],
+    [
+      'a slip in one list',
+      'images: {fil: none.txt}',
+      /:2:9: images\[0\]\.fil is not known here; did you mean file\?/,
     ],
     ['a list of images that is not there', 'images: [{file: none.txt}]', /:2:10: none\.txt: no such file/],
     ['standard input twice', 'images: [{file: -}, {file: -}]', /:2:21: standard input can be read once only/],

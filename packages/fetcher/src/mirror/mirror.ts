@@ -15,7 +15,7 @@ const kubeletPattern = /^ghcr\.io\/siderolabs\/kubelet:/;
 /** Of a talosctl, when mirror.yaml asks for media and says nothing of it. */
 const defaultTalosctl: readonly string[] = ['linux-amd64'];
 const maxMirrorBytes = 1024 * 1024;
-/** YAML has no plain `-` inside of braces; `{file: -}` is what people write. As long as that, so places stay right. */
+/** YAML has no plain `-` as a value; `file: -` is what people write. As long as that, so places stay right. */
 const dash = '\ue000';
 const isStdin = (file: string): boolean => file === '-' || file === dash;
 
@@ -67,7 +67,8 @@ export async function parseMirror(
   path: string,
   stdin: AsyncIterable<Uint8Array> = process.stdin,
 ): Promise<Mirror> {
-  const source = parseYaml(text.replace(/(\{\s*file:\s+)-(?=\s*\})/g, `$1${dash}`), path);
+  const parsed = parseYaml(text.replace(/(\bfile:[ \t]+)-(?=[ \t]*(?:\}|#|\r?$))/gm, `$1${dash}`), path);
+  const source: YamlSource = { ...parsed, textOf: (at) => parsed.textOf(at)?.replaceAll(dash, '-') };
   const { omni, talos, kubernetes, platforms, ...raw } = checkShape(source);
   checkKubernetes(source, talos?.versions, kubernetes !== undefined);
   const folder = dirname(path);

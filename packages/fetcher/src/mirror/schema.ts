@@ -136,10 +136,10 @@ const mirrorSchema = v.strictObject({
   images: v.optional(
     v.array(
       v.union(
-        [v.string(), v.strictObject({ file: v.string() })],
+        [v.string(), v.strictObject({ file: text('a path') })],
         'must be a reference such as ghcr.io/dexidp/dex:v2.41.1, or {file: PATH}',
       ),
-      'must be a list, such as [ghcr.io/dexidp/dex:v2.41.1]',
+      'must be a list, such as [ghcr.io/dexidp/dex:v2.41.1], or {file: PATH}',
     ),
     () => [],
   ),
@@ -166,9 +166,17 @@ type Schema = v.BaseSchema<unknown, unknown, v.BaseIssue<unknown>>;
 
 /** @throws CONFIG with the place of the first problem, and what to write instead */
 export function checkShape(source: YamlSource): RawMirror {
-  const result = v.safeParse(mirrorSchema, source.value, { abortPipeEarly: true });
+  const result = v.safeParse(mirrorSchema, withImageList(source.value), { abortPipeEarly: true });
   if (result.success) return result.output;
   throw firstProblem(source, result.issues);
+}
+
+/** `images: {file: PATH}` is one entry without a list around it. */
+function withImageList(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || !('images' in value)) return value;
+  const { images } = value;
+  const isEntry = typeof images === 'object' && images !== null && !Array.isArray(images);
+  return isEntry ? { ...value, images: [images] } : value;
 }
 
 function firstProblem(source: YamlSource, issues: readonly v.BaseIssue<unknown>[]): CodedError {

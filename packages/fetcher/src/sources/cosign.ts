@@ -163,7 +163,7 @@ function checkRepository(claimed: JsonValue | undefined, repository: string): vo
   if (repository === path || repository.endsWith(`/${path}`)) return;
   throw new CodedError(
     'BAD_SIGNATURE',
-    `the claim is for ${printable(claimed, 200)}, not for this repository; name the image as its publisher does, and a mirror of it with --upstream`,
+    `the claim is for ${printable(claimed, 200)}, not for this repository; a mirror must keep the publisher's path`,
   );
 }
 
