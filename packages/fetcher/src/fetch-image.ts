@@ -25,8 +25,8 @@ import {
 } from '@omni-airgap/content';
 import { publicFactoryHost } from '@omni-airgap/talos';
 import type { Builds } from './builds.ts';
+import { type Companion, companionName, findCompanions } from './sources/companions.ts';
 import { type ImageKey, keysFor, verifyImage } from './sources/cosign.ts';
-import { type Companion, companionName, findCompanions } from './sources/signatures.ts';
 import type { TransfersView } from './transfers-view.ts';
 import type { WantedImage } from './wanted.ts';
 

@@ -22,8 +22,8 @@ import { lockedSchematicId, mediaSetName, schematicName } from './fetch-media.ts
 import { type ImageGraph, imageGraph } from './image-graph.ts';
 import type { WantedSchematic } from './mirror/schematic.ts';
 import { countBytes, type Planned, type PlannedItem } from './plan-totals.ts';
+import { companionName, findCompanions } from './sources/companions.ts';
 import type { FactoryClient } from './sources/factory-client.ts';
-import { companionName, findCompanions } from './sources/signatures.ts';
 import type { WantedBuilds, WantedImage, WantedLists } from './wanted.ts';
 
 export interface PlanContext {

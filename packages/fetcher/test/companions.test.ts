@@ -1,0 +1,132 @@
+/** What hangs on an image comes along, signatures of signatures included, and is never lost silently. */
+import { hexOf, Layout, MediaType } from '@omni-airgap/content';
+import { buildManifest } from '@omni-airgap/content/testing';
+import { expect, test } from 'vitest';
+import { attach, publishImage, startSite } from './site.ts';
+
+const dex = 'ghcr.io/dexidp/dex:v1';
+
+test('comes along: tags of cosign 2 for the index and its children, referrers, signatures of signatures', async () => {
+  const site = await startSite();
+  const registry = site.registry('ghcr.io');
+  const { root, children } = await publishImage(registry, 'dexidp/dex', 'v1');
+  const [child] = children;
+  if (child === undefined) throw new Error('no child');
+  const signature = attach(registry, 'dexidp/dex', root, '.sig');
+  const attestation = attach(registry, 'dexidp/dex', child, '.att');
+  const sbom = attach(registry, 'dexidp/dex', signature, '.sbom');
+  const config = registry.repository('dexidp/dex').addBlob(Buffer.from('{}'), MediaType.empty);
+  const referrer = registry
+    .repository('dexidp/dex')
+    .addManifest(
+      buildManifest(MediaType.ociManifest, { config, layers: [config], subject: root }).bytes,
+      MediaType.ociManifest,
+    );
+  await site.mirror(`images: ['${dex}']`);
+  await site.fetch();
+  const tag = (digest: typeof root.digest, suffix: string): string =>
+    `ghcr.io/dexidp/dex:sha256-${hexOf(digest)}${suffix}`;
+  const signatures = (await site.lock()).items.filter((item) => item.kind === 'signature');
+  expect(signatures.map((item) => [item.name, item.descriptor.digest]).sort()).toEqual(
+    [
+      [tag(root.digest, '.sig'), signature.digest],
+      [tag(child.digest, '.att'), attestation.digest],
+      [tag(signature.digest, '.sbom'), sbom.digest],
+      [`ghcr.io/dexidp/dex@${referrer.digest}`, referrer.digest],
+    ].sort(),
+  );
+  const layout = await Layout.open(site.store);
+  expect((await layout.resolve(tag(root.digest, '.sig')))?.digest).toBe(signature.digest);
+});
+
+test.each([
+  ['404 at the referrers API, with the fallback tag (F18)', 404],
+  ['a 303 to somewhere else there (F18)', 303],
+])('%s', async (_what, status) => {
+  const site = await startSite();
+  const registry = site.registry('ghcr.io');
+  const { root } = await publishImage(registry, 'dexidp/dex', 'v1');
+  const repository = registry.repository('dexidp/dex');
+  const config = repository.addBlob(Buffer.from('{}'), MediaType.empty);
+  const manifest = buildManifest(MediaType.ociManifest, { config, layers: [config], subject: root });
+  const referrer = repository.addManifest(manifest.bytes, MediaType.ociManifest);
+  const { bytes } = buildManifest(MediaType.ociIndex, { manifests: [referrer] });
+  repository.addManifest(bytes, MediaType.ociIndex, `sha256-${hexOf(root.digest)}`);
+  registry.fault({
+    match: { path: /referrers/ },
+    do: { status, ...(status === 303 ? { headers: { location: 'https://github.com/x' } } : {}) },
+  });
+  await site.mirror(`images: ['${dex}']`);
+  await site.fetch();
+  expect((await site.lock()).items.map((item) => item.name)).toContain(
+    `ghcr.io/dexidp/dex@${referrer.digest}`,
+  );
+});
+
+test('a fallback tag that is the image itself names no referrers (F19)', async () => {
+  const site = await startSite({ 'ghcr.io': { referrersApi: false } });
+  const registry = site.registry('ghcr.io');
+  const { root } = await publishImage(registry, 'dexidp/dex', 'v1');
+  registry.repository('dexidp/dex').tags.set(`sha256-${hexOf(root.digest)}`, root.digest);
+  await site.mirror(`images: ['${dex}']`);
+  await site.fetch();
+  expect((await site.lock()).items).toHaveLength(1);
+});
+
+test('referrers that refer to each other end, each fetched once (T19)', async () => {
+  const site = await startSite();
+  const registry = site.registry('ghcr.io');
+  const { root } = await publishImage(registry, 'dexidp/dex', 'v1');
+  const repository = registry.repository('dexidp/dex');
+  const config = repository.addBlob(Buffer.from('{}'), MediaType.empty);
+  const manifest = buildManifest(MediaType.ociManifest, { config, layers: [config], subject: root });
+  const referrer = repository.addManifest(manifest.bytes, MediaType.ociManifest);
+  const loop = JSON.stringify({ schemaVersion: 2, mediaType: MediaType.ociIndex, manifests: [referrer] });
+  registry.fault({
+    match: { path: /referrers/ },
+    do: { status: 200, headers: { 'content-type': MediaType.ociIndex }, body: loop },
+  });
+  await site.mirror(`images: ['${dex}']`);
+  await site.fetch();
+  expect((await site.lock()).items.filter((item) => item.kind === 'signature')).toHaveLength(1);
+});
+
+test.each([
+  [4, true],
+  [5, false],
+])('referrers of referrers, %i levels: a chain without end is refused (T19, F15)', async (levels, comes) => {
+  const site = await startSite();
+  const registry = site.registry('ghcr.io');
+  const { root } = await publishImage(registry, 'dexidp/dex', 'v1');
+  const repository = registry.repository('dexidp/dex');
+  const config = repository.addBlob(Buffer.from('{}'), MediaType.empty);
+  let subject = root;
+  for (let level = 1; level < levels; level++) {
+    const { bytes } = buildManifest(MediaType.ociManifest, { config, layers: [config], subject });
+    subject = repository.addManifest(bytes, MediaType.ociManifest);
+  }
+  await site.mirror(`images: ['${dex}']`);
+  if (comes) await site.fetch();
+  else {
+    await expect(site.fetch()).rejects.toMatchObject({
+      code: 'BAD_DOCUMENT',
+      message: expect.stringContaining('without end'),
+    });
+  }
+});
+
+test.each([401, 403, 429, 500])(
+  'a %i is no "not found": the image fails, its signature is not lost silently',
+  async (status) => {
+    const site = await startSite();
+    const registry = site.registry('ghcr.io');
+    await publishImage(registry, 'dexidp/dex', 'v1');
+    registry.fault({
+      match: { path: /\.sig/ },
+      do: { status, headers: { 'retry-after': '0' } },
+    });
+    await site.mirror(`images: ['${dex}']`);
+    await expect(site.fetch()).rejects.toMatchObject({ code: expect.stringMatching(/DENIED|UPSTREAM/) });
+    expect((await site.lock()).missing).toEqual([dex]);
+  },
+);
