@@ -40,6 +40,7 @@ function sample(): Summary {
     verified: undefined,
     source: 'https://ghcr.io',
     fetchedAt: '2026-01-01T00:00:00Z',
+    fetchedBy: 'ann@outside',
     ...more,
   });
   return {

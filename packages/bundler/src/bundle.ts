@@ -121,6 +121,9 @@ export async function bundle(options: BundleOptions): Promise<BundleReport> {
   };
 }
 
+/** What bundle.json and the report take for each blob, names among it; bytes, rather too many. */
+const documentBytes = 500;
+
 interface Work {
   readonly options: BundleOptions;
   readonly draft: Draft;
@@ -200,9 +203,11 @@ async function refuseOther({ document, folder, begun }: Medium, { hash, layout }
 
 /** Bytes that must be free: what is consumed on the same disk makes room for the next volume. */
 async function spaceFor(toWrite: readonly number[], { options, draft, medium }: Work): Promise<number> {
-  const sizes = toWrite.map((volume) => draft.map.sizes[volume] ?? 0);
-  if (options.consume === true && (await medium.sharesDiskWith(options.store))) return Math.max(0, ...sizes);
-  return sizeOf(draft.map, toWrite);
+  const { map } = draft;
+  const documents = documentBytes * [...map.blobs].length;
+  const sizes = toWrite.map((volume) => map.sizes[volume] ?? 0);
+  const isOneAtATime = options.consume === true && (await medium.sharesDiskWith(options.store));
+  return documents + (isOneAtATime ? Math.max(0, ...sizes) : sizeOf(map, toWrite));
 }
 
 function sizeOf({ sizes }: VolumeMap, volumes: readonly number[]): number {

@@ -144,7 +144,7 @@ async function rootsOf({ items, layout }: Contents): Promise<BundleRoot[]> {
       (await fetchManifest(layout, descriptor)).manifest.subject?.digest.slice(7);
     signed.add(`${repositoryOf(name)} ${subject}`);
   }
-  return items.map(({ name, descriptor, kind, source, fetchedAt, verified }) => {
+  return items.map(({ name, descriptor, kind, source, fetchedAt, fetchedBy, verified }) => {
     const isSigned = signed.has(`${repositoryOf(name)} ${hexOf(descriptor.digest)}`);
     const signature = verified !== undefined ? 'verified' : isSigned ? 'carried' : 'none';
     const checked = verified === undefined ? {} : { verified };
@@ -154,6 +154,7 @@ async function rootsOf({ items, layout }: Contents): Promise<BundleRoot[]> {
       kind,
       source,
       fetchedAt,
+      ...(fetchedBy === undefined ? {} : { fetchedBy }),
       ...(kind === 'image' ? { signature } : {}),
       ...checked,
     };

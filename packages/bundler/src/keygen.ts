@@ -1,6 +1,6 @@
 /** keygen: the P-256 key pair that bundles are signed with. */
 import { generateKeyPairSync } from 'node:crypto';
-import { open } from 'node:fs/promises';
+import { lstat, open } from 'node:fs/promises';
 import { CodedError, diskError, fingerprintOf, systemCodeOf } from '@omni-airgap/content';
 
 export interface KeyPair {
@@ -20,6 +20,7 @@ export async function keygen(name: string, passphrase?: string): Promise<KeyPair
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
   const cipher = passphrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase };
   const paths = { privateKey: `${name}.key`, publicKey: `${name}.pub` };
+  for (const path of Object.values(paths)) await refuseThere(path);
   await writeNew(paths.privateKey, privateKey.export({ type: 'pkcs8', format: 'pem', ...cipher }), 0o600);
   await writeNew(paths.publicKey, publicKey.export({ type: 'spki', format: 'pem' }), 0o644);
   return { ...paths, fingerprint: fingerprintOf(publicKey) };
@@ -32,12 +33,25 @@ async function writeNew(path: string, text: string | Buffer, mode: number): Prom
     await file.sync();
     await file.close();
   } catch (error) {
-    if (systemCodeOf(error) === 'EEXIST') {
-      throw new CodedError(
-        'CONFLICT',
-        `${path}: is there already; a key is never overwritten, name another with --out`,
-      );
-    }
+    if (systemCodeOf(error) === 'EEXIST') throw isThere(path);
     throw diskError(error, path);
   }
+}
+
+/** Before anything is written, so that neither half of a pair is left alone. @throws CONFLICT, DISK */
+async function refuseThere(path: string): Promise<void> {
+  try {
+    await lstat(path);
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return;
+    throw diskError(error, path);
+  }
+  throw isThere(path);
+}
+
+function isThere(path: string): CodedError {
+  return new CodedError(
+    'CONFLICT',
+    `${path}: is there already; a key is never overwritten, name another with --out`,
+  );
 }

@@ -12,6 +12,7 @@ import {
   checksumLines,
   diskError,
   ensureFolder,
+  formatBytes,
   maxBundleDocumentBytes,
   parseBundleDocument,
   readSmallFile,
@@ -30,7 +31,7 @@ export interface SmallFile {
 
 const markerName = 'bundle.unfinished';
 const maxMarkerBytes = 64 * 1024;
-/** What bundle.json and the other small files may take: bytes. */
+/** What the small files of any bundle may take: bytes; those of a large one are counted by whoever writes it. */
 const reserve = 4 * 1024 * 1024;
 const sumLine = /^[a-f0-9]{64} {2}(content\.tar\.[0-9]{3})$/;
 
@@ -107,7 +108,7 @@ export class Medium {
       if (bavail * bsize < needed + (needed > 0 ? reserve : 0)) {
         throw new CodedError(
           'DISK',
-          `${this.folder}: ${needed + reserve} bytes are needed and ${bavail * bsize} are free; use a larger medium, or several: --volumes 0-${this.#lastThatFits(bavail * bsize)} here and the others elsewhere`,
+          `${this.folder}: ${formatBytes(needed + reserve)} are needed and ${formatBytes(bavail * bsize)} are free; use a larger medium, or several: --volumes 0-${this.#lastThatFits(bavail * bsize)} here and the others elsewhere`,
         );
       }
       const lines = [this.#plan, ...[...this.#done].map(volumeName)];

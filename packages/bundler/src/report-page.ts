@@ -126,16 +126,18 @@ function rowOf(item: SummaryItem): Html {
   const files = item.files.map(
     ({ name, size }) => html`<li>${name} <small>${formatBytes(size)}</small></li>`,
   );
-  const from =
-    item.source === undefined
-      ? html``
-      : html`<br><small>from ${item.source}${item.fetchedAt === undefined ? '' : `, ${formatTime(item.fetchedAt)}`}</small>`;
+  const from = item.source === undefined ? html`` : html`<br><small>${originOf(item)}</small>`;
   return html`<tr><td><code>${item.name}</code><br><small class="digest">${item.digest}</small>${from}</td>
 <td>${item.platforms.join(', ')}${files.length === 0 ? html`` : html`<ul class="files">${files}</ul>`}${
     item.inBase ? html`<span class="base">with a base</span>` : html``
   }${item.signature === undefined ? html`` : html`<div><small>${signatureText(item)}</small></div>`}</td>
 <td class="number">${formatBytes(item.bytes)}</td></tr>
 `;
+}
+
+function originOf({ source, fetchedAt, fetchedBy }: SummaryItem): string {
+  const when = fetchedAt === undefined ? '' : `, ${formatTime(fetchedAt)}`;
+  return `from ${source}${when}${fetchedBy === undefined ? '' : ` by ${fetchedBy}`}`;
 }
 
 function signatureText({ signature, verified }: SummaryItem): string {

@@ -37,6 +37,7 @@ export interface SummaryItem {
   readonly verified: BundleRoot['verified'];
   readonly source: string | undefined;
   readonly fetchedAt: string | undefined;
+  readonly fetchedBy: string | undefined;
 }
 
 export interface Summary {
@@ -69,6 +70,7 @@ export async function summarize(document: BundleDocument, source: Fetcher): Prom
     verified,
     source: from,
     fetchedAt,
+    fetchedBy,
   } of document.roots) {
     const { digest } = descriptor;
     const found = await reader.read(descriptor);
@@ -82,6 +84,7 @@ export async function summarize(document: BundleDocument, source: Fetcher): Prom
       verified,
       source: from,
       fetchedAt,
+      fetchedBy,
     });
   }
   const relied = new Map(

@@ -131,6 +131,9 @@ describe('signing', () => {
     const pair = await keygen(name);
     expect(execFileSync('stat', ['-c', '%a', pair.privateKey]).toString().trim()).toBe('600');
     await expect(keygen(name)).rejects.toMatchObject({ code: 'CONFLICT' });
+    await rm(pair.privateKey);
+    await expect(keygen(name)).rejects.toMatchObject({ code: 'CONFLICT' });
+    await expect(readFile(pair.privateKey)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 });
 

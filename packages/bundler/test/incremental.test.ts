@@ -1,6 +1,6 @@
 /** Incremental bundles: only what changed is carried, and all that is relied on is named with its place. */
 import { execFile } from 'node:child_process';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import {
@@ -295,6 +295,38 @@ describe('diff', () => {
     const report = await diff(receipt, store.root);
     expect(report).toMatchObject({ unchanged: 1, moved: [], removed: [], content: undefined });
     expect(report.added).toHaveLength(store.names.length - 1);
+  });
+
+  test('any two of bundle, bundle.json, store and receipt: the same names are added', async () => {
+    const { store, folder, first } = await bundled();
+    const at = (name: string): string => join(folder, name);
+    const receipt = async (name: string): Promise<string> => {
+      const lock = JSON.parse(await readFile(join(store.root, 'lock.json'), 'utf8')) as {
+        items: { name: string; descriptor: { digest: string } }[];
+      };
+      const images = lock.items.map((item) => ({ name: item.name, digest: item.descriptor.digest }));
+      await writeFile(
+        at(name),
+        receiptOf({ id: 'e'.repeat(64), origin: 'f'.repeat(32), sequence: 1 }, images),
+      );
+      return at(name);
+    };
+    await cp(store.root, at('before'), { recursive: true });
+    const before = [first, join(first, 'bundle.json'), at('before'), await receipt('r1.json')];
+    await store.image('quay.io/new/app:v1', [70]);
+    const second = at('second');
+    await bundle(optionsFor(store, second, { since: [first] }));
+    const after = [second, join(second, 'bundle.json'), store.root, await receipt('r2.json')];
+    for (const from of before) {
+      for (const to of after) {
+        const report = await diff(from, to);
+        const what = `${from} to ${to}`;
+        expect(report, what).toMatchObject({ added: ['quay.io/new/app:v1'], removed: [], moved: [] });
+        expect(report.unchanged, what).toBe(store.names.length - 1);
+        const knowsContent = !from.endsWith('r1.json') && !to.endsWith('r2.json');
+        expect(report.content?.[0]?.addedBytes ?? 0, what).toBeGreaterThanOrEqual(knowsContent ? 90_000 : 0);
+      }
+    }
   });
 
   test('what is not there is refused', async () => {

@@ -52,6 +52,8 @@ export interface FetchOptions {
   readonly verifyImagesKeys?: readonly string[];
   /** Bring back what has left the store with a bundle; default: it counts as there. */
   readonly restore?: boolean;
+  /** Account and machine, for the record. */
+  readonly by?: string;
   readonly progress?: Progress;
   readonly signal?: AbortSignal;
 }
@@ -135,7 +137,7 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
     const missing = failures.map((failure) => failure.name);
     // What could not be brought anew is still what it was: its pins must not get lost.
     const kept = (before?.items ?? []).filter((item) => missing.includes(item.name) && !items.has(item.name));
-    await writeLock(options.store, [...items.values(), ...kept], missing, before);
+    await writeLock(options.store, [...items.values(), ...kept], missing, before, options.by);
     for (const url of media.journaled) if (run.isLocked(url)) await journal.forget(url);
     signal?.throwIfAborted();
     for (const { name, error } of failures) progress.note(`failed: ${name}: ${messageOf(error)}`);

@@ -30,6 +30,8 @@ export interface PlanOptions {
   /** Have the factory build what its size is asked of; default false. */
   readonly build?: boolean;
   readonly allowSecrets?: boolean;
+  /** Count what has left the store with a bundle as missing. */
+  readonly restore?: boolean;
   /** Told what the factory builds. */
   readonly progress?: Progress;
   readonly signal?: AbortSignal;
@@ -50,7 +52,7 @@ export async function plan(options: PlanOptions): Promise<Plan> {
   const mirror = await readMirror(options.config);
   if (!allowSecrets) refuseSecrets(mirror);
   const wanted = wantedOf(mirror);
-  const layout = await openIfThere(options.store);
+  const layout = await openIfThere(options.store, options.restore === true);
   const hosts = hostsOf(wanted);
   const network = await openNetwork(options.network, {
     hosts: hosts.map(hostPattern),
@@ -113,9 +115,9 @@ function warningsOf({ omni, talos, kubernetes, platforms, images }: Mirror): rea
     : fits;
 }
 
-async function openIfThere(store: string): Promise<Layout | undefined> {
+async function openIfThere(store: string, restore: boolean): Promise<Layout | undefined> {
   try {
-    return await Layout.open(store, { elsewhere: await Carried.read(store) });
+    return await Layout.open(store, restore ? {} : { elsewhere: await Carried.read(store) });
   } catch (error) {
     if (isCoded(error, 'NO_INPUT')) return undefined;
     throw error;

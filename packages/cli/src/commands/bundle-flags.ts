@@ -1,8 +1,8 @@
 /** Flags of the commands that write bundles, and what they mean. */
-import { hostname, userInfo } from 'node:os';
 import { type BundleOptions, type BundleReport, parseVolumeSize } from '@omni-airgap/bundler';
 import { CodedError, formatBytes, type Progress } from '@omni-airgap/content';
 import type { Command } from 'commander';
+import { account } from '../account.ts';
 import { collected } from '../flags.ts';
 import { count, formatDuration } from '../format.ts';
 import type { CommonFlags, Session } from '../session.ts';
@@ -17,6 +17,7 @@ export interface BundleFlags extends CommonFlags {
   readonly signKey?: string;
   readonly allowSecrets?: true;
   readonly readback: boolean;
+  readonly issued?: string;
 }
 
 export function withBundleFlags(command: Command): Command {
@@ -42,7 +43,9 @@ export async function bundleOptions(
 ): Promise<BundleOptions> {
   const { store, out, since } = flags;
   const signKey = flags.signKey === undefined ? undefined : await readPrivateKey(flags.signKey, session.env);
-  if (signKey === undefined) progress.note('not signed (no --sign-key): load will ask for --allow-unsigned');
+  // One that was issued may have its signature.
+  if (signKey === undefined && flags.issued === undefined)
+    progress.note('not signed (no --sign-key): load will ask for --allow-unsigned');
   return {
     store,
     out,
@@ -95,13 +98,4 @@ function creationTime(env: Session['env']): number {
   if (!/^[0-9]{1,11}$/.test(text))
     throw new CodedError('USAGE', 'SOURCE_DATE_EPOCH must be seconds since 1970');
   return Number(text) * 1000;
-}
-
-/** `user@machine`; in a container without a name for the user, the number. */
-function account(): string {
-  try {
-    return `${userInfo().username}@${hostname()}`;
-  } catch {
-    return `${process.getuid?.() ?? 'somebody'}@${hostname()}`;
-  }
 }

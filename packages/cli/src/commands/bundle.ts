@@ -9,7 +9,6 @@ import { type BundleFlags, bundleOptions, describeBundle, withBundleFlags } from
 interface Flags extends BundleFlags {
   readonly volumes?: string;
   readonly consume?: true;
-  readonly issued?: string;
 }
 
 export function addBundle(session: Session): Command {

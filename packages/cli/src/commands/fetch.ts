@@ -3,6 +3,7 @@
 import { formatBytes } from '@omni-airgap/content';
 import { type FetchReport, fetch, plan } from '@omni-airgap/fetcher';
 import { Command } from 'commander';
+import { account } from '../account.ts';
 import { verifyImagesKeyOption, withCommon, withExample, withNetwork } from '../flags.ts';
 import { count, formatDuration } from '../format.ts';
 import { describePlan } from '../plan-view.ts';
@@ -31,7 +32,7 @@ export function addFetch(session: Session): Command {
       const network = networkSettings(flags, session.env, true);
       const common = { config, store, network, allowSecrets: flags.allowSecrets === true };
       if (flags.dryRun === true) {
-        const work = () => plan({ ...common, signal: session.signal });
+        const work = () => plan({ ...common, restore: flags.restore === true, signal: session.signal });
         await report(session, flags, 'fetch', work, describePlan);
         return;
       }
@@ -43,6 +44,7 @@ export function addFetch(session: Session): Command {
           fetch({
             ...common,
             restore: flags.restore === true,
+            by: account(),
             verifyImagesKeys: flags.verifyImagesKey,
             ...(concurrency === undefined ? {} : { concurrency }),
             progress,

@@ -2,6 +2,7 @@
 import { type BundleReport, bundle, consumingInto } from '@omni-airgap/bundler';
 import { fetch } from '@omni-airgap/fetcher';
 import { Command } from 'commander';
+import { account } from '../account.ts';
 import { verifyImagesKeyOption, withCommon, withExample, withNetwork } from '../flags.ts';
 import { type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
 import { type BundleFlags, bundleOptions, describeBundle, withBundleFlags } from './bundle-flags.ts';
@@ -43,6 +44,7 @@ export function addMirror(session: Session): Command {
             network: networkSettings(flags, session.env, true),
             allowSecrets: flags.allowSecrets === true,
             verifyImagesKeys: flags.verifyImagesKey,
+            by: account(),
             ...(concurrency === undefined ? {} : { concurrency }),
             progress,
             signal: session.signal,

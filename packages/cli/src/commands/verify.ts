@@ -1,6 +1,13 @@
 /** omni-airgap verify */
 import { verifyStore } from '@omni-airgap/bundler';
-import { BundleStore, CodedError, formatBytes, verifyBundle } from '@omni-airgap/content';
+import {
+  BundleStore,
+  CodedError,
+  formatBytes,
+  type NamedDamage,
+  printable,
+  verifyBundle,
+} from '@omni-airgap/content';
 import { Command } from 'commander';
 import { collected, withCommon, withExample } from '../flags.ts';
 import { count, describeLeft, formatDuration } from '../format.ts';
@@ -67,11 +74,13 @@ async function checkBundle(session: Session, flags: Flags): Promise<void> {
         check.signer.mode === 'signed'
           ? `signed by ${check.signer.key.slice(0, 16)}`
           : 'signature not checked';
-      const damages = check.damages.map((d) => `Damaged: ${d.volume} at byte ${d.offset}: ${d.what}`);
+      const damages = check.damages.map(
+        (d) => `Damaged: ${d.volume} at byte ${d.offset}: ${d.what}${itemOf(d)}`,
+      );
       const absent = check.absent.map((name) => `Not here: ${name}`);
       const unusable =
         damages.length > 0 || absent.length === 0
-          ? check.unusable.map((name) => `Not usable: ${name}`)
+          ? check.unusable.map((name) => `Not usable: ${printable(name)}`)
           : [`${check.unusable.length} of ${check.names} names need what is not here.`];
       const read =
         flags.quick === true ? 'structure only' : `${formatBytes(check.bytes)} in ${formatDuration(seconds)}`;
@@ -96,7 +105,7 @@ async function checkBundle(session: Session, flags: Flags): Promise<void> {
     const usable = `${result.names - result.unusable.length} of ${result.names} names are still usable`;
     throw new CodedError(
       'BAD_VOLUME',
-      `${damage.volume}: ${damage.what} at byte ${damage.offset}; ${usable}; copy the volume again`,
+      `${damage.volume}: ${damage.what}${itemOf(damage)} at byte ${damage.offset}; ${usable}; copy the volume again`,
     );
   }
   const [volume] = result.absent;
@@ -120,7 +129,7 @@ async function checkStore(session: Session, flags: Flags, store: string): Promis
     (check, seconds) =>
       [
         ...check.damages.map(({ path, what }) => `Damaged: ${path} ${what}`),
-        ...check.unusable.map((name) => `Not usable: ${name}`),
+        ...check.unusable.map((name) => `Not usable: ${printable(name)}`),
         ...describeLeft(check.left),
         `${check.damages.length === 0 ? 'Whole and right' : 'DAMAGED'}: ${count(check.blobs, 'blob')}, ${formatBytes(check.bytes)} in ${formatDuration(seconds)}.`,
       ].join('\n'),
@@ -132,4 +141,11 @@ async function checkStore(session: Session, flags: Flags, store: string): Promis
       `${damage.path} ${damage.what}; ${count(result.unusable.length, 'name')} cannot be bundled; remove the file and run fetch again`,
     );
   }
+}
+
+/** What people know the damaged blob by. */
+function itemOf({ names = [] }: NamedDamage): string {
+  const [first] = names;
+  if (first === undefined) return '';
+  return ` of ${printable(first)}${names.length > 1 ? ` and ${names.length - 1} more` : ''}`;
 }

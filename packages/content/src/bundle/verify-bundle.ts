@@ -11,11 +11,16 @@ import type { BundleStore } from './bundle-store.ts';
 import { volumeName } from './volume-map.ts';
 import { type Damage, VolumeVerifier } from './volume-verifier.ts';
 
+/** With the names that need the damaged blob, where it is one. */
+export interface NamedDamage extends Damage {
+  readonly names?: readonly string[];
+}
+
 export interface BundleCheck {
   /** Bytes read. */
   readonly bytes: number;
   readonly blobs: number;
-  readonly damages: readonly Damage[];
+  readonly damages: readonly NamedDamage[];
   /** Volumes that are in none of the folders. */
   readonly absent: readonly string[];
   /** Names whose content is not all there and right. */
@@ -62,8 +67,12 @@ export async function verifyBundle(
       await verifier.verify(volume, (use) => readVolume(bundle, volume, verifier, use, { onBytes, signal }));
     }
   }
-  const unusable = await findUnusable(bundle, verifier, signal);
-  const { bytes, blobs, damages } = verifier;
+  const { unusable, needing } = await findUnusable(bundle, verifier, signal);
+  const { bytes, blobs } = verifier;
+  const damages = verifier.damages.map((damage): NamedDamage => {
+    const { digest } = damage;
+    return digest === undefined ? damage : { ...damage, names: needing.get(digest) ?? [] };
+  });
   return { bytes, blobs, damages, absent, unusable };
 }
 
@@ -107,40 +116,51 @@ async function readVolume(
   while (at < size) pass(Buffer.alloc(Math.min(skipSize, size - at)));
 }
 
-/** Names whose graph is not complete, or touches a bad blob. What a base brought counts as there. */
+/** Names whose graph is not complete, or touches a bad blob; and for each such blob the names that need it. */
 async function findUnusable(
   bundle: BundleStore,
   verifier: VolumeVerifier,
   signal?: AbortSignal,
-): Promise<readonly string[]> {
+): Promise<{
+  readonly unusable: readonly string[];
+  readonly needing: ReadonlyMap<Digest, readonly string[]>;
+}> {
   const sparse = new Set(bundle.document.sparse?.map((d) => d.digest));
-  const known = new Map<Digest, boolean>();
-  const isGood = async (descriptor: Parameters<typeof fetchManifest>[1], depth: number): Promise<boolean> => {
+  const known = new Map<Digest, ReadonlySet<Digest>>();
+  /** What of a graph is bad. What a base brought counts as there. */
+  const badIn = async (
+    descriptor: Parameters<typeof fetchManifest>[1],
+    depth: number,
+  ): Promise<ReadonlySet<Digest>> => {
     const { digest, mediaType } = descriptor;
-    if (bundle.reliesOn(descriptor)) return true;
+    if (bundle.reliesOn(descriptor)) return new Set();
     const seen = known.get(digest);
     if (seen !== undefined) return seen;
-    let good = !verifier.bad.has(digest) && (await bundle.has(descriptor)) && depth < 8;
-    if (good && isManifestType(mediaType)) {
+    const isGood = !verifier.bad.has(digest) && (await bundle.has(descriptor)) && depth < 8;
+    const bad = new Set<Digest>(isGood ? [] : [digest]);
+    if (isGood && isManifestType(mediaType)) {
       try {
         const { manifest } = await fetchManifest(bundle, descriptor, signal);
         for (const child of childrenOf(manifest)) {
           const leftOut = sparse.has(digest) && !(await bundle.has(child));
-          if (!leftOut && !(await isGood(child, depth + 1))) good = false;
+          if (!leftOut) for (const one of await badIn(child, depth + 1)) bad.add(one);
         }
       } catch (error) {
         if (!isCoded(error, 'BAD_DOCUMENT', 'DIGEST_MISMATCH', 'MISSING_CONTENT')) throw error;
         const { volume, offset } = bundle.map.place(digest) ?? { volume: 0, offset: 0 };
-        verifier.damage(volume, offset, messageOf(error));
-        good = false;
+        verifier.damage(volume, offset, messageOf(error), digest);
+        bad.add(digest);
       }
     }
-    known.set(digest, good);
-    return good;
+    known.set(digest, bad);
+    return bad;
   };
   const unusable: string[] = [];
+  const needing = new Map<Digest, string[]>();
   for await (const [name, descriptor] of bundle.names()) {
-    if (!(await isGood(descriptor, 0))) unusable.push(name);
+    const bad = await badIn(descriptor, 0);
+    if (bad.size > 0) unusable.push(name);
+    for (const digest of bad) needing.set(digest, [...(needing.get(digest) ?? []), name]);
   }
-  return unusable;
+  return { unusable, needing };
 }

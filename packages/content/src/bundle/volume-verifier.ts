@@ -13,6 +13,8 @@ export interface Damage {
   /** Byte in the volume where the damaged part begins. */
   readonly offset: number;
   readonly what: string;
+  /** Of the blob that is damaged, where it is one. */
+  readonly digest?: Digest;
 }
 
 /** The most damages that are listed one by one. */
@@ -62,8 +64,10 @@ export class VolumeVerifier {
   }
 
   /** Adds to what is wrong; for what the reader of a volume finds. */
-  damage(volume: number, offset: number, what: string): void {
-    if (this.damages.length < maxDamages) this.damages.push({ volume: volumeName(volume), offset, what });
+  damage(volume: number, offset: number, what: string, digest?: Digest): void {
+    if (this.damages.length >= maxDamages) return;
+    const of = digest === undefined ? {} : { digest };
+    this.damages.push({ volume: volumeName(volume), offset, what, ...of });
   }
 
   /** Reads one volume and compares. @throws what the reader throws */
@@ -120,7 +124,7 @@ export class VolumeVerifier {
           this.bad.add(digest);
           // Its one digest cannot tell which of its volumes is damaged.
           const where = `, here or in an earlier volume from ${volumeName(part.blob.volume)} on`;
-          this.damage(volume, partStart, `blob ${digest}${part.from === 0 ? '' : where}`);
+          this.damage(volume, partStart, `blob ${digest}${part.from === 0 ? '' : where}`, digest);
         }
         this.#hashers.delete(digest);
       }

@@ -29,6 +29,7 @@ const rootSchema = v.strictObject({
   /** URL without query that it was fetched from. */
   source: v.optional(textSchema),
   fetchedAt: v.optional(timeSchema),
+  fetchedBy: v.optional(textSchema),
   /** Whether signatures travel with it, and whether fetch checked one. */
   signature: v.optional(v.picklist(['verified', 'carried', 'none'])),
   /** The signature that fetch checked: fingerprint of the public key, and the signature's manifest. */

@@ -32,6 +32,8 @@ const itemSchema = v.strictObject({
   bytes: bytesSchema,
   source: textSchema,
   fetchedAt: timeSchema,
+  /** Account and machine that fetched it. */
+  fetchedBy: v.optional(textSchema),
   /** Platforms carried, when not all of the index are. */
   platforms: v.optional(v.array(textSchema)),
   /** The signature that was checked: fingerprint (sha256 over DER) of the public key, and the signature's manifest. */
