@@ -2,7 +2,7 @@
 import { hexOf, Layout, MediaType } from '@omni-airgap/content';
 import { buildManifest } from '@omni-airgap/content/testing';
 import { expect, test } from 'vitest';
-import { attach, publishImage, startSite } from './site.ts';
+import { attach, publishImage, refer, startSite } from './site.ts';
 
 const dex = 'ghcr.io/dexidp/dex:v1';
 
@@ -15,13 +15,7 @@ test('comes along: tags of cosign 2 for the index and its children, referrers, s
   const signature = attach(registry, 'dexidp/dex', root, '.sig');
   const attestation = attach(registry, 'dexidp/dex', child, '.att');
   const sbom = attach(registry, 'dexidp/dex', signature, '.sbom');
-  const config = registry.repository('dexidp/dex').addBlob(Buffer.from('{}'), MediaType.empty);
-  const referrer = registry
-    .repository('dexidp/dex')
-    .addManifest(
-      buildManifest(MediaType.ociManifest, { config, layers: [config], subject: root }).bytes,
-      MediaType.ociManifest,
-    );
+  const referrer = refer(registry, 'dexidp/dex', root);
   await site.mirror(`images: ['${dex}']`);
   await site.fetch();
   const tag = (digest: typeof root.digest, suffix: string): string =>
@@ -47,9 +41,7 @@ test.each([
   const registry = site.registry('ghcr.io');
   const { root } = await publishImage(registry, 'dexidp/dex', 'v1');
   const repository = registry.repository('dexidp/dex');
-  const config = repository.addBlob(Buffer.from('{}'), MediaType.empty);
-  const manifest = buildManifest(MediaType.ociManifest, { config, layers: [config], subject: root });
-  const referrer = repository.addManifest(manifest.bytes, MediaType.ociManifest);
+  const referrer = refer(registry, 'dexidp/dex', root);
   const { bytes } = buildManifest(MediaType.ociIndex, { manifests: [referrer] });
   repository.addManifest(bytes, MediaType.ociIndex, `sha256-${hexOf(root.digest)}`);
   registry.fault({
@@ -77,10 +69,7 @@ test('referrers that refer to each other end, each fetched once (T19)', async ()
   const site = await startSite();
   const registry = site.registry('ghcr.io');
   const { root } = await publishImage(registry, 'dexidp/dex', 'v1');
-  const repository = registry.repository('dexidp/dex');
-  const config = repository.addBlob(Buffer.from('{}'), MediaType.empty);
-  const manifest = buildManifest(MediaType.ociManifest, { config, layers: [config], subject: root });
-  const referrer = repository.addManifest(manifest.bytes, MediaType.ociManifest);
+  const referrer = refer(registry, 'dexidp/dex', root);
   const loop = JSON.stringify({ schemaVersion: 2, mediaType: MediaType.ociIndex, manifests: [referrer] });
   registry.fault({
     match: { path: /referrers/ },
@@ -98,13 +87,8 @@ test.each([
   const site = await startSite();
   const registry = site.registry('ghcr.io');
   const { root } = await publishImage(registry, 'dexidp/dex', 'v1');
-  const repository = registry.repository('dexidp/dex');
-  const config = repository.addBlob(Buffer.from('{}'), MediaType.empty);
   let subject = root;
-  for (let level = 1; level < levels; level++) {
-    const { bytes } = buildManifest(MediaType.ociManifest, { config, layers: [config], subject });
-    subject = repository.addManifest(bytes, MediaType.ociManifest);
-  }
+  for (let level = 1; level < levels; level++) subject = refer(registry, 'dexidp/dex', subject);
   await site.mirror(`images: ['${dex}']`);
   if (comes) await site.fetch();
   else {

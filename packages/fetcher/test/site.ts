@@ -155,3 +155,11 @@ export function attach(
   });
   return repository.addManifest(bytes, MediaType.ociManifest, `sha256-${hexOf(subject.digest)}${suffix}`);
 }
+
+/** A manifest that refers to another as its subject, as image-spec 1.1 has it. */
+export function refer(registry: RegistryDouble, path: string, subject: Descriptor): Descriptor {
+  const repository = registry.repository(path);
+  const config = repository.addBlob(Buffer.from('{}'), MediaType.empty);
+  const { bytes } = buildManifest(MediaType.ociManifest, { config, layers: [config], subject });
+  return repository.addManifest(bytes, MediaType.ociManifest);
+}
