@@ -155,6 +155,22 @@ testWith(['mcopy', 'mkfs.vfat'], 'a FAT file system takes it and gives it back',
   expect(verified.stdout).toContain('Whole and right');
 });
 
+testWith(
+  ['xorriso', 'bsdtar'],
+  'T49 a disc (ISO 9660 with Rock Ridge and Joliet) takes it and gives it back',
+  async () => {
+    const folder = temporaryFolder('disc');
+    const image = join(folder, 'disc.iso');
+    await command('xorriso', ['-as', 'mkisofs', '-quiet', '-r', '-J', '-o', image, media]);
+    const back = join(folder, 'back');
+    mkdirSync(back);
+    await command('bsdtar', ['-xf', image, '-C', back]);
+    expect(readdirSync(back).sort()).toEqual(readdirSync(media).sort());
+    const verified = await cli(['verify', '--bundle', back, '--verify-key', site.at('site.pub')]);
+    expect(verified.stdout).toContain('Whole and right');
+  },
+);
+
 for (const [type, make] of [
   ['vfat', 'mkfs.vfat'],
   ['exfat', 'mkfs.exfat'],

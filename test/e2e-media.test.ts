@@ -182,6 +182,19 @@ test.each<
   expectFailure(served, code, message);
 });
 
+test('T44 a bundle older than --max-age is refused by load and by serve', async () => {
+  const old = join(temporaryFolder('old'), 'media');
+  const made = ['bundle', '--store', site.at('store'), '--out', old, '--volume-size', '2MiB'];
+  const env = { SOURCE_DATE_EPOCH: '1600000000' };
+  expect((await cli([...made, '--sign-key', site.at('site.key')], { env })).code).toBe(0);
+  const limit = [...key(), '--max-age', '30'];
+  const { ended, registry } = await loadNowhere(old, limit);
+  expectFailure(ended, 4, /made at 2020-09-13.*--max-age allows 30.*\[EXPIRED\]/);
+  expect(registry.requests).toEqual([]);
+  const served = await cli(['serve', '--bundle', old, ...limit, '--listen', '127.0.0.1:0']);
+  expectFailure(served, 4, /\[EXPIRED\]/);
+});
+
 test('a flipped byte in a tar header is found by verify', async () => {
   const medium = spoilt((m) => flip(join(m, largest(m)), 3));
   expectFailure(await cli(['verify', '--bundle', medium, ...key()]), 3, /content\.tar\.\d+.*\[BAD_VOLUME\]/);
