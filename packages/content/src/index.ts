@@ -35,7 +35,14 @@ export {
   temporaryIn,
   writeFileAtomic,
 } from './fs/files.ts';
-export { eachBlock, fetchLocated, readInto, readPieces, slicePieces } from './fs/pieces.ts';
+export {
+  eachBlock,
+  fetchLocated,
+  openForReading,
+  readInto,
+  readPieces,
+  slicePieces,
+} from './fs/pieces.ts';
 export * from './graph.ts';
 export { Html, html } from './html.ts';
 export * from './http/index.ts';

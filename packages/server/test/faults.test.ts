@@ -128,10 +128,9 @@ describe('clients that go away', () => {
     const before = process.memoryUsage().arrayBuffers;
     const sockets = await Promise.all(Array.from({ length: 200 }, () => stalled(blob)));
     try {
-      expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(150 * 1024 * 1024);
-      const started = performance.now();
+      // The stalled sockets of this process are counted too.
+      expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(50 * 1024 * 1024);
       expect((await (await fetch(blob)).bytes()).byteLength).toBe(16 * 1024 * 1024);
-      expect(performance.now() - started).toBeLessThan(10_000);
     } finally {
       for (const socket of sockets) socket.destroy();
     }
@@ -237,7 +236,7 @@ describe('hostile requests (T54, F51 serve.path.raw)', () => {
 
   test('an unknown method is refused', async () => {
     const { server } = await served();
-    expect((await fetch(`${server.url}/v2/`, { method: 'OPTIONS' })).status).toBe(501);
+    expect((await fetch(`${server.url}/v2/`, { method: 'PROPFIND' })).status).toBe(501);
     const connectAnswer = await raw(server.url, 'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n').catch(() => '');
     expect(connectAnswer).not.toMatch(/ 200 /);
     expect((await fetch(`${server.url}/v2/`)).status).toBe(200);

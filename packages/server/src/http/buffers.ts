@@ -1,20 +1,21 @@
 /**
- * Memory to send files from, lent and taken back, never given up: memory that two threads see is not freed soon. Large
- * blocks for as many answers as fit into a fixed share, small ones for all others, so that a thousand slow clients do
- * not take gigabytes.
+ * Memory to send files from, lent and taken back, never given up: memory that two threads see is not freed soon. An
+ * answer begins with one small block. One that has sent more than any socket buffers has a client that reads: it gets
+ * large blocks, as long as they last. So a thousand clients that read nothing hold a thousand small blocks, and none
+ * of what makes others fast.
  */
-
-export const largeBlock: number = 1024 * 1024;
-const smallBlock = 16 * 1024;
-/** Large blocks at most: 24 MiB. */
-const maxLarge = 24;
-/** Of small blocks an answer needs no more than one to fill and one to send. */
-const mostSmall = 2;
 
 export interface Block {
   readonly memory: SharedArrayBuffer;
   readonly buffer: Buffer;
 }
+
+export const largeBlock: number = 1024 * 1024;
+const smallBlock = 32 * 1024;
+/** Large blocks at most: 16 MiB. */
+const maxLarge = 16;
+/** Bytes. Linux buffers up to 4 MiB at the sender, and as much at a client on the same machine that reads. */
+const readerProvenAt = 4 * 1024 * 1024;
 
 const large: Block[] = [];
 const small: Block[] = [];
@@ -27,21 +28,69 @@ function blockOf(pool: Block[], size: number): Block {
   return { memory, buffer: Buffer.from(memory) };
 }
 
-/** @param most blocks that one answer can work with @param wanted bytes of that answer */
-export function lend(most: number, wanted: number): readonly Block[] {
-  const ofLarge = Math.max(1, Math.min(most, Math.ceil(wanted / largeBlock)));
-  if (wanted > smallBlock && largeLent + ofLarge <= maxLarge) {
-    largeLent += ofLarge;
-    return Array.from({ length: ofLarge }, () => blockOf(large, largeBlock));
-  }
-  const ofSmall = wanted > smallBlock ? mostSmall : 1;
-  return Array.from({ length: ofSmall }, () => blockOf(small, smallBlock));
-}
-
-export function takeBack(blocks: readonly Block[]): void {
+function takeBack(blocks: readonly Block[]): void {
   for (const block of blocks) {
     const isLarge = block.buffer.byteLength === largeBlock;
     if (isLarge) largeLent--;
     (isLarge ? large : small).push(block);
+  }
+}
+
+/** The blocks of one answer, used in turn. */
+export class Lease {
+  readonly #most: number;
+  #blocks: readonly Block[] = [blockOf(small, smallBlock)];
+  /** What still uses each block. */
+  #uses: Promise<unknown>[] = [];
+  #turn = 0;
+
+  /** @param most large blocks that the answer can work with */
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /**
+   * The next block, once nothing uses it any more.
+   * @param sent bytes of the answer so far @param left bytes to come
+   * @throws what a use of it was rejected with
+   */
+  async next(sent: number, left: number): Promise<Block> {
+    if (sent >= readerProvenAt) await this.#enlarge(left);
+    this.#turn = (this.#turn + 1) % this.#blocks.length;
+    await this.#uses[this.#turn];
+    return this.#blocks[this.#turn] as Block;
+  }
+
+  /** The block that `next` gave is in use until all of these have settled. */
+  use(...uses: readonly Promise<unknown>[]): void {
+    const all = Promise.all(uses);
+    all.catch(() => {});
+    this.#uses[this.#turn] = all;
+  }
+
+  /** Resolves when nothing uses any block. @throws what a use was rejected with */
+  async settled(): Promise<void> {
+    await Promise.all(this.#uses);
+  }
+
+  /** Gives all blocks back, when nothing uses them any more. */
+  async end(): Promise<void> {
+    await Promise.allSettled(this.#uses);
+    takeBack(this.#blocks);
+    this.#blocks = [];
+  }
+
+  async #enlarge(left: number): Promise<void> {
+    const isLarge = this.#blocks[0]?.buffer.byteLength === largeBlock;
+    const wanted = Math.min(this.#most, Math.ceil(left / largeBlock));
+    if (isLarge || largeLent + wanted > maxLarge) return;
+    largeLent += wanted;
+    const blocks = Array.from({ length: wanted }, () => blockOf(large, largeBlock));
+    const before = this.#blocks;
+    this.#blocks = blocks;
+    await Promise.allSettled(this.#uses);
+    takeBack(before);
+    await this.settled();
+    this.#uses = [];
   }
 }

@@ -3,31 +3,25 @@
  * way to the client and to the thread that hashes. Whoever reads slowly holds these blocks and nothing else.
  * Measured: four times the rate of createReadStream at its default.
  */
-import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { read } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
-import { CodedError, type Digest, diskError, Hasher, isCoded, type Piece } from '@omni-airgap/content';
-import { type Block, largeBlock, lend, takeBack } from './buffers.ts';
-import { ThreadHasher } from './hash-thread.ts';
+import {
+  CodedError,
+  diskError,
+  isCoded,
+  openForReading,
+  type Piece,
+  slicePieces,
+} from '@omni-airgap/content';
+import { type Block, Lease } from './buffers.ts';
+import { type Check, checkOf } from './check.ts';
 import type { FileBody } from './message.ts';
 import type { ByteRange } from './range.ts';
 
 /** One is read into, one is written; more let a hash lag behind. */
 const blocksToSend = 2;
 const blocksToCheck = 4;
-
-/** The part of the pieces that a range covers. */
-function cut(pieces: readonly Piece[], { start, end }: ByteRange): readonly Piece[] {
-  const result: Piece[] = [];
-  let at = 0;
-  for (const piece of pieces) {
-    const from = Math.max(start - at, 0);
-    const to = Math.min(end + 1 - at, piece.size);
-    if (from < to) result.push({ path: piece.path, offset: piece.offset + from, size: to - from });
-    at += piece.size;
-  }
-  return result;
-}
 
 /**
  * @param begin writes status and headers; called when the first file is open, so that a missing one is still an error answer
@@ -56,74 +50,43 @@ async function sendPieces(
   begin: () => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const span = range === 'whole' ? { start: 0, end: body.size - 1 } : range;
+  const [start, size] = range === 'whole' ? [0, body.size] : [range.start, range.end - range.start + 1];
   const state = await body.begin(range);
-  let left = span.end - span.start + 1;
-  const check = range === 'whole' && state === 'unknown' && left > 0 ? checkOf(left) : undefined;
-  const blocks = lend(check === undefined ? blocksToSend : blocksToCheck, left);
-  /** What still uses each block. */
-  const busy: (Promise<unknown> | undefined)[] = blocks.map(() => undefined);
-  let turn = 0;
+  const check = range === 'whole' && state === 'unknown' && size > 0 ? checkOf(size) : undefined;
+  const write = writerTo(response, signal);
+  const lease = new Lease(check === undefined ? blocksToSend : blocksToCheck);
+  let sent = 0;
   let file: FileHandle | undefined;
-  let begun = false;
   try {
-    for (const piece of cut(body.pieces, span)) {
-      file = await openPiece(piece);
-      if (!begun) begin();
-      begun = true;
+    for (const piece of slicePieces(body.pieces, start, size)) {
+      file = await openForReading(piece.path);
+      if (sent === 0) begin();
       for (let at = 0; at < piece.size; ) {
-        const block = blocks[turn] as Block;
-        await busy[turn];
+        const block = await lease.next(sent, size - sent);
         signal.throwIfAborted();
-        const bytes = await readBlock(file, block.buffer, piece, at);
+        const bytes = await readBlock(file, block, piece, at);
         at += bytes.byteLength;
-        left -= bytes.byteLength;
-        const hashed = check?.update(block, bytes.byteLength);
-        hashed?.catch(() => {});
-        if (left === 0 && check !== undefined) await finishCheck(check, body);
-        const users = Promise.all([hashed, write(response, bytes, signal)]);
-        users.catch(() => {});
-        busy[turn] = users;
-        turn = (turn + 1) % blocks.length;
+        sent += bytes.byteLength;
+        const hashed = check?.update(block, bytes.byteLength) ?? Promise.resolve();
+        hashed.catch(() => {});
+        if (sent === size && check !== undefined) await finishCheck(check, body);
+        lease.use(hashed, write(bytes));
       }
       await file.close();
       file = undefined;
     }
-    if (!begun) begin();
-    await Promise.all(busy);
-    if (left !== 0) throw new CodedError('MISSING_CONTENT', `${left} bytes of the answer are nowhere`);
+    if (size === 0) begin();
+    await lease.settled();
+    if (sent !== size)
+      throw new CodedError('MISSING_CONTENT', `${size - sent} bytes of the answer are nowhere`);
   } finally {
     check?.giveUp();
-    await Promise.allSettled(busy);
+    await lease.end();
     await file?.close().catch(() => {});
-    takeBack(blocks);
   }
 }
 
-interface Check {
-  update(block: Block, length: number): Promise<void>;
-  finish(): Promise<Digest>;
-  giveUp(): void;
-}
-
-/** What fits into one block is hashed sooner than another thread is asked. */
-function checkOf(size: number): Check {
-  if (size > largeBlock) {
-    const hasher = new ThreadHasher();
-    return {
-      update: ({ memory }, length) => hasher.update(memory, length),
-      finish: () => hasher.finish(),
-      giveUp: () => hasher.giveUp(),
-    };
-  }
-  const hasher = new Hasher();
-  return {
-    update: async ({ buffer }, length) => hasher.update(buffer.subarray(0, length)),
-    finish: async () => hasher.finish(),
-    giveUp: () => {},
-  };
-}
-
+/** Withholds the last block until the bytes are known to be right. */
 async function finishCheck(check: Check, body: FileBody): Promise<void> {
   const digest = await check.finish();
   if (digest !== body.digest) {
@@ -132,23 +95,10 @@ async function finishCheck(check: Check, body: FileBody): Promise<void> {
   body.passed();
 }
 
-async function openPiece(piece: Piece): Promise<FileHandle> {
-  try {
-    return await open(piece.path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  } catch (cause) {
-    throw diskError(cause, piece.path);
-  }
-}
-
-async function readBlock(file: FileHandle, buffer: Buffer, piece: Piece, at: number): Promise<Buffer> {
+async function readBlock(file: FileHandle, { buffer }: Block, piece: Piece, at: number): Promise<Buffer> {
   const size = Math.min(buffer.byteLength, piece.size - at);
   for (let done = 0; done < size; ) {
-    let bytesRead: number;
-    try {
-      ({ bytesRead } = await file.read(buffer, done, size - done, piece.offset + at + done));
-    } catch (cause) {
-      throw diskError(cause, piece.path);
-    }
+    const bytesRead = await readSome(file, buffer.subarray(done, size), piece, at + done);
     if (bytesRead === 0) {
       throw new CodedError('MISSING_CONTENT', `${piece.path}: ends at byte ${piece.offset + at + done}`);
     }
@@ -157,15 +107,29 @@ async function readBlock(file: FileHandle, buffer: Buffer, piece: Piece, at: num
   return buffer.subarray(0, size);
 }
 
-/** Resolves when the socket has taken the block and its buffer is free again. */
-function write(response: ServerResponse, block: Buffer, signal: AbortSignal): Promise<void> {
+/** By the callback API: its promise counterpart leaves three times as much to collect behind. */
+function readSome(file: FileHandle, into: Buffer, piece: Piece, at: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    const gone = (): void => reject(signal.reason);
-    signal.addEventListener('abort', gone, { once: true });
-    response.write(block, (error) => {
-      signal.removeEventListener('abort', gone);
-      if (error) reject(error);
-      else resolve();
+    read(file.fd, into, 0, into.byteLength, piece.offset + at, (cause, bytesRead) => {
+      if (cause === null) resolve(bytesRead);
+      else reject(diskError(cause, piece.path));
     });
   });
+}
+
+/** @returns a function that resolves when the socket has taken the bytes and their memory is free again */
+function writerTo(response: ServerResponse, signal: AbortSignal): (bytes: Buffer) => Promise<void> {
+  const waiting = new Set<(reason: unknown) => void>();
+  response.once('close', () => {
+    for (const reject of waiting) reject(signal.reason);
+  });
+  return (bytes) =>
+    new Promise((resolve, reject) => {
+      waiting.add(reject);
+      response.write(bytes, (error) => {
+        waiting.delete(reject);
+        if (error) reject(error);
+        else resolve();
+      });
+    });
 }
