@@ -13,7 +13,13 @@ import {
 } from './descriptor.ts';
 import { CodedError } from './errors.ts';
 import { parseStrictObject } from './json.ts';
-import { isImageManifestType, isIndexType, isManifestType, schema1Types } from './media-type.ts';
+import {
+  isForeignLayerType,
+  isImageManifestType,
+  isIndexType,
+  isManifestType,
+  schema1Types,
+} from './media-type.ts';
 import { printable } from './printable.ts';
 import type { Fetcher } from './storage.ts';
 
@@ -43,12 +49,25 @@ export interface IndexManifest extends Common {
 }
 export type Manifest = ImageManifest | IndexManifest;
 
+export interface ManifestReading {
+  /**
+   * Leaves layers of a foreign type that have `urls` out of the view, as a registry does that serves the manifest
+   * without them. Default: they are refused, since nobody could carry them.
+   */
+  readonly withoutForeignLayers?: boolean;
+}
+
 /**
  * @param bytes exactly as received
  * @param mediaType what the descriptor or Content-Type says; the document's own mediaType must agree
  * @throws BAD_DOCUMENT
  */
-export function parseManifest(bytes: Uint8Array, mediaType: string, what = 'manifest'): Manifest {
+export function parseManifest(
+  bytes: Uint8Array,
+  mediaType: string,
+  what = 'manifest',
+  { withoutForeignLayers = false }: ManifestReading = {},
+): Manifest {
   const bad = (problem: string): CodedError => new CodedError('BAD_DOCUMENT', `${what}: ${problem}`);
   if (bytes.byteLength > maxManifestBytes) {
     throw bad(`${bytes.byteLength} bytes, more than the ${maxManifestBytes} a manifest may have`);
@@ -75,7 +94,9 @@ export function parseManifest(bytes: Uint8Array, mediaType: string, what = 'mani
     const raw = doc[key];
     if (!Array.isArray(raw)) throw bad(`${key} must be a list`);
     if (raw.length > maxChildren) throw bad(`${raw.length} ${key}, more than ${maxChildren}`);
-    return raw.map((child, i) => parseDescriptor(child, `${what} ${key}[${i}]`));
+    return raw.flatMap((child, i) =>
+      withoutForeignLayers && isForeignLayer(child) ? [] : [parseDescriptor(child, `${what} ${key}[${i}]`)],
+    );
   };
   if (isIndexType(mediaType)) {
     if ('layers' in doc || 'config' in doc) throw bad('it is an image and an index at once');
@@ -91,6 +112,12 @@ export function parseManifest(bytes: Uint8Array, mediaType: string, what = 'mani
   };
 }
 
+function isForeignLayer(raw: unknown): boolean {
+  if (typeof raw !== 'object' || raw === null) return false;
+  const { mediaType, urls } = raw as Readonly<Record<string, unknown>>;
+  return typeof mediaType === 'string' && isForeignLayerType(mediaType) && Array.isArray(urls);
+}
+
 /** What a manifest points at and needs: children of an index; config and layers of an image. Not its subject. */
 export function childrenOf(manifest: Manifest): readonly Descriptor[] {
   return manifest.kind === 'index' ? manifest.manifests : [manifest.config, ...manifest.layers];
@@ -101,8 +128,9 @@ export async function fetchManifest(
   source: Fetcher,
   descriptor: Descriptor,
   signal?: AbortSignal,
+  reading?: ManifestReading,
 ): Promise<{ readonly bytes: Uint8Array; readonly manifest: Manifest }> {
   const what = `manifest ${descriptor.digest}`;
   const bytes = await collectVerified(source.fetch(descriptor, signal), descriptor, maxManifestBytes, what);
-  return { bytes, manifest: parseManifest(bytes, descriptor.mediaType, what) };
+  return { bytes, manifest: parseManifest(bytes, descriptor.mediaType, what, reading) };
 }

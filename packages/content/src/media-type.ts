@@ -38,3 +38,14 @@ export function isImageManifestType(mediaType: string): boolean {
 export function isManifestType(mediaType: string): boolean {
   return isIndexType(mediaType) || isImageManifestType(mediaType);
 }
+
+/**
+ * Layers that lie behind `urls` of their own and that a registry need not have. Nobody makes them any more.
+ * Source: image-spec v1.1.1 layer.md#non-distributable-layers; distribution v2.8 docs/spec/manifest-v2-2.md.
+ */
+export function isForeignLayerType(mediaType: string): boolean {
+  return (
+    mediaType.startsWith('application/vnd.oci.image.layer.nondistributable.v1.tar') ||
+    mediaType === 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip'
+  );
+}

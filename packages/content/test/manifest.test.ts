@@ -29,6 +29,23 @@ describe('manifest', () => {
     expect(childrenOf(manifest)).toEqual([config, layer]);
   });
 
+  test('T23 a foreign layer is refused, or left out of the view of whoever serves it', () => {
+    const urls = ['https://store.example/layer'];
+    for (const mediaType of [
+      'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip',
+      'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+    ]) {
+      const bytes = json({ ...image, layers: [{ ...layer, mediaType, urls }, layer] });
+      expect(() => parseManifest(bytes, MediaType.ociManifest)).toThrow(refused);
+      const view = parseManifest(bytes, MediaType.ociManifest, 'manifest', { withoutForeignLayers: true });
+      expect(childrenOf(view)).toEqual([config, layer]);
+    }
+    const other = json({ ...image, layers: [{ ...layer, urls }] });
+    expect(() =>
+      parseManifest(other, MediaType.ociManifest, 'manifest', { withoutForeignLayers: true }),
+    ).toThrow(refused);
+  });
+
   test('an index points at its children', () => {
     for (const type of [MediaType.ociIndex, MediaType.dockerList]) {
       const manifest = parseManifest(json(index), type);

@@ -307,6 +307,22 @@ describe('manifest pushes', () => {
     }
   });
 
+  test('T23 foreign layers may be missing, and are never followed; urls of any other layer are refused', async () => {
+    const { layout, repo } = await writable();
+    const urls = ['http://169.254.169.254/layer'];
+    const mediaType = 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip';
+    const foreign = { mediaType, digest: nowhere, size: 1, urls };
+    const { response, descriptor } = await pushImage(repo, 'v1', { layers: [foreign] });
+    expect(response.status).toBe(201);
+    const again = await start({ writable: await Layout.open(layout.root) });
+    const manifest = await fetch(`${again.url}/v2/team/app/manifests/v1`);
+    expect(manifest.headers.get('docker-content-digest')).toBe(descriptor.digest);
+    expect((await fetch(`${again.url}/v2/team/app/blobs/${nowhere}`)).status).toBe(404);
+    const other = { ...foreign, mediaType: MediaType.octetStream };
+    const refused = (await pushImage(repo, 'v2', { layers: [other] })).response;
+    expect([refused.status, await codeOf(refused)]).toEqual([400, 'MANIFEST_INVALID']);
+  });
+
   test.each([
     ['a Content-Type that is not the document’s (T20)', {}, MediaType.ociIndex],
     ['no manifest type', {}, 'text/plain'],

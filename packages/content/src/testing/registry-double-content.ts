@@ -20,7 +20,7 @@ interface StoredManifest {
 /** The parts of a manifest the double looks at; its tests feed it well-formed ones. */
 interface LooseManifest {
   readonly config?: { readonly digest: string; readonly mediaType: string };
-  readonly layers?: readonly { readonly digest: string }[];
+  readonly layers?: readonly { readonly digest: string; readonly urls?: readonly string[] }[];
   readonly manifests?: readonly { readonly digest: string }[];
   readonly subject?: { readonly digest: string };
   readonly artifactType?: string;
@@ -52,9 +52,16 @@ export class RepositoryDouble {
     return this.manifests.get(this.tags.get(name) ?? name);
   }
 
+  /** With all its tags. */
+  removeManifest(digest: string): boolean {
+    for (const [tag, target] of this.tags) if (target === digest) this.tags.delete(tag);
+    return this.manifests.delete(digest);
+  }
+
   missingChildren(bytes: Uint8Array): readonly string[] {
     const { config, layers = [], manifests = [] } = parse(bytes);
-    const blobs = config === undefined ? layers : [config, ...layers];
+    const own = layers.filter(({ urls }) => urls === undefined);
+    const blobs = config === undefined ? own : [config, ...own];
     return [
       ...blobs.filter(({ digest }) => !this.blobs.has(digest)),
       ...manifests.filter(({ digest }) => !this.manifests.has(digest)),

@@ -16,11 +16,11 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { digestOf, isDigest } from '../digest.ts';
-import { MediaType } from '../media-type.ts';
 import { type LoopbackServer, readBody, startHttpServer } from './http-server.ts';
 import { DoubleAuth, type DoubleAuthOptions } from './registry-double-auth.ts';
 import { ContentDouble, RepositoryDouble, type RepositorySeed } from './registry-double-content.ts';
 import { type Answer, type Fault, type Faults, sendAnswer, startFaults } from './registry-double-faults.ts';
+import { listReferrers, listTags } from './registry-double-lists.ts';
 
 export interface RegistryDoubleOptions {
   /** What it holds to begin with. */
@@ -156,6 +156,16 @@ const problem = (status: number, code: string, headers: Answer['headers'] = {}):
   body: JSON.stringify({ errors: [{ code, message: code.toLowerCase().replaceAll('_', ' ') }] }),
 });
 
+function remove(repository: RepositoryDouble, kind: string, name: string): Answer {
+  const isThere =
+    kind === 'blobs'
+      ? repository.blobs.delete(name)
+      : repository.tags.delete(name) || repository.removeManifest(name);
+  return isThere
+    ? { status: 202, headers: {}, body: '' }
+    : problem(404, kind === 'blobs' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN');
+}
+
 /** One request to the registry as it should be answered. */
 class Call {
   readonly #request: IncomingMessage;
@@ -209,13 +219,16 @@ class Call {
     }
     if (kind === 'manifests' && method === 'PUT') return this.#putManifest(path, rest, body);
     const repository = this.#content.find(path);
+    if (kind === 'referrers' && this.#options.referrersApi === false) return problem(404, 'NOT_FOUND');
+    const list = { path, query: url.searchParams, pageSize: this.#options.pageSize };
+    if (kind === 'referrers') return listReferrers(repository, rest, list);
     if (repository === undefined) return problem(404, 'NAME_UNKNOWN');
+    if (method === 'DELETE') return remove(repository, kind, rest);
     if (kind === 'manifests') {
       const isDigestTag = this.#options.digestTags === true && /^sha256-[a-f0-9]{64}$/.test(rest);
       return this.#getManifest(repository, isDigestTag ? rest.replace('-', ':') : rest);
     }
-    if (kind === 'tags') return this.#tags(repository, path, url.searchParams);
-    if (kind === 'referrers') return this.#referrers(repository, path, rest, url.searchParams);
+    if (kind === 'tags') return listTags(repository, list);
     return this.#getBlob(repository, rest);
   }
 
@@ -252,7 +265,7 @@ class Call {
     const mediaType = this.#request.headers['content-type'] ?? '';
     const refusal = this.#refusal('manifest', path, bytes, name);
     if (refusal !== undefined) return refusal;
-    if (isDigest(name) && name !== digest) return problem(400, 'DIGEST_INVALID');
+    if (name.includes(':') && name !== digest) return problem(400, 'DIGEST_INVALID');
     if (this.#options.checkChildren !== false && repository.missingChildren(bytes).length > 0) {
       return problem(400, 'MANIFEST_BLOB_UNKNOWN');
     }
@@ -277,10 +290,11 @@ class Call {
       'accept-ranges': 'bytes',
       ...this.#digest(digest),
     };
-    const range = /^bytes=([0-9]+)-([0-9]*)$/.exec(this.#request.headers.range ?? '');
+    const range = /^bytes=([0-9]*)-([0-9]*)$/.exec(this.#request.headers.range ?? '');
     if (range === null) return { status: 200, headers, body: blob };
-    const first = Number(range[1]);
-    const last = range[2] === '' ? blob.byteLength - 1 : Math.min(Number(range[2]), blob.byteLength - 1);
+    const [, from = '', to = ''] = range;
+    const first = from === '' ? Math.max(0, blob.byteLength - Number(to)) : Number(from);
+    const last = from === '' || to === '' ? blob.byteLength - 1 : Math.min(Number(to), blob.byteLength - 1);
     if (first > last) return problem(416, 'RANGE_INVALID', { 'content-range': `bytes */${blob.byteLength}` });
     return {
       status: 206,
@@ -299,7 +313,8 @@ class Call {
     }
     const range = this.#request.headers['content-range'];
     const size = upload.size();
-    if (method === 'PATCH' && range !== undefined && range !== `${size}-${size + body.byteLength - 1}`) {
+    if (method === 'GET') return this.#uploadAnswer(204, path, id, { range: `0-${Math.max(0, size - 1)}` });
+    if (range !== undefined && range !== `${size}-${size + body.byteLength - 1}`) {
       return problem(416, 'BLOB_UPLOAD_INVALID');
     }
     const refusal = method === 'PUT' && size === 0 ? this.#refusal('blob', path, body) : undefined;
@@ -353,39 +368,6 @@ class Call {
       status,
       headers: { location: `${base}/v2/${path}/blobs/uploads/${id}?_state=a%2Bb~c`, ...headers },
       body: '',
-    };
-  }
-
-  #tags(repository: RepositoryDouble, path: string, query: URLSearchParams): Answer {
-    const last = query.get('last') ?? '';
-    const all = [...repository.tags.keys()].sort().filter((tag) => tag > last);
-    const page = all.slice(0, this.#options.pageSize ?? all.length);
-    const more = page.length < all.length;
-    return {
-      status: 200,
-      headers: {
-        'content-type': 'application/json',
-        ...(more ? { link: `</v2/${path}/tags/list?last=${page.at(-1)}>; rel="next"` } : {}),
-      },
-      body: JSON.stringify({ name: path, tags: page }),
-    };
-  }
-
-  #referrers(repository: RepositoryDouble, path: string, digest: string, query: URLSearchParams): Answer {
-    if (this.#options.referrersApi === false) return problem(404, 'NOT_FOUND');
-    const start = Number(query.get('start') ?? 0);
-    const all = repository.referrersOf(digest).slice(start);
-    const page = all.slice(0, this.#options.pageSize ?? all.length);
-    const next = start + page.length;
-    return {
-      status: 200,
-      headers: {
-        'content-type': MediaType.ociIndex,
-        ...(page.length < all.length
-          ? { link: `</v2/${path}/referrers/${digest}?start=${next}>; rel="next"` }
-          : {}),
-      },
-      body: JSON.stringify({ schemaVersion: 2, mediaType: MediaType.ociIndex, manifests: page }),
     };
   }
 }

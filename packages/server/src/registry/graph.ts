@@ -55,7 +55,7 @@ export class ManifestGraph {
         continue;
       }
       try {
-        const { manifest } = await fetchManifest(source, next, signal);
+        const { manifest } = await fetchManifest(source, next, signal, { withoutForeignLayers: true });
         queue.push(...this.add(next, manifest));
       } catch (error) {
         signal?.throwIfAborted();

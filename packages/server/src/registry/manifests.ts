@@ -106,7 +106,7 @@ async function put(
   const descriptor = descriptorOf(mediaType, bytes);
   let manifest: Manifest;
   try {
-    manifest = parseManifest(bytes, mediaType);
+    manifest = parseManifest(bytes, mediaType, 'manifest', { withoutForeignLayers: true });
   } catch (error) {
     if (!isCoded(error, 'BAD_DOCUMENT')) throw error;
     return refuse('MANIFEST_INVALID', (error satisfies CodedError).message);
