@@ -3,14 +3,25 @@
  * Source: siderolabs/image-factory 78e378a48 docs/api.md, internal/frontend/http.
  */
 import { collect, isCoded } from '@omni-airgap/content';
-import { contentTypeOf, isTalosctlName, isVersion, maxSchematicBytes, vPrefixed } from '@omni-airgap/talos';
+import {
+  compareVersions,
+  contentTypeOf,
+  isTalosctlName,
+  isVersion,
+  maxSchematicBytes,
+  vPrefixed,
+} from '@omni-airgap/talos';
 import type { Answer, Methods, Request, RouteGroup } from '../http/message.ts';
 import { attachment, failed, json, plainText } from './answer.ts';
 import type { ListName } from './holdings.ts';
 import { getImage, getPxeScript, type MediaContext, wished } from './media.ts';
 
+/** Older ones have no overlays. Source: siderolabs/talos pkg/machinery/imager/quirks/quirks.go (minVersionOverlay). */
+const firstWithOverlays = 'v1.7.0';
+
 export function factoryRoutes(context: MediaContext): RouteGroup {
   return {
+    isCrossOrigin: true,
     match: (segments) => {
       const [first, a = '', b = '', c = ''] = segments;
       switch (segments.length) {
@@ -75,6 +86,7 @@ async function getOfficial(
 ): Promise<Answer> {
   if (!isVersion(asked)) return plainText(400, `error parsing version: ${JSON.stringify(asked)}`);
   const version = vPrefixed(asked);
+  if (kind === 'overlays' && compareVersions(version, firstWithOverlays) < 0) return json(200, []);
   const body = await holdings.listFile(kind, `${kind}.json`, version);
   if (body !== undefined) return { status: 200, headers: { 'Content-Type': 'application/json' }, body };
   return wished(wishes, { kind: 'version', version }, `has no list of ${kind} here`);

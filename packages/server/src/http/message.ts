@@ -6,7 +6,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Bytes, Digest, Piece } from '@omni-airgap/content';
 import type { ByteRange } from './range.ts';
 
-const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
+const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;
 export type Method = (typeof methods)[number];
 
 export function isMethod(value: string | undefined): value is Method {
@@ -54,6 +54,8 @@ export type Methods = { readonly [M in Method]?: Handler };
 
 /** Paths that belong together, with their own way of saying no. */
 export interface RouteGroup {
+  /** Pages of other sites may read the answers to GET and HEAD. */
+  readonly isCrossOrigin?: true;
   /** The handlers for a path; undefined when the path is not of this group. HEAD goes to GET unless it is given. */
   match(segments: readonly string[]): Methods | undefined;
   methodNotAllowed(method: string, allow: string): Answer;

@@ -14,6 +14,7 @@ import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CodedError, messageOf, printable } from '@omni-airgap/content';
+import { crossOriginHeaders, preflight } from './cross-origin.ts';
 import { type Answer, isMethod, type Methods, type Request, type RouteGroup } from './message.ts';
 import { send } from './send.ts';
 import { parseTarget } from './target.ts';
@@ -181,14 +182,15 @@ export class HttpServer {
     };
     const [group, methods] = this.#find(target.segments);
     if (group === undefined || methods === undefined) {
-      await this.#send(incoming, response, text(404, 'not found'), request);
+      await this.#send(incoming, response, text(404, '404 page not found'), request);
       return undefined;
     }
+    if (group.isCrossOrigin) response.setHeaders(new Map(Object.entries(crossOriginHeaders(request))));
     const handler = methods[method] ?? (method === 'HEAD' ? methods.GET : undefined);
     let problem: string | undefined;
     let answer: Answer;
     try {
-      answer = handler === undefined ? notAllowed(group, method, methods) : await handler(request);
+      answer = handler === undefined ? withoutHandler(group, request, methods) : await handler(request);
     } catch (error) {
       if (signal.aborted) throw error;
       problem = messageOf(error);
@@ -249,11 +251,13 @@ function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
-function notAllowed(group: RouteGroup, method: string, methods: Methods): Answer {
-  const names = Object.keys(methods);
+/** What a path says to a method that it has no handler for. */
+function withoutHandler(group: RouteGroup, request: Request, methods: Methods): Answer {
+  const names = [...Object.keys(methods), 'OPTIONS'];
   if (names.includes('GET') && !names.includes('HEAD')) names.push('HEAD');
   const allow = names.sort().join(', ');
-  const answer = group.methodNotAllowed(method, allow);
+  if (request.method === 'OPTIONS') return preflight(group.isCrossOrigin ? request : { headers: {} }, allow);
+  const answer = group.methodNotAllowed(request.method, allow);
   return { ...answer, headers: { ...answer.headers, Allow: allow } };
 }
 
