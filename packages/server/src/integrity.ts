@@ -10,12 +10,11 @@ import {
   type Descriptor,
   type Digest,
   diskError,
-  eachBlock,
-  Hasher,
   isCoded,
   messageOf,
   type Piece,
 } from '@omni-airgap/content';
+import { hashPieces } from './http/hash-pieces.ts';
 import type { FileBody } from './http/message.ts';
 import type { ContentSource } from './source.ts';
 
@@ -62,7 +61,10 @@ export class Integrity {
   readonly #verified = new Map<Digest, string>();
   readonly #damage = new Map<Digest, Found>();
   #background: Promise<void> = Promise.resolve();
-  readonly #waiting = new Set<Digest>();
+  /** What the background is reading, or will; resolved as soon as anybody has seen it right or wrong. */
+  readonly #verifying = new Map<Digest, PromiseWithResolvers<void>>();
+  /** What an answer under way is hashing. */
+  readonly #hashing = new Set<Digest>();
 
   /** @param probe a small content that is there as long as the medium or store is */
   constructor(source: ContentSource, probe: Descriptor | undefined) {
@@ -91,22 +93,39 @@ export class Integrity {
       return undefined;
     }
     let identity: string | undefined;
+    let isHashing = false;
     return {
       size,
       pieces,
       digest,
       begin: async (range) => {
         identity = await identityOf(pieces);
-        if (this.#verified.get(digest) === identity) return 'verified';
+        if (this.#isVerified(digest, identity)) return 'none';
         const known = this.#damage.get(digest);
         if (known !== undefined && known.identity === identity && known.until > Date.now()) {
           throw new CodedError('MISSING_CONTENT', `${digest}: ${known.problem}`);
         }
-        if (range !== 'whole') this.#verifyLater(descriptor, pieces);
-        return 'unknown';
+        const others = range !== 'whole' || this.#hashing.has(digest);
+        if (others && this.#verifyLater(descriptor, pieces)) return range === 'whole' ? 'verdict' : 'none';
+        if (range !== 'whole') return 'none';
+        isHashing = true;
+        this.#hashing.add(digest);
+        return 'hash';
       },
-      passed: () => this.#pass(digest, identity),
+      hashed: (found) => {
+        if (found !== digest) throw wrongBytes(digest, found);
+        this.#pass(digest, identity);
+      },
+      verdict: async () => {
+        await this.#verifying.get(digest)?.promise;
+        if (this.#isVerified(digest, identity)) return;
+        const problem = this.#damage.get(digest)?.problem ?? 'the medium was changed while it was sent';
+        throw new CodedError('MISSING_CONTENT', `${digest}: ${problem}`);
+      },
       failed: (error) => this.#fail(descriptor, identity, error),
+      end: () => {
+        if (isHashing) this.#hashing.delete(digest);
+      },
     };
   }
 
@@ -156,43 +175,62 @@ export class Integrity {
 
   #pass(digest: Digest, identity: string | undefined): void {
     this.#damage.delete(digest);
-    if (identity !== undefined) this.#verified.set(digest, identity);
+    if (identity === undefined) return;
+    this.#verified.set(digest, identity);
+    this.#settle(digest);
+  }
+
+  #settle(digest: Digest): void {
+    this.#verifying.get(digest)?.resolve();
+    this.#verifying.delete(digest);
   }
 
   #fail({ digest, size }: Sized, identity: string | undefined, error: unknown): void {
+    const known = this.#damage.get(digest);
+    // Told again of what is known: the time after which it is tried again must not move on with every request.
+    if (known !== undefined && known.identity === identity && known.until > Date.now()) return;
     this.#verified.delete(digest);
-    const since = this.#damage.get(digest)?.since ?? new Date().toISOString();
+    const since = known?.since ?? new Date().toISOString();
     if (this.#damage.size >= maxRemembered && !this.#damage.has(digest)) return;
     const until = Date.now() + retryAfterMs;
     const isGone = isCoded(error, 'DISK');
     this.#damage.set(digest, { digest, size, since, problem: messageOf(error), isGone, identity, until });
+    this.#settle(digest);
   }
 
-  /** Parts of an answer cannot be checked by themselves: all of it is read, one content at a time. */
-  #verifyLater(descriptor: Sized, pieces: readonly Piece[]): void {
+  #isVerified(digest: Digest, identity: string | undefined): boolean {
+    return identity !== undefined && this.#verified.get(digest) === identity;
+  }
+
+  /**
+   * Parts of an answer cannot be checked by themselves, and many answers need not hash the same: all of it is read once, one
+   * content at a time. @returns false when too many wait already
+   */
+  #verifyLater(descriptor: Sized, pieces: readonly Piece[]): boolean {
     const { digest } = descriptor;
-    if (this.#waiting.has(digest) || this.#waiting.size >= maxRemembered) return;
-    this.#waiting.add(digest);
+    if (this.#verifying.has(digest)) return true;
+    if (this.#verifying.size >= maxRemembered) return false;
+    this.#verifying.set(digest, Promise.withResolvers());
     this.#background = this.#background.then(() => this.#verify(descriptor, pieces));
+    return true;
   }
 
   async #verify(descriptor: Sized, pieces: readonly Piece[]): Promise<void> {
-    const { digest } = descriptor;
+    const { digest, size } = descriptor;
     let identity: string | undefined;
+    if (!this.#verifying.has(digest)) return;
     try {
       identity = await identityOf(pieces);
-      if (this.#verified.get(digest) === identity) return;
-      const hasher = new Hasher();
-      await eachBlock(pieces, (block) => hasher.update(block));
-      const found = hasher.finish();
-      if (found === digest) this.#pass(digest, identity);
-      else {
-        throw new CodedError('DIGEST_MISMATCH', `${digest}: the bytes on disk have ${found}`);
-      }
+      const found = await hashPieces(pieces, size);
+      if (found !== digest) throw wrongBytes(digest, found);
+      this.#pass(digest, identity);
     } catch (error) {
       this.#fail(descriptor, identity, error);
-    } finally {
-      this.#waiting.delete(digest);
     }
+    this.#settle(digest);
   }
+}
+
+function wrongBytes(digest: Digest, found: Digest): CodedError {
+  return new CodedError('DIGEST_MISMATCH', `${digest}: the bytes on disk have ${found}`);
 }

@@ -3,7 +3,7 @@ import { chmod, readdir, readlink, rename, rm, truncate, writeFile } from 'node:
 import { connect, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { ContentSource } from '../src/index.ts';
 import { newLayout, putImage, raw, start } from './support.ts';
 
@@ -58,6 +58,42 @@ describe('damaged content', () => {
     expect([part.status, (await part.bytes()).byteLength]).toEqual([206, 100]);
     await expect.poll(async () => (await fetch(`${server.url}/healthz`)).status).toBe(503);
     expect((await fetch(blob, { headers: { range: 'bytes=0-99' } })).status).toBe(500);
+  });
+
+  test('T55: of many that ask at once one is hashed while it is sent; the others wait for a verdict, not for its client', async () => {
+    const bytes = Buffer.alloc(16 * 1024 * 1024, 'x');
+    for (const isRight of [true, false]) {
+      const { path, blob, image } = await served(bytes);
+      if (!isRight) {
+        const wrong = Buffer.from(bytes);
+        wrong[5] = 0;
+        await writeFile(path, wrong);
+      }
+      const first = await stalled(blob);
+      const others = await Promise.allSettled(
+        Array.from({ length: 5 }, async () => (await fetch(blob)).bytes()),
+      );
+      first.destroy();
+      for (const other of others) {
+        if (isRight) expect(other).toMatchObject({ value: { byteLength: image.layer.size } });
+        else expect(other.status).toBe('rejected');
+      }
+    }
+  });
+
+  test('damage that is asked for again and again is tried again after half a minute', async () => {
+    const { path, blob } = await served();
+    await writeFile(path, Buffer.alloc(size, 'another'));
+    await expect((await fetch(blob)).bytes()).rejects.toThrow();
+    const now = vi.spyOn(Date, 'now');
+    onTestFinished(() => now.mockRestore());
+    const start = Date.now();
+    for (const seconds of [10, 20, 29]) {
+      now.mockReturnValue(start + seconds * 1000);
+      expect((await fetch(blob)).status).toBe(500);
+    }
+    now.mockReturnValue(start + 31_000);
+    expect((await fetch(blob)).status).toBe(200);
   });
 
   test('F50: content that is right again is served, and health is green', async () => {

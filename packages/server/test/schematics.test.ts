@@ -42,7 +42,11 @@ describe('POST /schematics', () => {
   });
 
   test.each([
-    ['an unknown field', 'customisation: {}\n', /unknown field "customisation"/],
+    [
+      'an unknown field',
+      'customisation: {}\n',
+      /line 1: field customisation not found in type schematic.Schematic/,
+    ],
     ['an owner', 'owner: me\ncustomization: {}\n', /Enterprise edition/],
     ['a wrong type', 'customization: {extraKernelArgs: 3}\n', /line 1/],
     ['no YAML', 'a: [\n', /line 2/],

@@ -33,14 +33,19 @@ export interface FileBody {
   readonly size: number;
   readonly pieces: readonly Piece[];
   /**
-   * Called before a byte is sent. A whole answer that is not verified yet is hashed on the way, and its end is
-   * withheld if the digest is another one.
+   * Called before a byte is sent. `none`: just send. `hash`: nobody has seen all of it right yet, so what is sent is hashed
+   * on the way and told to `hashed` before the last bytes. `verdict`: another answer is hashing it now, so the last
+   * bytes wait for `verdict`.
    * @throws DISK when a file is gone, MISSING_CONTENT when the content is known to be damaged
    */
-  begin(range: ByteRange | 'whole'): Promise<'verified' | 'unknown'>;
-  /** All bytes have been seen, and they are right. */
-  passed(): void;
+  begin(range: ByteRange | 'whole'): Promise<'none' | 'hash' | 'verdict'>;
+  /** @throws DIGEST_MISMATCH when the bytes that were read have another digest */
+  hashed(digest: Digest): void;
+  /** Resolves once all of it has been read and is right. @throws MISSING_CONTENT */
+  verdict(): Promise<void>;
   failed(error: unknown): void;
+  /** The answer has ended, in whatever way. */
+  end(): void;
 }
 
 export interface Answer {
