@@ -1,6 +1,7 @@
 /** egress rules, log and check: what must be reached, what was, and what cannot be. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { RegistryDoubleOptions } from '@omni-airgap/content/testing';
 import { describe, expect, test } from 'vitest';
 import { checkEgress } from '../src/egress/check.ts';
 import { summarizeLog } from '../src/egress/log.ts';
@@ -138,8 +139,8 @@ describe('log', () => {
 });
 
 describe('check', () => {
-  async function checked(): Promise<Site> {
-    const site = await startSite();
+  async function checked(options: RegistryDoubleOptions = {}): Promise<Site> {
+    const site = await startSite({ 'ghcr.io': options });
     await publishImage(site.registry('ghcr.io'), 'dexidp/dex', 'v1');
     site.factory.files.set('versions', Buffer.from(`["${talosVersion}"]`));
     site.factory.files.set(`image/${vanilla}/${talosVersion}/cmdline-metal-amd64`, await someBytes(1, 100));
@@ -160,6 +161,19 @@ describe('check', () => {
     expect(ok).toBe(true);
     expect(site.factory.storage.requests[0]?.headers['range']).toBe('bytes=0-0');
     expect(hosts[0]?.connection).toMatchObject({ addresses: ['127.0.0.1'], tcp: 'ok', tls: 'none' });
+  });
+
+  test.each([
+    ['none', {}],
+    ['ok', { auth: { kind: 'token', anonymousPull: true } }],
+    ['failed', { auth: { kind: 'token' } }],
+    ['failed', { auth: { kind: 'token', realm: 'https://elsewhere.example/token' } }],
+  ] as const)('says whether the registry gave a token: %s', async (token, options) => {
+    const site = await checked(options);
+    const { ok, hosts } = await checkEgress({ config: site.config, network: site.network });
+    expect(hosts[0]).toMatchObject({ host: 'ghcr.io', token, state: token === 'failed' ? 'failed' : 'ok' });
+    expect(ok).toBe(token !== 'failed');
+    expect(hosts[2]?.token).toBeUndefined();
   });
 
   test('names the rule that is missing where no connection comes about', async () => {

@@ -135,11 +135,12 @@ function describeCheck({ hosts }: EgressCheck): string {
     host.connection?.tcp ?? '',
     host.connection?.tls ?? '',
     host.connection?.issuer ?? '',
+    host.token ?? '',
     host.status === undefined ? '' : String(host.status),
   ]);
   const problems = hosts.flatMap(describeProblem);
   return [
-    table([['HOST', 'STATE', 'ADDRESS', 'TCP', 'TLS', 'ISSUER', 'HTTP'], ...rows]),
+    table([['HOST', 'STATE', 'ADDRESS', 'TCP', 'TLS', 'ISSUER', 'TOKEN', 'HTTP'], ...rows]),
     ...(problems.length === 0 ? [] : ['', ...problems]),
   ].join('\n');
 }

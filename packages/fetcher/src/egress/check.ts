@@ -49,6 +49,8 @@ export interface CheckedHost {
   /** The host that was tried. */
   readonly host?: string;
   readonly connection?: ConnectionReport;
+  /** Whether the registry let us in once it had asked for a token; `none` where it wants none, absent elsewhere. */
+  readonly token?: 'ok' | 'failed' | 'none';
   /** Of the last answer. */
   readonly status?: number;
   readonly problem?: string;
@@ -81,11 +83,15 @@ export async function checkEgress(options: CheckOptions): Promise<EgressCheck> {
     reports.set(host, report);
     return report;
   };
+  const tokens = new Map<string, CheckedHost['token']>();
   const runs = await Promise.all(
     probesOf(wanted).map(async (probe): Promise<ProbeRun> => {
       // Where no connection comes about, asking again and again says no more.
       const { problem } = await connect(probe.host);
-      return problem === undefined ? runProbe(probe, rules, options) : { records: [] };
+      if (problem !== undefined) return { records: [] };
+      const run = await runProbe(probe, rules, options);
+      if (probe.isRegistry) tokens.set(probe.host, tokenIn(run.records));
+      return run;
     }),
   );
   const records = runs.flatMap((run) => run.records);
@@ -99,7 +105,14 @@ export async function checkEgress(options: CheckOptions): Promise<EgressCheck> {
         (record) => record.host === host && record.status !== undefined,
       )?.status;
       const problem = connection.problem ?? problems.get(host);
-      const base = { ...rule, host, connection, ...(status === undefined ? {} : { status }) };
+      const token = tokens.get(host);
+      const base = {
+        ...rule,
+        host,
+        connection,
+        ...(token === undefined ? {} : { token }),
+        ...(status === undefined ? {} : { status }),
+      };
       if (problem === undefined) return { ...base, state: 'ok' };
       const isBlocked = connection.tcp !== 'ok';
       return {
@@ -122,6 +135,7 @@ interface ProbeRun {
 interface Probe {
   /** Host that is asked first. */
   readonly host: string;
+  readonly isRegistry: boolean;
   run(network: Network, signal: AbortSignal | undefined): Promise<void>;
 }
 
@@ -159,12 +173,14 @@ function probesOf(wanted: Wanted): readonly Probe[] {
     .filter(([registry]) => registry !== publicFactoryHost)
     .map(([registry, reference]) => ({
       host: apiHostOf(registry),
+      isRegistry: true,
       run: (network, signal) => probeRegistry(network, reference, signal),
     }));
   const [version] = wanted.lists?.versions ?? [];
   if (version !== undefined) {
     probes.push({
       host: publicFactoryHost,
+      isRegistry: false,
       run: (network, signal) => probeFactory(network, version, signal),
     });
   }
@@ -214,6 +230,13 @@ async function probeFactory(
       });
     }
   }
+}
+
+/** A registry says 401 first where it wants to know who asks, and something else once it does. */
+function tokenIn(records: readonly EgressRecord[]): 'ok' | 'failed' | 'none' {
+  const answers = records.filter(({ path }) => path.startsWith('/v2/')).map(({ status }) => status);
+  if (!answers.includes(401)) return 'none';
+  return answers.at(-1) === 401 ? 'failed' : 'ok';
 }
 
 /** A host of the rule that was asked, or the rule's own when it is no pattern. */
