@@ -6,11 +6,11 @@ export function collected(value: string, before: readonly string[] = []): readon
   return [...before, value];
 }
 
-/** What every command takes; it only matters where several things can be done at once. */
-export function withCommon(command: Command): Command {
+/** What every command takes. @param atOnce the command's own default, where several things can be done at once */
+export function withCommon(command: Command, atOnce = 8): Command {
   const concurrency = new Option(
     '--concurrency <n>',
-    'things done at once, where there are several (default: 8)',
+    `things done at once, where there are several (default: ${atOnce})`,
   );
   return command
     .option('--json', 'print the result as one JSON document')

@@ -1,7 +1,7 @@
 /** omni-airgap fetch */
 
 import { formatBytes } from '@omni-airgap/content';
-import { type FetchReport, fetch, plan } from '@omni-airgap/fetcher';
+import { defaultTransfers, type FetchReport, fetch, plan } from '@omni-airgap/fetcher';
 import { Command } from 'commander';
 import { account } from '../account.ts';
 import { verifyImagesKeyOption, withCommon, withExample, withNetwork } from '../flags.ts';
@@ -54,7 +54,7 @@ export function addFetch(session: Session): Command {
       );
     });
   return withExample(
-    withNetwork(withCommon(command)),
+    withNetwork(withCommon(command, defaultTransfers)),
     'omni-airgap fetch --config mirror.yaml --store ./store',
   );
 }

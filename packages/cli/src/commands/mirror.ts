@@ -1,6 +1,6 @@
 /** omni-airgap mirror */
 import { type BundleReport, bundle, consumingInto } from '@omni-airgap/bundler';
-import { fetch } from '@omni-airgap/fetcher';
+import { defaultTransfers, fetch } from '@omni-airgap/fetcher';
 import { Command } from 'commander';
 import { account } from '../account.ts';
 import { verifyImagesKeyOption, withCommon, withExample, withNetwork } from '../flags.ts';
@@ -55,7 +55,7 @@ export function addMirror(session: Session): Command {
       );
     });
   return withExample(
-    withNetwork(withCommon(command)),
+    withNetwork(withCommon(command, defaultTransfers)),
     'omni-airgap mirror --config mirror.yaml --store ./store --out /mnt/usb --sign-key site.key',
   );
 }
