@@ -21,6 +21,14 @@ interface Line {
   holdAt(bytes: number): void;
 }
 
+/** Until more can be written, or there is nobody to write to. */
+async function writable(response: ServerResponse): Promise<void> {
+  const ended = new AbortController();
+  const { signal } = ended;
+  await Promise.race(['drain', 'close'].map((event) => once(response, event, { signal }).catch(() => [])));
+  ended.abort();
+}
+
 /** A registry whose one layer has `size` bytes. */
 async function startLine(size: number): Promise<Line> {
   const layer = await generatedBlob(11, size, 'application/vnd.oci.image.layer.v1.tar+gzip');
@@ -35,7 +43,7 @@ async function startLine(size: number): Promise<Line> {
     let at = from;
     for await (const chunk of layer.open(from)) {
       if (response.destroyed) return;
-      if (!response.write(chunk)) await Promise.race([once(response, 'drain'), once(response, 'close')]);
+      if (!response.write(chunk)) await writable(response);
       at += chunk.byteLength;
       sent += chunk.byteLength;
       if (at >= end) {
