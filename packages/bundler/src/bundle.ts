@@ -16,7 +16,7 @@ import {
   writeVolume,
 } from '@omni-airgap/content';
 import { Consumer, consumingInto } from './consume.ts';
-import { requireContent } from './content-check.ts';
+import { isRight, requireContent, wrongBytes } from './content-check.ts';
 import { type Draft, hashOfDocument, issuedDraft, type NewBundle, newDraft } from './draft.ts';
 import { withdraw } from './issued.ts';
 import { Medium } from './medium.ts';
@@ -176,11 +176,16 @@ function groupsOf(map: VolumeMap, volumes: readonly number[]): readonly (readonl
 }
 
 /** @throws DIGEST_MISMATCH */
-async function refuseChanged(volume: number, sha256: string, { journal, medium }: Work): Promise<void> {
+async function refuseChanged(volume: number, sha256: string, work: Work): Promise<void> {
+  const { journal, medium, draft, options } = work;
   const before = journal.sha256Of(volume);
   if (before === undefined || before === sha256) return;
   await journal.forget(volume);
   await medium.remove(volume);
+  for (const blob of blobsIn(draft.map, new Set([volume]))) {
+    if (!(await isRight(draft.layout, blob, options.signal)))
+      throw new CodedError('DIGEST_MISMATCH', wrongBytes(draft.layout, blob));
+  }
   throw new CodedError(
     'DIGEST_MISMATCH',
     `${volumeName(volume)}: the store gives other bytes than when it was laid out; check it with verify --store`,

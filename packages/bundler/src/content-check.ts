@@ -1,5 +1,13 @@
-/** Whether the store still has what is to be written; what has left it with a bundle is named with that bundle. */
-import { Carried, CodedError, formatBytes, type Layout, type PlacedBlob } from '@omni-airgap/content';
+/** Whether the store still has what is to be written, and has it right; what has left it is named with its bundle. */
+import {
+  Carried,
+  CodedError,
+  eachBlock,
+  formatBytes,
+  Hasher,
+  type Layout,
+  type PlacedBlob,
+} from '@omni-airgap/content';
 
 /** Ids that a message names. */
 const maxNamed = 4;
@@ -29,4 +37,18 @@ export async function requireContent(layout: Layout, blobs: readonly PlacedBlob[
     'USAGE',
     `${absent.length} blobs (${formatBytes(bytes)}) have left ${layout.root} with bundle ${named}${more} (--consume); carry only what is new: ${since}; or bring them back first: fetch --restore`,
   );
+}
+
+/** Reads a blob in the store. @returns whether its bytes are what its name says @throws DISK */
+export async function isRight(layout: Layout, blob: PlacedBlob, signal?: AbortSignal): Promise<boolean> {
+  const pieces = await layout.locate(blob);
+  if (pieces === undefined) return false;
+  const hasher = new Hasher();
+  await eachBlock(pieces, (block) => hasher.update(block), signal);
+  return hasher.finish() === blob.digest;
+}
+
+/** What to say of a blob that is not. */
+export function wrongBytes(layout: Layout, { digest }: PlacedBlob): string {
+  return `${layout.pathOf(digest)}: its bytes are not what its name says, the store was changed or its disk is bad; remove it and run fetch again`;
 }

@@ -6,9 +6,7 @@ import { join } from 'node:path';
 import {
   CodedError,
   type Digest,
-  eachBlock,
   eachBlockDirect,
-  Hasher,
   type Layout,
   type PlacedBlob,
   type Progress,
@@ -16,6 +14,7 @@ import {
   VolumeVerifier,
   volumeName,
 } from '@omni-airgap/content';
+import { isRight, wrongBytes } from './content-check.ts';
 import type { Medium } from './medium.ts';
 import type { VolumeJournal } from './volume-journal.ts';
 
@@ -51,7 +50,7 @@ export class ReadBack {
    * @throws BAD_VOLUME when the medium is bad, DIGEST_MISMATCH when the store is, DISK
    */
   async check(volume: number): Promise<void> {
-    const { map, medium, progress, signal } = this.#context;
+    const { map, medium, layout, progress, signal } = this.#context;
     const path = join(medium.folder, volumeName(volume));
     let direct = true;
     await this.#verifier.verify(volume, async (use) => {
@@ -68,14 +67,16 @@ export class ReadBack {
       );
     }
     const bad = map.cutBlobsOf(volume).filter(({ digest }) => this.#cut.has(digest));
-    for (const blob of bad) if (!(await this.#isRight(blob))) await this.#blameStore(blob, [volume]);
+    for (const blob of bad)
+      if (!(await isRight(layout, blob, signal))) await this.#blameStore(blob, [volume]);
     const [damage] = this.#verifier.damages;
     if (damage === undefined) return;
     const wrong = [...this.#verifier.bad].flatMap((digest) =>
       this.#cut.has(digest) ? [] : (map.place(digest) ?? []),
     );
     const suspects = new Set([volume, ...wrong.flatMap((blob) => volumesOf(map, blob))]);
-    for (const blob of wrong) if (!(await this.#isRight(blob))) await this.#blameStore(blob, [...suspects]);
+    for (const blob of wrong)
+      if (!(await isRight(layout, blob, signal))) await this.#blameStore(blob, [...suspects]);
     for (const one of suspects) await medium.remove(one);
     throw new CodedError(
       'BAD_VOLUME',
@@ -89,19 +90,7 @@ export class ReadBack {
       await medium.remove(volume);
       await journal.forget(volume);
     }
-    throw new BadStore(
-      'DIGEST_MISMATCH',
-      `${layout.pathOf(blob.digest)}: its bytes are not what its name says, the store was changed or its disk is bad; remove it and run fetch again`,
-    );
-  }
-
-  async #isRight(blob: PlacedBlob): Promise<boolean> {
-    const { layout, signal } = this.#context;
-    const pieces = await layout.locate(blob);
-    if (pieces === undefined) return false;
-    const hasher = new Hasher();
-    await eachBlock(pieces, (block) => hasher.update(block), signal);
-    return hasher.finish() === blob.digest;
+    throw new BadStore('DIGEST_MISMATCH', wrongBytes(layout, blob));
   }
 }
 
