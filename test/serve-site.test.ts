@@ -223,6 +223,24 @@ describeWith(['chromium'], 'the page, in a real browser', () => {
     await page.close();
   });
 
+  test('configuration is there to be copied: each line is a line', async () => {
+    const page = await open({});
+    const copied = (name: string): Promise<string | null> =>
+      page.getByRole('group', { name, exact: true }).textContent();
+    const mirror = `apiVersion: v1alpha1\nkind: RegistryMirrorConfig\nname: ghcr.io\nendpoints:\n  - url: ${url}\nskipFallback: true`;
+    expect((await copied('Talos configuration'))?.split('\n---\n')).toContain(mirror);
+    expect(await copied('containerd configuration')).toBe(
+      `server = "${url}"\n\n[host."${url}"]\n  capabilities = ["pull", "resolve"]`,
+    );
+    await page.getByLabel('A schematic').fill('customization:\n  extraKernelArgs: [a=b]\n');
+    await page.getByRole('button', { name: 'Look up' }).click();
+    await page.getByText('Not carried:').waitFor();
+    expect(await page.getByLabel('A schematic').inputValue()).toBe(
+      'customization:\n  extraKernelArgs: [a=b]',
+    );
+    await page.close();
+  });
+
   test('the ISO that its link downloads has the checksum beside it', async () => {
     const page = await open({});
     const row = page.locator('tr', { has: page.getByRole('link', { name: 'metal-amd64.iso' }) }).first();

@@ -37,3 +37,8 @@ export function html(parts: TemplateStringsArray, ...values: readonly Value[]): 
   }
   return new Html(text);
 }
+
+/** Text whose lines stay lines, for `pre` and `textarea`; put in as it is, breaks would show as `\u000a`. */
+export function htmlLines(text: string): Html {
+  return new Html(text.split('\n').map(escaped).join('\n'));
+}

@@ -44,7 +44,7 @@ export {
   slicePieces,
 } from './fs/pieces.ts';
 export * from './graph.ts';
-export { Html, html } from './html.ts';
+export { Html, html, htmlLines } from './html.ts';
 export * from './http/index.ts';
 export * from './json.ts';
 export { type Removed, removeGarbage } from './layout/garbage.ts';

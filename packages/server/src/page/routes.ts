@@ -1,5 +1,5 @@
 /** The page at `/`: what this server holds, how to use it, what is missing. It needs neither internet nor script. */
-import { collect, Html, html, isCoded } from '@omni-airgap/content';
+import { collect, Html, html, htmlLines, isCoded } from '@omni-airgap/content';
 import { isSchematicId, TalosError } from '@omni-airgap/talos';
 import { failed, json, plainText } from '../factory/answer.ts';
 import { type Holdings, schematicRepository } from '../factory/holdings.ts';
@@ -64,7 +64,9 @@ async function lookUp(context: PageContext, request: Request): Promise<Answer> {
     if (!isCoded(error, 'BAD_DOCUMENT')) throw error;
     return plainText(413, `a form may have ${maxFormBytes} bytes`);
   }
-  const text = new URLSearchParams(Buffer.from(body).toString('utf8')).get('schematic')?.trim() ?? '';
+  const field = new URLSearchParams(Buffer.from(body).toString('utf8')).get('schematic') ?? '';
+  // Browsers send the lines of a form with CR LF.
+  const text = field.replaceAll('\r\n', '\n').trim();
   return page(context, request, await verdictOn(context, text, request), text);
 }
 
@@ -142,13 +144,13 @@ async function page(context: PageContext, request: Request, verdict: Html, text 
 <body><a class="skip" href="#main">Skip to the content</a>
 <header><h1>Omni and Talos content at ${host}</h1><p>Images, install media and schematics that were carried here: an OCI registry and an Image Factory that builds nothing.</p>
 <nav aria-label="Sections"><ul><li><a href="#media">Talos media</a></li><li><a href="#installers">Installers</a></li><li><a href="#images">Images</a></li><li><a href="#lookup">Schematic look-up</a></li><li><a href="#setup">Use this server</a></li><li><a href="#wishes">Wishes</a></li></ul></nav></header>
-<main id="main"><section aria-labelledby="about"><h2 id="about">About</h2><dl><dt>Address</dt><dd><code>${url}</code></dd><dt>Talos versions</dt><dd>${versions.length === 0 ? 'none' : versions.toReversed().join(', ')}</dd><dt>State</dt><dd>${state}</dd>${signed}</dl></section>
+<main id="main"><section aria-labelledby="about"><h2 id="about">About</h2><dl class="facts"><dt>Address</dt><dd><code>${url}</code></dd><dt>Talos versions</dt><dd>${versions.length === 0 ? 'none' : versions.toReversed().join(', ')}</dd><dt>State</dt><dd>${state}</dd>${signed}</dl></section>
 ${mediaSection(holdings.media(), url)}
 ${talosctlSection(talosctl)}
 ${installerSection(holdings.installers(), host)}
 ${imagesSection(repositories, host)}
 <section aria-labelledby="lookup"><h2 id="lookup">Schematic look-up</h2><form method="post" action="/lookup#lookup"><p><label for="schematic">A schematic (YAML or JSON), or its ID</label></p><textarea id="schematic" name="schematic" spellcheck="false">
-${text}</textarea><button type="submit">Look up</button></form>${verdict}</section>
+${htmlLines(text)}</textarea><button type="submit">Look up</button></form>${verdict}</section>
 ${setupSection(url, [...registries].sort())}
 ${wishesSection(wishes.document())}</main>
 <footer><p>omni-airgap serve. This page loads nothing from elsewhere and runs no script.</p></footer></body></html>

@@ -2,39 +2,76 @@
 import { createHash } from 'node:crypto';
 
 export const style = `
-:root{color-scheme:light dark;--ink:#1a1d23;--soft:#4f5661;--line:#d5d9e0;--ground:#fff;--panel:#f4f5f8;--link:#0b5394;--bad:#a11212;--good:#0d6832}
-@media (prefers-color-scheme:dark){:root{--ink:#e8eaee;--soft:#aeb5c0;--line:#3b414c;--ground:#15181d;--panel:#1f242c;--link:#8ec3ff;--bad:#ff9a92;--good:#7fdca4}}
+:root{color-scheme:light dark;--ink:#1a1d23;--soft:#4f5661;--line:#d8dce3;--ground:#f3f5f8;--card:#fff;--panel:#f3f5f8;--link:#0b5394;--on-link:#fff;--bad:#a11212;--good:#0d6832}
+@media (prefers-color-scheme:dark){:root{--ink:#e8eaee;--soft:#aeb5c0;--line:#343b46;--ground:#101318;--card:#191d24;--panel:#12161b;--link:#8ec3ff;--on-link:#101318;--bad:#ff9a92;--good:#7fdca4}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--ground);color:var(--ink);font:1rem/1.5 system-ui,sans-serif}
-header,main,footer{max-width:70rem;margin:0 auto;padding:0 1rem}
-h1{font-size:1.6rem;line-height:1.25;margin:1.5rem 0 .25rem}
-h2{font-size:1.2rem;margin:2.25rem 0 .5rem;padding-top:.75rem;border-top:1px solid var(--line)}
-h3{font-size:1rem;margin:1.25rem 0 .25rem}
-p{margin:.4rem 0;max-width:46rem}
-a{color:var(--link)}
+html{scroll-padding-top:1rem;-webkit-text-size-adjust:100%}
+body{margin:0;background:var(--ground);color:var(--ink);font:1rem/1.55 system-ui,sans-serif}
+header{background:var(--card);border-bottom:1px solid var(--line);padding:1.75rem 0 1rem}
+header>*,main,footer{max-width:72rem;margin-inline:auto;padding-inline:1.25rem}
+h1{font-size:1.75rem;line-height:1.2;margin:0 auto .35rem;letter-spacing:-.01em;overflow-wrap:anywhere}
+header p{color:var(--soft);margin:0 auto;max-width:72rem}
+h2{font-size:1.2rem;line-height:1.3;margin:0 0 .75rem}
+h3{font-size:1rem;margin:1.5rem 0 .25rem}
+h2+h3{margin-top:0}
+p{margin:.4rem 0;max-width:48rem}
+a{color:var(--link);text-underline-offset:.15em}
 :focus-visible{outline:3px solid var(--link);outline-offset:2px}
 .skip{position:absolute;left:-100vw}
-.skip:focus{left:1rem;top:.5rem;background:var(--ground);padding:.5rem}
-nav ul{display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;list-style:none;padding:0;margin:.75rem 0}
-code,pre,textarea{font:.875rem/1.45 ui-monospace,monospace}
+.skip:focus{left:1rem;top:.5rem;background:var(--card);padding:.5rem 1rem;border-radius:.4rem;z-index:1}
+.unseen{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
+.phone{display:none}
+nav{margin-top:1rem}
+nav ul{display:flex;flex-wrap:wrap;gap:.5rem;list-style:none;padding:0;margin:0}
+nav a{display:block;padding:.25rem .8rem;border:1px solid var(--line);border-radius:2rem;text-decoration:none}
+nav a:hover{border-color:var(--link);text-decoration:underline}
+section{background:var(--card);border:1px solid var(--line);border-radius:.75rem;padding:1.25rem 1.5rem 1.5rem;margin:1.25rem 0}
+code,pre,textarea{font:.875rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 code{overflow-wrap:anywhere}
-pre{background:var(--panel);border:1px solid var(--line);border-radius:.4rem;padding:.75rem;overflow-x:auto;margin:.5rem 0}
-.wide{overflow-x:auto;border:1px solid var(--line);border-radius:.4rem;margin:.5rem 0}
+pre{background:var(--panel);border:1px solid var(--line);border-radius:.5rem;padding:.75rem 1rem;overflow-x:auto;margin:.5rem 0}
+pre code{overflow-wrap:normal}
+.wide{overflow-x:auto;border:1px solid var(--line);border-radius:.5rem;margin:.6rem 0}
 table{border-collapse:collapse;width:100%}
-caption{text-align:left;padding:.5rem .75rem;color:var(--soft)}
-th,td{text-align:left;vertical-align:top;padding:.4rem .75rem;border-top:1px solid var(--line)}
-td.n,th.n{text-align:right;white-space:nowrap}
-td.sum code{font-size:.8rem;white-space:nowrap}
-dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem;margin:.5rem 0}
+th,td{text-align:left;vertical-align:baseline;padding:.45rem 1rem}
+tbody tr{border-top:1px solid var(--line)}
+thead th{color:var(--soft);font-size:.875rem;font-weight:600;background:var(--panel)}
+tbody th{font-weight:500}
+.number{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+.sum code{font-size:.8rem;white-space:nowrap}
+.time{white-space:nowrap}
+.soft{color:var(--soft)}
+.flag{margin:.15rem 0 0}
+.places{list-style:none;padding:0;margin:.5rem 0;display:grid;gap:.35rem}
+.places li{background:var(--panel);border:1px solid var(--line);border-radius:.4rem;padding:.3rem .75rem}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.35rem 1.5rem;margin:0}
 dt{color:var(--soft)}
 dd{margin:0;overflow-wrap:anywhere}
-@media (max-width:34rem){dl{grid-template-columns:1fr}dd{margin-bottom:.5rem}}
-textarea{width:100%;min-height:7rem;padding:.5rem;background:var(--panel);color:var(--ink);border:1px solid var(--soft);border-radius:.4rem}
-button{font:inherit;padding:.4rem 1rem;margin:.5rem 0;border:1px solid var(--link);border-radius:.4rem;background:var(--link);color:var(--ground);cursor:pointer}
+textarea{width:100%;min-height:8rem;padding:.6rem .75rem;background:var(--panel);color:var(--ink);border:1px solid var(--soft);border-radius:.5rem;resize:vertical}
+button{font:inherit;font-weight:600;padding:.45rem 1.25rem;margin:.6rem 0 0;border:0;border-radius:.5rem;background:var(--link);color:var(--on-link);cursor:pointer}
+button:hover{text-decoration:underline}
 summary{cursor:pointer;padding:.25rem 0}
-.bad{color:var(--bad);font-weight:600}
-.good{color:var(--good);font-weight:600}
-footer{margin:2.5rem auto 2rem;color:var(--soft);border-top:1px solid var(--line);padding-top:.75rem}
+.bad,.good{font-weight:600}
+.bad{color:var(--bad)}
+.good{color:var(--good)}
+footer{margin-block:2rem;color:var(--soft);font-size:.875rem}
+@media (max-width:44rem){
+header>*,main,footer{padding-inline:1rem}
+main{padding-inline:.5rem}
+section{padding:1rem}
+h1{font-size:1.4rem}
+dl{grid-template-columns:1fr;gap:0}
+dd{margin-bottom:.6rem}
+thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
+table,tbody,tr,tbody th,td{display:block}
+tbody tr{padding:.5rem .75rem}
+tbody tr:first-child{border-top:0}
+tbody th,td{padding:0}
+td{color:var(--soft)}
+td.number,td.time{display:inline;text-align:left}
+.sum code{white-space:normal}
+.phone{display:inline}
+}
+@media print{section{break-inside:avoid}nav,form{display:none}}
 `;
 
 const hash = createHash('sha256').update(style).digest('base64');
