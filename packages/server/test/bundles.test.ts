@@ -1,10 +1,11 @@
 /** Bundles as what is served: over several media, with increments, pulled out and put back. */
+import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { cp, mkdir, readdir, rename, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Layout } from '@omni-airgap/content';
 import { writeTestBundle } from '@omni-airgap/content/testing';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { openBundles } from '../src/index.ts';
 import { newLayout, putImage, start, temporaryFolder } from './support.ts';
 
@@ -35,6 +36,25 @@ test('media in two folders are one bundle, whoever signed it is told', async () 
   const page = await (await fetch(server.url)).text();
   expect(page).toContain(document.id);
   expect(page).toContain(opened.provenance[0]?.signedBy);
+});
+
+test('F57 a bundle on a read-only medium is served, wishes are kept elsewhere', async (context) => {
+  const { layout, layer } = await withImage('ghcr.io/a/b:v1', 'x');
+  const [medium, writable] = [await temporaryFolder(), await newLayout()];
+  await writeTestBundle(layout, medium);
+  try {
+    execFileSync('mount', ['--bind', '-o', 'ro', medium, medium], { stdio: 'ignore' });
+  } catch {
+    return context.skip('a read-only mount needs root');
+  }
+  onTestFinished(() => void execFileSync('umount', ['--lazy', medium]));
+  await expect(writeFile(join(medium, 'x'), '')).rejects.toMatchObject({ code: 'EROFS' });
+  const wishesFile = join(writable.root, 'wants.json');
+  const server = await start({ ...(await openBundles([medium], { mode: 'any' })), writable, wishesFile });
+  expect((await (await fetch(`${server.url}/v2/a/b/blobs/${layer}`)).bytes()).byteLength).toBe(big);
+  expect((await fetch(`${server.url}/version/v1.99.0/extensions/official`)).status).toBe(404);
+  await server.close();
+  expect(await readFile(wishesFile, 'utf8')).toContain('v1.99.0');
 });
 
 test('two bundles are served together', async () => {

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createServer } from '../src/index.ts';
 import { newLayout, putImage, start, temporaryFolder } from './support.ts';
 
@@ -111,3 +111,23 @@ test('the access log: who asked what when, how it ended, under which ID', async 
   });
   expect(JSON.stringify(server.log)).not.toContain('geheim');
 });
+
+test.each(['1970-01-01T00:00:00Z', '2099-12-31T00:00:00Z'])(
+  'F58 a clock at %s: content, page and health are served all the same',
+  async (time) => {
+    vi.useFakeTimers({ toFake: ['Date'], now: new Date(time) });
+    onTestFinished(() => void vi.useRealTimers());
+    const layout = await newLayout();
+    const { layer } = await putImage(layout, 'ghcr.io/a/b:v1', Buffer.from('layer'));
+    const createdAt = '2026-11-24T00:00:00.000Z';
+    const provenance = [{ id: 'x', origin: 'y', sequence: 3, createdAt, signedBy: undefined }];
+    const { url } = await start({ source: layout, provenance });
+    expect(await (await fetch(`${url}/v2/a/b/blobs/${layer.digest}`)).text()).toBe('layer');
+    expect((await fetch(`${url}/version/v1.99.0/extensions/official`)).status).toBe(404);
+    for (const path of ['/', '/readyz', '/wants.json'])
+      expect((await fetch(`${url}${path}`)).status).toBe(200);
+    const health = (await (await fetch(`${url}/healthz`)).json()) as { bundles: { days: number }[] };
+    const days = (Date.parse(time) - Date.parse(createdAt)) / 86_400_000;
+    expect(Math.abs((health.bundles[0]?.days ?? 0) - days)).toBeLessThan(2);
+  },
+);
