@@ -1,5 +1,5 @@
 /** Programs of the system that a service needs: is there each, and which Debian package brings what is missing. */
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 /** command -> Debian package, from the list that scripts/test installs. */
@@ -30,7 +30,9 @@ export function requireCommands(...commands: string[]): void {
   if (missing.length > 0) throw new MissingService(missing);
 }
 
+/** @param command name on PATH, or the path of a file */
 function isInstalled(command: string): boolean {
+  if (command.startsWith('/')) return existsSync(command);
   return (process.env['PATH'] ?? '').split(delimiter).some((folder) => {
     try {
       accessSync(join(folder, command), constants.X_OK);

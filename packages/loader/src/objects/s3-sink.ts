@@ -38,9 +38,9 @@ const digestMetadata = 'sha256';
 /** Source: Amazon S3 API Reference, CopyObject: larger objects are copied in parts. */
 const maxCopyBytes = 5 * 1024 ** 3;
 /** Objects above this go up in parts of this size: as the AWS command line cuts them. */
-const defaultPartSize = 8 * 1024 * 1024;
+const defaultPartSize = 16 * 1024 * 1024;
 /** Parts and small objects on their way, of all objects together. */
-const partsAtOnce = 4;
+const partsAtOnce = 3;
 const probeKey = 'omni-airgap-probe';
 
 export interface SinkOptions {
