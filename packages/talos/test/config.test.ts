@@ -141,7 +141,7 @@ describe('hand-off', () => {
     expect(flagsOf('v1.9.3')).toEqual(
       expect.arrayContaining([
         '--image-factory-address=https://factory.site:8080',
-        '--siderolink-api-bind-addr=0.0.0.0:8090',
+        '--machine-api-bind-addr=0.0.0.0:8090',
       ]),
     );
     expect(flagsOf('v1.6.0').some((flag) => flag.startsWith('--eula'))).toBe(false);

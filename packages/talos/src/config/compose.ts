@@ -7,8 +7,14 @@ import { omniFlags } from './omni-flags.ts';
 import { hostOf, variable } from './site.ts';
 import { type Plain, yamlText } from './yaml-text.ts';
 
+/** Of the factory's cache in the object store, when image-factory-s3.yaml is used; empty is none. */
+const bucketCredentials = {
+  AWS_ACCESS_KEY_ID: variable('AWS_ACCESS_KEY_ID:-'),
+  AWS_SECRET_ACCESS_KEY: variable('AWS_SECRET_ACCESS_KEY:-'),
+};
+
 export function composeFile(input: HandoffInput): string {
-  const { site, registry, omniVersion, factoryVersion, dexVersion, ca } = input;
+  const { site, registry, bucket, omniVersion, factoryVersion, dexVersion, ca } = input;
   const image = (host: string, repository: string, tag: string | undefined): string =>
     `${[registry.host, registry.prefix, ...(registry.keepHost ? [host] : []), repository].filter((part) => part !== '').join('/')}:${tag ?? 'FILL-IN'}`;
   const certificates = [
@@ -22,6 +28,7 @@ export function composeFile(input: HandoffInput): string {
       restart: 'unless-stopped',
       ports: [`${portOf(site.factory, '8080')}:8080`],
       command: ['--config', '/image-factory.yaml'],
+      ...(bucket === undefined ? {} : { environment: bucketCredentials }),
       volumes: [
         './image-factory.yaml:/image-factory.yaml:ro,Z',
         './signing-key.key:/signing-key.key:ro,Z',

@@ -1,5 +1,5 @@
 /**
- * Omni's flags for a site, by version.
+ * Omni's flags for a site, by version. Those of the machine API have these names since 1.0; siderolink-api is older.
  * Source: siderolabs/omni cmd/omni/cmd/cmd.go, internal/pkg/config/schema.json; siderolabs/docs
  * omni/self-hosted/run-omni-airgapped.
  */
@@ -22,7 +22,6 @@ export function omniFlags(input: HandoffInput): readonly string[] {
     const url = URL.parse(omni);
     return url === null ? omni : `${url.protocol}//${url.hostname}:${port}`;
   };
-  const machineApi = isFrom(10) ? 'machine-api' : 'siderolink-api';
   return [
     `--account-id=${variable('OMNI_ACCOUNT_ID')}`,
     '--name=air-gap-omni',
@@ -37,16 +36,16 @@ export function omniFlags(input: HandoffInput): readonly string[] {
     ...(isFrom(4) ? ['--sqlite-storage-path=/_out/sqlite/omni.db'] : []),
     '--cert=/certs/server-chain.pem',
     '--key=/certs/server-key.pem',
-    `--${machineApi}-cert=/certs/server-chain.pem`,
-    `--${machineApi}-key=/certs/server-key.pem`,
+    '--machine-api-cert=/certs/server-chain.pem',
+    '--machine-api-key=/certs/server-key.pem',
     '--bind-addr=0.0.0.0:443',
-    `--${machineApi}-bind-addr=0.0.0.0:8090`,
+    '--machine-api-bind-addr=0.0.0.0:8090',
     '--k8s-proxy-bind-addr=0.0.0.0:8100',
     '--event-sink-port=8091',
     // Off the factory's port, should both run on one host.
     '--metrics-bind-addr=0.0.0.0:2123',
     `--advertised-api-url=${omni}`,
-    `--${machineApi}-advertised-url=${site.machineApi ?? withPort(8090)}`,
+    `--machine-api-advertised-url=${site.machineApi ?? withPort(8090)}`,
     `--advertised-kubernetes-proxy-url=${site.kubernetesProxy ?? withPort(8100)}`,
     `--siderolink-wireguard-advertised-addr=${orPlaceholder(site.wireguard, `FILL-IN-wireguard.invalid:${selfHostedWireguardPort}`)}`,
     '--auth-auth0-enabled=false',

@@ -21,7 +21,8 @@ export function readmeText(input: HandoffInput): string {
 gives them all at once, and load writes the files anew (nothing is sent again).`,
     `Names and certificates. These names must resolve, for people and machines, and the certificate must be for them:
 ${namesOf(input)}
-Put server-chain.pem (the certificate, then the authority) and server-key.pem beside these files.${ca === undefined ? '\nca.pem is missing here: give caFile in the --site file if the authority is the site’s own.' : ''}`,
+Put server-chain.pem (the certificate, then the authority) and server-key.pem beside these files. dex runs as user 1001
+and must be able to read the key: chown 1001 server-key.pem && chmod 400 server-key.pem.${ca === undefined ? '\nca.pem is missing here: give caFile in the --site file if the authority is the site’s own.' : ''}`,
     `Secrets, made here and nowhere else:
 
     openssl ecparam -name prime256v1 -genkey -noout -out signing-key.key      # Image Factory: signs what it caches
@@ -42,11 +43,18 @@ Put server-chain.pem (the certificate, then the authority) and server-key.pem be
 cosign.pub here.`
       : 'Signatures: the images that the factory checks are signed with the key of cosign.pub.',
     `Start: docker compose up -d (podman: as root). Images come from ${registry.host}${registry.plainHttp ? ' over plain HTTP: add it to insecure-registries' : ''}; trust its
-authority first (/etc/docker/certs.d/${registry.host}/ca.crt), and docker login where it asks for it.
+authority first (/etc/docker/certs.d/${registry.host}/ca.crt), and docker login where it asks for it (then give the
+factory that login too: mount ~/.docker/config.json as /root/.docker/config.json).
 ${versionLine('Omni', image('ghcr.io', 'siderolabs/omni'), omniVersion)}
 ${versionLine('Image Factory', image('ghcr.io', 'siderolabs/image-factory'), factoryVersion)}
 ${versionLine('dex', image('ghcr.io', 'dexidp/dex'), dexVersion)}
-dex is for sites without OIDC or SAML; with those, leave it out and change the --auth-… flags.`,
+dex is for sites without OIDC or SAML; with those, leave it out and change the --auth-… flags.${
+      input.bucket === undefined
+        ? ''
+        : `
+To keep what the factory builds in the bucket ${input.bucket.bucket} as well: use image-factory-s3.yaml in place of
+image-factory.yaml, and add AWS_ACCESS_KEY_ID=… and AWS_SECRET_ACCESS_KEY=… to .env.`
+    }`,
     `Check: omni-airgap egress check --inside tells whether registry, object store, factory, Omni and time answer.
 Omni lists the tags of ${image('ghcr.io', 'siderolabs/kubelet')} to know the Kubernetes versions it offers: the registry
 must allow that, and Omni needs its authority and, if it asks for a log-in, credentials.`,
@@ -64,6 +72,10 @@ Three ways to run inside
 - A self-hosted Image Factory (image-factory.yaml) over the loaded sources: builds anything, with its own keys.
 - omni-airgap serve --bundle DIR: the media and installers that were carried, nothing else, no build.
 - The object store behind any web server: media for people, PXE and imaging. Omni needs one of the other two as well.
+
+Ports that people need
+----------------------
+443/tcp  omni: pages and API    8100/tcp omni: Kubernetes API    5556/tcp log-in    8080/tcp factory    5000/tcp registry
 
 Ports that machines need
 ------------------------
