@@ -110,6 +110,7 @@ describeWith(cephCommands, 'an object store', () => {
     }>(check, { env });
     expect(ok).toBe(true);
     expect(findings.map(({ what, state }) => `${what}: ${state}`)).toEqual([
+      'clock: ok',
       'write and read: ok',
       'upload in parts: ok',
       'wrong bytes: ok',

@@ -82,6 +82,7 @@ test('an object store: written, read, deleted, in parts, with wrong bytes; nothi
   };
   const { ok, findings } = await checkInside(check);
   expect(states(findings)).toEqual({
+    'object store: clock': 'ok',
     'object store: write and read': 'ok',
     'object store: upload in parts': 'ok',
     'object store: wrong bytes': 'ok',
@@ -94,7 +95,15 @@ test('an object store: written, read, deleted, in parts, with wrong bytes; nothi
     method === 'PUT' ? { status: 403, body: '<Error><Code>AccessDenied</Code></Error>' } : undefined;
   const refused = await checkInside(check);
   expect(refused.ok).toBe(false);
-  expect(refused.findings[0]?.detail).toContain('may not do that');
+  expect(refused.findings[1]?.detail).toContain('may not do that');
+  const date = new Date(Date.now() + 3_600_000).toUTCString();
+  double.fault = () => ({ status: 403, headers: { date } });
+  const late = await checkInside(check);
+  expect(late.findings[0]).toMatchObject({
+    what: 'clock',
+    state: 'failed',
+    detail: expect.stringMatching(/(3600|3599) s apart.*15 minutes/),
+  });
 });
 
 test('a folder as object store', async () => {

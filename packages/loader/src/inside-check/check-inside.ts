@@ -18,7 +18,7 @@ import { type ObjectStoreTarget, openSink } from '../objects/open-sink.ts';
 import type { RegistryTarget } from '../target-names.ts';
 import { checkObjectsInside, probePartSize } from './check-objects.ts';
 import { checkRegistryInside } from './check-registry.ts';
-import { askTime, probeUdp, resolveName, tlsCertificate } from './connect.ts';
+import { askTime, clockVerdict, probeUdp, resolveName, tlsCertificate } from './connect.ts';
 import { type Finding, finding } from './finding.ts';
 
 export interface InsideCheck {
@@ -39,6 +39,8 @@ export interface InsideReport {
 }
 
 const maxListBytes = 1024 * 1024;
+/** Source: AWS Signature Version 4, "Elements of a request signature". */
+const maxSignatureAgeMs = 15 * 60_000;
 
 /** @throws USAGE when nothing was named; ABORTED */
 export async function checkInside(check: InsideCheck): Promise<InsideReport> {
@@ -73,6 +75,9 @@ export async function checkInside(check: InsideCheck): Promise<InsideReport> {
           ...(signal === undefined ? {} : { signal }),
         })),
       );
+    }
+    if (objectStore?.kind === 's3') {
+      findings.push(await checkStoreClock(network, objectStore.settings.endpoint, signal));
     }
     if (objectStore !== undefined)
       findings.push(...(await withFolder((folder) => objects(objectStore, network, folder, signal))));
@@ -110,6 +115,30 @@ async function objects(
   } finally {
     await sink.close();
   }
+}
+
+/** Signatures name the time: a store refuses those that are a quarter of an hour old, or from the future. */
+function checkStoreClock(network: Network, endpoint: URL, signal?: AbortSignal): Promise<Finding> {
+  return finding('object store', 'clock', async () => {
+    const response = await network.gate.request({
+      method: 'GET',
+      url: endpoint,
+      follow: false,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    await response.cancel();
+    const there = Date.parse(response.headers['date'] ?? '');
+    if (Number.isNaN(there)) return { note: 'it does not say what time it has' };
+    const behind = there - Date.now();
+    if (Math.abs(behind) > maxSignatureAgeMs) {
+      throw new CodedError(
+        'UPSTREAM',
+        `its clock and the one of this host are ${Math.round(Math.abs(behind) / 1000)} s apart, and it refuses signatures that are more than ${maxSignatureAgeMs / 60_000} minutes off; set this host to the site's time server`,
+      );
+    }
+    // The header tells whole seconds.
+    return clockVerdict(endpoint.host, Math.abs(behind) < 1000 ? 0 : behind);
+  });
 }
 
 async function withFolder<T>(run: (folder: string) => Promise<T>): Promise<T> {

@@ -1,7 +1,7 @@
 /** Connections that only show whether somebody answers: TLS with its certificate chain, time, UDP, names. */
 import { createSocket, type Socket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
-import { connect, getCACertificates, type PeerCertificate } from 'node:tls';
+import { connect, type DetailedPeerCertificate, getCACertificates } from 'node:tls';
 import { CodedError, messageOf } from '@omni-airgap/content';
 
 const timeoutMs = 10_000;
@@ -9,6 +9,8 @@ const timeoutMs = 10_000;
 const udpWaitMs = 1500;
 /** Seconds between 1900, where NTP counts from, and 1970. */
 const ntpEpoch = 2_208_988_800;
+/** Certificates that are looked at one behind the other. */
+const maxChain = 8;
 /** Clocks that are further apart break certificates and log-ins: ms. */
 const maxSkewMs = 5000;
 
@@ -22,7 +24,7 @@ export async function resolveName(host: string): Promise<string> {
 
 /**
  * @param ca PEM certificates trusted besides the usual ones
- * @returns who the certificate is for, who issued it and until when it holds
+ * @returns who the certificate is for, the chain of who issued it and until when it holds
  */
 export async function tlsCertificate(
   host: string,
@@ -30,7 +32,7 @@ export async function tlsCertificate(
   ca: readonly string[],
   signal?: AbortSignal,
 ): Promise<string> {
-  const certificate = await new Promise<PeerCertificate>((resolve, reject) => {
+  const certificate = await new Promise<DetailedPeerCertificate>((resolve, reject) => {
     const socket = connect({
       host,
       port,
@@ -44,7 +46,7 @@ export async function tlsCertificate(
     };
     signal?.addEventListener('abort', () => fail(new CodedError('ABORTED', 'stopped')), { once: true });
     socket.once('secureConnect', () => {
-      const peer = socket.getPeerCertificate();
+      const peer = socket.getPeerCertificate(true);
       socket.end();
       resolve(peer);
     });
@@ -59,11 +61,26 @@ export async function tlsCertificate(
           { cause },
         );
   });
-  const { subject, issuer, valid_to: until } = certificate;
-  return `certificate of ${nameOf(subject)}, issued by ${nameOf(issuer)}, good until ${until}`;
+  const [name, ...issuers] = chainOf(certificate);
+  return `certificate of ${name}, issued by ${issuers.join(', by ')}, good until ${certificate.valid_to}`;
 }
 
-function nameOf(part: PeerCertificate['subject'] | undefined): string {
+/** Names from the certificate to its authority. */
+function chainOf(certificate: DetailedPeerCertificate): readonly string[] {
+  const names = [nameOf(certificate.subject)];
+  let at = certificate;
+  while (names.length < maxChain) {
+    names.push(nameOf(at.issuer));
+    const next = at.issuerCertificate;
+    // An authority is its own issuer; of what the other side did not send, only the name is known.
+    if (next === undefined || next === at || next.fingerprint256 === at.fingerprint256) break;
+    if (nameOf(next.issuer) === nameOf(next.subject)) break;
+    at = next;
+  }
+  return names;
+}
+
+function nameOf(part: DetailedPeerCertificate['subject'] | undefined): string {
   const name = part?.CN ?? part?.O;
   return (Array.isArray(name) ? name[0] : name) ?? 'somebody without a name';
 }
@@ -84,8 +101,15 @@ export async function askTime(server: string, port = 123): Promise<string | { re
   const seconds = answer.readUInt32BE(40) - ntpEpoch;
   const there = seconds * 1000 + (answer.readUInt32BE(44) / 2 ** 32) * 1000;
   const offset = Math.round(there - (sentAt + Date.now()) / 2);
-  if (Math.abs(offset) <= maxSkewMs) return `this clock is ${offset} ms behind it`;
-  return { note: `the clock of this host is ${Math.round(offset / 1000)} s behind ${server}; set it first` };
+  return clockVerdict(server, offset);
+}
+
+/** @param behindMs how far the clock of this host is behind the server's */
+export function clockVerdict(server: string, behindMs: number): string | { readonly note: string } {
+  if (Math.abs(behindMs) <= maxSkewMs) return `this clock is ${behindMs} ms behind it`;
+  return {
+    note: `the clock of this host is ${Math.round(behindMs / 1000)} s behind ${server}; set it first`,
+  };
 }
 
 /** Sends one datagram. All that can be said of WireGuard, which never answers strangers, is that nobody refused. */
