@@ -3,80 +3,30 @@
  * alone; nothing is unpacked. Content comes first; that the bundle was accepted is recorded next; names, lists and
  * the receipt come when all content is in place.
  */
-import type { KeyObject } from 'node:crypto';
-import { join } from 'node:path';
 import {
-  type BundleTrust,
   byText,
   type CopyTally,
-  checkBundleAge,
-  type Network,
-  type NetworkSettings,
-  noProgress,
-  openNetwork,
   type Progress,
   type ReceiptDocument,
   serializeReceipt,
   writeFileAtomic,
 } from '@omni-airgap/content';
-import type { HandoffInput, Site } from '@omni-airgap/talos';
+import type { HandoffInput } from '@omni-airgap/talos';
 import { describeSite, type WrittenHandoff, writeHandoff } from './handoff.ts';
 import { type LoadedObject, loadObjects } from './load-objects.ts';
-import { type PlannedObject, planObjects } from './objects/object-plan.ts';
+import type { LoadOptions } from './load-options.ts';
+import { type Loading, withLoading } from './loading.ts';
 import type { ObjectSink } from './objects/object-sink.ts';
-import { type ObjectStoreTarget, openSink } from './objects/open-sink.ts';
 import { type PlannedLoad, planLoad } from './plan.ts';
-import { type RegistryContext, registryContext } from './registry/context.ts';
+import { receiptOf } from './receipt.ts';
+import type { RegistryContext } from './registry/context.ts';
 import { checkRegistry, copyContent, type LoadedImage, publishNames } from './registry/load-registry.ts';
-import { belowPrefix } from './registry/preflight.ts';
-import { checkRelied } from './registry/relied.ts';
-import { type Surveyed, surveyRegistry } from './registry/survey.ts';
 import { verifyRegistry } from './registry/verify-registry.ts';
 import { isCompanion } from './registry/waves.ts';
 import { type Resigned, resign } from './signing/resign.ts';
-import { LoadSource, MissingVolumes } from './source.ts';
+import { MissingVolumes } from './source.ts';
 import { Spool } from './spool.ts';
-import { acceptedOf, checkRollback, folderState, registryState, type StateRecord } from './state.ts';
-import { type RegistryTarget, targetText } from './target-names.ts';
-
-export interface LoadOptions {
-  /** Folders where the media are mounted: of one bundle, or of a base and its increments. */
-  readonly bundles: readonly string[];
-  readonly trust: BundleTrust;
-  readonly registry?: RegistryTarget;
-  readonly objectStore?: ObjectStoreTarget;
-  readonly keepHost?: boolean;
-  readonly overwriteTags?: boolean;
-  /** Where an index carries one platform only, tag that platform's image. */
-  readonly flatten?: boolean;
-  /** Take a bundle that is older than one that was accepted here. */
-  readonly allowRollback?: boolean;
-  /** The oldest bundle that is taken; no limit by default. */
-  readonly maxAgeDays?: number;
-  /** `full`: pull everything back and hash it. `quick`: not even objects are. Default: objects are. */
-  readonly verify?: 'full' | 'quick';
-  /** Folder for what this host remembers: accepted bundles, unfinished uploads. */
-  readonly state: string;
-  /** Folder for parts of blobs that are cut over volumes which are not mounted together. */
-  readonly spool?: string;
-  /** Signs what an Image Factory checks; a P-256 private key. */
-  readonly resignKey?: KeyObject;
-  /** What only the site knows; its PXE URL makes boot scripts. */
-  readonly site?: Site;
-  /** PEM of the site's authority. */
-  readonly ca?: string;
-  /** Folder for configuration to go on with; none is written without it. */
-  readonly handoff?: string;
-  /** Path to write the receipt to. */
-  readonly receipt?: string;
-  readonly network: NetworkSettings;
-  /** Blobs on their way at once; default 8. */
-  readonly concurrency?: number;
-  /** Name and version of this program, for the record. */
-  readonly tool: string;
-  readonly progress?: Progress;
-  readonly signal?: AbortSignal;
-}
+import { acceptedOf } from './state.ts';
 
 export interface LoadReport {
   readonly receipt: ReceiptDocument;
@@ -92,18 +42,6 @@ export interface LoadReport {
   readonly resigned: Resigned | undefined;
   /** Files written for the site to go on with, and those left alone because somebody changed them. */
   readonly handoff: WrittenHandoff | undefined;
-}
-
-/** What all steps of a load share. */
-interface Loading {
-  readonly options: LoadOptions;
-  readonly bundles: LoadSource;
-  readonly registry: RegistryContext | undefined;
-  readonly names: readonly Surveyed[];
-  readonly sink: ObjectSink | undefined;
-  readonly objects: readonly PlannedObject[];
-  readonly records: readonly StateRecord[];
-  readonly progress: Progress;
 }
 
 /**
@@ -183,90 +121,6 @@ export function dryRun(options: LoadOptions): Promise<PlannedLoad> {
   );
 }
 
-/** Opens bundles and targets, looks what is there, and closes everything at the end. */
-async function withLoading<T>(options: LoadOptions, run: (loading: Loading) => Promise<T>): Promise<T> {
-  const { registry: target, objectStore, progress = noProgress, signal } = options;
-  const spool = options.spool === undefined ? undefined : new Spool(options.spool);
-  const bundles = await LoadSource.open(options.bundles, options.trust, spool);
-  const old = checkBundleAge(bundles.document, options.maxAgeDays);
-  if (old !== undefined) progress.note(old);
-  const network = await openNetwork(options.network, {
-    hosts: [
-      ...(target === undefined ? [] : [target.host]),
-      ...(objectStore?.kind === 's3' ? [objectStore.settings.endpoint.host] : []),
-    ],
-    allowPrivate: true,
-  });
-  let sink: ObjectSink | undefined;
-  try {
-    const registry = target === undefined ? undefined : openRegistry(options, bundles, target, network);
-    await registry?.client.ping(signal);
-    sink =
-      objectStore === undefined
-        ? undefined
-        : await openSink(objectStore, network, join(options.state, 'uploads'), {
-            readBack: options.verify !== 'quick',
-          });
-    const records = recordsOf(options, registry, sink);
-    if (options.allowRollback !== true) {
-      const accepted = await Promise.all(records.map((record) => record.list(signal)));
-      checkRollback(acceptedOf(bundles.document, bundles.signer), accepted.flat());
-    }
-    const names =
-      registry === undefined
-        ? []
-        : await surveyRegistry(registry, {
-            keepHost: options.keepHost === true,
-            overwriteTags: options.overwriteTags === true,
-            flatten: options.flatten === true,
-          });
-    if (registry !== undefined) await checkRelied(registry);
-    const objects =
-      sink === undefined
-        ? []
-        : await planObjects(registry?.source ?? bundles, bundles.document.roots, options.site?.pxe);
-    return await run({ options, bundles, registry, names, sink, objects, records, progress });
-  } finally {
-    await sink?.close();
-    await network.close();
-  }
-}
-
-function openRegistry(
-  options: LoadOptions,
-  bundles: LoadSource,
-  target: RegistryTarget,
-  network: Network,
-): RegistryContext {
-  const { progress = noProgress, signal } = options;
-  return registryContext({
-    bundles,
-    client: network.registry(target.host),
-    target,
-    keepHost: options.keepHost === true,
-    progress,
-    ...(signal === undefined ? {} : { signal }),
-  });
-}
-
-/** Where accepted bundles are recorded: with the target, and on this host. */
-function recordsOf(
-  options: LoadOptions,
-  registry: RegistryContext | undefined,
-  sink: ObjectSink | undefined,
-): readonly StateRecord[] {
-  const { progress = noProgress } = options;
-  const records: StateRecord[] = [];
-  if (registry !== undefined) {
-    const { prefix } = registry.target;
-    records.push(folderState(options.state, targetText(registry.target)));
-    const repository = registry.repository(belowPrefix(prefix, 'omni-airgap/state'));
-    records.push(registryState(repository, (text) => progress.note(text)));
-  }
-  if (sink !== undefined) records.push(folderState(options.state, sink.url));
-  return records;
-}
-
 /** All content but the small lists. Parts of blobs that are cut are kept when the other part is not mounted. */
 async function moveContent(
   loading: Loading,
@@ -323,35 +177,4 @@ function handoffInput({ options, names }: Loading, { target }: RegistryContext):
     ca,
     resignKey,
   });
-}
-
-function receiptOf(
-  { options, bundles, sink }: Loading,
-  images: readonly LoadedImage[],
-  objects: readonly LoadedObject[],
-): ReceiptDocument {
-  const { id, origin, sequence, roots } = bundles.document;
-  const { registry } = options;
-  const outside = new Map(roots.map((root) => [root.name, root]));
-  return {
-    bundle: id,
-    kind: 'omni-airgap/receipt',
-    schema: 1,
-    origin,
-    sequence,
-    loadedAt: new Date().toISOString(),
-    tool: options.tool,
-    trust: bundles.signer,
-    ...(registry === undefined ? {} : { registry: targetText(registry) }),
-    ...(sink === undefined ? {} : { objectStore: sink.url }),
-    images: images.map((image) => {
-      const { signature, verified } = outside.get(image.name) ?? {};
-      return {
-        ...image,
-        ...(signature === undefined ? {} : { signature }),
-        ...(verified === undefined ? {} : { verified }),
-      };
-    }),
-    objects: objects.map(({ key, digest, size }) => ({ key, digest, size })),
-  };
 }

@@ -12,7 +12,7 @@ import {
   zot,
 } from '@omni-airgap/content/testing';
 import { describe, expect, test } from 'vitest';
-import type { LoadOptions } from '../src/load.ts';
+import type { LoadOptions } from '../src/load-options.ts';
 import {
   addImage,
   addManifest,

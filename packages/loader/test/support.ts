@@ -19,7 +19,8 @@ import {
   writeTestBundle,
 } from '@omni-airgap/content/testing';
 import { onTestFinished } from 'vitest';
-import { type LoadOptions, type LoadReport, load } from '../src/load.ts';
+import { type LoadReport, load } from '../src/load.ts';
+import type { LoadOptions } from '../src/load-options.ts';
 
 export async function temporary(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'omni-airgap-load-'));
