@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { expect, onTestFinished, test } from 'vitest';
-import { giveBack } from '../src/http/chunk-memory.ts';
+import { giveBack, markReceived } from '../src/http/chunk-memory.ts';
 import { HttpGate } from '../src/http/gate.ts';
 import { startHttpServer } from '../src/testing/http-server.ts';
 
@@ -29,4 +29,12 @@ test('what came from a socket is given back once it is used; other memory is lef
   expect(givenBack).toBeGreaterThan(10);
   giveBack(body);
   expect(body.byteLength).toBe(3_000_000);
+});
+
+test('memory that several chunks lie in, as records of TLS do, is left alone: they are not used up together', () => {
+  const memory = new ArrayBuffer(64 * 1024);
+  const chunks = [0, 1, 2, 3].map((i) => new Uint8Array(memory, i * 16 * 1024, 16 * 1024));
+  for (const chunk of chunks) markReceived(chunk);
+  for (const chunk of chunks.toReversed()) giveBack(chunk);
+  expect(chunks.map((chunk) => chunk.byteLength)).toEqual(Array(4).fill(16 * 1024));
 });
