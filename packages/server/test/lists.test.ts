@@ -69,7 +69,9 @@ describe('installers in the registry', () => {
     expect(await digest(`installer/${id}/manifests/${v}`)).toBe(newest);
     expect(await digest(`installer/${id}/manifests/${newest}`)).toBe(newest);
     expect(await digest(`metal-installer/${id}/manifests/latest`)).toBe(newest);
-    expect(await digest(`factory.talos.dev/metal-installer/${id}/manifests/${v}`)).toBe(newest);
+    for (const tag of [v, 'latest']) {
+      expect(await digest(`factory.talos.dev/metal-installer/${id}/manifests/${tag}`)).toBe(newest);
+    }
     const tags = (await (await fetch(`${server.url}/v2/installer/${id}/tags/list`)).json()) as {
       tags: string[];
     };

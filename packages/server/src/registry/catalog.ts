@@ -79,7 +79,10 @@ export class Catalog {
     const tags = this.repository(path)?.tags;
     const found = tags?.get(tag);
     if (found !== undefined || tags === undefined || tag !== 'latest') return found;
-    return parseInstallerPath(path) === undefined ? undefined : tags.get(newestRelease(tags.keys()) ?? '');
+    const withoutHost = path.replace(/^[^/]*[.][^/]*\//, '');
+    return parseInstallerPath(withoutHost) === undefined
+      ? undefined
+      : tags.get(newestRelease(tags.keys()) ?? '');
   }
 
   /** A manifest that could be read when the server started; undefined when there is none. */
