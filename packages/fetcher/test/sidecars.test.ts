@@ -1,4 +1,4 @@
-/** Checksums and signatures beside a file: used where the factory offers them, 402 where it does not, else an error. */
+/** Checksums and signatures beside a file: used where the factory offers them; refusals that say no more are errors. */
 import { createHash } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { Layout } from '@omni-airgap/content';
@@ -136,8 +136,18 @@ describe('not offered', () => {
     expect(await site.fetch()).toMatchObject({ changed: [] });
   });
 
+  test.each([400, 404])(
+    '%i from a factory that knows no such files is no error either (F22)',
+    async (status) => {
+      const site = await isoSite();
+      for (const suffix of ['sha256', 'sha512', 'sigstore.json']) offer(site, suffix, 'invalid path', status);
+      await site.fetch();
+      expect(Object.keys(await filesOf(site, setName))).toEqual(['metal-amd64.iso']);
+      expect((await site.lock()).missing).toEqual([]);
+    },
+  );
+
   test.each([
-    ['sha256', 404],
     ['sha256', 403],
     ['sha512', 500],
     ['sigstore.json', 401],

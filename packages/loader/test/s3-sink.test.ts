@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestFromHex, HttpGate } from '@omni-airgap/content';
+import { CodedError, digestFromHex, HttpGate } from '@omni-airgap/content';
 import { objectSinkSuite } from '@omni-airgap/content/testing';
 import { expect, onTestFinished, test } from 'vitest';
 import { DirectorySink } from '../src/objects/directory-sink.ts';
@@ -135,6 +135,38 @@ test('F43 an upload that the store has forgotten is begun anew', async () => {
   double.uploads.clear();
   double.fault = () => undefined;
   expect(await sink.put(object, ignore)).toBe('stored');
+});
+
+test('T28 an answer without end, and entities that grow, are refused; memory stays as it was', async () => {
+  const double = await startS3Double();
+  const journal = await temporary();
+  const object = await objectOf(6 * mib);
+  double.fault = ({ query }) => (query.get('partNumber') === '2' ? problem(403, 'AccessDenied') : undefined);
+  const sink = await openSink(double, journal);
+  await expect(sink.put(object, ignore)).rejects.toThrow();
+  const xml = { 'content-type': 'application/xml' };
+  const parts = (body: string): void => {
+    double.fault = ({ method, query }) =>
+      method === 'GET' && query.has('uploadId') ? { status: 200, body, headers: xml } : undefined;
+  };
+
+  parts(`<ListPartsResult>${'<Part></Part>'.repeat(9 * mib)}</ListPartsResult>`);
+  await expect(sink.put(object, ignore)).rejects.toMatchObject({
+    code: 'BAD_DOCUMENT',
+    message: expect.stringContaining('an answer of the object store'),
+  });
+
+  const entities = Array.from({ length: 30 }, (_, i) => `<!ENTITY e${i + 1} "&e${i};&e${i};">`).join('');
+  parts(
+    `<!DOCTYPE x [<!ENTITY e0 "0123456789">${entities}]><ListPartsResult><Bucket>&e30;</Bucket></ListPartsResult>`,
+  );
+  const before = process.memoryUsage().rss;
+  await sink.put(object, ignore).catch((error: unknown) => expect(error).toBeInstanceOf(CodedError));
+  expect(process.memoryUsage().rss - before).toBeLessThan(200 * mib);
+
+  double.fault = () => undefined;
+  expect(await sink.put(object, ignore)).not.toBe('failed');
+  expect(double.objects.size).toBe(1);
 });
 
 test('F44 a 200 that holds an error is none', async () => {

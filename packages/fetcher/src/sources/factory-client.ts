@@ -107,9 +107,12 @@ export class FactoryClient {
     return unlessStatus([402, 404], () => this.get(path, max));
   }
 
-  /** Like get, for what stands beside a file that is there: only a 402 means that it is not offered. */
+  /**
+   * Like get, for what stands beside a file that is there. Not offered: 402 where the edition has it not, 404 and 400 from
+   * releases that know no such names.
+   */
   async sidecar(path: string, max: number): Promise<Uint8Array | undefined> {
-    return unlessStatus([402], () => this.get(path, max));
+    return unlessStatus([400, 402, 404], () => this.get(path, max));
   }
 
   /**

@@ -1,6 +1,7 @@
 /**
  * What the Image Factory offers beside a file: checksums, and a signature as a Sigstore bundle. Its Enterprise edition
- * has them and says 402 where it has not; any other refusal is an error, so that nothing is taken for absent that is not.
+ * has them and the others say 402, older releases that they know no such file; any other refusal is an error, so that
+ * nothing is taken for absent that is not.
  * Sources: siderolabs/image-factory docs/api.md (Checksums, Signatures), enterprise/assetsignature/writer.go. Fault F22.
  */
 import { createHash } from 'node:crypto';
@@ -27,7 +28,7 @@ const maxBundleBytes = 1024 * 1024;
  * store names files by that one.
  * @param path below the factory's URL
  * @param source has the file
- * @throws DIGEST_MISMATCH; UPSTREAM, DENIED, NETWORK for anything but a checksum or a 402
+ * @throws DIGEST_MISMATCH; UPSTREAM, DENIED, NETWORK for anything but a checksum or that there is none
  */
 export async function compareChecksum(
   factory: FactoryClient,
