@@ -1,10 +1,11 @@
 /** Test projects: one for each package, and `e2e` for the tests that start real servers, one file at a time. */
 import { readdirSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
+import { nodeFlags } from './scripts/lib/node-flags.ts';
 
 const packages = readdirSync(new URL('packages', import.meta.url)).sort();
-/** As in scripts/lib/bootstrap.sh: tests run as production does. */
-const execArgv = ['--max-semi-space-size=1', '--disable-warning=ExperimentalWarning'];
+/** Tests run as production does. */
+const execArgv = [...nodeFlags];
 
 export default defineConfig({
   test: {

@@ -21,6 +21,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { build } from 'esbuild';
+import { nodeFlags } from './lib/node-flags.ts';
 
 const root = join(import.meta.dirname, '..');
 const out = resolve(process.argv[2] ?? join(root, 'dist'));
@@ -56,8 +57,7 @@ function bundleExecutable(): void {
       mainFormat: 'module',
       output: executable,
       disableExperimentalSEAWarning: true,
-      // As in scripts/lib/bootstrap.sh.
-      execArgv: ['--max-semi-space-size=1'],
+      execArgv: nodeFlags,
     };
     writeFileSync(config, JSON.stringify(settings));
     // From the folder itself: the path of `main` becomes part of the executable.

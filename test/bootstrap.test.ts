@@ -18,6 +18,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { nodeFlags } from '../scripts/lib/node-flags.ts';
 import { root } from './repository.ts';
 
 interface Outcome {
@@ -79,7 +80,7 @@ describe('scripts/omni-airgap', () => {
     expect(JSON.parse(first.stdout)).toEqual({
       args: ['plan', '--config', 'a b.yaml'],
       cwd: elsewhere,
-      execArgv: ['--max-semi-space-size=1', '--disable-warning=ExperimentalWarning'],
+      execArgv: nodeFlags,
     });
     const again = await run();
     expect(again.stderr).toBe('');

@@ -25,7 +25,7 @@ describe('docs/dependencies.md', () => {
   const text = read('docs/dependencies.md');
   const documented = [...text.matchAll(/^- `([^`]+)`/gm)].map((match) => match[1]);
 
-  test('has one line for each dependency, and none for what is no dependency', () => {
+  test('T56 has one line for each dependency, and none for what is no dependency', () => {
     expect([...documented].sort()).toEqual(dependencies);
   });
 

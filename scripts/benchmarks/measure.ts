@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { nodeFlags } from '../lib/node-flags.ts';
 
 export interface Measured {
   readonly seconds: number;
@@ -13,8 +14,6 @@ export interface Measured {
 }
 
 const main = join(import.meta.dirname, '..', '..', 'packages', 'cli', 'src', 'main.ts');
-/** As in scripts/lib/bootstrap.sh. */
-const nodeFlags = ['--max-semi-space-size=1', '--disable-warning=ExperimentalWarning'];
 const sampleMs = 20;
 /** USER_HZ, which Linux fixes for what it shows. */
 const ticksPerSecond = 100;

@@ -19,6 +19,7 @@ import {
   Layout,
   MediaType,
 } from '../../packages/content/src/index.ts';
+import { nodeFlags } from '../lib/node-flags.ts';
 import type { BenchmarkContext } from './benchmark.ts';
 
 const run = promisify(execFile);
@@ -62,10 +63,9 @@ async function fill(folder: string, mebibytes: number): Promise<Descriptor> {
 
 async function startOurs(store: string): Promise<Server> {
   const main = join(root, 'packages/cli/src/main.ts');
-  const flags = ['--max-semi-space-size=1', '--disable-warning=ExperimentalWarning'];
   const child = spawn(
     process.execPath,
-    [...flags, main, 'serve', '--store', store, '--listen', '127.0.0.1:0', '--json', '--quiet'],
+    [...nodeFlags, main, 'serve', '--store', store, '--listen', '127.0.0.1:0', '--json', '--quiet'],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
   for await (const line of createInterface({ input: child.stdout })) {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
+import { nodeFlags } from '../../scripts/lib/node-flags.ts';
 import { remove, temporaryFolder } from '../services/temporary.ts';
 
 /** Of the process alone; Linux counts. */
@@ -48,8 +49,6 @@ export interface RunningCli {
 const root = join(import.meta.dirname, '..', '..');
 const main = join(root, 'packages', 'cli', 'src', 'main.ts');
 const recorder = fileURLToPath(new URL('./usage-recorder.ts', import.meta.url));
-/** As in scripts/lib/bootstrap.sh. */
-const nodeFlags = ['--max-semi-space-size=1', '--disable-warning=ExperimentalWarning'];
 const signalNumbers: Readonly<Record<string, number>> = { SIGINT: 2, SIGKILL: 9, SIGTERM: 15 };
 
 export function startCli(args: readonly string[], options: CliOptions = {}): RunningCli {

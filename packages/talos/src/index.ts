@@ -1,12 +1,7 @@
 /** What Talos, Omni and the Image Factory name and expect. Nothing here does I/O or imports a sibling. */
 
-export {
-  type HandoffBucket,
-  type HandoffFile,
-  type HandoffInput,
-  type HandoffRegistry,
-  handoffFiles,
-} from './config/handoff.ts';
+export { type HandoffFile, handoffFiles } from './config/handoff.ts';
+export type { HandoffBucket, HandoffInput, HandoffRegistry } from './config/handoff-input.ts';
 export { type PxeBoot, pxeScript } from './config/pxe.ts';
 export { parseSite, type Site } from './config/site.ts';
 export {

@@ -1,7 +1,8 @@
 import { zstdDecompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { earlyArgument } from '../src/config/early-config.ts';
-import { type HandoffInput, handoffFiles } from '../src/config/handoff.ts';
+import { handoffFiles } from '../src/config/handoff.ts';
+import type { HandoffInput } from '../src/config/handoff-input.ts';
 import { parseSite } from '../src/config/site.ts';
 import { Composer } from '../src/yaml/composer.ts';
 import { constructAny } from '../src/yaml/constructor.ts';

@@ -1,6 +1,6 @@
 /** A cluster template for omnictl. Source: siderolabs/omni client/pkg/template/internal/models. */
 import { isFromMinor } from '../version.ts';
-import type { HandoffInput } from './handoff.ts';
+import type { HandoffInput } from './handoff-input.ts';
 import { yamlDocuments, yamlText } from './yaml-text.ts';
 
 export function clusterTemplate({ talosVersions, kubernetesVersions }: HandoffInput): string {

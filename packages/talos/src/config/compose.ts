@@ -2,7 +2,7 @@
  * Omni, the Image Factory and dex for docker compose or podman compose, as the vendor's guide runs them. Values that
  * only a person can give, and secrets, are variables of `.env`.
  */
-import type { HandoffInput } from './handoff.ts';
+import type { HandoffInput } from './handoff-input.ts';
 import { omniFlags } from './omni-flags.ts';
 import { hostOf, variable } from './site.ts';
 import { type Plain, yamlText } from './yaml-text.ts';

@@ -1,5 +1,5 @@
 /** dex as the log-in of a site that has none, with one user. Source: siderolabs/docs omni/self-hosted/run-omni-airgapped. */
-import type { HandoffInput } from './handoff.ts';
+import type { HandoffInput } from './handoff-input.ts';
 import { adminEmail, orPlaceholder } from './site.ts';
 import { yamlText } from './yaml-text.ts';
 

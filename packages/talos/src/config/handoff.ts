@@ -8,48 +8,10 @@ import { clusterTemplate } from './cluster-template.ts';
 import { composeFile } from './compose.ts';
 import { dexConfig } from './dex.ts';
 import { earlyArgument } from './early-config.ts';
+import type { HandoffInput } from './handoff-input.ts';
 import { imageFactoryConfig } from './image-factory.ts';
 import { readmeText } from './readme.ts';
-import type { Site } from './site.ts';
 import { embeddedConfig, machinePatch, olderMachinePatch } from './talos-documents.ts';
-
-export interface HandoffRegistry {
-  /** Host with port, as machines reach it. */
-  readonly host: string;
-  /** Path in front of every repository, or empty. */
-  readonly prefix: string;
-  readonly plainHttp: boolean;
-  /** Repositories have the host they came from in their path. */
-  readonly keepHost: boolean;
-}
-
-export interface HandoffBucket {
-  readonly bucket: string;
-  /** URL. */
-  readonly endpoint: string;
-  readonly region: string;
-}
-
-export interface HandoffInput {
-  readonly site: Site;
-  readonly registry: HandoffRegistry;
-  readonly bucket?: HandoffBucket;
-  /** PEM of the site's authority, when it has one of its own. */
-  readonly ca?: string;
-  /** What was loaded, such as `v1.10.4`; undefined when it was not. */
-  readonly omniVersion?: string;
-  readonly factoryVersion?: string;
-  readonly dexVersion?: string;
-  /** The newest last. */
-  readonly talosVersions: readonly string[];
-  readonly kubernetesVersions: readonly string[];
-  /** Registries that images came from, such as `quay.io`. */
-  readonly imageHosts: readonly string[];
-  /** Installers of the public factory were loaded. */
-  readonly hasInstallers: boolean;
-  /** PEM of the key that images were signed with here. */
-  readonly signingKey?: string;
-}
 
 export interface HandoffFile {
   readonly name: string;

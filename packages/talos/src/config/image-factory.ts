@@ -2,7 +2,7 @@
  * Configuration of a self-hosted Image Factory over what was loaded.
  * Source: siderolabs/image-factory docs/configuration.md and its defaults in cmd/image-factory/cmd/options.go.
  */
-import type { HandoffBucket, HandoffInput } from './handoff.ts';
+import type { HandoffBucket, HandoffInput } from './handoff-input.ts';
 import { orPlaceholder } from './site.ts';
 import { yamlText } from './yaml-text.ts';
 

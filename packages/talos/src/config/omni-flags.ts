@@ -5,7 +5,7 @@
  */
 import { selfHostedWireguardPort } from '../egress.ts';
 import { isFromMinor } from '../version.ts';
-import type { HandoffInput } from './handoff.ts';
+import type { HandoffInput } from './handoff-input.ts';
 import { adminEmail, orPlaceholder, variable } from './site.ts';
 
 /** Flags whose value the person must give; in the compose file they are variables of `.env`. */

@@ -2,7 +2,7 @@
 import { insidePorts, selfHostedWireguardPort } from '../egress.ts';
 import { isFromMinor } from '../version.ts';
 import { earlyArgument } from './early-config.ts';
-import type { HandoffInput } from './handoff.ts';
+import type { HandoffInput } from './handoff-input.ts';
 import { adminEmail, hostOf } from './site.ts';
 
 export function readmeText(input: HandoffInput): string {

@@ -4,7 +4,7 @@
  * Source: siderolabs/docs talos v1.12 to v1.14, reference/configuration/{cri,network,security}; v1.11 v1alpha1.
  */
 import { publicFactoryHost } from '../factory.ts';
-import type { HandoffInput } from './handoff.ts';
+import type { HandoffInput } from './handoff-input.ts';
 import { hostOf } from './site.ts';
 import { type Plain, yamlDocuments, yamlText } from './yaml-text.ts';
 
