@@ -28,48 +28,39 @@ export default async function benchmark({ folder, sizeMiB }: BenchmarkContext): 
   );
   const files = join(folder, 'files');
   await writeFiles(bundle.folder, files);
-  const gateway = await startCeph();
   const runs: Record<'aws' | 'quick' | 'load', Measured[]> = { aws: [], quick: [], load: [] };
-  try {
-    Object.assign(process.env, {
-      AWS_ACCESS_KEY_ID: gateway.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: gateway.secretAccessKey,
-      AWS_DEFAULT_REGION: gateway.region,
-    });
-    for (let round = 0; round < rounds; round++) {
-      const bucket = async (name: string): Promise<string> => {
-        await gateway.createBucket(`${name}-${round}`);
-        return `s3://${name}-${round}`;
-      };
+  for (let round = 0; round < rounds; round++) {
+    // What the store holds, it holds in memory: each round has one of its own.
+    const gateway = await startCeph();
+    try {
+      Object.assign(process.env, {
+        AWS_ACCESS_KEY_ID: gateway.accessKeyId,
+        AWS_SECRET_ACCESS_KEY: gateway.secretAccessKey,
+        AWS_DEFAULT_REGION: gateway.region,
+      });
       const copy = ['--endpoint-url', gateway.url, 's3', 'cp', '--quiet', '--recursive', files];
-      runs.aws.push(await measure('aws', ...copy, await bucket('aws')));
+      await gateway.createBucket('aws');
+      runs.aws.push(await measure('aws', ...copy, 's3://aws'));
       const load = async (name: string, ...flags: readonly string[]): Promise<Measured> => {
-        const target = ['--object-store', await bucket(name), '--s3-endpoint', gateway.url];
-        return measureCli(
-          'load',
-          ...bundle.flags,
-          ...target,
-          '--state',
-          join(folder, `${name}-${round}`),
-          ...flags,
-        );
+        await gateway.createBucket(name);
+        const target = ['--object-store', `s3://${name}`, '--s3-endpoint', gateway.url];
+        const state = ['--state', join(folder, `${name}-${round}`)];
+        return measureCli('load', ...bundle.flags, ...target, ...state, ...flags);
       };
       runs.quick.push(await load('quick', '--verify', 'quick'));
       runs.load.push(await load('load'));
+    } finally {
+      await gateway.stop();
     }
-  } finally {
-    await gateway.stop();
   }
   const [aws, quick, load] = [median(runs.aws), median(runs.quick), median(runs.load)];
   show('aws s3 cp', aws, sizeMiB);
   show('load --verify quick', quick, sizeMiB);
   show('load, with everything read back', load, sizeMiB);
-  const ratio = quick.seconds / aws.seconds;
-  console.log(`load --verify quick takes ${ratio.toFixed(2)} times aws s3 cp`);
+  const ratio = load.seconds / aws.seconds;
+  console.log(`load takes ${ratio.toFixed(2)} times aws s3 cp, which reads nothing back`);
   return [
-    ...(ratio > most.ratio
-      ? [`load --verify quick: ${ratio.toFixed(2)} times aws s3 cp, more than ${most.ratio}`]
-      : []),
+    ...(ratio > most.ratio ? [`load: ${ratio.toFixed(2)} times aws s3 cp, more than ${most.ratio}`] : []),
     ...(load.peakMiB > most.peakMiB
       ? [`load: ${load.peakMiB.toFixed(0)} MiB peak, more than ${most.peakMiB}`]
       : []),

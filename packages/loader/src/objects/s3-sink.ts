@@ -26,6 +26,7 @@ import {
   isHex64,
   readInto,
 } from '@omni-airgap/content';
+import pLimit from 'p-limit';
 import type { NewObject, ObjectInfo, ObjectSink, StaleUpload } from './object-sink.ts';
 import { PartBuffers } from './part-buffers.ts';
 import { abort, S3Connection, withPayload } from './s3-connection.ts';
@@ -37,14 +38,14 @@ import { UploadJournal } from './upload-journal.ts';
 const digestMetadata = 'sha256';
 /** Source: Amazon S3 API Reference, CopyObject: larger objects are copied in parts. */
 const maxCopyBytes = 5 * 1024 ** 3;
-/** Objects above this go up in parts of this size: as the AWS command line cuts them. */
+/** Objects above this go up in parts of this size: large enough that a part's own requests hardly count. */
 const defaultPartSize = 16 * 1024 * 1024;
 /** Parts and small objects on their way, of all objects together. */
 const partsAtOnce = 3;
 const probeKey = 'omni-airgap-probe';
 
 export interface SinkOptions {
-  /** Bytes; objects above it go up in parts. Default 8 MiB. */
+  /** Bytes; objects above it go up in parts. Default 16 MiB. */
   readonly partSize?: number;
   /** Read and hash what was stored; default true. */
   readonly readBack?: boolean;
@@ -55,6 +56,8 @@ export class S3Sink implements ObjectSink {
   readonly #connection: S3Connection;
   readonly #journal: UploadJournal;
   readonly #buffers = new PartBuffers(partsAtOnce);
+  /** One large object goes up at a time, in several parts; the ones before it are read back meanwhile. */
+  readonly #inTurn = pLimit(1);
   readonly #partSize: number;
   readonly #readsBack: boolean;
   #md5: Promise<boolean> | undefined;
@@ -101,18 +104,22 @@ export class S3Sink implements ObjectSink {
     if (await this.#isThere(object, signal)) return 'present';
     if (content.kind === 'object') await this.#copy(object, content.key, signal);
     else if (content.kind === 'pieces' && descriptor.size > this.#partSize) {
-      await putInParts({
-        connection: this.#connection,
-        journal: this.#journal,
-        buffers: this.#buffers,
-        object,
-        pieces: content.pieces,
-        partSize: this.#partSize,
-        description: this.#describe(object),
-        md5: await this.#needsMd5(signal),
-        onBytes,
-        ...(signal === undefined ? {} : { signal }),
-      });
+      const { pieces } = content;
+      const md5 = await this.#needsMd5(signal);
+      await this.#inTurn(() =>
+        putInParts({
+          connection: this.#connection,
+          journal: this.#journal,
+          buffers: this.#buffers,
+          object,
+          pieces,
+          partSize: this.#partSize,
+          description: this.#describe(object),
+          md5,
+          onBytes,
+          ...(signal === undefined ? {} : { signal }),
+        }),
+      );
     } else await this.#putWhole(object, onBytes, signal);
     if (!(await this.#isThere(object, signal))) {
       throw new CodedError(
