@@ -3,10 +3,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { type HandoffInput, handoffFiles, parseSite } from '../packages/talos/src/index.ts';
-import { Composer } from '../packages/talos/src/yaml/composer.ts';
-import { constructAny } from '../packages/talos/src/yaml/constructor.ts';
-import { Reader } from '../packages/talos/src/yaml/reader.ts';
-import { YamlMap, type YamlValue } from '../packages/talos/src/yaml/value.ts';
+import { documents } from '../packages/talos/test/documents.ts';
 import { describeWith } from './services/service-test.ts';
 
 const parser = '/usr/lib/python3/dist-packages/yaml/__init__.py';
@@ -53,23 +50,6 @@ const bare: HandoffInput = {
   hasInstallers: false,
 };
 
-function ours(text: string): unknown[] {
-  const composer = new Composer(new Reader(text, 1024 * 1024));
-  const found: unknown[] = [];
-  for (let root = composer.document(); root !== undefined; root = composer.document()) {
-    found.push(plain(constructAny(root) ?? null));
-  }
-  return found;
-}
-
-function plain(value: YamlValue): unknown {
-  if (value instanceof YamlMap) {
-    return Object.fromEntries(value.entries().map(([key, member]) => [String(key), plain(member)]));
-  }
-  if (typeof value === 'bigint') return Number(value);
-  return Array.isArray(value) ? (value as readonly YamlValue[]).map(plain) : value;
-}
-
 async function theirs(text: string): Promise<unknown> {
   const running = promisify(execFile)(python, ['-c', program]);
   running.child.stdin?.end(text);
@@ -84,6 +64,6 @@ describeWith([parser], 'YAML of the hand-off, read by a second parser', () => {
   ])('%s', async (_, input) => {
     const files = handoffFiles(input).filter(({ name }) => name.endsWith('.yaml'));
     expect(files.length).toBeGreaterThan(4);
-    for (const { name, text } of files) expect(await theirs(text), name).toEqual(ours(text));
+    for (const { name, text } of files) expect(await theirs(text), name).toEqual(documents(text));
   });
 });

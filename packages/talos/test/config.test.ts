@@ -4,10 +4,7 @@ import { earlyArgument } from '../src/config/early-config.ts';
 import { handoffFiles } from '../src/config/handoff.ts';
 import type { HandoffInput } from '../src/config/handoff-input.ts';
 import { parseSite } from '../src/config/site.ts';
-import { Composer } from '../src/yaml/composer.ts';
-import { constructAny } from '../src/yaml/constructor.ts';
-import { Reader } from '../src/yaml/reader.ts';
-import { YamlMap, type YamlValue } from '../src/yaml/value.ts';
+import { documents } from './documents.ts';
 
 const ca = '-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUTEST\n-----END CERTIFICATE-----\n';
 const site = parseSite(`omni: https://omni.site
@@ -43,23 +40,6 @@ const bare: HandoffInput = {
 
 function filesOf(input: HandoffInput): ReadonlyMap<string, string> {
   return new Map(handoffFiles(input).map(({ name, text }) => [name, text]));
-}
-
-/** The documents of a file, as plain values. */
-function documents(text: string | undefined): unknown[] {
-  const composer = new Composer(new Reader(text ?? '', 1024 * 1024));
-  const found: unknown[] = [];
-  for (let root = composer.document(); root !== undefined; root = composer.document()) {
-    found.push(plain(constructAny(root) ?? null));
-  }
-  return found;
-}
-
-function plain(value: YamlValue): unknown {
-  if (value instanceof YamlMap) {
-    return Object.fromEntries(value.entries().map(([key, member]) => [String(key), plain(member)]));
-  }
-  return Array.isArray(value) ? (value as readonly YamlValue[]).map(plain) : value;
 }
 
 describe('hand-off', () => {
