@@ -1,27 +1,14 @@
 /** Media as they are: too small, with a limit, read-only, lying; several for one bundle; folders that are not ours. */
 import { execFileSync } from 'node:child_process';
-import { link, mkdir, open, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BundleStore, noProgress, parseBundleDocument, verifyBundle, volumeName } from '@omni-airgap/content';
 import { describe, expect, onTestFinished, type TestContext, test } from 'vitest';
 import { bundle } from '../src/index.ts';
 import { runChild } from './child.ts';
-import { filesOf, optionsFor, sampleStore, type TestStore, temporaryFolder, volumesOf } from './store.ts';
+import { filesOf, flip, made, optionsFor, sampleStore, volumesOf } from './store.ts';
 
 const any = { mode: 'any' } as const;
-
-async function made(): Promise<{ folder: string; store: TestStore }> {
-  const folder = await temporaryFolder();
-  return { folder, store: await sampleStore(join(folder, 'store')) };
-}
-
-async function flip(path: string, at: number): Promise<void> {
-  const file = await open(path, 'r+');
-  const byte = Buffer.alloc(1);
-  await file.read(byte, 0, 1, at);
-  await file.write(Buffer.from([(byte[0] ?? 0) ^ 1]), 0, 1, at);
-  await file.close();
-}
 
 /** Mounts until the end of the test; without the right to, the test is left out and says why. */
 function mount(context: TestContext, folder: string, ...options: string[]): void {

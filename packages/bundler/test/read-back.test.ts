@@ -1,6 +1,6 @@
 /** Reading back what was written: a medium that lies, a store that was changed, and which of them is to blame. */
 import { execFileSync } from 'node:child_process';
-import { cp, open, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { cp, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   BundleStore,
@@ -18,22 +18,9 @@ import { bundle } from '../src/index.ts';
 import { Medium } from '../src/medium.ts';
 import { ReadBack } from '../src/read-back.ts';
 import { VolumeJournal } from '../src/volume-journal.ts';
-import { optionsFor, sampleStore, type TestStore, temporaryFolder } from './store.ts';
+import { flip, made, optionsFor, type TestStore } from './store.ts';
 
 const any = { mode: 'any' } as const;
-
-async function made(): Promise<{ folder: string; store: TestStore }> {
-  const folder = await temporaryFolder();
-  return { folder, store: await sampleStore(join(folder, 'store')) };
-}
-
-async function flip(path: string, at: number): Promise<void> {
-  const file = await open(path, 'r+');
-  const byte = Buffer.alloc(1);
-  await file.read(byte, 0, 1, at);
-  await file.write(Buffer.from([(byte[0] ?? 0) ^ 1]), 0, 1, at);
-  await file.close();
-}
 
 /** Changes a byte of a blob in a store. @returns its path */
 async function spoil(store: TestStore, digest: Parameters<Layout['pathOf']>[0], at: number): Promise<string> {

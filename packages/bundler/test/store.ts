@@ -1,5 +1,5 @@
 /** Stores as a fetch leaves them, with made-up content: images of two platforms, signatures, media, a schematic. */
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -200,4 +200,19 @@ export async function volumesOf(folder: string): Promise<string> {
       name.startsWith('content.tar.') ? [`${name} ${bytes.toString('base64')}`] : [],
     )
     .join('\n');
+}
+
+/** A sample store in a folder of its own, which has room beside it. */
+export async function made(): Promise<{ folder: string; store: TestStore }> {
+  const folder = await temporaryFolder();
+  return { folder, store: await sampleStore(join(folder, 'store')) };
+}
+
+/** Changes one byte of a file. */
+export async function flip(path: string, at: number): Promise<void> {
+  const file = await open(path, 'r+');
+  const byte = Buffer.alloc(1);
+  await file.read(byte, 0, 1, at);
+  await file.write(Buffer.from([(byte[0] ?? 0) ^ 1]), 0, 1, at);
+  await file.close();
 }
