@@ -12,7 +12,7 @@ type Operations = Record<string, Operation>;
 const [json = '{}', fault = 'count'] = process.argv.slice(2);
 const [how = '', at] = fault.split(':');
 const names = ['open', 'rename', 'rm', 'mkdir', 'unlink'];
-const handleNames = ['read', 'write', 'writeFile', 'sync', 'truncate', 'close'];
+const handleNames = ['read', 'write', 'writeFile', 'sync', 'datasync', 'truncate', 'close'];
 let count = 0;
 
 function counted(run: Operation, name: string): Operation {

@@ -10,8 +10,8 @@ import { openForReading, slicePieces } from '../fs/pieces.ts';
 import type { Located, Piece } from '../storage.ts';
 import type { VolumeMap, VolumePart } from './volume-map.ts';
 
-/** One is read, one used, the others are written: disks that are far away take several at once faster. */
-const blocks = 5;
+/** One is read, one used, one written. */
+const blocks = 3;
 
 /**
  * Every byte of a volume, in order, in blocks of alignedBlockSize (the last may be shorter), lent until the promise

@@ -5,9 +5,9 @@
 import { createHash } from 'node:crypto';
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DirectWriter } from '../fs/direct-writer.ts';
 import { diskError } from '../fs/disk-error.ts';
 import { syncFolder } from '../fs/files.ts';
+import { SyncedWriter } from '../fs/synced-writer.ts';
 import type { Located } from '../storage.ts';
 import { eachVolumeBlock } from './volume-blocks.ts';
 import { type VolumeMap, volumeName } from './volume-map.ts';
@@ -60,7 +60,7 @@ export async function writeVolume(
   const hash = createHash('sha256');
   try {
     await rm(temporary, { force: true });
-    const writer = await DirectWriter.create(temporary);
+    const writer = await SyncedWriter.create(temporary);
     const put = async (block: Buffer): Promise<void> => {
       hash.update(block);
       await writer.write(block);
