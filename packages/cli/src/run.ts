@@ -9,20 +9,7 @@ import {
   systemCodeOf,
 } from '@omni-airgap/content';
 import { Command, CommanderError, Help, type Option } from 'commander';
-import { addBundle } from './commands/bundle.ts';
-import { addDiff } from './commands/diff.ts';
-import { addEgress } from './commands/egress.ts';
-import { addFetch } from './commands/fetch.ts';
-import { addGc } from './commands/gc.ts';
-import { addInit } from './commands/init.ts';
-import { addInspect } from './commands/inspect.ts';
-import { addKeygen } from './commands/keygen.ts';
-import { addLoad } from './commands/load.ts';
-import { addMirror } from './commands/mirror.ts';
-import { addPlan } from './commands/plan.ts';
-import { addServe } from './commands/serve.ts';
-import { addVerify } from './commands/verify.ts';
-import { addWants } from './commands/wants.ts';
+import { commandsFor } from './command-table.ts';
 import type { Output, Session } from './session.ts';
 import { version } from './version.ts';
 
@@ -60,8 +47,7 @@ export async function run(args: readonly string[], output: Output = processOutpu
   const session: Session = { output: { ...output, stdout }, signal: controller.signal, env: process.env };
   if (output === processOutput) outliveReaders();
   try {
-    const root = program(session);
-    refuseUnknown(root, args);
+    const root = program(session, await commandsFor(args[0], session));
     await root.parseAsync([...args], { from: 'user' });
     return ExitCode.ok;
   } catch (error) {
@@ -81,7 +67,7 @@ export async function run(args: readonly string[], output: Output = processOutpu
   }
 }
 
-function program(session: Session): Command {
+function program(session: Session, commands: readonly Command[]): Command {
   const root = new Command('omni-airgap')
     .description('Carries Sidero Omni and Talos Linux across an air gap: fetch, bundle, load.')
     .version(version)
@@ -92,24 +78,7 @@ function program(session: Session): Command {
       'after',
       '\nExit codes: 0 done, 1 unexpected, 2 usage or configuration, 3 integrity, 4 refused by policy,\n5 incomplete (run again to resume), 130 interrupted.',
     );
-  const adders = [
-    addInit,
-    addPlan,
-    addFetch,
-    addEgress,
-    addGc,
-    addBundle,
-    addMirror,
-    addVerify,
-    addInspect,
-    addDiff,
-    addLoad,
-    addServe,
-    addWants,
-    addKeygen,
-  ];
-  for (const add of adders) {
-    const command = add(session);
+  for (const command of commands) {
     for (const one of [command, ...command.commands]) {
       one
         .exitOverride()
@@ -139,15 +108,6 @@ function described(
 
 function errorDocument(code: ErrorCode, message: string): string {
   return `${JSON.stringify({ error: { code, message } }, undefined, 2)}\n`;
-}
-
-/** Without this, an unknown command with --help shows the help of the program and ends well. */
-function refuseUnknown(root: Command, args: readonly string[]): void {
-  const [name] = args;
-  if (name === undefined || name.startsWith('-') || name === 'help') return;
-  if (!root.commands.some((command) => command.name() === name)) {
-    throw new CodedError('USAGE', `${printable(name)}: no such command; omni-airgap --help lists them`);
-  }
 }
 
 function explain(error: unknown, code: ErrorCode, message: string, output: Output): void {

@@ -1,11 +1,7 @@
-/**
- * Connections: one bounded pool per origin and way there. HTTP/1.1 only, since HTTP/2 would put all blobs of
- * a host on one connection.
- */
+/** Connections: one bounded pool per origin and way there. */
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
-import { buildConnector, Client, type Dispatcher, Pool, ProxyAgent } from 'undici';
-import { guardedLookup, type Lookup, systemLookup } from './address.ts';
-import { Exchange, type Peer } from './exchange.ts';
+import type { Dispatcher } from 'undici';
+import { type Lookup, systemLookup } from './address.ts';
 import { type ProxySettings, proxyFor } from './proxy.ts';
 
 export interface ConnectionOptions {
@@ -27,7 +23,7 @@ export interface Way {
 
 export class Connections {
   readonly #options: ConnectionOptions;
-  readonly #ways = new Map<string, Way>();
+  readonly #ways = new Map<string, Promise<Way>>();
   readonly #secureContext: SecureContext | undefined;
 
   constructor(options: ConnectionOptions) {
@@ -43,17 +39,10 @@ export class Connections {
    * @param target physical URL
    * @param publicOnly refuse names that resolve to inside addresses; moot behind a proxy, which resolves them
    */
-  way(target: URL, publicOnly: boolean): Way {
+  way(target: URL, publicOnly: boolean): Promise<Way> {
     const key = `${target.origin} ${publicOnly}`;
-    let way = this.#ways.get(key);
-    if (way === undefined) {
-      const proxy = proxyFor(this.#options.proxy, target);
-      way =
-        proxy === undefined
-          ? { dispatcher: this.#direct(target, publicOnly) }
-          : { dispatcher: this.#proxied(proxy), via: 'proxy' };
-      this.#ways.set(key, way);
-    }
+    const way = this.#ways.get(key) ?? this.#newWay(target, publicOnly);
+    this.#ways.set(key, way);
     return way;
   }
 
@@ -61,62 +50,17 @@ export class Connections {
   async close(): Promise<void> {
     const ways = [...this.#ways.values()];
     this.#ways.clear();
-    await Promise.all(ways.map((way) => way.dispatcher.destroy()));
+    await Promise.all(ways.map(async (way) => (await way).dispatcher.destroy()));
   }
 
-  #direct(target: URL, publicOnly: boolean): Dispatcher {
+  async #newWay(target: URL, publicOnly: boolean): Promise<Way> {
     const { connections = 8, connectTimeoutMs = 10_000, lookup = systemLookup } = this.#options;
-    const connector = buildConnector({
-      ...this.#tls(),
-      timeout: connectTimeoutMs,
-      allowH2: false,
-      lookup: guardedLookup(lookup, publicOnly),
-    });
-    return new Pool(target.origin, {
-      connections,
-      allowH2: false,
-      connect: connector,
-      factory: (origin, options) => new AddressedClient(origin, options, connector),
-    });
-  }
-
-  #proxied(proxy: URL): Dispatcher {
-    const { connections = 8, connectTimeoutMs = 10_000 } = this.#options;
-    const tls = { ...this.#tls(), timeout: connectTimeoutMs, allowH2: false };
-    return new ProxyAgent({
-      uri: proxy.href,
-      connections,
-      connectTimeout: connectTimeoutMs,
-      allowH2: false,
-      requestTls: tls,
-      proxyTls: tls,
-    });
-  }
-
-  #tls(): { readonly secureContext?: SecureContext } {
-    return this.#secureContext === undefined ? {} : { secureContext: this.#secureContext };
-  }
-}
-
-/** A client that tells each exchange the address its connection has, for the egress record. */
-class AddressedClient extends Client {
-  readonly #peer: Peer;
-
-  constructor(origin: URL, options: object, connector: buildConnector.connector) {
-    const peer: { address: string } = { address: '' };
-    super(origin, {
-      ...options,
-      connect: (target, done) =>
-        connector(target, (...result) => {
-          peer.address = result[1]?.remoteAddress ?? '';
-          done(...result);
-        }),
-    });
-    this.#peer = peer;
-  }
-
-  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    if (handler instanceof Exchange) handler.peer = this.#peer;
-    return super.dispatch(options, handler);
+    const tls = this.#secureContext === undefined ? {} : { secureContext: this.#secureContext };
+    const options = { connections, connectTimeoutMs, ...tls };
+    const proxy = proxyFor(this.#options.proxy, target);
+    const { directDispatcher, proxiedDispatcher } = await import('./dispatchers.ts');
+    return proxy === undefined
+      ? { dispatcher: directDispatcher(target.origin, lookup, publicOnly, options) }
+      : { dispatcher: proxiedDispatcher(proxy, options), via: 'proxy' };
   }
 }

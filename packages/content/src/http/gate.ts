@@ -190,9 +190,9 @@ export class HttpGate {
     url: URL,
     headers: Readonly<Record<string, string>>,
   ): Promise<GateResponse> {
-    throwIfAborted(request.signal);
     const target = physicalUrl(this.policy, url);
-    const { dispatcher, via } = this.#connections.way(target, !anyAddressAllowed(this.policy, url));
+    const { dispatcher, via } = await this.#connections.way(target, !anyAddressAllowed(this.policy, url));
+    throwIfAborted(request.signal);
     const { body } = request;
     const stream = body === undefined || body instanceof Uint8Array ? undefined : body;
     const time = new Date().toISOString();

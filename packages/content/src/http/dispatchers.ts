@@ -1,0 +1,75 @@
+/**
+ * Pools of connections to one origin, straight or through a proxy. HTTP/1.1 only, since HTTP/2 would put all blobs
+ * of a host on one connection. In a file of its own, loaded at the first request: the HTTP client takes longer to
+ * load than commands that need no network take for the rest of their start.
+ */
+import type { SecureContext } from 'node:tls';
+import { buildConnector, Client, type Dispatcher, Pool, ProxyAgent } from 'undici';
+import { guardedLookup, type Lookup } from './address.ts';
+import { Exchange, type Peer } from './exchange.ts';
+
+export interface DispatcherOptions {
+  /** Connections at a time. */
+  readonly connections: number;
+  readonly connectTimeoutMs: number;
+  readonly secureContext?: SecureContext;
+}
+
+/** @param publicOnly refuse names that resolve to inside addresses */
+export function directDispatcher(
+  origin: string,
+  lookup: Lookup,
+  publicOnly: boolean,
+  { connections, connectTimeoutMs: timeout, ...tls }: DispatcherOptions,
+): Dispatcher {
+  const connector = buildConnector({
+    ...tls,
+    timeout,
+    allowH2: false,
+    lookup: guardedLookup(lookup, publicOnly),
+  });
+  return new Pool(origin, {
+    connections,
+    allowH2: false,
+    connect: connector,
+    factory: (address, options) => new AddressedClient(address, options, connector),
+  });
+}
+
+export function proxiedDispatcher(
+  proxy: URL,
+  { connections, connectTimeoutMs, ...secure }: DispatcherOptions,
+): Dispatcher {
+  const tls = { ...secure, timeout: connectTimeoutMs, allowH2: false };
+  return new ProxyAgent({
+    uri: proxy.href,
+    connections,
+    connectTimeout: connectTimeoutMs,
+    allowH2: false,
+    requestTls: tls,
+    proxyTls: tls,
+  });
+}
+
+/** A client that tells each exchange the address its connection has, for the egress record. */
+class AddressedClient extends Client {
+  readonly #peer: Peer;
+
+  constructor(origin: URL, options: object, connector: buildConnector.connector) {
+    const peer: { address: string } = { address: '' };
+    super(origin, {
+      ...options,
+      connect: (target, done) =>
+        connector(target, (...result) => {
+          peer.address = result[1]?.remoteAddress ?? '';
+          done(...result);
+        }),
+    });
+    this.#peer = peer;
+  }
+
+  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    if (handler instanceof Exchange) handler.peer = this.#peer;
+    return super.dispatch(options, handler);
+  }
+}
