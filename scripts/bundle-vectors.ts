@@ -7,8 +7,9 @@ import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { bundleIdOf } from '../packages/content/src/bundle/bundle-id.ts';
+import { layoutFiles } from '../packages/content/src/bundle/layout-files.ts';
 import { tarHeader } from '../packages/content/src/bundle/tar-header.ts';
-import { layoutFiles, VolumeMap, volumeName } from '../packages/content/src/bundle/volume-map.ts';
+import { VolumeMap, volumeName } from '../packages/content/src/bundle/volume-map.ts';
 import { planVolumes } from '../packages/content/src/bundle/volume-plan.ts';
 import { type Descriptor, digestOf, MediaType } from '../packages/content/src/index.ts';
 

@@ -1,6 +1,7 @@
-/** Architecture as a test: imports follow the table in layers.ts. */
+/** Architecture as a test: imports follow the table in layers.ts and go in no circle. */
 import { globSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { circlesIn } from './circles.ts';
 import { importsOf } from './imports.ts';
 import { layers, type SourceFile, violationsIn } from './layers.ts';
 import { dependenciesOf, manifestFolders, read, root } from './repository.ts';
@@ -11,6 +12,10 @@ test('every import follows the table of layers and is declared', () => {
   expect(sources.length).toBeGreaterThan(20);
   const violations = sources.flatMap((path) => violationsIn({ path, source: read(path) }, dependenciesOf));
   expect(violations.join('\n')).toBe('');
+});
+
+test('no import leads back to the file it stands in', () => {
+  expect(circlesIn(sources.map((path) => ({ path, source: read(path) })))).toEqual([]);
 });
 
 test('every package.json declares no more than the table of layers allows', () => {
@@ -141,6 +146,17 @@ describe('the checker', () => {
     ['test/load.test.ts', "import '../packages/loader/src/index.ts'; import 'vitest/node';"],
   ])('lets what is allowed pass: %s', (path, line) => {
     expect(check(path, line)).toEqual([]);
+  });
+
+  test('finds a planted circle, of types too, once', () => {
+    const files = [
+      { path: 'a/one.ts', source: "import { two } from './deep/two.ts';" },
+      { path: 'a/deep/two.ts', source: "import './three.ts';\nimport './four.ts';" },
+      { path: 'a/deep/three.ts', source: "import type { One } from '../one.ts';" },
+      { path: 'a/deep/four.ts', source: "import './three.ts';" },
+    ];
+    expect(circlesIn(files)).toEqual(['a/one.ts -> a/deep/two.ts -> a/deep/three.ts -> a/one.ts']);
+    expect(circlesIn(files.filter(({ path }) => path !== 'a/deep/three.ts'))).toEqual([]);
   });
 
   test('sees imports in the order and on the lines they stand', () => {

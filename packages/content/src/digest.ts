@@ -1,11 +1,8 @@
 /**
- * Digests: the name of content. Only `sha256:<64 lower-case hex>` is accepted; a digest that has been
- * parsed is safe as a file name and in a URL.
+ * Digests: the name of content, always `sha256:<64 lower-case hex>`, which is safe as a file name and in a URL.
  * Source: opencontainers/image-spec v1.1.1 descriptor.md#digests.
  */
 import { createHash, type Hash } from 'node:crypto';
-import { CodedError } from './errors.ts';
-import { printable } from './printable.ts';
 
 declare const digestBrand: unique symbol;
 /** `sha256:` and 64 lower-case hex characters. */
@@ -17,32 +14,6 @@ const hexPattern = /^[a-f0-9]{64}$/;
 /** True when the value is a digest in the one form this project uses. */
 export function isDigest(value: unknown): value is Digest {
   return typeof value === 'string' && value.length === 71 && sha256Pattern.test(value);
-}
-
-/**
- * @param value untrusted text
- * @param where what it stands in, for the message
- * @throws BAD_NAME for anything but a sha256 digest; other algorithms are named as unsupported
- */
-export function parseDigest(value: unknown, where = 'digest'): Digest {
-  if (isDigest(value)) return value;
-  if (typeof value !== 'string') throw new CodedError('BAD_NAME', `${where}: a digest must be a string`);
-  const algorithm = /^([a-z0-9]+(?:[+._-][a-z0-9]+)*):[A-Za-z0-9=_-]+$/.exec(value.slice(0, 200))?.[1];
-  if (algorithm !== undefined && algorithm !== 'sha256') {
-    throw new CodedError(
-      'BAD_NAME',
-      `${where}: digest algorithm ${algorithm} is not supported, only sha256 is`,
-    );
-  }
-  throw new CodedError(
-    'BAD_NAME',
-    `${where}: not a digest (sha256:<64 lower-case hex>): ${printable(value)}`,
-  );
-}
-
-/** The digest for 64 lower-case hex characters. @throws BAD_NAME */
-export function digestFromHex(hex: string, where = 'digest'): Digest {
-  return parseDigest(`sha256:${hex}`, where);
 }
 
 /** The 64 hex characters of a digest: its file name. */

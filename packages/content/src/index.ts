@@ -53,6 +53,8 @@ export * from './manifest.ts';
 export * from './media-type.ts';
 export * from './memory.ts';
 export * from './network.ts';
+export * from './parse-descriptor.ts';
+export * from './parse-digest.ts';
 export * from './printable.ts';
 export * from './progress.ts';
 export * from './reference.ts';

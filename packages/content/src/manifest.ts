@@ -4,13 +4,7 @@
  * Sources: image-spec v1.1.1 manifest.md, image-index.md; distribution v2.8 docs/spec/manifest-v2-2.md.
  */
 import { collectVerified } from './bytes.ts';
-import {
-  type Descriptor,
-  isMediaType,
-  parseAnnotations,
-  parseDescriptor,
-  refuseOtherCase,
-} from './descriptor.ts';
+import { type Descriptor, isMediaType } from './descriptor.ts';
 import { CodedError } from './errors.ts';
 import { parseStrictObject } from './json.ts';
 import {
@@ -20,6 +14,7 @@ import {
   isManifestType,
   schema1Types,
 } from './media-type.ts';
+import { parseAnnotations, parseDescriptor, refuseOtherCase } from './parse-descriptor.ts';
 import { printable } from './printable.ts';
 import type { Fetcher } from './storage.ts';
 

@@ -3,8 +3,9 @@
  * Docker's own short forms for docker.io). Names are scanned with linear-time patterns after a length check.
  * Sources: opencontainers/distribution-spec v1.1.1 spec.md#pulling-manifests; distribution/reference v0.6.0.
  */
-import { type Digest, parseDigest } from './digest.ts';
+import type { Digest } from './digest.ts';
 import { CodedError } from './errors.ts';
+import { parseDigest } from './parse-digest.ts';
 import { printable } from './printable.ts';
 
 export interface Reference {

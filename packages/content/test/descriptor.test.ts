@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { descriptorOf, isMediaType, parseDescriptor, plain } from '../src/descriptor.ts';
+import { descriptorOf, isMediaType, plain } from '../src/descriptor.ts';
 import { digestOf } from '../src/digest.ts';
+import { parseDescriptor } from '../src/parse-descriptor.ts';
 
 const bytes = Buffer.from('hello');
 const mediaType = 'application/vnd.oci.image.layer.v1.tar+gzip';

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { digestFromHex, digestOf, Hasher, hexOf, isDigest, isHex64, parseDigest } from '../src/digest.ts';
+import { digestOf, Hasher, hexOf, isDigest, isHex64 } from '../src/digest.ts';
+import { digestFromHex, parseDigest } from '../src/parse-digest.ts';
 
 const hex = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 

@@ -5,7 +5,8 @@
  */
 import { type Digest, hexOf } from '../digest.ts';
 import { CodedError } from '../errors.ts';
-import { formatIndexFile, layoutMarker, type Names } from '../layout/index-file.ts';
+import type { Names } from '../layout/index-file.ts';
+import { layoutFiles } from './layout-files.ts';
 import { memberSize, paddingOf, tarBlock, tarHeader, trailerSize } from './tar-header.ts';
 import type { PlacedBlob, VolumePlan } from './volume-plan.ts';
 
@@ -29,20 +30,6 @@ export interface FixedRun {
   readonly offset: number;
   readonly bytes: Uint8Array;
   readonly of: string;
-}
-
-/** The members that every bundle begins with: an OCI layout as `tar x` gives it. @param bases see formatIndexFile */
-export function layoutFiles(
-  names: Names,
-  bases: readonly string[] = [],
-): readonly { readonly name: string; readonly bytes: Uint8Array }[] {
-  const none = new Uint8Array(0);
-  return [
-    { name: 'oci-layout', bytes: Buffer.from(layoutMarker) },
-    { name: 'index.json', bytes: Buffer.from(formatIndexFile(names, bases)) },
-    { name: 'blobs/', bytes: none },
-    { name: 'blobs/sha256/', bytes: none },
-  ];
 }
 
 /** `content.tar.007`: safe on every file system that media use. */

@@ -8,8 +8,8 @@ import { byText } from '../by-text.ts';
 import type { Digest } from '../digest.ts';
 import { CodedError } from '../errors.ts';
 import type { Names } from '../layout/index-file.ts';
+import { layoutFiles } from './layout-files.ts';
 import { memberSize, tarBlock, trailerSize } from './tar-header.ts';
-import { layoutFiles } from './volume-map.ts';
 
 /** Blobs up to this size are in volume 000. */
 export const smallBlobLimit: number = 64 * 1024;

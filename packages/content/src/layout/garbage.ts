@@ -1,10 +1,11 @@
 /** Removing from a layout what nothing needs any more: blobs, and what broken downloads left. */
 import { lstat, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Digest, digestFromHex, isHex64 } from '../digest.ts';
+import { type Digest, isHex64 } from '../digest.ts';
 import { CodedError, systemCodeOf } from '../errors.ts';
 import { diskError } from '../fs/disk-error.ts';
 import { isRunning, markPattern } from '../fs/process-mark.ts';
+import { digestFromHex } from '../parse-digest.ts';
 
 const claimedPart = new RegExp(`^[a-f0-9]{64}\\.(${markPattern})\\.[0-9]+\\.part$`);
 const anyPart = /^[a-f0-9]{64}(?:\..+)?\.(?:part|json)$/;

@@ -3,10 +3,11 @@
  * same names give the same bytes wherever they are.
  * Source: image-spec v1.1.1 image-layout.md, annotations.md.
  */
-import { type Descriptor, parseDescriptor } from '../descriptor.ts';
+import type { Descriptor } from '../descriptor.ts';
 import { CodedError } from '../errors.ts';
 import { parseStrictObject } from '../json.ts';
 import { isManifestType, MediaType } from '../media-type.ts';
+import { parseDescriptor } from '../parse-descriptor.ts';
 import { printable } from '../printable.ts';
 
 const refNameAnnotation = 'org.opencontainers.image.ref.name';

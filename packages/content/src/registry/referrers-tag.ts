@@ -3,12 +3,13 @@
  * no referrers API. Nothing in it is believed that the manifests themselves do not say.
  * Source: distribution-spec v1.1.1 spec.md#referrers-tag-schema. Fault F19.
  */
-import { type Descriptor, descriptorOf, parseDescriptor } from '../descriptor.ts';
+import { type Descriptor, descriptorOf } from '../descriptor.ts';
 import { type Digest, hexOf } from '../digest.ts';
 import { CodedError, isCoded } from '../errors.ts';
 import { type JsonValue, parseStrictObject } from '../json.ts';
 import { fetchManifest, type Manifest } from '../manifest.ts';
 import { isManifestType, MediaType } from '../media-type.ts';
+import { parseDescriptor } from '../parse-descriptor.ts';
 import { fetchContent } from './pull.ts';
 import { putManifest } from './put-manifest.ts';
 import type { RepositorySession } from './repository-session.ts';

@@ -5,13 +5,13 @@
  * Source: distribution-spec v1.1.1 spec.md#listing-referrers. Faults F18, F19.
  */
 import type { Descriptor } from '../descriptor.ts';
-import { parseDescriptor } from '../descriptor.ts';
 import type { Digest } from '../digest.ts';
 import { CodedError } from '../errors.ts';
 import { errorFromResponse } from '../http/error-response.ts';
 import type { GateResponse } from '../http/response.ts';
 import { maxManifestBytes } from '../manifest.ts';
 import { MediaType } from '../media-type.ts';
+import { parseDescriptor } from '../parse-descriptor.ts';
 import { nextPage } from './link.ts';
 import { readFallbackIndex } from './referrers-tag.ts';
 import type { RepositorySession } from './repository-session.ts';

@@ -8,10 +8,10 @@ import { VolumeMap } from '../bundle/volume-map.ts';
 import { type BlobSize, planVolumes } from '../bundle/volume-plan.ts';
 import { writeVolumes } from '../bundle/write-volumes.ts';
 import type { Descriptor } from '../descriptor.ts';
-import { digestFromHex } from '../digest.ts';
 import type { BundleDocument } from '../documents/bundle-document.ts';
 import { serializeDocument } from '../documents/schema.ts';
 import type { Layout } from '../layout/layout.ts';
+import { digestFromHex } from '../parse-digest.ts';
 
 export interface TestBundleOptions {
   /** Bytes; default 4 GiB: two volumes. */
