@@ -78,6 +78,21 @@ const cases: readonly Case[] = [
     ],
   },
   {
+    what: 'room in an earlier volume, equal sizes by digest, a volume size that is not whole blocks',
+    volumeSize: 300_001,
+    names: { 'ghcr.io/acme/app:v1': 0, 'ghcr.io/acme/app:v10': 1, 'ghcr.io/acme/app-b:v1': 0 },
+    blobs: [
+      { seed: 1, size: 700 },
+      { seed: 2, size: 66_000 },
+      { seed: 3, size: 200_000 },
+      { seed: 4, size: 230_000 },
+      { seed: 5, size: 95_000 },
+      { seed: 6, size: 95_000 },
+      { seed: 7, size: 95_000 },
+      { seed: 8, size: 298_000 },
+    ],
+  },
+  {
     what: 'an increment that carries nothing new, on two bases',
     volumeSize: 1_048_576,
     names: { 'ghcr.io/acme/app:v1': 0 },
