@@ -2,17 +2,23 @@
 import {
   bytesOf,
   CodedError,
+  collect,
   type Descriptor,
   descriptorOf,
+  fetchManifest,
+  isCoded,
+  type Layout,
   type LockDocument,
   type LockedFile,
   type LockedItem,
 } from '@omni-airgap/content';
 import {
+  commonSchematicId,
   contentTypeOf,
   decodeSchematic,
   findSecrets,
   imagePath,
+  maxSchematicBytes,
   publicFactoryHost,
 } from '@omni-airgap/talos';
 import { fileArtifact, mediaArtifactType, schematicArtifact, schematicRepository } from './artifacts.ts';
@@ -39,11 +45,34 @@ export function mediaSetName(id: string, version: string): string {
   return `${publicFactoryHost}/talos-media/${id}:${version}`;
 }
 
-/** The ID that the factory gave a schematic in an earlier fetch, or the one that a current factory would give it. */
-export function lockedSchematicId(lock: LockDocument | undefined, wanted: WantedSchematic): string {
-  const names = new Set(lock?.items.map((item) => item.name));
-  const ids = wanted.kind === 'text' ? wanted.spellings.map((spelling) => spelling.id) : [wanted.id];
-  return ids.find((id) => names.has(schematicName(id))) ?? wanted.id;
+/** The schematic as an earlier fetch stored it: under our own ID for it, or that of the factory's other spelling. */
+export async function lockedSchematic(
+  layout: Layout | undefined,
+  lock: LockDocument | undefined,
+  wanted: WantedSchematic,
+): Promise<StoredSchematic | undefined> {
+  const stored = (lock?.items ?? [])
+    .filter(({ kind }) => kind === 'schematic')
+    .map((item) => ({ id: item.name.slice(item.name.lastIndexOf(':') + 1), item }));
+  const own = stored.find(({ id }) => id === wanted.id);
+  if (own !== undefined || wanted.kind === 'id' || layout === undefined) return own;
+  for (const one of stored) {
+    const text = await storedText(layout, one.item);
+    if (text !== undefined && commonSchematicId(text) === wanted.id) return one;
+  }
+  return undefined;
+}
+
+/** Undefined where the store has lost it. */
+async function storedText(layout: Layout, { descriptor }: LockedItem): Promise<Uint8Array | undefined> {
+  try {
+    const { manifest } = await fetchManifest(layout, descriptor);
+    const [layer] = manifest.kind === 'image' ? manifest.layers : [];
+    return layer && (await collect(layout.fetch(layer), maxSchematicBytes, 'schematic'));
+  } catch (error) {
+    if (isCoded(error, 'MISSING_CONTENT', 'DIGEST_MISMATCH')) return undefined;
+    throw error;
+  }
 }
 
 /**
@@ -55,14 +84,10 @@ export async function fetchSchematic(
   wanted: WantedSchematic,
 ): Promise<StoredSchematic> {
   const { factory, layout } = context;
-  const lockedId = lockedSchematicId(context.lock, wanted);
-  const before = context.lock?.items.find((item) => item.name === schematicName(lockedId));
-  if (before !== undefined && (await isWhole(layout, before.descriptor)))
-    return { id: lockedId, item: before };
+  const before = await lockedSchematic(layout, context.lock, wanted);
+  if (before !== undefined && (await isWhole(layout, before.item.descriptor))) return before;
   const known =
-    wanted.kind === 'text'
-      ? await factory.createSchematic(wanted.spellings)
-      : await readKnown(context, wanted.id);
+    wanted.kind === 'text' ? await factory.createSchematic(wanted) : await readKnown(context, wanted.id);
   const { id, bytes } = known;
   const artifact = schematicArtifact(bytes);
   await layout.push(artifact.layer, () => bytesOf(bytes));

@@ -18,7 +18,7 @@ import { schematicArtifact } from './artifacts.ts';
 import type { Builds } from './builds.ts';
 import { readCatalog } from './catalog-images.ts';
 import { listName, listNames, offeredTalosctl } from './fetch-lists.ts';
-import { lockedSchematicId, mediaSetName, schematicName } from './fetch-media.ts';
+import { lockedSchematic, mediaSetName, type StoredSchematic, schematicName } from './fetch-media.ts';
 import { type ImageGraph, imageGraph } from './image-graph.ts';
 import type { WantedSchematic } from './mirror/schematic.ts';
 import { countBytes, type Planned, type PlannedItem } from './plan-totals.ts';
@@ -93,11 +93,13 @@ export async function planBuilds(
   { schematic, media, installers }: WantedBuilds,
 ): Promise<readonly Planned[]> {
   const { factory, layout, lock, build, limit } = context;
-  let id = lockedSchematicId(lock, schematic);
+  const locked = await lockedSchematic(layout, lock, schematic);
+  let id = locked?.id ?? schematic.id;
   let planned: Planned;
   try {
-    if (build && schematic.kind === 'text') ({ id } = await factory.createSchematic(schematic.spellings));
-    const content = schematicContent(schematic, id);
+    const built = build && schematic.kind === 'text' ? await factory.createSchematic(schematic) : undefined;
+    id = built?.id ?? id;
+    const content = await schematicContent(context, built?.bytes ?? textOf(schematic, id), locked);
     const counted = content.length === 0 ? {} : await countBytes(content, layout);
     planned = { item: { name: schematicName(id), kind: 'schematic', ...counted }, content };
   } catch (error) {
@@ -113,15 +115,23 @@ export async function planBuilds(
   return [planned, ...(await Promise.all([...images, ...files])).flat()];
 }
 
+/** What it has under this ID, where that can be told without asking. */
+function textOf(schematic: WantedSchematic, id: string): Uint8Array | undefined {
+  return schematic.kind === 'text' && schematic.id === id ? Buffer.from(schematic.canonical) : undefined;
+}
+
 /** Nothing for one that is known by its ID alone. */
-function schematicContent(schematic: WantedSchematic, id: string): readonly Descriptor[] {
-  const spellings = schematic.kind === 'text' ? schematic.spellings : [];
-  return spellings
-    .filter((spelling) => spelling.id === id)
-    .flatMap(({ canonical }) => {
-      const { manifest, config, layer } = schematicArtifact(Buffer.from(canonical));
-      return [manifest, config, layer];
-    });
+async function schematicContent(
+  { layout }: PlanContext,
+  text: Uint8Array | undefined,
+  locked: StoredSchematic | undefined,
+): Promise<readonly Descriptor[]> {
+  if (text !== undefined) {
+    const { manifest, config, layer } = schematicArtifact(text);
+    return [manifest, config, layer];
+  }
+  if (layout === undefined || locked === undefined) return [];
+  return [...(await collectGraph(layout, locked.item.descriptor)).values()];
 }
 
 async function planFile(context: PlanContext, id: string, version: string, name: string): Promise<Planned> {

@@ -1,51 +1,67 @@
 /** Schematics: made known to the factory, kept as it keeps them, and never with a secret in them. */
-import { schematicFrom, schematicSpellings } from '@omni-airgap/talos';
+import { collect, digestFromHex, Layout } from '@omni-airgap/content';
+import { schematicFrom, schematicId } from '@omni-airgap/talos';
 import { expect, test } from 'vitest';
+import { plan } from '../src/plan.ts';
 import { factoryHost } from './factory-double.ts';
 import { mediaSite, mirrorOf, setName, text, vanilla } from './media-site.ts';
-import { someBytes, talosVersion } from './site.ts';
+import { type Site, someBytes, talosVersion } from './site.ts';
 
-test('the factory decides which spelling is the schematic: its ID and text are kept', async () => {
+const off = '{customization: {secureboot: {enrollKeys: off}}}';
+/** How some releases of the factory write it; we write 'off'. */
+const spelled = 'customization:\n    secureboot:\n        enrollKeys: "off"\n';
+const answering = (answer: Readonly<Record<string, string>>): Site['factory']['rules'][number] => ({
+  path: /^\/schematics$/,
+  answer: (_, response) => text(response, 201, JSON.stringify(answer)),
+});
+
+test.each([
+  ['with its text', (id: string) => ({ id, schematic: spelled })],
+  ['with the ID alone, as older releases do', (id: string) => ({ id })],
+])('the factory decides how a schematic is spelled: it answers %s', async (_how, answer) => {
   const site = await mediaSite();
-  const schematic = '{customization: {secureboot: {enrollKeys: off}}}';
-  const [, other] = schematicSpellings(schematicFrom(schematic).schematic);
-  if (other === undefined) throw new Error('two spellings were expected');
-  site.factory.rules.push({
-    path: /^\/schematics$/,
-    answer: (_, response) =>
-      text(response, 201, JSON.stringify({ id: other.id, schematic: other.canonical })),
-  });
-  site.factory.files.set(`image/${other.id}/${talosVersion}/kernel-amd64`, await someBytes(5, 1000));
-  await site.mirror(mirrorOf(['kernel-amd64'], schematic));
+  const id = schematicId(spelled);
+  expect(id).not.toBe(schematicFrom(off).id);
+  site.factory.schematics.set(id, spelled);
+  site.factory.rules.push(answering(answer(id)));
+  site.factory.files.set(`image/${id}/${talosVersion}/kernel-amd64`, await someBytes(5, 1000));
+  await site.mirror(mirrorOf(['kernel-amd64'], off));
   await site.fetch();
   const names = (await site.lock()).items.map((item) => item.name);
-  expect(names).toContain(`${factoryHost}/talos-media/${other.id}:${talosVersion}`);
-  expect(names).toContain(`${factoryHost}/siderolabs/image-factory/schematics:${other.id}`);
+  expect(names).toContain(`${factoryHost}/talos-media/${id}:${talosVersion}`);
+  expect(names).toContain(`${factoryHost}/siderolabs/image-factory/schematics:${id}`);
+  expect(JSON.stringify(names)).not.toContain(schematicFrom(off).id);
+  const layout = await Layout.open(site.store);
+  const stored = { mediaType: 'text/plain', digest: digestFromHex(id), size: spelled.length };
+  expect(Buffer.from(await collect(layout.fetch(stored), 1000, 'schematic')).toString()).toBe(spelled);
+
   const posts = () => site.asked(factoryHost).filter((line) => line === 'POST /schematics').length;
   expect(posts()).toBe(1);
   expect(await site.fetch()).toMatchObject({ changed: [] });
+  const planned = (await plan({ ...site })).items.filter(({ kind }) => kind === 'schematic');
+  expect(planned).toMatchObject([{ name: expect.stringContaining(id), missing: 0 }]);
   expect(posts()).toBe(1);
 });
 
-test('another ID from the factory is refused, and what depends on it is named as missing (F20, T51)', async () => {
-  const site = await mediaSite();
-  site.factory.rules.push({
-    path: /^\/schematics$/,
-    answer: (_, response) => text(response, 201, JSON.stringify({ id: 'f'.repeat(64) })),
-  });
-  await site.mirror(mirrorOf(['kernel-amd64']));
-  await expect(site.fetch()).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
-  expect((await site.lock()).missing).toEqual([setName, `schematic ${vanilla.id}`].sort());
-  expect(site.asked(factoryHost).some((line) => line.includes('/image/'))).toBe(false);
-});
+test.each([
+  ['another customization under its own ID', { id: schematicId(spelled), schematic: spelled }],
+  ['what is no schematic', { id: schematicId('[]'), schematic: '[]' }],
+  ['an ID that is none', { id: '../versions' }],
+])(
+  '%s from the factory is refused, and what depends on it is named as missing (F20, T51)',
+  async (_what, answer) => {
+    const site = await mediaSite();
+    site.factory.rules.push(answering(answer));
+    await site.mirror(mirrorOf(['kernel-amd64']));
+    await expect(site.fetch()).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+    expect((await site.lock()).missing).toEqual([setName, `schematic ${vanilla.id}`].sort());
+    expect(site.asked(factoryHost).some((line) => line.includes('/image/'))).toBe(false);
+  },
+);
 
 test('another text under the right ID is refused (F20)', async () => {
   const site = await mediaSite();
-  site.factory.rules.push({
-    path: /^\/schematics$/,
-    answer: (_, response) =>
-      text(response, 201, JSON.stringify({ id: vanilla.id, schematic: 'customization: {a: b}\n' })),
-  });
+  site.factory.rules.push(answering({ id: vanilla.id, schematic: 'customization: {a: b}\n' }));
   await site.mirror(mirrorOf(['kernel-amd64']));
   await expect(site.fetch()).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
 });

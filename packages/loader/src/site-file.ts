@@ -30,5 +30,5 @@ export async function readSite(path: string): Promise<SiteFile> {
   if (!ca.includes('-----BEGIN CERTIFICATE-----') || ca.includes('PRIVATE KEY')) {
     throw new CodedError('CONFIG', `${path}: caFile ${caPath}: must hold PEM certificates and nothing else`);
   }
-  return { site, ca: ca.replace(/\s*$/, '\n') };
+  return { site, ca: `${ca.trim()}\n` };
 }

@@ -1,7 +1,9 @@
+/** Configuration for the site, filled in from what a bundle holds and what the --site file says. */
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseSite } from '@omni-airgap/talos';
 import { expect, test } from 'vitest';
+import { readSite } from '../src/site-file.ts';
 import { addImage, bytesFor, loadInto, makeBundle, startDouble, temporary } from './support.ts';
 
 test('load fills the hand-off in from the bundle and the site, and never writes over what was changed there', async () => {
@@ -34,4 +36,14 @@ test('load fills the hand-off in from the bundle and the site, and never writes 
   expect(await read('dex.yaml.new')).toContain('https://other.site');
   expect(await read('compose.yaml')).toContain('--advertised-api-url=https://other.site');
   expect((await readdir(handoff)).filter((name) => name.endsWith('.new'))).toEqual(['dex.yaml.new']);
+});
+
+test('the authority that the site file names is one clean text, whatever stands around it', async () => {
+  const folder = await temporary();
+  const pem = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----';
+  await writeFile(join(folder, 'ca.pem'), `\n  ${pem}\r\n\n`);
+  await writeFile(join(folder, 'site.yaml'), 'caFile: ca.pem\n');
+  expect((await readSite(join(folder, 'site.yaml'))).ca).toBe(`${pem}\n`);
+  await writeFile(join(folder, 'ca.pem'), `${pem}\n-----BEGIN PRIVATE KEY-----\n`);
+  await expect(readSite(join(folder, 'site.yaml'))).rejects.toMatchObject({ code: 'CONFIG' });
 });

@@ -1,7 +1,7 @@
 /** Schematics as the Image Factory takes and gives them. */
 import { readFileSync } from 'node:fs';
 import type { Layout } from '@omni-airgap/content';
-import { schematicFrom, schematicSpellings } from '@omni-airgap/talos';
+import { schematicFrom } from '@omni-airgap/talos';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { answer, carried, other, plain, post } from './carried.ts';
 import { putSchematic, type Running, start } from './support.ts';
@@ -80,17 +80,20 @@ describe('POST /schematics', () => {
   });
 
   test('one that is carried under another spelling is found under it', async () => {
-    const input = 'customization: {secureboot: {enrollKeys: "off"}}\n';
-    const [single, double] = schematicSpellings(schematicFrom(input).schematic);
-    expect(double).toBeDefined();
-    const carried = await putSchematic(layout, double?.canonical ?? '');
-    expect(carried).not.toBe(single?.id);
+    const text = 'customization:\n    secureboot:\n        enrollKeys: "off"\n';
+    const carried = await putSchematic(layout, text);
+    const own = schematicFrom(text);
+    expect(own.id).not.toBe(carried);
     const server = await serve();
-    expect(await (await post(server.url, input)).json()).toEqual({
-      id: carried,
-      schematic: double?.canonical,
-    });
+    for (const input of [text, own.canonical, '{"customization": {"secureboot": {"enrollKeys": "off"}}}'])
+      expect(await (await post(server.url, input)).json()).toEqual({ id: carried, schematic: text });
     expect(server.wishes().wishes).toEqual([]);
+    const other = 'customization:\n    secureboot:\n        enrollKeys: force\n';
+    expect(await (await post(server.url, other)).json()).toEqual({
+      id: schematicFrom(other).id,
+      schematic: other,
+    });
+    expect(server.wishes().wishes).toHaveLength(1);
   });
 });
 

@@ -58,12 +58,11 @@ export {
 } from './media.ts';
 export { decodeSchematic, maxSchematicBytes, validateSchematic } from './schematic/decode.ts';
 export {
-  encodeSchematic,
+  commonSchematicId,
   type IdentifiedSchematic,
   isSchematicId,
   schematicFrom,
   schematicId,
-  schematicSpellings,
 } from './schematic/encode.ts';
 export type { Bootloader, Customization, MetaValue, Overlay, Schematic } from './schematic/model.ts';
 export type { Secret } from './secrets/configuration.ts';

@@ -4,23 +4,14 @@ import { isHex64, messageOf, printable, readSmallFile } from '@omni-airgap/conte
 import {
   type IdentifiedSchematic,
   maxSchematicBytes,
-  type Schematic,
   schematicFrom,
-  schematicSpellings,
   validateSchematic,
 } from '@omni-airgap/talos';
 import type { YamlSource } from './yaml-source.ts';
 
 export type WantedSchematic =
-  /** Its text is known here. */
-  | {
-      readonly kind: 'text';
-      readonly schematic: Schematic;
-      /** The first of the spellings: what a current factory calls it. */
-      readonly id: string;
-      /** All texts and IDs that releases of the factory give it. */
-      readonly spellings: readonly Omit<IdentifiedSchematic, 'schematic'>[];
-    }
+  /** Its text is known here. The factory may spell it otherwise, and has another ID for it then. */
+  | ({ readonly kind: 'text' } & IdentifiedSchematic)
   /** Only its ID is; the factory has the text. */
   | { readonly kind: 'id'; readonly id: string };
 
@@ -55,9 +46,9 @@ function identified(
   at: readonly (string | number)[],
 ): WantedSchematic {
   try {
-    const { schematic, id } = schematicFrom(text);
-    validateSchematic(schematic);
-    return { kind: 'text', schematic, id, spellings: schematicSpellings(schematic) };
+    const identified = schematicFrom(text);
+    validateSchematic(identified.schematic);
+    return { kind: 'text', ...identified };
   } catch (cause) {
     throw source.error(at, file === undefined ? messageOf(cause) : `${file}: ${messageOf(cause)}`);
   }

@@ -18,7 +18,13 @@ import {
   type RetryOptions,
   retrying,
 } from '@omni-airgap/content';
-import { contentTypeOf, maxSchematicBytes, schematicPath } from '@omni-airgap/talos';
+import {
+  commonSchematicId,
+  contentTypeOf,
+  type IdentifiedSchematic,
+  maxSchematicBytes,
+  schematicPath,
+} from '@omni-airgap/talos';
 import { download, lengthOf } from './download.ts';
 import type { DownloadJournal } from './download-journal.ts';
 
@@ -36,11 +42,6 @@ export interface KnownSchematic {
   readonly bytes: Uint8Array;
 }
 
-interface Spelling {
-  readonly id: string;
-  readonly canonical: string;
-}
-
 export class FactoryClient {
   /** Such as `https://factory.talos.dev`. */
   readonly base: string;
@@ -52,14 +53,12 @@ export class FactoryClient {
   }
 
   /**
-   * Makes a schematic known to the factory. Releases of it quote some words differently, so its answer decides which
-   * of our spellings is the schematic's text and ID there.
-   * @param spellings the first is sent
-   * @throws DIGEST_MISMATCH when the factory answers with an ID or a text that is none of them
+   * Makes a schematic known to the factory. Its releases spell some texts differently, so text and ID are the factory's,
+   * once they are found to be of the schematic that was sent.
+   * @throws DIGEST_MISMATCH when the factory answers with another schematic, or an ID that is not the hash of its text
    */
-  async createSchematic(spellings: readonly Spelling[]): Promise<KnownSchematic> {
-    const [{ id, canonical } = { id: '', canonical: '' }] = spellings;
-    return this.#retrying(async () => {
+  async createSchematic({ id, canonical }: Omit<IdentifiedSchematic, 'schematic'>): Promise<KnownSchematic> {
+    const answer = await this.#retrying(async () => {
       const response = await this.#options.gate.request({
         method: 'POST',
         url: `${this.base}/schematics`,
@@ -70,20 +69,19 @@ export class FactoryClient {
       if (response.status !== 201 && response.status !== 200) {
         throw await errorFromResponse(response, `schematic ${id}`, response.url);
       }
-      const answer = await response.json(`the factory's answer about schematic ${id}`, maxSchematicBytes * 2);
-      const known = spellings.find((spelling) => spelling.id === answer['id']);
-      if (known === undefined) {
-        const said = printable(String(answer['id']), 80);
-        throw new CodedError(
-          'DIGEST_MISMATCH',
-          `schematic ${id}: the factory calls it ${said}; both must agree, so nothing was fetched for it`,
-        );
-      }
-      const text = answer['schematic'];
-      const bytes = Buffer.from(typeof text === 'string' ? text : known.canonical);
-      checkSchematic(bytes, known.id);
-      return { id: known.id, bytes };
+      return response.json(`the factory's answer about schematic ${id}`, maxSchematicBytes * 2);
     });
+    const { id: given, schematic: text = given === id ? canonical : undefined } = answer;
+    const another = new CodedError(
+      'DIGEST_MISMATCH',
+      `schematic ${id}: the factory answers with another one, ${printable(String(given), 80)}, so nothing was fetched for it`,
+    );
+    if (typeof given !== 'string' || !isHex64(given)) throw another;
+    // Older factories answer with the ID alone.
+    const bytes = typeof text === 'string' ? Buffer.from(text) : (await this.schematic(given)).bytes;
+    checkSchematic(bytes, given);
+    if (given !== id && commonSchematicId(bytes) !== id) throw another;
+    return { id: given, bytes };
   }
 
   /** The text of a schematic the factory knows. @throws NOT_FOUND, DIGEST_MISMATCH */

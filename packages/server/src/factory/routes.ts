@@ -62,7 +62,7 @@ async function postSchematic({ schematics }: MediaContext, request: Request): Pr
     if (!isCoded(error, 'BAD_DOCUMENT')) throw error;
     return plainText(413, `a schematic may have ${maxSchematicBytes} bytes`);
   }
-  const { id, canonical } = schematics.create(input);
+  const { id, canonical } = await schematics.create(input, request.signal);
   return json(201, { id, schematic: canonical });
 }
 

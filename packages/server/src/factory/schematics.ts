@@ -2,13 +2,14 @@
  * Schematics that this server knows: those that were carried, and those that were made here since it started. The
  * latter are wishes too, without their text when it holds a secret.
  */
+
+import { isCoded } from '@omni-airgap/content';
 import {
+  commonSchematicId,
   decodeSchematic,
-  encodeSchematic,
   findSecrets,
   type Schematic,
-  schematicId,
-  schematicSpellings,
+  schematicFrom,
   validateSchematic,
 } from '@omni-airgap/talos';
 import type { WishList } from '../wishes/wish-list.ts';
@@ -28,6 +29,8 @@ export class Schematics {
   readonly #holdings: Holdings;
   readonly #wishes: WishList;
   readonly #made = new Map<string, string>();
+  /** Of those that were carried, once it was asked for. */
+  readonly #commonIds = new Map<string, string | undefined>();
   #madeBytes = 0;
 
   constructor(holdings: Holdings, wishes: WishList) {
@@ -55,27 +58,47 @@ export class Schematics {
   }
 
   /**
-   * The carried one that means the same under any of its spellings, or else what the Image Factory would make of it.
+   * The carried one that is the same in whatever spelling, or else what the Image Factory would make of it.
    * @param input YAML or JSON @throws TalosError BAD_SCHEMATIC
    */
-  identify(input: string | Uint8Array): KnownSchematic & { readonly schematic: Schematic } {
-    const schematic = decodeSchematic(input);
-    validateSchematic(schematic);
-    const carried = schematicSpellings(schematic).find(({ id }) => this.#holdings.hasSchematic(id));
-    if (carried !== undefined) return { ...carried, schematic, isCarried: true };
-    const canonical = encodeSchematic(schematic);
-    return { id: schematicId(canonical), canonical, schematic, isCarried: false };
+  async identify(
+    input: string | Uint8Array,
+    signal?: AbortSignal,
+  ): Promise<KnownSchematic & { readonly schematic: Schematic }> {
+    const own = schematicFrom(input);
+    validateSchematic(own.schematic);
+    if (this.#holdings.hasSchematic(own.id)) return { ...own, isCarried: true };
+    for (const id of this.#holdings.schematics()) {
+      if ((await this.#commonIdOf(id, signal)) !== own.id) continue;
+      const canonical = await this.text(id, signal);
+      if (canonical !== undefined) return { id, canonical, schematic: own.schematic, isCarried: true };
+    }
+    return { ...own, isCarried: false };
   }
 
   /** Makes it known here. One that was not carried becomes a wish. @throws TalosError BAD_SCHEMATIC */
-  create(input: Uint8Array): KnownSchematic {
-    const { schematic, ...known } = this.identify(input);
+  async create(input: Uint8Array, signal?: AbortSignal): Promise<KnownSchematic> {
+    const { schematic, ...known } = await this.identify(input, signal);
     const { id, canonical } = known;
     if (known.isCarried) return known;
     this.#remember(id, canonical);
     const secrets = findSecrets(schematic).map(({ where, what }) => `${where}: ${what}`);
     this.#wishes.add({ kind: 'schematic', id, ...(secrets.length > 0 ? {} : { text: canonical }), secrets });
     return known;
+  }
+
+  async #commonIdOf(id: string, signal: AbortSignal | undefined): Promise<string | undefined> {
+    if (this.#commonIds.has(id)) return this.#commonIds.get(id);
+    try {
+      const text = await this.#holdings.schematic(id, signal);
+      if (text === undefined) return undefined;
+      this.#commonIds.set(id, commonSchematicId(text));
+      return this.#commonIds.get(id);
+    } catch (error) {
+      // The others can still be told; health shows the damage.
+      if (isCoded(error, 'MISSING_CONTENT', 'DIGEST_MISMATCH')) return undefined;
+      throw error;
+    }
   }
 
   #remember(id: string, text: string): void {

@@ -100,7 +100,7 @@ async function verdictOn(
   if (text === '') return line(html`Paste a schematic or its ID first.`);
   if (isSchematicId(text)) return held(text);
   try {
-    return await held(schematics.identify(text).id);
+    return await held((await schematics.identify(text, signal)).id);
   } catch (error) {
     if (!(error instanceof TalosError)) throw error;
     return line(html`<span class="bad">No schematic:</span> ${error.message}`);

@@ -10,7 +10,7 @@ import {
   isTalosctlName,
   isVersion,
   parseInstallerRepository,
-  schematicSpellings,
+  schematicId,
   validateSchematic,
 } from '@omni-airgap/talos';
 
@@ -136,9 +136,8 @@ export function parseWish(value: JsonValue, where: string): Wish {
 
 function hasId(text: string, id: string): boolean {
   try {
-    const schematic = decodeSchematic(text);
-    validateSchematic(schematic);
-    return schematicSpellings(schematic).some((spelling) => spelling.id === id);
+    validateSchematic(decodeSchematic(text));
+    return schematicId(text) === id;
   } catch {
     return false;
   }

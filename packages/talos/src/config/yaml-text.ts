@@ -1,7 +1,7 @@
 /** Configuration files as text: plain values to YAML, with a comment in front. */
 import { type Emittable, emitYaml, YamlStruct } from '../yaml/emitter.ts';
 
-/** What configuration consists of. Undefined members are left out. */
+/** What configuration consists of. Undefined members are left out; no text may begin with white space. */
 export type Plain =
   | string
   | number
@@ -13,8 +13,7 @@ export type Plain =
 export function yamlText(value: Plain, comment = ''): string {
   const lines = comment === '' ? [] : comment.trim().split('\n');
   const head = lines.map((line) => `# ${line}`.trimEnd()).join('\n');
-  // Words of YAML 1.1 in double quotes: the file is read by parsers of both versions.
-  return `${head}${head === '' ? '' : '\n'}${emitYaml(emittable(value), { words: 'double', blocks: 'wide' })}`;
+  return `${head}${head === '' ? '' : '\n'}${emitYaml(emittable(value))}`;
 }
 
 /** Several documents in one file. */

@@ -1,8 +1,7 @@
 /** The canonical text of a schematic, and its ID: the hash of that text. */
 import { createHash } from 'node:crypto';
-import { schematicErrors } from '../errors.ts';
+import { schematicErrors, TalosError } from '../errors.ts';
 import { type Emittable, emitYaml, YamlStruct } from '../yaml/emitter.ts';
-import { type Release, reference, releases } from '../yaml/release.ts';
 import { decodeSchematic } from './decode.ts';
 import type { Customization, Overlay, Schematic } from './model.ts';
 
@@ -57,11 +56,10 @@ function customizationOf(customization: Customization): YamlStruct {
 }
 
 /**
- * The text (UTF-8) whose hash is the schematic's ID, as a Go program marshals it.
- * @param release of that program's library; see schematicSpellings
+ * The text (UTF-8) whose hash is the schematic's ID, as an Image Factory 1.5.0 marshals it.
  * @throws BAD_SCHEMATIC beyond 16 Mi characters
  */
-export function encodeSchematic(schematic: Schematic, release: Release = reference): string {
+export function encodeSchematic(schematic: Schematic): string {
   const { owner = '' } = schematic;
   const overlay = schematic.overlay === undefined ? undefined : overlayOf(schematic.overlay);
   const struct = new YamlStruct([
@@ -69,10 +67,10 @@ export function encodeSchematic(schematic: Schematic, release: Release = referen
     ...(overlay === undefined ? [] : [['overlay', overlay] as const]),
     ['customization', customizationOf(schematic.customization)],
   ]);
-  return schematicErrors(() => emitYaml(struct, release));
+  return schematicErrors(() => emitYaml(struct));
 }
 
-/** @param canonical what encodeSchematic gave, or what a factory or bundle holds under the ID */
+/** @param canonical what schematicFrom gave, or what a factory or bundle holds under the ID */
 export function schematicId(canonical: string | Uint8Array): string {
   return createHash('sha256').update(canonical).digest('hex');
 }
@@ -96,11 +94,15 @@ export function schematicFrom(input: string | Uint8Array): IdentifiedSchematic {
 }
 
 /**
- * The texts and IDs that releases of the Image Factory give the schematic, encodeSchematic's first: one, or more where a
- * string is a word of YAML 1.1 (`enrollKeys: off`, say) or has several lines of which one ends or the first begins
- * with a space. An ID that a factory answers with is right when it is one of these.
+ * The ID that the schematic has in our spelling of it. Releases of the Image Factory quote some words and fold some lines
+ * otherwise, so one schematic has several IDs; texts for which this gives the same are the same schematic.
+ * @returns undefined for what is no schematic
  */
-export function schematicSpellings(schematic: Schematic): readonly Omit<IdentifiedSchematic, 'schematic'>[] {
-  const texts = new Set(releases.map((release) => encodeSchematic(schematic, release)));
-  return [...texts].map((canonical) => ({ canonical, id: schematicId(canonical) }));
+export function commonSchematicId(text: string | Uint8Array): string | undefined {
+  try {
+    return schematicFrom(text).id;
+  } catch (error) {
+    if (error instanceof TalosError) return undefined;
+    throw error;
+  }
 }

@@ -1,7 +1,6 @@
 /** What the characters of a scalar let it be written as. */
 import { isBlank, isBlankOrEnd, isBreak, isPrintable } from './cursor.ts';
 import { end } from './reader.ts';
-import type { Release } from './release.ts';
 
 export interface Analysis {
   readonly multiline: boolean;
@@ -10,7 +9,7 @@ export interface Analysis {
   readonly literalAllowed: boolean;
 }
 
-export function analyze(text: readonly string[], blocks: Release['blocks']): Analysis {
+export function analyze(text: readonly string[]): Analysis {
   if (text.length === 0) {
     return { multiline: false, plainAllowed: true, singleAllowed: true, literalAllowed: false };
   }
@@ -46,6 +45,6 @@ export function analyze(text: readonly string[], blocks: Release['blocks']): Ana
     multiline,
     plainAllowed: singleAllowed && !open && !multiline && !indicator,
     singleAllowed,
-    literalAllowed: !special && (blocks === 'wide' || (last !== ' ' && !breakAfterSpace)),
+    literalAllowed: !special && last !== ' ' && !breakAfterSpace,
   };
 }

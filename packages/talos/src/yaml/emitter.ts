@@ -4,9 +4,8 @@
  */
 import { TalosError } from '../errors.ts';
 import { analyze } from './analysis.ts';
-import { isBlank, isBreak, isPrintable } from './cursor.ts';
+import { isBreak, isPrintable } from './cursor.ts';
 import { compareKeys } from './key-order.ts';
-import type { Release } from './release.ts';
 import { type Representation, represent } from './represent.ts';
 import { type Scalar, Timestamp, type YamlMap, type YamlValue } from './value.ts';
 
@@ -56,7 +55,6 @@ function escaped(c: string): string {
 type Parent = 'root' | 'list' | 'mapping';
 
 class Emitter {
-  readonly #release: Release;
   #out = '';
   #column = 0;
   #indent = -1;
@@ -64,10 +62,6 @@ class Emitter {
   #whitespace = true;
   /** Nothing but indentation and indicators stands on this line. */
   #indention = true;
-
-  constructor(release: Release) {
-    this.#release = release;
-  }
 
   document(value: Emittable): string {
     this.#node(value, 'root');
@@ -77,7 +71,7 @@ class Emitter {
 
   #node(value: Emittable, parent: Parent): void {
     if (isScalar(value)) {
-      this.#scalar(represent(value, this.#release.words), parent, false);
+      this.#scalar(represent(value), parent, false);
       return;
     }
     const indent = this.#indent;
@@ -103,7 +97,7 @@ class Emitter {
     if (entries.length === 0) this.#indicator('{}', true);
     for (const [key, item] of entries) {
       this.#writeIndent();
-      const representation = represent(key, this.#release.words);
+      const representation = represent(key);
       if (isSimpleKey(representation)) {
         this.#scalar(representation, 'mapping', true);
         this.#indicator(':', false);
@@ -119,7 +113,7 @@ class Emitter {
 
   #scalar({ text, tag, style }: Representation, parent: Parent, asKey: boolean): void {
     const characters = Array.from(text);
-    const { plainAllowed, singleAllowed, literalAllowed } = analyze(characters, this.#release.blocks);
+    const { plainAllowed, singleAllowed, literalAllowed } = analyze(characters);
     let chosen = style;
     if (chosen === 'plain' && (!plainAllowed || (text === '' && asKey))) chosen = 'single';
     if (chosen === 'single' && !singleAllowed) chosen = 'double';
@@ -130,7 +124,7 @@ class Emitter {
     if (chosen === 'plain') this.#plain(characters);
     else if (chosen === 'single') this.#single(characters);
     else if (chosen === 'double') this.#double(characters);
-    else this.#literal(characters, this.#indent - Math.max(indent, 0));
+    else this.#literal(characters);
     this.#indent = indent;
   }
 
@@ -172,16 +166,10 @@ class Emitter {
     this.#indention = false;
   }
 
-  /** @param indentation how much deeper than the node it stands in */
-  #literal(text: readonly string[], indentation: number): void {
+  #literal(text: readonly string[]): void {
     this.#indicator('|', true);
-    if (this.#release.blocks === 'wide') {
-      const first = text.find((c) => !isBreak(c)) ?? '';
-      if (isBlank(first)) this.#indicator(String(indentation), false);
-    } else if (text[0] === ' ') {
-      // This is the step, not the real indentation, even where the two differ.
-      this.#indicator(String(step), false);
-    }
+    // The library says its step here, not the real indentation: below a list item no reader gets such a text back.
+    if (text[0] === ' ') this.#indicator(String(step), false);
     if (!isBreak(text.at(-1) ?? '')) this.#indicator('-', false);
     else if (text.length === 1 || isBreak(text.at(-2) ?? '')) this.#indicator('+', false);
     this.#lineBreak();
@@ -260,6 +248,6 @@ function isSimpleKey({ text, tag }: Representation): boolean {
 }
 
 /** @returns the document, ending in a line break @throws BAD_YAML beyond 16 Mi characters */
-export function emitYaml(value: Emittable, release: Release): string {
-  return new Emitter(release).document(value);
+export function emitYaml(value: Emittable): string {
+  return new Emitter().document(value);
 }

@@ -1,5 +1,4 @@
 /** How scalars are written: the text, with its tag and style. */
-import type { Release } from './release.ts';
 import { resolvePlain } from './resolver.ts';
 import { bytesOfBinary, type Scalar, Timestamp } from './value.ts';
 
@@ -36,11 +35,11 @@ const base64LineLength = 70;
 /** Text with a character that is not white space, by Unicode's White_Space. */
 const hasInk = (text: string): boolean => /\P{White_Space}/u.test(text);
 
-function representString(text: string, words: Release['words']): Representation {
+function representString(text: string): Representation {
   const bytes = bytesOfBinary(text);
   if (bytes !== undefined) return representBinary(bytes);
   if (text.includes('\n')) return { text, style: hasInk(text) ? 'literal' : 'double' };
-  if (base60Pattern.test(text) || oldBooleans.has(text) || text === '<<') return { text, style: words };
+  if (base60Pattern.test(text) || oldBooleans.has(text) || text === '<<') return { text, style: 'single' };
   return { text, style: resolvePlain(text).tag === '!!str' ? 'plain' : 'double' };
 }
 
@@ -68,8 +67,8 @@ function formatFloat(value: number): string {
   return `${mantissa}e${sign}${String(Math.abs(exponent)).padStart(2, '0')}`;
 }
 
-export function represent(value: Scalar, words: Release['words']): Representation {
-  if (typeof value === 'string') return representString(value, words);
+export function represent(value: Scalar): Representation {
+  if (typeof value === 'string') return representString(value);
   if (value instanceof Timestamp) {
     const plain = resolvePlain(value.text).tag === '!!timestamp';
     return { text: value.text, style: 'plain', ...(plain ? {} : { tag: '!!timestamp' }) };

@@ -1,0 +1,18 @@
+/** Vectors of the Image Factory's library; vectors/README.md says how they were made. */
+import { readFileSync } from 'node:fs';
+
+export interface Vector {
+  readonly what?: string;
+  readonly input?: string;
+  /** In place of `input` where that is no text. */
+  readonly base64?: string;
+  readonly canonical?: string;
+  readonly id?: string;
+  readonly error?: true;
+}
+
+export const vectorsOf = (name: string): readonly Vector[] =>
+  readFileSync(new URL(`./vectors/${name}.jsonl`, import.meta.url), 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Vector);
