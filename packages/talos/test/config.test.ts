@@ -1,3 +1,4 @@
+/** The hand-off: configuration for a site, of all that is known about it. */
 import { zstdDecompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { earlyArgument } from '../src/config/early-config.ts';
@@ -5,38 +6,7 @@ import { handoffFiles } from '../src/config/handoff.ts';
 import type { HandoffInput } from '../src/config/handoff-input.ts';
 import { parseSite } from '../src/config/site.ts';
 import { documents } from './documents.ts';
-
-const ca = '-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUTEST\n-----END CERTIFICATE-----\n';
-const site = parseSite(`omni: https://omni.site
-factory: https://factory.site:8080/
-login: https://login.site:5556
-pxe: http://pxe.site
-wireguard: 10.0.0.5:50180
-caFile: ca.pem
-ntp: [10.0.0.1, ntp.site]
-`);
-const full: HandoffInput = {
-  site,
-  registry: { host: 'registry.site:5000', prefix: '', plainHttp: false, keepHost: false },
-  bucket: { bucket: 'talos', endpoint: 'http://s3.site:9000', region: 'us-east-1' },
-  ca,
-  omniVersion: 'v1.10.4',
-  factoryVersion: 'v1.5.0',
-  dexVersion: 'v2.41.1',
-  talosVersions: ['v1.11.6', 'v1.13.9'],
-  kubernetesVersions: ['v1.36.1'],
-  imageHosts: ['ghcr.io', 'quay.io'],
-  hasInstallers: true,
-  signingKey: '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n',
-};
-const bare: HandoffInput = {
-  site: {},
-  registry: { host: '10.0.0.9:5000', prefix: 'air/gap', plainHttp: true, keepHost: true },
-  talosVersions: [],
-  kubernetesVersions: [],
-  imageHosts: [],
-  hasInstallers: false,
-};
+import { bare, ca, full } from './handoff-sample.ts';
 
 function filesOf(input: HandoffInput): ReadonlyMap<string, string> {
   return new Map(handoffFiles(input).map(({ name, text }) => [name, text]));
