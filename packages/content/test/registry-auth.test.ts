@@ -1,33 +1,22 @@
-import { afterEach, describe, expect, test } from 'vitest';
+/** Logging in to a registry: tokens, the realms that may give them, basic, and what challenges may say. */
+import { describe, expect, test } from 'vitest';
 import { collect } from '../src/bytes.ts';
 import { descriptorOf } from '../src/descriptor.ts';
 import { MediaType } from '../src/media-type.ts';
 import { parseChallenges } from '../src/registry/challenge.ts';
 import type { CredentialSource } from '../src/registry/credentials.ts';
-import { startHttpServer } from '../src/testing/http-server.ts';
-import {
-  type DoubleAuthOptions,
-  type RegistryDoubleOptions,
-  startRegistryDouble,
-} from '../src/testing/registry-double.ts';
-import { connectToDouble } from '../src/testing/registry-double-client.ts';
+import type { DoubleAuthOptions, RegistryDoubleOptions } from '../src/testing/registry-double.ts';
+import { server } from './gate.ts';
+import { startRegistry } from './registry.ts';
 
-const cleanups: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-async function start(options: RegistryDoubleOptions, connect: Parameters<typeof connectToDouble>[1] = {}) {
-  const registry = await startRegistryDouble({
-    repositories: { 'a/b': { blobs: [blob] }, 'c/d': { blobs: [blob] } },
-    ...options,
-  });
-  const connected = connectToDouble(registry, connect);
-  cleanups.push(
-    () => registry.close(),
-    () => connected.gate.close(),
+async function start(options: RegistryDoubleOptions, connect: Parameters<typeof startRegistry>[1] = {}) {
+  const started = await startRegistry(
+    { repositories: { 'a/b': { blobs: [blob] }, 'c/d': { blobs: [blob] } }, ...options },
+    connect,
   );
-  const tokens = (): number => registry.requests.filter(({ path }) => path.startsWith('/token')).length;
-  return { registry, repository: connected.client.repository('a/b'), tokens, ...connected };
+  const tokens = (): number =>
+    started.registry.requests.filter(({ path }) => path.startsWith('/token')).length;
+  return { ...started, tokens };
 }
 const blob = Buffer.from('blob');
 const layer = descriptorOf(MediaType.octetStream, blob);
@@ -158,72 +147,34 @@ describe('realms', () => {
     expect(records).toHaveLength(1);
   });
   test('one that the operator trusts is asked; it still has to be on the allow-list', async () => {
-    const realm = await startHttpServer((_, response) => response.end('{"token":"t"}'));
-    cleanups.push(() => realm.close());
+    const realm = await server((_, response) => response.end('{"token":"t"}'));
     const auth = { ...secured, realm: 'https://auth.example/token' };
     const denied = await start({ auth }, { credentials: password, trustedRealms: ['auth.example'] });
     await expect(denied.repository.has(layer)).rejects.toMatchObject({ code: 'EGRESS_DENIED' });
     expect(realm.requests).toHaveLength(0);
-    const registry = await startRegistryDouble({ auth });
-    const { client, gate } = connectToDouble(registry, {
-      credentials: password,
-      trustedRealms: ['auth.example'],
-      gate: {
-        policy: {
-          hosts: ['registry.example', 'auth.example'],
-          plainHttp: [],
-          allowPrivate: false,
-          upstreams: [
-            { host: 'registry.example', url: new URL(registry.url) },
-            { host: 'auth.example', url: new URL(realm.url) },
-          ],
-        },
-      },
-    });
-    cleanups.push(
-      () => registry.close(),
-      () => gate.close(),
+    const trusted = await start(
+      { auth },
+      { credentials: password, trustedRealms: ['auth.example'], others: { 'auth.example': realm } },
     );
-    await expect(client.repository('a/b').has(layer)).rejects.toMatchObject({ code: 'DENIED' });
+    await expect(trusted.repository.has(layer)).rejects.toMatchObject({ code: 'DENIED' });
     expect(realm.requests[0]?.headers['authorization']).toMatch(/^Basic /);
   });
   test('T32 a place that was redirected to has no say in how we log in', async () => {
-    const storage = await startRegistryDouble({
-      script: [
-        {
-          match: { path: /./ },
-          do: {
-            status: 401,
-            headers: { 'www-authenticate': 'Bearer realm="https://registry.example/token"' },
+    const storage = await server((_, response) => {
+      response.writeHead(401, { 'www-authenticate': 'Bearer realm="https://registry.example/token"' }).end();
+    });
+    const { registry, repository } = await start(
+      {
+        script: [
+          {
+            match: { path: /blobs/ },
+            do: { status: 307, headers: { location: 'https://storage.example/' } },
           },
-        },
-      ],
-    });
-    const registry = await startRegistryDouble({
-      script: [
-        { match: { path: /blobs/ }, do: { status: 307, headers: { location: 'https://storage.example/' } } },
-      ],
-    });
-    const { client, gate } = connectToDouble(registry, {
-      credentials: password,
-      gate: {
-        policy: {
-          hosts: ['registry.example', 'storage.example'],
-          plainHttp: [],
-          allowPrivate: false,
-          upstreams: [
-            { host: 'registry.example', url: new URL(registry.url) },
-            { host: 'storage.example', url: new URL(storage.url) },
-          ],
-        },
+        ],
       },
-    });
-    cleanups.push(
-      () => storage.close(),
-      () => registry.close(),
-      () => gate.close(),
+      { credentials: password, others: { 'storage.example': storage } },
     );
-    await expect(client.repository('a/b').has(layer)).rejects.toMatchObject({ code: 'DENIED', status: 401 });
+    await expect(repository.has(layer)).rejects.toMatchObject({ code: 'DENIED', status: 401 });
     expect(registry.requests).toHaveLength(1);
   });
   test('docker.io is asked at registry-1.docker.io and logs in at auth.docker.io', async () => {

@@ -1,35 +1,13 @@
-import { afterEach, describe, expect, test } from 'vitest';
+/** What is read from a registry: names, blobs over broken lines, tags. */
+import { describe, expect, test } from 'vitest';
 import { collect, collectVerified } from '../src/bytes.ts';
 import { descriptorOf } from '../src/descriptor.ts';
 import { digestOf } from '../src/digest.ts';
 import { MediaType } from '../src/media-type.ts';
-import { startHttpServer } from '../src/testing/http-server.ts';
-import {
-  type FaultAction,
-  type RegistryDoubleOptions,
-  startRegistryDouble,
-} from '../src/testing/registry-double.ts';
-import { connectToDouble } from '../src/testing/registry-double-client.ts';
+import type { FaultAction, RegistryDoubleOptions } from '../src/testing/registry-double.ts';
+import { server } from './gate.ts';
+import { blob, layer, startRegistry } from './registry.ts';
 
-const cleanups: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-async function start(
-  options: RegistryDoubleOptions = {},
-  connect: Parameters<typeof connectToDouble>[1] = {},
-) {
-  const registry = await startRegistryDouble(options);
-  const connected = connectToDouble(registry, connect);
-  cleanups.push(
-    () => registry.close(),
-    () => connected.gate.close(),
-  );
-  return { registry, repository: connected.client.repository('a/b'), ...connected };
-}
-
-const blob = Buffer.alloc(300_000, 'omni');
-const layer = descriptorOf(MediaType.octetStream, blob);
 const image = Buffer.from(
   JSON.stringify({
     schemaVersion: 2,
@@ -57,19 +35,19 @@ const gets = (registry: { requests: readonly { method: string; headers: object }
 
 describe('resolve', () => {
   test('a tag and a digest, by HEAD alone, with all types accepted', async () => {
-    const { registry, repository } = await start(seed);
+    const { registry, repository } = await startRegistry(seed);
     expect(await repository.resolve('v1')).toEqual(imageDescriptor);
     expect(await repository.resolve(imageDescriptor.digest)).toEqual(imageDescriptor);
     expect(registry.requests.map(({ method }) => method)).toEqual(['HEAD', 'HEAD']);
     expect(registry.requests[0]?.headers['accept']).toContain(MediaType.dockerList);
   });
   test('without Docker-Content-Digest the manifest is read and hashed', async () => {
-    const { registry, repository } = await start({ ...seed, digestHeader: false });
+    const { registry, repository } = await startRegistry({ ...seed, digestHeader: false });
     expect(await repository.resolve('v1')).toEqual(imageDescriptor);
     expect(registry.requests.map(({ method }) => method)).toEqual(['HEAD', 'GET']);
   });
   test('undefined means 404 and nothing else', async () => {
-    const { repository } = await start(seed);
+    const { repository } = await startRegistry(seed);
     expect(await repository.resolve('none')).toBeUndefined();
     for (const [status, code] of [
       [401, 'DENIED'],
@@ -78,13 +56,13 @@ describe('resolve', () => {
       [500, 'UPSTREAM'],
     ] as const) {
       const script = [{ match: { path: /manifests/ }, do: { status } }];
-      const started = await start({ ...seed, script }, { tries: 2 });
+      const started = await startRegistry({ ...seed, script }, { tries: 2 });
       await expect(started.repository.resolve('v1')).rejects.toMatchObject({ code, status });
     }
   });
   test('another digest than the one asked for is refused', async () => {
     const other = digestOf(Buffer.from('other'));
-    const { repository } = await start({
+    const { repository } = await startRegistry({
       ...seed,
       script: [{ match: { path: /manifests/ }, do: { headers: { 'docker-content-digest': other } } }],
     });
@@ -93,14 +71,14 @@ describe('resolve', () => {
     });
   });
   test('names are checked before any request', async () => {
-    const { registry, repository, client } = await start(seed);
+    const { registry, repository, client } = await startRegistry(seed);
     await expect(repository.resolve('../x')).rejects.toMatchObject({ code: 'BAD_NAME' });
     expect(() => client.repository('A/../b')).toThrow(/not a repository path/);
     expect(registry.requests).toHaveLength(0);
   });
   test('schema 1 is refused by name', async () => {
     const type = 'application/vnd.docker.distribution.manifest.v1+prettyjws';
-    const { repository } = await start({
+    const { repository } = await startRegistry({
       ...seed,
       script: [{ match: { path: /manifests/ }, do: { headers: { 'content-type': type } } }],
     });
@@ -110,7 +88,7 @@ describe('resolve', () => {
 
 describe('fetch', () => {
   const pull = async (script: FaultAction[], options: RegistryDoubleOptions = {}, tries = 6) => {
-    const started = await start(
+    const started = await startRegistry(
       {
         ...seed,
         ...options,
@@ -125,7 +103,7 @@ describe('fetch', () => {
     return { ...started, bytes };
   };
   test('manifests and blobs, whole and from an offset', async () => {
-    const { repository } = await start(seed);
+    const { repository } = await startRegistry(seed);
     expect(await collect(repository.fetch(imageDescriptor), 1e6, 'x')).toEqual(image);
     expect(await collect(repository.fetch(layer), 1e6, 'x')).toEqual(blob);
     expect(await collect(repository.fetchFrom(layer, 299_990), 1e6, 'x')).toEqual(blob.subarray(299_990));
@@ -188,13 +166,13 @@ describe('fetch', () => {
     const script = [
       { match: { path: /blobs/ }, do: { status: 200, body: Buffer.alloc(400_000), closeDelimited: true } },
     ];
-    const bare = await start({ ...seed, script });
+    const bare = await startRegistry({ ...seed, script });
     await expect(collect(bare.repository.fetch(layer), 1e6, 'x')).rejects.toMatchObject({
       code: 'DIGEST_MISMATCH',
     });
   });
   test('what is not there is NOT_FOUND, with what the registry says', async () => {
-    const { repository } = await start(seed);
+    const { repository } = await startRegistry(seed);
     const absent = descriptorOf(MediaType.octetStream, Buffer.from('absent'));
     await expect(collect(repository.fetch(absent), 1e6, 'x')).rejects.toMatchObject({
       code: 'NOT_FOUND',
@@ -203,7 +181,7 @@ describe('fetch', () => {
   });
   test('T30 storage the registry redirects to gets no credentials, and resuming starts at the registry', async () => {
     let cut = true;
-    const storage = await startHttpServer((request, response) => {
+    const storage = await server((request, response) => {
       const from = Number(/=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
       response.writeHead(from > 0 ? 206 : 200, {
         'content-length': blob.length - from,
@@ -215,33 +193,14 @@ describe('fetch', () => {
         cut = false;
       });
     });
-    cleanups.push(() => storage.close());
-    const registry = await startRegistryDouble({
-      ...seed,
-      auth: { kind: 'token', anonymousPull: true },
-    });
+    const { registry, repository, records } = await startRegistry(
+      { ...seed, auth: { kind: 'token', anonymousPull: true } },
+      { others: { 'storage.example': storage } },
+    );
     registry.fault({
       match: { method: 'GET', path: /blobs/ },
       do: { status: 307, headers: { location: 'https://storage.example/blob?sig=s3cret' } },
     });
-    const { client, gate, records } = connectToDouble(registry, {
-      gate: {
-        policy: {
-          hosts: ['registry.example', 'storage.example'],
-          plainHttp: [],
-          allowPrivate: false,
-          upstreams: [
-            { host: 'registry.example', url: new URL(registry.url) },
-            { host: 'storage.example', url: new URL(storage.url) },
-          ],
-        },
-      },
-    });
-    cleanups.push(
-      () => registry.close(),
-      () => gate.close(),
-    );
-    const repository = client.repository('a/b');
     // The first request learns how to log in.
     expect(await repository.has(imageDescriptor)).toBe(true);
     expect(await collectVerified(repository.fetch(layer), layer, 1e6, 'x')).toEqual(blob);
@@ -252,7 +211,7 @@ describe('fetch', () => {
     expect(JSON.stringify(records)).not.toContain('s3cret');
   });
   test('an abort ends a fetch and its retries', async () => {
-    const { repository } = await start({
+    const { repository } = await startRegistry({
       ...seed,
       script: [{ match: { path: /blobs/ }, do: { stallAfter: 1000 } }],
     });
@@ -265,21 +224,23 @@ describe('fetch', () => {
 
 describe('has', () => {
   test('compares the size', async () => {
-    const { repository } = await start(seed);
+    const { repository } = await startRegistry(seed);
     expect(await repository.has(layer)).toBe(true);
     expect(await repository.has(imageDescriptor)).toBe(true);
     expect(await repository.has({ ...layer, size: 1 })).toBe(false);
     expect(await repository.has(descriptorOf(MediaType.octetStream, Buffer.from('x')))).toBe(false);
   });
   test('never guesses', async () => {
-    const { repository } = await start({ script: [{ match: { path: /blobs/ }, do: { status: 403 } }] });
+    const { repository } = await startRegistry({
+      script: [{ match: { path: /blobs/ }, do: { status: 403 } }],
+    });
     await expect(repository.has(layer)).rejects.toMatchObject({ code: 'DENIED' });
   });
 });
 
 describe('tags', () => {
   test('all pages', async () => {
-    const { registry, repository } = await start({ ...seed, pageSize: 2 });
+    const { registry, repository } = await startRegistry({ ...seed, pageSize: 2 });
     expect(await listed(repository.tags())).toEqual(['v1', 'v2', 'v3']);
     expect(registry.requests).toHaveLength(2);
   });
@@ -288,7 +249,7 @@ describe('tags', () => {
       '<https://evil.net/v2/a/b/tags/list>; rel="next"',
       '<http://registry.example/x>; rel=next',
     ]) {
-      const { repository, records } = await start({
+      const { repository, records } = await startRegistry({
         ...seed,
         script: [{ match: { path: /tags/ }, do: { headers: { link } } }],
       });
@@ -300,17 +261,17 @@ describe('tags', () => {
     const answer = (body: string): RegistryDoubleOptions => ({
       script: [{ match: { path: /tags/ }, do: { status: 200, body } }],
     });
-    const bad = await start(answer('{"tags":["v1\\u001b[2J"]}'));
+    const bad = await startRegistry(answer('{"tags":["v1\\u001b[2J"]}'));
     await expect(listed(bad.repository.tags())).rejects.toMatchObject({ code: 'BAD_DOCUMENT' });
-    const none = await start(answer('{"tags":null}'));
+    const none = await startRegistry(answer('{"tags":null}'));
     expect(await listed(none.repository.tags())).toEqual([]);
-    const unknown = await start();
+    const unknown = await startRegistry();
     await expect(listed(unknown.repository.tags())).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 });
 
 test('ping', async () => {
-  const { client, registry } = await start();
+  const { client, registry } = await startRegistry();
   await client.ping();
   registry.fault({ match: { path: /^\/v2\/$/ }, do: { status: 404 } });
   await expect(client.ping()).rejects.toMatchObject({ code: 'NOT_FOUND' });

@@ -1,54 +1,16 @@
-import { afterEach, describe, expect, test } from 'vitest';
+/** What a registry is sent: blobs in one piece and in chunks, mounts, manifests and tags. */
+import { describe, expect, test } from 'vitest';
 import { bytesOf, collect } from '../src/bytes.ts';
-import { type Descriptor, descriptorOf } from '../src/descriptor.ts';
-import { digestOf, hexOf } from '../src/digest.ts';
+import { descriptorOf } from '../src/descriptor.ts';
+import { digestOf } from '../src/digest.ts';
 import { MediaType } from '../src/media-type.ts';
 import type { OpenBytes } from '../src/storage.ts';
-import { type RegistryDoubleOptions, startRegistryDouble } from '../src/testing/registry-double.ts';
-import { connectToDouble } from '../src/testing/registry-double-client.ts';
-
-const cleanups: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-async function start(
-  options: RegistryDoubleOptions = {},
-  connect: Parameters<typeof connectToDouble>[1] = {},
-) {
-  const registry = await startRegistryDouble(options);
-  const connected = connectToDouble(registry, connect);
-  cleanups.push(
-    () => registry.close(),
-    () => connected.gate.close(),
-  );
-  const steps = (): string[] =>
-    registry.requests.map(({ method, path }) => `${method} ${path.split('/')[4] ?? path}`);
-  return { registry, repository: connected.client.repository('a/b'), steps, ...connected };
-}
-const opener =
-  (bytes: Uint8Array): OpenBytes =>
-  (offset = 0) =>
-    bytesOf(bytes.subarray(offset));
-const blob = Buffer.alloc(300_000, 'omni');
-const layer = descriptorOf(MediaType.octetStream, blob);
-const config = Buffer.from('{}');
-
-/** A manifest as JSON, with its descriptor. */
-function manifestOf(
-  extra: object,
-  mediaType: string = MediaType.ociManifest,
-): { bytes: Buffer; descriptor: Descriptor } {
-  const body =
-    mediaType === MediaType.ociIndex ? {} : { config: descriptorOf(MediaType.ociConfig, config), layers: [] };
-  const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, ...body, ...extra }));
-  return { bytes, descriptor: descriptorOf(mediaType, bytes) };
-}
-const image = manifestOf({});
-const withConfig: RegistryDoubleOptions = { repositories: { 'a/b': { blobs: [config] } } };
+import type { RegistryDoubleOptions } from '../src/testing/registry-double.ts';
+import { blob, image, layer, manifestOf, opener, startRegistry, withConfig } from './registry.ts';
 
 describe('push a blob', () => {
   test('once in one piece, then it is present', async () => {
-    const { registry, repository, steps } = await start();
+    const { registry, repository, steps } = await startRegistry();
     expect(await repository.push(layer, opener(blob))).toBe('stored');
     expect(await repository.push(layer, opener(blob))).toBe('present');
     expect(steps()).toEqual(['HEAD blobs', 'POST blobs', 'PUT blobs', 'HEAD blobs']);
@@ -61,13 +23,13 @@ describe('push a blob', () => {
     expect(registry.repository('a/b').blobs.get(layer.digest)).toEqual(blob);
   });
   test('an empty one', async () => {
-    const { registry, repository } = await start();
+    const { registry, repository } = await startRegistry();
     const empty = descriptorOf(MediaType.octetStream, Buffer.alloc(0));
     await repository.push(empty, opener(Buffer.alloc(0)));
     expect(registry.repository('a/b').blobs.has(empty.digest)).toBe(true);
   });
   test('wrong bytes never arrive as a blob', async () => {
-    const { registry, repository } = await start();
+    const { registry, repository } = await startRegistry();
     const wrong = Buffer.alloc(blob.length, 'evil');
     for (const bytes of [wrong, blob.subarray(1), Buffer.concat([blob, blob])]) {
       await expect(repository.push(layer, opener(bytes))).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
@@ -75,7 +37,7 @@ describe('push a blob', () => {
     expect(registry.repository('a/b').blobs.size).toBe(0);
   });
   test('the registry that says DIGEST_INVALID, or names another digest, is believed (F38)', async () => {
-    const invalid = await start({
+    const invalid = await startRegistry({
       script: [
         {
           match: { method: 'PUT', path: /./ },
@@ -87,7 +49,7 @@ describe('push a blob', () => {
       code: 'DIGEST_MISMATCH',
     });
     const other = digestOf(Buffer.from('other'));
-    const lying = await start({
+    const lying = await startRegistry({
       script: [{ match: { method: 'PUT', path: /./ }, do: { headers: { 'docker-content-digest': other } } }],
     });
     await expect(lying.repository.push(layer, opener(blob))).rejects.toMatchObject({
@@ -101,7 +63,7 @@ describe('push a blob', () => {
       'https://registry.example:8443/v2/a/b/blobs/uploads/1',
       'https://user@evil.net/',
     ]) {
-      const { registry, repository } = await start({
+      const { registry, repository } = await startRegistry({
         script: [{ match: { method: 'POST', path: /uploads/ }, do: { headers: { location } } }],
       });
       await expect(repository.push(layer, opener(blob))).rejects.toMatchObject({
@@ -113,12 +75,12 @@ describe('push a blob', () => {
   });
   test('F36 relative ones work, and an explicit default port is the same', async () => {
     for (const locationBase of ['', 'https://registry.example:443']) {
-      const { repository } = await start({ locationBase });
+      const { repository } = await startRegistry({ locationBase });
       expect(await repository.push(layer, opener(blob))).toBe('stored');
     }
   });
   test('F34 after a broken session: HEAD, then a new one', async () => {
-    const { repository, steps, registry } = await start({
+    const { repository, steps, registry } = await startRegistry({
       script: [{ match: { method: 'PUT', path: /uploads/, nth: 1 }, do: { cutRequestAfter: 1000 } }],
     });
     expect(await repository.push(layer, opener(blob))).toBe('stored');
@@ -133,7 +95,7 @@ describe('push a blob', () => {
     expect(registry.requests[2]?.path).not.toBe(registry.requests[5]?.path);
   });
   test('F34 an answer that is lost after the blob was stored costs no second upload', async () => {
-    const { repository, steps } = await start({
+    const { repository, steps } = await startRegistry({
       script: [{ match: { method: 'PUT', path: /uploads/, nth: 1 }, do: { loseAnswer: true } }],
     });
     expect(await repository.push(layer, opener(blob))).toBe('stored');
@@ -145,13 +107,13 @@ describe('push a blob', () => {
     ['416', { status: 416 }],
     ['503', { status: 503 }],
   ])('%s leads to a new session', async (_, action) => {
-    const { repository } = await start({
+    const { repository } = await startRegistry({
       script: [{ match: { method: 'PUT', path: /uploads/, nth: 1 }, do: action }],
     });
     expect(await repository.push(layer, opener(blob))).toBe('stored');
   });
   test('a refusal that stays is not tried again', async () => {
-    const { repository, steps } = await start({
+    const { repository, steps } = await startRegistry({
       script: [{ match: { method: 'POST', path: /uploads/ }, do: { status: 403 } }],
     });
     await expect(repository.push(layer, opener(blob))).rejects.toMatchObject({ code: 'DENIED', status: 403 });
@@ -166,7 +128,7 @@ describe('push in chunks', () => {
   const chunk = 32 * 1024 * 1024;
 
   test('F39 after 413, with the ranges the specification writes', async () => {
-    const { registry, repository, steps } = await start({ maxBodyBytes: chunk });
+    const { registry, repository, steps } = await startRegistry({ maxBodyBytes: chunk });
     expect(await repository.push(media, opener(big))).toBe('stored');
     expect(steps().filter((step) => step.startsWith('PATCH'))).toHaveLength(2);
     const patches = registry.requests.filter(({ method }) => method === 'PATCH');
@@ -177,7 +139,7 @@ describe('push in chunks', () => {
     expect(big.equals(registry.repository('a/b').blobs.get(media.digest) ?? Buffer.alloc(0))).toBe(true);
   });
   test('a registry may ask for larger ones, and what its Range says is not believed', async () => {
-    const { registry, repository } = await start({
+    const { registry, repository } = await startRegistry({
       chunkMinLength: size,
       script: [
         {
@@ -191,7 +153,7 @@ describe('push in chunks', () => {
     expect(registry.requests.filter(({ method }) => method === 'PATCH')).toHaveLength(1);
   });
   test('F09 a token that ends between chunks is renewed, and no byte is hashed twice', async () => {
-    const { registry, repository } = await start(
+    const { registry, repository } = await startRegistry(
       {
         maxBodyBytes: chunk,
         auth: { kind: 'token', username: 'u', password: 'p', anonymousPull: true },
@@ -210,7 +172,7 @@ describe('push in chunks', () => {
     expect(big.equals(registry.repository('a/b').blobs.get(media.digest) ?? Buffer.alloc(0))).toBe(true);
   });
   test('wrong bytes are noticed before the blob is committed', async () => {
-    const { registry, repository } = await start({ maxBodyBytes: chunk });
+    const { registry, repository } = await startRegistry({ maxBodyBytes: chunk });
     const wrong = opener(Buffer.alloc(size, 'evil'));
     await expect(repository.push(media, wrong)).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
     expect(registry.requests.at(-1)?.method).toBe('PATCH');
@@ -221,25 +183,25 @@ describe('push in chunks', () => {
 describe('mount', () => {
   const other: RegistryDoubleOptions = { repositories: { 'other/repo': { blobs: [blob] } } };
   test('takes the blob over', async () => {
-    const { registry, repository } = await start(other);
+    const { registry, repository } = await startRegistry(other);
     expect(await repository.mount(layer, 'other/repo')).toBe(true);
     expect(registry.repository('a/b').blobs.has(layer.digest)).toBe(true);
   });
   test('F37 202 is answered false, and its session is cancelled', async () => {
-    const { registry, repository, steps } = await start({ ...other, mounts: false });
+    const { registry, repository, steps } = await startRegistry({ ...other, mounts: false });
     expect(await repository.mount(layer, 'other/repo')).toBe(false);
     expect(steps()).toEqual(['POST blobs', 'DELETE blobs']);
     expect(registry.openUploads).toBe(0);
   });
   test.each([401, 403, 404, 405])('%i is answered false', async (status) => {
-    const { repository } = await start({
+    const { repository } = await startRegistry({
       ...other,
       script: [{ match: { method: 'POST', path: /mount=/ }, do: { status } }],
     });
     expect(await repository.mount(layer, 'other/repo')).toBe(false);
   });
   test('a token that is refused for the other repository is answered false', async () => {
-    const { repository } = await start({
+    const { repository } = await startRegistry({
       ...other,
       auth: { kind: 'token', anonymousPull: true },
       script: [{ match: { path: /^\/token.*other/ }, do: { status: 403 } }],
@@ -247,7 +209,7 @@ describe('mount', () => {
     expect(await repository.mount(layer, 'other/repo')).toBe(false);
   });
   test('names both repositories in its scope', async () => {
-    const { registry, repository } = await start(
+    const { registry, repository } = await startRegistry(
       {
         ...other,
         auth: { kind: 'token', username: 'u', password: 'p' },
@@ -268,7 +230,7 @@ describe('mount', () => {
 
 describe('push a manifest', () => {
   test('under its digest with its type, byte for byte, then under a tag', async () => {
-    const { registry, repository, steps } = await start(withConfig);
+    const { registry, repository, steps } = await startRegistry(withConfig);
     const odd = manifestOf({ annotations: { 'x.y': 'ä  b' } });
     expect(await repository.push(odd.descriptor, opener(odd.bytes))).toBe('stored');
     await repository.tag(odd.descriptor, 'v1');
@@ -280,7 +242,7 @@ describe('push a manifest', () => {
     expect(steps()).toEqual(['HEAD manifests', 'PUT manifests', 'PUT manifests', 'HEAD manifests']);
   });
   test('a tag for what another process pushed reads the manifest back', async () => {
-    const { registry, repository } = await start(withConfig);
+    const { registry, repository } = await startRegistry(withConfig);
     registry.repository('a/b').addManifest(image.bytes, MediaType.ociManifest);
     await repository.tag(image.descriptor, 'v1');
     expect(await repository.resolve('v1')).toEqual(image.descriptor);
@@ -292,7 +254,7 @@ describe('push a manifest', () => {
       { method: 'PUT', path: /manifests/ },
       { method: 'HEAD', path: /manifests\/v1/ },
     ]) {
-      const { repository } = await start({ ...withConfig, script: [{ match, do: spoil }] });
+      const { repository } = await startRegistry({ ...withConfig, script: [{ match, do: spoil }] });
       const pushing = (async () => {
         await repository.push(image.descriptor, opener(image.bytes));
         await repository.tag(image.descriptor, 'v1');
@@ -301,7 +263,7 @@ describe('push a manifest', () => {
     }
   });
   test('what the registry refuses says why', async () => {
-    const { repository } = await start();
+    const { repository } = await startRegistry();
     await expect(repository.push(image.descriptor, opener(image.bytes))).rejects.toMatchObject({
       code: 'UPSTREAM',
       status: 400,
@@ -311,119 +273,8 @@ describe('push a manifest', () => {
   });
 });
 
-describe('referrers', () => {
-  const signature = (name: string) =>
-    manifestOf({
-      subject: image.descriptor,
-      artifactType: 'application/vnd.example.sig',
-      annotations: { name },
-    });
-  const [a, b, c] = [signature('a'), signature('b'), signature('c')];
-  const digests = (list: readonly Descriptor[]): string[] => list.map(({ digest }) => digest).sort();
-  const expected = digests([a.descriptor, b.descriptor, c.descriptor]);
-  const tag = `sha256-${hexOf(image.descriptor.digest)}`;
-
-  test('from the API, over pages', async () => {
-    const { registry, repository, steps } = await start({ ...withConfig, pageSize: 2 });
-    for (const { descriptor, bytes } of [image, a, b, c]) await repository.push(descriptor, opener(bytes));
-    const found = await repository.referrers(image.descriptor.digest);
-    expect(digests(found)).toEqual(expected);
-    expect(found[0]?.artifactType).toBe('application/vnd.example.sig');
-    expect(registry.repository('a/b').tags.size).toBe(0);
-    expect(steps().filter((step) => step === 'GET referrers')).toHaveLength(2);
-    expect(await repository.referrers(a.descriptor.digest)).toEqual([]);
-  });
-  test('from the fallback index, which pushes keep, even at the same time', async () => {
-    const { registry, repository } = await start({ ...withConfig, referrersApi: false });
-    await repository.push(image.descriptor, opener(image.bytes));
-    await Promise.all([a, b, c].map(({ descriptor, bytes }) => repository.push(descriptor, opener(bytes))));
-    expect(digests(await repository.referrers(image.descriptor.digest))).toEqual(expected);
-    await repository.push(a.descriptor, opener(a.bytes));
-    const index = JSON.parse(Buffer.from(registry.repository('a/b').manifest(tag)?.bytes ?? []).toString());
-    expect(index.manifests).toHaveLength(3);
-    expect(index.manifests[0]).toMatchObject({ artifactType: 'application/vnd.example.sig' });
-    expect(await repository.referrers(a.descriptor.digest)).toEqual([]);
-  });
-  test.each([true, false])('F38 one that is listed is not put again (API: %s)', async (referrersApi) => {
-    const { registry, repository } = await start({ ...withConfig, referrersApi });
-    const push = () => repository.push(a.descriptor, opener(a.bytes));
-    await repository.push(image.descriptor, opener(image.bytes));
-    expect(await push()).toBe('stored');
-    expect(await push()).toBe('present');
-    if (referrersApi) return;
-    // As an interrupted push leaves it.
-    registry.repository('a/b').tags.delete(tag);
-    expect(await push()).toBe('stored');
-    expect(digests(await repository.referrers(image.descriptor.digest))).toEqual([a.descriptor.digest]);
-  });
-  test('a dozen pushed at once all stay in the fallback index', async () => {
-    const { repository } = await start({ ...withConfig, referrersApi: false });
-    const many = Array.from({ length: 12 }, (_, i) => signature(`s${i}`));
-    await Promise.all(many.map(({ descriptor, bytes }) => repository.push(descriptor, opener(bytes))));
-    expect(await repository.referrers(image.descriptor.digest)).toHaveLength(12);
-  });
-  test('F19 a fallback index never takes in the children of the image itself', async () => {
-    const { registry, repository } = await start({ ...withConfig, referrersApi: false });
-    const store = registry.repository('a/b');
-    store.addManifest(image.bytes, MediaType.ociManifest);
-    const index = manifestOf({ manifests: [image.descriptor] }, MediaType.ociIndex);
-    const indexTag = `sha256-${hexOf(index.descriptor.digest)}`;
-    store.addManifest(index.bytes, MediaType.ociIndex, indexTag);
-    const signed = manifestOf({ subject: index.descriptor });
-    await repository.push(signed.descriptor, opener(signed.bytes));
-    const kept = JSON.parse(Buffer.from(store.manifest(indexTag)?.bytes ?? []).toString());
-    expect(digests(kept.manifests)).toEqual([signed.descriptor.digest]);
-  });
-  test.each([
-    ['404', { status: 404 }],
-    ['405', { status: 405 }],
-    ['303 to another host', { status: 303, headers: { location: 'https://github.com/x' } }],
-    ['200 that is a web page', { status: 200, headers: { 'content-type': 'text/html' }, body: '<html>' }],
-  ])('F18 %s means that there is no API', async (_, action) => {
-    const { repository, records } = await start({
-      ...withConfig,
-      script: [{ match: { path: /referrers/ }, do: action }],
-    });
-    expect(await repository.referrers(image.descriptor.digest)).toEqual([]);
-    expect(records.map(({ path }) => path.split('/').at(-1))).toEqual([image.descriptor.digest, tag]);
-  });
-  test.each([401, 403, 429, 500])('%i is an error, never "none"', async (status) => {
-    const { repository } = await start(
-      { ...withConfig, script: [{ match: { path: /referrers/ }, do: { status } }] },
-      { tries: 2 },
-    );
-    await expect(repository.referrers(image.descriptor.digest)).rejects.toMatchObject({ status });
-  });
-  test('a redirect within the registry is followed', async () => {
-    const { repository } = await start({
-      ...withConfig,
-      script: [
-        {
-          match: { path: /referrers\/.*:[^?]*$/, nth: 1 },
-          do: { status: 307, headers: { location: '?start=0' } },
-        },
-      ],
-    });
-    await repository.push(image.descriptor, opener(image.bytes));
-    await repository.push(a.descriptor, opener(a.bytes));
-    expect(await repository.referrers(image.descriptor.digest)).toHaveLength(1);
-  });
-  test('F19 the image itself under the fallback tag, and entries that refer to something else, are no referrers', async () => {
-    const { registry, repository } = await start({ ...withConfig, referrersApi: false });
-    const index = manifestOf({ manifests: [image.descriptor, a.descriptor] }, MediaType.ociIndex);
-    const store = registry.repository('a/b');
-    for (const { bytes } of [image, a]) store.addManifest(bytes, MediaType.ociManifest);
-    store.addManifest(index.bytes, MediaType.ociIndex, `sha256-${hexOf(index.descriptor.digest)}`, tag);
-    expect(await repository.referrers(index.descriptor.digest)).toEqual([]);
-    const found = await repository.referrers(image.descriptor.digest);
-    expect(digests(found)).toEqual([a.descriptor.digest]);
-    store.manifests.delete(a.descriptor.digest);
-    expect(await repository.referrers(image.descriptor.digest)).toEqual([]);
-  });
-});
-
 test('pull what was pushed', async () => {
-  const { repository } = await start(withConfig);
+  const { repository } = await startRegistry(withConfig);
   await repository.push(layer, opener(blob));
   expect(await collect(repository.fetch(layer), 1e6, 'x')).toEqual(blob);
 });

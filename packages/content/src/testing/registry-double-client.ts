@@ -1,6 +1,6 @@
 /** A registry client over a gate of its own, mapped to a registry double; it never waits between attempts. */
 import type { EgressRecord } from '../http/egress-log.ts';
-import { type GateOptions, HttpGate } from '../http/gate.ts';
+import { HttpGate } from '../http/gate.ts';
 import { RegistryClient } from '../registry/client.ts';
 import type { RegistryOptions } from '../registry/session.ts';
 
@@ -17,24 +17,24 @@ export interface DoubleClient {
 export function connectToDouble(
   double: { readonly url: string },
   options: Partial<Omit<RegistryOptions, 'gate' | 'retry'>> & {
-    readonly gate?: Partial<GateOptions>;
-    /** Hosts allowed besides the registry's own. */
+    /** Servers besides the registry, by host. */
+    readonly others?: Readonly<Record<string, { readonly url: string }>>;
+    /** Hosts that are allowed and have no server. */
     readonly allow?: readonly string[];
   } = {},
 ): DoubleClient {
-  const { gate: gateOptions = {}, allow = [], host = 'registry.example', ...rest } = options;
+  const { others = {}, allow = [], host = 'registry.example', ...rest } = options;
   const records: EgressRecord[] = [];
   const waits: number[] = [];
-  const real = host === 'docker.io' ? 'registry-1.docker.io' : host;
+  const servers = { [host === 'docker.io' ? 'registry-1.docker.io' : host]: double, ...others };
   const gate = new HttpGate({
     policy: {
-      hosts: [real, ...allow],
+      hosts: [...Object.keys(servers), ...allow],
       plainHttp: [],
       allowPrivate: false,
-      upstreams: [{ host: real, url: new URL(double.url) }],
+      upstreams: Object.entries(servers).map(([at, { url }]) => ({ host: at, url: new URL(url) })),
     },
     egressLog: { record: (record) => records.push(record) },
-    ...gateOptions,
   });
   const sleep = async (ms: number): Promise<void> => void waits.push(ms);
   return { client: new RegistryClient({ ...rest, gate, host, retry: { sleep } }), gate, records, waits };
