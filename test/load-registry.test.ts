@@ -7,9 +7,9 @@ import { makeCertificates } from './services/tls.ts';
 import { startTokenServer } from './services/token-server.ts';
 import { cli, cliJson, startCli, startServe } from './support/cli.ts';
 import { listing } from './support/files.ts';
-import { makeBundle } from './support/made-bundle.ts';
+import { type MadeBundle, makeBundle } from './support/made-bundle.ts';
 import { digestAt } from './support/publish.ts';
-import { workspace } from './support/workspace.ts';
+import { type Workspace, workspace } from './support/workspace.ts';
 
 const mebibyte = 1024 * 1024;
 const app = 'ghcr.io/acme/app:v1';
@@ -21,6 +21,16 @@ interface Loaded {
     readonly presentBlobs: number;
   };
 }
+
+/** The command, with everything it writes below the site's folder. */
+const loadInto = (
+  { flags }: MadeBundle,
+  { host }: { readonly host: string },
+  site: Workspace,
+): readonly string[] => [
+  ...['load', ...flags, '--registry', host, '--plain-http', host],
+  ...['--state', site.at('state'), '--handoff', site.at('handoff')],
+];
 
 testWith(
   ['docker-registry', 'nginx', 'openssl'],
@@ -69,9 +79,8 @@ testWith(['docker-registry', 'openssl'], 'tokens of a registry, asked for each r
   const auth = site.write('auth.json', JSON.stringify({ auths: { [registry.host]: { auth: login } } }));
   const tokenHost = new URL(tokens.url).host;
   const load = [
-    ...['load', ...bundle.flags, '--registry', registry.host, '--plain-http', registry.host],
+    ...loadInto(bundle, registry, site),
     ...['--plain-http', tokenHost, '--allow-host', tokenHost],
-    ...['--state', site.at('state'), '--handoff', site.at('handoff')],
   ];
   const denied = await cli(load);
   expect(denied.code).toBe(5);
@@ -89,19 +98,7 @@ describeWith(['docker-registry'], 'a load that does not come to its end', () => 
     const registry = await startRegistry();
     onTestFinished(() => registry.stop());
     const site = await workspace();
-    const load = [
-      ...[
-        'load',
-        ...bundle.flags,
-        '--registry',
-        registry.host,
-        '--plain-http',
-        registry.host,
-        '--concurrency',
-        '1',
-      ],
-      ...['--state', site.at('state'), '--handoff', site.at('handoff')],
-    ];
+    const load = [...loadInto(bundle, registry, site), '--concurrency', '1'];
     const running = startCli(load);
     const stored = () =>
       (registry.log().match(/PUT \/v2\/acme\/app\/blobs\/uploads\/[^ ]+ HTTP\/1\.1" 201/g) ?? []).length;
@@ -120,18 +117,8 @@ describeWith(['docker-registry'], 'a load that does not come to its end', () => 
     const bundle = await makeBundle({ [app]: [4 * mebibyte, 4 * mebibyte] });
     const registry = await startRegistry();
     const site = await workspace();
-    const own = ['--state', site.at('state'), '--handoff', site.at('handoff')];
     await registry.stop();
-    const load = [
-      'load',
-      ...bundle.flags,
-      '--registry',
-      registry.host,
-      '--plain-http',
-      registry.host,
-      ...own,
-    ];
-    const dead = await cli(load);
+    const dead = await cli(loadInto(bundle, registry, site));
     expect(dead.code).toBe(5);
     expect(dead.stderr).toContain(registry.host);
     expect(listing(site.root).some((name) => name.includes('receipt'))).toBe(false);
@@ -146,10 +133,7 @@ test('the embedded registry takes all of it, and a full verification finds it wh
   const site = await workspace();
   const server = await startServe(['--writable', site.at('registry')]);
   onTestFinished(async () => void (await server.stop()));
-  const load = [
-    ...['load', ...bundle.flags, '--registry', server.host, '--plain-http', server.host, '--verify', 'full'],
-    ...['--state', site.at('state'), '--handoff', site.at('handoff')],
-  ];
+  const load = [...loadInto(bundle, server, site), '--verify', 'full'];
   const loaded = await cliJson<{ readonly verifiedBytes: number }>(load);
   expect(loaded.verifiedBytes).toBeGreaterThan(2 * mebibyte);
 });

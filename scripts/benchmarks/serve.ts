@@ -2,7 +2,7 @@
  * `serve` against nginx on the same file, from page cache over loopback by curl, rounds of both in turn; then what a
  * thousand slow clients and ten thousand that go away do to it. Needs nginx and curl.
  */
-import { execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
@@ -61,6 +61,12 @@ async function fill(folder: string, mebibytes: number): Promise<Descriptor> {
   return layer;
 }
 
+async function stop(child: ChildProcess): Promise<void> {
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGTERM');
+  await ended;
+}
+
 async function startOurs(store: string): Promise<Server> {
   const main = join(root, 'packages/cli/src/main.ts');
   const child = spawn(
@@ -73,11 +79,7 @@ async function startOurs(store: string): Promise<Server> {
     return {
       pid: child.pid ?? 0,
       url,
-      stop: async () => {
-        const ended = new Promise((resolve) => child.once('exit', resolve));
-        child.kill('SIGTERM');
-        await ended;
-      },
+      stop: () => stop(child),
     };
   }
   throw new Error('serve did not start');
@@ -121,11 +123,7 @@ http { access_log off; sendfile on; tcp_nopush on; ${temporary.join(' ')}
   return {
     pid: child.pid ?? 0,
     url,
-    stop: async () => {
-      const ended = new Promise((resolve) => child.once('exit', resolve));
-      child.kill('SIGTERM');
-      await ended;
-    },
+    stop: () => stop(child),
   };
 }
 

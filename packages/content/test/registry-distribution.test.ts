@@ -14,6 +14,7 @@ import { HttpGate } from '../src/http/gate.ts';
 import { MediaType } from '../src/media-type.ts';
 import { RegistryClient } from '../src/registry/client.ts';
 import type { OpenBytes } from '../src/storage.ts';
+import { opener } from './registry.ts';
 
 const binary = '/usr/bin/docker-registry';
 const installed = ((): boolean => {
@@ -26,11 +27,6 @@ const installed = ((): boolean => {
 })();
 if (!installed && process.env['CI'] === 'true') throw new Error(`${binary} is not installed`);
 if (!installed) console.log(`skipped: ${binary} is not installed (Debian package docker-registry)`);
-
-const opener =
-  (bytes: Uint8Array): OpenBytes =>
-  (offset = 0) =>
-    bytesOf(bytes.subarray(offset));
 
 describe.skipIf(!installed)('Distribution 2.8', () => {
   let folder: string;

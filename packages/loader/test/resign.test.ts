@@ -1,8 +1,8 @@
 import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto';
-import { hexOf, type Layout, MediaType } from '@omni-airgap/content';
+import { type Layout, MediaType } from '@omni-airgap/content';
 import { describe, expect, test } from 'vitest';
 import { claimOf } from '../src/signing/claim.ts';
-import { addBlob, addImage, addManifest, bytesFor, loadInto, makeBundle, startDouble } from './support.ts';
+import { addBlob, addImage, addSignature, bytesFor, loadInto, makeBundle, startDouble } from './support.ts';
 
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
 const imager = 'ghcr.io/siderolabs/imager:v1.13.9';
@@ -17,20 +17,7 @@ interface Signatures {
 async function fill(layout: Layout): Promise<void> {
   const image = await addImage(layout, imager, bytesFor('imager', 1000));
   const config = await addBlob(layout, MediaType.ociConfig, Buffer.from('{"rootfs":{"diff_ids":[]}}'));
-  const layer = await addBlob(
-    layout,
-    'application/vnd.dev.cosign.simplesigning.v1+json',
-    Buffer.from('{"a":1}'),
-  );
-  await addManifest(
-    layout,
-    `ghcr.io/siderolabs/imager:sha256-${hexOf(image.digest)}.sig`,
-    MediaType.ociManifest,
-    {
-      config,
-      layers: [{ ...layer, annotations: { 'dev.cosignproject.cosign/signature': 'AAAA' } }],
-    },
-  );
+  await addSignature(layout, 'ghcr.io/siderolabs/imager', image, config);
   await addImage(layout, other, bytesFor('tool', 1000));
   await addImage(
     layout,

@@ -125,25 +125,25 @@ test('F43 an upload that broke off goes on where it was, with parts that are wha
   expect(double.uploads.size).toBe(0);
 });
 
-test('F43 an upload that the store has forgotten is begun anew', async () => {
+/** An upload of two parts that the store has taken one of. */
+async function brokenOff() {
   const double = await startS3Double();
-  const journal = await temporary();
   const object = await objectOf(6 * mib);
   double.fault = ({ query }) => (query.get('partNumber') === '2' ? problem(403, 'AccessDenied') : undefined);
-  const sink = await openSink(double, journal);
+  const sink = await openSink(double, await temporary());
   await expect(sink.put(object, ignore)).rejects.toThrow();
+  return { double, object, sink };
+}
+
+test('F43 an upload that the store has forgotten is begun anew', async () => {
+  const { double, object, sink } = await brokenOff();
   double.uploads.clear();
   double.fault = () => undefined;
   expect(await sink.put(object, ignore)).toBe('stored');
 });
 
 test('T28 an answer without end, and entities that grow, are refused; memory stays as it was', async () => {
-  const double = await startS3Double();
-  const journal = await temporary();
-  const object = await objectOf(6 * mib);
-  double.fault = ({ query }) => (query.get('partNumber') === '2' ? problem(403, 'AccessDenied') : undefined);
-  const sink = await openSink(double, journal);
-  await expect(sink.put(object, ignore)).rejects.toThrow();
+  const { double, object, sink } = await brokenOff();
   const xml = { 'content-type': 'application/xml' };
   const parts = (body: string): void => {
     double.fault = ({ method, query }) =>

@@ -99,16 +99,7 @@ export async function two(layout: Layout): Promise<void> {
 export async function signed(layout: Layout): Promise<void> {
   const image = await addImage(layout, app, bytesFor('app', 1000));
   const config = await addBlob(layout, MediaType.empty, Buffer.from('{}'));
-  const layer = await addBlob(
-    layout,
-    'application/vnd.dev.cosign.simplesigning.v1+json',
-    Buffer.from('{"a":1}'),
-  );
-  const annotations = { 'dev.cosignproject.cosign/signature': 'AAAA' };
-  await addManifest(layout, `ghcr.io/acme/app:sha256-${hexOf(image.digest)}.sig`, MediaType.ociManifest, {
-    config,
-    layers: [{ ...layer, annotations }],
-  });
+  await addSignature(layout, 'ghcr.io/acme/app', image, config);
   const first = await addManifest(layout, undefined, MediaType.ociManifest, {
     artifactType: 'application/vnd.test.sbom',
     config,
@@ -123,6 +114,22 @@ export async function signed(layout: Layout): Promise<void> {
     subject: first,
   });
   await layout.tag(second, `ghcr.io/acme/app@${second.digest}`);
+}
+
+/** A signature of cosign's under its tag; nobody's key made it. */
+export async function addSignature(
+  layout: Layout,
+  repository: string,
+  { digest }: Descriptor,
+  config: Descriptor,
+): Promise<void> {
+  const payload = Buffer.from('{"a":1}');
+  const layer = await addBlob(layout, 'application/vnd.dev.cosign.simplesigning.v1+json', payload);
+  const annotations = { 'dev.cosignproject.cosign/signature': 'AAAA' };
+  await addManifest(layout, `${repository}:sha256-${hexOf(digest)}.sig`, MediaType.ociManifest, {
+    config,
+    layers: [{ ...layer, annotations }],
+  });
 }
 
 /** An image of one layer in a layout, under a name. */

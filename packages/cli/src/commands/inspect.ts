@@ -1,34 +1,18 @@
 /** omni-airgap inspect */
 import { type Inspection, inspectBundle, inspectStore, type StoreInspection } from '@omni-airgap/bundler';
-import { CodedError, formatBytes, formatTime, printable } from '@omni-airgap/content';
+import { formatBytes, formatTime, printable } from '@omni-airgap/content';
 import { Command } from 'commander';
-import { collected, withCommon, withExample } from '../flags.ts';
+import { withCommon, withExample } from '../flags.ts';
 import { count, describeLeft, table, wrap } from '../format.ts';
-import { type CommonFlags, report, type Session } from '../session.ts';
+import { report, type Session } from '../session.ts';
+import { type BundleOrStoreFlags, storeToRead, withBundleOrStore } from './bundle-or-store.ts';
 import { readTrust } from './keys.ts';
 
-interface Flags extends CommonFlags {
-  readonly bundle: readonly string[];
-  readonly store?: string;
-  readonly verifyKey?: string;
-}
-
 export function addInspect(session: Session): Command {
-  const command = new Command('inspect')
+  const command = withBundleOrStore(new Command('inspect'))
     .description('say what is in a bundle or a store; the first medium of a bundle is enough')
-    .option(
-      '--bundle <dir...>',
-      'folder of a bundle (repeatable when it is spread over media)',
-      collected,
-      [],
-    )
-    .option('--store <dir>', 'a store instead of a bundle')
-    .option('--verify-key <file>', 'the public key it must be signed with')
-    .action(async (flags: Flags) => {
-      const { store } = flags;
-      if ((store === undefined) === (flags.bundle.length === 0)) {
-        throw new CodedError('USAGE', 'inspect takes either --bundle DIR or --store DIR');
-      }
+    .action(async (flags: BundleOrStoreFlags) => {
+      const store = storeToRead('inspect', flags);
       if (store !== undefined) {
         await report(session, flags, 'inspect', () => inspectStore(store, session.signal), describeStore);
         return;

@@ -9,35 +9,23 @@ import {
   verifyBundle,
 } from '@omni-airgap/content';
 import { Command } from 'commander';
-import { collected, withCommon, withExample } from '../flags.ts';
+import { withCommon, withExample } from '../flags.ts';
 import { count, describeLeft, formatDuration } from '../format.ts';
-import { type CommonFlags, report, type Session } from '../session.ts';
+import { report, type Session } from '../session.ts';
+import { type BundleOrStoreFlags, storeToRead, withBundleOrStore } from './bundle-or-store.ts';
 import { readTrust } from './keys.ts';
 
-interface Flags extends CommonFlags {
-  readonly bundle: readonly string[];
-  readonly store?: string;
-  readonly verifyKey?: string;
+interface Flags extends BundleOrStoreFlags {
   readonly quick?: true;
 }
 
 export function addVerify(session: Session): Command {
-  const command = new Command('verify')
+  const command = withBundleOrStore(new Command('verify'))
     .description('read a bundle or a store completely, and say what is damaged')
-    .option(
-      '--bundle <dir...>',
-      'folder of a bundle (repeatable when it is spread over media)',
-      collected,
-      [],
-    )
-    .option('--store <dir>', 'a store instead of a bundle')
-    .option('--verify-key <file>', 'the public key it must be signed with')
     .option('--quick', 'only signature, structure and sizes; do not read the content')
     .action(async (flags: Flags) => {
-      if ((flags.store === undefined) === (flags.bundle.length === 0)) {
-        throw new CodedError('USAGE', 'verify takes either --bundle DIR or --store DIR');
-      }
-      if (flags.store !== undefined) await checkStore(session, flags, flags.store);
+      const store = storeToRead('verify', flags);
+      if (store !== undefined) await checkStore(session, flags, store);
       else await checkBundle(session, flags);
     });
   return withExample(withCommon(command), 'omni-airgap verify --bundle /mnt/usb --verify-key site.pub');
