@@ -7,21 +7,23 @@ import {
   type BundleDocument,
   CodedError,
   hashVolume,
+  mapOf,
   noProgress,
   type PlacedBlob,
   type Progress,
+  planHashOf,
+  VolumeJournal,
   type VolumeMap,
   volumeName,
   type WrittenVolume,
+  withdraw,
   writeVolume,
 } from '@omni-airgap/content';
 import { Consumer, consumingInto } from './consume.ts';
 import { isRight, requireContent, wrongBytes } from './content-check.ts';
-import { type Draft, hashOfDocument, issuedDraft, type NewBundle, newDraft } from './draft.ts';
-import { withdraw } from './issued.ts';
+import { type Draft, issuedDraft, type NewBundle, newDraft } from './draft.ts';
 import { Medium } from './medium.ts';
 import { BadStore, ReadBack } from './read-back.ts';
-import { VolumeJournal } from './volume-journal.ts';
 import { parseVolumeRange } from './volume-range.ts';
 
 export interface BundleOptions extends NewBundle {
@@ -194,7 +196,7 @@ async function refuseChanged(volume: number, sha256: string, work: Work): Promis
 
 /** @throws CONFLICT */
 async function refuseOther({ document, folder, begun }: Medium, { hash, layout }: Draft): Promise<void> {
-  if (document !== undefined && hashOfDocument(document) !== hash) {
+  if (document !== undefined && planHashOf(document, mapOf(document)) !== hash) {
     throw new CodedError('CONFLICT', `${folder}: holds another bundle (${document.id}); use an empty folder`);
   }
   const id = begun === undefined ? undefined : await consumingInto(layout.root, folder);

@@ -1,29 +1,29 @@
 /**
  * bundle --consume: content leaves the store once the volumes that hold it are safe on a medium. What says what there
  * is stays, and the small content of volume 000; so does what another issued bundle has yet to write. What has gone,
- * and in which bundle, is on record before it goes: see content/src/bundle/carried.ts.
+ * and in which bundle, is on record before it goes: see content/src/issued/carried.ts.
  */
 import { rm } from 'node:fs/promises';
 import {
   consumedVolumes,
-  type Digest,
   diskError,
   mapOf,
   type PlacedBlob,
+  pendingBundles,
+  planHashOf,
   recordConsumed,
-  volumeName,
+  type VolumeJournal,
 } from '@omni-airgap/content';
-import { type Draft, hashOfDocument } from './draft.ts';
+import type { Draft } from './draft.ts';
 import { allIssued } from './issued.ts';
 import { planBegunIn } from './medium.ts';
-import { VolumeJournal } from './volume-journal.ts';
 
 export class Consumer {
   readonly #draft: Draft;
   readonly #bundle: string;
   readonly #journal: VolumeJournal;
   readonly #left: Set<PlacedBlob>;
-  readonly #recorded: Set<string>;
+  readonly #recorded: Set<number>;
   #bytes = 0;
 
   private constructor(
@@ -31,7 +31,7 @@ export class Consumer {
     bundle: string,
     journal: VolumeJournal,
     left: Set<PlacedBlob>,
-    recorded: Set<string>,
+    recorded: Set<number>,
   ) {
     this.#draft = draft;
     this.#bundle = bundle;
@@ -43,7 +43,8 @@ export class Consumer {
   /** @param bundle its id; it has been issued @throws BAD_DOCUMENT, DISK */
   static async open(draft: Draft, bundle: string, journal: VolumeJournal): Promise<Consumer> {
     const { layout, map, stays } = draft;
-    const needed = await neededElsewhere(layout.root, draft.hash);
+    const others = (await pendingBundles(layout.root)).filter(({ plan }) => plan !== draft.hash);
+    const needed = new Set(others.flatMap(({ blobs }) => blobs.map(({ digest }) => digest)));
     const left = new Set<PlacedBlob>();
     for (const blob of map.blobs) {
       if (blob.volume > 0 && !stays.has(blob.digest) && !needed.has(blob.digest)) left.add(blob);
@@ -67,9 +68,9 @@ export class Consumer {
     const isSafe = (volume: number): boolean => this.#journal.isWritten(volume) && !pending.has(volume);
     const going = [...this.#left].filter((blob) => map.runsOf(blob).every(({ volume }) => isSafe(volume)));
     const volumes = new Set(going.flatMap((blob) => map.runsOf(blob).map(({ volume }) => volume)));
-    const unrecorded = [...volumes].filter((volume) => !this.#recorded.has(volumeName(volume)));
+    const unrecorded = [...volumes].filter((volume) => !this.#recorded.has(volume));
     if (unrecorded.length > 0) await recordConsumed(layout.root, this.#bundle, unrecorded);
-    for (const volume of unrecorded) this.#recorded.add(volumeName(volume));
+    for (const volume of unrecorded) this.#recorded.add(volume);
     for (const blob of going) {
       const path = layout.pathOf(blob.digest);
       if ((await layout.stat(blob.digest)) !== undefined) this.#bytes += blob.size;
@@ -90,23 +91,8 @@ export async function consumingInto(store: string, folder: string): Promise<stri
   const plan = await planBegunIn(folder);
   if (plan === undefined) return undefined;
   for (const { document } of await allIssued(store)) {
-    if (hashOfDocument(document) !== plan) continue;
+    if (planHashOf(document, mapOf(document)) !== plan) continue;
     if ((await consumedVolumes(store, document.id)).size > 0) return document.id;
   }
   return undefined;
-}
-
-/** Content in volumes that other plans have issued and not written to a medium yet. */
-async function neededElsewhere(store: string, plan: string): Promise<ReadonlySet<Digest>> {
-  const needed = new Set<Digest>();
-  for (const { document } of await allIssued(store)) {
-    const other = hashOfDocument(document);
-    if (other === plan) continue;
-    const journal = await VolumeJournal.open(store, other);
-    const map = mapOf(document);
-    for (const blob of map.blobs) {
-      if (!map.runsOf(blob).every(({ volume }) => journal.isWritten(volume))) needed.add(blob.digest);
-    }
-  }
-  return needed;
 }

@@ -28,14 +28,20 @@ export async function requireContent(layout: Layout, blobs: readonly PlacedBlob[
       `${lost.digest}: not in the store any more, or of another size; run fetch again`,
     );
   }
-  const bundles = [...new Set(absent.map((blob) => carried.bundleOf(blob) ?? ''))];
+  const carriers = absent.flatMap((blob) => carried.carrierOf(blob) ?? []);
+  const bundles = [...new Set(carriers.map(({ bundle }) => bundle))];
   const bytes = absent.reduce((sum, { size }) => sum + size, 0);
   const named = bundles.slice(0, maxNamed).join(', ');
   const more = bundles.length > maxNamed ? ` and ${bundles.length - maxNamed} more` : '';
   const since = bundles.map((id) => `--since ${id.slice(0, 12)}`).join(' ');
+  // What is in a bundle that was taken back will not be inside: no increment can do without it.
+  const canIncrement = carriers.every(({ isIssued }) => isIssued);
+  const ways = canIncrement
+    ? `carry only what is new: ${since}; or bring them back first: fetch --restore`
+    : 'bring them back first: fetch --restore';
   throw new CodedError(
     'USAGE',
-    `${absent.length} blobs (${formatBytes(bytes)}) have left ${layout.root} with bundle ${named}${more} (--consume); carry only what is new: ${since}; or bring them back first: fetch --restore`,
+    `${absent.length} blobs (${formatBytes(bytes)}) have left ${layout.root} with bundle ${named}${more} (--consume); ${ways}`,
   );
 }
 

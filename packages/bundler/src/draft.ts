@@ -2,24 +2,27 @@
  * A bundle as it will be, before a byte of it is written: a new one, of what a store is locked to or of what is not
  * inside yet; or one that was issued before, whatever the store is locked to by now.
  */
-import { createHash, type KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import {
   type BundleDocument,
   byText,
   CodedError,
   type Descriptor,
   type Digest,
+  findIssued,
   isManifestType,
+  knownGraph,
   Layout,
   mapOf,
+  planHash,
+  planHashOf,
   planVolumes,
   VolumeMap,
   type WrittenVolume,
 } from '@omni-airgap/content';
 import { type Contents, readContents } from './contents.ts';
 import { issue } from './issue.ts';
-import { findIssued, type Issued, readIssued, signed } from './issued.ts';
-import { knownGraph } from './known-graph.ts';
+import { type Issued, readIssued, signed } from './issued.ts';
 import { checkSecrets } from './secrets.ts';
 import { select } from './selection.ts';
 import { type Inside, readInside } from './since.ts';
@@ -73,7 +76,7 @@ export async function newDraft(options: NewBundle): Promise<Draft> {
   return {
     layout,
     map,
-    hash: hashOf(names, map, ids),
+    hash: planHash(names, map, ids),
     stays: new Set([...schematics, ...manifestsOf(descriptors.values())]),
     issue: (volumes) =>
       issue({
@@ -108,33 +111,20 @@ export async function issuedDraft(
   }
   const layout = await Layout.open(store);
   const { document } = issued;
-  const graphs = await Promise.all(document.roots.map(({ descriptor }) => knownGraph(layout, descriptor)));
+  const map = mapOf(document);
+  const graph = await knownGraph(
+    layout,
+    document.roots.map(({ descriptor }) => descriptor),
+  );
   const schematics = document.blobs.flatMap(({ digest, kind }) => (kind === 'schematic' ? [digest] : []));
   return {
     layout,
-    map: mapOf(document),
-    hash: hashOfDocument(document),
-    stays: new Set([...schematics, ...manifestsOf(graphs.flat())]),
+    map,
+    hash: planHashOf(document, map),
+    stays: new Set([...schematics, ...manifestsOf(graph.values())]),
     volumes: document.volumes,
     issue: () => signed(store, issued, signKey),
   };
-}
-
-/** The hash that the draft of this bundle had. @throws BAD_DOCUMENT */
-export function hashOfDocument(document: BundleDocument): string {
-  const names = new Map(document.roots.map(({ name, descriptor }) => [name, descriptor]));
-  const bases = (document.base ?? []).map(({ id }) => id);
-  return hashOf(names, mapOf(document), bases);
-}
-
-function hashOf(names: ReadonlyMap<string, Descriptor>, map: VolumeMap, bases: readonly string[]): string {
-  const hash = createHash('sha256');
-  for (const [name, { digest, size, mediaType }] of [...names].sort(([a], [b]) => byText(a, b))) {
-    hash.update(`${name} ${digest} ${size} ${mediaType}\n`);
-  }
-  for (const { digest, size, volume, offset } of map.blobs)
-    hash.update(`${digest} ${size} ${volume} ${offset}\n`);
-  return hash.update([...map.sizes, ...bases].join()).digest('hex');
 }
 
 function manifestsOf(descriptors: Iterable<Descriptor>): Digest[] {

@@ -5,4 +5,5 @@ export { type DiffReport, diff } from './diff.ts';
 export { type Inspection, inspectBundle, inspectStore, type StoreInspection } from './inspect.ts';
 export { type KeyPair, keygen } from './keygen.ts';
 export { verifyStore } from './verify-store.ts';
+export { formatVolumeRange } from './volume-range.ts';
 export { parseVolumeSize } from './volume-size.ts';

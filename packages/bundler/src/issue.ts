@@ -15,16 +15,19 @@ import {
   type Digest,
   ensureFolder,
   fetchManifest,
+  forgetWithdrawn,
   hexOf,
+  issuedFolder,
   maxBundleDocumentBytes,
   type PlacedBlob,
   serializeBundleDocument,
   type WrittenVolume,
+  withdraw,
   writeFileAtomic,
 } from '@omni-airgap/content';
 import type { Contents } from './contents.ts';
 import { summarizeEgress } from './egress-summary.ts';
-import { type Issued, issuedFolder, readIssued, signed } from './issued.ts';
+import { type Issued, readIssued, signed } from './issued.ts';
 import type { SmallFile } from './medium.ts';
 import { nextOrigin, readOrigin } from './origin.ts';
 import { readmeText } from './readme.ts';
@@ -99,10 +102,12 @@ export async function issue(request: IssueRequest): Promise<Issued> {
   await ensureFolder(join(store, 'bundles'));
   await ensureFolder(folder);
   // What may be there is about another document.
-  for (const name of ['bundle.json', 'bundle.json.sig']) await rm(join(folder, name), { force: true });
+  await withdraw(store, id);
+  await rm(join(folder, 'bundle.json.sig'), { force: true });
   for (const file of files) await writeFileAtomic(join(folder, file.name), file.bytes);
   const issued = await signed(store, { document: described, bytes, files }, signKey);
   await writeFileAtomic(join(folder, 'bundle.json'), bytes);
+  await forgetWithdrawn(store, id);
   return issued;
 }
 

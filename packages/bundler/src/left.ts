@@ -18,7 +18,7 @@ export async function whatLeft(
   const digests = new Set<Digest>();
   let bytes = 0;
   for (const descriptor of descriptors) {
-    const bundle = carried.bundleOf(descriptor);
+    const bundle = carried.carrierOf(descriptor)?.bundle;
     if (bundle === undefined || (await layout.stat(descriptor.digest)) !== undefined) continue;
     bundles.add(bundle);
     digests.add(descriptor.digest);

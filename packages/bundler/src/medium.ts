@@ -1,10 +1,9 @@
 /**
- * The folder on a medium that becomes a bundle. While it is being written a file `bundle.unfinished` says which
- * volumes are done, so that an interrupted run goes on; the folder is a bundle once bundle.json is in it, and that
- * comes last.
+ * The folder on a medium that becomes a bundle. While it is being written a journal `bundle.unfinished` says by which
+ * plan, and which volumes are done, so that an interrupted run goes on; the folder is a bundle once bundle.json is in
+ * it, and that comes last.
  */
-import { constants } from 'node:fs';
-import { lstat, open, readdir, rm, stat, statfs } from 'node:fs/promises';
+import { lstat, readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type BundleDocument,
@@ -13,6 +12,7 @@ import {
   diskError,
   ensureFolder,
   formatBytes,
+  Journal,
   maxBundleDocumentBytes,
   parseBundleDocument,
   readSmallFile,
@@ -29,11 +29,11 @@ export interface SmallFile {
   readonly bytes: Uint8Array;
 }
 
-const markerName = 'bundle.unfinished';
-const maxMarkerBytes = 64 * 1024;
+/** A thousand volumes take 82 kB. */
+const maxSumsBytes = 1024 * 1024;
 /** What the small files of any bundle may take: bytes; those of a large one are counted by whoever writes it. */
 const reserve = 4 * 1024 * 1024;
-const sumLine = /^[a-f0-9]{64} {2}(content\.tar\.[0-9]{3})$/;
+const sumLine = /^[a-f0-9]{64} {2}content\.tar\.([0-9]{3})$/;
 
 export class Medium {
   readonly folder: string;
@@ -44,6 +44,7 @@ export class Medium {
   readonly #plan: string;
   readonly #sizes: readonly number[];
   readonly #done: Set<number>;
+  readonly #unfinished: Journal;
 
   private constructor(
     folder: string,
@@ -59,6 +60,7 @@ export class Medium {
     this.#plan = plan;
     this.#sizes = sizes;
     this.#done = done;
+    this.#unfinished = unfinishedIn(folder);
   }
 
   /**
@@ -71,16 +73,13 @@ export class Medium {
     const path = join(folder, 'bundle.json');
     const bytes = await readSmallFile(path, maxBundleDocumentBytes);
     const document = bytes === undefined ? undefined : parseBundleDocument(bytes, path);
-    const listed = await linesOf(folder, markerName);
-    const begun = listed[0] === plan ? undefined : listed[0];
-    if (begun !== undefined) listed.length = 0;
-    if (document !== undefined) {
-      for (const line of await linesOf(folder, 'SHA256SUMS')) listed.push(sumLine.exec(line)?.[1] ?? '');
-    }
+    const unfinished = await readUnfinished(folder);
+    const begun = unfinished.plan === plan ? undefined : unfinished.plan;
+    const listed = new Set(begun === undefined ? unfinished.volumes : []);
+    if (document !== undefined) for (const volume of await volumesInSums(folder)) listed.add(volume);
     const done = new Set<number>();
     for (const [volume, size] of sizes.entries()) {
-      const name = volumeName(volume);
-      if (listed.includes(name) && (await hasSize(join(folder, name), size))) done.add(volume);
+      if (listed.has(volume) && (await hasSize(join(folder, volumeName(volume)), size))) done.add(volume);
     }
     return new Medium(folder, document, begun, plan, sizes, done);
   }
@@ -111,8 +110,7 @@ export class Medium {
           `${this.folder}: ${formatBytes(needed + reserve)} are needed and ${formatBytes(bavail * bsize)} are free; use a larger medium, or several: --volumes 0-${this.#lastThatFits(bavail * bsize)} here and the others elsewhere`,
         );
       }
-      const lines = [this.#plan, ...[...this.#done].map(volumeName)];
-      await writeFileAtomic(join(this.folder, markerName), lines.map((line) => `${line}\n`).join(''));
+      await this.#unfinished.begin({ plan: this.#plan }, ...[...this.#done].map((volume) => ({ volume })));
     } catch (error) {
       throw diskError(error, this.folder);
     }
@@ -120,18 +118,7 @@ export class Medium {
 
   /** The volume is whole there. */
   async done(volume: number): Promise<void> {
-    const path = join(this.folder, markerName);
-    try {
-      const file = await open(path, constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW);
-      try {
-        await file.writeFile(`${volumeName(volume)}\n`);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-    } catch (error) {
-      throw diskError(error, path);
-    }
+    await this.#unfinished.append({ volume });
     this.#done.add(volume);
   }
 
@@ -151,7 +138,7 @@ export class Medium {
     const sums = [...here, ...small.map((file) => ({ name: file.name, sha256: sha256Of(file.bytes) }))];
     await writeChanged(join(this.folder, 'SHA256SUMS'), Buffer.from(checksumLines(sums)));
     await writeChanged(join(this.folder, 'bundle.json'), bytes);
-    await rm(join(this.folder, markerName), { force: true });
+    await this.#unfinished.remove();
     await syncFolder(this.folder).catch((error: unknown) => {
       throw diskError(error, this.folder);
     });
@@ -173,13 +160,32 @@ export class Medium {
 
 /** Hex hash of the plan that a folder has been begun with, and is not finished; undefined when there is none. */
 export async function planBegunIn(folder: string): Promise<string | undefined> {
-  return (await linesOf(folder, markerName))[0];
+  return (await readUnfinished(folder)).plan;
 }
 
-/** Names of the volumes on an unfinished medium's list, with the plan it is for; empty without one. */
-async function linesOf(folder: string, name: string): Promise<string[]> {
-  const bytes = await readSmallFile(join(folder, name), maxMarkerBytes);
-  return bytes === undefined ? [] : Buffer.from(bytes).toString('latin1').split('\n');
+function unfinishedIn(folder: string): Journal {
+  return new Journal(join(folder, 'bundle.unfinished'));
+}
+
+/** The plan that an unfinished medium is for, and which of its volumes are done. */
+async function readUnfinished(
+  folder: string,
+): Promise<{ readonly plan: string | undefined; readonly volumes: readonly number[] }> {
+  const records = await unfinishedIn(folder).read();
+  const plan = records[0]?.['plan'];
+  return {
+    plan: typeof plan === 'string' ? plan : undefined,
+    volumes: records.flatMap(({ volume }) => (typeof volume === 'number' ? [volume] : [])),
+  };
+}
+
+/** Volumes on a finished medium. */
+async function volumesInSums(folder: string): Promise<readonly number[]> {
+  const bytes = await readSmallFile(join(folder, 'SHA256SUMS'), maxSumsBytes);
+  const lines = Buffer.from(bytes ?? [])
+    .toString('latin1')
+    .split('\n');
+  return lines.flatMap((line) => sumLine.exec(line)?.[1] ?? []).map(Number);
 }
 
 /** Leaves a file alone that is right already. */

@@ -10,13 +10,13 @@ import {
   type Layout,
   type PlacedBlob,
   type Progress,
+  type VolumeJournal,
   type VolumeMap,
   VolumeVerifier,
   volumeName,
 } from '@omni-airgap/content';
 import { isRight, wrongBytes } from './content-check.ts';
 import type { Medium } from './medium.ts';
-import type { VolumeJournal } from './volume-journal.ts';
 
 export interface ReadBackContext {
   readonly map: VolumeMap;

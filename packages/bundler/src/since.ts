@@ -11,6 +11,9 @@ import {
   CodedError,
   type Descriptor,
   type Digest,
+  findIssued,
+  issuedFolder,
+  knownGraph,
   type Layout,
   maxBundleDocumentBytes,
   parseBundleDocument,
@@ -23,8 +26,6 @@ import {
   systemCodeOf,
 } from '@omni-airgap/content';
 import { imagePath, schematicPath } from '@omni-airgap/talos';
-import { findIssued, issuedFolder } from './issued.ts';
-import { knownGraph } from './known-graph.ts';
 
 /** What lies inside, and where. */
 export interface Inside {
@@ -135,7 +136,7 @@ async function addBundle(inside: Growing, document: BundleDocument, layout: Layo
   for (const { key, digest, size } of document.relies?.objects ?? [])
     inside.objects.set(key, { digest, size });
   for (const { name, descriptor } of document.roots) {
-    for (const found of await knownGraph(layout, descriptor)) {
+    for (const found of await knownGraph(layout, [descriptor]).then((graph) => graph.values())) {
       if (inside.blobs.has(found.digest)) addPlace(inside, name, found);
     }
   }
@@ -148,7 +149,7 @@ async function addReceipt(inside: Growing, receipt: ReceiptDocument, layout: Lay
   const digests = new Map(receipt.images.map((image) => [image.name, image.digest]));
   for await (const [name, descriptor] of layout.names()) {
     if (digests.get(name) !== descriptor.digest) continue;
-    for (const found of await knownGraph(layout, descriptor)) {
+    for (const found of await knownGraph(layout, [descriptor]).then((graph) => graph.values())) {
       inside.blobs.set(found.digest, found.size);
       addPlace(inside, name, found);
     }

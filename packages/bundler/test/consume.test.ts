@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BundleStore, Carried, hexOf, verifyBundle, volumeName } from '@omni-airgap/content';
+import { BundleStore, Carried, hexOf, Journal, verifyBundle, volumeName } from '@omni-airgap/content';
 import { describe, expect, test } from 'vitest';
 import { bundle, consumingInto, inspectStore, verifyStore } from '../src/index.ts';
 import { filesOf, optionsFor, sampleStore, type TestStore, temporaryFolder, volumesOf } from './store.ts';
@@ -187,7 +187,10 @@ test('a medium that was begun and whose content is leaving is no place for anoth
   await rm(join(out, 'bundle.json'));
   const issued = (await filesOf(join(store.root, 'bundles', 'plans'))).keys().next().value ?? '';
   const done = [0, 1, 2].map(volumeName);
-  await writeFile(join(out, 'bundle.unfinished'), `${issued.slice(0, 64)}\n${done.join('\n')}\n`);
+  await new Journal(join(out, 'bundle.unfinished')).begin(
+    { plan: issued.slice(0, 64) },
+    ...[0, 1, 2].map((volume) => ({ volume })),
+  );
   expect(await consumingInto(store.root, out)).toBe(id);
   await store.image('ghcr.io/dexidp/dex:v2', [2, 40]);
   await expect(bundle(optionsFor(store, out))).rejects.toMatchObject({
@@ -213,6 +216,9 @@ test('a store that turns out damaged when it is read back takes the bundle back,
     message: expect.stringContaining(path),
   });
   expect((await inspectStore(store.root)).bundles).toEqual([]);
+  // What had left by then is still known to be on the medium.
+  const { left } = await verifyStore(store.root, { quick: true });
+  expect(left.bytes).toBeGreaterThanOrEqual(400_000);
   await rename(good, path);
   await bundle(options);
   await isWhole(at('out'));

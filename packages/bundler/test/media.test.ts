@@ -2,7 +2,14 @@
 import { execFileSync } from 'node:child_process';
 import { link, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BundleStore, noProgress, parseBundleDocument, verifyBundle, volumeName } from '@omni-airgap/content';
+import {
+  BundleStore,
+  Journal,
+  noProgress,
+  parseBundleDocument,
+  verifyBundle,
+  volumeName,
+} from '@omni-airgap/content';
 import { describe, expect, onTestFinished, type TestContext, test } from 'vitest';
 import { bundle } from '../src/index.ts';
 import { runChild } from './child.ts';
@@ -116,10 +123,8 @@ describe('the folder', () => {
     const out = join(folder, 'out');
     await bundle(optionsFor(other, out));
     await rm(join(out, 'bundle.json'));
-    await writeFile(
-      join(out, 'bundle.unfinished'),
-      `${'a'.repeat(64)}\n${volumeName(0)}\n${volumeName(1)}\n`,
-    );
+    const unfinished = new Journal(join(out, 'bundle.unfinished'));
+    await unfinished.begin({ plan: 'a'.repeat(64) }, { volume: 0 }, { volume: 1 });
     await bundle(optionsFor(store, out, { readBack: false }));
     await bundle(optionsFor(store, join(folder, 'fresh')));
     expect(await volumesOf(out)).toBe(await volumesOf(join(folder, 'fresh')));

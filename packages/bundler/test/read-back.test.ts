@@ -8,6 +8,7 @@ import {
   Layout,
   noProgress,
   planVolumes,
+  VolumeJournal,
   VolumeMap,
   verifyBundle,
   volumeName,
@@ -17,7 +18,6 @@ import { describe, expect, test } from 'vitest';
 import { bundle } from '../src/index.ts';
 import { Medium } from '../src/medium.ts';
 import { ReadBack } from '../src/read-back.ts';
-import { VolumeJournal } from '../src/volume-journal.ts';
 import { flip, made, optionsFor, type TestStore } from './store.ts';
 
 const any = { mode: 'any' } as const;

@@ -5,7 +5,6 @@ export { bundleFolders } from './bundle/bundle-folders.ts';
 export { bundleIdOf, checksumLines } from './bundle/bundle-id.ts';
 export { mapOf } from './bundle/bundle-map.ts';
 export * from './bundle/bundle-store.ts';
-export { Carried, consumedVolumes, recordConsumed } from './bundle/carried.ts';
 export * from './bundle/signature.ts';
 export * from './bundle/verify-bundle.ts';
 export { checkFrame, checkSmallContent, checkTrailer } from './bundle/volume-frame.ts';
@@ -35,6 +34,7 @@ export {
   temporaryIn,
   writeFileAtomic,
 } from './fs/files.ts';
+export { Journal } from './fs/journal.ts';
 export {
   eachBlock,
   fetchLocated,
@@ -46,8 +46,22 @@ export {
 export * from './graph.ts';
 export { Html, html, htmlLines } from './html.ts';
 export * from './http/index.ts';
+export { Carried, consumedVolumes, recordConsumed } from './issued/carried.ts';
+export {
+  findIssued,
+  forgetWithdrawn,
+  type IssuedDocument,
+  issuedFolder,
+  issuedIds,
+  readIssuedDocument,
+  withdraw,
+} from './issued/issued-documents.ts';
+export { dropPending, type Pending, pendingBundles } from './issued/pending.ts';
+export { planHash, planHashOf } from './issued/plan-hash.ts';
+export { VolumeJournal } from './issued/volume-journal.ts';
 export * from './json.ts';
 export { type Removed, removeGarbage } from './layout/garbage.ts';
+export { knownGraph } from './layout/known-graph.ts';
 export { Layout } from './layout/layout.ts';
 export * from './manifest.ts';
 export * from './media-type.ts';

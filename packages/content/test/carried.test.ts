@@ -1,42 +1,23 @@
 /** The record of what has left a store with its bundles. */
-import { appendFile, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { appendFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { Carried, consumedVolumes, recordConsumed } from '../src/bundle/carried.ts';
 import { bytesOf } from '../src/bytes.ts';
 import { descriptorOf } from '../src/descriptor.ts';
 import type { BundleDocument } from '../src/documents/bundle-document.ts';
-import { serializeDocument } from '../src/documents/schema.ts';
+import { Carried, consumedVolumes, recordConsumed } from '../src/issued/carried.ts';
+import { readIssuedDocument, withdraw } from '../src/issued/issued-documents.ts';
 import { Layout } from '../src/layout/layout.ts';
 import { MediaType } from '../src/media-type.ts';
-import { generatedBlob, writeTestBundle } from '../src/testing/index.ts';
+import { issuedBundle } from './issued-bundle.ts';
 import { temporaryFolder } from './temporary.ts';
-
-/** A store that has issued one bundle: volumes 001 to 003 hold parts of a blob, a smaller one follows in 003. */
-async function issued(): Promise<{ store: string; document: BundleDocument }> {
-  const store = join(await temporaryFolder(), 'store');
-  const layout = await Layout.open(store, { create: true });
-  for (const [seed, size] of [
-    [1, 900_000],
-    [2, 100_000],
-    [3, 100],
-  ] as const) {
-    const { descriptor, open } = await generatedBlob(seed, size);
-    await layout.push(descriptor, open);
-  }
-  const document = await writeTestBundle(layout, join(store, 'media'), { volumeSize: 400 * 1024 });
-  const folder = join(store, 'bundles', document.id);
-  await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, 'bundle.json'), serializeDocument(document));
-  return { store, document };
-}
 
 const sized = (document: BundleDocument, size: number) =>
   document.blobs.find((blob) => blob.size === size) ?? expect.fail(`no blob of ${size} bytes`);
 
 describe('a blob has left', () => {
   test('once all volumes that hold it are on record', async () => {
-    const { store, document } = await issued();
+    const { store, document } = await issuedBundle();
     const [large, second, small] = [900_000, 100_000, 100].map((size) => sized(document, size));
     expect(document.volumes.length).toBe(4);
     expect((await Carried.read(store)).has(large as never)).toBe(false);
@@ -44,23 +25,34 @@ describe('a blob has left', () => {
     expect((await Carried.read(store)).has(large as never)).toBe(false);
     await recordConsumed(store, document.id, [3]);
     const carried = await Carried.read(store);
-    for (const blob of [large, second]) expect(carried.bundleOf(blob as never)).toBe(document.id);
+    for (const blob of [large, second])
+      expect(carried.carrierOf(blob as never)).toMatchObject({ bundle: document.id, isIssued: true });
     // What volume 000 holds never leaves.
     expect(carried.has(small as never)).toBe(false);
     expect(carried.has({ ...large, size: 5 } as never)).toBe(false);
   });
 
   test('not when the line was cut, and a line after it counts', async () => {
-    const { store, document } = await issued();
+    const { store, document } = await issuedBundle();
     await recordConsumed(store, document.id, [1]);
-    await appendFile(join(store, 'bundles', document.id, 'consumed'), 'content.ta');
-    expect([...(await consumedVolumes(store, document.id))]).toEqual(['content.tar.001']);
+    await appendFile(join(store, 'bundles', document.id, 'consumed.jsonl'), '{"volu');
+    expect([...(await consumedVolumes(store, document.id))]).toEqual([1]);
     await recordConsumed(store, document.id, [2]);
     expect((await consumedVolumes(store, document.id)).size).toBe(2);
   });
 
+  test('also with a bundle that was taken back afterwards', async () => {
+    const { store, document } = await issuedBundle();
+    await recordConsumed(store, document.id, [1, 2, 3]);
+    await withdraw(store, document.id);
+    await withdraw(store, document.id);
+    expect(await readIssuedDocument(store, document.id)).toBeUndefined();
+    const carrier = (await Carried.read(store)).carrierOf(sized(document, 900_000));
+    expect(carrier).toMatchObject({ bundle: document.id, isIssued: false });
+  });
+
   test('not when its bundle.json is not there any more', async () => {
-    const { store, document } = await issued();
+    const { store, document } = await issuedBundle();
     await recordConsumed(store, document.id, [1, 2, 3]);
     await rm(join(store, 'bundles', document.id, 'bundle.json'));
     expect((await Carried.read(store)).has(sized(document, 900_000))).toBe(false);
@@ -75,10 +67,10 @@ test('a store without bundles, and none at all, have given nothing away', async 
 });
 
 test('T48 the record is not written through a link', async () => {
-  const { store, document } = await issued();
+  const { store, document } = await issuedBundle();
   const outside = join(await temporaryFolder(), 'outside');
   await writeFile(outside, 'precious');
-  await symlink(outside, join(store, 'bundles', document.id, 'consumed'));
+  await symlink(outside, join(store, 'bundles', document.id, 'consumed.jsonl'));
   await expect(recordConsumed(store, document.id, [1])).rejects.toMatchObject({ code: 'DISK' });
 });
 

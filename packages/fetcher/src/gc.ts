@@ -1,13 +1,20 @@
-/** gc: removes from a store what its lock.json no longer names. What was bundled stays described in `bundles/`. */
+/**
+ * gc: removes from a store what its lock.json no longer names. What bundles need that are issued and not written whole
+ * stays until they are, or are let go; so do the manifests of all that was issued: they say what lies where inside.
+ */
 import {
   CodedError,
-  childrenOf,
-  type Descriptor,
   type Digest,
-  fetchManifest,
+  dropPending,
   isManifestType,
+  issuedIds,
+  knownGraph,
   Layout,
+  type LockDocument,
+  type Pending,
+  pendingBundles,
   type Removed,
+  readIssuedDocument,
   removeGarbage,
 } from '@omni-airgap/content';
 import { readLock } from './lock-file.ts';
@@ -16,21 +23,70 @@ export interface GcOptions {
   readonly store: string;
   /** Only counts. */
   readonly dryRun?: boolean;
+  /** Ids (8 characters at least) of issued bundles of which no more media will be written. */
+  readonly dropIssued?: readonly string[];
   readonly signal?: AbortSignal;
 }
 
 export interface GcReport extends Removed {
   /** Names that the layout no longer has. */
   readonly names: readonly string[];
+  /** What only bundles need that are issued and not written whole; what two of them need counts for each. */
+  readonly kept: readonly Kept[];
+  /** Ids of the bundles that were let go. */
+  readonly dropped: readonly string[];
+}
+
+interface Kept {
+  /** Id. */
+  readonly bundle: string;
+  readonly sequence: number;
+  /** Numbers of the volumes that lie on no medium yet. */
+  readonly volumes: readonly number[];
+  readonly blobs: number;
+  readonly bytes: number;
 }
 
 /**
  * @throws NO_INPUT without a store or lock; INCOMPLETE while the lock is not what mirror.yaml says, since what is
- * missing may need what is here; CONFLICT while a fetch runs
+ * missing may need what is here; CONFLICT while a fetch runs; NO_INPUT, USAGE for bundles to be dropped that are not
+ * issued or are written whole; BAD_DOCUMENT, DISK
  */
 export async function gc(options: GcOptions): Promise<GcReport> {
-  const { store, dryRun = false, signal } = options;
+  const { store, dryRun = false, dropIssued = [], signal } = options;
   const layout = await Layout.open(store);
+  const lock = await readWholeLock(store);
+  const dropped: string[] = [];
+  for (const id of dropIssued) dropped.push(await dropPending(store, id, '--drop-issued', dryRun));
+  const named = await knownGraph(
+    layout,
+    lock.items.map((item) => item.descriptor),
+    signal,
+  );
+  const pending = (await pendingBundles(store)).filter(({ id }) => !dropped.includes(id));
+  const keep = new Set([
+    ...named.keys(),
+    ...pending.flatMap(({ blobs }) => blobs.map(({ digest }) => digest)),
+    ...(await issuedManifests(layout, dropped, signal)),
+  ]);
+  const kept: Kept[] = [];
+  for (const bundle of pending) kept.push(...(await keptFor(bundle, layout, named)));
+  const wanted = new Set(lock.items.map((item) => item.name));
+  const names: string[] = [];
+  for await (const [name] of layout.names()) if (!wanted.has(name)) names.push(name);
+  const remove = (only: { readonly dryRun: boolean }): Promise<Removed> =>
+    removeGarbage(store, keep, { ...only, ...(signal === undefined ? {} : { signal }) });
+  // Refused before a name goes, if at all.
+  let removed = await remove({ dryRun: true });
+  if (!dryRun) {
+    // Names first: one that is there must never stand for content that is not.
+    await Promise.all(names.map((name) => layout.untag(name)));
+    removed = await remove({ dryRun: false });
+  }
+  return { ...removed, names, kept, dropped };
+}
+
+async function readWholeLock(store: string): Promise<LockDocument> {
   const lock = await readLock(store);
   if (lock === undefined) {
     throw new CodedError('NO_INPUT', `${store}: has no lock.json; run omni-airgap fetch first`);
@@ -41,40 +97,40 @@ export async function gc(options: GcOptions): Promise<GcReport> {
       `${store}: the last fetch could not bring ${lock.missing.length} item(s), ${lock.missing[0]} among them; run it again first`,
     );
   }
-  const keep = new Set<Digest>();
-  for (const { descriptor } of lock.items) await mark(layout, descriptor, keep, signal);
-  const wanted = new Set(lock.items.map((item) => item.name));
-  const names: string[] = [];
-  for await (const [name] of layout.names()) {
-    // What goes by its digest has no name of its own in the lock's sense.
-    if (!wanted.has(name)) names.push(name);
-  }
-  const removed = await removeGarbage(store, keep, {
-    dryRun: true,
-    ...(signal === undefined ? {} : { signal }),
-  });
-  if (dryRun) return { ...removed, names };
-  // Names first: one that is there must never stand for content that is not.
-  await Promise.all(names.map((name) => layout.untag(name)));
-  return {
-    ...(await removeGarbage(store, keep, { dryRun: false, ...(signal === undefined ? {} : { signal }) })),
-    names,
-  };
+  return lock;
 }
 
-/** Everything below a root that is there; what is not (other platforms, consumed blobs) needs no keeping. */
-async function mark(
+/** Small, and what increments go by: see docs/bundle-format.md. */
+async function issuedManifests(
   layout: Layout,
-  root: Descriptor,
-  keep: Set<Digest>,
+  dropped: readonly string[],
   signal: AbortSignal | undefined,
-): Promise<void> {
-  const waiting = [root];
-  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    if (keep.has(next.digest)) continue;
-    keep.add(next.digest);
-    if (!isManifestType(next.mediaType) || !(await layout.has(next))) continue;
-    const { manifest } = await fetchManifest(layout, next, signal);
-    waiting.push(...childrenOf(manifest));
+): Promise<readonly Digest[]> {
+  const found: Digest[] = [];
+  for (const id of await issuedIds(layout.root)) {
+    const issued = dropped.includes(id) ? undefined : await readIssuedDocument(layout.root, id);
+    if (issued === undefined) continue;
+    const roots = issued.document.roots.map(({ descriptor }) => descriptor);
+    for (const [digest, { mediaType }] of await knownGraph(layout, roots, signal)) {
+      if (isManifestType(mediaType)) found.push(digest);
+    }
   }
+  return found;
+}
+
+/** Empty when lock.json names all that the bundle needs. */
+async function keptFor(
+  { id, sequence, volumes, blobs }: Pending,
+  layout: Layout,
+  named: ReadonlyMap<Digest, unknown>,
+): Promise<readonly Kept[]> {
+  let count = 0;
+  let bytes = 0;
+  for (const { digest } of blobs) {
+    const size = named.has(digest) ? undefined : await layout.stat(digest);
+    if (size === undefined) continue;
+    count++;
+    bytes += size;
+  }
+  return count === 0 ? [] : [{ bundle: id, sequence, volumes, blobs: count, bytes }];
 }

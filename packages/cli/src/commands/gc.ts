@@ -1,15 +1,17 @@
 /** omni-airgap gc */
 
+import { formatVolumeRange } from '@omni-airgap/bundler';
 import { formatBytes } from '@omni-airgap/content';
-import { gc } from '@omni-airgap/fetcher';
+import { type GcReport, gc } from '@omni-airgap/fetcher';
 import { Command } from 'commander';
-import { withCommon, withExample } from '../flags.ts';
+import { collected, withCommon, withExample } from '../flags.ts';
 import { count } from '../format.ts';
 import { type CommonFlags, report, type Session } from '../session.ts';
 
 interface Flags extends CommonFlags {
   readonly store: string;
-  readonly dryRun?: true;
+  readonly dryRun?: boolean;
+  readonly dropIssued: readonly string[];
 }
 
 export function addGc(session: Session): Command {
@@ -17,15 +19,45 @@ export function addGc(session: Session): Command {
     .description('remove from the store what lock.json no longer names')
     .option('--store <dir>', 'the store', './store')
     .option('--dry-run', 'only say what would be removed')
-    .action(async ({ store, dryRun, ...flags }: Flags) => {
+    .option(
+      '--drop-issued <id>',
+      'let go of a bundle that was issued and not written whole: no more media of it (repeatable)',
+      collected,
+      [],
+    )
+    .addHelpText(
+      'after',
+      '\nWhat a bundle needs that was issued and not written whole (bundle --volumes, --consume) is kept.',
+    )
+    .action(async ({ store, dryRun = false, dropIssued, ...flags }: Flags) => {
       await report(
         session,
         flags,
         'gc',
-        () => gc({ store, dryRun: dryRun === true, signal: session.signal }),
-        ({ names, blobs, partial, bytes }) =>
-          `${dryRun === true ? 'Would remove' : 'Removed'} ${count(names.length, 'name')}, ${count(blobs, 'blob')} and ${count(partial, 'partial file')}: ${formatBytes(bytes)}.`,
+        () => gc({ store, dryRun, dropIssued, signal: session.signal }),
+        (result) => describe(result, store, dryRun),
       );
     });
   return withExample(withCommon(command), 'omni-airgap gc --store ./store');
+}
+
+function describe(
+  { names, blobs, partial, bytes, kept, dropped }: GcReport,
+  store: string,
+  dryRun: boolean,
+): string {
+  const lines = dropped.map((id) => `${dryRun ? 'Would let go of' : 'Let go of'} bundle ${id}.`);
+  lines.push(
+    `${dryRun ? 'Would remove' : 'Removed'} ${count(names.length, 'name')}, ${count(blobs, 'blob')} and ${count(partial, 'partial file')}: ${formatBytes(bytes)}.`,
+  );
+  for (const one of kept) {
+    const id = one.bundle.slice(0, 12);
+    const volumes = formatVolumeRange(one.volumes);
+    lines.push(
+      `Kept for bundle ${id} (number ${one.sequence}): ${count(one.blobs, 'blob')}, ${formatBytes(one.bytes)}; ${one.volumes.length === 1 ? 'volume' : 'volumes'} ${volumes} not written yet.`,
+      `  Finish it:    omni-airgap bundle --store ${store} --issued ${id} --volumes ${volumes} --out DIR`,
+      `  Or let it go: omni-airgap gc --store ${store} --drop-issued ${id}`,
+    );
+  }
+  return lines.join('\n');
 }

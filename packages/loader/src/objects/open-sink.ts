@@ -36,15 +36,15 @@ export async function parseObjectStore(
 
 /**
  * The SDK is loaded only by those who have a bucket: it doubles the start-up time.
- * @param journal folder for what is known of unfinished uploads
+ * @param journals folder for what is known of unfinished uploads
  */
 export async function openSink(
   target: ObjectStoreTarget,
   network: Network,
-  journal: string,
+  journals: string,
   options: SinkOptions = {},
 ): Promise<ObjectSink> {
   if (target.kind === 'directory') return new DirectorySink(target.root);
   const { S3Sink } = await import('./s3-sink.ts');
-  return new S3Sink(network.gate, target.settings, journal, options);
+  return new S3Sink(network.gate, target.settings, journals, options);
 }

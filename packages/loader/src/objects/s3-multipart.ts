@@ -23,7 +23,7 @@ import {
 import type { NewObject } from './object-sink.ts';
 import type { PartBuffers } from './part-buffers.ts';
 import { abort, type S3Connection, withPayload } from './s3-connection.ts';
-import type { UploadedPart, UploadJournal } from './upload-journal.ts';
+import { type UploadedPart, UploadJournal } from './upload-journal.ts';
 
 /** Source: Amazon S3 User Guide, "Amazon S3 multipart upload limits". */
 const maxParts = 10_000;
@@ -31,7 +31,8 @@ const maxPages = 100;
 
 export interface MultipartUpload {
   readonly connection: S3Connection;
-  readonly journal: UploadJournal;
+  /** Folder for what is known of uploads that are under way. */
+  readonly journals: string;
   /** What parts are sent from; shared by all uploads that run at once. */
   readonly buffers: PartBuffers;
   readonly object: NewObject;
@@ -55,21 +56,21 @@ interface Started {
 
 /** @throws DIGEST_MISMATCH before the object is visible; DENIED, UPSTREAM, NETWORK leave the upload to be resumed */
 export async function putInParts(upload: MultipartUpload): Promise<void> {
-  const { connection, journal, object, signal } = upload;
+  const { connection, journals, object, signal } = upload;
   const { key, descriptor } = object;
-  const journalKey = `${connection.url}/${key} ${descriptor.digest}`;
-  const started = (await resume(upload, journalKey)) ?? (await start(upload, journalKey));
+  const journal = new UploadJournal(journals, `${connection.url}/${key} ${descriptor.digest}`);
+  const started = (await resume(upload, journal)) ?? (await start(upload, journal));
   const at = { ...connection.at(key), UploadId: started.uploadId };
   const parts = new Map<number, UploadedPart>(started.known);
   try {
     await sendParts(upload, started, async (part) => {
       parts.set(part.number, part);
-      await journal.add(journalKey, part);
+      await journal.add(part);
     });
   } catch (error) {
     if (isCoded(error, 'DIGEST_MISMATCH')) {
       await connection.client.send(new AbortMultipartUploadCommand(at)).catch(() => {});
-      await journal.remove(journalKey);
+      await journal.remove();
     }
     throw error;
   }
@@ -86,7 +87,7 @@ export async function putInParts(upload: MultipartUpload): Promise<void> {
       throw error;
     }
   });
-  await journal.remove(journalKey);
+  await journal.remove();
 }
 
 /** @param onStored told of each part that the store has taken */
@@ -156,9 +157,9 @@ async function sendPart(
 }
 
 /** The upload that the journal knows, when the store still has it. */
-async function resume(upload: MultipartUpload, journalKey: string): Promise<Started | undefined> {
-  const { connection, journal, object, signal } = upload;
-  const record = await journal.read(journalKey);
+async function resume(upload: MultipartUpload, journal: UploadJournal): Promise<Started | undefined> {
+  const { connection, object, signal } = upload;
+  const record = await journal.read();
   if (record === undefined) return undefined;
   const there = new Map<number, { readonly size: number; readonly etag: string }>();
   try {
@@ -180,7 +181,7 @@ async function resume(upload: MultipartUpload, journalKey: string): Promise<Star
     }
   } catch (error) {
     if (!isCoded(error, 'NOT_FOUND')) throw error;
-    await journal.remove(journalKey);
+    await journal.remove();
     return undefined;
   }
   const known = record.parts.filter(({ number, size, etag }) => {
@@ -194,8 +195,8 @@ async function resume(upload: MultipartUpload, journalKey: string): Promise<Star
   };
 }
 
-async function start(upload: MultipartUpload, journalKey: string): Promise<Started> {
-  const { connection, journal, object, description, signal } = upload;
+async function start(upload: MultipartUpload, journal: UploadJournal): Promise<Started> {
+  const { connection, object, description, signal } = upload;
   const { key, descriptor } = object;
   const created = await connection.retrying(key, signal, () =>
     connection.client.send(new CreateMultipartUploadCommand(description), abort(signal)),
@@ -205,6 +206,6 @@ async function start(upload: MultipartUpload, journalKey: string): Promise<Start
     throw new CodedError('UPSTREAM', `${connection.url}/${key}: an upload was begun without an ID`);
   }
   const partSize = Math.max(upload.partSize, Math.ceil(descriptor.size / maxParts));
-  await journal.begin(journalKey, { uploadId, partSize });
+  await journal.begin({ uploadId, partSize });
   return { uploadId, partSize, known: new Map() };
 }

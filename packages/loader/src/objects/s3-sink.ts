@@ -33,7 +33,6 @@ import { abort, S3Connection, withPayload } from './s3-connection.ts';
 import { putInParts } from './s3-multipart.ts';
 import { AnswerBody } from './s3-request-handler.ts';
 import type { S3Settings } from './s3-settings.ts';
-import { UploadJournal } from './upload-journal.ts';
 
 const digestMetadata = 'sha256';
 /** Source: Amazon S3 API Reference, CopyObject: larger objects are copied in parts. */
@@ -54,7 +53,7 @@ export interface SinkOptions {
 export class S3Sink implements ObjectSink {
   readonly url: string;
   readonly #connection: S3Connection;
-  readonly #journal: UploadJournal;
+  readonly #journals: string;
   readonly #buffers = new PartBuffers(partsAtOnce);
   /** One large object goes up at a time, in several parts; the ones before it are read back meanwhile. */
   readonly #inTurn = pLimit(1);
@@ -62,12 +61,12 @@ export class S3Sink implements ObjectSink {
   readonly #readsBack: boolean;
   #md5: Promise<boolean> | undefined;
 
-  /** @param journal folder for what is known of unfinished uploads */
-  constructor(gate: HttpGate, settings: S3Settings, journal: string, options: SinkOptions = {}) {
+  /** @param journals folder for what is known of unfinished uploads */
+  constructor(gate: HttpGate, settings: S3Settings, journals: string, options: SinkOptions = {}) {
     this.#partSize = options.partSize ?? defaultPartSize;
     this.#readsBack = options.readBack ?? true;
     this.#connection = new S3Connection(gate, settings);
-    this.#journal = new UploadJournal(journal);
+    this.#journals = journals;
     this.url = this.#connection.url;
   }
 
@@ -109,7 +108,7 @@ export class S3Sink implements ObjectSink {
       await this.#inTurn(() =>
         putInParts({
           connection: this.#connection,
-          journal: this.#journal,
+          journals: this.#journals,
           buffers: this.#buffers,
           object,
           pieces,

@@ -1,19 +1,11 @@
 /**
- * What is known of uploads in parts that are under way, on disk: which upload, how it is cut, and a line for each part
- * that arrived. A killed load goes on with it; a part is believed only when the store lists it with the same size and
- * tag, and the medium still gives the same bytes. So nothing is lost when the last line is. Fault F43.
+ * What is known of an upload in parts that is under way, on disk: which upload, how it is cut, and each part that
+ * arrived. A killed load goes on with it; a part is believed only when the store lists it with the same size and tag,
+ * and the medium still gives the same bytes. Fault F43.
  */
 import { createHash } from 'node:crypto';
-import { appendFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  diskError,
-  ensureFolder,
-  type JsonObject,
-  parseStrictObject,
-  readSmallFile,
-  writeFileAtomic,
-} from '@omni-airgap/content';
+import { ensureFolder, Journal } from '@omni-airgap/content';
 
 export interface UploadedPart {
   /** From 1. */
@@ -32,59 +24,44 @@ export interface UploadRecord {
   readonly parts: readonly UploadedPart[];
 }
 
-/** 10,000 parts of some 200 bytes. */
-const maxRecordBytes = 4 * 1024 * 1024;
-
 export class UploadJournal {
   readonly #folder: string;
-
-  /** @param folder made when it is needed */
-  constructor(folder: string) {
-    this.#folder = folder;
-  }
+  readonly #object: string;
+  readonly #journal: Journal;
 
   /**
+   * @param folder of the journals of all uploads; made when it is needed
    * @param object what is uploaded where, such as `s3://bucket/key sha256:…`
-   * @throws BAD_DOCUMENT, DISK
    */
-  async read(object: string): Promise<UploadRecord | undefined> {
-    const path = this.#path(object);
-    const bytes = await readSmallFile(path, maxRecordBytes);
-    if (bytes === undefined) return undefined;
-    // What follows the last end of a line was being written when the load was killed.
-    const [first = '', ...rest] = Buffer.from(bytes).toString('utf8').split('\n').slice(0, -1);
-    const begun = parseLine(first, path);
-    const { uploadId, partSize } = begun;
-    if (begun['object'] !== object || typeof uploadId !== 'string' || typeof partSize !== 'number') {
+  constructor(folder: string, object: string) {
+    this.#folder = folder;
+    this.#object = object;
+    this.#journal = new Journal(join(folder, `${createHash('sha256').update(object).digest('hex')}.jsonl`));
+  }
+
+  /** Undefined when none is known to have begun. @throws BAD_DOCUMENT, DISK */
+  async read(): Promise<UploadRecord | undefined> {
+    const [begun, ...parts] = await this.#journal.read();
+    const { object, uploadId, partSize } = begun ?? {};
+    if (object !== this.#object || typeof uploadId !== 'string' || typeof partSize !== 'number') {
       return undefined;
     }
-    const parts = rest.map((line) => parseLine(line, path) as unknown as UploadedPart);
-    return { uploadId, partSize, parts };
+    return { uploadId, partSize, parts: parts as unknown as readonly UploadedPart[] };
   }
 
   /** @throws DISK */
-  async begin(object: string, upload: Pick<UploadRecord, 'uploadId' | 'partSize'>): Promise<void> {
+  async begin(upload: Pick<UploadRecord, 'uploadId' | 'partSize'>): Promise<void> {
     await ensureFolder(this.#folder);
-    await writeFileAtomic(this.#path(object), `${JSON.stringify({ object, ...upload })}\n`);
+    await this.#journal.begin({ object: this.#object, ...upload });
   }
 
   /** @throws DISK */
-  async add(object: string, part: UploadedPart): Promise<void> {
-    const path = this.#path(object);
-    await appendFile(path, `${JSON.stringify(part)}\n`).catch((error: unknown) => {
-      throw diskError(error, path);
-    });
+  async add(part: UploadedPart): Promise<void> {
+    await this.#journal.append(part);
   }
 
-  async remove(object: string): Promise<void> {
-    await rm(this.#path(object), { force: true });
+  /** @throws DISK */
+  async remove(): Promise<void> {
+    await this.#journal.remove();
   }
-
-  #path(object: string): string {
-    return join(this.#folder, `${createHash('sha256').update(object).digest('hex')}.jsonl`);
-  }
-}
-
-function parseLine(line: string, path: string): JsonObject {
-  return parseStrictObject(Buffer.from(line), { what: path });
 }

@@ -1,0 +1,20 @@
+/** A gc that is killed once it has changed the store N times: `killed-gc.ts STORE N`. */
+import { createRequire, syncBuiltinESMExports } from 'node:module';
+
+type Operation = (...args: unknown[]) => Promise<unknown>;
+
+const [store = '', n = '0'] = process.argv.slice(2);
+const fs = createRequire(import.meta.url)('node:fs/promises') as unknown as Record<string, Operation>;
+let changes = 0;
+for (const name of ['rename', 'rm']) {
+  const run = fs[name];
+  if (run === undefined) continue;
+  fs[name] = async (...args) => {
+    const result = await run(...args);
+    if (++changes === Number(n)) process.kill(process.pid, 'SIGKILL');
+    return result;
+  };
+}
+syncBuiltinESMExports();
+const { gc } = await import('../../packages/fetcher/src/gc.ts');
+await gc({ store });
