@@ -118,6 +118,20 @@ export function childrenOf(manifest: Manifest): readonly Descriptor[] {
   return manifest.kind === 'index' ? manifest.manifests : [manifest.config, ...manifest.layers];
 }
 
+/** A manifest as lists of referrers show it: with its annotations, and the config's type where it has no artifactType. */
+export function referrerOf({ mediaType, digest, size }: Descriptor, manifest: Manifest): Descriptor {
+  const { annotations } = manifest;
+  const artifactType =
+    manifest.artifactType ?? (manifest.kind === 'image' ? manifest.config.mediaType : undefined);
+  return {
+    mediaType,
+    digest,
+    size,
+    ...(artifactType === undefined ? {} : { artifactType }),
+    ...(annotations === undefined ? {} : { annotations }),
+  };
+}
+
 /** Bytes and view of the manifest at `descriptor`, verified. @throws DIGEST_MISMATCH, BAD_DOCUMENT */
 export async function fetchManifest(
   source: Fetcher,

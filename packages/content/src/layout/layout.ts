@@ -12,7 +12,7 @@ import { CodedError, systemCodeOf } from '../errors.ts';
 import { diskError } from '../fs/disk-error.ts';
 import { ensureFolder, FolderSync, readSmallFile, removeAbandoned, writeFileAtomic } from '../fs/files.ts';
 import { fetchLocated } from '../fs/pieces.ts';
-import { fetchManifest } from '../manifest.ts';
+import { fetchManifest, referrerOf } from '../manifest.ts';
 import type {
   Bytes,
   Located,
@@ -195,15 +195,7 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
     for (const [, descriptor] of this.#names.entries()) {
       if (found.has(descriptor.digest)) continue;
       const { manifest } = await fetchManifest(this, descriptor, signal);
-      if (manifest.subject?.digest !== digest) continue;
-      const artifactType =
-        manifest.artifactType ?? (manifest.kind === 'image' ? manifest.config.mediaType : undefined);
-      const { annotations } = manifest;
-      found.set(descriptor.digest, {
-        ...descriptor,
-        ...(artifactType === undefined ? {} : { artifactType }),
-        ...(annotations === undefined ? {} : { annotations }),
-      });
+      if (manifest.subject?.digest === digest) found.set(descriptor.digest, referrerOf(descriptor, manifest));
     }
     return [...found.values()];
   }

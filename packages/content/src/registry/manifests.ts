@@ -58,7 +58,7 @@ export async function pushManifest(
   const manifest = parseManifest(bytes, mediaType, what);
   cache.add(digest, bytes);
   const subject = manifest.subject?.digest;
-  if (await hasContent(repository, descriptor, { push: true, signal })) {
+  if (await hasContent(repository, descriptor, { right: 'push', signal })) {
     const listed = subject === undefined ? [descriptor] : await listReferrers(repository, subject, signal);
     if (listed.some((known) => known.digest === digest)) return 'present';
   }

@@ -17,8 +17,8 @@ import { contentPath, type RepositorySession } from './repository-session.ts';
 const accept = { accept: manifestAccept } as const;
 
 export interface PresenceOptions {
-  /** Ask with the right to push, when that is what follows. */
-  readonly push?: boolean;
+  /** Asked for along with this, when pushing is what follows. */
+  readonly right?: 'push';
   readonly signal?: AbortSignal | undefined;
 }
 

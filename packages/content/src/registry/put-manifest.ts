@@ -19,7 +19,7 @@ export async function putManifest(
     method: 'PUT',
     at: `manifests/${name}`,
     doing,
-    push: true,
+    right: 'push',
     headers: { 'content-type': descriptor.mediaType },
     body: bytes,
     digest: descriptor.digest,

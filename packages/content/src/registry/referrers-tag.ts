@@ -7,7 +7,7 @@ import { type Descriptor, descriptorOf } from '../descriptor.ts';
 import { type Digest, hexOf } from '../digest.ts';
 import { CodedError, isCoded } from '../errors.ts';
 import { type JsonValue, parseStrictObject } from '../json.ts';
-import { fetchManifest, type Manifest } from '../manifest.ts';
+import { fetchManifest, type Manifest, referrerOf } from '../manifest.ts';
 import { isManifestType, MediaType } from '../media-type.ts';
 import { parseDescriptor } from '../parse-descriptor.ts';
 import { fetchContent } from './pull.ts';
@@ -60,17 +60,9 @@ export async function addToFallbackIndex(
   manifest: Manifest,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { mediaType, digest, size } = descriptor;
+  const { digest } = descriptor;
   const tag = fallbackTag(subject);
-  const artifactType =
-    manifest.artifactType ?? (manifest.kind === 'image' ? manifest.config.mediaType : undefined);
-  const entry = {
-    mediaType,
-    digest,
-    size,
-    ...(artifactType === undefined ? {} : { artifactType }),
-    ...(manifest.annotations === undefined ? {} : { annotations: manifest.annotations }),
-  };
+  const entry = referrerOf(descriptor, manifest);
   await repository.registry.inTurn(`${repository.path}:${tag}`, async () => {
     for (let round = 0; round < maxRounds; round++) {
       const { entries, raw } = await readIndex(repository, subject, signal);

@@ -14,7 +14,7 @@ export async function removeContent(
     method: 'DELETE',
     at: contentPath(descriptor),
     doing,
-    remove: true,
+    right: 'delete',
     signal,
   });
   if (response.status === 202 || response.status === 204) {

@@ -9,13 +9,14 @@ export interface RepositoryRequest extends Omit<RegistryRequest, 'url' | 'what' 
   readonly at: string | URL;
   /** Such as `push sha256:…`; the repository's name is added. */
   readonly doing: string;
-  /** Ask for the right to push. */
-  readonly push?: boolean;
-  /** Ask for the right to delete. */
-  readonly remove?: boolean;
+  /** Needed besides that to pull. */
+  readonly right?: 'push' | 'delete';
   /** A sibling repository to be read as well. */
   readonly from?: string;
 }
+
+/** As scopes write them: in byte order. */
+const rightsWithPull = { push: 'pull,push', delete: 'delete,pull' } as const;
 
 export class RepositorySession {
   readonly registry: RegistrySession;
@@ -46,9 +47,8 @@ export class RepositorySession {
   }
 
   #complete(request: RepositoryRequest): RegistryRequest {
-    const { at, doing, push = false, remove = false, from, ...rest } = request;
-    const rights = remove ? 'delete,pull' : push ? 'pull,push' : 'pull';
-    const scopes = [`repository:${this.path}:${rights}`];
+    const { at, doing, right, from, ...rest } = request;
+    const scopes = [`repository:${this.path}:${right === undefined ? 'pull' : rightsWithPull[right]}`];
     if (from !== undefined) scopes.push(`repository:${from}:pull`);
     return {
       ...rest,

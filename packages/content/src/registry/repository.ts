@@ -12,13 +12,15 @@ import type {
   Target,
 } from '../storage.ts';
 import { ManifestCache, pushManifest, tagManifest } from './manifests.ts';
+import { mountBlob } from './mount.ts';
 import { fetchContent, hasContent } from './pull.ts';
 import { listReferrers } from './referrers.ts';
 import { removeContent } from './remove.ts';
 import type { RepositorySession } from './repository-session.ts';
 import { resolveName } from './resolve.ts';
 import { listTags } from './tags.ts';
-import { mountBlob, probeUpload, pushBlob } from './upload.ts';
+import { pushBlob } from './upload.ts';
+import { probeUpload } from './upload-session.ts';
 
 export class RepositoryClient implements Target, RangeFetcher, Mounter, ReferrerLister {
   readonly #session: RepositorySession;

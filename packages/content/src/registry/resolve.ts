@@ -33,7 +33,7 @@ export async function resolveName(
     const digest = response.headers['docker-content-digest'];
     const length = response.headers['content-length'];
     if (isDigest(digest) && length !== undefined && /^[0-9]{1,10}$/.test(length)) {
-      check(repository, name, digest);
+      requireDigest(repository, name, digest);
       return { mediaType: typeOf(repository, name, response), digest, size: Number(length) };
     }
   }
@@ -56,8 +56,8 @@ export async function readNamed(
   const bytes = await collect(response.body, maxManifestBytes, `manifest ${name} of ${repository.name}`);
   const digest = digestOf(bytes);
   const said = response.headers['docker-content-digest'];
-  if (isDigest(said)) check(repository, said, digest);
-  check(repository, name, digest);
+  if (isDigest(said)) requireDigest(repository, said, digest);
+  requireDigest(repository, name, digest);
   return { descriptor: { mediaType, digest, size: bytes.byteLength }, bytes };
 }
 
@@ -81,7 +81,7 @@ function ask(
 }
 
 /** A digest that was asked for, or that the registry names, must be the one of what it gives. */
-function check(repository: RepositorySession, name: string, digest: string): void {
+function requireDigest(repository: RepositorySession, name: string, digest: string): void {
   if (!isDigest(name) || name === digest) return;
   throw new CodedError(
     'DIGEST_MISMATCH',

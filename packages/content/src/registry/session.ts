@@ -35,15 +35,21 @@ export interface RegistryRequest extends Omit<GateRequest, 'url' | 'authorizatio
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What the registry was found not to take, so that it is not tried again with the next blob. */
+export interface UploadLimits {
+  /** Bytes of the smallest request body that was answered 413; infinite while there was none. */
+  tooLargeBytes: number;
+  /** Whether a blob in one PUT is no way to push, as in Artifactory: it takes PATCH only. */
+  chunksOnly: boolean;
+}
+
 export class RegistrySession {
   readonly host: string;
   /** Logical origin. */
   readonly origin: URL;
+  readonly uploadLimits: UploadLimits = { tooLargeBytes: Number.POSITIVE_INFINITY, chunksOnly: false };
   readonly #options: RegistryOptions;
   readonly #auth: Authenticator;
-  /** Bytes of the smallest request body that was answered 413; infinite while there was none. */
-  #refusedBytes = Number.POSITIVE_INFINITY;
-  #takesWhole = true;
   readonly #turns = new Map<string, Promise<unknown>>();
 
   constructor(options: RegistryOptions) {
@@ -56,26 +62,6 @@ export class RegistrySession {
     if (origin === null) throw new CodedError('BAD_NAME', `not a registry host: ${printable(host)}`);
     this.origin = origin;
     this.#auth = new Authenticator({ gate, origin, host, credentials, trustedRealms });
-  }
-
-  /** Bodies of this size or more are refused: bytes. */
-  get refusedBytes(): number {
-    return this.#refusedBytes;
-  }
-
-  /** Remembers that a body was too large, so that it is not tried again with the next blob. @param bytes */
-  refuse(bytes: number): void {
-    this.#refusedBytes = Math.min(this.#refusedBytes, bytes);
-  }
-
-  /** False where a blob in one PUT is not known as a way to push, as in Artifactory. */
-  get takesWhole(): boolean {
-    return this.#takesWhole;
-  }
-
-  /** Remembers that blobs must come by PATCH. */
-  refuseWhole(): void {
-    this.#takesWhole = false;
   }
 
   retryOptions(signal?: AbortSignal): RetryOptions {
@@ -123,12 +109,12 @@ export class RegistrySession {
    * @returns undefined when it is no URL or leads away from this registry's origin
    */
   ownReference(reference: string, asked: URL): URL | undefined {
-    const url = this.resolve(reference, asked);
+    const url = this.logicalReference(reference, asked);
     return url?.origin === this.origin.origin ? url : undefined;
   }
 
   /** A URL reference of an answer, in its logical form. */
-  resolve(reference: string, asked: URL): URL | undefined {
+  logicalReference(reference: string, asked: URL): URL | undefined {
     const url = resolveReference(this.#options.gate.policy, reference, asked);
     if (url !== undefined) url.hash = '';
     return url;

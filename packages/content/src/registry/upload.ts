@@ -2,20 +2,20 @@
  * Pushing blobs. A session that has seen an error is never continued: registries disagree about its state, so we
  * look whether the blob is there and start anew. Its digest is what decides.
  * Sources: distribution-spec v1.1.1 spec.md#pushing-blobs; distribution v2.8.3 registry/handlers/blobupload.go.
- * Threat T31; faults F34, F35, F36, F37, F38, F39.
+ * Faults F34, F35, F38, F39.
  */
 import { createHash, type Hash } from 'node:crypto';
 import { mismatch, verified } from '../bytes.ts';
 import type { Descriptor } from '../descriptor.ts';
 import { isDigest } from '../digest.ts';
-import { CodedError, isCoded } from '../errors.ts';
-import { type ErrorBody, errorFor, errorFromResponse, readErrorBody } from '../http/error-response.ts';
+import { CodedError } from '../errors.ts';
+import { type ErrorBody, errorFor, readErrorBody } from '../http/error-response.ts';
 import type { GateResponse } from '../http/response.ts';
 import { isTransient, retrying } from '../http/retry.ts';
-import { printable } from '../printable.ts';
 import type { Bytes, OpenBytes, PushResult } from '../storage.ts';
 import { headContent } from './pull.ts';
 import type { RepositorySession } from './repository-session.ts';
+import { beginUpload, cancelUpload, locationOf, type Upload } from './upload-session.ts';
 
 /** Chunks for those who refuse the whole: the largest that common proxies let through, then smaller ones. */
 const chunkSizes = [32, 8, 2, 0.5].map((mebibytes) => mebibytes * 1024 * 1024);
@@ -27,12 +27,6 @@ const commitTimeoutMs = 300_000;
 /** The session is gone or in a state we do not share: start a new one. */
 class LostUpload extends CodedError {}
 
-interface Upload {
-  readonly location: URL;
-  /** The smallest chunk the registry takes, bytes. */
-  readonly minChunk: number;
-}
-
 /** @throws DIGEST_MISMATCH, EGRESS_DENIED, DENIED, UPSTREAM, NETWORK, ABORTED */
 export async function pushBlob(
   repository: RepositorySession,
@@ -42,21 +36,22 @@ export async function pushBlob(
 ): Promise<PushResult> {
   const task: Task = { repository, descriptor, open, signal };
   const { registry } = repository;
+  const limits = registry.uploadLimits;
   let started = false;
   return retrying<PushResult>(
     async (attempt) => {
-      if (await headContent(repository, descriptor, { push: true, signal })) {
+      if (await headContent(repository, descriptor, { right: 'push', signal })) {
         return started ? 'stored' : 'present';
       }
       started = true;
       // A proxy may cut the line instead of saying 413.
       const mayBeCut = attempt > 2 && descriptor.size > largestChunk;
-      const isTooLarge = descriptor.size >= registry.refusedBytes;
-      const isWhole = registry.takesWhole && !mayBeCut && !isTooLarge;
-      if (isWhole && (await sendWhole(task, await startUpload(task)))) return 'stored';
+      const isTooLarge = descriptor.size >= limits.tooLargeBytes;
+      const isWhole = !limits.chunksOnly && !mayBeCut && !isTooLarge;
+      if (isWhole && (await sendWhole(task, await beginUploadOf(task)))) return 'stored';
       for (;;) {
         const step = stepOf(task, mayBeCut);
-        if (await sendChunks(task, await startUpload(task), step)) return 'stored';
+        if (await sendChunks(task, await beginUploadOf(task), step)) return 'stored';
       }
     },
     {
@@ -64,68 +59,6 @@ export async function pushBlob(
       retryable: (error) => isTransient(error) || error instanceof LostUpload,
     },
   );
-}
-
-/**
- * @returns false when the registry does not mount it, for whatever reason
- * @throws UPSTREAM, NETWORK, EGRESS_DENIED, ABORTED
- */
-export async function mountBlob(
-  repository: RepositorySession,
-  descriptor: Descriptor,
-  from: string,
-  signal: AbortSignal | undefined,
-): Promise<boolean> {
-  const { digest } = descriptor;
-  const doing = `mount ${digest} from ${from}`;
-  const asking = repository.request({
-    method: 'POST',
-    at: `blobs/uploads/?mount=${encodeURIComponent(digest)}&from=${encodeURIComponent(from)}`,
-    doing,
-    push: true,
-    from,
-    digest,
-    signal,
-  });
-  // Log-in itself may be refused when it names a repository we may not read.
-  const response = await asking.catch((error: unknown) => {
-    if (isCoded(error, 'DENIED')) return undefined;
-    throw error;
-  });
-  if (response === undefined) return false;
-  const { status } = response;
-  if (status === 202) {
-    await response.cancel();
-    await cancelUpload(repository, doing, () => locationOf(repository, doing, response), signal);
-    return false;
-  }
-  if (status === 201 || [401, 403, 404, 405].includes(status)) {
-    await response.cancel();
-    return status === 201;
-  }
-  throw await errorFromResponse(response, `${doing} (${repository.name})`);
-}
-
-/**
- * Begins an upload and cancels it: shows the right to push, without storing anything.
- * @throws DENIED, NOT_FOUND for a project that must exist, EGRESS_DENIED, UPSTREAM, NETWORK, ABORTED
- */
-export async function probeUpload(
-  repository: RepositorySession,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const doing = 'begin an upload';
-  const response = await repository.request({
-    method: 'POST',
-    at: 'blobs/uploads/',
-    doing,
-    push: true,
-    signal,
-  });
-  if (response.status !== 202) throw await errorFromResponse(response, `${doing} (${repository.name})`);
-  await response.cancel();
-  const location = locationOf(repository, doing, response);
-  await cancelUpload(repository, doing, () => location, signal);
 }
 
 interface Task {
@@ -138,29 +71,21 @@ interface Task {
 const doingOf = (task: Task): string => `push ${task.descriptor.digest}`;
 
 /** Bytes of a chunk: all of them, where only the way matters and not the size. */
-function stepOf({ repository: { registry }, descriptor }: Task, mayBeCut: boolean): number {
-  if (!registry.takesWhole && !mayBeCut && descriptor.size < registry.refusedBytes) return descriptor.size;
-  return chunkSizes.find((size) => size < registry.refusedBytes) ?? smallestChunk;
+function stepOf({ repository, descriptor }: Task, mayBeCut: boolean): number {
+  const { chunksOnly, tooLargeBytes } = repository.registry.uploadLimits;
+  if (chunksOnly && !mayBeCut && descriptor.size < tooLargeBytes) return descriptor.size;
+  return chunkSizes.find((size) => size < tooLargeBytes) ?? smallestChunk;
 }
 
-async function startUpload(task: Task): Promise<Upload> {
+function beginUploadOf(task: Task): Promise<Upload> {
   const { repository, descriptor, signal } = task;
-  const response = await repository.once({
-    method: 'POST',
-    at: 'blobs/uploads/',
-    doing: doingOf(task),
-    push: true,
-    digest: descriptor.digest,
-    signal,
-  });
-  if (response.status !== 202)
-    throw await errorFromResponse(response, `${doingOf(task)} (${repository.name})`);
-  await response.cancel();
-  const asked = Number(response.headers['oci-chunk-min-length'] ?? 0);
-  return {
-    location: locationOf(repository, doingOf(task), response),
-    minChunk: Number.isSafeInteger(asked) ? asked : 0,
-  };
+  return beginUpload(repository, doingOf(task), signal, descriptor.digest);
+}
+
+/** The next blobs are not sent in bodies of this size. @param bytes of one that was answered 413 */
+function rememberTooLarge({ repository }: Task, bytes: number): void {
+  const { uploadLimits } = repository.registry;
+  uploadLimits.tooLargeBytes = Math.min(uploadLimits.tooLargeBytes, bytes);
 }
 
 /** The whole blob in one request. @returns false when it is too large for that (413), or that is no way to push */
@@ -170,7 +95,7 @@ async function sendWhole(task: Task, upload: Upload): Promise<boolean> {
     method: 'PUT',
     at: withDigest(upload.location, descriptor),
     doing: doingOf(task),
-    push: true,
+    right: 'push',
     headers: { 'content-type': 'application/octet-stream' },
     body: { size: descriptor.size, open: () => verified(open(), descriptor) },
     headersTimeoutMs: commitTimeoutMs,
@@ -179,16 +104,16 @@ async function sendWhole(task: Task, upload: Upload): Promise<boolean> {
   });
   if (response.status === 413 && descriptor.size > smallestChunk) {
     await response.cancel();
-    repository.registry.refuse(descriptor.size);
-    await cancelUpload(repository, doingOf(task), () => upload.location, signal);
+    rememberTooLarge(task, descriptor.size);
+    await cancelUpload(repository, doingOf(task), upload.location, signal);
     return false;
   }
   if (response.status === 404 || response.status === 405) {
     const body = await readErrorBody(response);
     // Of a session that is gone the registry says just that; Artifactory says that it has no such blob.
     if (body.codes.some(isLost)) throw uploadErrorOf(task, response, body);
-    repository.registry.refuseWhole();
-    await cancelUpload(repository, doingOf(task), () => upload.location, signal);
+    repository.registry.uploadLimits.chunksOnly = true;
+    await cancelUpload(repository, doingOf(task), upload.location, signal);
     return false;
   }
   await checkStored(task, response);
@@ -212,7 +137,7 @@ async function sendChunks(task: Task, upload: Upload, wanted: number): Promise<b
       method: 'PATCH',
       at: location,
       doing: doingOf(task),
-      push: true,
+      right: 'push',
       headers: {
         'content-type': 'application/octet-stream',
         'content-range': `${from}-${from + length - 1}`,
@@ -231,9 +156,8 @@ async function sendChunks(task: Task, upload: Upload, wanted: number): Promise<b
     });
     if (response.status === 413 && length > smallestChunk && step > upload.minChunk) {
       await response.cancel();
-      repository.registry.refuse(length);
-      const at = location;
-      await cancelUpload(repository, doingOf(task), () => at, signal);
+      rememberTooLarge(task, length);
+      await cancelUpload(repository, doingOf(task), location, signal);
       return false;
     }
     if (response.status !== 202 && response.status !== 204) throw await uploadError(task, response);
@@ -247,7 +171,7 @@ async function sendChunks(task: Task, upload: Upload, wanted: number): Promise<b
     method: 'PUT',
     at: withDigest(location, descriptor),
     doing: doingOf(task),
-    push: true,
+    right: 'push',
     headersTimeoutMs: commitTimeoutMs,
     digest,
     signal,
@@ -293,35 +217,6 @@ function uploadErrorOf(task: Task, response: GateResponse, body: ErrorBody): Cod
 
 function isLost(code: string): boolean {
   return code === 'BLOB_UPLOAD_INVALID' || code === 'BLOB_UPLOAD_UNKNOWN';
-}
-
-/** Best effort: a session that stays is the registry's to clean up. */
-async function cancelUpload(
-  repository: RepositorySession,
-  doing: string,
-  location: () => URL,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  try {
-    const response = await repository.once({ method: 'DELETE', at: location(), doing, push: true, signal });
-    await response.cancel();
-  } catch (error) {
-    if (signal?.aborted === true) throw error;
-  }
-}
-
-/** Where a session goes on: the registry's own origin, or nowhere. */
-function locationOf({ registry, name }: RepositorySession, doing: string, response: GateResponse): URL {
-  const text = response.headers['location'];
-  if (text === undefined) throw new CodedError('UPSTREAM', `${doing} (${name}): an upload without Location`);
-  const url = registry.ownReference(text, response.url);
-  if (url !== undefined) return url;
-  const origin = printable(registry.resolve(text, response.url)?.origin ?? text);
-  throw new CodedError(
-    'EGRESS_DENIED',
-    `${doing} (${name}): the registry sends the upload to ${origin} instead of ${registry.origin.origin}; ` +
-      'set http.host to that URL, or http.relativeurls: true, in its configuration',
-  );
 }
 
 function withDigest(location: URL, descriptor: Descriptor): URL {

@@ -10,6 +10,7 @@ import {
   isManifestType,
   type Manifest,
   messageOf,
+  referrerOf,
 } from '@omni-airgap/content';
 import type { ContentSource } from '../source.ts';
 
@@ -66,25 +67,16 @@ export class ManifestGraph {
 
   /** Takes in a manifest that has been parsed already; gives the manifests below it. */
   add(descriptor: Descriptor, manifest: Manifest): readonly Descriptor[] {
-    const { mediaType, digest, size } = descriptor;
+    const { digest } = descriptor;
     const children: Descriptor[] = [];
     for (const child of childrenOf(manifest)) {
       if (manifest.kind === 'index' && isManifestType(child.mediaType)) children.push(child);
       else if (!this.#sizes.has(child.digest)) this.#sizes.set(child.digest, child.size);
     }
-    const artifactType =
-      manifest.artifactType ?? (manifest.kind === 'image' ? manifest.config.mediaType : undefined);
-    const { annotations } = manifest;
     this.#nodes.set(digest, {
       children,
       subject: manifest.subject?.digest,
-      asReferrer: {
-        mediaType,
-        digest,
-        size,
-        ...(artifactType === undefined ? {} : { artifactType }),
-        ...(annotations === undefined ? {} : { annotations }),
-      },
+      asReferrer: referrerOf(descriptor, manifest),
       files: filesOf(manifest),
     });
     this.#damaged.delete(digest);
