@@ -12,6 +12,7 @@ import { bytesOf } from './bytes.ts';
 import type { Descriptor } from './descriptor.ts';
 import type { Digest } from './digest.ts';
 import { CodedError, isCoded } from './errors.ts';
+import { maxDescriptors } from './graph.ts';
 import { childrenOf, fetchManifest, type Manifest } from './manifest.ts';
 import { isIndexType, isManifestType } from './media-type.ts';
 import {
@@ -57,8 +58,6 @@ export interface CopyOptions {
 
 /** Levels of indexes below a root; real ones have one. */
 const maxDepth = 4;
-/** Descriptors below one root; an index of every platform has some hundred. */
-const maxDescriptors = 10_000;
 
 export class Copier {
   readonly #blobs: WorkQueue;

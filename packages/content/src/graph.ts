@@ -6,8 +6,8 @@ import { childrenOf, fetchManifest, type Manifest } from './manifest.ts';
 import { isManifestType } from './media-type.ts';
 import type { Fetcher } from './storage.ts';
 
-/** Descriptors below one root; the same bound that copying has. */
-const maxDescriptors = 10_000;
+/** Descriptors below one root; an index of every platform has some hundred. */
+export const maxDescriptors = 10_000;
 
 export interface WalkOptions {
   /** Which children of an index belong; see CopyOptions.select. Default: all. */

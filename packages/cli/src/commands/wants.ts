@@ -65,7 +65,7 @@ async function fromServer(session: Session, { from, caCert }: Flags): Promise<Wa
   try {
     const target = `${url.origin}${url.pathname.replace(/\/+$/, '')}/${wantsFile}`;
     const response = await network.gate.request({ method: 'GET', url: target, signal: session.signal });
-    if (response.status !== 200) throw await errorFromResponse(response, 'the list of wishes', response.url);
+    if (response.status !== 200) throw await errorFromResponse(response, 'the list of wishes');
     return parseWants(Buffer.from(await response.text(maxWantsBytes)), target);
   } finally {
     await network.close();

@@ -37,7 +37,11 @@ export type BundleTrust =
   /** The bundle is read whoever made it; the digests still hold. */
   | { readonly mode: 'any' };
 
-export type BundleSigner = { readonly mode: 'signed'; readonly key: string } | { readonly mode: 'unsigned' };
+export type BundleSigner =
+  /** Fingerprint of the key that its signature was checked with. */
+  | { readonly mode: 'signed'; readonly key: string }
+  /** Nobody asked: the bundle may have a signature all the same. */
+  | { readonly mode: 'unsigned' };
 
 export interface OpenBundleOptions {
   /**

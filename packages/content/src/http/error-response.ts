@@ -54,6 +54,7 @@ export async function readErrorBody(response: GateResponse): Promise<ErrorBody> 
 /**
  * The error for an answer whose body has been read.
  * @param what what was being done, beginning the message
+ * @param url what was asked for, where a redirect led away from it
  * @returns DENIED for 401 and 403, NOT_FOUND for 404, UPSTREAM else; with status and retryAfterMs
  */
 export function errorFor(

@@ -31,7 +31,6 @@ export interface GateOptions extends ConnectionOptions {
   readonly patience?: Patience;
   /** Longest pause within a body; default 60 s. There is no total time-out. */
   readonly stallTimeoutMs?: number;
-  readonly userAgent?: string;
   /** Hold requests back where hosts say that they are busy; without it, who retries waits by itself. */
   readonly pacing?: Pacing;
 }
@@ -142,7 +141,7 @@ export class HttpGate {
   }
 
   #headers(request: GateRequest): Record<string, string> {
-    const headers: Record<string, string> = { 'user-agent': this.#options.userAgent ?? 'omni-airgap' };
+    const headers: Record<string, string> = { 'user-agent': 'omni-airgap' };
     for (const [name, value] of Object.entries(request.headers ?? {})) {
       const lower = name.toLowerCase();
       if (!ownHeaders.has(lower)) headers[lower] = value;

@@ -2,8 +2,7 @@
  * Keeping to what a busy host asks for: after a 429 or 503 nobody asks it before its time is over, and then one
  * after the other, faster again with every answer that is not a refusal. Threat T40, fault F08.
  */
-import { setTimeout as delay } from 'node:timers/promises';
-import { throwIfAborted } from './retry.ts';
+import { sleepFor, throwIfAborted } from './retry.ts';
 
 interface Pace {
   /** Milliseconds since the epoch before which nothing is sent. */
@@ -67,8 +66,4 @@ export class Pacing {
     pace.gapMs *= 0.8;
     if (pace.gapMs < leastGapMs) this.#paces.delete(host);
   }
-}
-
-async function sleepFor(ms: number, signal?: AbortSignal): Promise<void> {
-  await delay(ms, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);
 }

@@ -78,7 +78,8 @@ export function abortedError(signal: AbortSignal): CodedError {
   return isCoded(reason) ? reason : new CodedError('ABORTED', 'stopped', { cause: reason });
 }
 
-async function sleepFor(ms: number, signal?: AbortSignal): Promise<void> {
+/** Ends early when the signal fires, without an error. */
+export async function sleepFor(ms: number, signal?: AbortSignal): Promise<void> {
   await delay(ms, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);
 }
 

@@ -91,7 +91,7 @@ export class Ingest {
     }
   }
 
-  /** Forgets what was received under a key by this or an earlier attempt. */
+  /** Removes what receive() gave, where it turned out to be wrong. */
   async discard(path: string): Promise<void> {
     await rm(path, { force: true });
   }

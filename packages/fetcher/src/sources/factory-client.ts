@@ -67,7 +67,7 @@ export class FactoryClient {
         ...this.#withSignal(),
       });
       if (response.status !== 201 && response.status !== 200) {
-        throw await errorFromResponse(response, `schematic ${id}`, response.url);
+        throw await errorFromResponse(response, `schematic ${id}`);
       }
       return response.json(`the factory's answer about schematic ${id}`, maxSchematicBytes * 2);
     });
@@ -95,7 +95,7 @@ export class FactoryClient {
   async get(path: string, max: number): Promise<Uint8Array> {
     return this.#retrying(async () => {
       const response = await this.#request('GET', path);
-      if (response.status !== 200) throw await errorFromResponse(response, path, response.url);
+      if (response.status !== 200) throw await errorFromResponse(response, path);
       return collect(response.body, max, path);
     });
   }
@@ -121,7 +121,7 @@ export class FactoryClient {
     return this.#retrying(async () => {
       const response = await this.#request('HEAD', path);
       await response.cancel();
-      if (response.status !== 200) throw await errorFromResponse(response, 'head', response.url);
+      if (response.status !== 200) throw await errorFromResponse(response, 'head');
       const size = lengthOf(response);
       if (size !== undefined && size > 0) return size;
       throw new CodedError(
