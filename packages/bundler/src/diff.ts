@@ -14,6 +14,7 @@ import {
   systemCodeOf,
 } from '@omni-airgap/content';
 import { readContents } from './contents.ts';
+import { reliedBlobs } from './summary.ts';
 
 export interface DiffReport {
   readonly from: string;
@@ -100,9 +101,9 @@ async function readDocumentSide(path: string): Promise<Side> {
   }
   const document = parseBundleDocument(bytes, path);
   const blobs = new Map<Digest, { size: number; kind: string }>();
-  const relied = (document.relies?.repositories ?? []).flatMap((entry) => entry.blobs);
-  for (const { digest, size, kind = 'image' } of [...document.blobs, ...relied])
-    blobs.set(digest, { size, kind });
+  // Where a place says no kind, another one may.
+  for (const { digest, size, kind } of [...document.blobs, ...reliedBlobs(document)])
+    blobs.set(digest, { size, kind: kind ?? blobs.get(digest)?.kind ?? 'image' });
   const names = new Map(document.roots.map(({ name, descriptor }) => [name, descriptor.digest]));
   return { label: `bundle ${document.id}`, names, blobs };
 }

@@ -21,11 +21,12 @@ import {
   type WrittenVolume,
 } from '@omni-airgap/content';
 import { type Contents, readContents } from './contents.ts';
+import type { Inside } from './inside.ts';
 import { issue } from './issue.ts';
 import { type Issued, readIssued, signed } from './issued.ts';
 import { checkSecrets } from './secrets.ts';
 import { select } from './selection.ts';
-import { type Inside, readInside } from './since.ts';
+import { readInside } from './since.ts';
 
 export interface Draft {
   /** Where its content is. */
@@ -68,7 +69,7 @@ export async function newDraft(options: NewBundle): Promise<Draft> {
   const { carried, relies } = select(contents, inside);
   const secrets = await checkSecrets(contents, options.allowSecrets === true);
   const names = new Map(items.map((item) => [item.name, item.descriptor]));
-  const bases = inside?.bases ?? [];
+  const bases = [...(inside?.bases.values() ?? [])].sort((a, b) => byText(a.id, b.id));
   const ids = bases.map(({ id }) => id);
   const plan = planVolumes(names, carried, volumeSize, ids);
   const map = new VolumeMap(names, plan, ids);

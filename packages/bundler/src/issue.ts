@@ -115,7 +115,10 @@ export async function issue(request: IssueRequest): Promise<Issued> {
 function isSame(document: BundleDocument, request: IssueRequest, roots: readonly BundleRoot[]): boolean {
   const says = (value: unknown): string => JSON.stringify(value) ?? '';
   const places = (relies: BundleRelies | undefined): string =>
-    says(relies?.repositories.map(({ repository, blobs }) => [repository, ...blobs.map((b) => b.digest)]));
+    says([
+      relies?.repositories.map(({ repository, blobs }) => [repository, ...blobs.map((b) => b.digest)]),
+      relies?.objects.map(({ key, digest }) => [key, digest]),
+    ]);
   const checks = (list: readonly BundleRoot[]): string =>
     says(list.map(({ name, signature, verified }) => [name, signature, verified]));
   return (

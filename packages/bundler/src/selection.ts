@@ -1,7 +1,15 @@
 /** What a bundle carries: all content, or what is not inside yet; and where the rest of it lies. */
-import { type BlobSize, type BundleRelies, byText, type Digest } from '@omni-airgap/content';
+import {
+  type BlobSize,
+  type BundleRelies,
+  byText,
+  type Digest,
+  isManifestType,
+  smallBlobLimit,
+} from '@omni-airgap/content';
 import type { Contents } from './contents.ts';
-import { type Inside, repositoryOf } from './since.ts';
+import type { Inside } from './inside.ts';
+import { repositoryOf, titleAnnotation } from './since.ts';
 
 export interface Selection {
   readonly carried: readonly BlobSize[];
@@ -13,11 +21,42 @@ export interface Selection {
 export function select(contents: Contents, inside: Inside | undefined): Selection {
   const all = [...contents.descriptors.values()].map(({ digest, size }) => ({ digest, size }));
   if (inside === undefined) return { carried: all, relies: undefined };
-  const placed = new Set([...inside.repositories.values()].flatMap((digests) => [...digests]));
-  const isInside = ({ digest, size }: BlobSize): boolean =>
-    inside.blobs.get(digest) === size && placed.has(digest);
-  const relied = new Map(all.filter(isInside).map((blob) => [blob.digest, blob.size]));
-  return { carried: all.filter((blob) => !isInside(blob)), relies: placesOf(contents, inside, relied) };
+  const objects = objectContent(contents);
+  const isInside = (blob: BlobSize): boolean => inside.holds(blob, objects.has(blob.digest));
+  const again = readAtLoad(contents, isInside);
+  const isRelied = (blob: BlobSize): boolean => isInside(blob) && !again.has(blob.digest);
+  const relied = new Map(all.filter(isRelied).map((blob) => [blob.digest, blob.size]));
+  return { carried: all.filter((blob) => !isRelied(blob)), relies: placesOf(contents, inside, relied) };
+}
+
+const artifactKinds: readonly string[] = ['media', 'schematic', 'catalog'];
+
+/** What becomes an object: files of artifacts, which have a title, and schematics, which a tag names. */
+function objectContent({ items, graphs }: Contents): ReadonlySet<Digest> {
+  const found = new Set<Digest>();
+  for (const { name, kind } of items) {
+    if (!artifactKinds.includes(kind)) continue;
+    for (const [digest, { annotations }] of graphs.get(name) ?? []) {
+      const isSchematic = kind === 'schematic' && name.endsWith(`:${digest.slice(7)}`);
+      if (isSchematic || annotations?.[titleAnnotation] !== undefined) found.add(digest);
+    }
+  }
+  return found;
+}
+
+/**
+ * Small files of artifacts that are new: a load without a registry reads some of them, such as kernel command lines,
+ * and would have to look for them in other places.
+ */
+function readAtLoad({ items, graphs }: Contents, isInside: (blob: BlobSize) => boolean): ReadonlySet<Digest> {
+  const found = new Set<Digest>();
+  for (const { name, kind, descriptor } of items) {
+    if (!artifactKinds.includes(kind) || isInside(descriptor)) continue;
+    for (const [digest, { size, mediaType }] of graphs.get(name) ?? []) {
+      if (size <= smallBlobLimit && !isManifestType(mediaType)) found.add(digest);
+    }
+  }
+  return found;
 }
 
 /** Each relied blob in the repositories that need it, or, if it is in none of those, in one that it can come from. */

@@ -1,17 +1,19 @@
 /**
- * What the site has already: the bundles and receipts that `--since` names, united. Only content whose place at the
- * site is known counts, so that whoever loads can find it.
+ * What `--since` names, and what each says is inside. A bundle is taken to be loaded into all that the site has; a
+ * receipt says what it was loaded into, and counts for that alone. Only content whose place at the site is known
+ * counts, so that whoever loads can find it.
  */
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
-  type BundleBase,
   type BundleDocument,
-  byText,
   CodedError,
+  childrenOf,
   type Descriptor,
   type Digest,
+  fetchManifest,
   findIssued,
+  isIndexType,
   issuedFolder,
   knownGraph,
   type Layout,
@@ -22,35 +24,27 @@ import {
   parseStrictObject,
   printable,
   type ReceiptDocument,
+  readIssuedDocument,
   readSmallFile,
   systemCodeOf,
 } from '@omni-airgap/content';
 import { imagePath, schematicPath } from '@omni-airgap/talos';
+import { Inside } from './inside.ts';
 
-/** What lies inside, and where. */
-export interface Inside {
-  readonly bases: readonly BundleBase[];
-  /** Bytes of each blob that is inside. */
-  readonly blobs: ReadonlyMap<Digest, number>;
-  /** By repository, with its upstream host. */
-  readonly repositories: ReadonlyMap<string, ReadonlySet<Digest>>;
-  /** By key of the object store. */
-  readonly objects: ReadonlyMap<string, { readonly digest: Digest; readonly size: number }>;
-  /** What each name stood for when it was last carried in. */
-  readonly names: ReadonlyMap<string, Digest>;
-}
+type Base =
+  | { readonly kind: 'bundle'; readonly document: BundleDocument }
+  | {
+      readonly kind: 'receipt';
+      readonly document: ReceiptDocument;
+      /** The bundle that was loaded, when this store issued it. */
+      readonly issued: BundleDocument | undefined;
+    };
 
-interface Growing {
-  readonly names: Map<string, Digest>;
-  readonly bases: Map<string, BundleBase>;
-  readonly blobs: Map<Digest, number>;
-  readonly repositories: Map<string, Set<Digest>>;
-  readonly objects: Map<string, { readonly digest: Digest; readonly size: number }>;
-}
-
-const titleAnnotation = 'org.opencontainers.image.title';
+export const titleAnnotation = 'org.opencontainers.image.title';
 const mediaName = /\/talos-media\/([a-f0-9]{64}):([A-Za-z0-9._-]+)$/;
 const schematicName = /\/siderolabs\/image-factory\/schematics:([a-f0-9]{64})$/;
+/** A list that a registry unites with its own, so that nobody needs ours any more. */
+const versionsTitle = 'versions';
 
 /** `ghcr.io/siderolabs/omni` for the name `ghcr.io/siderolabs/omni:v1.10.4`. */
 export function repositoryOf(name: string): string {
@@ -64,51 +58,40 @@ export function repositoryOf(name: string): string {
  * @throws NO_INPUT, USAGE, BAD_DOCUMENT
  */
 export async function readInside(store: string, layout: Layout, since: readonly string[]): Promise<Inside> {
-  const inside: Growing = {
-    names: new Map(),
-    bases: new Map(),
-    blobs: new Map(),
-    repositories: new Map(),
-    objects: new Map(),
-  };
   const bases: Base[] = [];
   for (const text of since) bases.push(await readBase(store, text));
   // A later bundle of a store lists all names there were then: it speaks for the earlier ones too.
   bases.sort((a, b) => a.document.sequence - b.document.sequence);
+  const inside = new Inside();
   for (const [i, base] of bases.entries()) {
-    const isLast = !bases.slice(i + 1).some((later) => later.document.origin === base.document.origin);
+    const { origin, sequence } = base.document;
+    const id = base.kind === 'bundle' ? base.document.id : base.document.bundle;
+    inside.bases.set(id, { id, origin, sequence });
+    const isLast = !bases.slice(i + 1).some((later) => later.document.origin === origin);
     if (isLast) for (const [name, digest] of namesOf(base)) inside.names.set(name, digest);
     if (base.kind === 'bundle') await addBundle(inside, base.document, layout);
-    else await addReceipt(inside, base.document, layout);
+    else await addReceipt(inside, base.document, base.issued, layout);
   }
-  return { ...inside, bases: [...inside.bases.values()].sort((a, b) => byText(a.id, b.id)) };
+  return inside;
 }
 
-type Base =
-  | { readonly kind: 'bundle'; readonly document: BundleDocument }
-  | { readonly kind: 'receipt'; readonly document: ReceiptDocument };
-
-function namesOf({ kind, document }: Base): readonly (readonly [string, Digest])[] {
-  return kind === 'bundle'
-    ? document.roots.map(({ name, descriptor }) => [name, descriptor.digest])
-    : document.images.map(({ name, digest }) => [name, digest]);
+/** What was carried, whatever it became inside. */
+function namesOf(base: Base): readonly (readonly [string, Digest])[] {
+  const carried = base.kind === 'bundle' ? base.document : base.issued;
+  return carried === undefined
+    ? (base.document as ReceiptDocument).images.map(({ name, digest }) => [name, digest])
+    : carried.roots.map(({ name, descriptor }) => [name, descriptor.digest]);
 }
 
 async function readBase(store: string, text: string): Promise<Base> {
-  const document = await readSmallFile(await pathOf(store, text), maxBundleDocumentBytes);
-  if (document === undefined)
+  const bytes = await readSmallFile(await pathOf(store, text), maxBundleDocumentBytes);
+  if (bytes === undefined)
     throw new CodedError('NO_INPUT', `--since ${printable(text)}: no bundle.json there`);
-  const { kind } = parseStrictObject(document, { what: text });
-  if (kind !== 'omni-airgap/receipt')
-    return { kind: 'bundle', document: parseBundleDocument(document, text) };
-  const receipt = parseReceiptDocument(document, text);
-  const issued = await readSmallFile(
-    join(issuedFolder(store, receipt.bundle), 'bundle.json'),
-    maxBundleDocumentBytes,
-  );
-  return issued === undefined
-    ? { kind: 'receipt', document: receipt }
-    : { kind: 'bundle', document: parseBundleDocument(issued, `bundle ${receipt.bundle}`) };
+  const { kind } = parseStrictObject(bytes, { what: text });
+  if (kind !== 'omni-airgap/receipt') return { kind: 'bundle', document: parseBundleDocument(bytes, text) };
+  const document = parseReceiptDocument(bytes, text);
+  const issued = await readIssuedDocument(store, document.bundle);
+  return { kind: 'receipt', document, issued: issued?.document };
 }
 
 async function pathOf(store: string, text: string): Promise<string> {
@@ -123,53 +106,102 @@ async function pathOf(store: string, text: string): Promise<string> {
   return join(issuedFolder(store, await findIssued(store, text, '--since')), 'bundle.json');
 }
 
-async function addBundle(inside: Growing, document: BundleDocument, layout: Layout): Promise<void> {
-  const { id, origin, sequence } = document;
-  inside.bases.set(id, { id, origin, sequence });
-  for (const { digest, size } of document.blobs) inside.blobs.set(digest, size);
-  for (const { repository, blobs } of document.relies?.repositories ?? []) {
-    for (const { digest, size } of blobs) {
-      inside.blobs.set(digest, size);
-      place(inside, repository, digest);
-    }
-  }
-  for (const { key, digest, size } of document.relies?.objects ?? [])
-    inside.objects.set(key, { digest, size });
+async function addBundle(inside: Inside, document: BundleDocument, layout: Layout): Promise<void> {
+  const { relies } = document;
+  const relied = (relies?.repositories ?? []).flatMap(({ repository, blobs }) =>
+    blobs.map((blob) => ({ repository, ...blob })),
+  );
+  const held = new Map([...document.blobs, ...relied].map(({ digest, size }) => [digest, size]));
+  // Made for a site that, as far as was known, has an object store only: so it is still.
+  const hasRegistry = (relies?.objects ?? []).every(({ digest }) => held.has(digest));
+  inside.addObjectStore();
+  if (hasRegistry) inside.addRegistry();
+  const placed = new Set<Digest>();
   for (const { name, descriptor } of document.roots) {
-    for (const found of await knownGraph(layout, [descriptor]).then((graph) => graph.values())) {
-      if (inside.blobs.has(found.digest)) addPlace(inside, name, found);
+    for (const found of (await knownGraph(layout, [descriptor])).values()) {
+      // What it neither carries nor relies on was left out: other platforms.
+      if (held.get(found.digest) !== found.size) continue;
+      const key = keyOf(name, found);
+      if (hasRegistry) inside.place(repositoryOf(name), found);
+      if (hasRegistry || key !== undefined) inside.placeObject(key, found);
+      placed.add(found.digest);
     }
+  }
+  for (const { key, digest, size } of relies?.objects ?? []) inside.placeObject(key, { digest, size });
+  // Where a base of the bundle had it; the names of the bundle itself are the better answer.
+  for (const blob of relied) {
+    if (placed.has(blob.digest)) continue;
+    inside.place(blob.repository, blob);
+    inside.placeObject(undefined, blob);
   }
 }
 
-/** A receipt of a bundle that this store did not issue: the names say what is there. */
-async function addReceipt(inside: Growing, receipt: ReceiptDocument, layout: Layout): Promise<void> {
-  const { bundle: id, origin, sequence } = receipt;
-  inside.bases.set(id, { id, origin, sequence });
-  const digests = new Map(receipt.images.map((image) => [image.name, image.digest]));
-  for await (const [name, descriptor] of layout.names()) {
-    if (digests.get(name) !== descriptor.digest) continue;
-    for (const found of await knownGraph(layout, [descriptor]).then((graph) => graph.values())) {
-      inside.blobs.set(found.digest, found.size);
-      addPlace(inside, name, found);
-    }
+/** @param issued the bundle, when this store issued it; otherwise what its own names stand for is looked at */
+async function addReceipt(
+  inside: Inside,
+  receipt: ReceiptDocument,
+  issued: BundleDocument | undefined,
+  layout: Layout,
+): Promise<void> {
+  if (receipt.objectStore !== undefined) inside.addObjectStore();
+  for (const { key, digest, size } of receipt.objects) inside.placeObject(key, { digest, size });
+  if (receipt.registry === undefined) return;
+  inside.addRegistry();
+  const roots = new Map<string, Descriptor>(
+    issued?.roots.map(({ name, descriptor }) => [name, descriptor]) ?? (await namesIn(layout)),
+  );
+  const sparse = new Map(receipt.sparse?.map(({ digest, manifests }) => [digest, new Set(manifests)]));
+  const select = (child: Descriptor, parent: Descriptor): boolean =>
+    sparse.get(parent.digest)?.has(child.digest) ?? true;
+  for (const { name, digest } of receipt.images) {
+    const root = roots.get(name);
+    if (root === undefined) continue;
+    const graph = await knownGraph(layout, [root], { select });
+    const named = graph.get(digest);
+    const found =
+      named !== undefined
+        ? await knownGraph(layout, [named], { select })
+        : issued === undefined
+          ? new Map<Digest, Descriptor>()
+          : await unitedContent(layout, root, graph);
+    for (const one of found.values()) inside.place(repositoryOf(name), one, keyOf(name, one));
   }
-  for (const { key, digest, size } of receipt.objects) inside.objects.set(key, { digest, size });
 }
 
-function place(inside: Growing, repository: string, digest: Digest): void {
-  const digests = inside.repositories.get(repository) ?? new Set();
-  inside.repositories.set(repository, digests.add(digest));
+async function namesIn(layout: Layout): Promise<readonly (readonly [string, Descriptor])[]> {
+  const names: (readonly [string, Descriptor])[] = [];
+  for await (const entry of layout.names()) names.push(entry);
+  return names;
 }
 
-/** Its repository; for a file of Talos media or a schematic also its key in the object store. */
-function addPlace(inside: Growing, name: string, { digest, size, annotations }: Descriptor): void {
-  place(inside, repositoryOf(name), digest);
+/**
+ * What the registry surely has of content that it united with its own: all that both need. Not the manifest, which no
+ * name stands for any more, nor what that alone needed.
+ */
+async function unitedContent(
+  layout: Layout,
+  root: Descriptor,
+  graph: ReadonlyMap<Digest, Descriptor>,
+): Promise<ReadonlyMap<Digest, Descriptor>> {
+  const found = new Map(graph);
+  found.delete(root.digest);
+  if (isIndexType(root.mediaType) || !(await layout.has(root))) return found;
+  const { manifest } = await fetchManifest(layout, root);
+  const layers = new Set(manifest.kind === 'image' ? manifest.layers.map(({ digest }) => digest) : []);
+  for (const child of childrenOf(manifest)) {
+    const isList = child.annotations?.[titleAnnotation] === versionsTitle;
+    if (isList || !layers.has(child.digest)) found.delete(child.digest);
+  }
+  return found;
+}
+
+/** The key of a file of Talos media, or of a schematic, in an object store. */
+function keyOf(name: string, { digest, annotations }: Descriptor): string | undefined {
   const [, schematic, version] = mediaName.exec(name) ?? [];
   const title = annotations?.[titleAnnotation];
   if (schematic !== undefined && version !== undefined && title !== undefined) {
-    inside.objects.set(imagePath(schematic, version, title), { digest, size });
+    return imagePath(schematic, version, title);
   }
   const [, id] = schematicName.exec(name) ?? [];
-  if (id !== undefined && digest === `sha256:${id}`) inside.objects.set(schematicPath(id), { digest, size });
+  return id !== undefined && digest === `sha256:${id}` ? schematicPath(id) : undefined;
 }

@@ -3,6 +3,7 @@
  * the first medium alone is enough. The report page, README.txt and `inspect` all say this.
  */
 import {
+  type BlobSize,
   type BundleDocument,
   type BundleRoot,
   collectVerified,
@@ -87,11 +88,7 @@ export async function summarize(document: BundleDocument, source: Fetcher): Prom
       fetchedBy,
     });
   }
-  const relied = new Map(
-    (document.relies?.repositories ?? []).flatMap(({ blobs }) =>
-      blobs.map((b) => [b.digest, b.size] as const),
-    ),
-  );
+  const relied = new Map(reliedBlobs(document).map(({ digest, size }) => [digest, size] as const));
   return {
     document,
     items,
@@ -99,6 +96,13 @@ export async function summarize(document: BundleDocument, source: Fetcher): Prom
     versions: versionsOf(document.roots.map(({ name }) => name)),
     relied: { blobs: relied.size, bytes: [...relied.values()].reduce((sum, size) => sum + size, 0) },
   };
+}
+
+/** What a base brought, wherever it lies: what lies in several places stands there several times. */
+export function reliedBlobs({
+  relies,
+}: BundleDocument): readonly (BlobSize & { readonly kind?: string | undefined })[] {
+  return [...(relies?.repositories ?? []).flatMap(({ blobs }) => blobs), ...(relies?.objects ?? [])];
 }
 
 type Found = Pick<SummaryItem, 'bytes' | 'platforms' | 'files'>;

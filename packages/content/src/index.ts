@@ -9,7 +9,13 @@ export * from './bundle/signature.ts';
 export * from './bundle/verify-bundle.ts';
 export { checkFrame, checkSmallContent, checkTrailer } from './bundle/volume-frame.ts';
 export { VolumeMap, volumeName } from './bundle/volume-map.ts';
-export { type BlobSize, type PlacedBlob, planVolumes, type VolumePlan } from './bundle/volume-plan.ts';
+export {
+  type BlobSize,
+  type PlacedBlob,
+  planVolumes,
+  smallBlobLimit,
+  type VolumePlan,
+} from './bundle/volume-plan.ts';
 export { type VolumeReader, VolumeVerifier } from './bundle/volume-verifier.ts';
 export { hashVolume, type WrittenVolume, writeVolume, writeVolumes } from './bundle/write-volumes.ts';
 export { byText } from './by-text.ts';

@@ -58,16 +58,17 @@ export async function gc(options: GcOptions): Promise<GcReport> {
   const lock = await readWholeLock(store);
   const dropped: string[] = [];
   for (const id of dropIssued) dropped.push(await dropPending(store, id, '--drop-issued', dryRun));
+  const stoppable = signal === undefined ? {} : { signal };
   const named = await knownGraph(
     layout,
     lock.items.map((item) => item.descriptor),
-    signal,
+    stoppable,
   );
   const pending = (await pendingBundles(store)).filter(({ id }) => !dropped.includes(id));
   const keep = new Set([
     ...named.keys(),
     ...pending.flatMap(({ blobs }) => blobs.map(({ digest }) => digest)),
-    ...(await issuedManifests(layout, dropped, signal)),
+    ...(await issuedManifests(layout, dropped, stoppable)),
   ]);
   const kept: Kept[] = [];
   for (const bundle of pending) kept.push(...(await keptFor(bundle, layout, named)));
@@ -75,7 +76,7 @@ export async function gc(options: GcOptions): Promise<GcReport> {
   const names: string[] = [];
   for await (const [name] of layout.names()) if (!wanted.has(name)) names.push(name);
   const remove = (only: { readonly dryRun: boolean }): Promise<Removed> =>
-    removeGarbage(store, keep, { ...only, ...(signal === undefined ? {} : { signal }) });
+    removeGarbage(store, keep, { ...only, ...stoppable });
   // Refused before a name goes, if at all.
   let removed = await remove({ dryRun: true });
   if (!dryRun) {
@@ -104,14 +105,14 @@ async function readWholeLock(store: string): Promise<LockDocument> {
 async function issuedManifests(
   layout: Layout,
   dropped: readonly string[],
-  signal: AbortSignal | undefined,
+  stoppable: { readonly signal?: AbortSignal },
 ): Promise<readonly Digest[]> {
   const found: Digest[] = [];
   for (const id of await issuedIds(layout.root)) {
     const issued = dropped.includes(id) ? undefined : await readIssuedDocument(layout.root, id);
     if (issued === undefined) continue;
     const roots = issued.document.roots.map(({ descriptor }) => descriptor);
-    for (const [digest, { mediaType }] of await knownGraph(layout, roots, signal)) {
+    for (const [digest, { mediaType }] of await knownGraph(layout, roots, stoppable)) {
       if (isManifestType(mediaType)) found.push(digest);
     }
   }

@@ -4,8 +4,8 @@
  */
 import {
   byText,
+  CodedError,
   collect,
-  type Descriptor,
   type Digest,
   descriptorOf,
   isCoded,
@@ -43,7 +43,6 @@ export async function loadObjects(
 ): Promise<readonly LoadedObject[]> {
   const { bundles, progress, signal } = load;
   progress.expect(objects.reduce((sum, object) => sum + object.descriptor.size, 0));
-  const relied = reliedKeys(bundles);
   const stop = new AbortController();
   const either = AbortSignal.any([stop.signal, ...(signal === undefined ? [] : [signal])]);
   const errors: unknown[] = [];
@@ -57,7 +56,7 @@ export async function loadObjects(
       limit(async () => {
         if (either.aborted) return;
         try {
-          loaded.push(await loadObject({ ...load, signal: either }, object, relied));
+          loaded.push(await loadObject({ ...load, signal: either }, object));
         } catch (error) {
           errors.push(stop.signal.aborted ? error : await explainDamage(bundles, error, signal));
           // A store that is gone or lets nobody in is not asked for every other object too.
@@ -71,14 +70,10 @@ export async function loadObjects(
   return loaded.sort((a, b) => byText(a.key, b.key));
 }
 
-async function loadObject(
-  load: ObjectLoad,
-  object: PlannedObject,
-  relied: ReadonlyMap<Digest, string>,
-): Promise<LoadedObject> {
+async function loadObject(load: ObjectLoad, object: PlannedObject): Promise<LoadedObject> {
   const { sink, progress, signal } = load;
   const { key, descriptor } = object;
-  const ready = await readyObject(load, object, relied);
+  const ready = await readyObject(load, object);
   const result =
     ready === undefined ? 'present' : await sink.put(ready, (bytes) => progress.advance(bytes), signal);
   if (result === 'present') progress.expect(-descriptor.size);
@@ -87,19 +82,12 @@ async function loadObject(
 }
 
 /** The object with its content; undefined when it is there and its content is not at hand. */
-async function readyObject(
-  load: ObjectLoad,
-  object: PlannedObject,
-  relied: ReadonlyMap<Digest, string>,
-): Promise<NewObject | undefined> {
+async function readyObject(load: ObjectLoad, object: PlannedObject): Promise<NewObject | undefined> {
   const { bundles, sink, signal } = load;
-  const { key, descriptor, contentType, fileName } = object;
+  const { key, descriptor, contentType, fileName, from } = object;
+  if (from === key) return undefined;
   const named = { key, descriptor, contentType, ...(fileName === undefined ? {} : { fileName }) };
-  if (object.isVersionList && !(await bundles.has(descriptor))) {
-    // The bundle that had this list has united it with what is there.
-    if ((await sink.head(key, signal)) !== undefined) return undefined;
-    throw bundles.missingBase([`${sink.url}/${key} (${descriptor.digest})`]);
-  }
+  if (from !== undefined) return { ...named, content: { kind: 'object', key: from } };
   if (object.isVersionList) {
     const ours = await collect(bundles.fetch(descriptor, signal), maxVersionListBytes, key);
     const there = await sink.head(key, signal);
@@ -111,33 +99,12 @@ async function readyObject(
   }
   if (object.bytes !== undefined) return { ...named, content: { kind: 'bytes', bytes: object.bytes } };
   const wanted = bundles.wantedFor(descriptor);
-  const pieces = wanted.length > 0 ? undefined : await bundles.locate(descriptor);
-  if (pieces !== undefined) return { ...named, content: { kind: 'pieces', pieces } };
-  const there = await sink.head(key, signal);
-  if (there?.size === descriptor.size && there.digest === descriptor.digest) return undefined;
-  if (wanted.length > 0) throw new MissingVolumes(wanted);
-  const from = relied.get(descriptor.digest);
-  if (from !== undefined && (await isThere(sink, from, descriptor, signal))) {
-    return { ...named, content: { kind: 'object', key: from } };
+  if (wanted.length > 0) {
+    const there = await sink.head(key, signal);
+    if (there?.size === descriptor.size && there.digest === descriptor.digest) return undefined;
+    throw new MissingVolumes(wanted);
   }
-  throw bundles.missingBase([`${sink.url}/${from ?? key} (${descriptor.digest})`]);
-}
-
-async function isThere(
-  sink: ObjectSink,
-  key: string,
-  descriptor: Descriptor,
-  signal: AbortSignal | undefined,
-): Promise<boolean> {
-  const there = await sink.head(key, signal);
-  return there?.size === descriptor.size && there.digest === descriptor.digest;
-}
-
-/** Keys where content lies that the bundles do not carry. */
-function reliedKeys(bundles: LoadSource): ReadonlyMap<Digest, string> {
-  const keys = new Map<Digest, string>();
-  for (const { document } of bundles.bundles) {
-    for (const { key, digest } of document.relies?.objects ?? []) keys.set(digest, key);
-  }
-  return keys;
+  const pieces = await bundles.locate(descriptor);
+  if (pieces === undefined) throw new CodedError('INTERNAL', `${key}: its content was not looked for`);
+  return { ...named, content: { kind: 'pieces', pieces } };
 }

@@ -79,7 +79,7 @@ export function load(options: LoadOptions): Promise<LoadReport> {
       options.handoff === undefined || registry === undefined
         ? undefined
         : await writeHandoff(options.handoff, handoffInput(loading, registry));
-    const receipt = receiptOf(loading, images, stored);
+    const receipt = await receiptOf(loading, images, stored);
     if (options.receipt !== undefined) await writeFileAtomic(options.receipt, serializeReceipt(receipt));
     const present = stored.filter((object) => object.result === 'present').length;
     return {

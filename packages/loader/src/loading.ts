@@ -8,6 +8,7 @@ import type { LoadOptions } from './load-options.ts';
 import { type PlannedObject, planObjects } from './objects/object-plan.ts';
 import type { ObjectSink } from './objects/object-sink.ts';
 import { openSink } from './objects/open-sink.ts';
+import { findRelied } from './objects/relied-objects.ts';
 import { type RegistryContext, registryContext } from './registry/context.ts';
 import { belowPrefix } from './registry/preflight.ts';
 import { checkRelied } from './registry/relied.ts';
@@ -69,11 +70,16 @@ export async function withLoading<T>(
             overwriteTags: options.overwriteTags === true,
             flatten: options.flatten === true,
           });
-    if (registry !== undefined) await checkRelied(registry);
+    if (registry !== undefined) await checkRelied(registry, names);
     const objects =
       sink === undefined
         ? []
-        : await planObjects(registry?.source ?? bundles, bundles.document.roots, options.site?.pxe);
+        : await findRelied(
+            bundles,
+            sink,
+            await planObjects(registry?.source ?? bundles, bundles.document.roots, options.site?.pxe),
+            signal,
+          );
     return await run({ options, bundles, registry, names, sink, objects, records, progress });
   } finally {
     await sink?.close();

@@ -96,14 +96,16 @@ async function planFiles(
 ): Promise<readonly PlannedItem[]> {
   const limit = pLimit(lookupsAtOnce);
   return allOrFirst(
-    objects.map(({ key, descriptor, isVersionList }) =>
+    objects.map(({ key, descriptor, isVersionList, from }) =>
       limit(async (): Promise<PlannedItem> => {
+        const target = `${sink.url}/${key}`;
+        if (from === key) return { name: key, target, action: 'present', bytes: 0 };
         const there = await sink.head(key, signal);
         const isSame = there?.size === descriptor.size && there.digest === descriptor.digest;
         const replaces = isVersionList ? 'unite' : 'replace';
         return {
           name: key,
-          target: `${sink.url}/${key}`,
+          target,
           action: there === undefined ? 'store' : isSame ? 'present' : replaces,
           bytes: isSame ? 0 : descriptor.size,
         };

@@ -41,6 +41,8 @@ const schema = v.strictObject({
       verified: v.optional(v.strictObject({ key: digestSchema, signature: digestSchema })),
     }),
   ),
+  /** Indexes of which some platforms were left out, and the manifests that were not. */
+  sparse: v.optional(manyOf(v.strictObject({ digest: digestSchema, manifests: manyOf(digestSchema) }))),
   objects: manyOf(v.strictObject({ key: textSchema, digest: digestSchema, size: bytesSchema })),
 });
 export type ReceiptDocument = v.InferOutput<typeof schema>;

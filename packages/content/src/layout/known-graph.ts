@@ -5,6 +5,12 @@ import { childrenOf, fetchManifest } from '../manifest.ts';
 import { isManifestType } from '../media-type.ts';
 import type { Layout } from './layout.ts';
 
+export interface KnownGraphOptions {
+  /** Which children of a manifest belong; default all. */
+  readonly select?: (child: Descriptor, parent: Descriptor) => boolean;
+  readonly signal?: AbortSignal;
+}
+
 /**
  * By digest, the roots first. A manifest that is not there is left out; other content is named whether it is there or
  * not.
@@ -13,7 +19,7 @@ import type { Layout } from './layout.ts';
 export async function knownGraph(
   layout: Layout,
   roots: Iterable<Descriptor>,
-  signal?: AbortSignal,
+  options: KnownGraphOptions = {},
 ): Promise<ReadonlyMap<Digest, Descriptor>> {
   const found = new Map<Digest, Descriptor>();
   const waiting = [...roots];
@@ -22,7 +28,10 @@ export async function knownGraph(
     const isManifest = isManifestType(next.mediaType);
     if (isManifest && !(await layout.has(next))) continue;
     found.set(next.digest, next);
-    if (isManifest) waiting.push(...childrenOf((await fetchManifest(layout, next, signal)).manifest));
+    if (!isManifest) continue;
+    const parent = next;
+    const children = childrenOf((await fetchManifest(layout, next, options.signal)).manifest);
+    waiting.push(...children.filter((child) => options.select?.(child, parent) ?? true));
   }
   return found;
 }

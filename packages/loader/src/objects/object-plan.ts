@@ -40,6 +40,8 @@ export interface PlannedObject {
   readonly isDocument: boolean;
   /** United with what is there, never replacing it. */
   readonly isVersionList: boolean;
+  /** For content that no bundle carries: where it is now; its own key, when nothing is to be done. */
+  readonly from?: string;
 }
 
 const titleAnnotation = 'org.opencontainers.image.title';
