@@ -180,8 +180,19 @@ test('many syncs of a folder at once are few, and errors reach all who wait', as
 describe('a disk error', () => {
   test.each([
     ['ENOSPC', 'no space left on this disk; free some and run the same command again'],
-    ['EROFS', 'the file system is read-only'],
-    ['EIO', 'the device reports an input/output error; check the medium'],
+    [
+      'EROFS',
+      'the file system is read-only; if its device failed, plug that in again and repair it (fsck), or else use another place, and run the same command again',
+    ],
+    [
+      'EIO',
+      'the device reports an input/output error; plug it in again or use another, and run the same command again',
+    ],
+    [
+      'Unknown system error -117',
+      'the file system is damaged; unmount and repair it (fsck -f), then run the same command again',
+    ],
+    ['ENODEV', 'the device is gone; plug it in again and run the same command again'],
     ['EFBIG', 'the file system does not take files of this size; use a smaller --volume-size'],
     ['EWHATEVER', 'EWHATEVER: it failed'],
   ])('%s says what to do', (code, advice) => {
