@@ -13,6 +13,7 @@ import {
   bundleIdOf,
   CodedError,
   type Digest,
+  diskError,
   ensureFolder,
   fetchManifest,
   forgetWithdrawn,
@@ -20,6 +21,7 @@ import {
   issuedFolder,
   maxBundleDocumentBytes,
   type PlacedBlob,
+  removeAbandoned,
   serializeBundleDocument,
   type WrittenVolume,
   withdraw,
@@ -101,9 +103,13 @@ export async function issue(request: IssueRequest): Promise<Issued> {
   const folder = issuedFolder(store, id);
   await ensureFolder(join(store, 'bundles'));
   await ensureFolder(folder);
+  await removeAbandoned(folder);
   // What may be there is about another document.
   await withdraw(store, id);
-  await rm(join(folder, 'bundle.json.sig'), { force: true });
+  const signature = join(folder, 'bundle.json.sig');
+  await rm(signature, { force: true }).catch((error: unknown) => {
+    throw diskError(error, signature);
+  });
   for (const file of files) await writeFileAtomic(join(folder, file.name), file.bytes);
   const issued = await signed(store, { document: described, bytes, files }, signKey);
   await writeFileAtomic(join(folder, 'bundle.json'), bytes);

@@ -16,6 +16,7 @@ import {
   maxBundleDocumentBytes,
   parseBundleDocument,
   readSmallFile,
+  removeAbandoned,
   syncFolder,
   systemCodeOf,
   volumeName,
@@ -124,7 +125,10 @@ export class Medium {
 
   /** Takes a volume away that is not what it should be. */
   async remove(volume: number): Promise<void> {
-    await rm(join(this.folder, volumeName(volume)), { force: true });
+    const path = join(this.folder, volumeName(volume));
+    await rm(path, { force: true }).catch((error: unknown) => {
+      throw diskError(error, path);
+    });
   }
 
   /**
@@ -132,16 +136,19 @@ export class Medium {
    * @param files everything beside the volumes but bundle.json
    */
   async finish(document: BundleDocument, bytes: Uint8Array, files: readonly SmallFile[]): Promise<void> {
+    await removeAbandoned(this.folder);
     for (const { name, bytes: content } of files) await writeChanged(join(this.folder, name), content);
     const here = document.volumes.filter((_, volume) => this.#done.has(volume));
     const small = [...files.filter(({ name }) => name !== 'bundle.json.sig'), { name: 'bundle.json', bytes }];
     const sums = [...here, ...small.map((file) => ({ name: file.name, sha256: sha256Of(file.bytes) }))];
     await writeChanged(join(this.folder, 'SHA256SUMS'), Buffer.from(checksumLines(sums)));
     await writeChanged(join(this.folder, 'bundle.json'), bytes);
-    await this.#unfinished.remove();
-    await syncFolder(this.folder).catch((error: unknown) => {
+    try {
+      await this.#unfinished.remove();
+      await syncFolder(this.folder);
+    } catch (error) {
       throw diskError(error, this.folder);
-    });
+    }
   }
 
   /** True when the folder is on the file system of that path: what is removed there makes room here. */

@@ -1,54 +1,91 @@
 /**
- * A process that makes a bundle while its file operations are counted; the one with a given number kills it, or
- * fails with an errno code. Arguments: JSON of the options, then `kill:N`, `EIO:N`, `count`, or `blind`, which takes
- * every disk for endless, so that a real one runs full. Prints how many operations there were.
+ * A process that makes bundles, one after another, while the file operations of each are counted: the one with a given
+ * number goes wrong. Argument: JSON of the runs, as in child.ts. Prints a line of JSON for each.
+ *
+ * A run that is stopped stays at its operation for ever and does no other, as if it had been killed there: what it
+ * leaves on the disk is the same, and no process has to start for the next one.
  */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { createRequire, syncBuiltinESMExports } from 'node:module';
-import type { BundleOptions } from '../src/index.ts';
+import type { FaultyRun, Outcome } from './child.ts';
 
 type Operation = (...args: unknown[]) => Promise<unknown>;
 type Operations = Record<string, Operation>;
 
-const [json = '{}', fault = 'count'] = process.argv.slice(2);
-const [how = '', at] = fault.split(':');
+interface State {
+  readonly run: FaultyRun;
+  readonly stop: () => void;
+  operations: number;
+  hit: string | undefined;
+}
+
 const names = ['open', 'rename', 'rm', 'mkdir', 'unlink'];
 const handleNames = ['read', 'write', 'writeFile', 'sync', 'datasync', 'truncate', 'close'];
-let count = 0;
+const current = new AsyncLocalStorage<State>();
+const forEver = new Promise<never>(() => {});
+/** Files of runs that were stopped: Node.js calls it an error when one that is open is no longer referred to. */
+const kept: unknown[] = [];
 
-function counted(run: Operation, name: string): Operation {
+function counted(operation: Operation, name: string): Operation {
   return async function (this: unknown, ...args: unknown[]): Promise<unknown> {
-    const result = await run.apply(this, args);
-    count++;
-    if (count === Number(at)) {
-      if (how === 'kill') process.kill(process.pid, 'SIGKILL');
-      throw Object.assign(new Error(`${how}: injected into ${name}`), { code: how });
+    const state = current.getStore();
+    if (state === undefined) return operation.apply(this, args);
+    const { how, at } = state.run;
+    // Some are made of others, which do not count.
+    const perform = (): Promise<unknown> => current.exit(() => operation.apply(this, args));
+    if (how === 'stop' && state.hit !== undefined) return forEver;
+    state.operations++;
+    if (state.operations !== at) {
+      const result = await perform();
+      if (name === 'open' && how === 'stop') kept.push(result);
+      return how === 'stop' && state.hit !== undefined ? forEver : result;
     }
-    return result;
+    state.hit = name;
+    if (how === 'kill' || how === 'stop') {
+      // What it gives, an error too, nobody gets to know.
+      await perform().then(
+        (result) => kept.push(result),
+        () => undefined,
+      );
+      if (how === 'kill') process.kill(process.pid, 'SIGKILL');
+      state.stop();
+      return forEver;
+    }
+    if (name === 'close') await perform();
+    throw Object.assign(new Error(`${how}: injected into ${name}`), { code: how });
   };
 }
 
 const require = createRequire(import.meta.url);
 const fs = require('node:fs/promises') as unknown as Operations;
 for (const name of names) {
-  const run = fs[name];
-  if (run !== undefined) fs[name] = counted(run, name);
+  const operation = fs[name];
+  if (operation !== undefined) fs[name] = counted(operation, name);
 }
 const handle = await require('node:fs/promises').open(process.execPath, 'r');
 const prototype = Object.getPrototypeOf(handle) as Operations;
 await handle.close();
 for (const name of handleNames) {
-  const run = prototype[name];
-  if (run !== undefined) prototype[name] = counted(run, name);
+  const operation = prototype[name];
+  if (operation !== undefined) prototype[name] = counted(operation, name);
 }
-if (how === 'blind') fs['statfs'] = async () => ({ bavail: 2 ** 40, bsize: 4096 });
+const { statfs } = fs;
+fs['statfs'] = async (...args) =>
+  current.getStore()?.run.how === 'blind' ? { bavail: 2 ** 40, bsize: 4096 } : statfs?.(...args);
 syncBuiltinESMExports();
-count = 0;
 
 const { bundle } = await import('../src/index.ts');
-try {
-  await bundle(JSON.parse(json) as BundleOptions);
-  console.log(count);
-} catch (error) {
-  console.error((error as { code?: unknown }).code, (error as Error).message);
-  process.exitCode = 9;
+for (const run of JSON.parse(process.argv[2] ?? '[]') as FaultyRun[]) {
+  const stopped = Promise.withResolvers<void>();
+  const state: State = { run, stop: stopped.resolve, operations: 0, hit: undefined };
+  let failed: Outcome['failed'];
+  try {
+    await Promise.race([current.run(state, () => bundle(run.options)), stopped.promise]);
+  } catch (error) {
+    failed = { code: String((error as { code?: unknown }).code), message: (error as Error).message };
+  }
+  const { operations, hit } = state;
+  console.log(JSON.stringify({ operations, hit, failed } satisfies Outcome));
 }
+// What was stopped is never done.
+process.exit(0);

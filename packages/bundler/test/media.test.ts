@@ -12,7 +12,7 @@ import {
 } from '@omni-airgap/content';
 import { describe, expect, onTestFinished, type TestContext, test } from 'vitest';
 import { bundle } from '../src/index.ts';
-import { runChild } from './child.ts';
+import { runFaulty } from './child.ts';
 import { filesOf, flip, made, optionsFor, sampleStore, volumesOf } from './store.ts';
 
 const any = { mode: 'any' } as const;
@@ -204,9 +204,11 @@ describe('F24 a medium that is too small', () => {
     const out = join(folder, 'tmpfs');
     await mkdir(out);
     mount(context, out, '-t', 'tmpfs', '-o', 'size=700k', 'tmpfs');
-    const full = await runChild(optionsFor(store, out), 'blind');
-    expect(full.code).toBe(9);
-    expect(full.stderr).toMatch(/^DISK .*content\.tar\.00[0-9]: no space left on this disk/);
+    const full = await runFaulty([{ options: optionsFor(store, out), how: 'blind' }]);
+    expect(full?.[0]?.failed).toMatchObject({
+      code: 'DISK',
+      message: expect.stringMatching(/content\.tar\.00[0-9]: no space left on this disk/),
+    });
     const kept = (await readdir(out)).filter((name) => /^content\.tar\.\d+$/.test(name));
     expect(kept.length).toBeGreaterThan(1);
     execFileSync('mount', ['-o', 'remount,size=64M', out]);
@@ -224,9 +226,11 @@ describe('F24 a medium that is too small', () => {
   test('a limit on the size of files names --volume-size, and a smaller one works in the same folder', async () => {
     const { folder, store } = await made();
     const out = join(folder, 'out');
-    const limited = await runChild(optionsFor(store, out), 'count', 300);
-    expect(limited.code).toBe(9);
-    expect(limited.stderr).toMatch(/^DISK .*use a smaller --volume-size/);
+    const limited = await runFaulty([{ options: optionsFor(store, out), how: 'nothing' }], 300);
+    expect(limited?.[0]?.failed).toMatchObject({
+      code: 'DISK',
+      message: expect.stringMatching(/use a smaller --volume-size/),
+    });
     await bundle(optionsFor(store, out, { volumeSize: 140 * 1024 }));
     expect((await verifyBundle(await BundleStore.open([out], any))).damages).toEqual([]);
   });
