@@ -3,7 +3,7 @@ export { type BundleOptions, type BundleReport, bundle } from './bundle.ts';
 export { consumingInto } from './consume.ts';
 export { type DiffReport, diff } from './diff.ts';
 export { type Inspection, inspectBundle, inspectStore, type StoreInspection } from './inspect.ts';
-export { type KeyPair, keygen } from './keygen.ts';
+export { keygen } from './keygen.ts';
 export { verifyStore } from './verify-store.ts';
 export { formatVolumeRange } from './volume-range.ts';
 export { parseVolumeSize } from './volume-size.ts';

@@ -9,15 +9,9 @@ export * from './bundle/signature.ts';
 export * from './bundle/verify-bundle.ts';
 export { checkFrame, checkSmallContent, checkTrailer } from './bundle/volume-frame.ts';
 export { VolumeMap, volumeName } from './bundle/volume-map.ts';
-export {
-  type BlobSize,
-  type PlacedBlob,
-  planVolumes,
-  smallBlobLimit,
-  type VolumePlan,
-} from './bundle/volume-plan.ts';
-export { type VolumeReader, VolumeVerifier } from './bundle/volume-verifier.ts';
-export { hashVolume, type WrittenVolume, writeVolume, writeVolumes } from './bundle/write-volumes.ts';
+export { type BlobSize, type PlacedBlob, planVolumes, smallBlobLimit } from './bundle/volume-plan.ts';
+export { VolumeVerifier } from './bundle/volume-verifier.ts';
+export { hashVolume, type WrittenVolume, writeVolume } from './bundle/write-volume.ts';
 export { byText } from './by-text.ts';
 export * from './bytes.ts';
 export * from './copy.ts';
@@ -41,14 +35,7 @@ export {
   writeFileAtomic,
 } from './fs/files.ts';
 export { Journal } from './fs/journal.ts';
-export {
-  eachBlock,
-  fetchLocated,
-  openForReading,
-  readInto,
-  readPieces,
-  slicePieces,
-} from './fs/pieces.ts';
+export { eachBlock, fetchLocated, openForReading, readInto, readPieces, slicePieces } from './fs/pieces.ts';
 export * from './graph.ts';
 export { Html, html, htmlLines } from './html.ts';
 export * from './http/index.ts';
@@ -71,7 +58,6 @@ export { knownGraph } from './layout/known-graph.ts';
 export { Layout } from './layout/layout.ts';
 export * from './manifest.ts';
 export * from './media-type.ts';
-export * from './memory.ts';
 export * from './network.ts';
 export * from './parse-descriptor.ts';
 export * from './parse-digest.ts';

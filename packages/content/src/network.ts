@@ -4,16 +4,14 @@
  */
 import { CodedError } from './errors.ts';
 import { readSmallFile } from './fs/files.ts';
-import {
-  type EgressSink,
-  HttpGate,
-  Pacing,
-  type Patience,
-  type ProxySettings,
-  parseHostPattern,
-  parseUpstream,
-} from './http/index.ts';
-import { credentialsFromFiles, defaultCredentialFiles, RegistryClient } from './registry/index.ts';
+import type { EgressSink } from './http/egress-log.ts';
+import { HttpGate, type Patience } from './http/gate.ts';
+import { parseHostPattern } from './http/host.ts';
+import { Pacing } from './http/pacing.ts';
+import type { ProxySettings } from './http/proxy.ts';
+import { parseUpstream } from './http/upstream.ts';
+import { RegistryClient } from './registry/client.ts';
+import { credentialsFromFiles, defaultCredentialFiles } from './registry/credentials.ts';
 
 /** The networking flags of every command, as they were given. */
 export interface NetworkSettings {

@@ -93,4 +93,3 @@ const can = (store: object, method: string): boolean =>
 export const isRangeFetcher = (store: object): store is RangeFetcher => can(store, 'fetchFrom');
 export const isLocated = (store: object): store is Located => can(store, 'locate');
 export const isMounter = (store: object): store is Mounter => can(store, 'mount');
-export const isReferrerLister = (store: object): store is ReferrerLister => can(store, 'referrers');

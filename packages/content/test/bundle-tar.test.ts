@@ -3,12 +3,12 @@ import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/prom
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { BundleStore } from '../src/bundle/bundle-store.ts';
-import { writeVolumes } from '../src/bundle/write-volumes.ts';
 import { bytesOf } from '../src/bytes.ts';
 import { descriptorOf } from '../src/descriptor.ts';
 import { ExitCode, exitCodeOf } from '../src/errors.ts';
 import { Layout } from '../src/layout/layout.ts';
 import { MediaType } from '../src/media-type.ts';
+import { writeVolumes } from '../src/testing/bundle.ts';
 import { generatedBlob, generateGraph, writeTestBundle } from '../src/testing/index.ts';
 import { run, skipWithout } from './run.ts';
 import { temporaryFolder, temporaryLayout } from './temporary.ts';

@@ -4,8 +4,8 @@ import { expect, test } from 'vitest';
 import { Copier } from '../src/copy.ts';
 import { type Descriptor, descriptorOf, plain } from '../src/descriptor.ts';
 import { CodedError } from '../src/errors.ts';
-import { MemoryStore } from '../src/memory.ts';
 import type { Mounter, OpenBytes, PushResult } from '../src/storage.ts';
+import { MemoryStore } from '../src/testing/memory-store.ts';
 import { expectWhole, layerType, putImage, Recorder } from './copy-stores.ts';
 
 /** A registry of repositories that share blobs only by mounting. */

@@ -6,9 +6,9 @@ import { type Descriptor, descriptorOf } from '../src/descriptor.ts';
 import type { Digest } from '../src/digest.ts';
 import { collectGraph } from '../src/graph.ts';
 import { MediaType } from '../src/media-type.ts';
-import { MemoryStore } from '../src/memory.ts';
 import type { Bytes, OpenBytes, PushResult } from '../src/storage.ts';
 import { buildManifest } from '../src/testing/index.ts';
+import { MemoryStore } from '../src/testing/memory-store.ts';
 
 export const layerType = 'application/vnd.oci.image.layer.v1.tar';
 

@@ -6,9 +6,9 @@ import type { Digest } from '../src/digest.ts';
 import { CodedError } from '../src/errors.ts';
 import { collectGraph } from '../src/graph.ts';
 import { isManifestType, MediaType } from '../src/media-type.ts';
-import { MemoryStore } from '../src/memory.ts';
 import type { Bytes, Fetcher, Storage } from '../src/storage.ts';
 import { generatedBlob, generateGraph } from '../src/testing/index.ts';
+import { MemoryStore } from '../src/testing/memory-store.ts';
 import { expectWhole, layerType, put, putImage, putManifest, Recorder } from './copy-stores.ts';
 
 /** The source with some content replaced: by other bytes, or by an error. */

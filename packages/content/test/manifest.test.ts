@@ -3,9 +3,9 @@ import { bytesOf } from '../src/bytes.ts';
 import { descriptorOf } from '../src/descriptor.ts';
 import { childrenOf, fetchManifest, maxManifestBytes, parseManifest } from '../src/manifest.ts';
 import { MediaType } from '../src/media-type.ts';
-import { MemoryStore } from '../src/memory.ts';
 import type { Bytes } from '../src/storage.ts';
 import { buildManifest } from '../src/testing/graph.ts';
+import { MemoryStore } from '../src/testing/memory-store.ts';
 
 const config = descriptorOf(MediaType.ociConfig, Buffer.from('{}'));
 const layer = descriptorOf('application/vnd.oci.image.layer.v1.tar', Buffer.from('x'));

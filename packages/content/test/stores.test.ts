@@ -1,7 +1,6 @@
 /** Every store there is, through the same suites. */
 import { BundleStore } from '../src/bundle/bundle-store.ts';
 import { Layout } from '../src/layout/layout.ts';
-import { MemoryStore } from '../src/memory.ts';
 import {
   connectToDouble,
   readableStorageSuite,
@@ -9,6 +8,7 @@ import {
   writableStorageSuite,
   writeTestBundle,
 } from '../src/testing/index.ts';
+import { MemoryStore } from '../src/testing/memory-store.ts';
 import { temporaryFolder, temporaryLayout } from './temporary.ts';
 
 readableStorageSuite(

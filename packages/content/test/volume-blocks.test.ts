@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { VolumeMap } from '../src/bundle/volume-map.ts';
 import { planVolumes } from '../src/bundle/volume-plan.ts';
-import { hashVolume, writeVolume } from '../src/bundle/write-volumes.ts';
+import { hashVolume, writeVolume } from '../src/bundle/write-volume.ts';
 import { eachBlock } from '../src/fs/pieces.ts';
 import type { Layout } from '../src/layout/layout.ts';
 import { generatedBlob } from '../src/testing/index.ts';

@@ -1,12 +1,11 @@
 /** What Talos, Omni and the Image Factory name and expect. Nothing here does I/O or imports a sibling. */
 
-export { type HandoffFile, handoffFiles } from './config/handoff.ts';
-export type { HandoffBucket, HandoffInput, HandoffRegistry } from './config/handoff-input.ts';
-export { type PxeBoot, pxeScript } from './config/pxe.ts';
+export { handoffFiles } from './config/handoff.ts';
+export type { HandoffInput } from './config/handoff-input.ts';
+export { pxeScript } from './config/pxe.ts';
 export { parseSite, type Site } from './config/site.ts';
 export {
   type EgressHost,
-  type EgressNeeds,
   egressHosts,
   hostPattern,
   type InsidePort,
@@ -14,7 +13,7 @@ export {
   nodeHosts,
   selfHostedWireguardPort,
 } from './egress.ts';
-export { TalosError, type TalosErrorCode } from './errors.ts';
+export { TalosError } from './errors.ts';
 export {
   type Installer,
   imagePath,
@@ -28,13 +27,7 @@ export {
   talosctlPath,
   versionsPath,
 } from './factory.ts';
-export {
-  type CatalogEntry,
-  type Description,
-  parseDescriptions,
-  parseImageDigests,
-  parseOverlays,
-} from './images/catalog.ts';
+export { type CatalogEntry, parseImageDigests, parseOverlays } from './images/catalog.ts';
 export {
   extensionsCatalog,
   factorySources,
@@ -43,14 +36,12 @@ export {
   omniImage,
   overlaysCatalog,
 } from './images/factory.ts';
-export { fitWarnings, type VersionSet } from './images/fit.ts';
-export { knownTalosVersions, kubernetesImages, talosKubernetesImages } from './images/kubernetes.ts';
+export { fitWarnings } from './images/fit.ts';
+export { kubernetesImages, talosKubernetesImages } from './images/kubernetes.ts';
 export {
   type Architecture,
-  type BootTarget,
   contentTypeOf,
   formatBootTarget,
-  formatMediaName,
   isMediaName,
   type Media,
   parseBootTarget,
@@ -64,8 +55,7 @@ export {
   schematicFrom,
   schematicId,
 } from './schematic/encode.ts';
-export type { Bootloader, Customization, MetaValue, Overlay, Schematic } from './schematic/model.ts';
+export type { Overlay, Schematic } from './schematic/model.ts';
 export type { Secret } from './secrets/configuration.ts';
 export { findSecrets } from './secrets/schematic.ts';
-export { compareVersions, isFromMinor, isVersion, parseVersion, type Version, vPrefixed } from './version.ts';
-export { YamlMap, type YamlValue } from './yaml/value.ts';
+export { compareVersions, isVersion, parseVersion, type Version, vPrefixed } from './version.ts';

@@ -100,28 +100,6 @@ export function parseMediaName(name: string): Media {
   );
 }
 
-/** The name that parseMediaName takes apart. */
-export function formatMediaName(media: Media): string {
-  switch (media.kind) {
-    case 'kernel':
-      return `kernel-${media.arch}`;
-    case 'initramfs':
-      return `initramfs-${media.arch}.xz`;
-    case 'cmdline':
-      return `cmdline-${formatBootTarget(media)}`;
-    case 'iso':
-      return `${formatBootTarget(media)}.iso`;
-    case 'uki':
-      return `${formatBootTarget(media)}-uki.efi`;
-    case 'installer': {
-      const platform = media.platform === undefined ? '' : `${media.platform}-`;
-      return `${platform}installer-${media.arch}${media.secureboot ? '-secureboot' : ''}.tar`;
-    }
-    case 'disk':
-      return `${formatBootTarget(media)}.${media.format}`;
-  }
-}
-
 /** The last part of a PXE address. @throws BAD_MEDIA_NAME */
 export function parseBootTarget(text: string): BootTarget {
   const target = text.length > maxLength ? undefined : targetOf(text);

@@ -1,6 +1,6 @@
 /** Catalogs of extensions and overlays. */
 import { describe, expect, it } from 'vitest';
-import { parseDescriptions, parseImageDigests, parseOverlays } from '../src/images/catalog.ts';
+import { parseImageDigests, parseOverlays } from '../src/images/catalog.ts';
 
 const digest = `sha256:${'ab'.repeat(32)}`;
 const bad = expect.objectContaining({ code: 'BAD_IMAGE' });
@@ -54,21 +54,5 @@ describe('overlays.yaml', () => {
     ['no YAML', '{'],
   ])('%s is refused', (_, text) => {
     expect(() => parseOverlays(text)).toThrow(bad);
-  });
-});
-
-describe('descriptions.yaml', () => {
-  it('is looked up by the line of image-digests', () => {
-    const line = `ghcr.io/siderolabs/iscsi-tools:v0.2.0@${digest}`;
-    const map = parseDescriptions(
-      `${line}:\n  author: Sidero Labs\n  description: |\n    Tools.\n${line}x: {}\n`,
-    );
-    expect(map.get(line)).toEqual({ author: 'Sidero Labs', description: 'Tools.\n' });
-    expect(map.get(`${line}x`)).toEqual({ author: '', description: '' });
-  });
-
-  it('refuses other shapes', () => {
-    expect(() => parseDescriptions('a: text')).toThrow(bad);
-    expect(() => parseDescriptions('[]')).toThrow(bad);
   });
 });

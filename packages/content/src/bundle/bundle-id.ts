@@ -1,6 +1,6 @@
 /** The id of a bundle: the SHA-256 of what `sha256sum content.tar.*` prints, so anybody can compute it. */
 import { createHash } from 'node:crypto';
-import type { WrittenVolume } from './write-volumes.ts';
+import type { WrittenVolume } from './write-volume.ts';
 
 /** Lines as sha256sum writes them. */
 export function checksumLines(files: readonly Pick<WrittenVolume, 'name' | 'sha256'>[]): string {

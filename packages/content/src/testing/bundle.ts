@@ -6,12 +6,13 @@ import { bundleIdOf } from '../bundle/bundle-id.ts';
 import { signBytes } from '../bundle/signature.ts';
 import { VolumeMap } from '../bundle/volume-map.ts';
 import { type BlobSize, planVolumes } from '../bundle/volume-plan.ts';
-import { writeVolumes } from '../bundle/write-volumes.ts';
+import { type WriteVolumeOptions, type WrittenVolume, writeVolume } from '../bundle/write-volume.ts';
 import type { Descriptor } from '../descriptor.ts';
 import type { BundleDocument } from '../documents/bundle-document.ts';
 import { serializeDocument } from '../documents/schema.ts';
 import type { Layout } from '../layout/layout.ts';
 import { digestFromHex } from '../parse-digest.ts';
+import type { Located } from '../storage.ts';
 
 export interface TestBundleOptions {
   /** Bytes; default 4 GiB: two volumes. */
@@ -61,4 +62,17 @@ export async function writeTestBundle(
     await writeFile(join(folder, 'bundle.json.sig'), signBytes(bytes, options.key));
   }
   return document;
+}
+
+/** All volumes into one folder. @throws as writeVolume */
+export async function writeVolumes(
+  map: VolumeMap,
+  source: Located,
+  folder: string,
+  options: WriteVolumeOptions = {},
+): Promise<readonly WrittenVolume[]> {
+  const written: WrittenVolume[] = [];
+  for (const volume of map.sizes.keys())
+    written.push(await writeVolume(map, volume, source, folder, options));
+  return written;
 }

@@ -1,7 +1,7 @@
 /** What the files of a hand-off are made from: what the site says of itself, and what was loaded. */
 import type { Site } from './site.ts';
 
-export interface HandoffRegistry {
+interface HandoffRegistry {
   /** Host with port, as machines reach it. */
   readonly host: string;
   /** Path in front of every repository, or empty. */

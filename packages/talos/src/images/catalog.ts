@@ -17,11 +17,6 @@ export interface CatalogEntry {
   readonly digest: string;
 }
 
-export interface Description {
-  readonly author: string;
-  readonly description: string;
-}
-
 /** Bytes of a catalog file and its entries; real ones have 20 kB and some 120 entries. */
 const maxCatalogBytes = 4 * 1024 * 1024;
 const maxEntries = 10_000;
@@ -112,23 +107,4 @@ export function parseOverlays(yamlText: string): readonly CatalogEntry[] {
     return { name, reference, digest };
   });
   return checked(entries, 'overlays.yaml', 'name');
-}
-
-/**
- * The file `descriptions.yaml` of an extensions image.
- * @returns by the line of image-digests, `<reference>@<digest>`
- * @throws BAD_IMAGE
- */
-export function parseDescriptions(yamlText: string): ReadonlyMap<string, Description> {
-  const descriptions = new Map<string, Description>();
-  for (const [key, value] of parseDocument(yamlText, 'descriptions.yaml').entries()) {
-    if (typeof key !== 'string' || !(value instanceof YamlMap)) {
-      throw bad('descriptions.yaml: every entry must be an image with author and description');
-    }
-    descriptions.set(key, {
-      author: textOf(value.get('author')),
-      description: textOf(value.get('description')),
-    });
-  }
-  return descriptions;
 }

@@ -1,6 +1,6 @@
 /**
- * Writes the volumes of a bundle, each under a temporary name until it is whole and synced, and hashes them on the
- * way: the content is read once.
+ * Writes a volume of a bundle, under a temporary name until it is whole and synced, and hashes it on the way: the content
+ * is read once.
  */
 import { createHash } from 'node:crypto';
 import { rename, rm } from 'node:fs/promises';
@@ -20,26 +20,10 @@ export interface WrittenVolume {
   readonly sha256: string;
 }
 
-export interface WriteVolumesOptions {
+export interface WriteVolumeOptions {
   /** Called with the number of bytes just written. */
   readonly onBytes?: (bytes: number) => void;
   readonly signal?: AbortSignal;
-}
-
-/**
- * All volumes into one folder.
- * @throws MISSING_CONTENT when the source lacks a blob; DISK
- */
-export async function writeVolumes(
-  map: VolumeMap,
-  source: Located,
-  folder: string,
-  options: WriteVolumesOptions = {},
-): Promise<readonly WrittenVolume[]> {
-  const written: WrittenVolume[] = [];
-  for (const volume of map.sizes.keys())
-    written.push(await writeVolume(map, volume, source, folder, options));
-  return written;
 }
 
 /**
@@ -51,7 +35,7 @@ export async function writeVolume(
   volume: number,
   source: Located,
   folder: string,
-  options: WriteVolumesOptions = {},
+  options: WriteVolumeOptions = {},
 ): Promise<WrittenVolume> {
   const { onBytes, signal } = options;
   const name = volumeName(volume);
@@ -87,7 +71,7 @@ export async function hashVolume(
   map: VolumeMap,
   volume: number,
   source: Located,
-  options: WriteVolumesOptions = {},
+  options: WriteVolumeOptions = {},
 ): Promise<WrittenVolume> {
   const hash = createHash('sha256');
   const use = (block: Buffer): void => {

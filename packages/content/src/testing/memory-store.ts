@@ -1,9 +1,9 @@
-/** A target in memory, for tests and for small things such as a catalog that is read once. */
-import { bytesOf, collect, verified } from './bytes.ts';
-import { type Descriptor, plain } from './descriptor.ts';
-import type { Digest } from './digest.ts';
-import { CodedError } from './errors.ts';
-import type { Bytes, NameLister, OpenBytes, PushResult, RangeFetcher, Target } from './storage.ts';
+/** A target in memory. */
+import { bytesOf, collect, verified } from '../bytes.ts';
+import { type Descriptor, plain } from '../descriptor.ts';
+import type { Digest } from '../digest.ts';
+import { CodedError } from '../errors.ts';
+import type { Bytes, NameLister, OpenBytes, PushResult, RangeFetcher, Target } from '../storage.ts';
 
 /** Far above what anybody should keep in memory. */
 const maxBytes = 64 * 1024 * 1024;
