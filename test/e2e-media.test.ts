@@ -250,6 +250,42 @@ test('a tag that stands for something else is a conflict: nothing is changed unt
   expect(registry.repository('acme/app').tags.get('v1')).not.toBe(before.manifest.digest);
 });
 
+test.each<[title: string, flags: () => readonly string[], code: number, message: RegExp]>([
+  ['an empty value', () => ['--issued', ''], 2, /--issued: its value is empty.*\[USAGE\]/],
+  ['a folder as key', () => ['--sign-key', site.root], 2, /--sign-key .*not a regular file \[CONFIG\]/],
+  ['a public key as private', () => ['--sign-key', site.at('site.pub')], 2, /keygen \[CONFIG\]/],
+  [
+    'a base that is none',
+    () => ['--since', site.at('mirror.yaml')],
+    3,
+    /neither a bundle\.json nor a receipt/,
+  ],
+  ['an id that is too short', () => ['--since', 'abc'], 2, /8 characters of it at least\) \[NO_INPUT\]/],
+])('%s is refused by bundle in words that help', async (_title, flags, code, message) => {
+  const out = join(temporaryFolder('out'), 'media');
+  const ended = await cli(['bundle', '--store', site.at('store'), '--out', out, ...flags()]);
+  expectFailure(ended, code, message);
+  expect(listing(out)).not.toContain('bundle.json');
+});
+
+test('keygen with an empty passphrase is refused; a wrong one is told from none', async () => {
+  const env = (passphrase: string) => ({ env: { OMNI_AIRGAP_KEY_PASSPHRASE: passphrase } });
+  const name = join(temporaryFolder('key'), 'locked');
+  expectFailure(await cli(['keygen', '--out', name], env('')), 2, /OMNI_AIRGAP_KEY_PASSPHRASE is empty/);
+  expect((await cli(['keygen', '--out', name], env('right'))).code).toBe(0);
+  const bundle = [
+    'bundle',
+    '--store',
+    site.at('store'),
+    '--out',
+    `${name}-media`,
+    '--sign-key',
+    `${name}.key`,
+  ];
+  expectFailure(await cli(bundle), 2, /has a passphrase; give it in OMNI_AIRGAP_KEY_PASSPHRASE \[CONFIG\]/);
+  expectFailure(await cli(bundle, env('wrong')), 2, /does not open it \[CONFIG\]/);
+});
+
 test('another bundle in the folder is not written over', async () => {
   const medium = spoilt(() => {});
   const refused = await cli([

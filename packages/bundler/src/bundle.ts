@@ -3,6 +3,8 @@
  * the store, and written to a medium. Any step can be interrupted: the same command goes on after the last volume
  * that is whole.
  */
+import { realpath } from 'node:fs/promises';
+import { isAbsolute, relative, resolve, sep } from 'node:path';
 import {
   type BundleDocument,
   CodedError,
@@ -22,6 +24,7 @@ import {
 import { Consumer, consumingInto } from './consume.ts';
 import { isRight, requireContent, wrongBytes } from './content-check.ts';
 import { type Draft, issuedDraft, type NewBundle, newDraft } from './draft.ts';
+import type { Issued } from './issued.ts';
 import { Medium } from './medium.ts';
 import { BadStore, ReadBack } from './read-back.ts';
 import { parseVolumeRange } from './volume-range.ts';
@@ -66,7 +69,8 @@ export interface BundleReport {
  * when the store is damaged
  */
 export async function bundle(options: BundleOptions): Promise<BundleReport> {
-  const { store, out, signKey, signal, progress = noProgress } = options;
+  const { store, out, signKey, progress = noProgress } = options;
+  await refuseInStore(out, store);
   const draft =
     options.issued === undefined
       ? await newDraft(options)
@@ -86,27 +90,10 @@ export async function bundle(options: BundleOptions): Promise<BundleReport> {
   const isReadBack = options.readBack !== false;
   const work: Work = { options, draft, medium, journal, progress };
   progress.expect(sizeOf(map, toHash) + (isReadBack ? 2 : 1) * sizeOf(map, toWrite));
-  if (toWrite.length > 0) await medium.begin(await spaceFor(toWrite, work));
-  for (const volume of toHash) {
-    const { sha256 } = await hashVolume(map, volume, layout, watchOf(progress, signal));
-    await journal.hashed(volume, sha256);
-  }
-  const issuedFirst = isIssuedFirst ? await draft.issue(volumesOf(map, journal)) : undefined;
-  const consumer =
-    options.consume === true && issuedFirst !== undefined
-      ? await Consumer.open(draft, issuedFirst.document.id, journal)
-      : undefined;
-  try {
-    await write(toWrite, consumer, work);
-  } catch (error) {
-    // Only a read-back finds that; by then the bundle has been signed.
-    const isWrong = error instanceof BadStore && issuedFirst !== undefined;
-    if (isWrong) await withdraw(store, issuedFirst.document.id);
-    throw error;
-  }
-  const issued = issuedFirst ?? (await draft.issue(volumesOf(map, journal)));
-  const { document, bytes, files } = issued;
-  await medium.finish(document, bytes, files);
+  const { issued, consumedBytes } = await writeAll(toWrite, toHash, isIssuedFirst, work).finally(() =>
+    medium.close(),
+  );
+  const { document, files } = issued;
   return {
     id: document.id,
     sequence: document.sequence,
@@ -119,8 +106,40 @@ export async function bundle(options: BundleOptions): Promise<BundleReport> {
     changes: document.changes,
     signed: files.some(({ name }) => name === 'bundle.json.sig'),
     written: toWrite.length > 0,
-    consumedBytes: consumer?.bytes ?? 0,
+    consumedBytes,
   };
+}
+
+/** From the first byte on the medium to its bundle.json. */
+async function writeAll(
+  toWrite: readonly number[],
+  toHash: readonly number[],
+  isIssuedFirst: boolean,
+  work: Work,
+): Promise<{ readonly issued: Issued; readonly consumedBytes: number }> {
+  const { options, draft, medium, journal, progress } = work;
+  const { map, layout } = draft;
+  if (toWrite.length > 0) await medium.begin(await spaceFor(toWrite, work));
+  for (const volume of toHash) {
+    const { sha256 } = await hashVolume(map, volume, layout, watchOf(progress, options.signal));
+    await journal.hashed(volume, sha256);
+  }
+  const issuedFirst = isIssuedFirst ? await draft.issue(volumesOf(map, journal)) : undefined;
+  const consumer =
+    options.consume === true && issuedFirst !== undefined
+      ? await Consumer.open(draft, issuedFirst.document.id, journal)
+      : undefined;
+  try {
+    await write(toWrite, consumer, work);
+  } catch (error) {
+    // Only a read-back finds that; by then the bundle has been signed.
+    const isWrong = error instanceof BadStore && issuedFirst !== undefined;
+    if (isWrong) await withdraw(options.store, issuedFirst.document.id);
+    throw error;
+  }
+  const issued = issuedFirst ?? (await draft.issue(volumesOf(map, journal)));
+  await medium.finish(issued.document, issued.bytes, issued.files);
+  return { issued, consumedBytes: consumer?.bytes ?? 0 };
 }
 
 /** What bundle.json and the report take for each blob, names among it; bytes, rather too many. */
@@ -192,6 +211,13 @@ async function refuseChanged(volume: number, sha256: string, work: Work): Promis
     'DIGEST_MISMATCH',
     `${volumeName(volume)}: the store gives other bytes than when it was laid out; check it with verify --store`,
   );
+}
+
+/** Content that leaves the store must not stay in its folder. @throws USAGE */
+export async function refuseInStore(out: string, store: string): Promise<void> {
+  const inside = relative(await realpath(store).catch(() => store), resolve(out));
+  if (inside === '..' || inside.startsWith(`..${sep}`) || isAbsolute(inside)) return;
+  throw new CodedError('USAGE', `--out ${out}: is in the store; name a folder on the medium`);
 }
 
 /** @throws CONFLICT */

@@ -8,12 +8,12 @@ import {
   maxBundleDocumentBytes,
   parseBundleDocument,
   parseReceiptDocument,
-  parseStrictObject,
   printable,
   readSmallFile,
   systemCodeOf,
 } from '@omni-airgap/content';
 import { readContents } from './contents.ts';
+import { kindOf } from './document-kind.ts';
 import { reliedBlobs } from './summary.ts';
 
 export interface DiffReport {
@@ -94,7 +94,7 @@ async function readSide(path: string, signal?: AbortSignal): Promise<Side> {
 async function readDocumentSide(path: string): Promise<Side> {
   const bytes = await readSmallFile(path, maxBundleDocumentBytes);
   if (bytes === undefined) throw new CodedError('NO_INPUT', `${path}: no such file`);
-  if (parseStrictObject(bytes, { what: path })['kind'] === 'omni-airgap/receipt') {
+  if (kindOf(bytes, path) === 'receipt') {
     const receipt = parseReceiptDocument(bytes, path);
     const names = new Map(receipt.images.map(({ name, digest }) => [name, digest]));
     return { label: `receipt of ${receipt.bundle}`, names, blobs: undefined };

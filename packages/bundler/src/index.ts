@@ -1,5 +1,5 @@
 /** Packing a store onto media, and verifying what is there. */
-export { type BundleOptions, type BundleReport, bundle } from './bundle.ts';
+export { type BundleOptions, type BundleReport, bundle, refuseInStore } from './bundle.ts';
 export { consumingInto } from './consume.ts';
 export { type DiffReport, diff } from './diff.ts';
 export { type Inspection, inspectBundle, inspectStore, type StoreInspection } from './inspect.ts';

@@ -1,6 +1,7 @@
 /** keygen: the P-256 key pair that bundles are signed with. */
 import { generateKeyPairSync } from 'node:crypto';
 import { lstat, open } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { CodedError, diskError, fingerprintOf, systemCodeOf } from '@omni-airgap/content';
 
 export interface KeyPair {
@@ -34,6 +35,8 @@ async function writeNew(path: string, text: string | Buffer, mode: number): Prom
     await file.close();
   } catch (error) {
     if (systemCodeOf(error) === 'EEXIST') throw isThere(path);
+    if (systemCodeOf(error) === 'ENOENT')
+      throw new CodedError('NO_INPUT', `${path}: the folder ${dirname(path)} is not there; make it first`);
     throw diskError(error, path);
   }
 }

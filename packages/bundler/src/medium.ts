@@ -13,6 +13,7 @@ import {
   ensureFolder,
   formatBytes,
   Journal,
+  lockFile,
   maxBundleDocumentBytes,
   parseBundleDocument,
   readSmallFile,
@@ -30,6 +31,8 @@ export interface SmallFile {
   readonly bytes: Uint8Array;
 }
 
+/** There while a process writes. */
+const lockName = 'bundle.lock';
 /** A thousand volumes take 82 kB. */
 const maxSumsBytes = 1024 * 1024;
 /** What the small files of any bundle may take: bytes; those of a large one are counted by whoever writes it. */
@@ -46,6 +49,7 @@ export class Medium {
   readonly #sizes: readonly number[];
   readonly #done: Set<number>;
   readonly #unfinished: Journal;
+  #release: (() => Promise<void>) | undefined;
 
   private constructor(
     folder: string,
@@ -91,11 +95,12 @@ export class Medium {
   }
 
   /**
-   * Removes what an interrupted run of another plan left, and begins.
+   * Removes what an interrupted run of another plan left, and begins. `close` ends it.
    * @param needed bytes that will be written
-   * @throws DISK when they do not fit
+   * @throws DISK when they do not fit, or another process is writing there
    */
   async begin(needed: number): Promise<void> {
+    this.#release = await lockFile(join(this.folder, lockName), 0);
     try {
       if (this.document === undefined) {
         for (const name of await readdir(this.folder)) {
@@ -106,9 +111,14 @@ export class Medium {
       }
       const { bavail, bsize } = await statfs(this.folder);
       if (bavail * bsize < needed + (needed > 0 ? reserve : 0)) {
+        const last = this.#lastThatFits(bavail * bsize);
+        const advice =
+          last > 0
+            ? `use a larger medium, or several: --volumes 0-${last} here and the others elsewhere`
+            : 'use a larger medium, or several and a smaller --volume-size';
         throw new CodedError(
           'DISK',
-          `${this.folder}: ${formatBytes(needed + reserve)} are needed and ${formatBytes(bavail * bsize)} are free; use a larger medium, or several: --volumes 0-${this.#lastThatFits(bavail * bsize)} here and the others elsewhere`,
+          `${this.folder}: ${formatBytes(needed + reserve)} are needed and ${formatBytes(bavail * bsize)} are free; ${advice}`,
         );
       }
       await this.#unfinished.begin({ plan: this.#plan }, ...[...this.#done].map((volume) => ({ volume })));
@@ -149,6 +159,12 @@ export class Medium {
     } catch (error) {
       throw diskError(error, this.folder);
     }
+  }
+
+  /** Lets others write there. */
+  async close(): Promise<void> {
+    await this.#release?.();
+    this.#release = undefined;
   }
 
   /** True when the folder is on the file system of that path: what is removed there makes room here. */

@@ -21,7 +21,6 @@ import {
   parseBundleDocument,
   parseReceiptDocument,
   parseReference,
-  parseStrictObject,
   printable,
   type ReceiptDocument,
   readIssuedDocument,
@@ -29,6 +28,7 @@ import {
   systemCodeOf,
 } from '@omni-airgap/content';
 import { imagePath, schematicPath } from '@omni-airgap/talos';
+import { kindOf } from './document-kind.ts';
 import { Inside } from './inside.ts';
 
 type Base =
@@ -87,8 +87,7 @@ async function readBase(store: string, text: string): Promise<Base> {
   const bytes = await readSmallFile(await pathOf(store, text), maxBundleDocumentBytes);
   if (bytes === undefined)
     throw new CodedError('NO_INPUT', `--since ${printable(text)}: no bundle.json there`);
-  const { kind } = parseStrictObject(bytes, { what: text });
-  if (kind !== 'omni-airgap/receipt') return { kind: 'bundle', document: parseBundleDocument(bytes, text) };
+  if (kindOf(bytes, text) === 'bundle') return { kind: 'bundle', document: parseBundleDocument(bytes, text) };
   const document = parseReceiptDocument(bytes, text);
   const issued = await readIssuedDocument(store, document.bundle);
   return { kind: 'receipt', document, issued: issued?.document };
@@ -101,8 +100,12 @@ async function pathOf(store: string, text: string): Promise<string> {
   } catch (error) {
     if (!['ENOENT', 'ENAMETOOLONG'].includes(systemCodeOf(error) ?? '')) throw error;
   }
-  if (!/^[a-f0-9]{8,64}$/.test(text))
-    throw new CodedError('NO_INPUT', `--since ${printable(text)}: no such file`);
+  if (!/^[a-f0-9]{8,64}$/.test(text)) {
+    throw new CodedError(
+      'NO_INPUT',
+      `--since ${printable(text)}: no such file, nor the id of a bundle (8 characters of it at least)`,
+    );
+  }
   return join(issuedFolder(store, await findIssued(store, text, '--since')), 'bundle.json');
 }
 

@@ -134,6 +134,10 @@ describe('signing', () => {
     await rm(pair.privateKey);
     await expect(keygen(name)).rejects.toMatchObject({ code: 'CONFLICT' });
     await expect(readFile(pair.privateKey)).rejects.toMatchObject({ code: 'ENOENT' });
+    await expect(keygen(join(name, 'below'))).rejects.toMatchObject({
+      code: 'NO_INPUT',
+      message: expect.stringContaining('make it first'),
+    });
   });
 });
 

@@ -116,6 +116,34 @@ describe('the folder', () => {
     expect(await filesOf(out)).toEqual(before);
   });
 
+  test('that another run is writing to is refused, and the bundle of that run is right', async () => {
+    const { folder, store } = await made();
+    const out = join(folder, 'out');
+    const runs = await Promise.allSettled([1, 2, 3].map(() => bundle(optionsFor(store, out))));
+    const refused = runs.filter((one) => one.status === 'rejected').map(({ reason }) => reason);
+    expect(refused.length).toBeGreaterThan(0);
+    for (const reason of refused) {
+      expect(reason).toMatchObject({ code: 'DISK', message: expect.stringContaining('another process') });
+    }
+    expect(refused.length).toBeLessThan(3);
+    expect(await bundle(optionsFor(store, out))).toMatchObject({ written: false });
+    expect((await verifyBundle(await BundleStore.open([out], any))).damages).toEqual([]);
+    expect(await readdir(out)).not.toContain('bundle.lock');
+  });
+
+  test.each(['.', 'media'])(
+    'in the store (%s) is refused: what leaves it would stay in it',
+    async (below) => {
+      const { store } = await made();
+      const before = await readdir(store.root);
+      await expect(bundle(optionsFor(store, join(store.root, below)))).rejects.toMatchObject({
+        code: 'USAGE',
+        message: expect.stringContaining('--out'),
+      });
+      expect(await readdir(store.root)).toEqual(before);
+    },
+  );
+
   test('F29 with volumes of another, unfinished bundle of the same sizes: they are not taken for ours', async () => {
     const { folder, store } = await made();
     const other = await sampleStore(join(folder, 'other'));
@@ -189,7 +217,7 @@ describe('F24 a medium that is too small', () => {
     const { folder, store } = await made();
     const out = join(folder, 'tmpfs');
     await mkdir(out);
-    mount(context, out, '-t', 'tmpfs', '-o', 'size=5M', 'tmpfs');
+    mount(context, out, '-t', 'tmpfs', '-o', 'size=7M', 'tmpfs');
     await store.artifact('quay.io/big/file:v1', 'image', { big: 4_000_000 });
     const failed = bundle(optionsFor(store, out, { volumeSize: 1024 * 1024 }));
     await expect(failed).rejects.toMatchObject({

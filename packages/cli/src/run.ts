@@ -87,7 +87,20 @@ function program(session: Session, commands: readonly Command[]): Command {
     }
     root.addCommand(command.showHelpAfterError('(add --help for what can be said)'));
   }
+  root.hook('preAction', (_, command) => refuseEmpty(command));
   return root;
+}
+
+/** `--issued "$ID"` where ID was never set must not do what no `--issued` at all would. @throws USAGE */
+function refuseEmpty(command: Command): void {
+  for (const option of command.options) {
+    const value: unknown = command.getOptionValue(option.attributeName());
+    if (value === '' || (Array.isArray(value) && value.includes('')))
+      throw new CodedError(
+        'USAGE',
+        `${option.long}: its value is empty; leave the flag out or say what it is`,
+      );
+  }
 }
 
 /** A list that is empty unless something is said is no default worth printing. */

@@ -35,6 +35,7 @@ export {
   writeFileAtomic,
 } from './fs/files.ts';
 export { Journal } from './fs/journal.ts';
+export { lockFile } from './fs/lock-file.ts';
 export { eachBlock, fetchLocated, openForReading, readInto, readPieces, slicePieces } from './fs/pieces.ts';
 export * from './graph.ts';
 export { Html, html, htmlLines } from './html.ts';

@@ -162,6 +162,15 @@ describe('small files', () => {
     await Promise.all([ensureFolder(folder), ensureFolder(folder)]);
     expect((await lstat(folder)).isDirectory()).toBe(true);
   });
+
+  test('a place that takes no folders, as an automounter without the medium, is an error at once', async () => {
+    for (const path of ['/proc/media', '/proc/media/usb']) {
+      await expect(ensureFolder(path)).rejects.toMatchObject({
+        code: 'DISK',
+        message: '/proc/media: /proc takes no new folders; is the medium mounted?',
+      });
+    }
+  });
 });
 
 test('many syncs of a folder at once are few, and errors reach all who wait', async () => {

@@ -3,7 +3,7 @@ import { keygen } from '@omni-airgap/bundler';
 import { Command } from 'commander';
 import { withCommon, withExample } from '../flags.ts';
 import { type CommonFlags, report, type Session } from '../session.ts';
-import { passphraseVariable } from './keys.ts';
+import { passphraseOf, passphraseVariable } from './keys.ts';
 
 export function addKeygen(session: Session): Command {
   const command = new Command('keygen')
@@ -18,8 +18,14 @@ export function addKeygen(session: Session): Command {
         session,
         flags,
         'keygen',
-        () => keygen(flags.out, session.env[passphraseVariable]),
-        (pair) => `Wrote ${pair.privateKey} and ${pair.publicKey}, fingerprint ${pair.fingerprint}.`,
+        () => keygen(flags.out, passphraseOf(session.env)),
+        ({ privateKey, publicKey, fingerprint }) =>
+          [
+            `Wrote ${privateKey} and ${publicKey}, fingerprint`,
+            `${fingerprint}.`,
+            `${privateKey} stays outside and secret; ${publicKey} goes inside, not on the media that it vouches for.`,
+            `Next: omni-airgap bundle --out DIR --sign-key ${privateKey}`,
+          ].join('\n'),
       );
     });
   return withExample(withCommon(command), 'omni-airgap keygen --out site');

@@ -3,6 +3,7 @@ import type { KeyObject } from 'node:crypto';
 import {
   type BundleTrust,
   CodedError,
+  isCoded,
   parsePrivateKey,
   parsePublicKey,
   readSmallFile,
@@ -13,7 +14,14 @@ import type { Session } from '../session.ts';
 export const passphraseVariable = 'OMNI_AIRGAP_KEY_PASSPHRASE';
 
 export async function readPrivateKey(path: string, env: Session['env']): Promise<KeyObject> {
-  return parsePrivateKey(await readPem('--sign-key', path), path, env[passphraseVariable]);
+  return parsePrivateKey(await readPem('--sign-key', path), path, passphraseOf(env));
+}
+
+/** @throws CONFIG when it is empty: whoever meant to set one would get a key that anybody can use */
+export function passphraseOf(env: Session['env']): string | undefined {
+  const passphrase = env[passphraseVariable];
+  if (passphrase === '') throw new CodedError('CONFIG', `${passphraseVariable} is empty: set or unset it`);
+  return passphrase;
 }
 
 /** What a bundle is trusted by. @throws UNSIGNED when neither a key nor the permission is given */
@@ -29,7 +37,10 @@ export async function readTrust(verifyKey: string | undefined, allowUnsigned: bo
 }
 
 async function readPem(flag: string, path: string): Promise<string> {
-  const bytes = await readSmallFile(path, 64 * 1024);
+  const bytes = await readSmallFile(path, 64 * 1024).catch((error: unknown) => {
+    // A key that is none makes no bundle bad.
+    throw isCoded(error, 'BAD_DOCUMENT') ? new CodedError('CONFIG', `${flag} ${error.message}`) : error;
+  });
   if (bytes === undefined) throw new CodedError('NO_INPUT', `${flag} ${path}: no such file`);
   return Buffer.from(bytes).toString('latin1');
 }

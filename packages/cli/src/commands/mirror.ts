@@ -1,5 +1,5 @@
 /** omni-airgap mirror */
-import { type BundleReport, bundle, consumingInto } from '@omni-airgap/bundler';
+import { type BundleReport, bundle, consumingInto, refuseInStore } from '@omni-airgap/bundler';
 import { defaultTransfers, fetch } from '@omni-airgap/fetcher';
 import { Command } from 'commander';
 import { account } from '../account.ts';
@@ -31,6 +31,7 @@ export function addMirror(session: Session): Command {
         'mirror',
         async (progress): Promise<BundleReport> => {
           const options = await bundleOptions(session, flags, progress);
+          await refuseInStore(flags.out, flags.store);
           // What has begun to leave the store is finished first, whatever mirror.yaml says by now.
           const issued = await consumingInto(flags.store, flags.out);
           if (issued !== undefined) {

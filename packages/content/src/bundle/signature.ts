@@ -17,11 +17,12 @@ export function parsePrivateKey(pem: string, what: string, passphrase?: string):
     return requireP256(key, what);
   } catch (error) {
     if (error instanceof CodedError) throw error;
-    const encrypted = pem.includes('ENCRYPTED');
-    const advice = encrypted
-      ? 'give its passphrase in OMNI_AIRGAP_KEY_PASSPHRASE'
-      : 'make one with omni-airgap keygen';
-    throw new CodedError('CONFIG', `${what}: not a usable private key; ${advice}`, { cause: error });
+    const why = !pem.includes('ENCRYPTED')
+      ? 'not a usable private key; make one with omni-airgap keygen'
+      : passphrase === undefined
+        ? 'has a passphrase; give it in OMNI_AIRGAP_KEY_PASSPHRASE'
+        : 'the passphrase in OMNI_AIRGAP_KEY_PASSPHRASE does not open it';
+    throw new CodedError('CONFIG', `${what}: ${why}`, { cause: error });
   }
 }
 

@@ -20,6 +20,7 @@ const advice: Readonly<Record<string, string>> = {
   EFBIG: 'the file system does not take files of this size; use a smaller --volume-size',
   EMFILE: 'too many open files; lower --concurrency or raise ulimit -n',
   ELOOP: 'a symbolic link stands where a real file or folder must be',
+  ENOENT: 'no such file or folder',
   ENOTDIR: 'a file stands where a folder must be',
 };
 

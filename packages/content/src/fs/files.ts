@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { type FileHandle, lstat, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CodedError, isCoded, systemCodeOf } from '../errors.ts';
 import { diskError } from './disk-error.ts';
@@ -36,7 +36,7 @@ export async function syncFolder(path: string): Promise<void> {
  */
 export async function ensureFolder(path: string): Promise<void> {
   try {
-    await mkdir(path, { recursive: true });
+    await makeFolders(path);
     const info = await lstat(path);
     if (!info.isDirectory()) {
       throw new CodedError('DISK', `${path}: must be a real folder, not a link or a file`);
@@ -44,6 +44,40 @@ export async function ensureFolder(path: string): Promise<void> {
   } catch (error) {
     throw diskError(error, path);
   }
+}
+
+/**
+ * With the folders above it. Not by mkdir's `recursive`: where a folder is there that takes no new names (an automounter's
+ * whose medium is gone, /proc) it tries for ever, and on a read-only file system it says that there is no such folder.
+ */
+async function makeFolders(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const code = systemCodeOf(error);
+    if (code === 'EEXIST') return;
+    // Some file systems refuse before they look whether it is there.
+    if (code !== 'ENOENT' && (await isThere(path))) return;
+    if (code !== 'ENOENT') throw error;
+    const parent = dirname(path);
+    if (await isThere(parent)) {
+      throw new CodedError('DISK', `${path}: ${parent} takes no new folders; is the medium mounted?`, {
+        cause: error,
+      });
+    }
+    if (parent === path) throw error;
+    await makeFolders(parent);
+    await mkdir(path).catch((again: unknown) => {
+      if (systemCodeOf(again) !== 'EEXIST') throw again;
+    });
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 /**

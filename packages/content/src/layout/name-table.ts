@@ -2,21 +2,16 @@
  * The names of a layout, shared by every process that has it open: changes are queued, and written together
  * under a lock file over whatever another process has written meanwhile.
  */
-import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { byText } from '../by-text.ts';
 import type { Descriptor } from '../descriptor.ts';
-import { CodedError, systemCodeOf } from '../errors.ts';
-import { diskError } from '../fs/disk-error.ts';
+import { CodedError } from '../errors.ts';
 import { readSmallFile, writeFileAtomic } from '../fs/files.ts';
-import { isRunning, markPattern, processMark } from '../fs/process-mark.ts';
+import { lockFile } from '../fs/lock-file.ts';
 import { formatIndexFile, maxIndexBytes, parseIndexFile } from './index-file.ts';
 
 /** A live process holds the lock for one small write; this is long enough for the slowest disk. */
 const lockTimeoutMs = 30_000;
-const wholeMark = new RegExp(`^${markPattern}$`);
 
 /** Undefined removes the name. */
 type Changes = ReadonlyMap<string, Descriptor | undefined>;
@@ -72,7 +67,7 @@ export class NameTable {
   async #flush(): Promise<void> {
     let release: () => Promise<void>;
     try {
-      release = await lock(`${this.#path}.lock`);
+      release = await lockFile(`${this.#path}.lock`, lockTimeoutMs);
     } catch (error) {
       this.#takeChanges();
       throw error;
@@ -112,60 +107,4 @@ function apply(names: Map<string, Descriptor>, changes: Changes): void {
 
 function isSame(a: Descriptor | undefined, b: Descriptor | undefined): boolean {
   return a?.digest === b?.digest && a?.mediaType === b?.mediaType && a?.size === b?.size;
-}
-
-/** Takes a lock file that names our process; one whose process is gone is taken over. */
-async function lock(path: string): Promise<() => Promise<void>> {
-  const deadline = Date.now() + lockTimeoutMs;
-  for (;;) {
-    if (await create(path)) return () => rm(path, { force: true });
-    if (await isStale(path)) await removeStale(path);
-    else if (Date.now() > deadline) {
-      throw new CodedError('DISK', `${path}: another process holds this lock; if none runs, remove the file`);
-    } else await sleep(10 + Math.random() * 20);
-  }
-}
-
-/** False when the file is there. @throws DISK */
-async function create(path: string): Promise<boolean> {
-  let handle: FileHandle | undefined;
-  try {
-    handle = await open(path, 'wx');
-    await handle.writeFile(processMark);
-    await handle.close();
-    return true;
-  } catch (error) {
-    if (systemCodeOf(error) === 'EEXIST') return false;
-    if (handle !== undefined) {
-      await handle.close().catch(() => {});
-      await rm(path, { force: true }).catch(() => {});
-    }
-    throw diskError(error, path);
-  }
-}
-
-async function isStale(path: string): Promise<boolean> {
-  try {
-    const bytes = await readSmallFile(path, 4096);
-    if (bytes === undefined) return false;
-    const mark = Buffer.from(bytes).toString('latin1');
-    // A file without a mark is a lock just being written, unless it has been so for a while.
-    if (!wholeMark.test(mark)) return Date.now() - (await stat(path)).mtimeMs > 5_000;
-    return !isRunning(mark);
-  } catch (error) {
-    if (systemCodeOf(error) === 'ENOENT') return false;
-    throw diskError(error, path);
-  }
-}
-
-/** Moves it aside before looking again: it may by now be the fresh lock of a process that was faster. */
-async function removeStale(path: string): Promise<void> {
-  const aside = `${path}.${processMark}.${randomBytes(4).toString('hex')}`;
-  try {
-    await rename(path, aside);
-    if (await isStale(aside)) await rm(aside);
-    else await rename(aside, path);
-  } catch (error) {
-    if (systemCodeOf(error) !== 'ENOENT') throw diskError(error, path);
-  }
 }
