@@ -39,10 +39,11 @@ export interface FileBody {
    * @throws DISK when a file is gone, MISSING_CONTENT when the content is known to be damaged
    */
   begin(range: ByteRange | 'whole'): Promise<'none' | 'hash' | 'verdict'>;
-  /** @throws DIGEST_MISMATCH when the bytes that were read have another digest */
+  /** Told what digest all the bytes have, once they are read. @throws DIGEST_MISMATCH when it is not this content's */
   hashed(digest: Digest): void;
   /** Resolves once all of it has been read and is right. @throws MISSING_CONTENT */
   verdict(): Promise<void>;
+  /** Told why the bytes could not be read, or are not this content's. */
   failed(error: unknown): void;
   /** The answer has ended, in whatever way. */
   end(): void;

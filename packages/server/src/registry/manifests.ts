@@ -119,8 +119,8 @@ async function put(
   for (const child of catalog.graph.add(descriptor, manifest))
     await catalog.graph.read(options.source, child);
   // The digest has a name of its own, so that it stays when its tag moves on.
-  await name(options, writable, repository, descriptor, { digest: descriptor.digest });
-  if (!isDigest(reference)) await name(options, writable, repository, descriptor, { tag: reference });
+  await keepName(options, writable, repository, descriptor, { digest: descriptor.digest });
+  if (!isDigest(reference)) await keepName(options, writable, repository, descriptor, { tag: reference });
   const subject = manifest.subject?.digest;
   return {
     status: 201,
@@ -133,7 +133,8 @@ async function put(
   };
 }
 
-async function name(
+/** Names what was pushed, on disk and in the catalog. */
+async function keepName(
   { catalog }: ManifestOptions,
   writable: WritableSource,
   repository: string,

@@ -22,15 +22,12 @@ export function uploadMethods(uploads: Uploads, repository: string, id: string):
     async (request: Request): Promise<Answer> => {
       const upload = uploads.get(repository, id);
       if (upload === undefined) return refuse('BLOB_UPLOAD_UNKNOWN', 'no such upload, or it was given up');
-      if (upload.busy) return refuse('BLOB_UPLOAD_INVALID', 'another request is using this upload', 409);
-      upload.busy = true;
+      if (upload.isBusy) return refuse('BLOB_UPLOAD_INVALID', 'another request is using this upload', 409);
       try {
-        return await use(upload, request);
+        return await upload.hold(() => use(upload, request));
       } catch (error) {
-        if (upload.broken) uploads.close(upload);
+        if (upload.isBroken) uploads.close(upload);
         throw error;
-      } finally {
-        upload.busy = false;
       }
     };
   return {

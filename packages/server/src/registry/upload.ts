@@ -24,8 +24,7 @@ export class Upload {
   readonly #stream = new PassThrough({ highWaterMark: 1024 * 1024 });
   readonly #stored: Promise<Descriptor>;
   #offset = 0;
-  /** True while a request is using it; a second one at the same time is refused. */
-  busy = false;
+  #isBusy = false;
 
   constructor(repository: string, target: WritableSource) {
     this.repository = repository;
@@ -44,9 +43,24 @@ export class Upload {
     return this.#offset;
   }
 
+  /** True while a request is using it. */
+  get isBusy(): boolean {
+    return this.#isBusy;
+  }
+
   /** True when the store takes nothing more, such as after a full disk. */
-  get broken(): boolean {
+  get isBroken(): boolean {
     return this.#stream.destroyed;
+  }
+
+  /** Runs what a request does with it; nobody else may use it meanwhile. */
+  async hold<T>(use: () => Promise<T>): Promise<T> {
+    this.#isBusy = true;
+    try {
+      return await use();
+    } finally {
+      this.#isBusy = false;
+    }
   }
 
   /** @throws what the sender or the store throws; bytes that came before that stay */
@@ -128,7 +142,7 @@ export class Uploads {
   async #expire(upload: Upload): Promise<void> {
     const entry = this.#open.get(upload.id);
     if (entry === undefined) return;
-    if (upload.busy) entry.timer.refresh();
+    if (upload.isBusy) entry.timer.refresh();
     else {
       this.close(upload);
       await upload.cancel();
