@@ -34,7 +34,7 @@ MEMBERS = {
     "base?": [{"id": None, "origin": None, "sequence": None}],
     "changes?": {"added": [None], "removed": [None], "moved": [{"name": None, "from": None}]},
     "roots": [{"name": None, "descriptor": DESCRIPTOR, "kind?": None, "source?": None, "fetchedAt?": None, "fetchedBy?": None,
-               "signature?": None, "verified?": {"key": None, "signature": None}}],
+               "signature?": None, "verified?": {"key?": None, "identity?": None, "issuer?": None, "signature": None}}],
     "blobs": [{"digest": None, "size": None, "volume": None, "offset": None, "kind?": None}],
     "relies?": {"repositories": [{"repository": None, "blobs": [{"digest": None, "size": None, "kind?": None}]}],
                 "objects": [{"key": None, "digest": None, "size": None}]},

@@ -39,7 +39,7 @@ export async function inspectBundle(folders: readonly string[], trust: BundleTru
 export interface StoreInspection {
   readonly items: readonly Pick<
     LockedItem,
-    'name' | 'kind' | 'descriptor' | 'bytes' | 'fetchedAt' | 'source'
+    'name' | 'kind' | 'descriptor' | 'bytes' | 'fetchedAt' | 'source' | 'verified'
   >[];
   readonly blobs: number;
   /** Bytes of all content, each blob once. */

@@ -2,7 +2,7 @@
  * report.html: one self-contained page for whoever approves a transfer. It needs no script and loads nothing, prints
  * on paper, and shows names from outside as text only.
  */
-import { formatBytes, formatTime, type Html, html } from '@omni-airgap/content';
+import { countSigners, formatBytes, formatTime, type Html, html, signerText } from '@omni-airgap/content';
 import { style } from './report-style.ts';
 import type { Summary, SummaryItem } from './summary.ts';
 
@@ -141,19 +141,22 @@ function originOf({ source, fetchedAt, fetchedBy }: SummaryItem): string {
 }
 
 function signatureText({ signature, verified }: SummaryItem): string {
-  if (verified !== undefined) return `signature verified at fetch with key ${verified.key}`;
+  if (verified !== undefined) return `signature verified at fetch: by ${signerText(verified)}`;
   return signature === 'carried' ? 'signatures carried, not verified here' : 'no signature';
 }
 
 function checksOf({ document, items }: Summary): Html {
   const of = (signature: SummaryItem['signature']): number =>
     items.filter((item) => item.signature === signature).length;
+  const signers = countSigners(items.map((item) => item.verified)).map(
+    ({ signer, images }) => html`<li>${images} by ${signer}</li>`,
+  );
   const { secrets } = document;
   const found = (secrets?.found ?? []).map((name) => html`<li><code>${name}</code></li>`);
   return html`<section><h2>Checks and policy</h2>
 <ul>
 <li>Every blob was compared with its digest when it was fetched.</li>
-<li>Signatures of images: ${of('verified')} verified, ${of('carried')} carried but not verified, ${of('none')} without.</li>
+<li>Signatures of images: ${of('verified')} verified, ${of('carried')} carried but not verified, ${of('none')} without.${signers.length === 0 ? html`` : html`<ul>${signers}</ul>`}</li>
 <li>Secrets in schematics: ${
     secrets === undefined
       ? 'not looked for.'

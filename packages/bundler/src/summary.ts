@@ -34,7 +34,7 @@ export interface SummaryItem {
   /** Files of an artifact. */
   readonly files: readonly { readonly name: string; readonly digest: Digest; readonly size: number }[];
   readonly signature: BundleRoot['signature'];
-  /** The key that verified it at fetch, and the signature. */
+  /** Who signed it, as verified at fetch. */
   readonly verified: BundleRoot['verified'];
   readonly source: string | undefined;
   readonly fetchedAt: string | undefined;

@@ -22,6 +22,7 @@ export * from './documents/bundle-document.ts';
 export * from './documents/lock-document.ts';
 export * from './documents/receipt-document.ts';
 export { serializeDocument } from './documents/schema.ts';
+export { type CountedSigner, countSigners, signerText } from './documents/verified.ts';
 export * from './errors.ts';
 export { BlockWriter } from './fs/block-writer.ts';
 export { eachBlockDirect } from './fs/direct.ts';

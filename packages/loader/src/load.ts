@@ -96,7 +96,7 @@ export function load(options: LoadOptions): Promise<LoadReport> {
 }
 
 /** Names: what speaks about images first, the site's own signatures among it. */
-async function publish({ options, registry, names }: Loading): Promise<{
+async function publish({ bundles, options, registry, names }: Loading): Promise<{
   readonly images: readonly LoadedImage[];
   readonly resigned: Resigned | undefined;
 }> {
@@ -104,7 +104,11 @@ async function publish({ options, registry, names }: Loading): Promise<{
   const overwrite = options.overwriteTags === true;
   const companions = await publishNames(registry, names.filter(isCompanion), overwrite);
   const key = options.resignKey;
-  const resigned = key === undefined ? undefined : await resign(registry, names, key);
+  const verified = bundles.document.roots.filter((root) => root.verified !== undefined);
+  const resigned =
+    key === undefined
+      ? undefined
+      : await resign(registry, names, key, new Set(verified.map(({ name }) => name)));
   const others = await publishNames(
     registry,
     names.filter((name) => !isCompanion(name)),

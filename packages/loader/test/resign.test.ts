@@ -1,5 +1,7 @@
 import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto';
-import { type Layout, MediaType } from '@omni-airgap/content';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { digestFromHex, type Layout, MediaType } from '@omni-airgap/content';
 import { describe, expect, test } from 'vitest';
 import { claimOf } from '../src/signing/claim.ts';
 import { addBlob, addImage, addSignature, bytesFor, loadInto, makeBundle, startDouble } from './support.ts';
@@ -30,7 +32,7 @@ test('what a factory checks is signed once, beside the publisher’s signatures;
   const { folder, document } = await makeBundle(fill);
   const double = await startDouble();
   const first = await loadInto(double, [folder], { resignKey: privateKey });
-  expect(first.resigned).toEqual({ signed: 1, present: 0 });
+  expect(first.resigned).toEqual({ signed: 1, present: 0, unverified: 1 });
   const digest = document.roots.find(({ name }) => name === imager)?.descriptor.digest;
   const repository = double.repository('siderolabs/imager');
   const tag = `sha256-${digest?.slice(7)}.sig`;
@@ -50,13 +52,28 @@ test('what a factory checks is signed once, beside the publisher’s signatures;
 
   const before = repository.tags.get(tag);
   const second = await loadInto(double, [folder], { resignKey: privateKey });
-  expect(second.resigned).toEqual({ signed: 0, present: 1 });
+  expect(second.resigned).toEqual({ signed: 0, present: 1, unverified: 1 });
   await loadInto(double, [folder]);
   expect(repository.tags.get(tag)).toBe(before);
   // A key that replaces it signs as well.
   const { privateKey: next } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
-  expect((await loadInto(double, [folder], { resignKey: next })).resigned).toEqual({ signed: 1, present: 0 });
+  expect((await loadInto(double, [folder], { resignKey: next })).resigned).toEqual({
+    signed: 1,
+    present: 0,
+    unverified: 1,
+  });
   expect(read().layers).toHaveLength(3);
+});
+
+test('what was verified outside does not count as unverified', async () => {
+  const { folder, document } = await makeBundle(fill);
+  const signature = digestFromHex('2'.repeat(64));
+  const verified = { identity: 'ann@siderolabs.com', issuer: 'https://accounts.google.com', signature };
+  const roots = document.roots.map((root) => (root.name === imager ? { ...root, verified } : root));
+  await writeFile(join(folder, 'bundle.json'), JSON.stringify({ ...document, roots }));
+  const { receipt, resigned } = await loadInto(await startDouble(), [folder], { resignKey: privateKey });
+  expect(resigned).toEqual({ signed: 1, present: 0, unverified: 0 });
+  expect(receipt.images.find(({ name }) => name === imager)?.verified).toEqual(verified);
 });
 
 test('the image’s own tag comes after its signature', async () => {

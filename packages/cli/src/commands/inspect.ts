@@ -1,6 +1,6 @@
 /** omni-airgap inspect */
 import { type Inspection, inspectBundle, inspectStore, type StoreInspection } from '@omni-airgap/bundler';
-import { formatBytes, formatTime, printable } from '@omni-airgap/content';
+import { countSigners, formatBytes, formatTime, printable } from '@omni-airgap/content';
 import { Command } from 'commander';
 import { withCommon, withExample } from '../flags.ts';
 import { count, describeLeft, table, wrap } from '../format.ts';
@@ -53,6 +53,8 @@ function describeBundle(inspection: Inspection): string {
     item.signature ?? '',
   ]);
   lines.push('', table([['NAME', 'KIND', 'SIZE', 'HOLDS', 'SIGNATURE'], ...rows], [2]), '');
+  for (const { signer, images } of countSigners(items.map((item) => item.verified)))
+    lines.push(`Signature verified when fetched: ${count(images, 'image')} by ${printable(signer, 1000)}`);
   for (const { name, files } of items.filter((item) => item.kind === 'media')) {
     lines.push(`${printable(name)}:`);
     for (const file of files) lines.push(`  ${printable(file.name)}  ${formatBytes(file.size)}`);

@@ -180,10 +180,14 @@ function describeLoad(result: LoadReport, seconds: number): string {
     lines.push(`${name} is one platform now: its digest is not that of the index outside.`);
   }
   if (result.resigned !== undefined) {
-    const { signed, present } = result.resigned;
+    const { signed, present, unverified } = result.resigned;
     lines.push(
       `Signed with the site's key: ${count(signed, 'image')}, ${present} had its signature already.`,
     );
+    if (unverified > 0)
+      lines.push(
+        `Of these, ${count(unverified, 'image')} had no signature that was verified outside; fetch --sigstore-root does that.`,
+      );
   }
   if (result.handoff !== undefined) {
     const { folder, kept } = result.handoff;

@@ -13,6 +13,7 @@ import {
   textSchema,
   timeSchema,
 } from './schema.ts';
+import { verifiedSchema } from './verified.ts';
 
 const wholeNumber = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const originSchema = v.pipe(v.string(), v.regex(/^[a-f0-9]{32}$/));
@@ -32,8 +33,8 @@ const rootSchema = v.strictObject({
   fetchedBy: v.optional(textSchema),
   /** Whether signatures travel with it, and whether fetch checked one. */
   signature: v.optional(v.picklist(['verified', 'carried', 'none'])),
-  /** The signature that fetch checked: fingerprint of the public key, and the signature's manifest. */
-  verified: v.optional(v.strictObject({ key: digestSchema, signature: digestSchema })),
+  /** The signature that fetch checked. */
+  verified: v.optional(verifiedSchema),
 });
 export type BundleRoot = v.InferOutput<typeof rootSchema>;
 

@@ -12,6 +12,7 @@ import {
   textSchema,
   timeSchema,
 } from './schema.ts';
+import { verifiedSchema } from './verified.ts';
 
 const fileSchema = v.strictObject({
   name: textSchema,
@@ -36,8 +37,8 @@ const itemSchema = v.strictObject({
   fetchedBy: v.optional(textSchema),
   /** Platforms carried, when not all of the index are. */
   platforms: v.optional(v.array(textSchema)),
-  /** The signature that was checked: fingerprint (sha256 over DER) of the public key, and the signature's manifest. */
-  verified: v.optional(v.strictObject({ key: digestSchema, signature: digestSchema })),
+  /** The signature that was checked. */
+  verified: v.optional(verifiedSchema),
   /** Files of a media artifact, each pinned by the digest it had when first fetched. */
   files: v.optional(manyOf(fileSchema)),
 });

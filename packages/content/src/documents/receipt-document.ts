@@ -13,6 +13,7 @@ import {
   textSchema,
   timeSchema,
 } from './schema.ts';
+import { verifiedSchema } from './verified.ts';
 
 const schema = v.strictObject({
   /** First, so that the first line of the file can be copied onto paper. */
@@ -37,8 +38,8 @@ const schema = v.strictObject({
       digest: digestSchema,
       /** What the bundle says was known of its signature outside. */
       signature: v.optional(textSchema),
-      /** The key that verified it outside, and the signature's manifest. */
-      verified: v.optional(v.strictObject({ key: digestSchema, signature: digestSchema })),
+      /** The signature that was checked outside. */
+      verified: v.optional(verifiedSchema),
     }),
   ),
   /** Indexes of which some platforms were left out, and the manifests that were not. */

@@ -32,23 +32,30 @@ export interface Resigned {
   readonly signed: number;
   /** Images that had a signature of the key. */
   readonly present: number;
+  /** How many of both nobody had verified outside: the key says of them what the bundle does, not who made them. */
+  readonly unverified: number;
 }
 
-/** @throws CONFLICT for a tag that holds no signatures; DENIED, UPSTREAM, NETWORK */
+/**
+ * @param verified names whose signature was verified when they were fetched
+ * @throws CONFLICT for a tag that holds no signatures; DENIED, UPSTREAM, NETWORK
+ */
 export async function resign(
   context: RegistryContext,
   names: readonly Surveyed[],
   key: KeyObject,
+  verified: ReadonlySet<string>,
 ): Promise<Resigned> {
   const limit = pLimit(signingAtOnce);
-  const images = new Map(
-    names.filter(isChecked).map((name) => [`${name.repository}@${name.descriptor.digest}`, name] as const),
-  );
+  const checked = names.filter(isChecked);
+  const idOf = ({ repository, descriptor }: Surveyed): string => `${repository}@${descriptor.digest}`;
+  const images = new Map(checked.map((name) => [idOf(name), name] as const));
+  const vouched = new Set(checked.filter(({ name }) => verified.has(name)).map(idOf));
   const results = await allOrFirst(
     [...images.values()].map((name) => limit(() => signOne(context, name, key))),
   );
   const signed = results.filter((isNew) => isNew).length;
-  return { signed, present: results.length - signed };
+  return { signed, present: results.length - signed, unverified: images.size - vouched.size };
 }
 
 /** Sidero's own images: sources of builds, catalogs, extensions and overlays. Not what speaks about them. */
