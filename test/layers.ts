@@ -14,6 +14,7 @@ interface Layer {
 }
 
 const base = ['content', 'talos'];
+const sigstore = ['@sigstore/bundle', '@sigstore/protobuf-specs', '@sigstore/verify'];
 
 export const layers: Readonly<Record<string, Layer>> = {
   content: { siblings: [], npm: ['p-limit', 'undici', 'valibot'] },
@@ -32,7 +33,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'node:zlib',
     ],
   },
-  fetcher: { siblings: base, npm: ['p-limit', 'tar', 'valibot', 'yaml'] },
+  fetcher: { siblings: base, npm: [...sigstore, 'p-limit', 'tar', 'valibot', 'yaml'] },
   bundler: { siblings: base, npm: [] },
   loader: { siblings: base, npm: ['@aws-sdk/client-s3', '@smithy/shared-ini-file-loader', 'p-limit'] },
   server: { siblings: base, npm: [] },

@@ -1,4 +1,5 @@
 /** Flags that several commands share, and how their values are read. */
+import type { SignerOptions } from '@omni-airgap/fetcher';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 
 /** For flags that may be given more than once. */
@@ -53,14 +54,55 @@ export function withNetwork(command: Command): Command {
     .option('--registry-config <file>', 'registry credentials: an auth.json of docker or podman');
 }
 
-/** What fetch must find signed; given as often as there are keys. */
-export function verifyImagesKeyOption(): Option {
-  return new Option(
-    '--verify-images-key <[prefix=]file>',
-    'images (that begin with PREFIX) must carry a cosign signature by this public key (repeatable)',
-  )
-    .default([], '')
-    .argParser(collected);
+export interface SignerFlags {
+  readonly verifyImagesKey: readonly string[];
+  readonly sigstoreRoot?: string;
+  readonly verifyImagesIdentity: readonly string[];
+  readonly verifyImagesIssuer: readonly string[];
+  readonly verifyImagesExcept: readonly string[];
+}
+
+/** What fetch must find signed, and by whom. */
+export function withSigners(command: Command): Command {
+  return command
+    .option(
+      '--verify-images-key <[prefix=]file>',
+      'images (that begin with PREFIX) must carry a cosign signature by this public key (repeatable)',
+      collected,
+      [],
+    )
+    .option(
+      '--sigstore-root <file>',
+      'verify keyless signatures against this trusted_root.json; without the next flag, those of Sidero on its images',
+    )
+    .option(
+      '--verify-images-identity <regexp>',
+      'images must be signed by an identity that this fits whole; [PREFIX=]REGEXP as for keys (repeatable)',
+      collected,
+      [],
+    )
+    .option(
+      '--verify-images-issuer <url>',
+      "who vouches for the identities: once for all, or once for each (default: Sidero's, https://accounts.google.com)",
+      collected,
+      [],
+    )
+    .option(
+      '--verify-images-except <prefix>',
+      'images that begin with PREFIX may be without a signature (repeatable)',
+      collected,
+      [],
+    );
+}
+
+export function signerOptions(flags: SignerFlags): SignerOptions {
+  return {
+    verifyImagesKeys: flags.verifyImagesKey,
+    ...(flags.sigstoreRoot === undefined ? {} : { sigstoreRoot: flags.sigstoreRoot }),
+    verifyImagesIdentities: flags.verifyImagesIdentity,
+    verifyImagesIssuers: flags.verifyImagesIssuer,
+    verifyImagesExcept: flags.verifyImagesExcept,
+  };
 }
 
 /** For commands inside, which take no proxy from the environment. */

@@ -11,7 +11,6 @@ import {
   type Descriptor,
   type Fetcher,
   fetchManifest,
-  hexOf,
   isIndexType,
   isManifestType,
   type Layout,
@@ -25,8 +24,8 @@ import {
 } from '@omni-airgap/content';
 import { publicFactoryHost } from '@omni-airgap/talos';
 import type { Builds } from './builds.ts';
-import { type Companion, companionName, findCompanions } from './sources/companions.ts';
-import { type ImageKey, keysFor, verifyImage } from './sources/cosign.ts';
+import { type ExpectedSigners, verifySigned } from './signed-images.ts';
+import { companionName, findCompanions } from './sources/companions.ts';
 import type { TransfersView } from './transfers-view.ts';
 import type { WantedImage } from './wanted.ts';
 
@@ -36,8 +35,7 @@ export interface ImageContext {
   readonly copier: Copier;
   readonly view: TransfersView;
   readonly builds: Builds;
-  /** Keys of which one must have signed the images they are for. */
-  readonly keys: readonly ImageKey[];
+  readonly signers: ExpectedSigners;
   readonly signal?: AbortSignal;
 }
 
@@ -69,7 +67,7 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
     return { name, kind: 'signature', descriptor: strip(descriptor), bytes, source: host, fetchedAt };
   });
   const items = await allDone(signatures);
-  const verified = await verifySigned(context, wanted.reference, root, companions);
+  const verified = await verifySigned(layout, context.signers, wanted.reference, root, companions);
   await layout.tag(root, wanted.reference);
   const item: LockedItem = {
     name: wanted.reference,
@@ -81,33 +79,6 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
     ...(verified === undefined ? {} : { verified }),
   };
   return [isSparse ? { ...item, platforms: [...(wanted.platforms ?? [])] } : item, ...items];
-}
-
-/**
- * @returns undefined when no key is meant for the image
- * @throws BAD_SIGNATURE
- */
-async function verifySigned(
-  { layout, keys }: ImageContext,
-  reference: string,
-  root: Descriptor,
-  companions: readonly Companion[],
-): Promise<LockedItem['verified']> {
-  const { repository } = parseReference(reference);
-  const meant = keysFor(keys, reference).filter(
-    // The factory signs with a key of its own.
-    ({ prefix }) => prefix !== '' || !reference.startsWith(`${publicFactoryHost}/`),
-  );
-  if (meant.length === 0) return undefined;
-  const signature = companions.find(({ name }) => name === `sha256-${hexOf(root.digest)}.sig`)?.descriptor;
-  if (signature === undefined) {
-    throw new CodedError(
-      'BAD_SIGNATURE',
-      `has no signature, and --verify-images-key wants one; narrow it with PREFIX=FILE if this image is not meant`,
-    );
-  }
-  const { fingerprint } = await verifyImage(layout, signature, { digest: root.digest, repository }, meant);
-  return { key: fingerprint, signature: signature.digest };
 }
 
 /** What a reference stands for upstream; a digest in it decides, whatever the tag says by now. */

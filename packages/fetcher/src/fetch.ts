@@ -9,6 +9,8 @@ import {
   Copier,
   type CopyEvent,
   type CopyTally,
+  type CountedSigner,
+  countSigners,
   Layout,
   messageOf,
   type NetworkSettings,
@@ -32,13 +34,13 @@ import { readLock, writeLock } from './lock-file.ts';
 import { readMirror } from './mirror/mirror.ts';
 import { Run } from './run.ts';
 import { refuseSecrets } from './secrets.ts';
-import { readImageKey } from './sources/cosign.ts';
+import { readSigners, type SignerOptions } from './signed-images.ts';
 import { DownloadJournal } from './sources/download-journal.ts';
 import { FactoryClient } from './sources/factory-client.ts';
 import { TransfersView } from './transfers-view.ts';
 import { hostsOf, type Wanted, type WantedImage, wantedOf } from './wanted.ts';
 
-export interface FetchOptions {
+export interface FetchOptions extends SignerOptions {
   /** Path of mirror.yaml. */
   readonly config: string;
   /** Folder of the store; made when it is not there. */
@@ -48,8 +50,6 @@ export interface FetchOptions {
   readonly concurrency?: number;
   /** Let schematics with secrets in them go to the factory and into the store. */
   readonly allowSecrets?: boolean;
-  /** `FILE` or `PREFIX=FILE`: images (that begin with the prefix) must carry a cosign signature by the key in it. */
-  readonly verifyImagesKeys?: readonly string[];
   /** Bring back what has left the store with a bundle; default: it counts as there. */
   readonly restore?: boolean;
   /** Account and machine, for the record. */
@@ -63,6 +63,8 @@ export interface FetchReport extends CopyTally {
   readonly bytes: number;
   /** Images whose signature was checked. */
   readonly verified: number;
+  /** Who signed how many of them. */
+  readonly signers: readonly CountedSigner[];
   /** Names the store has now and had not, or had with another digest. */
   readonly changed: readonly string[];
 }
@@ -79,7 +81,7 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
   const mirror = await readMirror(options.config);
   const { allowSecrets = false, concurrency = defaultTransfers, progress = noProgress, signal } = options;
   if (!allowSecrets) refuseSecrets(mirror);
-  const keys = await Promise.all((options.verifyImagesKeys ?? []).map(readImageKey));
+  const signers = await readSigners(options);
   const wanted = wantedOf(mirror);
   const elsewhere = options.restore === true ? {} : { elsewhere: await Carried.read(options.store) };
   const layout = await Layout.open(options.store, { create: true, ...elsewhere });
@@ -113,7 +115,7 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
     copier: new Copier({ onEvent, blobs: transfers, manifests: manifestsAtOnce, ...stoppable }),
     view,
     builds,
-    keys,
+    signers,
     ...stoppable,
   };
   const media: FactoryContext = {
@@ -143,11 +145,13 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
     signal?.throwIfAborted();
     for (const { name, error } of failures) progress.note(`failed: ${name}: ${messageOf(error)}`);
     if (failures.length > 0) throw failureOf(failures, items.size + failures.length);
+    const found = countSigners([...items.values()].map((item) => item.verified));
     const known = new Map(before?.items.map((item) => [item.name, item.descriptor.digest]));
     return {
       ...counts.tally,
       items: items.size,
-      verified: [...items.values()].filter((item) => item.verified !== undefined).length,
+      verified: found.reduce((sum, { images }) => sum + images, 0),
+      signers: found,
       bytes: [...items.values()].reduce((sum, item) => sum + item.bytes, 0),
       changed: [...items.values()]
         .filter((item) => known.get(item.name) !== item.descriptor.digest)

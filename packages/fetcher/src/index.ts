@@ -8,3 +8,4 @@ export { defaultTransfers, type FetchReport, fetch } from './fetch.ts';
 export { type GcReport, gc } from './gc.ts';
 export { init } from './init.ts';
 export { type Plan, plan } from './plan.ts';
+export type { SignerOptions } from './signed-images.ts';

@@ -38,6 +38,7 @@ export {
 } from './images/factory.ts';
 export { fitWarnings } from './images/fit.ts';
 export { kubernetesImages, talosKubernetesImages } from './images/kubernetes.ts';
+export { sideroIssuer, sideroPrefix, sideroSigners } from './images/signers.ts';
 export {
   type Architecture,
   contentTypeOf,

@@ -1,30 +1,37 @@
 /** omni-airgap fetch */
 
-import { formatBytes } from '@omni-airgap/content';
+import { formatBytes, printable } from '@omni-airgap/content';
 import { defaultTransfers, type FetchReport, fetch, plan } from '@omni-airgap/fetcher';
 import { Command } from 'commander';
 import { account } from '../account.ts';
-import { verifyImagesKeyOption, withCommon, withExample, withNetwork } from '../flags.ts';
+import {
+  type SignerFlags,
+  signerOptions,
+  withCommon,
+  withExample,
+  withNetwork,
+  withSigners,
+} from '../flags.ts';
 import { count, formatDuration } from '../format.ts';
 import { describePlan } from '../plan-view.ts';
 import { type CommonFlags, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
 
-interface Flags extends CommonFlags, NetworkFlags {
+interface Flags extends CommonFlags, NetworkFlags, SignerFlags {
   readonly config: string;
   readonly store: string;
   readonly allowSecrets?: true;
-  readonly verifyImagesKey: readonly string[];
   readonly dryRun?: true;
   readonly restore?: true;
 }
 
 export function addFetch(session: Session): Command {
-  const command = new Command('fetch')
-    .description('bring the store to what mirror.yaml says; run it again to go on after a failure')
-    .option('--config <file>', 'what to carry', './mirror.yaml')
-    .option('--store <dir>', 'the store', './store')
-    .option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory')
-    .addOption(verifyImagesKeyOption())
+  const command = withSigners(
+    new Command('fetch')
+      .description('bring the store to what mirror.yaml says; run it again to go on after a failure')
+      .option('--config <file>', 'what to carry', './mirror.yaml')
+      .option('--store <dir>', 'the store', './store')
+      .option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory'),
+  )
     .option('--restore', 'bring back what bundle --consume has taken out of the store')
     .option('--dry-run', 'only show what would be fetched, as plan does')
     .action(async (flags: Flags) => {
@@ -45,7 +52,7 @@ export function addFetch(session: Session): Command {
             ...common,
             restore: flags.restore === true,
             by: account(),
-            verifyImagesKeys: flags.verifyImagesKey,
+            ...signerOptions(flags),
             ...(concurrency === undefined ? {} : { concurrency }),
             progress,
             signal: session.signal,
@@ -60,12 +67,13 @@ export function addFetch(session: Session): Command {
 }
 
 function describe(result: FetchReport, store: string, seconds: number): string {
-  const { changed, items, bytes, storedBytes, presentBlobs, verified } = result;
+  const { changed, items, bytes, storedBytes, presentBlobs, verified, signers } = result;
   return [
     changed.length === 0
       ? `Nothing to do: all ${count(items, 'item')} (${formatBytes(bytes)}) are in ${store} already.`
       : `Fetched ${count(changed.length, 'item')} of ${items}: ${formatBytes(storedBytes)} of image content in ${formatDuration(seconds)}, ${count(presentBlobs, 'blob')} there already.`,
     ...(verified === 0 ? [] : [`Checked the signature of ${count(verified, 'image')}.`]),
+    ...signers.map(({ signer, images }) => `  ${count(images, 'image')} by ${printable(signer, 1000)}`),
     `Next: omni-airgap bundle --store ${store} --out ./media`,
   ].join('\n');
 }

@@ -3,23 +3,29 @@ import { type BundleReport, bundle, consumingInto, refuseInStore } from '@omni-a
 import { defaultTransfers, fetch } from '@omni-airgap/fetcher';
 import { Command } from 'commander';
 import { account } from '../account.ts';
-import { verifyImagesKeyOption, withCommon, withExample, withNetwork } from '../flags.ts';
+import {
+  type SignerFlags,
+  signerOptions,
+  withCommon,
+  withExample,
+  withNetwork,
+  withSigners,
+} from '../flags.ts';
 import { type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
 import { type BundleFlags, bundleOptions, describeBundle, withBundleFlags } from './bundle-flags.ts';
 
-interface Flags extends BundleFlags, NetworkFlags {
+interface Flags extends BundleFlags, NetworkFlags, SignerFlags {
   readonly config: string;
-  readonly verifyImagesKey: readonly string[];
 }
 
 export function addMirror(session: Session): Command {
-  const command = withBundleFlags(
-    new Command('mirror')
-      .description('fetch and bundle in one go, with one copy of the content on disk')
-      .option('--config <file>', 'what to carry', './mirror.yaml'),
+  const command = withSigners(
+    withBundleFlags(
+      new Command('mirror')
+        .description('fetch and bundle in one go, with one copy of the content on disk')
+        .option('--config <file>', 'what to carry', './mirror.yaml'),
+    ).option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory and cross'),
   )
-    .option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory and cross')
-    .addOption(verifyImagesKeyOption())
     .addHelpText(
       'after',
       '\nContent leaves the store once the volume that holds it is written, synced and read back; it is not\nfetched again. Run it again after an interruption: it goes on where it was. For a newer state name\nanother --out, and with --since the bundles that are inside.',
@@ -44,7 +50,7 @@ export function addMirror(session: Session): Command {
             store,
             network: networkSettings(flags, session.env, true),
             allowSecrets: flags.allowSecrets === true,
-            verifyImagesKeys: flags.verifyImagesKey,
+            ...signerOptions(flags),
             by: account(),
             ...(concurrency === undefined ? {} : { concurrency }),
             progress,

@@ -9,6 +9,7 @@ export {
   generateGraph,
 } from './graph.ts';
 export { type LoopbackServer, readBody, type SeenRequest, startHttpServer } from './http-server.ts';
+export { MemoryStore } from './memory-store.ts';
 export { type OpenedSink, objectSinkSuite, type TestedSink } from './object-sink-suite.ts';
 export * from './registry-double.ts';
 export { connectToDouble, type DoubleClient } from './registry-double-client.ts';

@@ -6,20 +6,15 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import {
   CodedError,
-  collectVerified,
   type Descriptor,
   type Digest,
   digestOf,
   type Fetcher,
   fetchManifest,
-  type JsonObject,
-  type JsonValue,
   messageOf,
-  parseStrictObject,
-  printable,
   readSmallFile,
-  refuseOtherCase,
 } from '@omni-airgap/content';
+import { checkClaim, maxSignatures, type SignedImage, signatureBytes, signedPayload } from './claim.ts';
 
 /** Images that a key must have signed. */
 export interface ImageKey {
@@ -30,20 +25,7 @@ export interface ImageKey {
   readonly prefix: string;
 }
 
-export interface SignedImage {
-  readonly digest: Digest;
-  /** Its repository, without host: `siderolabs/omni`. */
-  readonly repository: string;
-}
-
-const signatureAnnotation = 'dev.cosignproject.cosign/signature';
-const payloadType = 'application/vnd.dev.cosign.simplesigning.v1+json';
-const claimType = 'cosign container image signature';
-/** As cosign reads. */
-const maxSignatures = 1000;
-const maxPayloadBytes = 64 * 1024;
 const maxKeyBytes = 64 * 1024;
-const base64Pattern = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 
 /**
  * @param text `FILE` or `PREFIX=FILE`, as --verify-images-key takes it
@@ -66,11 +48,6 @@ export async function readImageKey(text: string): Promise<ImageKey> {
   } catch (cause) {
     throw bad(`is no usable public key: ${messageOf(cause)}`);
   }
-}
-
-/** The keys of which one must have signed an image; none for one that no key is meant for. */
-export function keysFor(keys: readonly ImageKey[], reference: string): readonly ImageKey[] {
-  return keys.filter(({ prefix }) => reference.startsWith(prefix));
 }
 
 /**
@@ -108,20 +85,6 @@ export async function verifyImage(
   throw refused(why);
 }
 
-async function signedPayload(source: Fetcher, layer: Descriptor): Promise<Uint8Array> {
-  if (layer.mediaType !== payloadType)
-    throw new CodedError('BAD_SIGNATURE', `${layer.mediaType} is no claim`);
-  return collectVerified(source.fetch(layer), layer, maxPayloadBytes, `claim ${layer.digest}`);
-}
-
-/** Node reads base64 leniently; two texts for one signature are one too many. */
-function signatureBytes(layer: Descriptor): Buffer {
-  const text = layer.annotations?.[signatureAnnotation] ?? '';
-  const bytes = Buffer.from(text, 'base64');
-  if (text !== '' && base64Pattern.test(text) && bytes.toString('base64') === text) return bytes;
-  throw new CodedError('BAD_SIGNATURE', 'the signature is not base64');
-}
-
 function isSignedBy(payload: Uint8Array, signature: Uint8Array, key: KeyObject): boolean {
   const algorithm = key.asymmetricKeyType === 'ed25519' ? null : 'sha256';
   try {
@@ -130,44 +93,4 @@ function isSignedBy(payload: Uint8Array, signature: Uint8Array, key: KeyObject):
     // A signature that does not even parse under this key's algorithm.
     return false;
   }
-}
-
-/** @throws BAD_SIGNATURE, BAD_DOCUMENT unless the claim is about exactly this image */
-function checkClaim(payload: Uint8Array, image: SignedImage): void {
-  const what = 'the signed claim';
-  const document = parseStrictObject(payload, { what });
-  refuseOtherCase(document, ['critical', 'optional'], what);
-  const critical = objectOf(document['critical']);
-  refuseOtherCase(critical, ['identity', 'image', 'type'], what);
-  const claimed = objectOf(critical['image']);
-  refuseOtherCase(claimed, ['docker-manifest-digest'], what);
-  if (critical['type'] !== claimType) throw new CodedError('BAD_SIGNATURE', 'the claim is of another type');
-  if (claimed['docker-manifest-digest'] !== image.digest) {
-    throw new CodedError('BAD_SIGNATURE', 'the claim is about another image');
-  }
-  const identity = objectOf(critical['identity']);
-  refuseOtherCase(identity, ['docker-reference'], what);
-  checkRepository(identity['docker-reference'], image.repository);
-}
-
-/**
- * One key signs many repositories: what it says of one must not be shown for another. Cosign leaves that to its user.
- * Mirrors have another host and put a prefix before the path, so the host says nothing, and the path may be longer here;
- * a claim that names no repository is about any.
- */
-function checkRepository(claimed: JsonValue | undefined, repository: string): void {
-  if (claimed === undefined || claimed === '') return;
-  if (typeof claimed !== 'string') throw new CodedError('BAD_SIGNATURE', 'the claim is malformed');
-  const [name = ''] = claimed.split('@');
-  const path = name.replace(/:[^/:]*$/, '').replace(/^[^/]*[.:][^/]*\/|^localhost\//, '');
-  if (repository === path || repository.endsWith(`/${path}`)) return;
-  throw new CodedError(
-    'BAD_SIGNATURE',
-    `the claim is for ${printable(claimed, 200)}, not for this repository; a mirror must keep the publisher's path`,
-  );
-}
-
-function objectOf(value: JsonValue | undefined): JsonObject {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
-  throw new CodedError('BAD_SIGNATURE', 'the claim is malformed');
 }

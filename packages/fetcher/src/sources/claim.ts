@@ -1,0 +1,92 @@
+/**
+ * Claims: what a cosign signature is over, and the layer that holds one. Bytes are checked as they came; the claim must
+ * name the digest that is held, and the repository it is held for.
+ * Source: sigstore/cosign specs/SIGNATURE_SPEC.md. Faults F16, F17.
+ */
+import {
+  CodedError,
+  collectVerified,
+  type Descriptor,
+  type Digest,
+  type Fetcher,
+  type JsonObject,
+  type JsonValue,
+  parseStrictObject,
+  printable,
+  refuseOtherCase,
+} from '@omni-airgap/content';
+
+export interface SignedImage {
+  readonly digest: Digest;
+  /** Its repository, without host: `siderolabs/omni`. */
+  readonly repository: string;
+}
+
+/** As cosign reads. */
+export const maxSignatures = 1000;
+const signatureAnnotation = 'dev.cosignproject.cosign/signature';
+const payloadType = 'application/vnd.dev.cosign.simplesigning.v1+json';
+const claimType = 'cosign container image signature';
+const maxPayloadBytes = 64 * 1024;
+const base64Pattern = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
+
+/** The claim in a layer. @throws BAD_SIGNATURE, BAD_DOCUMENT, DIGEST_MISMATCH */
+export async function signedPayload(source: Fetcher, layer: Descriptor): Promise<Uint8Array> {
+  if (layer.mediaType !== payloadType)
+    throw new CodedError('BAD_SIGNATURE', `${layer.mediaType} is no claim`);
+  return collectVerified(source.fetch(layer), layer, maxPayloadBytes, `claim ${layer.digest}`);
+}
+
+export function signatureBytes(layer: Descriptor): Buffer {
+  return strictBase64(layer.annotations?.[signatureAnnotation], 'the signature');
+}
+
+/** Node reads base64 leniently; two texts for one signature are one too many. @throws BAD_SIGNATURE */
+export function strictBase64(text: JsonValue | undefined, what: string): Buffer {
+  if (typeof text === 'string' && text !== '' && base64Pattern.test(text)) {
+    const bytes = Buffer.from(text, 'base64');
+    if (bytes.toString('base64') === text) return bytes;
+  }
+  throw new CodedError('BAD_SIGNATURE', `${what} is not base64`);
+}
+
+/** @throws BAD_SIGNATURE, BAD_DOCUMENT unless the claim is about exactly this image */
+export function checkClaim(payload: Uint8Array, image: SignedImage): void {
+  const what = 'the signed claim';
+  const document = parseStrictObject(payload, { what });
+  refuseOtherCase(document, ['critical', 'optional'], what);
+  const critical = objectOf(document['critical']);
+  refuseOtherCase(critical, ['identity', 'image', 'type'], what);
+  const claimed = objectOf(critical['image']);
+  refuseOtherCase(claimed, ['docker-manifest-digest'], what);
+  if (critical['type'] !== claimType) throw new CodedError('BAD_SIGNATURE', 'the claim is of another type');
+  if (claimed['docker-manifest-digest'] !== image.digest) {
+    throw new CodedError('BAD_SIGNATURE', 'the claim is about another image');
+  }
+  const identity = objectOf(critical['identity']);
+  refuseOtherCase(identity, ['docker-reference'], what);
+  checkRepository(identity['docker-reference'], image.repository);
+}
+
+/**
+ * One key signs many repositories: what it says of one must not be shown for another. Cosign leaves that to its user.
+ * Mirrors have another host and put a prefix before the path, so the host says nothing, and the path may be longer here;
+ * a claim that names no repository is about any.
+ */
+function checkRepository(claimed: JsonValue | undefined, repository: string): void {
+  if (claimed === undefined || claimed === '') return;
+  if (typeof claimed !== 'string') throw new CodedError('BAD_SIGNATURE', 'the claim is malformed');
+  const [name = ''] = claimed.split('@');
+  const path = name.replace(/:[^/:]*$/, '').replace(/^[^/]*[.:][^/]*\/|^localhost\//, '');
+  if (repository === path || repository.endsWith(`/${path}`)) return;
+  throw new CodedError(
+    'BAD_SIGNATURE',
+    `the claim is for ${printable(claimed, 200)}, not for this repository; a mirror must keep the publisher's path`,
+  );
+}
+
+/** @throws BAD_SIGNATURE */
+export function objectOf(value: JsonValue | undefined): JsonObject {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+  throw new CodedError('BAD_SIGNATURE', 'the claim is malformed');
+}

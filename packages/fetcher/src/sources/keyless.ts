@@ -1,0 +1,230 @@
+/**
+ * Keyless signatures of cosign: the certificate names who signed, for the minutes in which it was good, and a public log
+ * says that it was used in them. Two forms: layers at the tag `sha256-<hex>.sig` with certificate and log entry in their
+ * annotations (cosign 2), and Sigstore bundles that refer to the image (cosign 3).
+ * Sources: sigstore/cosign specs/SIGNATURE_SPEC.md, specs/BUNDLE_SPEC.md, pkg/oci/static/signature.go. Faults F16, F17.
+ */
+import { X509Certificate } from 'node:crypto';
+import {
+  CodedError,
+  collectVerified,
+  type Descriptor,
+  type Digest,
+  digestOf,
+  type Fetcher,
+  fetchManifest,
+  hexOf,
+  isCoded,
+  type JsonObject,
+  type JsonValue,
+  parseStrictObject,
+  printable,
+  refuseOtherCase,
+} from '@omni-airgap/content';
+import {
+  checkClaim,
+  maxSignatures,
+  objectOf,
+  type SignedImage,
+  signatureBytes,
+  signedPayload,
+  strictBase64,
+} from './claim.ts';
+import type { ImageIdentity } from './identity.ts';
+import { kindOfEntry } from './rekor-entry.ts';
+import type { Signer, SigstoreRoot } from './sigstore-root.ts';
+
+/** What may hold the signatures of one image. */
+export interface SignatureManifests {
+  /** At the `.sig` tag. */
+  readonly tagged?: Descriptor;
+  /** What refers to something, this image or another. */
+  readonly referrers: readonly Descriptor[];
+}
+
+export interface KeylessSignature extends Signer {
+  /** The manifest that holds it. */
+  readonly signature: Digest;
+}
+
+const bundleType = 'application/vnd.dev.sigstore.bundle.v0.3+json';
+const statementType = 'application/vnd.in-toto+json';
+/** Bundles also hold provenance and lists of parts; only this says "signed" (CVE-2026-39395). */
+const signPredicate = 'https://sigstore.dev/cosign/sign/v1';
+/** With a proof of the log and a time stamp it has some 10 KiB; what is larger is an attestation. */
+const maxBundleBytes = 256 * 1024;
+const maxAnnotation = 64 * 1024;
+
+/**
+ * Any valid signature by any of the identities is enough, as for cosign.
+ * @returns undefined when there is no signature at all
+ * @throws BAD_SIGNATURE saying why none of those that are there does
+ */
+export async function verifyKeyless(
+  source: Fetcher,
+  { tagged, referrers }: SignatureManifests,
+  image: SignedImage,
+  identities: readonly ImageIdentity[],
+  root: SigstoreRoot,
+): Promise<KeylessSignature | undefined> {
+  let why: string | undefined;
+  for await (const candidate of candidates(source, image, referrers, tagged)) {
+    try {
+      const signer = await candidate.verify(root);
+      if (identities.some((one) => one.fits(signer))) return { ...signer, signature: candidate.manifest };
+      const by = `${printable(signer.identity)} (${printable(signer.issuer)})`;
+      throw new CodedError('BAD_SIGNATURE', `it is by ${by}, not by ${identities.map(String).join(' or ')}`);
+    } catch (error) {
+      if (!isCoded(error, 'BAD_SIGNATURE') && !isCoded(error, 'BAD_DOCUMENT')) throw error;
+      why = `signature ${candidate.manifest} of ${image.digest}: ${error.message}`;
+    }
+  }
+  if (why === undefined) return undefined;
+  throw new CodedError('BAD_SIGNATURE', why);
+}
+
+interface Candidate {
+  readonly manifest: Digest;
+  /** @throws BAD_SIGNATURE, BAD_DOCUMENT unless somebody signed exactly this image */
+  verify(root: SigstoreRoot): Promise<Signer>;
+}
+
+/** Bundles first, as the Image Factory does. */
+async function* candidates(
+  source: Fetcher,
+  image: SignedImage,
+  referrers: readonly Descriptor[],
+  tagged: Descriptor | undefined,
+): AsyncGenerator<Candidate> {
+  for (const referrer of referrers) {
+    const { manifest } = await fetchManifest(source, referrer);
+    if (manifest.kind !== 'image' || manifest.subject?.digest !== image.digest) continue;
+    const [layer, ...more] = manifest.layers;
+    if (layer?.mediaType !== bundleType || more.length > 0 || layer.size > maxBundleBytes) continue;
+    const what = `bundle ${layer.digest}`;
+    const bytes = await collectVerified(source.fetch(layer), layer, maxBundleBytes, what);
+    if (isAttestation(bytes)) continue;
+    yield { manifest: referrer.digest, verify: (root) => signerOfBundle(bytes, image, root) };
+  }
+  if (tagged === undefined) return;
+  const { manifest } = await fetchManifest(source, tagged);
+  const layers = manifest.kind === 'image' ? manifest.layers : [];
+  if (layers.length > maxSignatures) {
+    throw new CodedError(
+      'BAD_SIGNATURE',
+      `signature ${tagged.digest}: more than ${maxSignatures} signatures`,
+    );
+  }
+  for (const layer of layers) {
+    yield {
+      manifest: tagged.digest,
+      verify: async (root) => {
+        const payload = await signedPayload(source, layer);
+        const signer = root.signerOf(bundleOf(layer, payload), payload);
+        checkClaim(payload, image);
+        return signer;
+      },
+    };
+  }
+}
+
+/** A bundle that speaks of something else than a signature; what cannot be read is no reason to pass it over. */
+function isAttestation(bytes: Uint8Array): boolean {
+  try {
+    const { predicateType } = statementIn(parseStrictObject(bytes, { what: 'bundle' }));
+    return typeof predicateType === 'string' && predicateType !== signPredicate;
+  } catch {
+    return false;
+  }
+}
+
+async function signerOfBundle(bytes: Uint8Array, image: SignedImage, root: SigstoreRoot): Promise<Signer> {
+  const bundle = parseStrictObject(bytes, { what: 'bundle' });
+  if (bundle['mediaType'] !== bundleType) throw new CodedError('BAD_SIGNATURE', `it is no ${bundleType}`);
+  const statement = statementIn(bundle);
+  const signer = root.signerOf(bundle, new Uint8Array());
+  const { predicateType, subject } = statement;
+  if (predicateType !== signPredicate) throw new CodedError('BAD_SIGNATURE', 'it states something else');
+  const digests = (Array.isArray(subject) ? subject : []).map(
+    (one) => objectOf(objectOf(one)['digest'])['sha256'],
+  );
+  if (!digests.includes(hexOf(image.digest))) {
+    throw new CodedError('BAD_SIGNATURE', 'the signed statement is about another image');
+  }
+  return signer;
+}
+
+/** The in-toto statement that a bundle signs. Cosign writes nothing else for an image, and takes nothing else. */
+function statementIn(bundle: JsonObject): JsonObject {
+  const { dsseEnvelope, messageSignature } = bundle;
+  if (dsseEnvelope === undefined || messageSignature !== undefined) {
+    throw new CodedError('BAD_SIGNATURE', 'it signs no statement');
+  }
+  const { payload, payloadType } = objectOf(dsseEnvelope);
+  if (payloadType !== statementType) throw new CodedError('BAD_SIGNATURE', 'it signs no in-toto statement');
+  const what = 'the signed statement';
+  const statement = parseStrictObject(strictBase64(payload, what), { what });
+  refuseOtherCase(statement, ['_type', 'predicate', 'predicateType', 'subject'], what);
+  return statement;
+}
+
+/**
+ * The signature of a layer as a bundle of the first version, which is the same in another form. The chain in the
+ * annotations is left alone, since only the operator's root counts, and so is a time stamp: the log's own time is signed.
+ */
+function bundleOf(layer: Descriptor, payload: Uint8Array): JsonObject {
+  const logged = parseStrictObject(Buffer.from(annotation(layer, 'bundle')), { what: 'its log entry' });
+  const { body, integratedTime, logID, logIndex } = objectOf(logged['Payload']);
+  if (typeof logID !== 'string' || !/^[0-9a-f]{64}$/.test(logID)) {
+    throw new CodedError('BAD_SIGNATURE', 'its log entry is of no log');
+  }
+  const tlogEntry = {
+    logIndex: decimal(logIndex),
+    logId: { keyId: Buffer.from(logID, 'hex').toString('base64') },
+    kindVersion: { ...kindOfEntry(body) },
+    integratedTime: decimal(integratedTime),
+    inclusionPromise: { signedEntryTimestamp: logged['SignedEntryTimestamp'] ?? '' },
+    canonicalizedBody: body ?? '',
+  };
+  return {
+    mediaType: 'application/vnd.dev.sigstore.bundle+json;version=0.1',
+    verificationMaterial: {
+      x509CertificateChain: { certificates: [{ rawBytes: certificateOf(layer) }] },
+      tlogEntries: [tlogEntry],
+    },
+    messageSignature: {
+      messageDigest: {
+        algorithm: 'SHA2_256',
+        digest: Buffer.from(hexOf(digestOf(payload)), 'hex').toString('base64'),
+      },
+      signature: signatureBytes(layer).toString('base64'),
+    },
+  };
+}
+
+function certificateOf(layer: Descriptor): string {
+  const pem = annotation(layer, 'certificate');
+  try {
+    return new X509Certificate(pem).raw.toString('base64');
+  } catch (cause) {
+    throw new CodedError('BAD_SIGNATURE', 'its certificate cannot be read', { cause });
+  }
+}
+
+function annotation({ annotations }: Descriptor, name: 'bundle' | 'certificate'): string {
+  const text = annotations?.[`dev.sigstore.cosign/${name}`] ?? '';
+  if (text === '') {
+    const what = name === 'bundle' ? 'log entry (Rekor)' : 'certificate';
+    throw new CodedError(
+      'BAD_SIGNATURE',
+      `it has no ${what}: it was made with a key, or kept out of the log`,
+    );
+  }
+  if (text.length > maxAnnotation) throw new CodedError('BAD_SIGNATURE', `its ${name} is larger than any`);
+  return text;
+}
+
+function decimal(value: JsonValue | undefined): string {
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return String(value);
+  throw new CodedError('BAD_SIGNATURE', 'its log entry is malformed');
+}

@@ -1,0 +1,532 @@
+/** Keyless signatures of cosign: who signed is verified against a pinned trust root, and everything that must not. */
+import { readFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { bytesOf, type Descriptor, type Digest, descriptorOf, MediaType } from '@omni-airgap/content';
+import { buildManifest, MemoryStore } from '@omni-airgap/content/testing';
+import { describe, expect, test } from 'vitest';
+import type { FetchOptions } from '../src/fetch.ts';
+import { readIdentities } from '../src/sources/identity.ts';
+import { verifyKeyless } from '../src/sources/keyless.ts';
+import { SigstoreRoot } from '../src/sources/sigstore-root.ts';
+import {
+  authority,
+  elsewhere,
+  expected,
+  flip,
+  forms,
+  type Made,
+  signed,
+  stranger,
+  wrongSignings,
+} from './keyless-cases.ts';
+import { bundleType, claimOf, claimType, signStatement } from './sigstore-authority.ts';
+import { publishImage, type Site, startSite } from './site.ts';
+
+const dex = 'ghcr.io/dexidp/dex:v1';
+const identities = {
+  verifyImagesIdentities: [expected.identity],
+  verifyImagesIssuers: [expected.issuer],
+};
+
+async function site(
+  make: (digest: Digest) => readonly Made[],
+  options: Parameters<typeof startSite>[0] = { 'ghcr.io': {} },
+): Promise<{ at: Site; root: Descriptor }> {
+  const at = await startSite(options);
+  const registry = at.registry('ghcr.io');
+  const { root } = await publishImage(registry, 'dexidp/dex', 'v1');
+  const repository = registry.repository('dexidp/dex');
+  const base = root.digest.replace(':', '-');
+  const layers: Descriptor[] = [];
+  const referrers: Descriptor[] = [];
+  for (const one of make(root.digest)) {
+    if ('payload' in one) {
+      layers.push({
+        ...repository.addBlob(Buffer.from(one.payload), claimType),
+        annotations: one.annotations,
+      });
+    } else {
+      const { mediaType = bundleType } = one;
+      const layer = repository.addBlob(Buffer.from(one.bundle), mediaType);
+      const config = repository.addBlob(Buffer.from('{}'), MediaType.empty);
+      const { bytes } = buildManifest(MediaType.ociManifest, {
+        config,
+        layers: [layer],
+        artifactType: mediaType,
+        subject: root,
+      });
+      referrers.push(repository.addManifest(bytes, MediaType.ociManifest));
+    }
+  }
+  if (layers.length > 0) {
+    const config = repository.addBlob(Buffer.from('{}'), MediaType.ociConfig);
+    const { bytes } = buildManifest(MediaType.ociManifest, { config, layers });
+    repository.addManifest(bytes, MediaType.ociManifest, `${base}.sig`);
+  }
+  if (options?.['ghcr.io']?.referrersApi === false) {
+    const { bytes } = buildManifest(MediaType.ociIndex, { manifests: referrers });
+    repository.addManifest(bytes, MediaType.ociIndex, base);
+  }
+  await at.mirror(`images: ['${dex}']`);
+  return { at, root };
+}
+
+async function rootFile(
+  at: Site,
+  document: unknown = authority.trustedRoot(),
+  name = 'root',
+): Promise<string> {
+  const path = join(at.folder, `${name}.json`);
+  await writeFile(path, typeof document === 'string' ? document : JSON.stringify(document));
+  return path;
+}
+
+async function fetchWith(at: Site, options: Partial<FetchOptions> = {}) {
+  return at.fetch({ sigstoreRoot: await rootFile(at), ...identities, ...options });
+}
+
+const recorded = async (at: Site) => (await at.lock()).items.find((one) => one.name === dex)?.verified;
+const signer = { identity: 'somebody@example.com', issuer: 'https://accounts.example' };
+
+test("the real thing: Sidero's signature of an installer, under the public trust root and the defaults", async () => {
+  const file = (name: string): string => join(import.meta.dirname, 'fixtures', 'keyless', name);
+  const { payload, annotations } = JSON.parse(readFileSync(file('installer-v1.4.0.json'), 'utf8'));
+  const store = new MemoryStore();
+  const layer = { ...descriptorOf(claimType, Buffer.from(payload)), annotations };
+  const config = descriptorOf(MediaType.ociConfig, Buffer.from('{}'));
+  const manifest = buildManifest(MediaType.ociManifest, { config, layers: [layer] });
+  await store.push(layer, () => bytesOf(Buffer.from(payload)));
+  await store.push(manifest.descriptor, () => bytesOf(manifest.bytes));
+  const image = {
+    digest: 'sha256:f41795cc88f40eb1bc6b3c638c4a3123f6ef3c90627bfc35c04ebab82581e3ee' as Digest,
+    repository: 'siderolabs/installer',
+  };
+  const root = await SigstoreRoot.read(file('trusted_root.json'));
+  const manifests = { tagged: manifest.descriptor, referrers: [] };
+  const found = await verifyKeyless(store, manifests, image, readIdentities([], []), root);
+  expect(found).toEqual({
+    identity: 'andrey.smirnov@siderolabs.com',
+    issuer: 'https://accounts.google.com',
+    signature: manifest.descriptor.digest,
+  });
+  await expect(
+    verifyKeyless(store, manifests, { ...image, digest: elsewhere }, readIdentities([], []), root),
+  ).rejects.toMatchObject({ code: 'BAD_SIGNATURE', message: expect.stringContaining('about another image') });
+});
+
+describe('verifies', () => {
+  test.each(forms)(
+    'a %s, and lock.json says who signed; a later fetch that does not check keeps that',
+    async (form) => {
+      const { at } = await site((digest) => [signed(form, digest)]);
+      expect(await fetchWith(at)).toMatchObject({
+        verified: 1,
+        signers: [{ signer: 'somebody@example.com (https://accounts.example)', images: 1 }],
+      });
+      expect(await recorded(at)).toMatchObject(signer);
+      await at.fetch();
+      expect(await recorded(at)).toMatchObject(signer);
+    },
+  );
+
+  test('a bundle that only the fallback tag names, as at ghcr.io', async () => {
+    const { at } = await site((digest) => [signed('bundle', digest)], { 'ghcr.io': { referrersApi: false } });
+    await fetchWith(at);
+    expect(await recorded(at)).toMatchObject(signer);
+  });
+
+  test.each(forms)('a %s beside one that does not: any valid one is enough', async (form) => {
+    const { at } = await site((digest) => [
+      signed(form, digest, { certifiedBy: stranger }),
+      signed(form, digest),
+      signed(form, elsewhere),
+    ]);
+    expect(await fetchWith(at)).toMatchObject({ verified: 1 });
+  });
+
+  test('an identity that is a URI; each identity has its own issuer', async () => {
+    const workflow = 'https://github.com/acme/prod/.github/workflows/release.yaml@refs/tags/v1';
+    const actions = 'https://token.actions.example';
+    const { at } = await site((digest) => [
+      signed('bundle', digest, { identity: workflow, issuer: actions }),
+    ]);
+    const two = {
+      verifyImagesIdentities: ['somebody@example\\.com', 'https://github\\.com/acme/prod/.*'],
+    };
+    await fetchWith(at, { ...two, verifyImagesIssuers: ['https://accounts.example', actions] });
+    expect(await recorded(at)).toMatchObject({ identity: workflow, issuer: actions });
+    await expect(
+      fetchWith(at, { ...two, verifyImagesIssuers: [actions, 'https://accounts.example'] }),
+    ).rejects.toMatchObject({ code: 'BAD_SIGNATURE' });
+  });
+
+  test('long after the certificate has ended: the log says when it was used', async () => {
+    const { at } = await site((digest) => [
+      signed('layer', digest, { at: new Date('2024-06-01T12:00:00Z') }),
+    ]);
+    expect(await fetchWith(at)).toMatchObject({ verified: 1 });
+  });
+
+  test('only what an identity is meant for, and what may not be unsigned', async () => {
+    const { at } = await site((digest) => [signed('layer', digest)]);
+    await publishImage(at.registry('ghcr.io'), 'unsigned/tool', 'v1', { seed: 5 });
+    await at.mirror(`images: ['${dex}', 'ghcr.io/unsigned/tool:v1']`);
+    const narrow = { verifyImagesIdentities: ['ghcr.io/dexidp/=somebody@example\\.com'] };
+    expect(await fetchWith(at, narrow)).toMatchObject({ verified: 1 });
+    await expect(fetchWith(at)).rejects.toMatchObject({
+      code: 'BAD_SIGNATURE',
+      message: expect.stringContaining('ghcr.io/unsigned/tool:v1: has no signature'),
+    });
+    expect(await fetchWith(at, { verifyImagesExcept: ['ghcr.io/unsigned/'] })).toMatchObject({ verified: 1 });
+  });
+
+  test("by default Sidero's images only", async () => {
+    const { at } = await site((digest) => [signed('layer', digest)]);
+    const defaults = { verifyImagesIdentities: [], verifyImagesIssuers: [] };
+    expect(await fetchWith(at, defaults)).toMatchObject({ verified: 0 });
+    await publishImage(at.registry('ghcr.io'), 'siderolabs/imager', 'v1.13.9', { seed: 5 });
+    await at.mirror("images: ['ghcr.io/siderolabs/imager:v1.13.9']");
+    await expect(fetchWith(at, defaults)).rejects.toMatchObject({ code: 'BAD_SIGNATURE' });
+  });
+});
+
+describe('does not verify (exit 3), and the image gets no name', () => {
+  const cases = forms.flatMap((form) =>
+    wrongSignings.map(
+      ({ what, signing, why }) =>
+        [
+          `${form}: ${what}`,
+          (digest: Digest): readonly Made[] => [signed(form, digest, signing)],
+          why,
+        ] as const,
+    ),
+  );
+  const edit = (digest: Digest, change: (bundle: Edited) => void): readonly Made[] => {
+    const bundle = authority.bundle(signStatement(digest)) as unknown as Edited;
+    change(bundle);
+    return [{ bundle: JSON.stringify(bundle) }];
+  };
+  const annotate = (
+    digest: Digest,
+    change: (annotations: Record<string, string>) => void,
+  ): readonly Made[] => {
+    const payload = claimOf(digest, 'ghcr.io/dexidp/dex');
+    const annotations = authority.annotations(Buffer.from(payload));
+    change(annotations);
+    return [{ payload, annotations }];
+  };
+  const single: readonly (readonly [string, (digest: Digest) => readonly Made[], string])[] = [
+    [
+      "layer: another image's signature at this tag (F17)",
+      () => [signed('layer', elsewhere)],
+      'about another image',
+    ],
+    ["bundle: another image's statement", () => [signed('bundle', elsewhere)], 'about another image'],
+    [
+      'layer: a claim that was changed after it was signed',
+      (digest) => [{ ...signed('layer', elsewhere), payload: claimOf(digest, 'ghcr.io/dexidp/dex') }],
+      'digest mismatch',
+    ],
+    [
+      'layer: a claim for another repository',
+      (digest) => {
+        const payload = claimOf(digest, 'ghcr.io/dexidp/dex-debug');
+        return [{ payload, annotations: authority.annotations(Buffer.from(payload)) }];
+      },
+      'not for this repository',
+    ],
+    [
+      'layer: no certificate',
+      (digest) => annotate(digest, (annotations) => delete annotations['dev.sigstore.cosign/certificate']),
+      'has no certificate',
+    ],
+    [
+      'layer: no log entry',
+      (digest) => annotate(digest, (annotations) => delete annotations['dev.sigstore.cosign/bundle']),
+      'has no log entry (Rekor)',
+    ],
+    [
+      "layer: another signature's log entry, whole",
+      (digest) =>
+        annotate(digest, (annotations) => {
+          const other = authority.annotations(Buffer.from(claimOf(elsewhere, 'ghcr.io/dexidp/dex')));
+          const taken = other['dev.sigstore.cosign/bundle'];
+          annotations['dev.sigstore.cosign/bundle'] = taken ?? '';
+        }),
+      'another certificate',
+    ],
+    [
+      'layer: a certificate that is none',
+      (digest) =>
+        annotate(digest, (annotations) => {
+          annotations['dev.sigstore.cosign/certificate'] =
+            '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
+        }),
+      'cannot be read',
+    ],
+    [
+      'layer: a log entry that is cut',
+      (digest) =>
+        annotate(digest, (annotations) => {
+          annotations['dev.sigstore.cosign/bundle'] =
+            annotations['dev.sigstore.cosign/bundle']?.slice(0, -1) ?? '';
+        }),
+      'a comma or } was expected',
+    ],
+    [
+      'bundle: cut',
+      (digest) => {
+        const [made] = edit(digest, () => {});
+        return [{ bundle: made !== undefined && 'bundle' in made ? made.bundle.slice(0, -20) : '' }];
+      },
+      'a string is not ended',
+    ],
+    ['bundle: empty', () => [{ bundle: '{}' }], 'it is no'],
+    [
+      'bundle: no log entry',
+      (digest) =>
+        edit(digest, ({ verificationMaterial }) => {
+          verificationMaterial.tlogEntries = [];
+        }),
+      'expected 1 timestamps, got 0',
+    ],
+    [
+      'bundle: the same log entry twice',
+      (digest) =>
+        edit(digest, ({ verificationMaterial: { tlogEntries } }) => {
+          tlogEntries.push(...tlogEntries);
+        }),
+      'duplicate',
+    ],
+    [
+      'bundle: no time, since the log promises nothing',
+      (digest) =>
+        edit(digest, ({ verificationMaterial: { tlogEntries } }) => {
+          for (const entry of tlogEntries) delete entry.inclusionPromise;
+        }),
+      'timestamp',
+    ],
+    [
+      'bundle: a proof of another tree',
+      (digest) =>
+        edit(digest, ({ verificationMaterial: { tlogEntries } }) => {
+          for (const entry of tlogEntries)
+            entry.inclusionProof.hashes = [Buffer.alloc(32).toString('base64')];
+        }),
+      'inclusion proof',
+    ],
+    [
+      'bundle: a checkpoint that the log did not sign',
+      (digest) =>
+        edit(digest, ({ verificationMaterial: { tlogEntries } }) => {
+          for (const { inclusionProof } of tlogEntries) {
+            inclusionProof.checkpoint.envelope = inclusionProof.checkpoint.envelope.replace('\n2\n', '\n3\n');
+          }
+        }),
+      'checkpoint',
+    ],
+    [
+      'bundle: junk in its base64',
+      (digest) =>
+        edit(digest, ({ dsseEnvelope }) => {
+          for (const one of dsseEnvelope.signatures) one.sig = `${one.sig.slice(0, 4)}!!${one.sig.slice(4)}`;
+        }),
+      'sig is not base64',
+    ],
+    [
+      'bundle: a statement that was changed after it was signed',
+      (digest) =>
+        edit(digest, ({ dsseEnvelope }) => {
+          dsseEnvelope.payload = Buffer.from(`${signStatement(digest)} `).toString('base64');
+        }),
+      'DSSE payload hash mismatch',
+    ],
+    [
+      'bundle: a signature over the manifest itself, which cosign does not take either',
+      (digest) =>
+        edit(digest, (bundle) => {
+          const { payload, signatures } = bundle.dsseEnvelope;
+          const messageDigest = { algorithm: 'SHA2_256', digest: payload };
+          Object.assign(bundle, { messageSignature: { messageDigest, signature: signatures[0]?.sig } });
+        }),
+      'signs no statement',
+    ],
+  ];
+  test.each([...cases, ...single])('%s', async (_what, make, why) => {
+    const { at } = await site(make);
+    await expect(fetchWith(at)).rejects.toMatchObject({
+      code: 'BAD_SIGNATURE',
+      message: expect.stringContaining(why),
+    });
+    const lock = await at.lock();
+    expect(lock.missing).toEqual([dex]);
+    expect(lock.items.some((item) => item.name === dex)).toBe(false);
+  });
+
+  const none: readonly (readonly [string, (digest: Digest) => readonly Made[]])[] = [
+    ['nothing at all', () => []],
+    [
+      'provenance by the same identity (CVE-2026-39395)',
+      (digest) => [
+        { bundle: JSON.stringify(authority.bundle(signStatement(digest, 'https://slsa.dev/provenance/v1'))) },
+      ],
+    ],
+    [
+      'a bundle larger than any signature',
+      (digest) => [
+        { bundle: `${JSON.stringify(authority.bundle(signStatement(digest)))}${' '.repeat(300_000)}` },
+      ],
+    ],
+    [
+      'a bundle of an older type',
+      (digest) => [
+        {
+          bundle: JSON.stringify(authority.bundle(signStatement(digest))),
+          mediaType: 'application/vnd.dev.sigstore.bundle.v0.2+json',
+        },
+      ],
+    ],
+  ];
+  test.each(none)('%s is no signature (F16)', async (_what, make) => {
+    const { at } = await site(make);
+    await expect(fetchWith(at)).rejects.toMatchObject({
+      code: 'BAD_SIGNATURE',
+      message: expect.stringContaining('has no signature, and --verify-images-identity wants one'),
+    });
+  });
+
+  test('a signature that does not verify, also where none is needed', async () => {
+    const { at } = await site((digest) => [signed('layer', digest, { set: flip })]);
+    await expect(fetchWith(at, { verifyImagesExcept: ['ghcr.io/'] })).rejects.toMatchObject({
+      code: 'BAD_SIGNATURE',
+    });
+  });
+});
+
+describe('refused before any request', () => {
+  interface Root {
+    [name: string]: unknown;
+    certificateAuthorities: { certChain: { certificates: { rawBytes: string }[] } }[];
+    tlogs: { publicKey: { rawBytes: string }; logId?: object }[];
+  }
+  const changed = (change: (root: Root) => void): Root => {
+    const root = authority.trustedRoot() as unknown as Root;
+    change(root);
+    return root;
+  };
+  const roots: readonly (readonly [string, () => unknown, string])[] = [
+    ['that is no JSON', () => 'trust me', 'a value was expected at character 0'],
+    ['that is no object', () => '[]', 'must be an object'],
+    [
+      'of an unknown type',
+      () => changed((root) => Object.assign(root, { mediaType: 'application/json' })),
+      'mediaType is application/json',
+    ],
+    ['that is a signing configuration', () => ({ mediaType: undefined }), 'mediaType is missing'],
+    [
+      'without authorities',
+      () => changed((root) => Reflect.deleteProperty(root, 'certificateAuthorities')),
+      'certificateAuthorities is empty',
+    ],
+    [
+      'without a log of certificates',
+      () => changed((root) => Object.assign(root, { ctlogs: [] })),
+      'ctlogs is empty',
+    ],
+    [
+      'without a log of signatures',
+      () => changed((root) => Object.assign(root, { tlogs: [] })),
+      'tlogs is empty',
+    ],
+    [
+      'with something else for a certificate',
+      () =>
+        changed(({ certificateAuthorities: [one] }) => {
+          for (const certificate of one?.certChain.certificates ?? []) certificate.rawBytes = 'AAAA';
+        }),
+      'certificateAuthorities[0].certChain.certificates[0].rawBytes is no certificate',
+    ],
+    [
+      'with something else for a key',
+      () =>
+        changed(({ tlogs: [one] }) => {
+          if (one !== undefined) one.publicKey.rawBytes = 'AAAA';
+        }),
+      'tlogs[0].publicKey.rawBytes is no public key',
+    ],
+    [
+      'with junk in its base64',
+      () =>
+        changed(({ tlogs: [one] }) => {
+          if (one !== undefined) one.publicKey.rawBytes += '!';
+        }),
+      'rawBytes is not base64',
+    ],
+    [
+      'with a log that has no name',
+      () => changed(({ tlogs: [one] }) => one && Reflect.deleteProperty(one, 'logId')),
+      'tlogs[0].logId is missing',
+    ],
+  ];
+  test.each(roots)('a trust root %s', async (_what, make, why) => {
+    const { at } = await site(() => []);
+    const sigstoreRoot = await rootFile(at, make(), 'other');
+    const refused = fetchWith(at, { sigstoreRoot });
+    await expect(refused).rejects.toMatchObject({ code: 'CONFIG', message: expect.stringContaining(why) });
+    await expect(refused).rejects.toThrow(`--sigstore-root ${sigstoreRoot}: `);
+    expect(at.asked('ghcr.io')).toEqual([]);
+  });
+
+  const options: readonly (readonly [string, Partial<FetchOptions>, string])[] = [
+    [
+      'an identity that is no regular expression',
+      { verifyImagesIdentities: ['(somebody'] },
+      'no regular expression',
+    ],
+    ['an identity with a bracket too many', { verifyImagesIdentities: ['a)|(?:b'] }, 'no regular expression'],
+    ['an identity that names nobody', { verifyImagesIdentities: ['ghcr.io/='] }, 'names nobody'],
+    [
+      'an identity that has a = of its own',
+      { verifyImagesIdentities: ['https://acme\\.example/release\\?ref=v.*'] },
+      'write =REGEXP if all are meant',
+    ],
+    ['an identity that fits anybody', { verifyImagesIdentities: ['.*'] }, 'fits anybody'],
+    ['an issuer that is no https URL', { verifyImagesIssuers: ['accounts.example'] }, 'must be an https URL'],
+    [
+      'two issuers for one identity',
+      { verifyImagesIssuers: ['https://a.example', 'https://b.example'] },
+      'given 2 times for 1 of --verify-images-identity',
+    ],
+  ];
+  test.each(options)('%s', async (_what, given, why) => {
+    const { at } = await site(() => []);
+    await expect(fetchWith(at, given)).rejects.toMatchObject({
+      code: 'CONFIG',
+      message: expect.stringContaining(why),
+    });
+    expect(at.asked('ghcr.io')).toEqual([]);
+  });
+
+  test('a trust root that is not there, and identities without one', async () => {
+    const { at } = await site(() => []);
+    const sigstoreRoot = join(at.folder, 'nowhere.json');
+    await expect(fetchWith(at, { sigstoreRoot })).rejects.toMatchObject({ code: 'NO_INPUT' });
+    await expect(at.fetch(identities)).rejects.toMatchObject({
+      code: 'CONFIG',
+      message: expect.stringContaining('--sigstore-root'),
+    });
+    expect(at.asked('ghcr.io')).toEqual([]);
+  });
+});
+
+/** As much of a bundle as tests change. */
+interface Edited {
+  readonly verificationMaterial: {
+    tlogEntries: {
+      inclusionPromise?: object;
+      inclusionProof: { hashes: string[]; checkpoint: { envelope: string } };
+    }[];
+  };
+  readonly dsseEnvelope: { payload: string; readonly signatures: { sig: string }[] };
+}
