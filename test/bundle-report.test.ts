@@ -170,8 +170,28 @@ describeWith(['chromium'], 'report.html in Chromium', () => {
     },
   );
 
+  test.each([
+    [400, 'light' as const],
+    [400, 'dark' as const],
+    [1280, 'light' as const],
+  ])('fits a window of %i pixels, %s', async (width, colorScheme) => {
+    const { page } = await open(reportPage(sample()), true);
+    await page.setViewportSize({ width, height: 900 });
+    await page.emulateMedia({ colorScheme });
+    // In the page, which this program does not know the types of.
+    const widest = await page.evaluate<number>('document.documentElement.scrollWidth');
+    expect(widest).toBeLessThanOrEqual(width);
+    const cells = page.locator('td');
+    for (let i = 0; i < (await cells.count()); i++) {
+      const overflow = await cells.nth(i).evaluate((cell) => cell.scrollWidth - cell.clientWidth);
+      expect(overflow, (await cells.nth(i).textContent()) ?? '').toBeLessThanOrEqual(0);
+    }
+  });
+
   test('prints on paper', async () => {
     const { page } = await open(reportPage(sample()), false);
+    await page.emulateMedia({ media: 'print' });
+    expect(await page.locator('.approval').isVisible()).toBe(true);
     const pdf = await page.pdf({ format: 'A4' });
     expect(pdf.subarray(0, 5).toString()).toBe('%PDF-');
   });

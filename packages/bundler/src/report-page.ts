@@ -36,6 +36,7 @@ export function reportPage(summary: Summary): string {
 </header>
 <main>
 ${factsOf(summary)}
+${checksOf(summary)}
 ${changesOf(summary)}
 ${kindTitles.map(([kind, title]) =>
   itemsOf(
@@ -44,9 +45,9 @@ ${kindTitles.map(([kind, title]) =>
   ),
 )}
 ${others.length === 0 ? [] : itemsOf('Other content', others)}
-${checksOf(summary)}
 ${hostsOf(summary)}
 ${volumesOf(summary)}
+<p class="approval">Approved by <span></span> on <span></span> signature <span></span></p>
 </main>
 <footer><p>Made by ${document.tool}, ${formatTime(document.createdAt)}. bundle.json states the hash of this page, and
 bundle.json.sig signs that: without the file nobody has signed. README.txt says how to check and load the bundle.</p></footer>
@@ -131,7 +132,7 @@ function rowOf(item: SummaryItem): Html {
 <td>${item.platforms.join(', ')}${files.length === 0 ? html`` : html`<ul class="files">${files}</ul>`}${
     item.inBase ? html`<span class="base">with a base</span>` : html``
   }${item.signature === undefined ? html`` : html`<div><small>${signatureText(item)}</small></div>`}</td>
-<td class="number">${formatBytes(item.bytes)}</td></tr>
+<td class="number" data-label="Carried">${formatBytes(item.bytes)}</td></tr>
 `;
 }
 
@@ -151,7 +152,7 @@ function checksOf({ document, items }: Summary): Html {
   const signers = countSigners(items.map((item) => item.verified)).map(
     ({ signer, images }) => html`<li>${images} by ${signer}</li>`,
   );
-  const { secrets } = document;
+  const { secrets, egress } = document;
   const found = (secrets?.found ?? []).map((name) => html`<li><code>${name}</code></li>`);
   return html`<section><h2>Checks and policy</h2>
 <ul>
@@ -162,7 +163,7 @@ function checksOf({ document, items }: Summary): Html {
       ? 'not looked for.'
       : found.length > 0
         ? html`<strong>${found.length} of ${secrets.schematics} hold secrets, carried with --allow-secrets:</strong><ul>${found}</ul>`
-        : `none found in ${secrets.schematics}; a bundle with one is ${secrets.policy === 'allowed' ? 'allowed' : 'refused'}.`
+        : `none found. Looked at: ${secrets.schematics}. A bundle with one is ${secrets.policy === 'allowed' ? 'allowed (--allow-secrets)' : 'refused'}.`
   }</li>
 </ul></section>`;
 }
@@ -170,7 +171,7 @@ function checksOf({ document, items }: Summary): Html {
 function hostsOf({ document }: Summary): Html {
   const rows = document.egress.map(
     ({ host, requests, bytes }) =>
-      html`<tr><td><code>${host}</code></td><td class="number">${requests}</td><td class="number">${formatBytes(bytes)}</td></tr>`,
+      html`<tr><td><code>${host}</code></td><td class="number" data-label="Requests">${requests}</td><td class="number" data-label="Received">${formatBytes(bytes)}</td></tr>`,
   );
   const content =
     rows.length === 0
@@ -182,7 +183,7 @@ function hostsOf({ document }: Summary): Html {
 function volumesOf({ document }: Summary): Html {
   const rows = document.volumes.map(
     ({ name, size, sha256 }) =>
-      html`<tr><td><code>${name}</code><br><small class="digest">sha256:${sha256}</small></td><td class="number">${formatBytes(size)}</td><td class="number">${size.toLocaleString('en')}</td></tr>`,
+      html`<tr><td><code>${name}</code><br><small class="digest">sha256:${sha256}</small></td><td class="number" data-label="Size">${formatBytes(size)}</td><td class="number" data-label="Bytes">${size.toLocaleString('en')}</td></tr>`,
   );
   return html`<section><h2>Volumes</h2>
 <table><thead><tr><th>File and hash</th><th class="number">Size</th><th class="number">Bytes</th></tr></thead><tbody>${rows}</tbody></table></section>`;
