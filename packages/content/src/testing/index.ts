@@ -8,6 +8,7 @@ export {
   type GraphOptions,
   generateGraph,
 } from './graph.ts';
+export { type HostileVolume, hostileThreats, hostileVolumes } from './hostile-volumes.ts';
 export { type LoopbackServer, readBody, type SeenRequest, startHttpServer } from './http-server.ts';
 export { MemoryStore } from './memory-store.ts';
 export { type OpenedSink, objectSinkSuite, type TestedSink } from './object-sink-suite.ts';
