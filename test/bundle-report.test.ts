@@ -151,6 +151,7 @@ describeWith(['chromium'], 'report.html in Chromium', () => {
         'signature verified at fetch: by ann@x<',
         '1 by ann@x<',
         '(https://accounts.example)',
+        'Hosts contacted for it: 2',
         'Same name, other content',
         'content.tar.002',
         'carried with --allow-secrets',

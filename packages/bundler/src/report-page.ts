@@ -158,6 +158,7 @@ function checksOf({ document, items }: Summary): Html {
 <ul>
 <li>Every blob was compared with its digest when it was fetched.</li>
 <li>Signatures of images: ${of('verified')} verified, ${of('carried')} carried but not verified, ${of('none')} without.${signers.length === 0 ? html`` : html`<ul>${signers}</ul>`}</li>
+<li>Hosts contacted for it: ${egress.length}, listed below.</li>
 <li>Secrets in schematics: ${
     secrets === undefined
       ? 'not looked for.'
