@@ -8,9 +8,9 @@ export const elsewhere = `sha256:${'b'.repeat(64)}` as Digest;
 /** Whom the verifier expects. */
 export const expected = { identity: 'somebody@example\\.com', issuer: 'https://accounts.example' };
 
-export type Form = 'layer' | 'bundle';
-export const forms: readonly Form[] = ['layer', 'bundle'];
-/** A layer at the `.sig` tag, or a bundle that refers to the image. */
+/** A layer at the `.sig` tag, or a bundle that refers to the image: with an entry of Rekor 1, or of Rekor 2. */
+export type Form = 'layer' | 'bundle' | 'second bundle';
+export const forms: readonly Form[] = ['layer', 'bundle', 'second bundle'];
 export type Made =
   | { readonly payload: string; readonly annotations: Readonly<Record<string, string>> }
   | { readonly bundle: string; readonly mediaType?: string };
@@ -21,7 +21,10 @@ export function signed(
   signing: Signing = {},
   repository = 'ghcr.io/dexidp/dex',
 ): Made {
-  if (form === 'bundle') return { bundle: JSON.stringify(authority.bundle(signStatement(digest), signing)) };
+  if (form !== 'layer') {
+    const log = form === 'bundle' ? 1 : 2;
+    return { bundle: JSON.stringify(authority.bundle(signStatement(digest), { ...signing, log })) };
+  }
   const payload = claimOf(digest, repository);
   return { payload, annotations: authority.annotations(Buffer.from(payload), signing) };
 }
@@ -36,18 +39,23 @@ const minute = 60_000;
 const noon = new Date('2026-06-01T12:00:00Z');
 const early = new Date('2023-06-01T12:00:00Z');
 const hash = /"value":"[0-9a-f]{64}"/g;
+const secondHash = /"digest":"[^"]*"/;
 const certificate = /"(verifier|content)":"LS0t[^"]*"/;
+const secondCertificate = /"rawBytes":"[^"]*"/;
 /** What the log would say of another signature of somebody, by another certificate. */
 const otherCertificate = (body: string): string => {
   const made = authority.annotations(Buffer.from('something else'))['dev.sigstore.cosign/certificate'] ?? '';
-  return body.replace(certificate, `"$1":"${Buffer.from(made).toString('base64')}"`);
+  const der = made.replace(/-----[^-]*-----|\n/g, '');
+  return body
+    .replace(certificate, `"$1":"${Buffer.from(made).toString('base64')}"`)
+    .replace(secondCertificate, `"rawBytes":"${der}"`);
 };
 
 export interface WrongSigning {
   readonly what: string;
   readonly signing: Signing;
   /** Said by our verifier. */
-  readonly why: string;
+  readonly why: string | RegExp;
 }
 
 export const wrongSignings: readonly WrongSigning[] = [
@@ -111,7 +119,12 @@ export const wrongSignings: readonly WrongSigning[] = [
   { what: 'a certificate that no log has promised', signing: { sct: 'none' }, why: 'expected 1 SCTs, got 0' },
   {
     what: 'a log entry of another artifact (CVE-2026-22703)',
-    signing: { entry: (body) => body.replace(hash, `"value":"${'c'.repeat(64)}"`) },
+    signing: {
+      entry: (body) =>
+        body
+          .replace(hash, `"value":"${'c'.repeat(64)}"`)
+          .replace(secondHash, `"digest":"${Buffer.alloc(32).toString('base64')}"`),
+    },
     why: 'mismatch',
   },
   {
@@ -131,9 +144,13 @@ export const wrongSignings: readonly WrongSigning[] = [
   },
   {
     what: 'a log entry of an unknown kind',
-    signing: { entry: (body) => body.replace('0.0.1', '9.9.9') },
+    signing: { entry: (body) => body.replace(/0\.0\.[12]/, '9.9.9') },
     why: '9.9.9',
   },
-  { what: 'a log entry that the log did not sign', signing: { set: flip }, why: 'inclusion promise' },
+  {
+    what: 'a log entry that the log did not sign',
+    signing: { set: flip },
+    why: /inclusion promise|checkpoint signature/,
+  },
   { what: 'a log entry from before there was a log', signing: { at: early }, why: 'certificate chain' },
 ];

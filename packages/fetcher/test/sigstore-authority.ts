@@ -1,11 +1,13 @@
 /**
- * A Sigstore of our own: an authority that certifies identities (Fulcio), its certificate log, a signature log (Rekor 1),
- * and a trusted_root.json that says so. Every part of a signature can be made wrong, each on its own.
+ * A Sigstore of our own: an authority that certifies identities (Fulcio), its certificate log, a signature log (Rekor, both versions),
+ * a clock, and a trusted_root.json that says so. Every part of a signature can be made wrong, each on its own.
  * Sources: RFC 5280; RFC 6962 3.2; sigstore/fulcio docs/certificate-specification.md; sigstore/rekor pkg/types;
  * sigstore/protobuf-specs; C2SP tlog-checkpoint.
  */
 import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
-import { bits, der, integer, name, octets, oid, sequence, time, truth, utf8 } from './der.ts';
+import { certified, extension, keyId, pemOf, toBeSigned } from './certificate.ts';
+import { bits, der, name, octets, oid, sequence, truth, utf8 } from './der.ts';
+import { TimestampAuthority } from './timestamp-authority.ts';
 
 export const claimType = 'application/vnd.dev.cosign.simplesigning.v1+json';
 export const bundleType = 'application/vnd.dev.sigstore.bundle.v0.3+json';
@@ -26,10 +28,23 @@ export interface Signing {
   readonly set?: (signature: Buffer) => Buffer;
   /** What is signed instead. */
   readonly signs?: (bytes: Buffer) => Buffer;
+  /** Version of the signature log; default 1. The second promises no time, so a time stamp goes along. */
+  readonly log?: 1 | 2;
+  /** The kind of entry in the second log; default hashedrekord, the only one that it still takes. */
+  readonly kind?: 'hashedrekord' | 'dsse';
+  /** What the time stamp is over instead. */
+  readonly stamps?: (signature: Buffer) => Buffer;
   /** Another authority's certificate. */
   readonly certifiedBy?: Authority;
 }
 
+interface Logged {
+  readonly envelope: object;
+  readonly payload: Buffer;
+  readonly signed: Buffer;
+  readonly certificate: Buffer;
+  readonly signature: Buffer;
+}
 interface Pair {
   readonly publicKey: KeyObject;
   readonly privateKey: KeyObject;
@@ -45,44 +60,13 @@ const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base6
 const minutes = (n: number): number => n * 60_000;
 
 const codeSigning = '1.3.6.1.5.5.7.3.3';
-const ecdsaSha256 = sequence(oid('1.2.840.10045.4.3.2'));
-
-function extension(id: string, value: Uint8Array, critical = false): Buffer {
-  return sequence(oid(id), ...(critical ? [truth()] : []), octets(value));
-}
-const keyId = (key: Uint8Array): Buffer => createHash('sha1').update(key).digest();
-
-interface Certificate {
-  readonly issuer: string;
-  readonly subject: Buffer;
-  readonly from: Date;
-  readonly to: Date;
-  readonly key: Buffer;
-  readonly extensions: readonly Buffer[];
-}
-
-function toBeSigned({ issuer, subject, from, to, key, extensions }: Certificate): Buffer {
-  return sequence(
-    der(0xa0, integer(2)),
-    integer(0x11, 0x18, 0x20, 0x04),
-    ecdsaSha256,
-    name(issuer),
-    sequence(time(from), time(to)),
-    subject,
-    key,
-    der(0xa3, sequence(...extensions)),
-  );
-}
-
-function certified(tbs: Buffer, key: KeyObject): Buffer {
-  return sequence(tbs, ecdsaSha256, bits(sign('sha256', tbs, key)));
-}
 
 export class Authority {
   readonly #root = pair();
   readonly #intermediate = pair();
   readonly #certificateLog = pair();
   readonly #log = pair();
+  readonly #clock = new TimestampAuthority();
   readonly #born = new Date('2024-01-01T00:00:00Z');
 
   /** trusted_root.json */
@@ -109,7 +93,14 @@ export class Authority {
         },
       ],
       ctlogs: [log('https://ct.example', this.#certificateLog)],
-      timestampAuthorities: [],
+      timestampAuthorities: [
+        {
+          subject: { organization: 'example', commonName: 'clock' },
+          uri: 'https://time.example',
+          certChain: { certificates: this.#clock.chain.map((raw) => ({ rawBytes: base64(raw) })) },
+          validFor: { start: this.#born.toISOString() },
+        },
+      ],
     };
   }
 
@@ -151,6 +142,27 @@ export class Authority {
     const head = `DSSEv1 ${payloadType.length} ${payloadType} ${payload.length} `;
     const { signature, certificate } = this.#signed(Buffer.concat([Buffer.from(head), payload]), options);
     const envelope = { payload: base64(payload), payloadType, signatures: [{ sig: base64(signature) }] };
+    const logged = {
+      envelope,
+      payload,
+      certificate,
+      signature,
+      signed: Buffer.concat([Buffer.from(head), payload]),
+    };
+    return {
+      mediaType: bundleType,
+      verificationMaterial: {
+        certificate: { rawBytes: base64(certificate) },
+        ...(options.log === 2 ? this.#secondLog(logged, options) : this.#firstLog(logged, options)),
+      },
+      dsseEnvelope: envelope,
+    };
+  }
+
+  #firstLog(
+    { envelope, payload, certificate, signature }: Logged,
+    options: Signing,
+  ): Record<string, unknown> {
     const hashOf = (bytes: Uint8Array) => ({ algorithm: 'sha256', value: sha256(bytes).toString('hex') });
     const entry = this.#entry(
       {
@@ -164,23 +176,42 @@ export class Authority {
       },
       options,
     );
+    const tlogEntry = {
+      logIndex: String(entry.index),
+      logId: { keyId: base64(entry.logId) },
+      kindVersion: { kind: 'dsse', version: '0.0.1' },
+      integratedTime: String(entry.seconds),
+      inclusionPromise: { signedEntryTimestamp: base64(entry.set) },
+      inclusionProof: this.#proof(entry.body, 'rekor.example - 1'),
+      canonicalizedBody: base64(entry.body),
+    };
+    return { tlogEntries: [tlogEntry] };
+  }
+
+  #secondLog({ payload, signed, certificate, signature }: Logged, options: Signing): Record<string, unknown> {
+    const { kind = 'hashedrekord', stamps = (bytes) => bytes } = options;
+    const verifier = {
+      keyDetails: 'PKIX_ECDSA_P256_SHA_256',
+      x509Certificate: { rawBytes: base64(certificate) },
+    };
+    const one = { content: base64(signature), verifier };
+    const hashOf = (bytes: Uint8Array) => ({ algorithm: 'SHA2_256', digest: base64(sha256(bytes)) });
+    const spec =
+      kind === 'dsse'
+        ? { dsseV002: { payloadHash: hashOf(payload), signatures: [one] } }
+        : { hashedRekordV002: { data: hashOf(signed), signature: one } };
+    const { body, logId } = this.#entry({ apiVersion: '0.0.2', kind, spec }, options);
+    const tlogEntry = {
+      logIndex: '1',
+      logId: { keyId: base64(logId) },
+      kindVersion: { kind, version: '0.0.2' },
+      inclusionProof: this.#proof(body, 'rekor.example', options.set),
+      canonicalizedBody: base64(body),
+    };
+    const signedTimestamp = base64(this.#clock.stamp(stamps(signature)));
     return {
-      mediaType: bundleType,
-      verificationMaterial: {
-        certificate: { rawBytes: base64(certificate) },
-        tlogEntries: [
-          {
-            logIndex: String(entry.index),
-            logId: { keyId: base64(entry.logId) },
-            kindVersion: { kind: 'dsse', version: '0.0.1' },
-            integratedTime: String(entry.seconds),
-            inclusionPromise: { signedEntryTimestamp: base64(entry.set) },
-            inclusionProof: this.#proof(entry.body),
-            canonicalizedBody: base64(entry.body),
-          },
-        ],
-      },
-      dsseEnvelope: envelope,
+      tlogEntries: [tlogEntry],
+      timestampVerificationData: { rfc3161Timestamps: [{ signedTimestamp }] },
     };
   }
 
@@ -293,12 +324,12 @@ export class Authority {
   }
 
   /** That the entry is the second of two in the log. */
-  #proof(body: Buffer): Record<string, unknown> {
+  #proof(body: Buffer, origin: string, change = (signature: Buffer) => signature): Record<string, unknown> {
     const sibling = sha256(Buffer.from('the first'));
     const root = sha256(Buffer.from([1]), sibling, sha256(Buffer.from([0]), body));
-    const note = `rekor.example - 1\n2\n${base64(root)}\n`;
+    const note = `${origin}\n2\n${base64(root)}\n`;
     const hint = sha256(spkiOf(this.#log)).subarray(0, 4);
-    const signature = Buffer.concat([hint, sign('sha256', Buffer.from(note), this.#log.privateKey)]);
+    const signature = Buffer.concat([hint, change(sign('sha256', Buffer.from(note), this.#log.privateKey))]);
     return {
       logIndex: '1',
       rootHash: base64(root),
@@ -313,11 +344,6 @@ function withLength(bytes: Buffer): Buffer {
   const length = Buffer.alloc(2);
   length.writeUInt16BE(bytes.length);
   return Buffer.concat([length, bytes]);
-}
-
-function pemOf(certificate: Buffer): string {
-  const lines = base64(certificate).replace(/.{64}(?!$)/g, '$&\n');
-  return `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`;
 }
 
 /** What cosign 3 states of an image. */

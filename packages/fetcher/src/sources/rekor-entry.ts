@@ -9,13 +9,13 @@ import { type JsonValue, parseStrictObject } from '@omni-airgap/content';
 import type { TransparencyLogEntry } from '@sigstore/bundle';
 import { strictBase64 } from './claim.ts';
 
-const certificateV2 = ['verifier', 'x509Certificate', 'rawBytes'];
 /** Where the certificate stands in the body of each kind that signers of images write. */
 const certificatePaths: Readonly<Record<string, readonly (string | number)[]>> = {
   'hashedrekord 0.0.1': ['spec', 'signature', 'publicKey', 'content'],
   'dsse 0.0.1': ['spec', 'signatures', 0, 'verifier'],
-  'hashedrekord 0.0.2': ['spec', 'hashedRekordV002', 'signature', ...certificateV2],
-  'dsse 0.0.2': ['spec', 'dsseV002', 'signatures', 0, ...certificateV2],
+  'hashedrekord 0.0.2': [
+    ...['spec', 'hashedRekordV002', 'signature', 'verifier', 'x509Certificate', 'rawBytes'],
+  ],
 };
 
 /** @throws unless the entry is about a signature by this certificate */
