@@ -13,7 +13,12 @@ export type Form = 'layer' | 'bundle' | 'second bundle';
 export const forms: readonly Form[] = ['layer', 'bundle', 'second bundle'];
 export type Made =
   | { readonly payload: string; readonly annotations: Readonly<Record<string, string>> }
-  | { readonly bundle: string; readonly mediaType?: string };
+  | {
+      readonly bundle: string;
+      readonly mediaType?: string;
+      /** It refers to one platform of the image instead. */
+      readonly ofChild?: true;
+    };
 
 export function signed(
   form: Form,

@@ -35,7 +35,7 @@ async function site(
 ): Promise<{ at: Site; root: Descriptor }> {
   const at = await startSite(options);
   const registry = at.registry('ghcr.io');
-  const { root } = await publishImage(registry, 'dexidp/dex', 'v1');
+  const { root, children } = await publishImage(registry, 'dexidp/dex', 'v1');
   const repository = registry.repository('dexidp/dex');
   const base = root.digest.replace(':', '-');
   const layers: Descriptor[] = [];
@@ -54,7 +54,7 @@ async function site(
         config,
         layers: [layer],
         artifactType: mediaType,
-        subject: root,
+        subject: one.ofChild === true ? (children[0] ?? root) : root,
       });
       referrers.push(repository.addManifest(bytes, MediaType.ociManifest));
     }
@@ -389,6 +389,10 @@ describe('does not verify (exit 3), and the image gets no name', () => {
       (digest) => [
         { bundle: JSON.stringify(authority.bundle(signStatement(digest, 'https://slsa.dev/provenance/v1'))) },
       ],
+    ],
+    [
+      'a bundle that refers to one platform of the image',
+      (digest) => [{ ...signed('bundle', digest), ofChild: true }],
     ],
     [
       'a bundle larger than any signature',
