@@ -195,6 +195,43 @@ test('T44 a bundle older than --max-age is refused by load and by serve', async 
   expectFailure(served, 4, /\[EXPIRED\]/);
 });
 
+test('a report that was rewritten on the way is found by verify, at once too', async () => {
+  const medium = spoilt((m) => appendFileSync(join(m, 'report.html'), '<p>Approved</p>'));
+  for (const how of [[], ['--quick']]) {
+    const ended = await cli(['verify', '--bundle', medium, ...key(), ...how]);
+    expectFailure(ended, 3, /report\.html is not what bundle\.json says.*\[DIGEST_MISMATCH\]/);
+    expect(ended.stdout).toContain('do not go by what it says');
+  }
+});
+
+test('verify says of a volume that was cut off what a person can read, and in --json each place', async () => {
+  const medium = spoilt((m) => truncateSync(join(m, 'content.tar.000'), 1000));
+  const ended = await cli(['verify', '--bundle', medium, ...key()]);
+  expectFailure(
+    ended,
+    3,
+    /^omni-airgap: content\.tar\.000: damaged.*; 0 of \d+ names.*copy the volume again/,
+  );
+  const lines = ended.stdout.trim().split('\n');
+  expect(lines[0]).toMatch(/^Damaged: content\.tar\.000 at byte 1000: cut off: 1000 bytes instead of \d+$/);
+  expect(lines).toContain('Not usable: any of it');
+  expect(lines.length).toBeLessThan(12);
+  const said = JSON.parse((await cli(['verify', '--bundle', medium, ...key(), '--json'])).stdout);
+  expect(said.damages.length).toBeGreaterThan(12);
+});
+
+test('verify says what it did not do', async () => {
+  const seen = async (...flags: string[]) => (await cli(['verify', ...flags])).stdout;
+  const { folder, store } = { folder: site.at('media'), store: site.at('store') };
+  expect(await seen('--bundle', folder)).toMatch(
+    /^Whole and right.*\n.*signature not checked \(--verify-key\)/,
+  );
+  expect(await seen('--bundle', folder, '--quick')).toMatch(/^Structure is right.*\n.*content not read/);
+  expect(await seen('--store', store, '--quick')).toMatch(/^Structure is right.*content not read/);
+  const unsigned = spoilt((m) => rmSync(join(m, 'bundle.json.sig')));
+  expect(await seen('--bundle', unsigned)).toMatch(/not signed\.$/m);
+});
+
 test('a flipped byte in a tar header is found by verify', async () => {
   const medium = spoilt((m) => flip(join(m, largest(m)), 3));
   expectFailure(await cli(['verify', '--bundle', medium, ...key()]), 3, /content\.tar\.\d+.*\[BAD_VOLUME\]/);

@@ -307,7 +307,7 @@ media:
           /^Nothing to do: .* holds this very bundle already/,
         ],
         [['load', ...site.media, '--object-store', folder], /Nothing to do: all of it was there already/],
-        [['verify', ...site.media], /^Whole and right: bundle [a-f0-9]{64}, /],
+        [['verify', ...site.media], /^Whole and right: bundle [a-f0-9]{64}\n/],
       ];
       for (const [args, words] of again) {
         const { code, stdout, stderr } = await remember(startCli(args).ended);

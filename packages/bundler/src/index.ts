@@ -2,8 +2,8 @@
 export { type BundleOptions, type BundleReport, bundle, refuseInStore } from './bundle.ts';
 export { consumingInto } from './consume.ts';
 export { type DiffReport, diff } from './diff.ts';
-export { type Inspection, inspectBundle, inspectStore, type StoreInspection } from './inspect.ts';
+export { type Inspection, inspectBundle, inspectStore, isSigned, type StoreInspection } from './inspect.ts';
 export { keygen } from './keygen.ts';
-export { verifyStore } from './verify-store.ts';
+export { type StoreCheck, verifyStore } from './verify-store.ts';
 export { formatVolumeRange } from './volume-range.ts';
 export { parseVolumeSize } from './volume-size.ts';

@@ -32,8 +32,7 @@ export async function inspectBundle(folders: readonly string[], trust: BundleTru
   const absent = bundle.problems
     .filter(({ size }) => size === undefined)
     .map(({ volume }) => bundle.document.volumes[volume]?.name ?? '');
-  const isSigned = await isThere(join(folders[0] ?? '', 'bundle.json.sig'));
-  return { ...summary, signer: bundle.signer, isSigned, absent };
+  return { ...summary, signer: bundle.signer, isSigned: await isSigned(folders), absent };
 }
 
 export interface StoreInspection {
@@ -68,8 +67,9 @@ export async function inspectStore(store: string, signal?: AbortSignal): Promise
   };
 }
 
-async function isThere(path: string): Promise<boolean> {
-  return lstat(path).then(
+/** Whether there is a signature, checked or not. */
+export async function isSigned(folders: readonly string[]): Promise<boolean> {
+  return lstat(join(folders[0] ?? '', 'bundle.json.sig')).then(
     () => true,
     () => false,
   );

@@ -212,6 +212,35 @@ describe('the folder', () => {
   });
 });
 
+test('T41 README.txt and report.html are what was signed, on every medium; nothing outside its folder is looked at', async () => {
+  const { folder, store } = await made();
+  const media = [join(folder, 'a'), join(folder, 'b')];
+  const [a = '', b = ''] = media;
+  await bundle(optionsFor(store, a, { volumes: '1' }));
+  await bundle(optionsFor(store, b, { volumes: '2' }));
+  const look = async (depth: 'everything' | 'structure') =>
+    (await verifyBundle(await BundleStore.open(media, any, { volumes: 'present' }), { depth })).fileDamages;
+  expect(await look('everything')).toEqual([]);
+  // One that was left out misleads nobody.
+  await rm(join(a, 'README.txt'));
+  expect(await look('structure')).toEqual([]);
+  await flip(join(b, 'report.html'), 100);
+  await symlink(join(b, 'README.txt'), join(a, 'README.txt'));
+  for (const depth of ['everything', 'structure'] as const) {
+    expect(await look(depth)).toEqual([
+      { path: join(a, 'README.txt'), what: 'is not a regular file' },
+      { path: join(b, 'report.html'), what: 'is not what bundle.json says' },
+    ]);
+  }
+  for (const medium of media) {
+    const path = join(medium, 'bundle.json');
+    const text = await readFile(path, 'utf8');
+    await writeFile(path, text.replace('"name":"README.txt"', '"name":"../sentinel"'));
+  }
+  execFileSync('mkfifo', [join(folder, 'sentinel')]);
+  expect((await look('structure'))[0]?.what).toBe('is no name of a file beside the volumes');
+});
+
 describe('F24 a medium that is too small', () => {
   test('is found before anything is written, and says which volumes would fit', async (context) => {
     const { folder, store } = await made();

@@ -1,17 +1,11 @@
 /** omni-airgap verify */
-import { verifyStore } from '@omni-airgap/bundler';
-import {
-  BundleStore,
-  CodedError,
-  formatBytes,
-  type NamedDamage,
-  printable,
-  verifyBundle,
-} from '@omni-airgap/content';
+import { isSigned, type StoreCheck, verifyStore } from '@omni-airgap/bundler';
+import { BundleStore, CodedError, formatBytes, printable, verifyBundle } from '@omni-airgap/content';
 import { Command } from 'commander';
 import { withCommon, withExample } from '../flags.ts';
 import { count, describeLeft, formatDuration } from '../format.ts';
 import { report, type Session } from '../session.ts';
+import { describeCheck, volumesIn } from '../verify-view.ts';
 import { type BundleOrStoreFlags, storeToRead, withBundleOrStore } from './bundle-or-store.ts';
 import { readTrust } from './keys.ts';
 
@@ -54,47 +48,24 @@ async function checkBundle(session: Session, flags: Flags): Promise<void> {
         bases,
         size,
         signer: bundle.signer,
+        isSigned: await isSigned(bundle.folders),
         ...check,
       };
     },
-    (check, seconds) => {
-      const signed =
-        check.signer.mode === 'signed'
-          ? `signed by ${check.signer.key.slice(0, 16)}`
-          : 'signature not checked';
-      const damages = check.damages.map(
-        (d) => `Damaged: ${d.volume} at byte ${d.offset}: ${d.what}${itemOf(d)}`,
-      );
-      const absent = check.absent.map((name) => `Not here: ${name}`);
-      const unusable =
-        damages.length > 0 || absent.length === 0
-          ? check.unusable.map((name) => `Not usable: ${printable(name)}`)
-          : [`${check.unusable.length} of ${check.names} names need what is not here.`];
-      const read =
-        flags.quick === true ? 'structure only' : `${formatBytes(check.bytes)} in ${formatDuration(seconds)}`;
-      const verdict =
-        damages.length > 0
-          ? 'DAMAGED'
-          : unusable.length + absent.length > 0
-            ? 'INCOMPLETE'
-            : 'Whole and right';
-      const relies = check.bases.map((id) => `Relies on bundle ${id}, which must have been loaded before.`);
-      return [
-        ...damages,
-        ...absent,
-        ...unusable,
-        ...relies,
-        `${verdict}: bundle ${check.id}, ${count(check.volumes, 'volume')}, ${count(check.names, 'name')}, ${read}, ${signed}.`,
-      ].join('\n');
-    },
+    (check, seconds) => describeCheck(check, flags.quick === true, seconds),
   );
+  const damaged = volumesIn(result.damages);
   const [damage] = result.damages;
   if (damage !== undefined) {
     const usable = `${result.names - result.unusable.length} of ${result.names} names are still usable`;
     throw new CodedError(
       'BAD_VOLUME',
-      `${damage.volume}: ${damage.what}${itemOf(damage)} at byte ${damage.offset}; ${usable}; copy the volume again`,
+      `${damaged.join(', ')}: damaged, first at byte ${damage.offset} of ${damage.volume}; ${usable}; copy ${damaged.length === 1 ? 'the volume' : 'these volumes'} again`,
     );
+  }
+  const [file] = result.fileDamages;
+  if (file !== undefined) {
+    throw new CodedError('DIGEST_MISMATCH', `${file.path} ${file.what}; the volumes are not touched by that`);
   }
   const [volume] = result.absent;
   if (volume !== undefined) {
@@ -119,7 +90,7 @@ async function checkStore(session: Session, flags: Flags, store: string): Promis
         ...check.damages.map(({ path, what }) => `Damaged: ${path} ${what}`),
         ...check.unusable.map((name) => `Not usable: ${printable(name)}`),
         ...describeLeft(check.left),
-        `${check.damages.length === 0 ? 'Whole and right' : 'DAMAGED'}: ${count(check.blobs, 'blob')}, ${formatBytes(check.bytes)} in ${formatDuration(seconds)}.`,
+        describeStore(check, flags.quick === true, seconds),
       ].join('\n'),
   );
   const [damage] = result.damages;
@@ -131,9 +102,8 @@ async function checkStore(session: Session, flags: Flags, store: string): Promis
   }
 }
 
-/** What people know the damaged blob by. */
-function itemOf({ names = [] }: NamedDamage): string {
-  const [first] = names;
-  if (first === undefined) return '';
-  return ` of ${printable(first)}${names.length > 1 ? ` and ${names.length - 1} more` : ''}`;
+function describeStore({ damages, blobs, bytes }: StoreCheck, isQuick: boolean, seconds: number): string {
+  const verdict = damages.length > 0 ? 'DAMAGED' : isQuick ? 'Structure is right' : 'Whole and right';
+  const read = isQuick ? 'content not read (--quick)' : `${formatBytes(bytes)} in ${formatDuration(seconds)}`;
+  return `${verdict}: ${count(blobs, 'blob')}, ${read}.`;
 }

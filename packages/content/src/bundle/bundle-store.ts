@@ -60,6 +60,8 @@ export interface VolumeProblem {
 
 export class BundleStore implements ReadOnlyStorage, RangeFetcher, Resolver, NameLister, Located {
   readonly document: BundleDocument;
+  /** Where its media are. */
+  readonly folders: readonly string[];
   /** Whose signature was checked, by the key's fingerprint. */
   readonly signer: BundleSigner;
   readonly map: VolumeMap;
@@ -71,12 +73,14 @@ export class BundleStore implements ReadOnlyStorage, RangeFetcher, Resolver, Nam
 
   private constructor(
     document: BundleDocument,
+    folders: readonly string[],
     signer: BundleSigner,
     map: VolumeMap,
     names: ReadonlyMap<string, Descriptor>,
     found: readonly FoundVolume[],
   ) {
     this.document = document;
+    this.folders = folders;
     this.signer = signer;
     this.map = map;
     this.#names = names;
@@ -117,7 +121,7 @@ export class BundleStore implements ReadOnlyStorage, RangeFetcher, Resolver, Nam
       if (options.volumes !== 'present') requireWhole(place, volume);
       found.push(place);
     }
-    return new BundleStore(document, signer, map, names, found);
+    return new BundleStore(document, folders, signer, map, names, found);
   }
 
   /** Path of a volume. @throws BAD_VOLUME when it is in none of the folders */

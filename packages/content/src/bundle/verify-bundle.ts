@@ -8,6 +8,7 @@ import { eachBlock } from '../fs/pieces.ts';
 import { childrenOf, fetchManifest } from '../manifest.ts';
 import { isManifestType } from '../media-type.ts';
 import type { BundleStore } from './bundle-store.ts';
+import { type FileDamage, verifyFiles } from './verify-files.ts';
 import { volumeName } from './volume-map.ts';
 import { type Damage, VolumeVerifier } from './volume-verifier.ts';
 
@@ -21,6 +22,8 @@ export interface BundleCheck {
   readonly bytes: number;
   readonly blobs: number;
   readonly damages: readonly NamedDamage[];
+  /** README.txt and report.html, where they are not what was signed. */
+  readonly fileDamages: readonly FileDamage[];
   /** Volumes that are in none of the folders. */
   readonly absent: readonly string[];
   /** Names whose content is not all there and right. */
@@ -60,7 +63,8 @@ export async function verifyBundle(
   for (const { volume, size } of bundle.problems) {
     if (size === undefined) continue;
     const should = bundle.map.sizes[volume] ?? 0;
-    verifier.damage(volume, Math.min(size, should), `its end: ${size} bytes instead of ${should}`);
+    const end = size < should ? 'cut off' : 'more behind its end';
+    verifier.damage(volume, Math.min(size, should), `${end}: ${size} bytes instead of ${should}`);
   }
   if (depth === 'everything') {
     for (const volume of here) {
@@ -73,7 +77,8 @@ export async function verifyBundle(
     const { digest } = damage;
     return digest === undefined ? damage : { ...damage, names: needing.get(digest) ?? [] };
   });
-  return { bytes, blobs, damages, absent, unusable };
+  const fileDamages = await verifyFiles(bundle.folders, bundle.document, signal);
+  return { bytes, blobs, damages, fileDamages, absent, unusable };
 }
 
 /** Hands on a volume to its full length; zeros stand for what is not there or cannot be read. */
