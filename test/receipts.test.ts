@@ -209,7 +209,7 @@ test('an index that was flattened inside is carried again, and only that', async
   expect(blobs.map(({ digest }) => digest)).toContain(issuer.digestOf(name));
   expect(blobs.every(({ size }) => size <= small)).toBe(true);
   await inside.load(['next'], 'registry', { flatten: true });
-  const all = await inside.bundle(other, 'other', [receipt]);
+  const all = await inside.bundle(other, 'all', [receipt]);
   expect(sizesOf(all)).toEqual([]);
 });
 

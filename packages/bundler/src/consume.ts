@@ -66,8 +66,8 @@ export class Consumer {
   async consume(pending: ReadonlySet<number>): Promise<void> {
     const { map, layout } = this.#draft;
     const isSafe = (volume: number): boolean => this.#journal.isWritten(volume) && !pending.has(volume);
-    const going = [...this.#left].filter((blob) => map.runsOf(blob).every(({ volume }) => isSafe(volume)));
-    const volumes = new Set(going.flatMap((blob) => map.runsOf(blob).map(({ volume }) => volume)));
+    const going = [...this.#left].filter((blob) => map.volumesOf(blob).every(isSafe));
+    const volumes = new Set(going.flatMap((blob) => map.volumesOf(blob)));
     const unrecorded = [...volumes].filter((volume) => !this.#recorded.has(volume));
     if (unrecorded.length > 0) await recordConsumed(layout.root, this.#bundle, unrecorded);
     for (const volume of unrecorded) this.#recorded.add(volume);

@@ -1,17 +1,12 @@
 /** What a store is locked to: everything that lock.json names, down to the last blob. */
-
-import { join } from 'node:path';
 import {
-  CodedError,
   collectGraph,
   type Descriptor,
   type Digest,
   isIndexType,
   Layout,
   type LockedItem,
-  maxLockBytes,
-  parseLockDocument,
-  readSmallFile,
+  readWholeLock,
 } from '@omni-airgap/content';
 
 export interface Contents {
@@ -33,17 +28,7 @@ export interface Contents {
  */
 export async function readContents(store: string, signal?: AbortSignal): Promise<Contents> {
   const layout = await Layout.open(store);
-  const path = join(store, 'lock.json');
-  const bytes = await readSmallFile(path, maxLockBytes);
-  if (bytes === undefined)
-    throw new CodedError('NO_INPUT', `${path}: not there; run omni-airgap fetch first`);
-  const lock = parseLockDocument(bytes, path);
-  if (lock.missing.length > 0) {
-    throw new CodedError(
-      'INCOMPLETE',
-      `${store}: the last fetch could not bring ${lock.missing.length} item(s), ${lock.missing[0]} among them; run it again first`,
-    );
-  }
+  const lock = await readWholeLock(store);
   const descriptors = new Map<Digest, Descriptor>();
   const graphs = new Map<string, ReadonlyMap<Digest, Descriptor>>();
   const kinds = new Map<Digest, LockedItem['kind']>();

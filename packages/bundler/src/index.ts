@@ -1,5 +1,7 @@
 /** Packing a store onto media, and verifying what is there. */
-export { type BundleOptions, type BundleReport, bundle, refuseInStore } from './bundle.ts';
+export { type BundleReport, bundle } from './bundle.ts';
+export type { BundleOptions } from './bundle-options.ts';
+export { refuseInStore } from './bundling.ts';
 export { consumingInto } from './consume.ts';
 export { type DiffReport, diff } from './diff.ts';
 export { type Inspection, inspectBundle, inspectStore, isSigned, type StoreInspection } from './inspect.ts';

@@ -13,6 +13,7 @@ import {
   bundleIdOf,
   CodedError,
   type Digest,
+  digestOf,
   diskError,
   ensureFolder,
   fetchManifest,
@@ -29,13 +30,11 @@ import {
 } from '@omni-airgap/content';
 import type { Contents } from './contents.ts';
 import { summarizeEgress } from './egress-summary.ts';
-import { type Issued, readIssued, signed } from './issued.ts';
-import type { SmallFile } from './medium.ts';
+import { type Issued, readIssued, type SmallFile, signatureName, signed } from './issued.ts';
 import { nextOrigin, readOrigin } from './origin.ts';
 import { readmeText } from './readme.ts';
 import { reportPage } from './report-page.ts';
 import type { SecretsRecord } from './secrets.ts';
-import { sha256Of } from './sha256.ts';
 import { repositoryOf } from './since.ts';
 import { summarize } from './summary.ts';
 
@@ -91,7 +90,7 @@ export async function issue(request: IssueRequest): Promise<Issued> {
   ];
   const described = {
     ...document,
-    files: files.map(({ name, bytes }) => ({ name, size: bytes.byteLength, sha256: sha256Of(bytes) })),
+    files: files.map(({ name, bytes }) => ({ name, size: bytes.byteLength, sha256: hexOf(digestOf(bytes)) })),
   };
   const bytes = Buffer.from(serializeBundleDocument(described));
   if (bytes.byteLength > maxBundleDocumentBytes) {
@@ -106,7 +105,7 @@ export async function issue(request: IssueRequest): Promise<Issued> {
   await removeAbandoned(folder);
   // What may be there is about another document.
   await withdraw(store, id);
-  const signature = join(folder, 'bundle.json.sig');
+  const signature = join(folder, signatureName);
   await rm(signature, { force: true }).catch((error: unknown) => {
     throw diskError(error, signature);
   });

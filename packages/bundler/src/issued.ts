@@ -3,6 +3,8 @@ import type { KeyObject } from 'node:crypto';
 import { join } from 'node:path';
 import {
   CodedError,
+  digestOf,
+  hexOf,
   type IssuedDocument,
   issuedFolder,
   issuedIds,
@@ -12,8 +14,12 @@ import {
   verifyBytes,
   writeFileAtomic,
 } from '@omni-airgap/content';
-import type { SmallFile } from './medium.ts';
-import { sha256Of } from './sha256.ts';
+
+/** A small file of the bundle. */
+export interface SmallFile {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
 
 export interface Issued extends IssuedDocument {
   /** README.txt, report.html, and bundle.json.sig when it is signed. */
@@ -21,7 +27,7 @@ export interface Issued extends IssuedDocument {
 }
 
 const maxSmallFileBytes = 64 * 1024 * 1024;
-const signatureName = 'bundle.json.sig';
+export const signatureName = 'bundle.json.sig';
 
 /** Undefined when it, or what its bundle.json names, is not all there. @throws BAD_DOCUMENT, DISK */
 export async function readIssued(store: string, id: string): Promise<Issued | undefined> {
@@ -30,7 +36,7 @@ export async function readIssued(store: string, id: string): Promise<Issued | un
   const files: SmallFile[] = [];
   for (const { name, sha256 } of issued.document.files) {
     const content = await readSmallFile(join(issuedFolder(store, id), name), maxSmallFileBytes);
-    if (content === undefined || sha256Of(content) !== sha256) return undefined;
+    if (content === undefined || hexOf(digestOf(content)) !== sha256) return undefined;
     files.push({ name, bytes: content });
   }
   return { ...issued, files };

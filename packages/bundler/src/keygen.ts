@@ -1,6 +1,6 @@
 /** keygen: the P-256 key pair that bundles are signed with. */
 import { generateKeyPairSync } from 'node:crypto';
-import { lstat, open } from 'node:fs/promises';
+import { lstat, open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CodedError, diskError, fingerprintOf, systemCodeOf } from '@omni-airgap/content';
 
@@ -28,16 +28,21 @@ export async function keygen(name: string, passphrase?: string): Promise<KeyPair
 }
 
 async function writeNew(path: string, text: string | Buffer, mode: number): Promise<void> {
-  try {
-    const file = await open(path, 'wx', mode);
-    await file.writeFile(text);
-    await file.sync();
-    await file.close();
-  } catch (error) {
+  const file = await open(path, 'wx', mode).catch((error: unknown) => {
     if (systemCodeOf(error) === 'EEXIST') throw isThere(path);
     if (systemCodeOf(error) === 'ENOENT')
       throw new CodedError('NO_INPUT', `${path}: the folder ${dirname(path)} is not there; make it first`);
     throw diskError(error, path);
+  });
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } catch (error) {
+    // Half a key would be in the way of the next attempt.
+    await rm(path, { force: true });
+    throw diskError(error, path);
+  } finally {
+    await file.close();
   }
 }
 

@@ -9,27 +9,24 @@ import {
   type BundleDocument,
   CodedError,
   checksumLines,
+  digestOf,
   diskError,
   ensureFolder,
   formatBytes,
+  hexOf,
   Journal,
   lockFile,
   maxBundleDocumentBytes,
   parseBundleDocument,
   readSmallFile,
   removeAbandoned,
+  removeAbandonedLock,
   syncFolder,
   systemCodeOf,
   volumeName,
   writeFileAtomic,
 } from '@omni-airgap/content';
-import { sha256Of } from './sha256.ts';
-
-/** A small file of the bundle. */
-export interface SmallFile {
-  readonly name: string;
-  readonly bytes: Uint8Array;
-}
+import type { Issued } from './issued.ts';
 
 /** There while a process writes. */
 const lockName = 'bundle.lock';
@@ -143,14 +140,18 @@ export class Medium {
 
   /**
    * Writes the small files, and bundle.json last: from then on the folder is a bundle.
-   * @param files everything beside the volumes but bundle.json
+   * @throws DISK
    */
-  async finish(document: BundleDocument, bytes: Uint8Array, files: readonly SmallFile[]): Promise<void> {
+  async finish({ document, bytes, files }: Issued): Promise<void> {
     await removeAbandoned(this.folder);
+    await removeAbandonedLock(join(this.folder, lockName));
     for (const { name, bytes: content } of files) await writeChanged(join(this.folder, name), content);
     const here = document.volumes.filter((_, volume) => this.#done.has(volume));
     const small = [...files.filter(({ name }) => name !== 'bundle.json.sig'), { name: 'bundle.json', bytes }];
-    const sums = [...here, ...small.map((file) => ({ name: file.name, sha256: sha256Of(file.bytes) }))];
+    const sums = [
+      ...here,
+      ...small.map((file) => ({ name: file.name, sha256: hexOf(digestOf(file.bytes)) })),
+    ];
     await writeChanged(join(this.folder, 'SHA256SUMS'), Buffer.from(checksumLines(sums)));
     await writeChanged(join(this.folder, 'bundle.json'), bytes);
     try {

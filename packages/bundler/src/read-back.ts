@@ -18,6 +18,7 @@ import {
 import { isRight, wrongBytes } from './content-check.ts';
 import type { Medium } from './medium.ts';
 
+/** What is read back, and what it is compared with. */
 export interface ReadBackContext {
   readonly map: VolumeMap;
   readonly medium: Medium;
@@ -74,7 +75,7 @@ export class ReadBack {
     const wrong = [...this.#verifier.bad].flatMap((digest) =>
       this.#cut.has(digest) ? [] : (map.place(digest) ?? []),
     );
-    const suspects = new Set([volume, ...wrong.flatMap((blob) => volumesOf(map, blob))]);
+    const suspects = new Set([volume, ...wrong.flatMap((blob) => map.volumesOf(blob))]);
     for (const blob of wrong)
       if (!(await isRight(layout, blob, signal))) await this.#blameStore(blob, [...suspects]);
     for (const one of suspects) await medium.remove(one);
@@ -86,14 +87,10 @@ export class ReadBack {
 
   async #blameStore(blob: PlacedBlob, volumes: readonly number[]): Promise<never> {
     const { medium, journal, layout, map } = this.#context;
-    for (const volume of new Set([...volumes, ...volumesOf(map, blob)])) {
+    for (const volume of new Set([...volumes, ...map.volumesOf(blob)])) {
       await medium.remove(volume);
       await journal.forget(volume);
     }
     throw new BadStore('DIGEST_MISMATCH', wrongBytes(layout, blob));
   }
-}
-
-function volumesOf(map: VolumeMap, blob: PlacedBlob): readonly number[] {
-  return map.runsOf(blob).map(({ volume }) => volume);
 }

@@ -13,16 +13,16 @@ const units: Readonly<Record<string, number>> = {
   TI: 1024 ** 4,
 };
 
+/** One file may have 4 GiB less one byte there. Fits on every file system that media come with. */
+const fat32 = 4 * 1024 ** 3 - 512;
+
 /** Bytes; each a little below what the medium takes, so that the small files beside the volume fit as well. */
 const presets: Readonly<Record<string, number>> = {
-  /** One file may have 4 GiB less one byte there. */
-  fat32: 4 * 1024 ** 3 - 512,
+  fat32,
   dvd: 4_600_000_000,
   bluray: 24_900_000_000,
 };
 
-/** The default: fits on every file system that media come with. */
-const fat32: number = presets['fat32'] ?? 0;
 const smallest = 1024 * 1024;
 
 /** @param text such as `4GiB`, `700MB`, `dvd` @returns bytes @throws USAGE */

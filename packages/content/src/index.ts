@@ -36,7 +36,7 @@ export {
   writeFileAtomic,
 } from './fs/files.ts';
 export { Journal } from './fs/journal.ts';
-export { lockFile } from './fs/lock-file.ts';
+export { lockFile, removeAbandonedLock } from './fs/lock-file.ts';
 export { eachBlock, fetchLocated, openForReading, readInto, readPieces, slicePieces } from './fs/pieces.ts';
 export * from './graph.ts';
 export { Html, html, htmlLines } from './html.ts';
@@ -58,6 +58,7 @@ export * from './json.ts';
 export { type Removed, removeGarbage } from './layout/garbage.ts';
 export { knownGraph } from './layout/known-graph.ts';
 export { Layout } from './layout/layout.ts';
+export { readLock, readWholeLock } from './layout/read-lock.ts';
 export * from './manifest.ts';
 export * from './media-type.ts';
 export * from './network.ts';

@@ -19,6 +19,7 @@ import {
   openNetwork,
   type Progress,
   parseReference,
+  readLock,
   tallying,
   WorkQueue,
 } from '@omni-airgap/content';
@@ -30,7 +31,6 @@ import { fetchBuilds } from './fetch-builds.ts';
 import type { FactoryContext } from './fetch-file.ts';
 import { fetchImage, type ImageContext, localFirst } from './fetch-image.ts';
 import { listTasks } from './fetch-lists.ts';
-import { readLock, writeLock } from './lock-file.ts';
 import { readMirror } from './mirror/mirror.ts';
 import { Run } from './run.ts';
 import { refuseSecrets } from './secrets.ts';
@@ -39,6 +39,7 @@ import { DownloadJournal } from './sources/download-journal.ts';
 import { FactoryClient } from './sources/factory-client.ts';
 import { TransfersView } from './transfers-view.ts';
 import { hostsOf, type Wanted, type WantedImage, wantedOf } from './wanted.ts';
+import { writeLock } from './write-lock.ts';
 
 export interface FetchOptions extends SignerOptions {
   /** Path of mirror.yaml. */

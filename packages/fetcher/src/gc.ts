@@ -3,21 +3,19 @@
  * stays until they are, or are let go; so do the manifests of all that was issued: they say what lies where inside.
  */
 import {
-  CodedError,
   type Digest,
   dropPending,
   isManifestType,
   issuedIds,
   knownGraph,
   Layout,
-  type LockDocument,
   type Pending,
   pendingBundles,
   type Removed,
   readIssuedDocument,
+  readWholeLock,
   removeGarbage,
 } from '@omni-airgap/content';
-import { readLock } from './lock-file.ts';
 
 export interface GcOptions {
   readonly store: string;
@@ -85,20 +83,6 @@ export async function gc(options: GcOptions): Promise<GcReport> {
     removed = await remove({ dryRun: false });
   }
   return { ...removed, names, kept, dropped };
-}
-
-async function readWholeLock(store: string): Promise<LockDocument> {
-  const lock = await readLock(store);
-  if (lock === undefined) {
-    throw new CodedError('NO_INPUT', `${store}: has no lock.json; run omni-airgap fetch first`);
-  }
-  if (lock.missing.length > 0) {
-    throw new CodedError(
-      'INCOMPLETE',
-      `${store}: the last fetch could not bring ${lock.missing.length} item(s), ${lock.missing[0]} among them; run it again first`,
-    );
-  }
-  return lock;
 }
 
 /** Small, and what increments go by: see docs/bundle-format.md. */

@@ -10,12 +10,12 @@ import {
   noProgress,
   openNetwork,
   type Progress,
+  readLock,
 } from '@omni-airgap/content';
 import { type EgressHost, fitWarnings, hostPattern, publicFactoryHost } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
 import { Builds, factoryPatience } from './builds.ts';
 import { freeBytes } from './free-bytes.ts';
-import { readLock } from './lock-file.ts';
 import { type Mirror, readMirror } from './mirror/mirror.ts';
 import { type PlanContext, type PlannedImage, planBuilds, planImage, planLists } from './plan-items.ts';
 import { type Planned, type PlannedItem, type Totals, totalsOf } from './plan-totals.ts';

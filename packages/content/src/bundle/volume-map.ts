@@ -84,6 +84,17 @@ export class VolumeMap {
     return runs;
   }
 
+  /** Those that hold bytes of a blob; the one that names it, when it is empty. */
+  volumesOf(blob: PlacedBlob): readonly number[] {
+    return blob.size === 0 ? [blob.volume] : this.runsOf(blob).map(({ volume }) => volume);
+  }
+
+  /** All that has bytes in one of these volumes, and all empty ones there. */
+  blobsIn(volumes: Iterable<number>): readonly PlacedBlob[] {
+    const wanted = new Set(volumes);
+    return [...this.blobs].filter((blob) => this.volumesOf(blob).some((volume) => wanted.has(volume)));
+  }
+
   /** What surrounds the bytes of a blob: the header of its member, and the padding if there is any. */
   *frameOf(blob: PlacedBlob): Iterable<FixedRun> {
     const { volume } = blob;

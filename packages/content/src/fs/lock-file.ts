@@ -7,6 +7,8 @@ import { diskError } from './disk-error.ts';
 import { readSmallFile } from './files.ts';
 import { isRunning, markPattern, processMark } from './process-mark.ts';
 
+/** How long a process may take to write its mark. */
+const unmarkedMs = 5_000;
 const wholeMark = new RegExp(`^${markPattern}$`);
 
 /**
@@ -24,8 +26,10 @@ export async function lockFile(path: string, waitMs: number): Promise<() => Prom
           throw diskError(error, path);
         });
     }
-    if (await isStale(path)) await removeStale(path);
-    else if (Date.now() >= deadline) {
+    const holder = await holderOf(path);
+    if (holder === 'gone') await removeStale(path);
+    // Whether it is just being written, or was being when its process was killed, shows soon.
+    else if (Date.now() >= deadline + (holder === 'running' ? 0 : 2 * unmarkedMs)) {
       throw new CodedError(
         'DISK',
         `${path}: another process is writing here; wait for it, or remove the file if there is none`,
@@ -52,16 +56,23 @@ async function create(path: string): Promise<boolean> {
   }
 }
 
-async function isStale(path: string): Promise<boolean> {
+/** Removes the lock of a process that is gone. @throws DISK */
+export async function removeAbandonedLock(path: string): Promise<void> {
+  if ((await holderOf(path)) === 'gone') await removeStale(path);
+}
+
+/** What became of the process that made it; `unknown` while there is none, or it does not say. @throws DISK */
+async function holderOf(path: string): Promise<'running' | 'gone' | 'unknown'> {
   try {
     const bytes = await readSmallFile(path, 4096);
-    if (bytes === undefined) return false;
+    if (bytes === undefined) return 'unknown';
     const mark = Buffer.from(bytes).toString('latin1');
     // A file without a mark is a lock just being written, unless it has been so for a while.
-    if (!wholeMark.test(mark)) return Date.now() - (await stat(path)).mtimeMs > 5_000;
-    return !isRunning(mark);
+    if (!wholeMark.test(mark))
+      return Date.now() - (await stat(path)).mtimeMs > unmarkedMs ? 'gone' : 'unknown';
+    return isRunning(mark) ? 'running' : 'gone';
   } catch (error) {
-    if (systemCodeOf(error) === 'ENOENT') return false;
+    if (systemCodeOf(error) === 'ENOENT') return 'unknown';
     throw diskError(error, path);
   }
 }
@@ -71,7 +82,7 @@ async function removeStale(path: string): Promise<void> {
   const aside = `${path}.${processMark}.${randomBytes(4).toString('hex')}`;
   try {
     await rename(path, aside);
-    if (await isStale(aside)) await rm(aside);
+    if ((await holderOf(aside)) === 'gone') await rm(aside);
     else await rename(aside, path);
   } catch (error) {
     if (systemCodeOf(error) !== 'ENOENT') throw diskError(error, path);

@@ -38,7 +38,7 @@ export class Carried {
       const map = mapOf(kept.document);
       for (const blob of map.blobs) {
         const { digest, size } = blob;
-        const isGone = blob.volume > 0 && map.runsOf(blob).every(({ volume }) => volumes.has(volume));
+        const isGone = blob.volume > 0 && map.volumesOf(blob).every((volume) => volumes.has(volume));
         // An issued bundle is the better answer: an increment can be made on it.
         if (isGone && !(carriers.get(digest)?.isIssued === true && issued === undefined))
           carriers.set(digest, { size, bundle, isIssued: issued !== undefined });

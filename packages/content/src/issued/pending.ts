@@ -68,7 +68,5 @@ async function pendingOf(store: string, id: string): Promise<Pending | undefined
   const journal = await VolumeJournal.open(store, plan);
   const volumes = [...map.sizes.keys()].filter((volume) => !journal.isWritten(volume));
   if (volumes.length === 0) return undefined;
-  const needed = new Set([0, ...volumes]);
-  const blobs = [...map.blobs].filter((blob) => map.runsOf(blob).some(({ volume }) => needed.has(volume)));
-  return { id, sequence: issued.document.sequence, plan, volumes, blobs };
+  return { id, sequence: issued.document.sequence, plan, volumes, blobs: map.blobsIn([0, ...volumes]) };
 }

@@ -1,22 +1,12 @@
-/** lock.json in a store: read before a fetch, written after it. */
+/** lock.json in a store, as a fetch writes it. */
 import { join } from 'node:path';
 import {
   byText,
   type LockDocument,
   type LockedItem,
-  maxLockBytes,
-  parseLockDocument,
-  readSmallFile,
   serializeDocument,
   writeFileAtomic,
 } from '@omni-airgap/content';
-
-/** Undefined when nothing was ever fetched into this store. @throws BAD_DOCUMENT */
-export async function readLock(store: string): Promise<LockDocument | undefined> {
-  const path = join(store, 'lock.json');
-  const bytes = await readSmallFile(path, maxLockBytes);
-  return bytes === undefined ? undefined : parseLockDocument(bytes, path);
-}
 
 /**
  * Writes the lock, sorted by name. Items that have not changed keep the time they were fetched at and by whom, so a
