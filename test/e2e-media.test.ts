@@ -220,6 +220,19 @@ test('verify says of a volume that was cut off what a person can read, and in --
   expect(said.damages.length).toBeGreaterThan(12);
 });
 
+test('of one medium of several bundle says what is on it, and how the others are written', async () => {
+  const out = join(temporaryFolder('disc'), 'disc');
+  const make = ['bundle', '--store', site.at('store'), '--volume-size', '1MiB'];
+  const { stdout } = await cli([...make, '--out', out, '--volumes', '2']);
+  expect(stdout).toMatch(/^Wrote 2 of 3 volumes, /);
+  expect(stdout).toMatch(/^On it: 0,2; not on it: 1\.$/m);
+  const [, next = ''] =
+    /^Next: omni-airgap (bundle --issued [a-f0-9]{12}) --volumes RANGE --out OTHER$/m.exec(stdout) ?? [];
+  const rest = ['--store', site.at('store'), '--volumes', '1', '--out', `${out}-2`];
+  expect((await cli([...next.split(' '), ...rest])).stdout).toMatch(/^On it: 0-1; not on it: 2\.$/m);
+  for (const line of stdout.split('\n')) expect(line.length, line).toBeLessThanOrEqual(100);
+});
+
 test('verify says what it did not do', async () => {
   const seen = async (...flags: string[]) => (await cli(['verify', ...flags])).stdout;
   const { folder, store } = { folder: site.at('media'), store: site.at('store') };

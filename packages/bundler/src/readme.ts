@@ -8,9 +8,10 @@ export function readmeText({ document, items, bytes }: Summary): string {
   const { id, volumes, base, roots } = document;
   const oci = roots.filter(({ descriptor }) => descriptor.mediaType.startsWith('application/vnd.oci.'));
   const names = new Set(oci.map((root) => root.name));
-  const ofOci = items.find((item) => item.kind === 'image' && !item.inBase && names.has(item.name));
-  const example = printable(ofOci?.name ?? 'NAME');
-  const last = volumes.at(-1)?.name ?? '';
+  const ofOci = items.filter((item) => item.kind === 'image' && !item.inBase && names.has(item.name));
+  // The shortest: a line that fits is a line that is copied right.
+  const [example = 'NAME'] = ofOci.map((item) => printable(item.name)).sort((a, b) => a.length - b.length);
+  const last = volumes.length === 1 ? '' : ` to ${volumes.at(-1)?.name}`;
   const bases = (base ?? []).map((one) => `          ${one.id}\n`).join('');
   const needs =
     base === undefined
@@ -28,7 +29,7 @@ ${bases}`;
 Id:       ${id}
 Number:   ${document.sequence} of store ${document.origin}
 Made:     ${formatTime(document.createdAt)} by ${printable(document.tool)}
-Volumes:  ${volumes.length} (content.tar.000 to ${last}), ${formatBytes(bytes)}
+Volumes:  ${volumes.length} (content.tar.000${last}), ${formatBytes(bytes)}
 Content:  ${items.length} names: ${count('image')} of images, ${count('media')} of Talos media
 ${needs}
 report.html says what is inside, for people; bundle.json for programs. With

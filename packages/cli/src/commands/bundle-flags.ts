@@ -67,7 +67,7 @@ export function describeBundle(result: BundleReport, out: string, seconds: numbe
   const { changes, here, bases, volumes } = result;
   const lines = [
     result.written
-      ? `${here.length < volumes.length ? `Wrote ${here.length} volumes of` : 'Bundled'} ${what} in ${formatDuration(seconds)}.`
+      ? `${here.length < volumes.length ? `Wrote ${here.length} of` : 'Bundled'} ${what} in ${formatDuration(seconds)}.`
       : `Nothing to do: ${out} holds this very bundle already (${what}).`,
     `Id ${result.id}, number ${result.sequence} of this store, ${result.signed ? 'signed' : 'not signed'}.`,
   ];
@@ -76,19 +76,35 @@ export function describeBundle(result: BundleReport, out: string, seconds: numbe
     const changed = added.length + moved.length + removed.length;
     lines.push(
       changed === 0
-        ? 'Nothing has changed since its base.'
-        : `Since its base: ${added.length} added, ${moved.length} with other content, ${removed.length} no longer carried.`,
-      `Relies on ${bases.join(', ')}.`,
+        ? 'Nothing has changed since what is inside.'
+        : `Since what is inside: ${added.length} added, ${moved.length} with other content, ${removed.length} no longer carried.`,
+      ...bases.map((id) => `Relies on ${id}.`),
     );
-  }
-  if (here.length < volumes.length) {
-    lines.push(`On this medium: ${here.join(', ')}. Write the others with --volumes to other media.`);
   }
   if (result.consumedBytes > 0) {
     lines.push(`${formatBytes(result.consumedBytes)} left the store: this bundle holds them now.`);
   }
-  lines.push(`Next: omni-airgap verify --bundle ${out}, then carry it across.`);
+  if (here.length < volumes.length) {
+    lines.push(
+      `On it: ${rangesOf(volumes.map(({ name }) => here.includes(name)))}; not on it: ${rangesOf(volumes.map(({ name }) => !here.includes(name)))}.`,
+      `Next: omni-airgap bundle --issued ${result.id.slice(0, 12)} --volumes RANGE --out OTHER`,
+      'All media: omni-airgap verify with --bundle for each. One alone: sha256sum -c SHA256SUMS.',
+    );
+  } else lines.push(`Next: omni-airgap verify --bundle ${out}, then carry it across.`);
   return lines.join('\n');
+}
+
+/** `0-2,5`, as --volumes takes it. @param chosen for each volume whether it is meant */
+function rangesOf(chosen: readonly boolean[]): string {
+  const ranges: string[] = [];
+  for (let first = 0; first < chosen.length; first++) {
+    if (chosen[first] !== true) continue;
+    let last = first;
+    while (chosen[last + 1] === true) last++;
+    ranges.push(first === last ? `${first}` : `${first}-${last}`);
+    first = last;
+  }
+  return ranges.join(',');
 }
 
 /** Source: reproducible-builds.org SOURCE_DATE_EPOCH specification 1.1: seconds since 1970. */

@@ -55,7 +55,7 @@ function describeBundle(inspection: Inspection): string {
   lines.push('', table([['NAME', 'KIND', 'SIZE', 'HOLDS', 'SIGNATURE'], ...rows], [2]), '');
   for (const { signer, images } of countSigners(items.map((item) => item.verified)))
     lines.push(`Signature verified when fetched: ${count(images, 'image')} by ${printable(signer, 1000)}`);
-  for (const { name, files } of items.filter((item) => item.kind === 'media')) {
+  for (const { name, files } of items.filter((item) => item.kind === 'media' && item.files.length > 0)) {
     lines.push(`${printable(name)}:`);
     for (const file of files) lines.push(`  ${printable(file.name)}  ${formatBytes(file.size)}`);
   }
