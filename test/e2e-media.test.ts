@@ -212,6 +212,8 @@ test('verify says of a volume that was cut off what a person can read, and in --
     3,
     /^omni-airgap: content\.tar\.000: damaged.*; 0 of \d+ names.*copy the volume again/,
   );
+  const looked = await cli(['inspect', '--bundle', medium]);
+  expectFailure(looked, 3, /content\.tar\.000: 1000 bytes instead of \d+; copy it again \[BAD_VOLUME\]/);
   const lines = ended.stdout.trim().split('\n');
   expect(lines[0]).toMatch(/^Damaged: content\.tar\.000 at byte 1000: cut off: 1000 bytes instead of \d+$/);
   expect(lines).toContain('Not usable: any of it');

@@ -6,6 +6,7 @@ import {
   type BundleSigner,
   BundleStore,
   type BundleTrust,
+  CodedError,
   type LockedItem,
 } from '@omni-airgap/content';
 import { readContents } from './contents.ts';
@@ -28,6 +29,14 @@ export interface Inspection extends Summary {
  */
 export async function inspectBundle(folders: readonly string[], trust: BundleTrust): Promise<Inspection> {
   const bundle = await BundleStore.open(folders, trust, { volumes: 'present' });
+  // All that is read lies in there.
+  const first = bundle.problems.find(({ volume }) => volume === 0);
+  if (first?.size !== undefined) {
+    throw new CodedError(
+      'BAD_VOLUME',
+      `${bundle.volumePath(0)}: ${first.size} bytes instead of ${bundle.map.sizes[0]}; copy it again`,
+    );
+  }
   const summary = await summarize(bundle.document, bundle);
   const absent = bundle.problems
     .filter(({ size }) => size === undefined)
