@@ -15,7 +15,14 @@ import { checkRelied } from './registry/relied.ts';
 import { type Surveyed, surveyRegistry } from './registry/survey.ts';
 import { LoadSource } from './source.ts';
 import { Spool } from './spool.ts';
-import { acceptedOf, checkRollback, folderState, registryState, type StateRecord } from './state.ts';
+import {
+  acceptedOf,
+  checkEquivocation,
+  checkRollback,
+  folderState,
+  registryState,
+  type StateRecord,
+} from './state.ts';
 import { type RegistryTarget, targetText } from './target-names.ts';
 
 /** What all steps of a load share. */
@@ -58,10 +65,12 @@ export async function withLoading<T>(
             readBack: options.verify !== 'quick',
           });
     const records = recordsOf(options, registry, sink);
-    if (options.allowRollback !== true) {
-      const accepted = await Promise.all(records.map((record) => record.list(signal)));
-      checkRollback(acceptedOf(bundles.document, bundles.signer), accepted.flat());
-    }
+    const accepted = (await Promise.all(records.map((record) => record.list(signal)))).flat();
+    const given = bundles.bundles.map(({ document }) => acceptedOf(document, bundles.signer));
+    for (const one of given) checkEquivocation(one, [...accepted, ...given]);
+    const newest = acceptedOf(bundles.document, bundles.signer);
+    const taken = checkRollback(newest, accepted, options.allowRollback === true);
+    if (taken !== undefined) progress.note(taken);
     const names =
       registry === undefined
         ? []

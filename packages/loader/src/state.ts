@@ -56,36 +56,58 @@ export function acceptedOf({ origin, sequence, id }: BundleDocument, signer: Bun
 /** More bundles than a store issues in a lifetime. One that claims to be further ahead would shut out all honest ones. */
 const maxJump = 10_000;
 
+/** What was accepted says something about this bundle. */
+function speaksAbout(before: Accepted, bundle: Accepted): boolean {
+  return before.origin === bundle.origin && (bundle.unsigned || !before.unsigned);
+}
+
 /**
- * Refuses a bundle that is older than one that was accepted, another one of the same number, or one that is far
- * ahead of all of them (T43, T45).
+ * Refuses another bundle of the same number as one that was accepted, or is given beside it: one of the two is not
+ * what the store says that it issued, and nobody can want both (T43).
  * @throws ROLLBACK
  */
-export function checkRollback(bundle: Accepted, accepted: readonly Accepted[]): void {
-  const name = bundle.id.slice(0, 12);
-  let newest = 0;
-  for (const before of accepted) {
-    if (before.origin !== bundle.origin || (before.unsigned && !bundle.unsigned)) continue;
-    newest = Math.max(newest, before.sequence);
-    if (before.sequence > bundle.sequence) {
-      throw new CodedError(
-        'ROLLBACK',
-        `bundle ${name} is number ${bundle.sequence} of its store, and number ${before.sequence} (${before.id.slice(0, 12)}) was accepted here already; use the newer one, or --allow-rollback to go back on purpose`,
-      );
-    }
-    if (before.sequence === bundle.sequence && before.id !== bundle.id) {
-      throw new CodedError(
-        'ROLLBACK',
-        `bundle ${name} and bundle ${before.id.slice(0, 12)}, which was accepted here, both say that they are number ${bundle.sequence} of one store; find out which is the right one, or use --allow-rollback`,
-      );
-    }
+export function checkEquivocation(bundle: Accepted, others: readonly Accepted[]): void {
+  const other = others.find(
+    (one) => speaksAbout(one, bundle) && one.sequence === bundle.sequence && one.id !== bundle.id,
+  );
+  if (other === undefined) return;
+  throw new CodedError(
+    'ROLLBACK',
+    `bundles ${bundle.id.slice(0, 12)} and ${other.id.slice(0, 12)} both say that they are number ${bundle.sequence} of one store, and one was accepted here or is given too; find out which is the right one, and let the store issue it anew, with a smaller --volume-size: that gets the next number`,
+  );
+}
+
+/**
+ * Refuses a bundle that is older than one that was accepted, or far ahead of all of them (T43, T45).
+ * @param isAllowed the operator wants it all the same
+ * @returns what is to be said of one that is taken all the same
+ * @throws ROLLBACK
+ */
+export function checkRollback(
+  bundle: Accepted,
+  accepted: readonly Accepted[],
+  isAllowed: boolean,
+): string | undefined {
+  const name = `bundle ${bundle.id.slice(0, 12)}`;
+  let newest: Accepted | undefined;
+  for (const one of accepted)
+    if (speaksAbout(one, bundle) && one.sequence > (newest?.sequence ?? 0)) newest = one;
+  let refusal: readonly [what: string, advice: string] | undefined;
+  if (newest !== undefined && newest.sequence > bundle.sequence) {
+    refusal = [
+      `${name} is number ${bundle.sequence} of its store, and number ${newest.sequence} (${newest.id.slice(0, 12)}) was accepted here already`,
+      'use the newer one, or --allow-rollback to go back on purpose',
+    ];
+  } else if (bundle.sequence > (newest?.sequence ?? 0) + maxJump) {
+    refusal = [
+      `${name} says that it is number ${bundle.sequence} of its store, and ${newest === undefined ? 'none was' : `number ${newest.sequence} was the last`} accepted here: taken at its word, it would shut out all that come after it`,
+      'find out where it comes from, or use --allow-rollback',
+    ];
   }
-  if (bundle.sequence > newest + maxJump) {
-    throw new CodedError(
-      'ROLLBACK',
-      `bundle ${name} says that it is number ${bundle.sequence} of its store, and ${newest === 0 ? 'none was' : `number ${newest} was the last`} accepted here: taken at its word, it would shut out all that come after it; find out where it comes from, or use --allow-rollback`,
-    );
-  }
+  if (refusal === undefined) return undefined;
+  const [what, advice] = refusal;
+  if (!isAllowed) throw new CodedError('ROLLBACK', `${what}; ${advice}`);
+  return `${what}; taken all the same (--allow-rollback)`;
 }
 
 /** Records in a registry. Where it does not list tags, there are none to be seen. */

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestFromHex, MediaType, parseReceiptDocument } from '@omni-airgap/content';
+import { digestFromHex, MediaType, noProgress, parseReceiptDocument } from '@omni-airgap/content';
 import { expect, test } from 'vitest';
 import { dryRun } from '../src/load.ts';
 import {
@@ -63,23 +63,44 @@ test('F32 a bundle older than one that was accepted is refused, by the registryâ
   await expect(loadInto(double, [old.folder], { state: options.state })).rejects.toMatchObject({
     code: 'ROLLBACK',
   });
-  const allowed = await loadInto(double, [old.folder], { state: options.state, allowRollback: true });
+  const notes: string[] = [];
+  const allowed = await loadInto(double, [old.folder], {
+    state: options.state,
+    allowRollback: true,
+    progress: { ...noProgress, note: (text) => notes.push(text) },
+  });
+  expect(notes.join()).toMatch(/is number 3 of its store.*--allow-rollback/);
   expect(allowed.receipt.sequence).toBe(3);
   // The newer one stays the newest.
   await expect(loadInto(double, [next.folder], { state: options.state })).resolves.toBeDefined();
 });
 
-test('F32 two bundles that say they are the same number are refused', async () => {
-  const one = await makeBundle((layout) => addImage(layout, app, bytesFor('one', 10)).then(() => {}), {
-    sequence: 3,
-  });
-  const other = await makeBundle(
-    (layout) => addImage(layout, 'ghcr.io/acme/app:v2', bytesFor('other', 10)).then(() => {}),
-    { sequence: 3 },
-  );
+test('F32 T43 two bundles that say they are the same number are refused, also at once, also with --allow-rollback', async () => {
+  const numbered = (name: string, sequence: number) =>
+    makeBundle((layout) => addImage(layout, name, bytesFor(name, 10)).then(() => {}), { sequence });
+  const one = await numbered(app, 3);
+  const other = await numbered('ghcr.io/acme/app:v2', 3);
   const double = await startDouble();
+  const refused = async (...folders: readonly string[]): Promise<void> => {
+    const before = double.repository('acme/app').tags.size;
+    for (const allowRollback of [false, true]) {
+      await expect(loadInto(double, folders, { allowRollback })).rejects.toMatchObject({
+        code: 'ROLLBACK',
+        message: expect.stringContaining('number 3'),
+      });
+    }
+    expect(double.repository('acme/app').tags.size).toBe(before);
+    expect(double.requests.every(({ method }) => method === 'GET' || method === 'HEAD') || before > 0).toBe(
+      true,
+    );
+  };
+  await refused(one.folder, other.folder);
   await loadInto(double, [one.folder]);
-  await expect(loadInto(double, [other.folder])).rejects.toMatchObject({ code: 'ROLLBACK' });
+  await refused(other.folder);
+  // Beside a newer one too.
+  const next = await numbered('ghcr.io/acme/app:v3', 4);
+  await refused(other.folder, next.folder);
+  await loadInto(double, [one.folder, next.folder]);
 });
 
 test('F34 the registry dies while a blob goes up: no tag, and the next run sends the rest only', async () => {
@@ -177,21 +198,24 @@ test('signatures that the site added stay, and loading again changes nothing', a
 });
 
 test('lists of versions are united', async () => {
-  const list = (...versions: string[]) =>
-    makeBundle(async (layout) => {
-      const config = await addBlob(layout, MediaType.empty, Buffer.from('{}'));
-      const file = await addBlob(layout, 'application/json', Buffer.from(JSON.stringify(versions)));
-      const annotations = { 'org.opencontainers.image.title': 'versions' };
-      await addManifest(layout, 'factory.talos.dev/talos-catalog/versions:latest', MediaType.ociManifest, {
-        artifactType: 'application/vnd.test.catalog',
-        config,
-        layers: [{ ...file, annotations }],
-      });
-    });
+  const list = (sequence: number, ...versions: string[]) =>
+    makeBundle(
+      async (layout) => {
+        const config = await addBlob(layout, MediaType.empty, Buffer.from('{}'));
+        const file = await addBlob(layout, 'application/json', Buffer.from(JSON.stringify(versions)));
+        const annotations = { 'org.opencontainers.image.title': 'versions' };
+        await addManifest(layout, 'factory.talos.dev/talos-catalog/versions:latest', MediaType.ociManifest, {
+          artifactType: 'application/vnd.test.catalog',
+          config,
+          layers: [{ ...file, annotations }],
+        });
+      },
+      { sequence },
+    );
   const double = await startDouble();
-  const [first, second] = [await list('v1.13.9', 'v1.12.4'), await list('v1.13.10', 'v1.12.4')];
+  const [first, second] = [await list(1, 'v1.13.9', 'v1.12.4'), await list(2, 'v1.13.10', 'v1.12.4')];
   await loadInto(double, [first.folder]);
-  await loadInto(double, [second.folder], { allowRollback: true });
+  await loadInto(double, [second.folder]);
   const repository = double.repository('talos-catalog/versions');
   const manifest = JSON.parse(Buffer.from(repository.manifest('latest')?.bytes ?? '').toString()) as {
     layers: { digest: string }[];

@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { serializeDocument } from '@omni-airgap/content';
 import { describe, expect, test } from 'vitest';
-import { type Accepted, checkRollback } from '../src/state.ts';
+import { type Accepted, checkEquivocation, checkRollback } from '../src/state.ts';
 import { addImage, bytesFor, loadInto, makeBundle, startDouble } from './support.ts';
 
 const number = (sequence: number, more: Partial<Accepted> = {}): Accepted => ({
@@ -16,22 +16,31 @@ const number = (sequence: number, more: Partial<Accepted> = {}): Accepted => ({
 const refusal = expect.objectContaining({ code: 'ROLLBACK' });
 
 describe('T43 bundle.rollback', () => {
-  test('the next, and the same again, are taken; an older one is not', () => {
-    expect(() => checkRollback(number(5), [number(4), number(5)])).not.toThrow();
-    expect(() => checkRollback(number(4), [number(5), number(3)])).toThrow(refusal);
+  test('the next, and the same again, are taken; an older one is not, unless that is wanted, and then it is said', () => {
+    expect(checkRollback(number(5), [number(4), number(5)], false)).toBeUndefined();
+    expect(() => checkRollback(number(4), [number(5), number(3)], false)).toThrow(refusal);
+    expect(checkRollback(number(4), [number(5), number(3)], true)).toMatch(/number 4 .* number 5 .*taken/);
   });
 
-  test('another one of the same number is not', () => {
-    expect(() => checkRollback(number(5, { id: 'f'.repeat(64) }), [number(5)])).toThrow(refusal);
+  test('another one of the same number is not, whichever of the two is newer', () => {
+    const other = number(5, { id: 'f'.repeat(64) });
+    expect(() => checkEquivocation(other, [number(5)])).toThrow(refusal);
+    expect(() => checkEquivocation(other, [other, number(9), number(5)])).toThrow(refusal);
+    expect(() => checkEquivocation(number(5), [number(5), number(4), number(6)])).not.toThrow();
   });
 
   test('what nobody vouched for says nothing about what somebody did', () => {
-    expect(() => checkRollback(number(4), [number(9, { unsigned: true })])).not.toThrow();
-    expect(() => checkRollback(number(4, { unsigned: true }), [number(9)])).toThrow(refusal);
+    const unsigned = { unsigned: true, id: 'f'.repeat(64) };
+    expect(checkRollback(number(4), [number(9, unsigned)], false)).toBeUndefined();
+    expect(() => checkEquivocation(number(9), [number(9, unsigned)])).not.toThrow();
+    expect(() => checkRollback(number(4, unsigned), [number(9)], false)).toThrow(refusal);
+    expect(() => checkEquivocation(number(9, unsigned), [number(9)])).toThrow(refusal);
   });
 
   test('stores count on their own', () => {
-    expect(() => checkRollback(number(4), [number(9, { origin: 'b'.repeat(32) })])).not.toThrow();
+    const other = { origin: 'b'.repeat(32), id: 'f'.repeat(64) };
+    expect(checkRollback(number(4), [number(9, other)], false)).toBeUndefined();
+    expect(() => checkEquivocation(number(9), [number(9, other)])).not.toThrow();
   });
 });
 
@@ -41,9 +50,10 @@ describe('T45 bundle.fastforward', () => {
     ['after others', [number(7)]],
   ])('%s a number that is far ahead is refused', (_what, accepted) => {
     const newest = accepted.at(-1)?.sequence ?? 0;
-    expect(() => checkRollback(number(newest + 10_000), accepted)).not.toThrow();
-    expect(() => checkRollback(number(newest + 10_001), accepted)).toThrow(refusal);
-    expect(() => checkRollback(number(2 ** 53 - 1), accepted)).toThrow(refusal);
+    expect(checkRollback(number(newest + 10_000), accepted, false)).toBeUndefined();
+    expect(() => checkRollback(number(newest + 10_001), accepted, false)).toThrow(refusal);
+    expect(() => checkRollback(number(2 ** 53 - 1), accepted, false)).toThrow(refusal);
+    expect(checkRollback(number(2 ** 53 - 1), accepted, true)).toMatch(/shut out all that come after it/);
   });
 });
 
