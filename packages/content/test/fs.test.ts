@@ -106,7 +106,8 @@ describe('pieces', () => {
     const folder = await temporaryFolder();
     const path = (name: string): string => join(folder, name);
     await writeFile(path('short'), 'abc');
-    await symlink(path('short'), path('link'));
+    await writeFile(path('long'), 'abcdef');
+    await symlink(path('long'), path('link'));
     run('mkfifo', [path('fifo')]);
     await mkdir(path('folder'));
     for (const name of ['short', 'link', 'fifo', 'folder', 'nothing']) {

@@ -54,6 +54,7 @@ export function load(options: LoadOptions): Promise<LoadReport> {
     const { signal } = options;
     if (registry !== undefined) await checkRegistry(registry, names);
     if (sink !== undefined) await noteStaleUploads(sink, progress, signal);
+    await sink?.requireRoom?.(objects.map(({ key, descriptor }) => ({ key, size: descriptor.size })));
     const { tally, files } = await moveContent(loading);
     for (const { document } of bundles.bundles) {
       const accepted = acceptedOf(document, bundles.signer);

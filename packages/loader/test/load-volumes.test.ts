@@ -1,5 +1,6 @@
 /** Volumes that are missing, mixed up or damaged. */
-import { open, readFile, rm, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { copyFile, mkdir, open, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { VolumeMap } from '@omni-airgap/content';
 import { expect, test } from 'vitest';
@@ -53,6 +54,41 @@ test('F29 a volume of another bundle under the same name is refused', async () =
   await writeFile(join(folder, 'content.tar.001'), same.subarray(512));
   await expect(loadInto(double, [folder])).rejects.toMatchObject({ code: 'BAD_VOLUME' });
   expect(double.repository('acme/app').tags.size).toBe(0);
+});
+
+test.each([
+  ['a FIFO', (path: string) => execFileSync('mkfifo', [path])],
+  ['a link to it', (path: string) => symlink(`${path}.aside`, path)],
+  ['a folder', (path: string) => mkdir(path)],
+])(
+  'T48 %s in place of a volume is refused before the registry is asked, without hanging',
+  async (_what, put) => {
+    const { folder, document } = await makeBundle(two, { volumeSize: 400_000 });
+    for (const { name } of document.volumes.slice(0, 2)) {
+      const path = join(folder, name);
+      await rename(path, `${path}.aside`);
+      await put(path);
+      const double = await startDouble();
+      await expect(loadInto(double, [folder])).rejects.toMatchObject({
+        code: 'BAD_VOLUME',
+        message: `${path}: not a regular file`,
+      });
+      expect(double.requests).toEqual([]);
+      await rm(path, { recursive: true });
+      await rename(`${path}.aside`, path);
+    }
+  },
+);
+
+test('T46 a volume too many is refused before the registry is asked', async () => {
+  const { folder } = await makeBundle(two, { volumeSize: 400_000 });
+  await copyFile(join(folder, 'content.tar.001'), join(folder, 'content.tar.009'));
+  const double = await startDouble();
+  await expect(loadInto(double, [folder])).rejects.toMatchObject({
+    code: 'BAD_VOLUME',
+    message: expect.stringMatching(/content\.tar\.009: is no volume of this bundle/),
+  });
+  expect(double.requests).toEqual([]);
 });
 
 test('F30 a damaged blob is named with its volume; the other volumes stay usable', async () => {

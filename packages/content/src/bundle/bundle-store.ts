@@ -3,7 +3,7 @@
  * is trusted; opening checks bundle.json, its signature and the presence of every volume, `verifyBundle` the bytes.
  */
 import type { KeyObject } from 'node:crypto';
-import { lstat } from 'node:fs/promises';
+import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { byText } from '../by-text.ts';
 import type { Descriptor } from '../descriptor.ts';
@@ -93,7 +93,8 @@ export class BundleStore implements ReadOnlyStorage, RangeFetcher, Resolver, Nam
 
   /**
    * @param folders where the media are mounted; one bundle may be spread over several
-   * @throws NO_INPUT, UNSIGNED, BAD_SIGNATURE, BAD_DOCUMENT, BAD_VOLUME (missing or of the wrong size), DISK
+   * @throws NO_INPUT, UNSIGNED, BAD_SIGNATURE, BAD_DOCUMENT, BAD_VOLUME (missing, of the wrong size, or one
+   * too many), DISK
    */
   static async open(
     folders: readonly string[],
@@ -115,6 +116,7 @@ export class BundleStore implements ReadOnlyStorage, RangeFetcher, Resolver, Nam
       throw new CodedError('BAD_DOCUMENT', 'bundle.json: id is not that of its volume list');
     }
     const map = mapOf(document);
+    for (const folder of folders) await refuseStrangers(folder, document);
     const found: FoundVolume[] = [];
     for (const volume of document.volumes) {
       const place = await findVolume(folders, volume.name);
@@ -224,6 +226,25 @@ async function findVolume(folders: readonly string[], name: string): Promise<Fou
     }
   }
   return { path: undefined, size: undefined };
+}
+
+/**
+ * A volume that the bundle does not have is never read here; those who join the volumes by hand would unpack it too.
+ * @throws BAD_VOLUME, DISK
+ */
+async function refuseStrangers(folder: string, { volumes }: BundleDocument): Promise<void> {
+  const known = new Set(volumes.map(({ name }) => name));
+  try {
+    for (const name of await readdir(folder)) {
+      if (!/^content\.tar\.[0-9]+$/.test(name) || known.has(name)) continue;
+      throw new CodedError(
+        'BAD_VOLUME',
+        `${join(folder, name)}: is no volume of this bundle, which ends with ${volumes.at(-1)?.name}; remove it`,
+      );
+    }
+  } catch (error) {
+    throw diskError(error, folder);
+  }
 }
 
 function requireWhole({ path, size }: FoundVolume, volume: BundleDocument['volumes'][number]): void {

@@ -1,15 +1,17 @@
 /** Objects as files below a folder, for any static web server. Each is whole and synced before it has its name. */
 import { constants } from 'node:fs';
-import { chmod, lstat, open, rename, rm } from 'node:fs/promises';
+import { chmod, lstat, open, rename, rm, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import {
   BlockWriter,
   type Bytes,
+  CodedError,
   checkFinished,
   type Digest,
   diskError,
   eachBlock,
   ensureFolder,
+  formatBytes,
   Hasher,
   readPieces,
   removeAbandoned,
@@ -110,6 +112,21 @@ export class DirectorySink implements ObjectSink {
     });
   }
 
+  /** What lies there in the same size is not written again. */
+  async requireRoom(objects: readonly { readonly key: string; readonly size: number }[]): Promise<void> {
+    let needed = 0;
+    for (const { key, size } of objects) {
+      const there = await lstat(this.#path(key)).catch(() => undefined);
+      if (there?.isFile() !== true || there.size !== size) needed += size;
+    }
+    const free = await freeBytes(this.#root);
+    if (free >= needed) return;
+    throw new CodedError(
+      'DISK',
+      `${this.#root}: ${formatBytes(needed)} are needed and ${formatBytes(free)} are free; make room, or name another folder with --object-store`,
+    );
+  }
+
   async staleUploads(): Promise<readonly StaleUpload[]> {
     return [];
   }
@@ -118,6 +135,17 @@ export class DirectorySink implements ObjectSink {
 
   #path(key: string): string {
     return join(this.#root, ...checkObjectKey(key).split('/'));
+  }
+}
+
+/** On the disk where the folder is, or will be. @throws DISK */
+async function freeBytes(folder: string): Promise<number> {
+  try {
+    const { bavail, bsize } = await statfs(folder);
+    return bavail * bsize;
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT' && folder !== dirname(folder)) return freeBytes(dirname(folder));
+    throw diskError(error, folder);
   }
 }
 

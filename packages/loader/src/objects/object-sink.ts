@@ -48,6 +48,8 @@ export interface ObjectSink {
   ): Promise<'stored' | 'present'>;
   /** Removes an object; nothing happens when there is none. @throws DISK, DENIED, UPSTREAM, NETWORK */
   remove(key: string, signal?: AbortSignal): Promise<void>;
+  /** Whether objects of these sizes will fit; only a folder knows. @throws DISK when they do not */
+  requireRoom?(objects: readonly { readonly key: string; readonly size: number }[]): Promise<void>;
   /** Whether the place itself refuses bytes that are not the ones that were signed for; only buckets are asked. */
   checksPayload?(signal?: AbortSignal): Promise<boolean>;
   /** Unfinished uploads of others, below the prefix. */
