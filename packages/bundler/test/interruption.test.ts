@@ -55,7 +55,7 @@ async function made(more: Partial<BundleOptions> = {}): Promise<Made> {
   const operations = outcome?.operations ?? 0;
   expect(operations, 'operations were counted').toBeGreaterThan(100);
   const undisturbed = { volumes: await volumesOf(options.out), files: (await readdir(options.out)).sort() };
-  expect(undisturbed.files).toContain('content.tar.002');
+  expect(undisturbed.files).toEqual(expect.arrayContaining(['bundle.json', 'content.tar.002']));
   return { original, more: small, undisturbed, operations, fresh };
 }
 
@@ -87,15 +87,17 @@ async function each(
 const every = (operations: number, step = 1): readonly number[] =>
   Array.from({ length: Math.ceil(operations / step) }, (_, i) => i * step + 1);
 
-/** A bundle that says so is whole. */
-async function expectHonest(out: string): Promise<void> {
+/** A folder with bundle.json is a bundle: all files are there, and right. */
+async function expectHonest({ undisturbed }: Made, out: string): Promise<void> {
   if (!existsSync(join(out, 'bundle.json'))) return;
+  expect(await readdir(out)).toEqual(expect.arrayContaining([...undisturbed.files]));
   const check = await verifyBundle(await BundleStore.open([out], any));
   expect(check).toMatchObject({ damages: [], unusable: [] });
 }
 
 /** The same command run again finishes, and leaves nothing over. */
-async function expectHealed({ undisturbed }: Made, options: BundleOptions, what: string): Promise<void> {
+async function expectHealed(site: Made, options: BundleOptions, what: string): Promise<void> {
+  const { undisturbed } = site;
   await bundle(options);
   expect(await volumesOf(options.out), what).toBe(undisturbed.volumes);
   expect((await readdir(options.out)).sort(), what).toEqual(undisturbed.files);
@@ -105,7 +107,7 @@ async function expectHealed({ undisturbed }: Made, options: BundleOptions, what:
     issued.filter((name) => name.endsWith('.tmp')),
     what,
   ).toEqual([]);
-  await expectHonest(options.out);
+  await expectHonest(site, options.out);
 }
 
 describe('at any operation: honest, and the next run gives the bytes of an undisturbed one', () => {
@@ -123,7 +125,7 @@ describe('at any operation: honest, and the next run gives the bytes of an undis
       // No operation can fail unseen, least of all a sync; but a folder that is there need not be made.
       const isSeen = isFault && !(outcome?.hit === 'mkdir' && outcome.failed === undefined);
       expect(outcome?.failed?.code, what).toBe(isSeen ? 'DISK' : undefined);
-      await expectHonest(options.out);
+      await expectHonest(site, options.out);
       await expectHealed(site, options, what);
     });
   });
@@ -137,7 +139,7 @@ test('F23 stopped or killed at any operation while consuming: all content is in 
   const all = await blobsIn(site.original.root);
   const check = async ({ options, how, at }: FaultyRun): Promise<void> => {
     const what = `${how} at operation ${at}`;
-    await expectHonest(options.out);
+    await expectHonest(site, options.out);
     const layout = await Layout.open(options.store);
     const lock = parseLockDocument(await readFile(join(options.store, 'lock.json')));
     const there = await Promise.all(lock.items.map((item) => layout.has(item.descriptor)));
