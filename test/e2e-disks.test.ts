@@ -208,7 +208,7 @@ test('F30 sectors that cannot be read: verify says in which volume and where, an
   expectFailure(
     ended,
     3,
-    /content\.tar\.[0-9]{3}: cannot be read .* at byte [0-9]+; 1 of 2 names are still usable; copy the volume again \[BAD_VOLUME\]$/,
+    /content\.tar\.([0-9]{3}): damaged, first at byte [0-9]+ of content\.tar\.\1; 1 of 2 names are still usable; copy the volume again \[BAD_VOLUME\]$/,
   );
   const { damages, unusable } = JSON.parse(ended.stdout) as {
     readonly damages: readonly { readonly volume: string; readonly offset: number; readonly what: string }[];
