@@ -59,6 +59,7 @@ export { type Removed, removeGarbage } from './layout/garbage.ts';
 export { knownGraph } from './layout/known-graph.ts';
 export { Layout } from './layout/layout.ts';
 export { readLock, readWholeLock } from './layout/read-lock.ts';
+export { beginWork } from './layout/work-mark.ts';
 export * from './manifest.ts';
 export * from './media-type.ts';
 export * from './network.ts';

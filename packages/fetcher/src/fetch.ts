@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import {
+  beginWork,
   Carried,
   type CodedError,
   Copier,
@@ -75,17 +76,30 @@ const manifestsAtOnce = 16;
 export const defaultTransfers = 12;
 
 /**
- * @throws CONFIG, NO_INPUT, SECRET before any request; otherwise, when items failed, one error with the code of
+ * @throws CONFIG, NO_INPUT, SECRET before any request, CONFLICT while gc runs; otherwise, when items failed, one error with the code of
  * the worst, after everything else is done and locked
  */
 export async function fetch(options: FetchOptions): Promise<FetchReport> {
   const mirror = await readMirror(options.config);
-  const { allowSecrets = false, concurrency = defaultTransfers, progress = noProgress, signal } = options;
-  if (!allowSecrets) refuseSecrets(mirror);
+  if (options.allowSecrets !== true) refuseSecrets(mirror);
   const signers = await readSigners(options);
-  const wanted = wantedOf(mirror);
   const elsewhere = options.restore === true ? {} : { elsewhere: await Carried.read(options.store) };
   const layout = await Layout.open(options.store, { create: true, ...elsewhere });
+  const endWork = await beginWork(layout.root, 'fetch');
+  try {
+    return await fetchInto(layout, wantedOf(mirror), signers, options);
+  } finally {
+    await endWork();
+  }
+}
+
+async function fetchInto(
+  layout: Layout,
+  wanted: Wanted,
+  signers: ImageContext['signers'],
+  options: FetchOptions,
+): Promise<FetchReport> {
+  const { allowSecrets = false, concurrency = defaultTransfers, progress = noProgress, signal } = options;
   const before = await readLock(options.store);
   const onRetry = (error: CodedError): void => progress.note(`trying again: ${error.message}`);
   const egressLog = await openEgressLog(join(options.store, 'egress.jsonl'));

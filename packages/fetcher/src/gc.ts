@@ -3,6 +3,7 @@
  * stays until they are, or are let go; so do the manifests of all that was issued: they say what lies where inside.
  */
 import {
+  beginWork,
   type Digest,
   dropPending,
   isManifestType,
@@ -47,12 +48,22 @@ interface Kept {
 
 /**
  * @throws NO_INPUT without a store or lock; INCOMPLETE while the lock is not what mirror.yaml says, since what is
- * missing may need what is here; CONFLICT while a fetch runs; NO_INPUT, USAGE for bundles to be dropped that are not
+ * missing may need what is here; CONFLICT while a fetch or another gc runs; NO_INPUT, USAGE for bundles to be dropped that are not
  * issued or are written whole; BAD_DOCUMENT, DISK
  */
 export async function gc(options: GcOptions): Promise<GcReport> {
+  const layout = await Layout.open(options.store);
+  if (options.dryRun === true) return remove(layout, options);
+  const end = await beginWork(layout.root, 'gc');
+  try {
+    return await remove(layout, options);
+  } finally {
+    await end();
+  }
+}
+
+async function remove(layout: Layout, options: GcOptions): Promise<GcReport> {
   const { store, dryRun = false, dropIssued = [], signal } = options;
-  const layout = await Layout.open(store);
   const lock = await readWholeLock(store);
   const dropped: string[] = [];
   for (const id of dropIssued) dropped.push(await dropPending(store, id, '--drop-issued', dryRun));
@@ -73,15 +84,9 @@ export async function gc(options: GcOptions): Promise<GcReport> {
   const wanted = new Set(lock.items.map((item) => item.name));
   const names: string[] = [];
   for await (const [name] of layout.names()) if (!wanted.has(name)) names.push(name);
-  const remove = (only: { readonly dryRun: boolean }): Promise<Removed> =>
-    removeGarbage(store, keep, { ...only, ...stoppable });
-  // Refused before a name goes, if at all.
-  let removed = await remove({ dryRun: true });
-  if (!dryRun) {
-    // Names first: one that is there must never stand for content that is not.
-    await Promise.all(names.map((name) => layout.untag(name)));
-    removed = await remove({ dryRun: false });
-  }
+  // Names first: one that is there must never stand for content that is not.
+  if (!dryRun) await Promise.all(names.map((name) => layout.untag(name)));
+  const removed = await removeGarbage(store, keep, { dryRun, ...stoppable });
   return { ...removed, names, kept, dropped };
 }
 

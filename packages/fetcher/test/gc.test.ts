@@ -54,12 +54,32 @@ test('is refused while the last fetch is not complete', async () => {
   });
 });
 
-test('is refused while a process receives content', async () => {
+test('is refused while a process fetches, waiting for its first byte too', async () => {
   const site = await startSite();
   await publishImage(site.registry('ghcr.io'), 'dexidp/dex', 'v1');
   await site.mirror("images: ['ghcr.io/dexidp/dex:v1']");
   await site.fetch();
-  await writeFile(join(site.store, 'ingest', `${'a'.repeat(64)}.1-0123abcd.0.part`), '');
+  await writeFile(join(site.store, 'ingest', '1-0123abcd.01234567.fetch'), '');
+  await expect(gc({ store: site.store })).rejects.toMatchObject({
+    code: 'CONFLICT',
+    message: expect.stringContaining('fetch is running here (process 1)'),
+  });
+  expect(await readdir(join(site.store, 'ingest'))).toEqual(['1-0123abcd.01234567.fetch']);
+});
+
+test("excludes fetch; what was killed is in nobody's way", async () => {
+  const site = await startSite();
+  await publishImage(site.registry('ghcr.io'), 'dexidp/dex', 'v1');
+  await site.mirror("images: ['ghcr.io/dexidp/dex:v1']");
+  await site.fetch();
+  const marks = ['1-0123abcd.01234567.gc', '4194305-0123abcd.01234567.gc', '4194305-0123abcd.76543210.fetch'];
+  const [running = '', ...killed] = marks.map((name) => join(site.store, 'ingest', name));
+  for (const path of killed) await writeFile(path, '');
+  await Promise.all([site.fetch(), site.fetch()]);
+  await gc({ store: site.store });
+  expect(await readdir(join(site.store, 'ingest'))).toEqual([]);
+  await writeFile(running, '');
+  await expect(site.fetch()).rejects.toMatchObject({ code: 'CONFLICT' });
   await expect(gc({ store: site.store })).rejects.toMatchObject({ code: 'CONFLICT' });
 });
 

@@ -2,12 +2,10 @@
 import { lstat, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Digest, isHex64 } from '../digest.ts';
-import { CodedError, systemCodeOf } from '../errors.ts';
+import { systemCodeOf } from '../errors.ts';
 import { diskError } from '../fs/disk-error.ts';
-import { isRunning, markPattern } from '../fs/process-mark.ts';
 import { digestFromHex } from '../parse-digest.ts';
 
-const claimedPart = new RegExp(`^[a-f0-9]{64}\\.(${markPattern})\\.[0-9]+\\.part$`);
 const anyPart = /^[a-f0-9]{64}(?:\..+)?\.(?:part|json)$/;
 
 export interface Removed {
@@ -19,9 +17,10 @@ export interface Removed {
 }
 
 /**
- * Removes every blob but those to keep, and everything below `ingest/`.
+ * Removes every blob but those to keep, and all downloads that broke off; whoever calls it has seen to it that nothing
+ * is being brought: see beginWork.
  * @param options.dryRun only counts
- * @throws CONFLICT while another process receives content into the layout, DISK
+ * @throws DISK
  */
 export async function removeGarbage(
   root: string,
@@ -29,14 +28,6 @@ export async function removeGarbage(
   options: { readonly dryRun: boolean; readonly signal?: AbortSignal },
 ): Promise<Removed> {
   const ingest = join(root, 'ingest');
-  const parts = await filesIn(ingest);
-  const busy = parts.find((name) => isRunning(claimedPart.exec(name)?.[1] ?? ''));
-  if (busy !== undefined) {
-    throw new CodedError(
-      'CONFLICT',
-      `${join(ingest, busy)}: another process is just fetching into this store; wait for it`,
-    );
-  }
   const blobs = join(root, 'blobs', 'sha256');
   const counts = { blobs: 0, bytes: 0, partial: 0 };
   for (const name of await filesIn(blobs)) {
@@ -45,7 +36,7 @@ export async function removeGarbage(
     counts.bytes += await remove(join(blobs, name), options.dryRun);
     counts.blobs++;
   }
-  for (const name of parts) {
+  for (const name of await filesIn(ingest)) {
     if (!anyPart.test(name)) continue;
     counts.bytes += await remove(join(ingest, name), options.dryRun);
     counts.partial++;
