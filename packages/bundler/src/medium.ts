@@ -34,6 +34,8 @@ const lockName = 'bundle.lock';
 const maxSumsBytes = 1024 * 1024;
 /** What the small files of any bundle may take: bytes; those of a large one are counted by whoever writes it. */
 const reserve = 4 * 1024 * 1024;
+/** Of every bundle, beside bundle.json. */
+const namesOfBundles = /^(?:content\.tar\.[0-9]{3}|bundle\.json\.sig|README\.txt|report\.html|SHA256SUMS)$/;
 const sumLine = /^[a-f0-9]{64} {2}content\.tar\.([0-9]{3})$/;
 
 export class Medium {
@@ -68,7 +70,7 @@ export class Medium {
   /**
    * @param plan hex hash of what is to be written
    * @param sizes of its volumes
-   * @throws DISK, BAD_DOCUMENT
+   * @throws DISK, BAD_DOCUMENT; CONFLICT when files would be replaced that no run of ours is known to have written
    */
   static async open(folder: string, plan: string, sizes: readonly number[]): Promise<Medium> {
     await ensureFolder(folder);
@@ -76,6 +78,7 @@ export class Medium {
     const bytes = await readSmallFile(path, maxBundleDocumentBytes);
     const document = bytes === undefined ? undefined : parseBundleDocument(bytes, path);
     const unfinished = await readUnfinished(folder);
+    if (document === undefined && unfinished.plan === undefined) await refuseFilesIn(folder);
     const begun = unfinished.plan === plan ? undefined : unfinished.plan;
     const listed = new Set(begun === undefined ? unfinished.volumes : []);
     if (document !== undefined) for (const volume of await volumesInSums(folder)) listed.add(volume);
@@ -180,6 +183,19 @@ export class Medium {
       left -= this.#sizes[volume++] ?? 0;
     return Math.max(0, volume - 1);
   }
+}
+
+/** @throws CONFLICT, DISK */
+async function refuseFilesIn(folder: string): Promise<void> {
+  const names = await readdir(folder).catch((error: unknown) => {
+    throw diskError(error, folder);
+  });
+  const taken = names.find((name) => namesOfBundles.test(name));
+  if (taken === undefined) return;
+  throw new CodedError(
+    'CONFLICT',
+    `${join(folder, taken)}: is there already, and of no bundle that was begun here; use an empty folder, or move it away`,
+  );
 }
 
 /** Hex hash of the plan that a folder has been begun with, and is not finished; undefined when there is none. */

@@ -116,6 +116,25 @@ describe('the folder', () => {
     expect(await filesOf(out)).toEqual(before);
   });
 
+  test.each(['README.txt', 'report.html', 'SHA256SUMS', 'bundle.json.sig', volumeName(1)])(
+    'with a %s that no run of ours is known to have written is left as it is',
+    async (name) => {
+      const { folder, store } = await made();
+      const out = join(folder, 'out');
+      await mkdir(out);
+      await writeFile(join(out, name), 'precious');
+      await expect(bundle(optionsFor(store, out))).rejects.toMatchObject({
+        code: 'CONFLICT',
+        message: expect.stringContaining(name),
+      });
+      expect(await readdir(out)).toEqual([name]);
+      expect(await readFile(join(out, name), 'utf8')).toBe('precious');
+      await rm(join(out, name));
+      await writeFile(join(out, 'holiday.jpg'), "in nobody's way");
+      expect(await bundle(optionsFor(store, out))).toMatchObject({ written: true });
+    },
+  );
+
   test('that another run is writing to is refused, and the bundle of that run is right', async () => {
     const { folder, store } = await made();
     const out = join(folder, 'out');
@@ -172,22 +191,27 @@ describe('the folder', () => {
     await symlink(sentinel, join(out, volumeName(2)));
     execFileSync('mkfifo', [join(out, volumeName(3))]);
     await symlink(sentinel, join(out, 'README.txt'));
+    await expect(bundle(optionsFor(store, out))).rejects.toMatchObject({ code: 'CONFLICT' });
+    // Where a bundle was begun they are taken for what that run left.
+    const begin = (at: string): Promise<void> =>
+      new Journal(join(at, 'bundle.unfinished')).begin({ plan: 'a'.repeat(64) });
+    await begin(out);
     await bundle(optionsFor(store, out));
     expect(await readFile(sentinel, 'utf8')).toBe('untouched');
     expect((await verifyBundle(await BundleStore.open([out], any))).damages).toEqual([]);
-    const names = [
-      `${volumeName(1)}.partial`,
-      volumeName(2),
-      'bundle.unfinished',
-      'SHA256SUMS',
-      'report.html',
-    ];
     const linked = join(folder, 'linked');
     await mkdir(linked);
-    for (const name of names) await link(sentinel, join(linked, name));
-    await bundle(optionsFor(store, linked));
-    expect(await readFile(sentinel, 'utf8')).toBe('untouched');
-    expect((await verifyBundle(await BundleStore.open([linked], any))).damages).toEqual([]);
+    await begin(linked);
+    for (const name of [`${volumeName(1)}.partial`, volumeName(2), 'SHA256SUMS', 'report.html'])
+      await link(sentinel, join(linked, name));
+    const marked = join(folder, 'marked');
+    await mkdir(marked);
+    await link(sentinel, join(marked, 'bundle.unfinished'));
+    for (const one of [linked, marked]) {
+      await bundle(optionsFor(store, one));
+      expect(await readFile(sentinel, 'utf8')).toBe('untouched');
+      expect((await verifyBundle(await BundleStore.open([one], any))).damages).toEqual([]);
+    }
     const pipe = join(folder, 'pipe');
     await mkdir(pipe);
     execFileSync('mkfifo', [join(pipe, 'bundle.json')]);
