@@ -29,9 +29,9 @@ export async function beginWork(root: string, work: Work): Promise<() => Promise
     await writeFile(path, '', { flag: 'wx' });
     for (const name of await readdir(folder)) {
       const [, mark = '', other] = workMark.exec(name) ?? [];
-      if (other === undefined || name === own || (work === 'fetch' && other === 'fetch')) continue;
+      if (other === undefined || name === own) continue;
       if (!isRunning(mark)) await rm(join(folder, name), { force: true });
-      else {
+      else if (work === 'gc' || other === 'gc') {
         const [pid] = mark.split('-');
         throw new CodedError('CONFLICT', `${root}: ${other} is running here (process ${pid}); wait for it`);
       }
