@@ -1,18 +1,15 @@
 /** Keyless signatures of cosign: who signed is verified against a pinned trust root, and everything that must not. */
 import { readFileSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { bytesOf, type Descriptor, type Digest, descriptorOf, MediaType } from '@omni-airgap/content';
+import { bytesOf, type Digest, descriptorOf, MediaType } from '@omni-airgap/content';
 import { buildManifest, MemoryStore } from '@omni-airgap/content/testing';
 import { describe, expect, test } from 'vitest';
-import type { FetchOptions } from '../src/fetch.ts';
 import { readIdentities } from '../src/sources/identity.ts';
 import { verifyKeyless } from '../src/sources/keyless.ts';
 import { SigstoreRoot } from '../src/sources/sigstore-root.ts';
 import {
   authority,
   elsewhere,
-  expected,
   flip,
   forms,
   type Made,
@@ -20,74 +17,9 @@ import {
   stranger,
   wrongSignings,
 } from './keyless-cases.ts';
-import { bundleType, claimOf, claimType, signStatement } from './sigstore-authority.ts';
-import { publishImage, type Site, startSite } from './site.ts';
-
-const dex = 'ghcr.io/dexidp/dex:v1';
-const identities = {
-  verifyImagesIdentities: [expected.identity],
-  verifyImagesIssuers: [expected.issuer],
-};
-
-async function site(
-  make: (digest: Digest) => readonly Made[],
-  options: Parameters<typeof startSite>[0] = { 'ghcr.io': {} },
-): Promise<{ at: Site; root: Descriptor }> {
-  const at = await startSite(options);
-  const registry = at.registry('ghcr.io');
-  const { root, children } = await publishImage(registry, 'dexidp/dex', 'v1');
-  const repository = registry.repository('dexidp/dex');
-  const base = root.digest.replace(':', '-');
-  const layers: Descriptor[] = [];
-  const referrers: Descriptor[] = [];
-  for (const one of make(root.digest)) {
-    if ('payload' in one) {
-      layers.push({
-        ...repository.addBlob(Buffer.from(one.payload), claimType),
-        annotations: one.annotations,
-      });
-    } else {
-      const { mediaType = bundleType } = one;
-      const layer = repository.addBlob(Buffer.from(one.bundle), mediaType);
-      const config = repository.addBlob(Buffer.from('{}'), MediaType.empty);
-      const { bytes } = buildManifest(MediaType.ociManifest, {
-        config,
-        layers: [layer],
-        artifactType: mediaType,
-        subject: one.ofChild === true ? (children[0] ?? root) : root,
-      });
-      referrers.push(repository.addManifest(bytes, MediaType.ociManifest));
-    }
-  }
-  if (layers.length > 0) {
-    const config = repository.addBlob(Buffer.from('{}'), MediaType.ociConfig);
-    const { bytes } = buildManifest(MediaType.ociManifest, { config, layers });
-    repository.addManifest(bytes, MediaType.ociManifest, `${base}.sig`);
-  }
-  if (options?.['ghcr.io']?.referrersApi === false) {
-    const { bytes } = buildManifest(MediaType.ociIndex, { manifests: referrers });
-    repository.addManifest(bytes, MediaType.ociIndex, base);
-  }
-  await at.mirror(`images: ['${dex}']`);
-  return { at, root };
-}
-
-async function rootFile(
-  at: Site,
-  document: unknown = authority.trustedRoot(),
-  name = 'root',
-): Promise<string> {
-  const path = join(at.folder, `${name}.json`);
-  await writeFile(path, typeof document === 'string' ? document : JSON.stringify(document));
-  return path;
-}
-
-async function fetchWith(at: Site, options: Partial<FetchOptions> = {}) {
-  return at.fetch({ sigstoreRoot: await rootFile(at), ...identities, ...options });
-}
-
-const recorded = async (at: Site) => (await at.lock()).items.find((one) => one.name === dex)?.verified;
-const signer = { identity: 'somebody@example.com', issuer: 'https://accounts.example' };
+import { dex, fetchWith, recorded, signer, site } from './keyless-site.ts';
+import { claimOf, claimType, signStatement } from './sigstore-authority.ts';
+import { publishImage } from './site.ts';
 
 test("the real thing: Sidero's signature of an installer, under the public trust root and the defaults", async () => {
   const file = (name: string): string => join(import.meta.dirname, 'fixtures', 'keyless', name);
@@ -423,122 +355,6 @@ describe('does not verify (exit 3), and the image gets no name', () => {
     await expect(fetchWith(at, { verifyImagesExcept: ['ghcr.io/'] })).rejects.toMatchObject({
       code: 'BAD_SIGNATURE',
     });
-  });
-});
-
-describe('refused before any request', () => {
-  interface Root {
-    [name: string]: unknown;
-    certificateAuthorities: { certChain: { certificates: { rawBytes: string }[] } }[];
-    tlogs: { publicKey: { rawBytes: string }; logId?: object }[];
-  }
-  const changed = (change: (root: Root) => void): Root => {
-    const root = authority.trustedRoot() as unknown as Root;
-    change(root);
-    return root;
-  };
-  const roots: readonly (readonly [string, () => unknown, string])[] = [
-    ['that is no JSON', () => 'trust me', 'a value was expected at character 0'],
-    ['that is no object', () => '[]', 'must be an object'],
-    [
-      'of an unknown type',
-      () => changed((root) => Object.assign(root, { mediaType: 'application/json' })),
-      'mediaType is application/json',
-    ],
-    ['that is a signing configuration', () => ({ mediaType: undefined }), 'mediaType is missing'],
-    [
-      'without authorities',
-      () => changed((root) => Reflect.deleteProperty(root, 'certificateAuthorities')),
-      'certificateAuthorities is empty',
-    ],
-    [
-      'without a log of certificates',
-      () => changed((root) => Object.assign(root, { ctlogs: [] })),
-      'ctlogs is empty',
-    ],
-    [
-      'without a log of signatures',
-      () => changed((root) => Object.assign(root, { tlogs: [] })),
-      'tlogs is empty',
-    ],
-    [
-      'with something else for a certificate',
-      () =>
-        changed(({ certificateAuthorities: [one] }) => {
-          for (const certificate of one?.certChain.certificates ?? []) certificate.rawBytes = 'AAAA';
-        }),
-      'certificateAuthorities[0].certChain.certificates[0].rawBytes is no certificate',
-    ],
-    [
-      'with something else for a key',
-      () =>
-        changed(({ tlogs: [one] }) => {
-          if (one !== undefined) one.publicKey.rawBytes = 'AAAA';
-        }),
-      'tlogs[0].publicKey.rawBytes is no public key',
-    ],
-    [
-      'with junk in its base64',
-      () =>
-        changed(({ tlogs: [one] }) => {
-          if (one !== undefined) one.publicKey.rawBytes += '!';
-        }),
-      'rawBytes is not base64',
-    ],
-    [
-      'with a log that has no name',
-      () => changed(({ tlogs: [one] }) => one && Reflect.deleteProperty(one, 'logId')),
-      'tlogs[0].logId is missing',
-    ],
-  ];
-  test.each(roots)('a trust root %s', async (_what, make, why) => {
-    const { at } = await site(() => []);
-    const sigstoreRoot = await rootFile(at, make(), 'other');
-    const refused = fetchWith(at, { sigstoreRoot });
-    await expect(refused).rejects.toMatchObject({ code: 'CONFIG', message: expect.stringContaining(why) });
-    await expect(refused).rejects.toThrow(`--sigstore-root ${sigstoreRoot}: `);
-    expect(at.asked('ghcr.io')).toEqual([]);
-  });
-
-  const options: readonly (readonly [string, Partial<FetchOptions>, string])[] = [
-    [
-      'an identity that is no regular expression',
-      { verifyImagesIdentities: ['(somebody'] },
-      'no regular expression',
-    ],
-    ['an identity with a bracket too many', { verifyImagesIdentities: ['a)|(?:b'] }, 'no regular expression'],
-    ['an identity that names nobody', { verifyImagesIdentities: ['ghcr.io/='] }, 'names nobody'],
-    [
-      'an identity that has a = of its own',
-      { verifyImagesIdentities: ['https://acme\\.example/release\\?ref=v.*'] },
-      'write =REGEXP if all are meant',
-    ],
-    ['an identity that fits anybody', { verifyImagesIdentities: ['.*'] }, 'fits anybody'],
-    ['an issuer that is no https URL', { verifyImagesIssuers: ['accounts.example'] }, 'must be an https URL'],
-    [
-      'two issuers for one identity',
-      { verifyImagesIssuers: ['https://a.example', 'https://b.example'] },
-      'given 2 times for 1 of --verify-images-identity',
-    ],
-  ];
-  test.each(options)('%s', async (_what, given, why) => {
-    const { at } = await site(() => []);
-    await expect(fetchWith(at, given)).rejects.toMatchObject({
-      code: 'CONFIG',
-      message: expect.stringContaining(why),
-    });
-    expect(at.asked('ghcr.io')).toEqual([]);
-  });
-
-  test('a trust root that is not there, and identities without one', async () => {
-    const { at } = await site(() => []);
-    const sigstoreRoot = join(at.folder, 'nowhere.json');
-    await expect(fetchWith(at, { sigstoreRoot })).rejects.toMatchObject({ code: 'NO_INPUT' });
-    await expect(at.fetch(identities)).rejects.toMatchObject({
-      code: 'CONFIG',
-      message: expect.stringContaining('--sigstore-root'),
-    });
-    expect(at.asked('ghcr.io')).toEqual([]);
   });
 });
 
