@@ -1,17 +1,17 @@
 /**
  * Golden vectors of the bundle format, for other implementations (docs/bundle-format.md says what is in them):
  *
- *   node scripts/bundle-vectors.ts      writes packages/content/test/vectors/bundle.jsonl
+ *   node scripts/bundle-vectors.ts      writes packages/format/test/vectors/bundle.jsonl
  */
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { bundleIdOf } from '../packages/content/src/bundle/bundle-id.ts';
-import { layoutFiles } from '../packages/content/src/bundle/layout-files.ts';
-import { tarHeader } from '../packages/content/src/bundle/tar-header.ts';
-import { VolumeMap, volumeName } from '../packages/content/src/bundle/volume-map.ts';
-import { planVolumes } from '../packages/content/src/bundle/volume-plan.ts';
-import { type Descriptor, digestOf, MediaType } from '../packages/content/src/index.ts';
+import { bundleIdOf } from '../packages/format/src/bundle-id.ts';
+import { layoutFiles } from '../packages/format/src/volumes/layout-files.ts';
+import { tarHeader } from '../packages/format/src/volumes/tar-header.ts';
+import { VolumeMap, volumeName } from '../packages/format/src/volumes/volume-map.ts';
+import { planVolumes } from '../packages/format/src/volumes/volume-plan.ts';
+import { type Descriptor, digestOf, MediaType } from '../packages/oci/src/index.ts';
 
 export const vectorsPath: string = join(
   import.meta.dirname,

@@ -7,14 +7,11 @@ import { createReadStream, existsSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { join, normalize, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import {
-  Copier,
-  Layout,
-  messageOf,
-  openNetwork,
-  parseLockDocument,
-  systemCodeOf,
-} from '../packages/content/src/index.ts';
+import { messageOf, systemCodeOf } from '../packages/oci/src/base/index.ts';
+import { Copier } from '../packages/oci/src/index.ts';
+import { Layout } from '../packages/oci/src/layout/index.ts';
+import { openNetwork } from '../packages/oci/src/registry/index.ts';
+import { parseLockDocument } from '../packages/store/src/index.ts';
 import { CliProcesses, CommandFailed, shownProgram } from './lib/cli-process.ts';
 import { claimFolder, FolderRefused } from './lib/demo-folder.ts';
 import { startSampleUpstream } from './sample-upstream/sample-upstream.ts';

@@ -6,7 +6,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
-import { startRegistryDouble } from '../packages/content/src/testing/index.ts';
+import { startRegistryDouble } from '../packages/oci/src/testing/index.ts';
 import { vectorsPath } from '../scripts/bundle-vectors.ts';
 import { describeWith } from './services/service-test.ts';
 import { temporaryFolder } from './services/temporary.ts';

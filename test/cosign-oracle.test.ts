@@ -9,18 +9,11 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import {
-  bytesOf,
-  type Descriptor,
-  descriptorOf,
-  MediaType,
-  type Network,
-  openNetwork,
-  type RepositoryClient,
-  signBytes,
-} from '../packages/content/src/index.ts';
-import { buildManifest } from '../packages/content/src/testing/index.ts';
 import { type ImageKey, readImageKey, verifyImage } from '../packages/fetcher/src/sources/cosign.ts';
+import { signBytes } from '../packages/format/src/index.ts';
+import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../packages/oci/src/index.ts';
+import { type Network, openNetwork, type RepositoryClient } from '../packages/oci/src/registry/index.ts';
+import { buildManifest } from '../packages/oci/src/testing/index.ts';
 import { type Registry, startRegistry } from './services/docker-registry.ts';
 import { temporaryFolder } from './services/temporary.ts';
 import { cliJson } from './support/cli.ts';

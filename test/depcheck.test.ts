@@ -30,9 +30,10 @@ test('every package.json declares no more than the table of layers allows', () =
 
 describe('the checker', () => {
   const everythingDeclared = () => [
+    '@omni-airgap/store',
     'undici',
     'yaml',
-    '@omni-airgap/content',
+    '@omni-airgap/oci',
     '@omni-airgap/loader',
     'left-pad',
   ];
@@ -59,15 +60,15 @@ describe('the checker', () => {
   test.each([
     [
       'an undeclared npm package',
-      'packages/content/src/a.ts',
+      'packages/format/src/a.ts',
       "import 'valibot';",
-      'is not in packages/content/package.json',
+      'is not in packages/format/package.json',
     ],
     [
       'an npm package off the list',
-      'packages/content/src/a.ts',
+      'packages/oci/src/a.ts',
       "import 'left-pad';",
-      'is not in the list of npm packages for content',
+      'is not in the list of npm packages for oci',
     ],
     ['an undeclared package in a script', 'scripts/demo.ts', "import 'commander';", 'is not in package.json'],
     [
@@ -91,32 +92,50 @@ describe('the checker', () => {
     [
       'a private file of a sibling',
       'packages/loader/src/a.ts',
-      "import '@omni-airgap/content/src/json.ts';",
+      "import '@omni-airgap/oci/src/base/json.ts';",
       'is not the public face of that package',
     ],
     [
       'test tools in production',
       'packages/loader/src/a.ts',
-      "import '@omni-airgap/content/testing';",
+      "import '@omni-airgap/oci/testing';",
       'is not the public face of that package',
     ],
     [
       'test tools of its own in production',
-      'packages/content/src/a.ts',
+      'packages/oci/src/a.ts',
       "import './testing/suite.ts';",
       'needs what is for tests only',
     ],
     [
+      'a room of oci that knows too much',
+      'packages/oci/src/layout/a.ts',
+      "import '../http/gate.ts';",
+      'layout must not know http',
+    ],
+    [
+      'a room of oci that knows too much, from its root',
+      'packages/oci/src/copy.ts',
+      "import './layout/layout.ts';",
+      '. must not know layout',
+    ],
+    [
+      'the store inside',
+      'packages/loader/src/a.ts',
+      "import '@omni-airgap/store';",
+      'loader must not know store',
+    ],
+    [
       'vitest in production',
-      'packages/content/src/a.ts',
+      'packages/oci/src/a.ts',
       "import 'vitest';",
-      'is not in the list of npm packages for content',
+      'is not in the list of npm packages for oci',
     ],
     [
       'a computed import',
-      'packages/content/src/a.ts',
+      'packages/oci/src/a.ts',
       'await import(name);',
-      'is not in the list of npm packages for content',
+      'is not in the list of npm packages for oci',
     ],
     [
       'a package that nobody planned',
@@ -132,15 +151,14 @@ describe('the checker', () => {
   });
 
   test.each([
-    [
-      'packages/fetcher/src/a.ts',
-      "import { a } from '@omni-airgap/content'; import './b.ts'; import 'node:fs';",
-    ],
-    ['packages/content/test/a.test.ts', "import 'vitest'; import '../src/json.ts'; import 'fast-check';"],
-    ['packages/fetcher/test/a.test.ts', "import '@omni-airgap/content/testing';"],
+    ['packages/fetcher/src/a.ts', "import { a } from '@omni-airgap/oci'; import './b.ts'; import 'node:fs';"],
+    ['packages/oci/test/a.test.ts', "import 'vitest'; import '../src/base/json.ts'; import 'fast-check';"],
+    ['packages/oci/src/registry/a.ts', "import '../http/gate.ts'; import '../model/digest.ts';"],
+    ['packages/fetcher/src/b.ts', "import '@omni-airgap/oci/http';"],
+    ['packages/fetcher/test/a.test.ts', "import '@omni-airgap/oci/testing';"],
     ['packages/talos/src/a.ts', "import { createHash } from 'node:crypto'; import 'yaml';"],
     [
-      'packages/content/src/a.ts',
+      'packages/oci/src/a.ts',
       "const text = \"import x from 'left-pad'\"; // import 'left-pad'\n/import 'left-pad'/;",
     ],
     ['test/load.test.ts', "import '../packages/loader/src/index.ts'; import 'vitest/node';"],

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { CodedError, type ErrorCode, exitCodeOf } from '../packages/content/src/index.ts';
+import { CodedError, type ErrorCode, exitCodeOf } from '../packages/oci/src/base/index.ts';
 import { commandsBelow, freshCommandsPage, helpOf } from '../scripts/docs-commands.ts';
 import { read, root, trackedFiles } from './repository.ts';
 
@@ -80,7 +80,7 @@ describe(page, () => {
 
   test('has every error code, under its exit code', () => {
     const declared = [
-      ...read('packages/content/src/errors.ts').matchAll(/^ {2}([A-Z_]+): ExitCode\.[a-z]+,$/gm),
+      ...read('packages/oci/src/base/errors.ts').matchAll(/^ {2}([A-Z_]+): ExitCode\.[a-z]+,$/gm),
     ].map(([, code]) => code);
     const rows = [...read(page).matchAll(/^\| *([0-9]+) *\|[^|]*\|([^|]*)\|/gm)];
     const documented = rows.flatMap(([, exit, codes = '']) =>

@@ -6,7 +6,7 @@
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { type RegistryDouble, startRegistryDouble } from '../packages/content/src/testing/index.ts';
+import { type RegistryDouble, startRegistryDouble } from '../packages/oci/src/testing/index.ts';
 import { cli, cliJson, type Ended, expectFailure, startCli } from './support/cli.ts';
 import { Disk } from './support/disk.ts';
 import { addImage } from './support/double-image.ts';

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { MediaType } from '../packages/content/src/index.ts';
+import { MediaType } from '../packages/oci/src/index.ts';
 import {
   buildManifest,
   type Fault,
@@ -13,7 +13,7 @@ import {
   type RegistryDoubleOptions,
   startHttpServer,
   startRegistryDouble,
-} from '../packages/content/src/testing/index.ts';
+} from '../packages/oci/src/testing/index.ts';
 import { cli, cliJson, expectFailure } from './support/cli.ts';
 import { addImage, type DoubleImage } from './support/double-image.ts';
 import { digestOfFile, listing, records } from './support/files.ts';

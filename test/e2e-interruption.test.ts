@@ -1,7 +1,7 @@
 /** Commands that are killed or interrupted in the middle: the same command finishes, and does only what was left. */
 import { existsSync, readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type RegistryDouble, startRegistryDouble } from '../packages/content/src/testing/index.ts';
+import { type RegistryDouble, startRegistryDouble } from '../packages/oci/src/testing/index.ts';
 import { cli, cliJson, expectFailure, startCli } from './support/cli.ts';
 import { addImage, type DoubleImage } from './support/double-image.ts';
 import { listing } from './support/files.ts';

@@ -16,7 +16,7 @@ import {
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { type RegistryDouble, startRegistryDouble } from '../packages/content/src/testing/index.ts';
+import { type RegistryDouble, startRegistryDouble } from '../packages/oci/src/testing/index.ts';
 import { startSampleUpstream } from '../scripts/sample-upstream/sample-upstream.ts';
 import { temporaryFolder } from './services/temporary.ts';
 import { cli, cliJson, expectFailure } from './support/cli.ts';

@@ -7,7 +7,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { generatedBytes } from '../packages/content/src/testing/index.ts';
+import { generatedBytes } from '../packages/oci/src/testing/index.ts';
 import { type SampleUpstream, startSampleUpstream } from '../scripts/sample-upstream/sample-upstream.ts';
 import { cephCommands, startCeph } from './services/ceph.ts';
 import { startRegistry } from './services/docker-registry.ts';

@@ -4,7 +4,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
-import { type RegistryDouble, startRegistryDouble } from '../packages/content/src/testing/index.ts';
+import { type RegistryDouble, startRegistryDouble } from '../packages/oci/src/testing/index.ts';
 import { cli, cliJson, expectFailure } from './support/cli.ts';
 import { addImage } from './support/double-image.ts';
 import { upstreamFlags, type Workspace, workspace } from './support/workspace.ts';

@@ -4,15 +4,15 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { type Descriptor, MediaType } from '../packages/content/src/index.ts';
+import { authority, expected, signed, stranger } from '../packages/fetcher/test/keyless-cases.ts';
+import { claimType } from '../packages/fetcher/test/sigstore-authority.ts';
+import { publishImage } from '../packages/fetcher/test/site.ts';
+import { type Descriptor, MediaType } from '../packages/oci/src/index.ts';
 import {
   buildManifest,
   type RegistryDouble,
   startRegistryDouble,
-} from '../packages/content/src/testing/index.ts';
-import { authority, expected, signed, stranger } from '../packages/fetcher/test/keyless-cases.ts';
-import { claimType } from '../packages/fetcher/test/sigstore-authority.ts';
-import { publishImage } from '../packages/fetcher/test/site.ts';
+} from '../packages/oci/src/testing/index.ts';
 import { cli, cliJson } from './support/cli.ts';
 import { upstreamFlags, type Workspace, workspace } from './support/workspace.ts';
 

@@ -6,16 +6,6 @@
 import { execFile, spawnSync } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import {
-  bytesOf,
-  type Descriptor,
-  descriptorOf,
-  MediaType,
-  type Network,
-  openNetwork,
-  type RepositoryClient,
-} from '../packages/content/src/index.ts';
-import { buildManifest } from '../packages/content/src/testing/index.ts';
 import { readIdentities } from '../packages/fetcher/src/sources/identity.ts';
 import { verifyKeyless } from '../packages/fetcher/src/sources/keyless.ts';
 import { SigstoreRoot } from '../packages/fetcher/src/sources/sigstore-root.ts';
@@ -30,6 +20,9 @@ import {
   wrongSignings,
 } from '../packages/fetcher/test/keyless-cases.ts';
 import { bundleType, claimType, signStatement } from '../packages/fetcher/test/sigstore-authority.ts';
+import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../packages/oci/src/index.ts';
+import { type Network, openNetwork, type RepositoryClient } from '../packages/oci/src/registry/index.ts';
+import { buildManifest } from '../packages/oci/src/testing/index.ts';
 import { type Registry, startRegistry } from './services/docker-registry.ts';
 import { temporaryFolder } from './services/temporary.ts';
 import { type Workspace, workspace } from './support/workspace.ts';

@@ -1,6 +1,7 @@
 /**
- * The architecture as a table, and a checker for it: which package may import which sibling and which npm
- * package. cli -> fetcher | bundler | loader | server -> content, talos.
+ * The architecture as a table, and a checker for it: which package may import which sibling and which npm package,
+ * and, inside `oci`, which room may import which.
+ * cli -> fetcher | bundler | loader | server -> store, objects -> format -> oci; talos by itself.
  */
 import { isBuiltin } from 'node:module';
 import { posix } from 'node:path';
@@ -11,13 +12,30 @@ interface Layer {
   readonly npm: readonly string[];
   /** Node modules it may use; all when left out. */
   readonly builtins?: readonly string[];
+  /** Folders below `src`, and the folders each may import from. `.` is `src` itself and every folder without a row. */
+  readonly rooms?: Readonly<Record<string, readonly string[]>>;
 }
 
-const base = ['content', 'talos'];
+const content = ['oci', 'format', 'talos'];
 const sigstore = ['@sigstore/bundle', '@sigstore/protobuf-specs', '@sigstore/verify'];
 
 export const layers: Readonly<Record<string, Layer>> = {
-  content: { siblings: [], npm: ['p-limit', 'undici', 'valibot'] },
+  oci: {
+    siblings: [],
+    npm: ['undici'],
+    rooms: {
+      base: [],
+      '.': ['base'],
+      fs: ['base', '.'],
+      http: ['base', '.'],
+      layout: ['base', '.', 'fs'],
+      registry: ['base', '.', 'fs', 'http'],
+      testing: ['base', '.', 'fs', 'http', 'layout', 'registry'],
+    },
+  },
+  format: { siblings: ['oci'], npm: ['valibot'] },
+  objects: { siblings: ['oci'], npm: ['@aws-sdk/client-s3', '@smithy/shared-ini-file-loader', 'p-limit'] },
+  store: { siblings: ['oci', 'format'], npm: ['valibot'] },
   // Pure domain knowledge: nothing that reads, writes, connects or starts anything.
   talos: {
     siblings: [],
@@ -33,11 +51,20 @@ export const layers: Readonly<Record<string, Layer>> = {
       'node:zlib',
     ],
   },
-  fetcher: { siblings: base, npm: [...sigstore, 'p-limit', 'tar', 'valibot', 'yaml'] },
-  bundler: { siblings: base, npm: [] },
-  loader: { siblings: base, npm: ['@aws-sdk/client-s3', '@smithy/shared-ini-file-loader', 'p-limit'] },
-  server: { siblings: base, npm: [] },
-  cli: { siblings: [...base, 'fetcher', 'bundler', 'loader', 'server'], npm: ['commander'] },
+  fetcher: { siblings: [...content, 'store'], npm: [...sigstore, 'p-limit', 'tar', 'valibot', 'yaml'] },
+  bundler: { siblings: [...content, 'store'], npm: [] },
+  // What an auditor inside reads: never the store of the connected host.
+  loader: { siblings: [...content, 'objects'], npm: ['p-limit'] },
+  server: { siblings: [...content, 'store', 'objects'], npm: [] },
+  cli: {
+    siblings: [...content, 'store', 'objects', 'fetcher', 'bundler', 'loader', 'server'],
+    npm: ['commander'],
+  },
+};
+
+/** Public faces besides the package itself, by their subpaths. */
+const subpaths: Readonly<Record<string, readonly string[]>> = {
+  oci: ['/base', '/fs', '/http', '/layout', '/registry'],
 };
 
 const scope = '@omni-airgap/';
@@ -65,7 +92,7 @@ export function violationsIn(file: SourceFile, declared: DeclaredIn): string[] {
       const target = posix.join(posix.dirname(file.path), specifier);
       if (owner !== undefined && !target.startsWith(`${folder}/`)) return 'leaves its package';
       if (!isTest && target.startsWith(`${folder}/src/testing/`)) return 'needs what is for tests only';
-      return undefined;
+      return roomViolation(layer, folder, file.path, target);
     }
     if (isBuiltin(specifier)) {
       const allowed = isTest ? undefined : layer?.builtins;
@@ -82,7 +109,7 @@ export function violationsIn(file: SourceFile, declared: DeclaredIn): string[] {
         return `${owner} must not know ${sibling}`;
       }
       const inner = specifier.slice(name.length);
-      if (inner !== '' && !(isTest && specifier === `${scope}content/testing`)) {
+      if (inner !== '' && !subpaths[sibling]?.includes(inner) && !(isTest && inner === '/testing')) {
         return 'is not the public face of that package';
       }
       if (sibling === owner) return undefined;
@@ -96,4 +123,23 @@ export function violationsIn(file: SourceFile, declared: DeclaredIn): string[] {
     const why = reason(specifier);
     return why === undefined ? [] : [`${file.path}:${line}: '${specifier}' ${why}`];
   });
+}
+
+/** Why an import inside one package breaks its table of rooms, if it does. */
+function roomViolation(
+  layer: Layer | undefined,
+  folder: string,
+  path: string,
+  target: string,
+): string | undefined {
+  const rooms = layer?.rooms;
+  const source = `${folder}/src/`;
+  if (rooms === undefined || !path.startsWith(source) || !target.startsWith(source)) return undefined;
+  const roomOf = (file: string): string => {
+    const [first = '', ...more] = file.slice(source.length).split('/');
+    return more.length > 0 && Object.hasOwn(rooms, first) ? first : '.';
+  };
+  const from = roomOf(path);
+  const to = roomOf(target);
+  return from === to || rooms[from]?.includes(to) === true ? undefined : `${from} must not know ${to}`;
 }

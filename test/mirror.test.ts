@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
-import { type RegistryDouble, startRegistryDouble } from '../packages/content/src/testing/index.ts';
+import { type RegistryDouble, startRegistryDouble } from '../packages/oci/src/testing/index.ts';
 import { startSampleUpstream } from '../scripts/sample-upstream/sample-upstream.ts';
 import { temporaryFolder } from './services/temporary.ts';
 import { cli, cliJson, expectFailure, startCli } from './support/cli.ts';

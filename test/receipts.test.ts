@@ -14,10 +14,11 @@ import {
   type TestStore,
   temporaryFolder,
 } from '../packages/bundler/test/store.ts';
-import { type BundleDocument, type Digest, parseBundleDocument } from '../packages/content/src/index.ts';
-import { type RegistryDouble, startRegistryDouble } from '../packages/content/src/testing/index.ts';
+import { type BundleDocument, parseBundleDocument } from '../packages/format/src/index.ts';
 import { load } from '../packages/loader/src/load.ts';
 import type { LoadOptions } from '../packages/loader/src/load-options.ts';
+import type { Digest } from '../packages/oci/src/index.ts';
+import { type RegistryDouble, startRegistryDouble } from '../packages/oci/src/testing/index.ts';
 
 /** Content of an increment that is small is not looked at: it may come once more. */
 const small = 64 * 1024;

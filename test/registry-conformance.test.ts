@@ -8,7 +8,7 @@ import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { startRegistryDouble } from '../packages/content/src/testing/index.ts';
+import { startRegistryDouble } from '../packages/oci/src/testing/index.ts';
 import { newLayout, putImage, putIndex, start } from '../packages/server/test/support.ts';
 import { temporaryFolder } from './services/temporary.ts';
 

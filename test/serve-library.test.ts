@@ -4,7 +4,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { writeTestBundle } from '../packages/content/src/testing/index.ts';
+import { writeTestBundle } from '../packages/format/src/testing/index.ts';
 import { newLayout, putImage } from '../packages/server/test/support.ts';
 import { read, root } from './repository.ts';
 import { temporaryFolder } from './services/temporary.ts';

@@ -8,14 +8,9 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
-import {
-  bytesOf,
-  type Descriptor,
-  descriptorOf,
-  Layout,
-  MediaType,
-} from '../../packages/content/src/index.ts';
-import { buildManifest, generatedBytes, seededRandom } from '../../packages/content/src/testing/index.ts';
+import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../../packages/oci/src/index.ts';
+import { Layout } from '../../packages/oci/src/layout/index.ts';
+import { buildManifest, generatedBytes, seededRandom } from '../../packages/oci/src/testing/index.ts';
 import { startRegistry } from '../../test/services/docker-registry.ts';
 import type { BenchmarkContext } from './benchmark.ts';
 import { type Measured, measure, measureCli, median, show } from './measure.ts';

@@ -4,15 +4,10 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  bytesOf,
-  type Descriptor,
-  descriptorOf,
-  Layout,
-  MediaType,
-  serializeDocument,
-} from '../../packages/content/src/index.ts';
-import { buildManifest, generatedBlob } from '../../packages/content/src/testing/index.ts';
+import { serializeDocument } from '../../packages/format/src/index.ts';
+import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../../packages/oci/src/index.ts';
+import { Layout } from '../../packages/oci/src/layout/index.ts';
+import { buildManifest, generatedBlob } from '../../packages/oci/src/testing/index.ts';
 import { startRegistry } from '../../test/services/docker-registry.ts';
 import type { BenchmarkContext } from './benchmark.ts';
 import { type Measured, measure, measureCli, median, show } from './measure.ts';

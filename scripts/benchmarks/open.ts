@@ -5,13 +5,11 @@ import {
   type BundleDocument,
   BundleStore,
   bundleIdOf,
-  type Descriptor,
-  digestOf,
-  MediaType,
   planVolumes,
   serializeBundleDocument,
   volumeName,
-} from '../../packages/content/src/index.ts';
+} from '../../packages/format/src/index.ts';
+import { type Descriptor, digestOf, MediaType } from '../../packages/oci/src/index.ts';
 import type { BenchmarkContext } from './benchmark.ts';
 
 const blobCount = 20_000;

@@ -16,9 +16,9 @@ import {
   descriptorOf,
   Hasher,
   hexOf,
-  Layout,
   MediaType,
-} from '../../packages/content/src/index.ts';
+} from '../../packages/oci/src/index.ts';
+import { Layout } from '../../packages/oci/src/layout/index.ts';
 import { nodeFlags } from '../lib/node-flags.ts';
 import type { BenchmarkContext } from './benchmark.ts';
 

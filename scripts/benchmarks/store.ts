@@ -1,16 +1,16 @@
 /** A store with one large image, as a fetch leaves it. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { serializeDocument } from '../../packages/format/src/index.ts';
 import {
   bytesOf,
   collectGraph,
   type Descriptor,
   descriptorOf,
-  Layout,
   MediaType,
-  serializeDocument,
-} from '../../packages/content/src/index.ts';
-import { buildManifest, generatedBlob } from '../../packages/content/src/testing/index.ts';
+} from '../../packages/oci/src/index.ts';
+import { Layout } from '../../packages/oci/src/layout/index.ts';
+import { buildManifest, generatedBlob } from '../../packages/oci/src/testing/index.ts';
 
 const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip';
 /** Layers of images and files of media are of this order: bytes. */

@@ -7,7 +7,7 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { extname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Layout } from '../../packages/content/src/index.ts';
+import { Layout } from '../../packages/oci/src/layout/index.ts';
 import { createServer, type Server as Registry } from '../../packages/server/src/index.ts';
 import { schematicFrom } from '../../packages/talos/src/index.ts';
 import { selfSigned } from './certificate.ts';

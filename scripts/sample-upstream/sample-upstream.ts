@@ -2,7 +2,7 @@
  * Doubles of the public hosts that a mirror is fetched from, on loopback, with sample content: for the demo, the
  * tests, the bench, and for trying things by hand.
  */
-import { Layout } from '../../packages/content/src/index.ts';
+import { Layout } from '../../packages/oci/src/layout/index.ts';
 import { createServer } from '../../packages/server/src/index.ts';
 import { sampleContent } from './content.ts';
 import { factory, storageHost } from './factory.ts';

@@ -1,10 +1,10 @@
 /** Images inside a registry double. */
-import { collect, type Descriptor, MediaType } from '../../packages/content/src/index.ts';
+import { collect, type Descriptor, MediaType } from '../../packages/oci/src/index.ts';
 import {
   buildManifest,
   generatedBytes,
   type RepositoryDouble,
-} from '../../packages/content/src/testing/index.ts';
+} from '../../packages/oci/src/testing/index.ts';
 
 export interface DoubleImage {
   readonly manifest: Descriptor;

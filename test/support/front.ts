@@ -3,7 +3,7 @@
  * registry looks from outside. Host headers go through, so that signatures over them hold.
  */
 import { request as ask, type RequestListener } from 'node:http';
-import { startHttpServer } from '../../packages/content/src/testing/index.ts';
+import { startHttpServer } from '../../packages/oci/src/testing/index.ts';
 
 interface FrontRequest {
   readonly method: string;

@@ -17,5 +17,5 @@ for (const name of ['rename', 'rm']) {
   };
 }
 syncBuiltinESMExports();
-const { gc } = await import('../../packages/fetcher/src/gc.ts');
+const { gc } = await import('../../packages/store/src/gc.ts');
 await gc({ store });

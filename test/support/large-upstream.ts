@@ -1,8 +1,8 @@
 /** A registry on loopback with one image, whose one layer is generated while it is sent: any size, no memory. */
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { type Descriptor, descriptorOf, MediaType } from '../../packages/content/src/index.ts';
-import { buildManifest, generatedBlob, startHttpServer } from '../../packages/content/src/testing/index.ts';
+import { type Descriptor, descriptorOf, MediaType } from '../../packages/oci/src/index.ts';
+import { buildManifest, generatedBlob, startHttpServer } from '../../packages/oci/src/testing/index.ts';
 
 export interface LargeUpstream {
   readonly url: string;

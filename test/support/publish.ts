@@ -1,7 +1,7 @@
 /** Puts manifests into a registry by plain HTTP, for what no packager of the system makes: signatures, referrers. */
 import { createHash } from 'node:crypto';
 import { expect } from 'vitest';
-import { type BuiltManifest, buildManifest } from '../../packages/content/src/testing/index.ts';
+import { type BuiltManifest, buildManifest } from '../../packages/oci/src/testing/index.ts';
 import type { Registry } from '../services/docker-registry.ts';
 
 const manifestType = 'application/vnd.oci.image.manifest.v1+json';

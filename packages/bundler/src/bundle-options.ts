@@ -1,5 +1,5 @@
 /** What a bundle is made with: its content, and the medium it goes to. */
-import type { Progress } from '@omni-airgap/content';
+import type { Progress } from '@omni-airgap/oci';
 import type { NewBundle } from './draft.ts';
 
 export interface BundleOptions extends NewBundle {

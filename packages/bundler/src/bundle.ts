@@ -3,7 +3,8 @@
  * the store, and written to a medium. Any step can be interrupted: the same command goes on after the last volume
  * that is whole.
  */
-import { type BundleDocument, volumeName, type WrittenVolume, withdraw } from '@omni-airgap/content';
+import { type BundleDocument, volumeName, type WrittenVolume } from '@omni-airgap/format';
+import { withdraw } from '@omni-airgap/store';
 import type { BundleOptions } from './bundle-options.ts';
 import { type Bundling, bytesOf, hashVolumes, openBundling, refuseInStore, volumesOf } from './bundling.ts';
 import { Consumer } from './consume.ts';

@@ -1,16 +1,10 @@
 /** A bundle that is being made: what it will be, where it goes, and what is known of its volumes by now. */
 import { realpath } from 'node:fs/promises';
 import { isAbsolute, relative, resolve, sep } from 'node:path';
-import {
-  CodedError,
-  hashVolume,
-  mapOf,
-  noProgress,
-  planHashOf,
-  VolumeJournal,
-  volumeName,
-  type WrittenVolume,
-} from '@omni-airgap/content';
+import { hashVolume, mapOf, volumeName, type WrittenVolume } from '@omni-airgap/format';
+import { noProgress } from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
+import { planHashOf, VolumeJournal } from '@omni-airgap/store';
 import type { BundleOptions } from './bundle-options.ts';
 import { consumingInto } from './consume.ts';
 import { type Draft, issuedDraft, newDraft } from './draft.ts';

@@ -1,19 +1,18 @@
 /**
  * bundle --consume: content leaves the store once the volumes that hold it are safe on a medium. What says what there
  * is stays, and the small content of volume 000; so does what another issued bundle has yet to write. What has gone,
- * and in which bundle, is on record before it goes: see content/src/issued/carried.ts.
+ * and in which bundle, is on record before it goes: see store/src/carried.ts.
  */
 import { rm } from 'node:fs/promises';
+import { mapOf, type PlacedBlob } from '@omni-airgap/format';
+import { diskError } from '@omni-airgap/oci/fs';
 import {
   consumedVolumes,
-  diskError,
-  mapOf,
-  type PlacedBlob,
   pendingBundles,
   planHashOf,
   recordConsumed,
   type VolumeJournal,
-} from '@omni-airgap/content';
+} from '@omni-airgap/store';
 import type { Draft } from './draft.ts';
 import { allIssued } from './issued.ts';
 import { planBegunIn } from './medium.ts';

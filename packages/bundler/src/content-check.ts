@@ -1,13 +1,11 @@
 /** Whether the store still has what is to be written, and has it right; what has left it is named with its bundle. */
-import {
-  Carried,
-  CodedError,
-  eachBlock,
-  formatBytes,
-  Hasher,
-  type Layout,
-  type PlacedBlob,
-} from '@omni-airgap/content';
+
+import type { PlacedBlob } from '@omni-airgap/format';
+import { Hasher } from '@omni-airgap/oci';
+import { CodedError, formatBytes } from '@omni-airgap/oci/base';
+import { eachBlock } from '@omni-airgap/oci/fs';
+import type { Layout } from '@omni-airgap/oci/layout';
+import { Carried } from '@omni-airgap/store';
 
 /** Ids that a message names. */
 const maxNamed = 4;

@@ -1,13 +1,7 @@
 /** What a store is locked to: everything that lock.json names, down to the last blob. */
-import {
-  collectGraph,
-  type Descriptor,
-  type Digest,
-  isIndexType,
-  Layout,
-  type LockedItem,
-  readWholeLock,
-} from '@omni-airgap/content';
+import { collectGraph, type Descriptor, type Digest, isIndexType } from '@omni-airgap/oci';
+import { Layout } from '@omni-airgap/oci/layout';
+import { type LockedItem, readWholeLock } from '@omni-airgap/store';
 
 export interface Contents {
   readonly layout: Layout;

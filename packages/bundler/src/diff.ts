@@ -1,17 +1,10 @@
 /** diff: what changed between two bundles, stores or receipts: names, and the content behind them. */
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  byText,
-  CodedError,
-  type Digest,
-  maxBundleDocumentBytes,
-  parseBundleDocument,
-  parseReceiptDocument,
-  printable,
-  readSmallFile,
-  systemCodeOf,
-} from '@omni-airgap/content';
+import { maxBundleDocumentBytes, parseBundleDocument, parseReceiptDocument } from '@omni-airgap/format';
+import type { Digest } from '@omni-airgap/oci';
+import { byText, CodedError, printable, systemCodeOf } from '@omni-airgap/oci/base';
+import { readSmallFile } from '@omni-airgap/oci/fs';
 import { readContents } from './contents.ts';
 import { kindOf } from './document-kind.ts';
 import { reliedBlobs } from './summary.ts';

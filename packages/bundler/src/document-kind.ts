@@ -1,5 +1,5 @@
 /** Which of the two documents about a bundle a file is, where either will do. */
-import { CodedError, isCoded, parseStrictObject, printable } from '@omni-airgap/content';
+import { CodedError, isCoded, parseStrictObject, printable } from '@omni-airgap/oci/base';
 
 /** @throws BAD_DOCUMENT when it is neither */
 export function kindOf(bytes: Uint8Array, path: string): 'bundle' | 'receipt' {

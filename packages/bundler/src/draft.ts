@@ -3,23 +3,11 @@
  * inside yet; or one that was issued before, whatever the store is locked to by now.
  */
 import type { KeyObject } from 'node:crypto';
-import {
-  type BundleDocument,
-  byText,
-  CodedError,
-  type Descriptor,
-  type Digest,
-  findIssued,
-  isManifestType,
-  knownGraph,
-  Layout,
-  mapOf,
-  planHash,
-  planHashOf,
-  planVolumes,
-  VolumeMap,
-  type WrittenVolume,
-} from '@omni-airgap/content';
+import { type BundleDocument, mapOf, planVolumes, VolumeMap, type WrittenVolume } from '@omni-airgap/format';
+import { type Descriptor, type Digest, isManifestType } from '@omni-airgap/oci';
+import { byText, CodedError } from '@omni-airgap/oci/base';
+import { knownGraph, Layout } from '@omni-airgap/oci/layout';
+import { findIssued, planHash, planHashOf } from '@omni-airgap/store';
 import { type Contents, readContents } from './contents.ts';
 import type { Inside } from './inside.ts';
 import { issue } from './issue.ts';

@@ -2,7 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { byText, isCoded, parseStrictObject, systemCodeOf } from '@omni-airgap/content';
+import { byText, isCoded, parseStrictObject, systemCodeOf } from '@omni-airgap/oci/base';
 
 export interface HostSummary {
   readonly host: string;

@@ -2,7 +2,8 @@
  * What a site has already, by all that `--since` names together: what lies in its registry, in which repositories, and
  * what lies in its object store, under which keys.
  */
-import type { BlobSize, BundleBase, Descriptor, Digest } from '@omni-airgap/content';
+import type { BlobSize, BundleBase } from '@omni-airgap/format';
+import type { Descriptor, Digest } from '@omni-airgap/oci';
 
 export class Inside {
   /** What was loaded, by id. */

@@ -1,14 +1,9 @@
 /** inspect: what a bundle or a store is, from its documents and manifests; nothing large is read. */
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  type BundleDocument,
-  type BundleSigner,
-  BundleStore,
-  type BundleTrust,
-  CodedError,
-  type LockedItem,
-} from '@omni-airgap/content';
+import { type BundleDocument, type BundleSigner, BundleStore, type BundleTrust } from '@omni-airgap/format';
+import { CodedError } from '@omni-airgap/oci/base';
+import type { LockedItem } from '@omni-airgap/store';
 import { readContents } from './contents.ts';
 import { allIssued } from './issued.ts';
 import { type Left, whatLeft } from './left.ts';

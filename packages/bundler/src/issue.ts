@@ -11,27 +11,18 @@ import {
   type BundleRelies,
   type BundleRoot,
   bundleIdOf,
-  CodedError,
-  type Digest,
-  digestOf,
-  diskError,
-  ensureFolder,
-  fetchManifest,
-  forgetWithdrawn,
-  hexOf,
-  issuedFolder,
   maxBundleDocumentBytes,
   type PlacedBlob,
-  removeAbandoned,
   serializeBundleDocument,
   type WrittenVolume,
-  withdraw,
-  writeFileAtomic,
-} from '@omni-airgap/content';
+} from '@omni-airgap/format';
+import { type Digest, digestOf, fetchManifest, hexOf } from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
+import { diskError, ensureFolder, removeAbandoned, writeFileAtomic } from '@omni-airgap/oci/fs';
+import { forgetWithdrawn, issuedFolder, nextOrigin, readOrigin, withdraw } from '@omni-airgap/store';
 import type { Contents } from './contents.ts';
 import { summarizeEgress } from './egress-summary.ts';
 import { type Issued, readIssued, type SmallFile, signatureName, signed } from './issued.ts';
-import { nextOrigin, readOrigin } from './origin.ts';
 import { readmeText } from './readme.ts';
 import { reportPage } from './report-page.ts';
 import type { SecretsRecord } from './secrets.ts';

@@ -1,19 +1,11 @@
 /** A bundle that a store has issued: bundle.json with all that lies beside it on a medium but the volumes. */
 import type { KeyObject } from 'node:crypto';
 import { join } from 'node:path';
-import {
-  CodedError,
-  digestOf,
-  hexOf,
-  type IssuedDocument,
-  issuedFolder,
-  issuedIds,
-  readIssuedDocument,
-  readSmallFile,
-  signBytes,
-  verifyBytes,
-  writeFileAtomic,
-} from '@omni-airgap/content';
+import { signBytes, verifyBytes } from '@omni-airgap/format';
+import { digestOf, hexOf } from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
+import { readSmallFile, writeFileAtomic } from '@omni-airgap/oci/fs';
+import { type IssuedDocument, issuedFolder, issuedIds, readIssuedDocument } from '@omni-airgap/store';
 
 /** A small file of the bundle. */
 export interface SmallFile {

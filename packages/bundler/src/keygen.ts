@@ -2,7 +2,9 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { lstat, open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { CodedError, diskError, fingerprintOf, systemCodeOf } from '@omni-airgap/content';
+import { fingerprintOf } from '@omni-airgap/format';
+import { CodedError, systemCodeOf } from '@omni-airgap/oci/base';
+import { diskError } from '@omni-airgap/oci/fs';
 
 export interface KeyPair {
   readonly privateKey: string;

@@ -1,5 +1,8 @@
 /** What of a store's content is not there any more because it left with bundles. */
-import { Carried, type Descriptor, type Digest, type Layout } from '@omni-airgap/content';
+
+import type { Descriptor, Digest } from '@omni-airgap/oci';
+import type { Layout } from '@omni-airgap/oci/layout';
+import { Carried } from '@omni-airgap/store';
 
 export interface Left {
   /** Ids of the bundles that hold it. */

@@ -7,25 +7,24 @@ import { lstat, readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type BundleDocument,
-  CodedError,
   checksumLines,
-  digestOf,
-  diskError,
-  ensureFolder,
-  formatBytes,
-  hexOf,
-  Journal,
-  lockFile,
   maxBundleDocumentBytes,
   parseBundleDocument,
+  volumeName,
+} from '@omni-airgap/format';
+import { digestOf, hexOf } from '@omni-airgap/oci';
+import { CodedError, formatBytes, systemCodeOf } from '@omni-airgap/oci/base';
+import {
+  diskError,
+  ensureFolder,
+  Journal,
+  lockFile,
   readSmallFile,
   removeAbandoned,
   removeAbandonedLock,
   syncFolder,
-  systemCodeOf,
-  volumeName,
   writeFileAtomic,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci/fs';
 import type { Issued } from './issued.ts';
 
 /** There while a process writes. */

@@ -3,18 +3,12 @@
  * holds. When it is wrong, whether the medium or the store is to blame is found out and said.
  */
 import { join } from 'node:path';
-import {
-  CodedError,
-  type Digest,
-  eachBlockDirect,
-  type Layout,
-  type PlacedBlob,
-  type Progress,
-  type VolumeJournal,
-  type VolumeMap,
-  VolumeVerifier,
-  volumeName,
-} from '@omni-airgap/content';
+import { type PlacedBlob, type VolumeMap, VolumeVerifier, volumeName } from '@omni-airgap/format';
+import type { Digest, Progress } from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
+import { eachBlockDirect } from '@omni-airgap/oci/fs';
+import type { Layout } from '@omni-airgap/oci/layout';
+import type { VolumeJournal } from '@omni-airgap/store';
 import { isRight, wrongBytes } from './content-check.ts';
 import type { Medium } from './medium.ts';
 

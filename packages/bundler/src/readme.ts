@@ -1,5 +1,5 @@
 /** README.txt on the medium: for whoever holds it in the hand, with our tool or without. */
-import { formatBytes, formatTime, printable } from '@omni-airgap/content';
+import { formatBytes, formatTime, printable } from '@omni-airgap/oci/base';
 import type { Summary } from './summary.ts';
 
 /** Lines end as Windows' Notepad likes them too. */

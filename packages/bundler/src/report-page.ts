@@ -2,7 +2,8 @@
  * report.html: one self-contained page for whoever approves a transfer. It needs no script and loads nothing, prints
  * on paper, and shows names from outside as text only.
  */
-import { countSigners, formatBytes, formatTime, type Html, html, signerText } from '@omni-airgap/content';
+import { countSigners, type Html, html, signerText } from '@omni-airgap/format';
+import { formatBytes, formatTime } from '@omni-airgap/oci/base';
 import { style } from './report-style.ts';
 import type { Summary, SummaryItem } from './summary.ts';
 

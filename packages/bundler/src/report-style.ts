@@ -1,5 +1,5 @@
 /** How the report page looks, on a screen and on paper. */
-import { Html } from '@omni-airgap/content';
+import { Html } from '@omni-airgap/format';
 
 export const style: Html = new Html(`
 :root { color-scheme: light dark; --line: #d0d7de; --soft: #57606a; --mark: #0b5cad; }

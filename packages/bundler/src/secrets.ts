@@ -2,7 +2,9 @@
  * Secrets stay home (T52): a schematic with a join token, a key or a password in it is not bundled without
  * permission, and the bundle says what was done. No value is ever named.
  */
-import { type BundleDocument, CodedError, collectVerified } from '@omni-airgap/content';
+import type { BundleDocument } from '@omni-airgap/format';
+import { collectVerified } from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
 import { decodeSchematic, findSecrets, maxSchematicBytes } from '@omni-airgap/talos';
 import type { Contents } from './contents.ts';
 

@@ -1,12 +1,7 @@
 /** What a bundle carries: all content, or what is not inside yet; and where the rest of it lies. */
-import {
-  type BlobSize,
-  type BundleRelies,
-  byText,
-  type Digest,
-  isManifestType,
-  smallBlobLimit,
-} from '@omni-airgap/content';
+import { type BlobSize, type BundleRelies, smallBlobLimit } from '@omni-airgap/format';
+import { type Digest, isManifestType } from '@omni-airgap/oci';
+import { byText } from '@omni-airgap/oci/base';
 import type { Contents } from './contents.ts';
 import type { Inside } from './inside.ts';
 import { repositoryOf, titleAnnotation } from './since.ts';

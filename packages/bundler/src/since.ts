@@ -7,26 +7,23 @@ import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type BundleDocument,
-  CodedError,
+  maxBundleDocumentBytes,
+  parseBundleDocument,
+  parseReceiptDocument,
+  type ReceiptDocument,
+} from '@omni-airgap/format';
+import {
   childrenOf,
   type Descriptor,
   type Digest,
   fetchManifest,
-  findIssued,
   isIndexType,
-  issuedFolder,
-  knownGraph,
-  type Layout,
-  maxBundleDocumentBytes,
-  parseBundleDocument,
-  parseReceiptDocument,
   parseReference,
-  printable,
-  type ReceiptDocument,
-  readIssuedDocument,
-  readSmallFile,
-  systemCodeOf,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci';
+import { CodedError, printable, systemCodeOf } from '@omni-airgap/oci/base';
+import { readSmallFile } from '@omni-airgap/oci/fs';
+import { knownGraph, type Layout } from '@omni-airgap/oci/layout';
+import { findIssued, issuedFolder, readIssuedDocument } from '@omni-airgap/store';
 import { imagePath, schematicPath } from '@omni-airgap/talos';
 import { kindOf } from './document-kind.ts';
 import { Inside } from './inside.ts';

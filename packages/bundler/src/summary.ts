@@ -2,22 +2,19 @@
  * What a bundle is, for whoever approves or receives it: read from bundle.json and the manifests in volume 000, so
  * the first medium alone is enough. The report page, README.txt and `inspect` all say this.
  */
+import type { BlobSize, BundleDocument, BundleRoot } from '@omni-airgap/format';
 import {
-  type BlobSize,
-  type BundleDocument,
-  type BundleRoot,
   collectVerified,
   type Descriptor,
   type Digest,
   type Fetcher,
   fetchManifest,
   hexOf,
-  isCoded,
   isIndexType,
   isManifestType,
   type Manifest,
-  parseStrictObject,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci';
+import { isCoded, parseStrictObject } from '@omni-airgap/oci/base';
 
 import { type ProductVersions, versionsOf } from './versions.ts';
 

@@ -1,13 +1,7 @@
 /** verify --store: every blob that lock.json leads to, read and hashed; with `quick`, only whether it is there. */
-import {
-  type Digest,
-  eachBlock,
-  Hasher,
-  isCoded,
-  messageOf,
-  noProgress,
-  type Progress,
-} from '@omni-airgap/content';
+import { type Digest, Hasher, noProgress, type Progress } from '@omni-airgap/oci';
+import { isCoded, messageOf } from '@omni-airgap/oci/base';
+import { eachBlock } from '@omni-airgap/oci/fs';
 import { readContents } from './contents.ts';
 import { type Left, whatLeft } from './left.ts';
 

@@ -1,5 +1,5 @@
 /** `--volumes 2-5,7`: which volumes go to a medium. */
-import { CodedError, printable } from '@omni-airgap/content';
+import { CodedError, printable } from '@omni-airgap/oci/base';
 
 /**
  * @param count volumes there are

@@ -1,5 +1,5 @@
 /** Sizes of volumes as people write them: numbers with a unit, or the name of what they go onto. */
-import { CodedError, printable } from '@omni-airgap/content';
+import { CodedError, printable } from '@omni-airgap/oci/base';
 
 const units: Readonly<Record<string, number>> = {
   '': 1,

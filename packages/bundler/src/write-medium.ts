@@ -1,5 +1,7 @@
 /** Writing volumes to a medium, reading them back, and letting content go from the store that is safe by then. */
-import { CodedError, type VolumeMap, volumeName, writeVolume } from '@omni-airgap/content';
+
+import { type VolumeMap, volumeName, writeVolume } from '@omni-airgap/format';
+import { CodedError } from '@omni-airgap/oci/base';
 import { type Bundling, watchOf } from './bundling.ts';
 import type { Consumer } from './consume.ts';
 import { isRight, wrongBytes } from './content-check.ts';

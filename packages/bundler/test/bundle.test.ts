@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { chmod, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BundleStore, parseBundleDocument } from '@omni-airgap/content';
+import { BundleStore, parseBundleDocument } from '@omni-airgap/format';
 import { describe, expect, test } from 'vitest';
 import { bundle, inspectBundle, inspectStore, keygen, parseVolumeSize, verifyStore } from '../src/index.ts';
 import { mediaSchematic, optionsFor, sampleStore, type TestStore, temporaryFolder } from './store.ts';

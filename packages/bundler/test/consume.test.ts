@@ -2,7 +2,10 @@
 import { execFileSync } from 'node:child_process';
 import { readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BundleStore, Carried, hexOf, Journal, verifyBundle, volumeName } from '@omni-airgap/content';
+import { BundleStore, verifyBundle, volumeName } from '@omni-airgap/format';
+import { hexOf } from '@omni-airgap/oci';
+import { Journal } from '@omni-airgap/oci/fs';
+import { Carried } from '@omni-airgap/store';
 import { describe, expect, test } from 'vitest';
 import { bundle, consumingInto, inspectStore, verifyStore } from '../src/index.ts';
 import { filesOf, optionsFor, sampleStore, type TestStore, temporaryFolder, volumesOf } from './store.ts';

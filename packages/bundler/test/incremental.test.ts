@@ -6,11 +6,11 @@ import { promisify } from 'node:util';
 import {
   BundleStore,
   parseBundleDocument,
-  parseDigest,
   serializeReceipt,
   verifyBundle,
   volumeName,
-} from '@omni-airgap/content';
+} from '@omni-airgap/format';
+import { parseDigest } from '@omni-airgap/oci';
 import { describe, expect, test } from 'vitest';
 import { bundle, diff } from '../src/index.ts';
 import { mediaSchematic, optionsFor, sampleStore, type TestStore, temporaryFolder } from './store.ts';

@@ -7,14 +7,10 @@ import { existsSync } from 'node:fs';
 import { cp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  BundleStore,
-  Carried,
-  digestFromHex,
-  Layout,
-  parseLockDocument,
-  verifyBundle,
-} from '@omni-airgap/content';
+import { BundleStore, verifyBundle } from '@omni-airgap/format';
+import { digestFromHex } from '@omni-airgap/oci';
+import { Layout } from '@omni-airgap/oci/layout';
+import { Carried, parseLockDocument } from '@omni-airgap/store';
 import { describe, expect, test } from 'vitest';
 import { type BundleOptions, bundle, consumingInto } from '../src/index.ts';
 import { type FaultyRun, type Outcome, runFaulty } from './child.ts';

@@ -2,14 +2,9 @@
 import { execFileSync } from 'node:child_process';
 import { link, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  BundleStore,
-  Journal,
-  noProgress,
-  parseBundleDocument,
-  verifyBundle,
-  volumeName,
-} from '@omni-airgap/content';
+import { BundleStore, parseBundleDocument, verifyBundle, volumeName } from '@omni-airgap/format';
+import { noProgress } from '@omni-airgap/oci';
+import { Journal } from '@omni-airgap/oci/fs';
 import { describe, expect, onTestFinished, type TestContext, test } from 'vitest';
 import { bundle } from '../src/index.ts';
 import { runFaulty } from './child.ts';

@@ -5,15 +5,15 @@ import { join } from 'node:path';
 import {
   BundleStore,
   hashVolume,
-  Layout,
-  noProgress,
   planVolumes,
-  VolumeJournal,
   VolumeMap,
   verifyBundle,
   volumeName,
   writeVolume,
-} from '@omni-airgap/content';
+} from '@omni-airgap/format';
+import { noProgress } from '@omni-airgap/oci';
+import { Layout } from '@omni-airgap/oci/layout';
+import { VolumeJournal } from '@omni-airgap/store';
 import { describe, expect, test } from 'vitest';
 import { bundle } from '../src/index.ts';
 import { Medium } from '../src/medium.ts';

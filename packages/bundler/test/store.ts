@@ -2,20 +2,12 @@
 import { mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  byText,
-  bytesOf,
-  collectGraph,
-  type Descriptor,
-  descriptorOf,
-  Layout,
-  type LockDocument,
-  type LockedItem,
-  MediaType,
-  parseLockDocument,
-  serializeDocument,
-} from '@omni-airgap/content';
-import { buildManifest, generatedBlob } from '@omni-airgap/content/testing';
+import { serializeDocument } from '@omni-airgap/format';
+import { bytesOf, collectGraph, type Descriptor, descriptorOf, MediaType } from '@omni-airgap/oci';
+import { byText } from '@omni-airgap/oci/base';
+import { Layout } from '@omni-airgap/oci/layout';
+import { buildManifest, generatedBlob } from '@omni-airgap/oci/testing';
+import { type LockDocument, type LockedItem, parseLockDocument } from '@omni-airgap/store';
 import { onTestFinished } from 'vitest';
 import type { BundleOptions } from '../src/index.ts';
 

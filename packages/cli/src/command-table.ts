@@ -2,7 +2,7 @@
  * The commands by name, in the order of the help. Each is loaded when it is asked for, and all of them for the help:
  * what a command does not need takes longer to load than its own part.
  */
-import { CodedError, printable } from '@omni-airgap/content';
+import { CodedError, printable } from '@omni-airgap/oci/base';
 import type { Command } from 'commander';
 import type { Session } from './session.ts';
 

@@ -1,6 +1,6 @@
 /** Numbers for people: durations, counts, tables of at most 100 columns. */
 import type { StoreInspection } from '@omni-airgap/bundler';
-import { formatBytes } from '@omni-airgap/content';
+import { formatBytes } from '@omni-airgap/oci/base';
 
 /** `1 h 05 min`, `3 min 20 s`, `12 s` @param seconds a finite number */
 export function formatDuration(seconds: number): string {

@@ -1,7 +1,7 @@
 /** A plan as text for people; plan and fetch --dry-run print it. */
 
-import { formatBytes } from '@omni-airgap/content';
 import type { Plan } from '@omni-airgap/fetcher';
+import { formatBytes } from '@omni-airgap/oci/base';
 import { count, table, wrap } from './format.ts';
 
 export function describePlan(result: Plan): string {

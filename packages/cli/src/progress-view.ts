@@ -2,8 +2,8 @@
  * Progress on the standard error: on a terminal a bar for the whole and one for each of the things under way, redrawn
  * in place; plain lines every ten seconds elsewhere; nothing with --quiet.
  */
-import type { ItemState, Progress } from '@omni-airgap/content';
-import { formatBytes } from '@omni-airgap/content';
+import type { ItemState, Progress } from '@omni-airgap/oci';
+import { formatBytes } from '@omni-airgap/oci/base';
 import { cut, formatDuration } from './format.ts';
 
 export type ProgressMode = 'terminal' | 'plain' | 'quiet';

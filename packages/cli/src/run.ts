@@ -7,7 +7,7 @@ import {
   messageOf,
   printable,
   systemCodeOf,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci/base';
 import { Command, CommanderError, Help, type Option } from 'commander';
 import { commandsFor } from './command-table.ts';
 import type { Output, Session } from './session.ts';

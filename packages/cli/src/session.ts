@@ -1,5 +1,7 @@
 /** One run of one command: where its output goes, how it is watched, how it is stopped. */
-import { type NetworkSettings, proxyFromEnvironment, proxyFromFlag } from '@omni-airgap/content';
+
+import { proxyFromEnvironment, proxyFromFlag } from '@omni-airgap/oci/http';
+import type { NetworkSettings } from '@omni-airgap/oci/registry';
 import { ProgressView } from './progress-view.ts';
 
 export interface Output {

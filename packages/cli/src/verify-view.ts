@@ -1,11 +1,6 @@
 /** What verify found in a bundle, as text for people; --json has all of it. */
-import {
-  type BundleCheck,
-  type BundleSigner,
-  formatBytes,
-  type NamedDamage,
-  printable,
-} from '@omni-airgap/content';
+import type { BundleCheck, BundleSigner, NamedDamage } from '@omni-airgap/format';
+import { formatBytes, printable } from '@omni-airgap/oci/base';
 import { count, formatDuration } from './format.ts';
 
 export interface CheckedBundle extends BundleCheck {

@@ -2,7 +2,9 @@
  * OCI artifacts made here: things that are not images, in the shape ORAS gives them or their user expects. Equal
  * content gives equal bytes, so nothing is made twice.
  */
-import { byText, type Descriptor, type Digest, descriptorOf, MediaType, plain } from '@omni-airgap/content';
+
+import { type Descriptor, type Digest, descriptorOf, MediaType, plain } from '@omni-airgap/oci';
+import { byText } from '@omni-airgap/oci/base';
 
 export const mediaArtifactType = 'application/vnd.omni-airgap.talos-media.v1';
 export const catalogArtifactType = 'application/vnd.omni-airgap.talos-catalog.v1';

@@ -1,5 +1,7 @@
 /** What the Image Factory makes when it is asked for it: few at once, and shown while it is waited for. */
-import type { Patience, Progress } from '@omni-airgap/content';
+
+import type { Progress } from '@omni-airgap/oci';
+import type { Patience } from '@omni-airgap/oci/http';
 import { publicFactoryHost } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
 

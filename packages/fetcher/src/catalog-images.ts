@@ -5,15 +5,8 @@
  */
 import { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import {
-  CodedError,
-  collectVerified,
-  type Descriptor,
-  type Fetcher,
-  fetchManifest,
-  isIndexType,
-  messageOf,
-} from '@omni-airgap/content';
+import { collectVerified, type Descriptor, type Fetcher, fetchManifest, isIndexType } from '@omni-airgap/oci';
+import { CodedError, messageOf } from '@omni-airgap/oci/base';
 import { type CatalogEntry, parseImageDigests, parseOverlays } from '@omni-airgap/talos';
 import { Parser } from 'tar';
 import { nearestName } from './nearest.ts';

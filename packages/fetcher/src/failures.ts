@@ -1,5 +1,5 @@
 /** Many items, some of which failed: the others are done, and the worst failure decides how the command ends. */
-import { CodedError, ExitCode, exitCodeOf, messageOf } from '@omni-airgap/content';
+import { CodedError, ExitCode, exitCodeOf, messageOf } from '@omni-airgap/oci/base';
 
 export interface Failure {
   readonly name: string;

@@ -1,5 +1,6 @@
 /** All that the Image Factory builds for one schematic: the schematic first, then its media and installers. */
-import { CodedError, type LockedItem } from '@omni-airgap/content';
+import { CodedError } from '@omni-airgap/oci/base';
+import type { LockedItem } from '@omni-airgap/store';
 import { publicFactoryHost } from '@omni-airgap/talos';
 import { type Failure, failureOf } from './failures.ts';
 import type { FactoryContext } from './fetch-file.ts';

@@ -2,18 +2,13 @@
  * A file of the Image Factory in the store. The factory promises no digest, so the first fetch decides what a file
  * is: lock.json pins it, and another one under its name is a conflict. Fault F22.
  */
-import {
-  CodedError,
-  type Descriptor,
-  type Layout,
-  type LockDocument,
-  type LockedFile,
-  type Progress,
-  type WorkQueue,
-} from '@omni-airgap/content';
+
+import type { Descriptor, Progress, WorkQueue } from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
+import type { Layout } from '@omni-airgap/oci/layout';
+import type { DownloadJournal, LockDocument, LockedFile } from '@omni-airgap/store';
 import { contentTypeOf } from '@omni-airgap/talos';
 import type { Builds } from './builds.ts';
-import type { DownloadJournal } from './sources/download-journal.ts';
 import type { FactoryClient } from './sources/factory-client.ts';
 
 export interface FactoryContext {

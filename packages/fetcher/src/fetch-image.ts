@@ -2,9 +2,8 @@
  * One image with all that speaks about it, from its registry into the store: content first, then companions, the
  * name last.
  */
+
 import {
-  allDone,
-  CodedError,
   type Copier,
   childrenOf,
   collectGraph,
@@ -13,15 +12,15 @@ import {
   fetchManifest,
   isIndexType,
   isManifestType,
-  type Layout,
-  type LockedItem,
   type Manifest,
-  type Network,
   parseReference,
-  printable,
   type RangeFetcher,
   type Reference,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci';
+import { allDone, CodedError, printable } from '@omni-airgap/oci/base';
+import type { Layout } from '@omni-airgap/oci/layout';
+import type { Network } from '@omni-airgap/oci/registry';
+import type { LockedItem } from '@omni-airgap/store';
 import { publicFactoryHost } from '@omni-airgap/talos';
 import type { Builds } from './builds.ts';
 import { type ExpectedSigners, verifySigned } from './signed-images.ts';

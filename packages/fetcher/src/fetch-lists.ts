@@ -3,16 +3,9 @@
  * certificate and key. Stored as artifacts, one layer a file, so that the same questions can be answered inside.
  * Source: siderolabs/image-factory docs/api.md.
  */
-import {
-  bytesOf,
-  CodedError,
-  descriptorOf,
-  type LockedItem,
-  MediaType,
-  messageOf,
-  parseStrictJson,
-  plain,
-} from '@omni-airgap/content';
+import { bytesOf, descriptorOf, MediaType, plain } from '@omni-airgap/oci';
+import { CodedError, messageOf, parseStrictJson } from '@omni-airgap/oci/base';
+import type { LockedItem } from '@omni-airgap/store';
 import {
   isTalosctlName,
   officialPath,

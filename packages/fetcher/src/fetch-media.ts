@@ -1,17 +1,8 @@
 /** Schematics and media files from the Image Factory, as artifacts in the store. */
-import {
-  bytesOf,
-  CodedError,
-  collect,
-  type Descriptor,
-  descriptorOf,
-  fetchManifest,
-  isCoded,
-  type Layout,
-  type LockDocument,
-  type LockedFile,
-  type LockedItem,
-} from '@omni-airgap/content';
+import { bytesOf, collect, type Descriptor, descriptorOf, fetchManifest } from '@omni-airgap/oci';
+import { CodedError, isCoded } from '@omni-airgap/oci/base';
+import type { Layout } from '@omni-airgap/oci/layout';
+import type { LockDocument, LockedFile, LockedItem } from '@omni-airgap/store';
 import {
   commonSchematicId,
   contentTypeOf,

@@ -3,27 +3,21 @@
  * the same command run again does only what is left.
  */
 import { join } from 'node:path';
+import { type CountedSigner, countSigners } from '@omni-airgap/format';
 import {
-  beginWork,
-  Carried,
-  type CodedError,
   Copier,
   type CopyEvent,
   type CopyTally,
-  type CountedSigner,
-  countSigners,
-  Layout,
-  messageOf,
-  type NetworkSettings,
   noProgress,
-  openEgressLog,
-  openNetwork,
   type Progress,
   parseReference,
-  readLock,
   tallying,
   WorkQueue,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci';
+import { type CodedError, messageOf } from '@omni-airgap/oci/base';
+import { Layout } from '@omni-airgap/oci/layout';
+import { type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
+import { beginWork, Carried, DownloadJournal, openEgressLog, readLock, writeLock } from '@omni-airgap/store';
 import { hostPattern, publicFactoryHost } from '@omni-airgap/talos';
 import { Builds, factoryPatience } from './builds.ts';
 import { readCatalog } from './catalog-images.ts';
@@ -36,11 +30,9 @@ import { readMirror } from './mirror/mirror.ts';
 import { Run } from './run.ts';
 import { refuseSecrets } from './secrets.ts';
 import { readSigners, type SignerOptions } from './signed-images.ts';
-import { DownloadJournal } from './sources/download-journal.ts';
 import { FactoryClient } from './sources/factory-client.ts';
 import { TransfersView } from './transfers-view.ts';
 import { hostsOf, type Wanted, type WantedImage, wantedOf } from './wanted.ts';
-import { writeLock } from './write-lock.ts';
 
 export interface FetchOptions extends SignerOptions {
   /** Path of mirror.yaml. */

@@ -1,7 +1,8 @@
 /** Space on the disk where a store is or will be. */
 import { statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { diskError, systemCodeOf } from '@omni-airgap/content';
+import { systemCodeOf } from '@omni-airgap/oci/base';
+import { diskError } from '@omni-airgap/oci/fs';
 
 /** Bytes free at the folder, or at the nearest above it that is there. @throws DISK */
 export async function freeBytes(folder: string): Promise<number> {

@@ -7,10 +7,10 @@ import {
   type Fetcher,
   fetchManifest,
   isIndexType,
-  type Layout,
   parseReference,
-  type RepositoryClient,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci';
+import type { Layout } from '@omni-airgap/oci/layout';
+import type { RepositoryClient } from '@omni-airgap/oci/registry';
 import { localFirst, requirePlatform, resolveReference, selectPlatforms, sum } from './fetch-image.ts';
 import type { WantedImage } from './wanted.ts';
 

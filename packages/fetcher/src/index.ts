@@ -5,7 +5,6 @@ export { type EgressSummary, summarizeLog } from './egress/log.ts';
 export { type PortRules, portRules } from './egress/ports.ts';
 export { egressRules, formatNftables } from './egress/rules.ts';
 export { defaultTransfers, type FetchReport, fetch } from './fetch.ts';
-export { type GcReport, gc } from './gc.ts';
 export { init } from './init.ts';
 export { type Plan, plan } from './plan.ts';
 export type { SignerOptions } from './signed-images.ts';

@@ -1,6 +1,7 @@
 /** init: a mirror.yaml to start from, with every section explained. */
 import { open } from 'node:fs/promises';
-import { CodedError, diskError, systemCodeOf } from '@omni-airgap/content';
+import { CodedError, systemCodeOf } from '@omni-airgap/oci/base';
+import { diskError } from '@omni-airgap/oci/fs';
 
 /** Versions that belonged together when this was released. */
 const template = `# What to carry across the air gap. Every section but apiVersion is optional.

@@ -2,16 +2,11 @@
  * One thing that mirror.yaml asks for, as a plan shows it: an image with what hangs on it, what the factory builds for a
  * schematic, a list of the factory.
  */
-import {
-  collectGraph,
-  type Descriptor,
-  isCoded,
-  type Layout,
-  type LockDocument,
-  messageOf,
-  type Network,
-  parseReference,
-} from '@omni-airgap/content';
+import { collectGraph, type Descriptor, parseReference } from '@omni-airgap/oci';
+import { isCoded, messageOf } from '@omni-airgap/oci/base';
+import type { Layout } from '@omni-airgap/oci/layout';
+import type { Network } from '@omni-airgap/oci/registry';
+import type { LockDocument } from '@omni-airgap/store';
 import { contentTypeOf, imagePath, publicFactoryHost, talosctlPath } from '@omni-airgap/talos';
 import type { LimitFunction } from 'p-limit';
 import { schematicArtifact } from './artifacts.ts';

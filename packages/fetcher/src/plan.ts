@@ -2,16 +2,12 @@
  * plan: what a fetch would bring, to the byte where that can be known, and what it takes. Asks upstream for
  * manifests and catalogs, changes nothing, and lets the factory build only when told to.
  */
-import {
-  Carried,
-  isCoded,
-  Layout,
-  type NetworkSettings,
-  noProgress,
-  openNetwork,
-  type Progress,
-  readLock,
-} from '@omni-airgap/content';
+
+import { noProgress, type Progress } from '@omni-airgap/oci';
+import { isCoded } from '@omni-airgap/oci/base';
+import { Layout } from '@omni-airgap/oci/layout';
+import { type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
+import { Carried, readLock } from '@omni-airgap/store';
 import { type EgressHost, fitWarnings, hostPattern, publicFactoryHost } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
 import { Builds, factoryPatience } from './builds.ts';

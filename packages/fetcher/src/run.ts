@@ -1,5 +1,5 @@
 /** The tasks of one fetch, bounded, and what came of them: items for lock.json, and failures that stop nothing else. */
-import type { LockedItem } from '@omni-airgap/content';
+import type { LockedItem } from '@omni-airgap/store';
 import pLimit from 'p-limit';
 import type { Failure } from './failures.ts';
 

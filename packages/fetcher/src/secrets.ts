@@ -1,5 +1,5 @@
 /** Secrets stay home: what would leave with a request, or be carried, is looked through first. Threat T52, fault F21. */
-import { CodedError } from '@omni-airgap/content';
+import { CodedError } from '@omni-airgap/oci/base';
 import { findSecrets } from '@omni-airgap/talos';
 import type { Mirror } from './mirror/mirror.ts';
 

@@ -1,14 +1,8 @@
 /** Which images must be signed and by whom, as the operator says it, and what is found of an image. */
-import {
-  CodedError,
-  type Descriptor,
-  type Fetcher,
-  hexOf,
-  isCoded,
-  type LockedItem,
-  messageOf,
-  parseReference,
-} from '@omni-airgap/content';
+
+import { type Descriptor, type Fetcher, hexOf, parseReference } from '@omni-airgap/oci';
+import { CodedError, isCoded, messageOf } from '@omni-airgap/oci/base';
+import type { LockedItem } from '@omni-airgap/store';
 import { publicFactoryHost } from '@omni-airgap/talos';
 import type { Companion } from './sources/companions.ts';
 import { type ImageKey, readImageKey, verifyImage } from './sources/cosign.ts';

@@ -1,5 +1,6 @@
 /** Artifacts that are made here, put into the store, and looked for in it. */
-import { bytesOf, collectGraph, type Descriptor, type Layout } from '@omni-airgap/content';
+import { bytesOf, collectGraph, type Descriptor } from '@omni-airgap/oci';
+import type { Layout } from '@omni-airgap/oci/layout';
 import type { Artifact } from './artifacts.ts';
 
 /** Its files must be there. @returns the manifest */

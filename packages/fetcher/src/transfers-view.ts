@@ -1,5 +1,5 @@
 /** Large blobs as they come, each by the image it was asked for: what progress shows side by side. */
-import type { CopyEvent, Descriptor, Digest, Progress } from '@omni-airgap/content';
+import type { CopyEvent, Descriptor, Digest, Progress } from '@omni-airgap/oci';
 
 /** Bytes of a blob that is worth a line of its own. */
 const shownFrom = 1024 * 1024;

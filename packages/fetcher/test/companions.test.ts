@@ -1,6 +1,7 @@
 /** What hangs on an image comes along, signatures of signatures included, and is never lost silently. */
-import { hexOf, Layout, MediaType } from '@omni-airgap/content';
-import { buildManifest } from '@omni-airgap/content/testing';
+import { hexOf, MediaType } from '@omni-airgap/oci';
+import { Layout } from '@omni-airgap/oci/layout';
+import { buildManifest } from '@omni-airgap/oci/testing';
 import { expect, test } from 'vitest';
 import { attach, publishImage, refer, startSite } from './site.ts';
 

@@ -1,10 +1,11 @@
 /** A download of a file that has no digest upstream, broken off and continued. */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Layout, openNetwork } from '@omni-airgap/content';
+import { Layout } from '@omni-airgap/oci/layout';
+import { openNetwork } from '@omni-airgap/oci/registry';
+import { DownloadJournal } from '@omni-airgap/store';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { download } from '../src/sources/download.ts';
-import { DownloadJournal } from '../src/sources/download-journal.ts';
 import { factoryHost } from './factory-double.ts';
 import { filesOf, iso, mediaSite, mirrorOf, setName, text } from './media-site.ts';
 import { type Site, someBytes } from './site.ts';

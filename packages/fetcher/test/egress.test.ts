@@ -1,7 +1,7 @@
 /** egress rules, log and check: what must be reached, what was, and what cannot be. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { RegistryDoubleOptions } from '@omni-airgap/content/testing';
+import type { RegistryDoubleOptions } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
 import { checkEgress } from '../src/egress/check.ts';
 import { summarizeLog } from '../src/egress/log.ts';

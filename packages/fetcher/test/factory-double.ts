@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type LoopbackServer, readBody, startHttpServer } from '@omni-airgap/content/testing';
+import { type LoopbackServer, readBody, startHttpServer } from '@omni-airgap/oci/testing';
 import { schematicFrom } from '@omni-airgap/talos';
 
 export const factoryHost = 'factory.talos.dev';

@@ -1,9 +1,10 @@
 /** gc: what lock.json names stays, the rest goes, and nothing while it is not clear what is needed. */
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { collectGraph, Layout } from '@omni-airgap/content';
+import { collectGraph } from '@omni-airgap/oci';
+import { Layout } from '@omni-airgap/oci/layout';
+import { gc } from '@omni-airgap/store';
 import { expect, test } from 'vitest';
-import { gc } from '../src/gc.ts';
 import { attach, publishImage, startSite } from './site.ts';
 
 test('removes what was dropped from mirror.yaml, names first, and keeps the rest whole', async () => {

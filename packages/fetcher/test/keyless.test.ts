@@ -1,8 +1,8 @@
 /** Keyless signatures of cosign: who signed is verified against a pinned trust root, and everything that must not. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { bytesOf, type Digest, descriptorOf, MediaType } from '@omni-airgap/content';
-import { buildManifest, MemoryStore } from '@omni-airgap/content/testing';
+import { bytesOf, type Digest, descriptorOf, MediaType } from '@omni-airgap/oci';
+import { buildManifest, MemoryStore } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
 import { readIdentities } from '../src/sources/identity.ts';
 import { verifyKeyless } from '../src/sources/keyless.ts';

@@ -1,6 +1,7 @@
 /** What the Image Factory has for the vanilla schematic, and how tests look at what was kept of it. */
 import type { ServerResponse } from 'node:http';
-import { collect, fetchManifest, Layout } from '@omni-airgap/content';
+import { collect, fetchManifest } from '@omni-airgap/oci';
+import { Layout } from '@omni-airgap/oci/layout';
 import { schematicFrom } from '@omni-airgap/talos';
 import { factoryHost } from './factory-double.ts';
 import { type Site, someBytes, startSite, talosVersion } from './site.ts';

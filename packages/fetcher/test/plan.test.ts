@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { noProgress } from '@omni-airgap/content';
+import { noProgress } from '@omni-airgap/oci';
 import { schematicFrom } from '@omni-airgap/talos';
 import { expect, test } from 'vitest';
 import { plan } from '../src/plan.ts';

@@ -1,5 +1,5 @@
 /** The order of a fetch: one queue over all images and files, the largest first, everything once, within bounds. */
-import type { EgressRecord } from '@omni-airgap/content';
+import type { EgressRecord } from '@omni-airgap/oci/http';
 import { expect, test } from 'vitest';
 import { factoryHost, storageHost } from './factory-double.ts';
 import { iso, mediaSite } from './media-site.ts';

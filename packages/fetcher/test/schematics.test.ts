@@ -1,5 +1,6 @@
 /** Schematics: made known to the factory, kept as it keeps them, and never with a secret in them. */
-import { collect, digestFromHex, Layout } from '@omni-airgap/content';
+import { collect, digestFromHex } from '@omni-airgap/oci';
+import { Layout } from '@omni-airgap/oci/layout';
 import { schematicFrom, schematicId } from '@omni-airgap/talos';
 import { expect, test } from 'vitest';
 import { plan } from '../src/plan.ts';

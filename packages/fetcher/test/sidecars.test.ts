@@ -1,7 +1,7 @@
 /** Checksums and signatures beside a file: used where the factory offers them; refusals that say no more are errors. */
 import { createHash } from 'node:crypto';
 import { rm } from 'node:fs/promises';
-import { Layout } from '@omni-airgap/content';
+import { Layout } from '@omni-airgap/oci/layout';
 import { describe, expect, test } from 'vitest';
 import { factoryHost } from './factory-double.ts';
 import { filesOf, iso, mediaSite, mirrorOf, setName, text } from './media-site.ts';

@@ -2,22 +2,17 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  type Descriptor,
-  type EgressRecord,
-  hexOf,
-  type LockDocument,
-  MediaType,
-  type NetworkSettings,
-  parseLockDocument,
-} from '@omni-airgap/content';
+import { type Descriptor, hexOf, MediaType } from '@omni-airgap/oci';
+import type { EgressRecord } from '@omni-airgap/oci/http';
+import type { NetworkSettings } from '@omni-airgap/oci/registry';
 import {
   buildManifest,
   generatedBytes,
   type RegistryDouble,
   type RegistryDoubleOptions,
   startRegistryDouble,
-} from '@omni-airgap/content/testing';
+} from '@omni-airgap/oci/testing';
+import { type LockDocument, parseLockDocument } from '@omni-airgap/store';
 import { onTestFinished } from 'vitest';
 import { type FetchOptions, type FetchReport, fetch } from '../src/fetch.ts';
 import { type FactoryDouble, factoryHost, startFactoryDouble, storageHost } from './factory-double.ts';

@@ -3,7 +3,9 @@
  * person knows which disc to copy again. Fault F30.
  */
 import { basename } from 'node:path';
-import { CodedError, eachBlock, Hasher, isCoded } from '@omni-airgap/content';
+import { Hasher, isDigest } from '@omni-airgap/oci';
+import { CodedError, isCoded } from '@omni-airgap/oci/base';
+import { eachBlock } from '@omni-airgap/oci/fs';
 import type { LoadSource } from './source.ts';
 
 /** The same error, or BAD_VOLUME when the blob it is about is damaged in the bundle. */
@@ -13,11 +15,11 @@ export async function explainDamage(
   signal?: AbortSignal,
 ): Promise<unknown> {
   if (!isCoded(error, 'DIGEST_MISMATCH') || error.descriptor === undefined) return error;
-  const pieces = await source.locate(error.descriptor);
+  const { digest, size } = error.descriptor;
+  const pieces = isDigest(digest) ? await source.locate({ digest, size }) : undefined;
   if (pieces === undefined) return error;
   const hasher = new Hasher();
   await eachBlock(pieces, (block) => hasher.update(block), signal);
-  const { digest } = error.descriptor;
   if (hasher.finish() === digest) return error;
   const where = pieces.map(({ path, offset }) => `${basename(path)} at byte ${offset}`).join(', ');
   return new CodedError(

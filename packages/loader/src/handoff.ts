@@ -4,14 +4,11 @@
  */
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
 import { join } from 'node:path';
-import {
-  ensureFolder,
-  parseReference,
-  parseStrictObject,
-  readSmallFile,
-  serializeDocument,
-  writeFileAtomic,
-} from '@omni-airgap/content';
+import { serializeDocument } from '@omni-airgap/format';
+import type { ObjectStoreTarget } from '@omni-airgap/objects';
+import { parseReference } from '@omni-airgap/oci';
+import { parseStrictObject } from '@omni-airgap/oci/base';
+import { ensureFolder, readSmallFile, writeFileAtomic } from '@omni-airgap/oci/fs';
 import {
   compareVersions,
   type HandoffInput,
@@ -21,7 +18,6 @@ import {
   publicFactoryHost,
   type Site,
 } from '@omni-airgap/talos';
-import type { ObjectStoreTarget } from './objects/open-sink.ts';
 import { parseRegistryTarget, type RegistryTarget } from './target-names.ts';
 
 export interface SiteDescription {

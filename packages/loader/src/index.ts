@@ -2,7 +2,6 @@
 export { checkInside, type InsideReport } from './inside-check/check-inside.ts';
 export { dryRun, type LoadReport, load } from './load.ts';
 export type { LoadOptions } from './load-options.ts';
-export { parseObjectStore } from './objects/open-sink.ts';
 export type { PlannedLoad } from './plan.ts';
 export { readSite } from './site-file.ts';
 export { parseRegistryTarget } from './target-names.ts';

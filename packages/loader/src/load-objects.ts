@@ -2,19 +2,13 @@
  * A bundle into an object store: files first, then the small lists that speak of them. A list of versions is united
  * with the one that is there; the rest is the content of its key, whatever was there before.
  */
-import {
-  byText,
-  CodedError,
-  collect,
-  type Digest,
-  descriptorOf,
-  isCoded,
-  type Progress,
-} from '@omni-airgap/content';
+
+import type { NewObject, ObjectSink } from '@omni-airgap/objects';
+import { collect, type Digest, descriptorOf, type Progress } from '@omni-airgap/oci';
+import { byText, CodedError, isCoded } from '@omni-airgap/oci/base';
 import pLimit from 'p-limit';
 import { explainDamage } from './damage.ts';
 import type { PlannedObject } from './objects/object-plan.ts';
-import type { NewObject, ObjectSink } from './objects/object-sink.ts';
 import { type LoadSource, MissingVolumes, throwWorst } from './source.ts';
 import { maxVersionListBytes, uniteVersions } from './version-list.ts';
 

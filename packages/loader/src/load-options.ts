@@ -1,8 +1,10 @@
 /** What a load is told: what to take, where to, and what is allowed. */
 import type { KeyObject } from 'node:crypto';
-import type { BundleTrust, NetworkSettings, Progress } from '@omni-airgap/content';
+import type { BundleTrust } from '@omni-airgap/format';
+import type { ObjectStoreTarget } from '@omni-airgap/objects';
+import type { Progress } from '@omni-airgap/oci';
+import type { NetworkSettings } from '@omni-airgap/oci/registry';
 import type { Site } from '@omni-airgap/talos';
-import type { ObjectStoreTarget } from './objects/open-sink.ts';
 import type { RegistryTarget } from './target-names.ts';
 
 export interface LoadOptions {

@@ -3,20 +3,17 @@
  * alone; nothing is unpacked. Content comes first; that the bundle was accepted is recorded next; names, lists and
  * the receipt come when all content is in place.
  */
-import {
-  byText,
-  type CopyTally,
-  type Progress,
-  type ReceiptDocument,
-  serializeReceipt,
-  writeFileAtomic,
-} from '@omni-airgap/content';
+
+import { type ReceiptDocument, serializeReceipt } from '@omni-airgap/format';
+import type { ObjectSink } from '@omni-airgap/objects';
+import type { CopyTally, Progress } from '@omni-airgap/oci';
+import { byText } from '@omni-airgap/oci/base';
+import { writeFileAtomic } from '@omni-airgap/oci/fs';
 import type { HandoffInput } from '@omni-airgap/talos';
 import { describeSite, type WrittenHandoff, writeHandoff } from './handoff.ts';
 import { type LoadedObject, loadObjects } from './load-objects.ts';
 import type { LoadOptions } from './load-options.ts';
 import { type Loading, withLoading } from './loading.ts';
-import type { ObjectSink } from './objects/object-sink.ts';
 import { type PlannedLoad, planLoad } from './plan.ts';
 import { receiptOf } from './receipt.ts';
 import type { RegistryContext } from './registry/context.ts';

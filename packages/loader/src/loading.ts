@@ -3,11 +3,13 @@
  * anything is moved. Everything is closed at the end.
  */
 import { join } from 'node:path';
-import { checkBundleAge, type Network, noProgress, openNetwork, type Progress } from '@omni-airgap/content';
+import { checkBundleAge } from '@omni-airgap/format';
+import type { ObjectSink } from '@omni-airgap/objects';
+import { openSink } from '@omni-airgap/objects';
+import { noProgress, type Progress } from '@omni-airgap/oci';
+import { type Network, openNetwork } from '@omni-airgap/oci/registry';
 import type { LoadOptions } from './load-options.ts';
 import { type PlannedObject, planObjects } from './objects/object-plan.ts';
-import type { ObjectSink } from './objects/object-sink.ts';
-import { openSink } from './objects/open-sink.ts';
 import { findRelied } from './objects/relied-objects.ts';
 import { type RegistryContext, registryContext } from './registry/context.ts';
 import { belowPrefix } from './registry/preflight.ts';

@@ -1,8 +1,9 @@
 /** What a load would do: each name and key, whether it is there, and how many bytes would move. */
-import { childrenOf, type Descriptor, fetchManifest, isManifestType } from '@omni-airgap/content';
+
+import type { ObjectSink } from '@omni-airgap/objects';
+import { childrenOf, type Descriptor, fetchManifest, isManifestType } from '@omni-airgap/oci';
 import pLimit from 'p-limit';
 import type { PlannedObject } from './objects/object-plan.ts';
-import type { ObjectSink } from './objects/object-sink.ts';
 import { allOrFirst, type RegistryContext } from './registry/context.ts';
 import { isGrowOnly } from './registry/grow-only.ts';
 import type { Surveyed } from './registry/survey.ts';

@@ -1,5 +1,7 @@
 /** What was placed where, for the site and for `bundle --since`. */
-import { childrenOf, type Digest, fetchManifest, type ReceiptDocument } from '@omni-airgap/content';
+
+import type { ReceiptDocument } from '@omni-airgap/format';
+import { childrenOf, type Digest, fetchManifest } from '@omni-airgap/oci';
 import type { LoadedObject } from './load-objects.ts';
 import type { Loading } from './loading.ts';
 import type { LoadedImage } from './registry/load-registry.ts';

@@ -1,6 +1,7 @@
 /** The `--site` file, and the authority that it names. */
 import { dirname, resolve } from 'node:path';
-import { CodedError, messageOf, readSmallFile } from '@omni-airgap/content';
+import { CodedError, messageOf } from '@omni-airgap/oci/base';
+import { readSmallFile } from '@omni-airgap/oci/fs';
 import { parseSite, type Site } from '@omni-airgap/talos';
 
 export interface SiteFile {

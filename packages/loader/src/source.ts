@@ -9,22 +9,23 @@ import {
   type BundleSigner,
   BundleStore,
   type BundleTrust,
-  type Bytes,
   bundleFolders,
-  byText,
-  CodedError,
   checkFrame,
   checkSmallContent,
   checkTrailer,
-  type Descriptor,
-  type Digest,
-  fetchLocated,
-  type Located,
-  type Piece,
   type PlacedBlob,
-  type RangeFetcher,
-  type ReadOnlyStorage,
-} from '@omni-airgap/content';
+} from '@omni-airgap/format';
+import type {
+  Bytes,
+  Descriptor,
+  Digest,
+  Located,
+  Piece,
+  RangeFetcher,
+  ReadOnlyStorage,
+} from '@omni-airgap/oci';
+import { byText, CodedError } from '@omni-airgap/oci/base';
+import { fetchLocated } from '@omni-airgap/oci/fs';
 import type { Spool } from './spool.ts';
 
 /** Missing volumes that a message names. */

@@ -5,19 +5,9 @@
 import { constants, lstatSync } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  BlockWriter,
-  type BundleStore,
-  checkFrame,
-  diskError,
-  eachBlock,
-  ensureFolder,
-  hexOf,
-  type Piece,
-  type PlacedBlob,
-  type Progress,
-  syncFolder,
-} from '@omni-airgap/content';
+import { type BundleStore, checkFrame, type PlacedBlob } from '@omni-airgap/format';
+import { hexOf, type Piece, type Progress } from '@omni-airgap/oci';
+import { BlockWriter, diskError, eachBlock, ensureFolder, syncFolder } from '@omni-airgap/oci/fs';
 
 export class Spool {
   readonly #folder: string;

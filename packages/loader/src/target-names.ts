@@ -2,15 +2,15 @@
  * Names inside: an image loses its registry host, so that a registry mirror setting finds it. Two names that would
  * become one with different content are refused, both named.
  */
+
 import {
-  CodedError,
   type Descriptor,
   isRegistryHost,
   isRepository,
   parseReference,
-  printable,
   type Reference,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci';
+import { CodedError, printable } from '@omni-airgap/oci/base';
 
 export interface RegistryTarget {
   /** Host with port, if any. */

@@ -1,5 +1,5 @@
 /** Lists of Talos versions, as the Image Factory answers them: what a site has and what comes are united. */
-import { CodedError, parseStrictJson } from '@omni-airgap/content';
+import { CodedError, parseStrictJson } from '@omni-airgap/oci/base';
 import { compareVersions, isVersion } from '@omni-airgap/talos';
 
 /** Some ten thousand versions. */

@@ -5,8 +5,9 @@
  */
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { BundleStore, ExitCode, exitCodeOf } from '@omni-airgap/content';
-import { hostileThreats, hostileVolumes } from '@omni-airgap/content/testing';
+import { BundleStore } from '@omni-airgap/format';
+import { hostileThreats, hostileVolumes } from '@omni-airgap/format/testing';
+import { ExitCode, exitCodeOf } from '@omni-airgap/oci/base';
 import { expect, test } from 'vitest';
 import { addImage, app, bytesFor, loadInto, makeBundle, startDouble, tool } from './support.ts';
 

@@ -3,12 +3,12 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import type { RegistryDoubleOptions } from '@omni-airgap/content/testing';
+import { startS3Double } from '@omni-airgap/objects/testing';
+import type { RegistryDoubleOptions } from '@omni-airgap/oci/testing';
 import { expect, onTestFinished, test } from 'vitest';
 import { checkInside, type InsideCheck } from '../src/inside-check/check-inside.ts';
 import { askTime, probeUdp } from '../src/inside-check/connect.ts';
 import type { Finding } from '../src/inside-check/finding.ts';
-import { startS3Double } from './s3-double.ts';
 import { startDouble, temporary } from './support.ts';
 
 const network = { upstreams: [], allowHosts: [], plainHttp: [] as string[], env: {} };

@@ -1,7 +1,8 @@
 import { copyFile, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { type Descriptor, hexOf, type Layout, MediaType } from '@omni-airgap/content';
+import { type Descriptor, hexOf, MediaType } from '@omni-airgap/oci';
+import type { Layout } from '@omni-airgap/oci/layout';
 import { expect, test } from 'vitest';
 import {
   addBlob,

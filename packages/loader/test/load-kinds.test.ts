@@ -1,6 +1,7 @@
 /** Kinds of registries: what each wants is known, what it refuses is found before anything large moves. */
 import { generateKeyPairSync } from 'node:crypto';
-import { type Layout, MediaType } from '@omni-airgap/content';
+import { MediaType } from '@omni-airgap/oci';
+import type { Layout } from '@omni-airgap/oci/layout';
 import {
   artifactory,
   gitlab,
@@ -10,7 +11,7 @@ import {
   type RegistryDouble,
   type RegistryDoubleOptions,
   zot,
-} from '@omni-airgap/content/testing';
+} from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
 import type { LoadOptions } from '../src/load-options.ts';
 import {

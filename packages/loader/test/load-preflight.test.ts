@@ -1,5 +1,6 @@
 /** What a registry refuses is found before anything large moves, with what to do about it. */
-import { digestFromHex, type Layout, MediaType } from '@omni-airgap/content';
+import { digestFromHex, MediaType } from '@omni-airgap/oci';
+import type { Layout } from '@omni-airgap/oci/layout';
 import { expect, test } from 'vitest';
 import { addImage, addManifest, app, bytesFor, loadInto, makeBundle, startDouble, two } from './support.ts';
 

@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestFromHex, MediaType, noProgress, parseReceiptDocument } from '@omni-airgap/content';
+import { parseReceiptDocument } from '@omni-airgap/format';
+import { digestFromHex, MediaType, noProgress } from '@omni-airgap/oci';
 import { expect, test } from 'vitest';
 import { dryRun } from '../src/load.ts';
 import {

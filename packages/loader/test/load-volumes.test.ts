@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { copyFile, mkdir, open, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { VolumeMap } from '@omni-airgap/content';
+import { VolumeMap } from '@omni-airgap/format';
 import { expect, test } from 'vitest';
 import { addImage, app, big, bytesFor, loadInto, makeBundle, startDouble, tool, two } from './support.ts';
 

@@ -1,7 +1,8 @@
 import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestFromHex, type Layout, MediaType } from '@omni-airgap/content';
+import { digestFromHex, MediaType } from '@omni-airgap/oci';
+import type { Layout } from '@omni-airgap/oci/layout';
 import { describe, expect, test } from 'vitest';
 import { claimOf } from '../src/signing/claim.ts';
 import { addBlob, addImage, addSignature, bytesFor, loadInto, makeBundle, startDouble } from './support.ts';

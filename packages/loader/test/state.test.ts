@@ -1,7 +1,7 @@
 /** Which bundle is taken after which: rollback, equivocation, freeze, fast-forward. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { serializeDocument } from '@omni-airgap/content';
+import { serializeDocument } from '@omni-airgap/format';
 import { describe, expect, test } from 'vitest';
 import { type Accepted, checkEquivocation, checkRollback } from '../src/state.ts';
 import { addImage, bytesFor, loadInto, makeBundle, startDouble } from './support.ts';

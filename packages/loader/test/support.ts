@@ -2,22 +2,15 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  type BundleDocument,
-  bytesOf,
-  type Descriptor,
-  descriptorOf,
-  hexOf,
-  Layout,
-  MediaType,
-} from '@omni-airgap/content';
+import type { BundleDocument } from '@omni-airgap/format';
+import { type TestBundleOptions, writeTestBundle } from '@omni-airgap/format/testing';
+import { bytesOf, type Descriptor, descriptorOf, hexOf, MediaType } from '@omni-airgap/oci';
+import { Layout } from '@omni-airgap/oci/layout';
 import {
   type RegistryDouble,
   type RegistryDoubleOptions,
   startRegistryDouble,
-  type TestBundleOptions,
-  writeTestBundle,
-} from '@omni-airgap/content/testing';
+} from '@omni-airgap/oci/testing';
 import { onTestFinished } from 'vitest';
 import { type LoadReport, load } from '../src/load.ts';
 import type { LoadOptions } from '../src/load-options.ts';

@@ -2,7 +2,7 @@
  * Bundles as a content source: one, spread over media or not, and the increments that were made from it. Of each
  * origin the newest says which names there are; content is taken from whichever has it.
  */
-import { BundleStore, type BundleTrust, bundleFolders, checkBundleAge } from '@omni-airgap/content';
+import { BundleStore, type BundleTrust, bundleFolders, checkBundleAge } from '@omni-airgap/format';
 import type { Provenance } from './provenance.ts';
 import { type ContentSource, Overlay } from './source.ts';
 

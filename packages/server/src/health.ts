@@ -2,7 +2,8 @@
  * Whether the server can do its work: `/healthz` is red while content is known to be damaged or gone, `/readyz` while
  * the medium or store cannot be read at all.
  */
-import { ageInDays, isCoded } from '@omni-airgap/content';
+import { ageInDays } from '@omni-airgap/format';
+import { isCoded } from '@omni-airgap/oci/base';
 import { failed, json, plainText } from './factory/answer.ts';
 import type { Answer, RouteGroup } from './http/message.ts';
 import type { Damage, Integrity } from './integrity.ts';

@@ -4,16 +4,9 @@
  * while it is sent. What is damaged is refused for a while, and then tried again: a bad contact is no bad medium.
  */
 import { stat } from 'node:fs/promises';
-import {
-  CodedError,
-  collectVerified,
-  type Descriptor,
-  type Digest,
-  diskError,
-  isCoded,
-  messageOf,
-  type Piece,
-} from '@omni-airgap/content';
+import { collectVerified, type Descriptor, type Digest, type Piece } from '@omni-airgap/oci';
+import { CodedError, isCoded, messageOf } from '@omni-airgap/oci/base';
+import { diskError } from '@omni-airgap/oci/fs';
 import { hashPieces } from './http/hash-pieces.ts';
 import type { FileBody } from './http/message.ts';
 import type { ContentSource } from './source.ts';

@@ -1,6 +1,7 @@
 /** The server put together: content, the registry and the Image Factory over it, the page, the HTTP core. */
 import type { RequestListener } from 'node:http';
-import { CodedError, isRegistryHost } from '@omni-airgap/content';
+import { isRegistryHost } from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
 import { Holdings } from './factory/holdings.ts';
 import { factoryRoutes } from './factory/routes.ts';
 import { Schematics } from './factory/schematics.ts';

@@ -2,19 +2,19 @@
  * Where the server's content comes from: a store on disk, an opened bundle, or one laid over the other. The
  * server asks nothing else of them.
  */
-import {
-  type Bytes,
-  CodedError,
-  type Descriptor,
-  type Digest,
-  type Fetcher,
-  type Located,
-  type NameLister,
-  type Piece,
-  type PushResult,
-  type Storage,
-  type Tagger,
-} from '@omni-airgap/content';
+import type {
+  Bytes,
+  Descriptor,
+  Digest,
+  Fetcher,
+  Located,
+  NameLister,
+  Piece,
+  PushResult,
+  Storage,
+  Tagger,
+} from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
 
 export interface ContentSource extends Fetcher, Located, NameLister {
   /** Bytes of the blob with this digest; undefined when it is not there. */

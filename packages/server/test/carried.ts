@@ -1,5 +1,5 @@
 /** A site that was brought a little of everything the Image Factory has: what its API is tested with. */
-import type { Layout } from '@omni-airgap/content';
+import type { Layout } from '@omni-airgap/oci/layout';
 import { newLayout, putFiles, putImage, putSchematic } from './support.ts';
 
 export const v = 'v1.13.9';

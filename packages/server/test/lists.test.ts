@@ -1,4 +1,4 @@
-import type { Layout } from '@omni-airgap/content';
+import type { Layout } from '@omni-airgap/oci/layout';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { answer, carried, v } from './carried.ts';
 import { newLayout, type Running, start } from './support.ts';
@@ -156,7 +156,7 @@ test('what is pushed here counts at once', async () => {
   const blob = Buffer.from('arm64 kernel');
   const config = Buffer.from('{}');
   const digests: string[] = [];
-  const { digestOf } = await import('@omni-airgap/content');
+  const { digestOf } = await import('@omni-airgap/oci');
   for (const bytes of [blob, config]) {
     digests.push(digestOf(bytes));
     const done = await fetch(`${url}/v2/talos-media/${id}/blobs/uploads/?digest=${digestOf(bytes)}`, {

@@ -1,4 +1,4 @@
-import type { Layout } from '@omni-airgap/content';
+import type { Layout } from '@omni-airgap/oci/layout';
 import { schematicFrom } from '@omni-airgap/talos';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { answer, carried, cmdline, other, post, v } from './carried.ts';

@@ -1,7 +1,9 @@
 import { readdir } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { CodedError, digestOf, Layout, MediaType, maxManifestBytes } from '@omni-airgap/content';
+import { digestOf, MediaType, maxManifestBytes } from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
+import { Layout } from '@omni-airgap/oci/layout';
 import { describe, expect, test } from 'vitest';
 import type { WritableSource } from '../src/index.ts';
 import { codeOf, newLayout, nowhere, type Running, raw, start } from './support.ts';

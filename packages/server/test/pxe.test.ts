@@ -1,4 +1,4 @@
-import type { Layout } from '@omni-airgap/content';
+import type { Layout } from '@omni-airgap/oci/layout';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { answer, carried, cmdline, other, post, v } from './carried.ts';
 import { putFiles, putSchematic, type Running, start } from './support.ts';

@@ -1,6 +1,6 @@
 /** Schematics as the Image Factory takes and gives them. */
 import { readFileSync } from 'node:fs';
-import type { Layout } from '@omni-airgap/content';
+import type { Layout } from '@omni-airgap/oci/layout';
 import { schematicFrom } from '@omni-airgap/talos';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { answer, carried, other, plain, post } from './carried.ts';

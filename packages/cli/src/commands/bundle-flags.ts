@@ -1,6 +1,7 @@
 /** Flags of the commands that write bundles, and what they mean. */
 import { type BundleOptions, type BundleReport, parseVolumeSize } from '@omni-airgap/bundler';
-import { CodedError, formatBytes, type Progress } from '@omni-airgap/content';
+import type { Progress } from '@omni-airgap/oci';
+import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import type { Command } from 'commander';
 import { account } from '../account.ts';
 import { collected } from '../flags.ts';

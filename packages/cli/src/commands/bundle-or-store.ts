@@ -1,5 +1,5 @@
 /** Flags of the commands that read either a bundle or a store. */
-import { CodedError } from '@omni-airgap/content';
+import { CodedError } from '@omni-airgap/oci/base';
 import type { Command } from 'commander';
 import { collected } from '../flags.ts';
 import type { CommonFlags } from '../session.ts';

@@ -1,6 +1,6 @@
 /** omni-airgap bundle */
 import { bundle } from '@omni-airgap/bundler';
-import { CodedError } from '@omni-airgap/content';
+import { CodedError } from '@omni-airgap/oci/base';
 import { Command } from 'commander';
 import { withCommon, withExample } from '../flags.ts';
 import { report, type Session } from '../session.ts';

@@ -1,6 +1,6 @@
 /** omni-airgap diff */
 import { type DiffReport, diff } from '@omni-airgap/bundler';
-import { formatBytes, printable } from '@omni-airgap/content';
+import { formatBytes, printable } from '@omni-airgap/oci/base';
 import { Command } from 'commander';
 import { withCommon, withExample } from '../flags.ts';
 import { count, table } from '../format.ts';

@@ -1,12 +1,8 @@
 /** omni-airgap egress check --inside */
-import { CodedError } from '@omni-airgap/content';
-import {
-  checkInside,
-  type InsideReport,
-  parseObjectStore,
-  parseRegistryTarget,
-  readSite,
-} from '@omni-airgap/loader';
+
+import { checkInside, type InsideReport, parseRegistryTarget, readSite } from '@omni-airgap/loader';
+import { parseObjectStore } from '@omni-airgap/objects';
+import { CodedError } from '@omni-airgap/oci/base';
 import type { Command } from 'commander';
 import { table } from '../format.ts';
 import { type CommonFlags, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';

@@ -1,6 +1,5 @@
 /** omni-airgap egress: rules, check, log */
 import { join } from 'node:path';
-import { CodedError, formatBytes } from '@omni-airgap/content';
 import {
   type CheckedHost,
   checkEgress,
@@ -12,6 +11,7 @@ import {
   portRules,
   summarizeLog,
 } from '@omni-airgap/fetcher';
+import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { withCommon, withExample, withNetwork } from '../flags.ts';
 import { count, table } from '../format.ts';

@@ -1,7 +1,7 @@
 /** omni-airgap fetch */
 
-import { formatBytes, printable } from '@omni-airgap/content';
 import { defaultTransfers, type FetchReport, fetch, plan } from '@omni-airgap/fetcher';
+import { formatBytes, printable } from '@omni-airgap/oci/base';
 import { Command } from 'commander';
 import { account } from '../account.ts';
 import {

@@ -1,8 +1,8 @@
 /** omni-airgap gc */
 
 import { formatVolumeRange } from '@omni-airgap/bundler';
-import { formatBytes } from '@omni-airgap/content';
-import { type GcReport, gc } from '@omni-airgap/fetcher';
+import { formatBytes } from '@omni-airgap/oci/base';
+import { type GcReport, gc } from '@omni-airgap/store';
 import { Command } from 'commander';
 import { collected, withCommon, withExample } from '../flags.ts';
 import { count } from '../format.ts';

@@ -1,6 +1,7 @@
 /** omni-airgap inspect */
 import { type Inspection, inspectBundle, inspectStore, type StoreInspection } from '@omni-airgap/bundler';
-import { countSigners, formatBytes, formatTime, printable } from '@omni-airgap/content';
+import { countSigners } from '@omni-airgap/format';
+import { formatBytes, formatTime, printable } from '@omni-airgap/oci/base';
 import { Command } from 'commander';
 import { withCommon, withExample } from '../flags.ts';
 import { count, describeLeft, table, wrap } from '../format.ts';

@@ -1,13 +1,8 @@
 /** Keys that commands are given as files. */
 import type { KeyObject } from 'node:crypto';
-import {
-  type BundleTrust,
-  CodedError,
-  isCoded,
-  parsePrivateKey,
-  parsePublicKey,
-  readSmallFile,
-} from '@omni-airgap/content';
+import { type BundleTrust, parsePrivateKey, parsePublicKey } from '@omni-airgap/format';
+import { CodedError, isCoded } from '@omni-airgap/oci/base';
+import { readSmallFile } from '@omni-airgap/oci/fs';
 import type { Session } from '../session.ts';
 
 /** Where the passphrase of a private key comes from: never the command line, which others can see. */

@@ -1,17 +1,17 @@
 /** omni-airgap load */
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { CodedError, formatBytes } from '@omni-airgap/content';
 import {
   dryRun,
   type LoadOptions,
   type LoadReport,
   load,
   type PlannedLoad,
-  parseObjectStore,
   parseRegistryTarget,
   readSite,
 } from '@omni-airgap/loader';
+import { parseObjectStore } from '@omni-airgap/objects';
+import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { Command, Option } from 'commander';
 import { collected, insideProxy, maxAgeOption, withCommon, withExample, withNetwork } from '../flags.ts';
 import { count, formatDuration } from '../format.ts';

@@ -2,7 +2,9 @@
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
-import { CodedError, Layout, printable, readSmallFile } from '@omni-airgap/content';
+import { CodedError, printable } from '@omni-airgap/oci/base';
+import { readSmallFile } from '@omni-airgap/oci/fs';
+import { Layout } from '@omni-airgap/oci/layout';
 import {
   type AccessEntry,
   createServer,

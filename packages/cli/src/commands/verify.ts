@@ -1,6 +1,7 @@
 /** omni-airgap verify */
 import { isSigned, type StoreCheck, verifyStore } from '@omni-airgap/bundler';
-import { BundleStore, CodedError, formatBytes, printable, verifyBundle } from '@omni-airgap/content';
+import { BundleStore, verifyBundle } from '@omni-airgap/format';
+import { CodedError, formatBytes, printable } from '@omni-airgap/oci/base';
 import { Command } from 'commander';
 import { withCommon, withExample } from '../flags.ts';
 import { count, describeLeft, formatDuration } from '../format.ts';

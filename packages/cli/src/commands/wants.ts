@@ -1,6 +1,9 @@
 /** omni-airgap wants */
 import { join } from 'node:path';
-import { CodedError, errorFromResponse, openNetwork, readSmallFile } from '@omni-airgap/content';
+import { CodedError } from '@omni-airgap/oci/base';
+import { readSmallFile } from '@omni-airgap/oci/fs';
+import { errorFromResponse } from '@omni-airgap/oci/http';
+import { openNetwork } from '@omni-airgap/oci/registry';
 import { maxWantsBytes, parseWants, type WantsDocument, wantsFile, wantsFragment } from '@omni-airgap/server';
 import { Command } from 'commander';
 import { withCommon, withExample } from '../flags.ts';

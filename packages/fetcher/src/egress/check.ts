@@ -2,23 +2,18 @@
  * egress check: whether everything that a mirror.yaml needs can be reached from here, tried for real and in small:
  * name, TCP, TLS, token, and one byte of content per domain. It says which firewall rule is missing.
  */
+
+import { fetchManifest, isIndexType, parseReference } from '@omni-airgap/oci';
+import { CodedError, isCoded, messageOf } from '@omni-airgap/oci/base';
+import { readSmallFile } from '@omni-airgap/oci/fs';
+import type { EgressRecord } from '@omni-airgap/oci/http';
+import { type EgressPolicy, hostAllowed, parseUpstream } from '@omni-airgap/oci/http';
 import {
-  CodedError,
-  type EgressPolicy,
-  type EgressRecord,
-  fetchManifest,
-  hostAllowed,
-  isCoded,
-  isIndexType,
-  messageOf,
   type Network,
   type NetworkSettings,
   openNetwork,
-  parseReference,
-  parseUpstream,
   type RepositoryClient,
-  readSmallFile,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci/registry';
 import {
   type EgressHost,
   hostPattern,

@@ -6,7 +6,8 @@ import { lookup } from 'node:dns/promises';
 import { request } from 'node:http';
 import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectTls, getCACertificates, type TLSSocket } from 'node:tls';
-import { messageOf, type ProxySettings, printable, proxyFor, systemCodeOf } from '@omni-airgap/content';
+import { messageOf, printable, systemCodeOf } from '@omni-airgap/oci/base';
+import { type ProxySettings, proxyFor } from '@omni-airgap/oci/http';
 
 export interface ConnectionReport {
   /** What the name stands for; empty behind a proxy, which looks it up. */

@@ -4,13 +4,13 @@ import { createInterface } from 'node:readline';
 import {
   byText,
   CodedError,
-  diskError,
   isCoded,
   type JsonObject,
   parseStrictObject,
   printable,
   systemCodeOf,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci/base';
+import { diskError } from '@omni-airgap/oci/fs';
 
 interface LoggedHost {
   readonly host: string;

@@ -2,7 +2,9 @@
  * Lists of images, one a line, as people keep them and as `talosctl image k8s-bundle` prints them: with tag, with
  * digest, or with both; comments and blank lines are skipped, repeated lines count once.
  */
-import { CodedError, formatReference, messageOf, parseReference, printable } from '@omni-airgap/content';
+
+import { formatReference, parseReference } from '@omni-airgap/oci';
+import { CodedError, messageOf, printable } from '@omni-airgap/oci/base';
 
 /** Ten thousand references are about a megabyte. */
 export const maxImageListBytes: number = 4 * 1024 * 1024;

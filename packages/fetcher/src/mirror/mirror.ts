@@ -3,7 +3,9 @@
  * can be wrong with it is said here, before any request.
  */
 import { dirname, resolve } from 'node:path';
-import { CodedError, collect, messageOf, printable, readSmallFile } from '@omni-airgap/content';
+import { collect } from '@omni-airgap/oci';
+import { CodedError, messageOf, printable } from '@omni-airgap/oci/base';
+import { readSmallFile } from '@omni-airgap/oci/fs';
 import { talosKubernetesImages } from '@omni-airgap/talos';
 import { maxImageListBytes, parseImageList, readReference } from './image-list.ts';
 import { checkShape } from './schema.ts';

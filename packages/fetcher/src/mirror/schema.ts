@@ -1,5 +1,5 @@
 /** The shape of mirror.yaml, and what is said of text that does not have it. */
-import { type CodedError, printable } from '@omni-airgap/content';
+import { type CodedError, printable } from '@omni-airgap/oci/base';
 import { isMediaName, isVersion, vPrefixed } from '@omni-airgap/talos';
 import * as v from 'valibot';
 import { nearestName } from '../nearest.ts';

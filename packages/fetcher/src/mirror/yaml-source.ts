@@ -2,7 +2,7 @@
  * YAML that people write, read strictly: plain mappings, lists and scalars, each with its line. Anchors, aliases,
  * tags, merge keys and duplicate keys are refused: they have no use here and a history of surprises.
  */
-import { CodedError, printable } from '@omni-airgap/content';
+import { CodedError, printable } from '@omni-airgap/oci/base';
 import { isAlias, isCollection, isMap, isScalar, LineCounter, parseDocument, visit } from 'yaml';
 
 /** A mirror.yaml of every Talos version ever released stays far below. */

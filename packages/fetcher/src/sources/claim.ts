@@ -3,18 +3,21 @@
  * name the digest that is held, and the repository it is held for.
  * Source: sigstore/cosign specs/SIGNATURE_SPEC.md. Faults F16, F17.
  */
+
 import {
-  CodedError,
   collectVerified,
   type Descriptor,
   type Digest,
   type Fetcher,
+  refuseOtherCase,
+} from '@omni-airgap/oci';
+import {
+  CodedError,
   type JsonObject,
   type JsonValue,
   parseStrictObject,
   printable,
-  refuseOtherCase,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci/base';
 
 export interface SignedImage {
   readonly digest: Digest;

@@ -4,15 +4,10 @@
  * absent; whatever else goes wrong fails the image, so that no signature is ever lost silently.
  * Sources: sigstore/cosign specs/SIGNATURE_SPEC.md; distribution-spec v1.1.1 spec.md#listing-referrers.
  */
-import {
-  CodedError,
-  type Descriptor,
-  type Digest,
-  hexOf,
-  isManifestType,
-  type Reference,
-  type RepositoryClient,
-} from '@omni-airgap/content';
+
+import { type Descriptor, type Digest, hexOf, isManifestType, type Reference } from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
+import type { RepositoryClient } from '@omni-airgap/oci/registry';
 
 /** What hangs on an image under a tag of its own, or under its digest when it has none. */
 export interface Companion {

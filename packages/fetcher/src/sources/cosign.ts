@@ -4,16 +4,9 @@
  * Source: sigstore/cosign specs/SIGNATURE_SPEC.md. Faults F16, F17.
  */
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
-import {
-  CodedError,
-  type Descriptor,
-  type Digest,
-  digestOf,
-  type Fetcher,
-  fetchManifest,
-  messageOf,
-  readSmallFile,
-} from '@omni-airgap/content';
+import { type Descriptor, type Digest, digestOf, type Fetcher, fetchManifest } from '@omni-airgap/oci';
+import { CodedError, messageOf } from '@omni-airgap/oci/base';
+import { readSmallFile } from '@omni-airgap/oci/fs';
 import { checkClaim, maxSignatures, type SignedImage, signatureBytes, signedPayload } from './claim.ts';
 
 /** Images that a key must have signed. */

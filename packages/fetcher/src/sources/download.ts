@@ -3,19 +3,18 @@
  * Its validator (a strong ETag, or the date) tells whether the rest still belongs to what is here.
  * Sources: RFC 9110 sections 13.1.5 (If-Range) and 14 (ranges). Threats T14, T37; faults F03, F06, F07.
  */
+import type { Bytes, Descriptor } from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
 import {
-  type Bytes,
   backOff,
-  CodedError,
-  type Descriptor,
   errorFromResponse,
   type GateResponse,
   type HttpGate,
   isTransient,
-  type Layout,
   type RetryOptions,
-} from '@omni-airgap/content';
-import type { DownloadJournal } from './download-journal.ts';
+} from '@omni-airgap/oci/http';
+import type { Layout } from '@omni-airgap/oci/layout';
+import type { DownloadJournal } from '@omni-airgap/store';
 
 export interface DownloadContext {
   readonly gate: HttpGate;

@@ -3,21 +3,18 @@
  * redirects media to object storage, and words its errors as plain text.
  * Source: siderolabs/image-factory docs/api.md. Threats T51, T52; faults F20, F22.
  */
+
+import { collect, type Descriptor, digestFromHex, digestOf, isHex64 } from '@omni-airgap/oci';
+import { CodedError, printable } from '@omni-airgap/oci/base';
 import {
-  CodedError,
-  collect,
-  type Descriptor,
-  digestFromHex,
-  digestOf,
   errorFromResponse,
   type GateResponse,
   type HttpGate,
-  isHex64,
-  type Layout,
-  printable,
   type RetryOptions,
   retrying,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci/http';
+import type { Layout } from '@omni-airgap/oci/layout';
+import type { DownloadJournal } from '@omni-airgap/store';
 import {
   commonSchematicId,
   contentTypeOf,
@@ -26,7 +23,6 @@ import {
   schematicPath,
 } from '@omni-airgap/talos';
 import { download, lengthOf } from './download.ts';
-import type { DownloadJournal } from './download-journal.ts';
 
 export interface FactoryOptions {
   readonly gate: HttpGate;

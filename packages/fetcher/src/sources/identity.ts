@@ -1,6 +1,6 @@
 /** Who must have signed images, where they are signed without a key: an identity, and who vouches for it. */
 import { randomUUID } from 'node:crypto';
-import { CodedError, messageOf } from '@omni-airgap/content';
+import { CodedError, messageOf } from '@omni-airgap/oci/base';
 import { sideroIssuer, sideroPrefix, sideroSigners } from '@omni-airgap/talos';
 import type { Signer } from './sigstore-root.ts';
 

@@ -6,7 +6,6 @@
  */
 import { X509Certificate } from 'node:crypto';
 import {
-  CodedError,
   collectVerified,
   type Descriptor,
   type Digest,
@@ -14,13 +13,16 @@ import {
   type Fetcher,
   fetchManifest,
   hexOf,
+  refuseOtherCase,
+} from '@omni-airgap/oci';
+import {
+  CodedError,
   isCoded,
   type JsonObject,
   type JsonValue,
   parseStrictObject,
   printable,
-  refuseOtherCase,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci/base';
 import {
   checkClaim,
   maxSignatures,

@@ -5,7 +5,7 @@
  * Source: sigstore/rekor pkg/types/{hashedrekord,dsse}; sigstore/protobuf-specs sigstore_rekor v2.
  */
 import { X509Certificate } from 'node:crypto';
-import { type JsonValue, parseStrictObject } from '@omni-airgap/content';
+import { type JsonValue, parseStrictObject } from '@omni-airgap/oci/base';
 import type { TransparencyLogEntry } from '@sigstore/bundle';
 import { strictBase64 } from './claim.ts';
 

@@ -5,16 +5,14 @@
  * Sources: siderolabs/image-factory docs/api.md (Checksums, Signatures), enterprise/assetsignature/writer.go. Fault F22.
  */
 import { createHash } from 'node:crypto';
+import { type Descriptor, type Fetcher, hexOf } from '@omni-airgap/oci';
 import {
   CodedError,
-  type Descriptor,
-  type Fetcher,
-  hexOf,
   type JsonObject,
   type JsonValue,
   messageOf,
   parseStrictObject,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci/base';
 import type { FactoryClient } from './factory-client.ts';
 
 export const signatureSuffix = '.sigstore.json';

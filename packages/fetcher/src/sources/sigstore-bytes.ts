@@ -1,5 +1,5 @@
 /** Bytes in Sigstore's documents: base64 that has one text for the same bytes, wherever it stands. */
-import type { JsonValue } from '@omni-airgap/content';
+import type { JsonValue } from '@omni-airgap/oci/base';
 import { strictBase64 } from './claim.ts';
 
 /** Members of the bundle and of the trust root that hold bytes. */

@@ -4,14 +4,8 @@
  * Sources: sigstore/protobuf-specs sigstore_trustroot.proto, sigstore_bundle.proto; sigstore/cosign specs/BUNDLE_SPEC.md.
  */
 import { createPublicKey, X509Certificate } from 'node:crypto';
-import {
-  CodedError,
-  type JsonObject,
-  messageOf,
-  parseStrictObject,
-  printable,
-  readSmallFile,
-} from '@omni-airgap/content';
+import { CodedError, type JsonObject, messageOf, parseStrictObject, printable } from '@omni-airgap/oci/base';
+import { readSmallFile } from '@omni-airgap/oci/fs';
 import type { Bundle } from '@sigstore/bundle';
 import type { TrustedRoot } from '@sigstore/protobuf-specs';
 import { checkEntryCertificate } from './rekor-entry.ts';

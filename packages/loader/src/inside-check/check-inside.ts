@@ -5,16 +5,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  CodedError,
-  collect,
-  type Network,
-  type NetworkSettings,
-  openNetwork,
-  parseStrictJson,
-} from '@omni-airgap/content';
+import { type ObjectStoreTarget, openSink } from '@omni-airgap/objects';
+import { collect } from '@omni-airgap/oci';
+import { CodedError, parseStrictJson } from '@omni-airgap/oci/base';
+import { type Network, type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import { type Site, selfHostedWireguardPort, versionsPath } from '@omni-airgap/talos';
-import { type ObjectStoreTarget, openSink } from '../objects/open-sink.ts';
 import type { RegistryTarget } from '../target-names.ts';
 import { checkObjectsInside, probePartSize } from './check-objects.ts';
 import { checkRegistryInside } from './check-registry.ts';

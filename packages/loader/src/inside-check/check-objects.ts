@@ -1,8 +1,8 @@
 /** Whether an object store does what load needs: write, read, delete, parts, and the check of what was signed for. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { checkFinished, type Descriptor, descriptorOf, Hasher } from '@omni-airgap/content';
-import type { NewObject, ObjectSink } from '../objects/object-sink.ts';
+import type { NewObject, ObjectSink } from '@omni-airgap/objects';
+import { checkFinished, type Descriptor, descriptorOf, Hasher } from '@omni-airgap/oci';
 import { type Finding, finding } from './finding.ts';
 
 const contentType = 'text/plain';

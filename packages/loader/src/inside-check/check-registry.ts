@@ -3,18 +3,9 @@
  * the Kubernetes versions. What is pushed for it is a few bytes in the repository `omni-airgap/probe`, and one body of
  * 48 MiB that is deleted again where the registry deletes.
  */
-import {
-  type Bytes,
-  bytesOf,
-  CodedError,
-  type Descriptor,
-  Hasher,
-  isCoded,
-  isManifestType,
-  MediaType,
-  type RegistryClient,
-  type RepositoryClient,
-} from '@omni-airgap/content';
+import { type Bytes, bytesOf, type Descriptor, Hasher, isManifestType, MediaType } from '@omni-airgap/oci';
+import { CodedError, isCoded } from '@omni-airgap/oci/base';
+import type { RegistryClient, RepositoryClient } from '@omni-airgap/oci/registry';
 import { belowPrefix, requireListed } from '../registry/preflight.ts';
 import { type Shape, sampleOf } from '../registry/shapes.ts';
 import type { RegistryTarget } from '../target-names.ts';

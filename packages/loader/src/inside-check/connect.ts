@@ -2,7 +2,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { connect, type DetailedPeerCertificate, getCACertificates } from 'node:tls';
-import { CodedError, messageOf } from '@omni-airgap/content';
+import { CodedError, messageOf } from '@omni-airgap/oci/base';
 
 const timeoutMs = 10_000;
 /** How long a refusal of UDP may take to come back. */

@@ -1,5 +1,5 @@
 /** What a check found: one line, and what to do when it is bad. */
-import { isCoded, messageOf, printable } from '@omni-airgap/content';
+import { isCoded, messageOf, printable } from '@omni-airgap/oci/base';
 
 export interface Finding {
   /** What was looked at: `registry`, `object store`, `omni`. */

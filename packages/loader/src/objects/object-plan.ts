@@ -2,9 +2,8 @@
  * What of a bundle goes into an object store, under which keys: Talos media, talosctl and schematics under the Image
  * Factory's URL paths, so that any static web server in front gives them to people, PXE and imaging.
  */
+
 import {
-  byText,
-  CodedError,
   collectVerified,
   type Descriptor,
   descriptorOf,
@@ -12,8 +11,8 @@ import {
   fetchManifest,
   type Presence,
   parseReference,
-  printable,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci';
+import { byText, CodedError, printable } from '@omni-airgap/oci/base';
 import {
   contentTypeOf,
   formatBootTarget,

@@ -1,10 +1,11 @@
 /** Whether what an increment relies on is in the object store, looked up before anything is moved. */
-import type { Descriptor, Digest } from '@omni-airgap/content';
+
+import type { ObjectSink } from '@omni-airgap/objects';
+import type { Descriptor, Digest } from '@omni-airgap/oci';
 import pLimit from 'p-limit';
 import { allOrFirst } from '../registry/context.ts';
 import type { LoadSource } from '../source.ts';
 import type { PlannedObject } from './object-plan.ts';
-import type { ObjectSink } from './object-sink.ts';
 
 /** In a folder each reads a file. */
 const lookupsAtOnce = 4;

@@ -2,15 +2,8 @@
  * A repository that is only pushed to what is at hand: content whose volume is not mounted must be there already,
  * from a disc that was loaded before. Fault F28.
  */
-import type {
-  Bytes,
-  Descriptor,
-  Mounter,
-  OpenBytes,
-  PushResult,
-  RepositoryClient,
-  Storage,
-} from '@omni-airgap/content';
+import type { Bytes, Descriptor, Mounter, OpenBytes, PushResult, Storage } from '@omni-airgap/oci';
+import type { RepositoryClient } from '@omni-airgap/oci/registry';
 import { type LoadSource, MissingVolumes } from '../source.ts';
 
 export class AtHand implements Storage, Mounter {

@@ -1,5 +1,6 @@
 /** One load into one registry: what all its steps share. */
-import type { Progress, RegistryClient, RepositoryClient } from '@omni-airgap/content';
+import type { Progress } from '@omni-airgap/oci';
+import type { RegistryClient, RepositoryClient } from '@omni-airgap/oci/registry';
 import type { LoadSource } from '../source.ts';
 import type { RegistryTarget } from '../target-names.ts';
 import { SiteSource } from './site-source.ts';

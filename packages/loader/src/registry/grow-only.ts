@@ -2,8 +2,8 @@
  * Tags that only ever grow: signatures of an image, and the media of a schematic. What a site has under such a tag
  * and what comes are united, so that later loads and local signatures never erase each other.
  */
+
 import {
-  byText,
   collectVerified,
   type Descriptor,
   descriptorOf,
@@ -11,8 +11,8 @@ import {
   fetchManifest,
   type ImageManifest,
   type IndexManifest,
-  parseStrictObject,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci';
+import { byText, parseStrictObject } from '@omni-airgap/oci/base';
 import { versionsPath } from '@omni-airgap/talos';
 import { areSignatures, signatureManifest } from '../signing/signature-manifest.ts';
 import { maxVersionListBytes, uniteVersions } from '../version-list.ts';

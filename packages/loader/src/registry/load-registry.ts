@@ -5,17 +5,15 @@
  */
 import {
   bytesOf,
-  CodedError,
   Copier,
   type CopyTally,
   childrenOf,
   collectGraph,
   type Descriptor,
   fetchManifest,
-  isCoded,
-  messageOf,
   tallying,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci';
+import { CodedError, isCoded, messageOf } from '@omni-airgap/oci/base';
 import pLimit from 'p-limit';
 import { explainDamage } from '../damage.ts';
 import { MissingVolumes, throwWorst } from '../source.ts';

@@ -3,16 +3,9 @@
  * content that the registry refuses. Rights are shown by an upload that is begun and cancelled in one repository of
  * each project; kinds of content by some hundred bytes in the repository `omni-airgap/probe`. Fault F41.
  */
-import {
-  bytesOf,
-  CodedError,
-  type ErrorCode,
-  isCoded,
-  isManifestType,
-  messageOf,
-  type RegistryClient,
-  type RepositoryClient,
-} from '@omni-airgap/content';
+import { bytesOf, isManifestType } from '@omni-airgap/oci';
+import { CodedError, type ErrorCode, isCoded, messageOf } from '@omni-airgap/oci/base';
+import type { RegistryClient, RepositoryClient } from '@omni-airgap/oci/registry';
 import { type Sample, type Shape, sampleOf, shapes } from './shapes.ts';
 
 export interface Preflight {

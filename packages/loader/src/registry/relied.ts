@@ -1,5 +1,5 @@
 /** Whether what an increment relies on is in the registry, looked up before anything is moved. */
-import { childrenOf, type Descriptor, fetchManifest, isManifestType, MediaType } from '@omni-airgap/content';
+import { childrenOf, type Descriptor, fetchManifest, isManifestType, MediaType } from '@omni-airgap/oci';
 import pLimit from 'p-limit';
 import type { PlacedName } from '../target-names.ts';
 import { allOrFirst, type RegistryContext } from './context.ts';

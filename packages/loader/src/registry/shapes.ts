@@ -12,7 +12,7 @@ import {
   isManifestType,
   type Manifest,
   MediaType,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci';
 
 /** In the order they are tried. */
 export const shapes = ['image', 'docker', 'artifact', 'index', 'mixed', 'sparse', 'referrer'] as const;

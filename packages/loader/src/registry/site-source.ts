@@ -10,8 +10,8 @@ import {
   type Presence,
   parseReference,
   type RangeFetcher,
-  type RepositoryClient,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci';
+import type { RepositoryClient } from '@omni-airgap/oci/registry';
 import type { LoadSource } from '../source.ts';
 import { placeRepository } from '../target-names.ts';
 

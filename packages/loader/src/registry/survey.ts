@@ -2,13 +2,9 @@
  * What a registry has under the names of a bundle, looked up before anything is moved. A name that stands for
  * something else is a conflict, unless its kind of tag only ever grows. Fault F42.
  */
-import {
-  CodedError,
-  type Descriptor,
-  fetchManifest,
-  isIndexType,
-  isManifestType,
-} from '@omni-airgap/content';
+
+import { type Descriptor, fetchManifest, isIndexType, isManifestType } from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
 import pLimit from 'p-limit';
 import { type PlacedName, placeNames } from '../target-names.ts';
 import { allOrFirst, type RegistryContext } from './context.ts';

@@ -1,13 +1,7 @@
 /** `--verify full`: everything below the names of a bundle is pulled from the registry and hashed. */
-import {
-  childrenOf,
-  type Descriptor,
-  fetchManifest,
-  giveBack,
-  isManifestType,
-  type RepositoryClient,
-  verified,
-} from '@omni-airgap/content';
+import { childrenOf, type Descriptor, fetchManifest, isManifestType, verified } from '@omni-airgap/oci';
+import { giveBack } from '@omni-airgap/oci/base';
+import type { RepositoryClient } from '@omni-airgap/oci/registry';
 import pLimit from 'p-limit';
 import { allOrFirst, type RegistryContext } from './context.ts';
 import type { Surveyed } from './survey.ts';

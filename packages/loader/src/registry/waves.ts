@@ -3,7 +3,7 @@
  * after the image, and what speaks about a signature after that one: some registries refuse it otherwise.
  * Fault F40; source: goharbor/harbor answers 404 for a subject that it does not have.
  */
-import { type Digest, digestFromHex, type Fetcher, fetchManifest } from '@omni-airgap/content';
+import { type Digest, digestFromHex, type Fetcher, fetchManifest } from '@omni-airgap/oci';
 import type { PlacedName } from '../target-names.ts';
 
 const companionTag = /^sha256-([a-f0-9]{64})(?:\.(?:sig|att|sbom))?$/;

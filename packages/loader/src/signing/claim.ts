@@ -3,7 +3,7 @@
  * newline. Source: sigstore/sigstore pkg/signature/payload; sigstore/cosign specs/SIGNATURE_SPEC.md.
  */
 import { createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
-import { type Descriptor, type Digest, descriptorOf } from '@omni-airgap/content';
+import { type Descriptor, type Digest, descriptorOf } from '@omni-airgap/oci';
 
 export const claimMediaType = 'application/vnd.dev.cosign.simplesigning.v1+json';
 const signatureAnnotation = 'dev.cosignproject.cosign/signature';

@@ -7,15 +7,14 @@
 import type { KeyObject } from 'node:crypto';
 import {
   bytesOf,
-  CodedError,
   type Descriptor,
   fetchManifest,
   hexOf,
-  isCoded,
   isImageManifestType,
   isManifestType,
   parseReference,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci';
+import { CodedError, isCoded } from '@omni-airgap/oci/base';
 import pLimit from 'p-limit';
 import { allOrFirst, type RegistryContext } from '../registry/context.ts';
 import type { Surveyed } from '../registry/survey.ts';

@@ -1,5 +1,5 @@
 /** The manifest at a signature tag: one layer for each signature, and a config that names them all. */
-import { type Descriptor, descriptorOf, MediaType } from '@omni-airgap/content';
+import { type Descriptor, descriptorOf, MediaType } from '@omni-airgap/oci';
 import { claimMediaType } from './claim.ts';
 
 interface Built {

@@ -1,5 +1,5 @@
 /** How the Image Factory answers: plain text for errors, JSON for lists, files as attachments. */
-import { isCoded, messageOf, printable } from '@omni-airgap/content';
+import { isCoded, messageOf, printable } from '@omni-airgap/oci/base';
 import { TalosError } from '@omni-airgap/talos';
 import type { Answer } from '../http/message.ts';
 

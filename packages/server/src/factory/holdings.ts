@@ -2,7 +2,8 @@
  * What of the Image Factory's was carried: schematics, media, installers, lists. Everything is looked up in the
  * catalog by name, so what is pushed here later counts at once.
  */
-import { type Descriptor, type Digest, digestFromHex, isCoded } from '@omni-airgap/content';
+import { type Descriptor, type Digest, digestFromHex } from '@omni-airgap/oci';
+import { isCoded } from '@omni-airgap/oci/base';
 import {
   type Architecture,
   compareVersions,

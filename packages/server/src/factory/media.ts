@@ -3,7 +3,9 @@
  * files hold the ID of their schematic, and none is ever given for another's.
  * Source: siderolabs/image-factory docs/api.md; internal/frontend/http/image.go, pxe.go.
  */
-import { CodedError, type Descriptor } from '@omni-airgap/content';
+
+import type { Descriptor } from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
 import {
   contentTypeOf,
   formatBootTarget,

@@ -2,7 +2,8 @@
  * The Image Factory's HTTP API over what was carried. Nothing is built here.
  * Source: siderolabs/image-factory 78e378a48 docs/api.md, internal/frontend/http.
  */
-import { collect, isCoded } from '@omni-airgap/content';
+import { collect } from '@omni-airgap/oci';
+import { isCoded } from '@omni-airgap/oci/base';
 import {
   compareVersions,
   contentTypeOf,

@@ -3,7 +3,7 @@
  * latter are wishes too, without their text when it holds a secret.
  */
 
-import { isCoded } from '@omni-airgap/content';
+import { isCoded } from '@omni-airgap/oci/base';
 import {
   commonSchematicId,
   decodeSchematic,

@@ -1,5 +1,5 @@
 /** The running hash of an answer that nobody has seen right yet. */
-import { type Digest, Hasher } from '@omni-airgap/content';
+import { type Digest, Hasher } from '@omni-airgap/oci';
 import type { Block } from './buffers.ts';
 import { ThreadHasher } from './hash-thread.ts';
 

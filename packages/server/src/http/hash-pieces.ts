@@ -1,5 +1,5 @@
 /** The digest of content in files, hashed on the other thread, so that answers go on meanwhile. */
-import type { Digest, Piece } from '@omni-airgap/content';
+import type { Digest, Piece } from '@omni-airgap/oci';
 import { Lease } from './buffers.ts';
 import { checkOf } from './check.ts';
 import { readBlocks } from './read-blocks.ts';

@@ -3,7 +3,8 @@
  * Blocks lie in memory that both threads see; nothing is copied.
  */
 import { Worker } from 'node:worker_threads';
-import { CodedError, type Digest, isDigest } from '@omni-airgap/content';
+import { type Digest, isDigest } from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
 
 /** Plain JavaScript in a string: a release is one file, and has none beside it to start the thread from. */
 const program = `

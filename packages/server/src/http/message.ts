@@ -3,7 +3,7 @@
  * the socket, so every rule about bodies, ranges and aborts is in one place (send.ts).
  */
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Bytes, Digest, Piece } from '@omni-airgap/content';
+import type { Bytes, Digest, Piece } from '@omni-airgap/oci';
 import type { ByteRange } from './range.ts';
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;

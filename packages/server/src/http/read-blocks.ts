@@ -1,7 +1,9 @@
 /** Reads files into the blocks of a lease: while one block is used, the next is filled. */
 import { read } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { CodedError, diskError, openForReading, type Piece } from '@omni-airgap/content';
+import type { Piece } from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
+import { diskError, openForReading } from '@omni-airgap/oci/fs';
 import type { Block, Lease } from './buffers.ts';
 
 export interface BlockUse {

@@ -4,7 +4,8 @@
  * Measured: four times the rate of createReadStream at its default.
  */
 import type { ServerResponse } from 'node:http';
-import { isCoded, slicePieces } from '@omni-airgap/content';
+import { isCoded } from '@omni-airgap/oci/base';
+import { slicePieces } from '@omni-airgap/oci/fs';
 import { Lease } from './buffers.ts';
 import { checkOf } from './check.ts';
 import type { FileBody } from './message.ts';

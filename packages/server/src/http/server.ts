@@ -13,7 +13,7 @@ import {
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CodedError, messageOf, printable } from '@omni-airgap/content';
+import { CodedError, messageOf, printable } from '@omni-airgap/oci/base';
 import { crossOriginHeaders, preflight } from './cross-origin.ts';
 import { type Answer, isMethod, type Methods, type Request, type RouteGroup } from './message.ts';
 import { send } from './send.ts';

@@ -1,5 +1,8 @@
 /** What the server holds, as sections of the page. */
-import { type Descriptor, formatBytes, type Html, hexOf, html } from '@omni-airgap/content';
+
+import { type Html, html } from '@omni-airgap/format';
+import { type Descriptor, hexOf } from '@omni-airgap/oci';
+import { formatBytes } from '@omni-airgap/oci/base';
 import { isMediaName, parseMediaName } from '@omni-airgap/talos';
 import type { HeldInstaller, HeldMedia } from '../factory/holdings.ts';
 import type { Repository } from '../registry/catalog.ts';

@@ -1,5 +1,5 @@
 /** How to point Talos, containerd and Omni at this server, with its own address filled in. */
-import { type Html, html, htmlLines } from '@omni-airgap/content';
+import { type Html, html, htmlLines } from '@omni-airgap/format';
 
 /** @param url of this server @param registries whose images it holds */
 export function setupSection(url: string, registries: readonly string[]): Html {

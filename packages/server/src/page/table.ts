@@ -2,7 +2,7 @@
  * Tables of the page. On a phone their rows become blocks, which is why each element says its role: without, it would
  * be none for a screen reader then.
  */
-import { type Html, html } from '@omni-airgap/content';
+import { type Html, html } from '@omni-airgap/format';
 
 interface Column {
   readonly name: string;

@@ -1,6 +1,6 @@
 /** What was asked for and is not here, as a section of the page. */
 
-import { type Html, html } from '@omni-airgap/content';
+import { type Html, html } from '@omni-airgap/format';
 import { describeWish } from '../wishes/wish.ts';
 import type { WantsDocument } from '../wishes/wish-list.ts';
 import { table } from './table.ts';

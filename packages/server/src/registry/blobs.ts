@@ -3,7 +3,9 @@
  * blob is found in each of them; that is also what makes a mount.
  * Source: distribution-spec v1.1.1 spec.md#pulling-blobs.
  */
-import { CodedError, type Digest, isDigest } from '@omni-airgap/content';
+
+import { type Digest, isDigest } from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
 import type { Answer, Methods } from '../http/message.ts';
 import type { Integrity } from '../integrity.ts';
 import type { ContentSource } from '../source.ts';

@@ -6,16 +6,16 @@
  * pushed here stands under `registry.local/` on disk and wins over what was carried. Two carried names that would
  * meet without their hosts are found with their hosts only, and reported.
  */
+
 import {
-  byText,
   type Descriptor,
   type Digest,
   formatReference,
   isRepository,
-  messageOf,
   parseReference,
   type Reference,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci';
+import { byText, messageOf } from '@omni-airgap/oci/base';
 import type { ContentSource } from '../source.ts';
 import { ManifestGraph } from './graph.ts';
 import { newestRelease, otherInstallerName, parseInstallerPath } from './installers.ts';

@@ -9,9 +9,9 @@ import {
   fetchManifest,
   isManifestType,
   type Manifest,
-  messageOf,
   referrerOf,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci';
+import { messageOf } from '@omni-airgap/oci/base';
 import type { ContentSource } from '../source.ts';
 
 export interface GraphNode {

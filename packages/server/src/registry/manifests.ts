@@ -4,21 +4,20 @@
  */
 import {
   bytesOf,
-  type CodedError,
   childrenOf,
   collect,
   type Descriptor,
   type Digest,
   descriptorOf,
   digestOf,
-  isCoded,
   isDigest,
   isManifestType,
   isTag,
   type Manifest,
   maxManifestBytes,
   parseManifest,
-} from '@omni-airgap/content';
+} from '@omni-airgap/oci';
+import { type CodedError, isCoded } from '@omni-airgap/oci/base';
 import type { Answer, Methods, Request } from '../http/message.ts';
 import type { Integrity } from '../integrity.ts';
 import type { ContentSource, WritableSource } from '../source.ts';

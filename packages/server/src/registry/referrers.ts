@@ -2,7 +2,7 @@
  * What refers to a manifest: signatures, attestations, SBOMs.
  * Source: distribution-spec v1.1.1 spec.md#listing-referrers.
  */
-import { isDigest, MediaType } from '@omni-airgap/content';
+import { isDigest, MediaType } from '@omni-airgap/oci';
 import type { Answer, Request } from '../http/message.ts';
 import type { Catalog } from './catalog.ts';
 import { refuse, registryHeaders } from './refusal.ts';

@@ -2,7 +2,7 @@
  * How the registry says no: the error bodies of the distribution specification.
  * Source: distribution-spec v1.1.1 spec.md#error-codes.
  */
-import { isCoded, printable } from '@omni-airgap/content';
+import { isCoded, printable } from '@omni-airgap/oci/base';
 import type { Answer } from '../http/message.ts';
 
 const statusOf = {

@@ -3,7 +3,7 @@
  * No part of the distribution specification, but what clients list a registry by.
  * Source: distribution/distribution v2.8 docs/spec/api.md, "Listing Repositories".
  */
-import { byText } from '@omni-airgap/content';
+import { byText } from '@omni-airgap/oci/base';
 import type { Answer, Request } from '../http/message.ts';
 import type { Catalog } from './catalog.ts';
 import { pageOf } from './page.ts';

@@ -2,7 +2,7 @@
  * The registry's paths. A repository name has any number of components, so paths are matched from their end.
  * Source: distribution-spec v1.1.1 spec.md#endpoints.
  */
-import { isRepository } from '@omni-airgap/content';
+import { isRepository } from '@omni-airgap/oci';
 import type { Answer, Methods, RouteGroup } from '../http/message.ts';
 import type { Integrity } from '../integrity.ts';
 import type { ContentSource, WritableSource } from '../source.ts';

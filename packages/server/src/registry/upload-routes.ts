@@ -2,7 +2,7 @@
  * The requests of a blob upload: begin, chunk, finish, status, cancel, single POST, mount.
  * Source: distribution-spec v1.1.1 spec.md#pushing-blobs (endpoints 4a, 4b, 5, 6, 11, 13, 14).
  */
-import { isDigest } from '@omni-airgap/content';
+import { isDigest } from '@omni-airgap/oci';
 import type { Answer, Methods, Request } from '../http/message.ts';
 import type { Blobs } from './blobs.ts';
 import { refuse, registryHeaders } from './refusal.ts';

@@ -5,7 +5,8 @@
  */
 import { randomUUID } from 'node:crypto';
 import { PassThrough } from 'node:stream';
-import { type Bytes, CodedError, type Descriptor, MediaType } from '@omni-airgap/content';
+import { type Bytes, type Descriptor, MediaType } from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
 import type { WritableSource } from '../source.ts';
 
 export interface UploadLimits {

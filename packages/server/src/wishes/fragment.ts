@@ -2,7 +2,7 @@
  * Wishes as a part of a mirror.yaml, to carry out of the site. What cannot be fetched as it stands (a schematic that
  * holds a secret, one that nothing was asked of yet) is written as a comment that says what to do.
  */
-import { byText, printable } from '@omni-airgap/content';
+import { byText, printable } from '@omni-airgap/oci/base';
 import { compareVersions, parseInstallerRepository, vPrefixed } from '@omni-airgap/talos';
 import type { Wish } from './wish.ts';
 import type { WantsDocument } from './wish-list.ts';

@@ -1,5 +1,5 @@
 /** What was asked of the registry and is not here, as a wish: installers, and images whose registry host is known. */
-import { isRegistryHost } from '@omni-airgap/content';
+import { isRegistryHost } from '@omni-airgap/oci';
 import { isVersion } from '@omni-airgap/talos';
 import { parseInstallerPath } from '../registry/installers.ts';
 import { isReference, type WishSubject } from './wish.ts';

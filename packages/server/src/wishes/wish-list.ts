@@ -2,7 +2,8 @@
  * What was asked for and is not carried, bounded in number and size: when it is full, new wishes are only counted, so
  * that nobody can push others out. Kept in memory, and in a file beside what is pushed where there is such a place.
  */
-import { CodedError, parseStrictObject, readSmallFile, writeFileAtomic } from '@omni-airgap/content';
+import { CodedError, parseStrictObject } from '@omni-airgap/oci/base';
+import { readSmallFile, writeFileAtomic } from '@omni-airgap/oci/fs';
 import { parseWish, type Wish, type WishSubject, wishKey } from './wish.ts';
 
 /** wants.json: what `wants --from` reads. */

@@ -2,7 +2,9 @@
  * A wish: something that was asked for and is not carried. Wishes leave the site on paper or as a file and become
  * part of a mirror.yaml, so each field is checked against its grammar here, whoever the wish came from.
  */
-import { CodedError, isRepository, type JsonValue, parseReference } from '@omni-airgap/content';
+
+import { isRepository, parseReference } from '@omni-airgap/oci';
+import { CodedError, type JsonValue } from '@omni-airgap/oci/base';
 import {
   decodeSchematic,
   isMediaName,

@@ -1,0 +1,40 @@
+/** What lies on the media: bundle.json, volumes, signature, receipt; write, read, verify. */
+
+export { bundleFolders } from './bundle-folders.ts';
+export { bundleIdOf, checksumLines } from './bundle-id.ts';
+export { mapOf } from './bundle-map.ts';
+export { type BundleSigner, BundleStore, type BundleTrust } from './bundle-store.ts';
+export { ageInDays, checkBundleAge } from './documents/bundle-age.ts';
+export {
+  type BundleBase,
+  type BundleDocument,
+  type BundleRelies,
+  type BundleRoot,
+  maxBundleDocumentBytes,
+  parseBundleDocument,
+  serializeBundleDocument,
+} from './documents/bundle-document.ts';
+export {
+  parseReceiptDocument,
+  type ReceiptDocument,
+  serializeReceipt,
+} from './documents/receipt-document.ts';
+export {
+  bytesSchema,
+  descriptorSchema,
+  digestSchema,
+  manyOf,
+  parseDocument,
+  serializeDocument,
+  textSchema,
+  timeSchema,
+} from './documents/schema.ts';
+export { type CountedSigner, countSigners, signerText, verifiedSchema } from './documents/verified.ts';
+export { Html, html, htmlLines } from './html.ts';
+export { fingerprintOf, parsePrivateKey, parsePublicKey, signBytes, verifyBytes } from './signature.ts';
+export { type BundleCheck, type NamedDamage, verifyBundle } from './verify-bundle.ts';
+export { checkFrame, checkSmallContent, checkTrailer } from './volumes/volume-frame.ts';
+export { VolumeMap, volumeName } from './volumes/volume-map.ts';
+export { type BlobSize, type PlacedBlob, planVolumes, smallBlobLimit } from './volumes/volume-plan.ts';
+export { VolumeVerifier } from './volumes/volume-verifier.ts';
+export { hashVolume, type WrittenVolume, writeVolume } from './volumes/write-volume.ts';

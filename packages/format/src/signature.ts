@@ -1,0 +1,73 @@
+/**
+ * Signatures over bundle.json: ECDSA P-256 with SHA-256, DER, base64 on one line. `openssl dgst -sha256 -verify`
+ * and `cosign verify-blob --key` accept them.
+ * Sources: RFC 3279 section 2.2.3 (DER form); sigstore/cosign specs/SIGNATURE_SPEC.md.
+ */
+import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import { CodedError } from '@omni-airgap/oci/base';
+
+/** @param pem PKCS#8, or SEC 1; with a passphrase if it is encrypted @throws CONFIG */
+export function parsePrivateKey(pem: string, what: string, passphrase?: string): KeyObject {
+  try {
+    const key = createPrivateKey({
+      key: pem,
+      format: 'pem',
+      ...(passphrase === undefined ? {} : { passphrase }),
+    });
+    return requireP256(key, what);
+  } catch (error) {
+    if (error instanceof CodedError) throw error;
+    const why = !pem.includes('ENCRYPTED')
+      ? 'not a usable private key; make one with omni-airgap keygen'
+      : passphrase === undefined
+        ? 'has a passphrase; give it in OMNI_AIRGAP_KEY_PASSPHRASE'
+        : 'the passphrase in OMNI_AIRGAP_KEY_PASSPHRASE does not open it';
+    throw new CodedError('CONFIG', `${what}: ${why}`, { cause: error });
+  }
+}
+
+/** @param pem SubjectPublicKeyInfo, exactly one block @throws CONFIG */
+export function parsePublicKey(pem: string, what: string): KeyObject {
+  if (pem.split('-----BEGIN ').length !== 2 || !pem.includes('-----BEGIN PUBLIC KEY-----')) {
+    throw new CodedError('CONFIG', `${what}: must hold exactly one PEM block, a PUBLIC KEY`);
+  }
+  try {
+    return requireP256(createPublicKey(pem), what);
+  } catch (error) {
+    if (error instanceof CodedError) throw error;
+    throw new CodedError('CONFIG', `${what}: not a usable public key`, { cause: error });
+  }
+}
+
+/** Hex sha256 of the public key's DER: how reports and receipts name a key. */
+export function fingerprintOf(key: KeyObject): string {
+  const pub = key.type === 'private' ? createPublicKey(key) : key;
+  return createHash('sha256')
+    .update(pub.export({ type: 'spki', format: 'der' }))
+    .digest('hex');
+}
+
+/** The content of a `.sig` file for these bytes. */
+export function signBytes(bytes: Uint8Array, key: KeyObject): string {
+  return `${sign('sha256', bytes, key).toString('base64')}\n`;
+}
+
+/** @param signature content of a `.sig` file, untrusted @throws BAD_SIGNATURE */
+export function verifyBytes(bytes: Uint8Array, signature: string, key: KeyObject, what: string): void {
+  const text = signature.trim();
+  const der = Buffer.from(text, 'base64');
+  // Buffer.from skips what is not base64; the round trip shows whether anything was skipped.
+  if (der.toString('base64') !== text || !verify('sha256', bytes, key, der)) {
+    throw new CodedError(
+      'BAD_SIGNATURE',
+      `${what}: the signature does not verify with key ${fingerprintOf(key).slice(0, 16)}; the file was changed, or signed with another key`,
+    );
+  }
+}
+
+function requireP256(key: KeyObject, what: string): KeyObject {
+  if (key.asymmetricKeyType !== 'ec' || key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
+    throw new CodedError('CONFIG', `${what}: must be an ECDSA P-256 key, as omni-airgap keygen makes it`);
+  }
+  return key;
+}

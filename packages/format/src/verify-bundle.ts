@@ -1,0 +1,170 @@
+/**
+ * Reads every byte of a bundle once, in order, and says what is damaged and what can still be loaded. What cannot
+ * be read counts as wrong; the rest is read on.
+ */
+import type { Digest } from '@omni-airgap/oci';
+import { childrenOf, fetchManifest, isManifestType } from '@omni-airgap/oci';
+import { isCoded, messageOf, systemCodeOf } from '@omni-airgap/oci/base';
+import { eachBlock } from '@omni-airgap/oci/fs';
+import type { BundleStore } from './bundle-store.ts';
+import { type FileDamage, verifyFiles } from './verify-files.ts';
+import { volumeName } from './volumes/volume-map.ts';
+import { type Damage, VolumeVerifier } from './volumes/volume-verifier.ts';
+
+/** With the names that need the damaged blob, where it is one. */
+export interface NamedDamage extends Damage {
+  readonly names?: readonly string[];
+}
+
+export interface BundleCheck {
+  /** Bytes read. */
+  readonly bytes: number;
+  readonly blobs: number;
+  readonly damages: readonly NamedDamage[];
+  /** README.txt and report.html, where they are not what was signed. */
+  readonly fileDamages: readonly FileDamage[];
+  /** Volumes that are in none of the folders. */
+  readonly absent: readonly string[];
+  /** Names whose content is not all there and right. */
+  readonly unusable: readonly string[];
+}
+
+export interface VerifyBundleOptions {
+  /** `structure`: only what opening and the manifests show; no blob is read. Default `everything`. */
+  readonly depth?: 'everything' | 'structure';
+  /** Called with the number of bytes just read. */
+  readonly onBytes?: (bytes: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** How much is left out at a place that cannot be read, and the double each time the next place cannot be either. */
+const skipSize = 64 * 1024;
+/** A disk that answers nothing but errors takes seconds for each. */
+const maxUnreadable = 100;
+
+/**
+ * @param bundle may be opened with `volumes: 'present'`
+ * @throws DISK when a medium is gone; damage is in the answer
+ */
+export async function verifyBundle(
+  bundle: BundleStore,
+  options: VerifyBundleOptions = {},
+): Promise<BundleCheck> {
+  const { depth = 'everything', onBytes, signal } = options;
+  const here = new Set(bundle.map.sizes.keys());
+  const absent: string[] = [];
+  for (const { volume, size } of bundle.problems) {
+    if (size !== undefined) continue;
+    here.delete(volume);
+    absent.push(volumeName(volume));
+  }
+  const verifier = new VolumeVerifier(bundle.map, here, (volume) => bundle.document.volumes[volume]?.sha256);
+  for (const { volume, size } of bundle.problems) {
+    if (size === undefined) continue;
+    const should = bundle.map.sizes[volume] ?? 0;
+    const end = size < should ? 'cut off' : 'more behind its end';
+    verifier.damage(volume, Math.min(size, should), `${end}: ${size} bytes instead of ${should}`);
+  }
+  if (depth === 'everything') {
+    for (const volume of here) {
+      await verifier.verify(volume, (use) => readVolume(bundle, volume, verifier, use, { onBytes, signal }));
+    }
+  }
+  const { unusable, needing } = await findUnusable(bundle, verifier, signal);
+  const { bytes, blobs } = verifier;
+  const damages = verifier.damages.map((damage): NamedDamage => {
+    const { digest } = damage;
+    return digest === undefined ? damage : { ...damage, names: needing.get(digest) ?? [] };
+  });
+  const fileDamages = await verifyFiles(bundle.folders, bundle.document, signal);
+  return { bytes, blobs, damages, fileDamages, absent, unusable };
+}
+
+/** Hands on a volume to its full length; zeros stand for what is not there or cannot be read. */
+async function readVolume(
+  bundle: BundleStore,
+  volume: number,
+  verifier: VolumeVerifier,
+  use: (block: Buffer) => void,
+  options: {
+    readonly onBytes: ((bytes: number) => void) | undefined;
+    readonly signal: AbortSignal | undefined;
+  },
+): Promise<void> {
+  const { onBytes, signal } = options;
+  const path = bundle.volumePath(volume);
+  const size = bundle.map.sizes[volume] ?? 0;
+  const real = bundle.problems.find((problem) => problem.volume === volume)?.size ?? size;
+  const end = Math.min(size, real);
+  let at = 0;
+  const pass = (block: Buffer): void => {
+    use(block);
+    at += block.byteLength;
+    onBytes?.(block.byteLength);
+  };
+  let skip = skipSize;
+  for (let unreadable = 0; at < end; unreadable++) {
+    const from = at;
+    try {
+      await eachBlock([{ path, offset: at, size: end - at }], pass, signal);
+    } catch (error) {
+      if (systemCodeOf(error) !== 'EIO' || unreadable >= maxUnreadable) throw error;
+      const goesOn = unreadable > 0 && at === from;
+      if (!goesOn) verifier.damage(volume, at, 'cannot be read (input/output error)');
+      skip = goesOn ? skip * 2 : skipSize;
+      for (let left = Math.min(skip, end - at); left > 0; left -= skipSize) {
+        pass(Buffer.alloc(Math.min(skipSize, left)));
+      }
+    }
+  }
+  while (at < size) pass(Buffer.alloc(Math.min(skipSize, size - at)));
+}
+
+/** Names whose graph is not complete, or touches a bad blob; and for each such blob the names that need it. */
+async function findUnusable(
+  bundle: BundleStore,
+  verifier: VolumeVerifier,
+  signal?: AbortSignal,
+): Promise<{
+  readonly unusable: readonly string[];
+  readonly needing: ReadonlyMap<Digest, readonly string[]>;
+}> {
+  const sparse = new Set(bundle.document.sparse?.map((d) => d.digest));
+  const known = new Map<Digest, ReadonlySet<Digest>>();
+  /** What of a graph is bad. What a base brought counts as there. */
+  const badIn = async (
+    descriptor: Parameters<typeof fetchManifest>[1],
+    depth: number,
+  ): Promise<ReadonlySet<Digest>> => {
+    const { digest, mediaType } = descriptor;
+    if (bundle.reliesOn(descriptor)) return new Set();
+    const seen = known.get(digest);
+    if (seen !== undefined) return seen;
+    const isGood = !verifier.bad.has(digest) && (await bundle.has(descriptor)) && depth < 8;
+    const bad = new Set<Digest>(isGood ? [] : [digest]);
+    if (isGood && isManifestType(mediaType)) {
+      try {
+        const { manifest } = await fetchManifest(bundle, descriptor, signal);
+        for (const child of childrenOf(manifest)) {
+          const leftOut = sparse.has(digest) && !(await bundle.has(child));
+          if (!leftOut) for (const one of await badIn(child, depth + 1)) bad.add(one);
+        }
+      } catch (error) {
+        if (!isCoded(error, 'BAD_DOCUMENT', 'DIGEST_MISMATCH', 'MISSING_CONTENT')) throw error;
+        const { volume, offset } = bundle.map.place(digest) ?? { volume: 0, offset: 0 };
+        verifier.damage(volume, offset, messageOf(error), digest);
+        bad.add(digest);
+      }
+    }
+    known.set(digest, bad);
+    return bad;
+  };
+  const unusable: string[] = [];
+  const needing = new Map<Digest, string[]>();
+  for await (const [name, descriptor] of bundle.names()) {
+    const bad = await badIn(descriptor, 0);
+    if (bad.size > 0) unusable.push(name);
+    for (const digest of bad) needing.set(digest, [...(needing.get(digest) ?? []), name]);
+  }
+  return { unusable, needing };
+}

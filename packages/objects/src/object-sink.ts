@@ -1,0 +1,58 @@
+/** A place for files by key: a bucket, or a folder behind a web server. No registry: no repositories, no tags. */
+import type { Bytes, Descriptor, Digest, Piece } from '@omni-airgap/oci';
+
+export interface ObjectInfo {
+  /** Bytes. */
+  readonly size: number;
+  /** Undefined when the place does not know it without reading the object. */
+  readonly digest: Digest | undefined;
+}
+
+/** Where the bytes of a new object are. */
+type ObjectContent =
+  | { readonly kind: 'pieces'; readonly pieces: readonly Piece[] }
+  | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
+  /** Under another key of the same place. */
+  | { readonly kind: 'object'; readonly key: string };
+
+export interface NewObject {
+  readonly key: string;
+  readonly descriptor: Pick<Descriptor, 'digest' | 'size'>;
+  readonly contentType: string;
+  /** The name a browser saves it under. */
+  readonly fileName?: string;
+  readonly content: ObjectContent;
+}
+
+/** An upload that was begun some time and never finished: it takes space and is nowhere to be seen. */
+export interface StaleUpload {
+  readonly key: string;
+  readonly startedAt: string;
+}
+
+export interface ObjectSink {
+  /** How people name the place: `s3://bucket/prefix`, `file:///srv/media`. */
+  readonly url: string;
+  /** Undefined only when there definitely is no such object. */
+  head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined>;
+  /** The bytes of an object that is there. */
+  get(key: string, signal?: AbortSignal): Bytes;
+  /**
+   * Stores an object, replacing another one under its key; whole and right, or not at all.
+   * @throws DIGEST_MISMATCH when the content is not what the descriptor says; DISK, DENIED, UPSTREAM, NETWORK
+   */
+  put(
+    object: NewObject,
+    onBytes: (bytes: number) => void,
+    signal?: AbortSignal,
+  ): Promise<'stored' | 'present'>;
+  /** Removes an object; nothing happens when there is none. @throws DISK, DENIED, UPSTREAM, NETWORK */
+  remove(key: string, signal?: AbortSignal): Promise<void>;
+  /** Whether objects of these sizes will fit; only a folder knows. @throws DISK when they do not */
+  requireRoom?(objects: readonly { readonly key: string; readonly size: number }[]): Promise<void>;
+  /** Whether the place itself refuses bytes that are not the ones that were signed for; only buckets are asked. */
+  checksPayload?(signal?: AbortSignal): Promise<boolean>;
+  /** Unfinished uploads of others, below the prefix. */
+  staleUploads(signal?: AbortSignal): Promise<readonly StaleUpload[]>;
+  close(): Promise<void>;
+}

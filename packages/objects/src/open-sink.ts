@@ -1,0 +1,51 @@
+/** The object store that a user names: a bucket or a folder. */
+import { isAbsolute } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { CodedError, printable } from '@omni-airgap/oci/base';
+import type { Network } from '@omni-airgap/oci/registry';
+import { DirectorySink } from './directory-sink.ts';
+import type { ObjectSink } from './object-sink.ts';
+import { parseS3Location, readS3Settings, type S3Settings } from './s3-settings.ts';
+import type { SinkOptions } from './s3-sink.ts';
+
+export type ObjectStoreTarget =
+  | { readonly kind: 'directory'; readonly root: string }
+  | { readonly kind: 's3'; readonly settings: S3Settings };
+
+/**
+ * @param text `s3://BUCKET[/PREFIX]` or `file:///DIR`
+ * @throws USAGE, CONFIG
+ */
+export async function parseObjectStore(
+  text: string,
+  endpoint: string | undefined,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<ObjectStoreTarget> {
+  if (!text.startsWith('file:')) {
+    return { kind: 's3', settings: await readS3Settings(parseS3Location(text), endpoint, env) };
+  }
+  const url = URL.parse(text);
+  const root = url !== null && url.host === '' && url.search === '' ? fileURLToPath(url) : '';
+  if (!isAbsolute(root) || root === '/') {
+    throw new CodedError(
+      'USAGE',
+      `--object-store ${printable(text)}: write file:///DIR with an absolute folder`,
+    );
+  }
+  return { kind: 'directory', root: root.replace(/\/+$/, '') };
+}
+
+/**
+ * The SDK is loaded only by those who have a bucket: it doubles the start-up time.
+ * @param journals folder for what is known of unfinished uploads
+ */
+export async function openSink(
+  target: ObjectStoreTarget,
+  network: Network,
+  journals: string,
+  options: SinkOptions = {},
+): Promise<ObjectSink> {
+  if (target.kind === 'directory') return new DirectorySink(target.root);
+  const { S3Sink } = await import('./s3-sink.ts');
+  return new S3Sink(network.gate, target.settings, journals, options);
+}

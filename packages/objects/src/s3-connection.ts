@@ -1,0 +1,129 @@
+/**
+ * One bucket over the AWS SDK and the HTTP gate: how requests are made, retried and explained.
+ * Facts: checksums of the newer kind are refused, or worse stored in the object, by many stores, so they are sent
+ * only where the protocol requires them; the payload's own SHA-256 is in each signature instead, which nearly every
+ * store checks. Faults F45, F46, F47.
+ */
+import { S3Client } from '@aws-sdk/client-s3';
+import { CodedError, isCoded, printable } from '@omni-airgap/oci/base';
+import { type HttpGate, retrying } from '@omni-airgap/oci/http';
+import { checkObjectKey } from './object-key.ts';
+import { GateRequestHandler } from './s3-request-handler.ts';
+import type { S3Settings } from './s3-settings.ts';
+
+/** Clocks further apart than this are refused by every store. Source: AWS Signature Version 4, "Elements". */
+const maxSkewMs = 15 * 60_000;
+
+interface S3Error {
+  readonly $metadata?: { readonly httpStatusCode?: number };
+  readonly $response?: { readonly headers?: Readonly<Record<string, string>> };
+}
+
+export class S3Connection {
+  readonly url: string;
+  readonly client: S3Client;
+  readonly bucket: string;
+  readonly prefix: string;
+
+  constructor(gate: HttpGate, settings: S3Settings) {
+    const { bucket, prefix, endpoint, region, accessKeyId, secretAccessKey, sessionToken } = settings;
+    this.url = `s3://${bucket}${prefix === '' ? '' : `/${prefix}`}`;
+    this.bucket = bucket;
+    this.prefix = prefix === '' ? '' : `${prefix}/`;
+    this.client = new S3Client({
+      endpoint: endpoint.href,
+      region,
+      // Names of buckets are no names in the site's DNS.
+      forcePathStyle: true,
+      credentials: { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) },
+      requestChecksumCalculation: 'WHEN_REQUIRED',
+      responseChecksumValidation: 'WHEN_REQUIRED',
+      // A stream cannot be sent twice; retries are made here, with a new stream.
+      maxAttempts: 1,
+      // It would tell the console that it cannot send a stream twice.
+      logger: { trace() {}, debug() {}, info() {}, warn() {}, error() {} },
+      requestHandler: new GateRequestHandler(gate),
+    });
+    // The payload's digest is known beforehand; the signer takes it from this header.
+    this.client.middlewareStack.add(
+      (next) => (args) => {
+        const request = args.request as { headers: Record<string, string> };
+        const { Body: body } = args.input as { readonly Body?: object };
+        const sha256 = body === undefined ? undefined : payloadDigests.get(body);
+        if (sha256 !== undefined) request.headers['x-amz-content-sha256'] = sha256;
+        return next(args);
+      },
+      { step: 'build', name: 'omniAirgapPayloadDigest' },
+    );
+  }
+
+  /** Bucket and key of an object, as every command wants them. @throws BAD_NAME */
+  at(key: string): { Bucket: string; Key: string } {
+    return { Bucket: this.bucket, Key: `${this.prefix}${checkObjectKey(key)}` };
+  }
+
+  /** One request, tried again after what may pass by itself. @throws NOT_FOUND, DENIED, UPSTREAM, NETWORK */
+  retrying<T>(key: string, signal: AbortSignal | undefined, run: () => Promise<T>): Promise<T> {
+    return retrying(
+      async () => {
+        try {
+          return await run();
+        } catch (error) {
+          throw this.explain(error, key);
+        }
+      },
+      signal === undefined ? {} : { signal },
+    );
+  }
+
+  /** What the SDK throws, as an error of ours. */
+  explain(error: unknown, key: string): unknown {
+    for (let e = error; e instanceof Error; e = e.cause) if (isCoded(e)) return e;
+    if (!(error instanceof Error) || error.name === 'AbortError') return error;
+    const { $metadata, $response } = error as S3Error;
+    const status = $metadata?.httpStatusCode;
+    const code = status === 404 ? 'NOT_FOUND' : status === 401 || status === 403 ? 'DENIED' : 'UPSTREAM';
+    const what = `${this.url}/${key}: the object store answers ${printable(error.name)}`;
+    // An answer to HEAD has no body that could say why; its date does.
+    const isSkewed = status === 403 && skewOf($response?.headers?.['date']) > maxSkewMs;
+    const advice = isSkewed ? skewHint : (hints[error.name] ?? printable(error.message));
+    return new CodedError(code, `${what}${advice === '' ? '' : `: ${advice}`}`, {
+      cause: error,
+      // An error inside a 200 is one of the store, and may pass.
+      ...(status === undefined ? {} : { status: status === 200 ? 500 : status }),
+    });
+  }
+}
+
+const skewHint =
+  'the clock here and the clock there differ too much; set this host to the site’s time server';
+const hints: Readonly<Record<string, string>> = {
+  RequestTimeTooSkewed: skewHint,
+  NoSuchBucket: 'make the bucket first, or correct --object-store',
+  InvalidAccessKeyId: 'it does not know AWS_ACCESS_KEY_ID',
+  SignatureDoesNotMatch: 'AWS_SECRET_ACCESS_KEY or the region is wrong',
+  AccessDenied: 'these credentials may not do that',
+};
+
+/** Milliseconds between a Date header and now; 0 when there is none. */
+function skewOf(date: string | undefined): number {
+  const there = Date.parse(date ?? '');
+  return Number.isNaN(there) ? 0 : Math.abs(Date.now() - there);
+}
+
+/** Digests of the bodies of commands, for the signature. */
+const payloadDigests = new WeakMap<object, string>();
+
+/** A command's input with a body: plain bytes of known length whose hash is signed. @param sha256 hex */
+export function withPayload<T extends object>(
+  input: T,
+  bytes: Uint8Array,
+  sha256: string,
+): T & { readonly Body: Uint8Array; readonly ContentLength: number } {
+  payloadDigests.set(bytes, sha256);
+  return { ...input, Body: bytes, ContentLength: bytes.byteLength };
+}
+
+export function abort(signal: AbortSignal | undefined): { readonly abortSignal?: AbortSignal } {
+  return signal === undefined ? {} : { abortSignal: signal };
+}

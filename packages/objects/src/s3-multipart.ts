@@ -1,0 +1,205 @@
+/**
+ * Uploads in parts, with a journal of our own since the SDK's uploader can neither resume nor sign what it sends.
+ * Parts are read and hashed in order, and sent while the next ones are read. Faults F43, F44.
+ * Source: Amazon S3 API Reference, CreateMultipartUpload, UploadPart, ListParts, CompleteMultipartUpload.
+ */
+import { createHash } from 'node:crypto';
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  ListPartsCommand,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3';
+import { checkFinished, Hasher, type Piece } from '@omni-airgap/oci';
+import { CodedError, isCoded } from '@omni-airgap/oci/base';
+import { readInto, slicePieces } from '@omni-airgap/oci/fs';
+import type { NewObject } from './object-sink.ts';
+import type { PartBuffers } from './part-buffers.ts';
+import { abort, type S3Connection, withPayload } from './s3-connection.ts';
+import { type UploadedPart, UploadJournal } from './upload-journal.ts';
+
+/** Source: Amazon S3 User Guide, "Amazon S3 multipart upload limits". */
+const maxParts = 10_000;
+const maxPages = 100;
+
+export interface MultipartUpload {
+  readonly connection: S3Connection;
+  /** Folder for what is known of uploads that are under way. */
+  readonly journals: string;
+  /** What parts are sent from; shared by all uploads that run at once. */
+  readonly buffers: PartBuffers;
+  readonly object: NewObject;
+  readonly pieces: readonly Piece[];
+  /** Bytes of a part, when that does not make more than 10,000 of them. */
+  readonly partSize: number;
+  /** Input of CreateMultipartUpload. */
+  readonly description: { readonly Bucket: string; readonly Key: string };
+  /** Send Content-MD5 too: the store does not check the signed hash. */
+  readonly md5: boolean;
+  readonly onBytes: (bytes: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+interface Started {
+  readonly uploadId: string;
+  readonly partSize: number;
+  /** Parts that the store has and the journal knows, by number. */
+  readonly known: ReadonlyMap<number, UploadedPart>;
+}
+
+/** @throws DIGEST_MISMATCH before the object is visible; DENIED, UPSTREAM, NETWORK leave the upload to be resumed */
+export async function putInParts(upload: MultipartUpload): Promise<void> {
+  const { connection, journals, object, signal } = upload;
+  const { key, descriptor } = object;
+  const journal = new UploadJournal(journals, `${connection.url}/${key} ${descriptor.digest}`);
+  const started = (await resume(upload, journal)) ?? (await start(upload, journal));
+  const at = { ...connection.at(key), UploadId: started.uploadId };
+  const parts = new Map<number, UploadedPart>(started.known);
+  try {
+    await sendParts(upload, started, async (part) => {
+      parts.set(part.number, part);
+      await journal.add(part);
+    });
+  } catch (error) {
+    if (isCoded(error, 'DIGEST_MISMATCH')) {
+      await connection.client.send(new AbortMultipartUploadCommand(at)).catch(() => {});
+      await journal.remove();
+    }
+    throw error;
+  }
+  const list = [...parts.values()]
+    .sort((a, b) => a.number - b.number)
+    .map(({ number, etag }) => ({ PartNumber: number, ETag: etag }));
+  await connection.retrying(key, signal, async () => {
+    try {
+      const complete = { ...at, MultipartUpload: { Parts: list } };
+      return await connection.client.send(new CompleteMultipartUploadCommand(complete), abort(signal));
+    } catch (error) {
+      // An answer that was lost: the caller looks whether the object is there.
+      if (isCoded(connection.explain(error, key), 'NOT_FOUND')) return undefined;
+      throw error;
+    }
+  });
+  await journal.remove();
+}
+
+/** @param onStored told of each part that the store has taken */
+async function sendParts(
+  upload: MultipartUpload,
+  { uploadId, partSize, known }: Started,
+  onStored: (part: UploadedPart) => Promise<void>,
+): Promise<void> {
+  const { buffers, object, pieces, onBytes } = upload;
+  const { key, descriptor, contentType } = object;
+  const whole = new Hasher();
+  const sending = new Set<Promise<void>>();
+  let failure: unknown;
+  for (let offset = 0, number = 1; offset < descriptor.size; offset += partSize, number++) {
+    const size = Math.min(partSize, descriptor.size - offset);
+    const hashed = Promise.withResolvers<void>();
+    const task = buffers
+      .lend(size, async (bytes) => {
+        upload.signal?.throwIfAborted();
+        await readInto(bytes, slicePieces(pieces, offset, size));
+        whole.update(bytes);
+        const sha256 = createHash('sha256').update(bytes).digest('hex');
+        hashed.resolve();
+        const before = known.get(number);
+        if (before?.size !== size || before.sha256 !== sha256) {
+          const etag = await sendPart(upload, uploadId, number, bytes, sha256);
+          await onStored({ number, size, sha256, etag });
+        }
+        onBytes(size);
+      })
+      .catch((error: unknown) => {
+        failure ??= error;
+      })
+      .finally(() => {
+        hashed.resolve();
+        sending.delete(task);
+      });
+    sending.add(task);
+    // The next one may be read: the hash of the whole is that of all parts in their order.
+    await hashed.promise;
+    if (failure !== undefined) break;
+  }
+  await Promise.all(sending);
+  if (failure !== undefined) throw failure;
+  checkFinished(whole, { mediaType: contentType, ...descriptor }, key);
+}
+
+/** @returns the tag that the store gives it */
+async function sendPart(
+  { connection, object: { key }, md5, signal }: MultipartUpload,
+  uploadId: string,
+  number: number,
+  bytes: Uint8Array,
+  sha256: string,
+): Promise<string> {
+  const part = {
+    ...connection.at(key),
+    UploadId: uploadId,
+    PartNumber: number,
+    ...(md5 ? { ContentMD5: createHash('md5').update(bytes).digest('base64') } : {}),
+  };
+  const answer = await connection.retrying(key, signal, () =>
+    connection.client.send(new UploadPartCommand(withPayload(part, bytes, sha256)), abort(signal)),
+  );
+  if (answer.ETag !== undefined) return answer.ETag;
+  throw new CodedError('UPSTREAM', `${connection.url}/${key}: part ${number} was stored without ETag`);
+}
+
+/** The upload that the journal knows, when the store still has it. */
+async function resume(upload: MultipartUpload, journal: UploadJournal): Promise<Started | undefined> {
+  const { connection, object, signal } = upload;
+  const record = await journal.read();
+  if (record === undefined) return undefined;
+  const there = new Map<number, { readonly size: number; readonly etag: string }>();
+  try {
+    let marker: string | undefined;
+    for (let page = 0; page < maxPages; page++) {
+      const input = {
+        ...connection.at(object.key),
+        UploadId: record.uploadId,
+        ...(marker === undefined ? {} : { PartNumberMarker: marker }),
+      };
+      const answer = await connection.retrying(object.key, signal, () =>
+        connection.client.send(new ListPartsCommand(input), abort(signal)),
+      );
+      for (const { PartNumber, Size, ETag } of answer.Parts ?? []) {
+        there.set(PartNumber ?? 0, { size: Size ?? -1, etag: ETag ?? '' });
+      }
+      if (answer.IsTruncated !== true) break;
+      marker = answer.NextPartNumberMarker;
+    }
+  } catch (error) {
+    if (!isCoded(error, 'NOT_FOUND')) throw error;
+    await journal.remove();
+    return undefined;
+  }
+  const known = record.parts.filter(({ number, size, etag }) => {
+    const part = there.get(number);
+    return part?.size === size && part.etag === etag;
+  });
+  return {
+    uploadId: record.uploadId,
+    partSize: record.partSize,
+    known: new Map(known.map((part) => [part.number, part])),
+  };
+}
+
+async function start(upload: MultipartUpload, journal: UploadJournal): Promise<Started> {
+  const { connection, object, description, signal } = upload;
+  const { key, descriptor } = object;
+  const created = await connection.retrying(key, signal, () =>
+    connection.client.send(new CreateMultipartUploadCommand(description), abort(signal)),
+  );
+  const uploadId = created.UploadId;
+  if (uploadId === undefined) {
+    throw new CodedError('UPSTREAM', `${connection.url}/${key}: an upload was begun without an ID`);
+  }
+  const partSize = Math.max(upload.partSize, Math.ceil(descriptor.size / maxParts));
+  await journal.begin({ uploadId, partSize });
+  return { uploadId, partSize, known: new Map() };
+}

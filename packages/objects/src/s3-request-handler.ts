@@ -1,0 +1,125 @@
+/** The AWS SDK over the one HTTP gate: its requests obey the same policy and leave the same records as all others. */
+import { Readable } from 'node:stream';
+import { type Bytes, bytesOf, collect } from '@omni-airgap/oci';
+import type { HttpGate, Method, StreamBody } from '@omni-airgap/oci/http';
+
+/** S3 answers to everything but GetObject are small; a page of a listing has a thousand entries. */
+const maxAnswerBytes = 8 * 1024 * 1024;
+
+/** Bytes of a body that are sent at once: time-outs begin anew with each. */
+const sliceBytes = 1024 * 1024;
+
+/** The parts of the SDK's request that a handler needs; it hands over a class of its own. */
+export interface SdkRequest {
+  readonly method: string;
+  readonly protocol: string;
+  readonly hostname: string;
+  readonly port?: number;
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string | readonly string[] | null>>;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: unknown;
+}
+
+export interface SdkResponse {
+  readonly statusCode: number;
+  readonly headers: Record<string, string>;
+  readonly body: Readable;
+}
+
+/** An answer's body for the SDK, which wants a stream. Who reads a whole object takes the bytes as they come instead. */
+export class AnswerBody extends Readable {
+  readonly bytes: Bytes;
+  #iterator: AsyncIterator<Uint8Array> | undefined;
+
+  constructor(bytes: Bytes) {
+    super();
+    this.bytes = bytes;
+  }
+
+  override _read(): void {
+    this.#iterator ??= this.bytes[Symbol.asyncIterator]();
+    this.#iterator.next().then(
+      ({ done, value }) => this.push(done === true ? null : value),
+      (error: unknown) => this.destroy(error as Error),
+    );
+  }
+}
+
+export class GateRequestHandler {
+  readonly #gate: HttpGate;
+
+  constructor(gate: HttpGate) {
+    this.#gate = gate;
+  }
+
+  async handle(
+    request: SdkRequest,
+    options: { readonly abortSignal?: unknown } = {},
+  ): Promise<{ response: SdkResponse }> {
+    const body = bodyOf(request);
+    const signal = options.abortSignal;
+    const response = await this.#gate.request({
+      method: request.method as Method,
+      url: urlOf(request),
+      // The SDK waits for a go-ahead before it sends a body; our connections do not speak that.
+      headers: Object.fromEntries(
+        Object.entries(request.headers).filter(([name]) => name.toLowerCase() !== 'expect'),
+      ),
+      follow: false,
+      ...(body === undefined ? {} : { body }),
+      ...(signal instanceof AbortSignal ? { signal } : {}),
+    });
+    const isObject =
+      request.method === 'GET' && response.status === 200 && request.query?.['x-id'] === 'GetObject';
+    const bytes = isObject
+      ? response.body
+      : bytesOf(await collect(response.body, maxAnswerBytes, 'an answer of the object store'));
+    return {
+      response: {
+        statusCode: response.status,
+        headers: { ...response.headers },
+        body: new AnswerBody(bytes),
+      },
+    };
+  }
+
+  updateHttpClientConfig(): void {}
+
+  httpHandlerConfigs(): Record<string, never> {
+    return {};
+  }
+}
+
+function urlOf(request: SdkRequest): URL {
+  const url = new URL(
+    `${request.protocol}//${request.hostname}${request.port ? `:${request.port}` : ''}${request.path}`,
+  );
+  const query = Object.entries(request.query ?? {}).flatMap(([name, value]) =>
+    (Array.isArray(value) ? value : [value]).map(
+      (one) => `${escapeQuery(name)}${one === null ? '=' : `=${escapeQuery(one)}`}`,
+    ),
+  );
+  if (query.length > 0) url.search = query.join('&');
+  return url;
+}
+
+/** As SigV4 escapes: everything but RFC 3986 unreserved characters. */
+function escapeQuery(text: string): string {
+  return encodeURIComponent(text).replace(
+    /[!'()*]/g,
+    (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+}
+
+function bodyOf(request: SdkRequest): Uint8Array | StreamBody | undefined {
+  const { body } = request;
+  if (typeof body === 'string') return Buffer.from(body);
+  if (!(body instanceof Uint8Array)) return undefined;
+  return { size: body.byteLength, open: () => slicesOf(body) };
+}
+
+/** Views, no copies. */
+async function* slicesOf(bytes: Uint8Array): Bytes {
+  for (let at = 0; at < bytes.byteLength; at += sliceBytes) yield bytes.subarray(at, at + sliceBytes);
+}

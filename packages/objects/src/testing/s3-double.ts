@@ -1,0 +1,189 @@
+/**
+ * An S3 store in memory, on loopback: objects, uploads in parts, copies. It checks the signed payload hash as real
+ * stores do; what it does wrong is decided by a hook for each request. Signatures themselves are not checked.
+ */
+import { createHash } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { readBody, startHttpServer } from '@omni-airgap/oci/testing';
+import { onTestFinished } from 'vitest';
+
+interface StoredObject {
+  readonly bytes: Buffer;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+interface Upload {
+  readonly key: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly parts: Map<number, Buffer>;
+}
+
+interface S3Request {
+  readonly method: string;
+  /** Bucket and key. */
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly headers: IncomingMessage['headers'];
+  readonly body: Buffer;
+}
+
+/** Instead of the right answer. `lose`: do it, and close the connection. `drop`: close it. */
+type S3Fault = { status: number; body?: string; headers?: Record<string, string> } | 'lose' | 'drop';
+
+export interface S3Double {
+  readonly url: string;
+  readonly objects: Map<string, StoredObject>;
+  readonly uploads: Map<string, Upload>;
+  readonly requests: readonly S3Request[];
+  /** Decides about each request; undefined lets it pass. */
+  fault: (request: S3Request) => S3Fault | undefined;
+  /** What a store makes of the bytes it is given; default nothing. */
+  keep: (bytes: Buffer) => Buffer;
+  /** Default true: payloads whose hash is not the signed one are refused. */
+  checksPayload: boolean;
+}
+
+export async function startS3Double(): Promise<S3Double> {
+  const objects = new Map<string, StoredObject>();
+  const uploads = new Map<string, Upload>();
+  const requests: S3Request[] = [];
+  const double: { -readonly [K in keyof S3Double]: S3Double[K] } = {
+    url: '',
+    objects,
+    uploads,
+    requests,
+    fault: () => undefined,
+    keep: (bytes) => bytes,
+    checksPayload: true,
+  };
+  const server = await startHttpServer((request, response) => {
+    answer(double, requests, request, response).catch(() => response.destroy());
+  });
+  double.url = server.url;
+  onTestFinished(() => server.close());
+  return double;
+}
+
+async function answer(
+  double: S3Double,
+  requests: S3Request[],
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const url = new URL(request.url ?? '', 'http://s3.invalid');
+  const body = await readBody(request);
+  const seen: S3Request = {
+    method: request.method ?? '',
+    path: decodeURIComponent(url.pathname.slice(1)),
+    query: url.searchParams,
+    headers: request.headers,
+    body,
+  };
+  requests.push(seen);
+  const fault = double.fault(seen);
+  if (fault === 'drop') return void request.socket.destroy();
+  if (fault === 'lose') {
+    handle(double, seen);
+    return void request.socket.destroy();
+  }
+  const { status, headers = {}, body: text = '' } = fault ?? handle(double, seen);
+  const bytes = Buffer.from(text);
+  response.writeHead(status, { 'content-length': bytes.byteLength, ...headers });
+  response.end(seen.method === 'HEAD' ? undefined : bytes);
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string | number>>;
+  readonly body?: string | Buffer;
+}
+
+function handle(double: S3Double, request: S3Request): Answer {
+  const { method, path, query, headers, body } = request;
+  const signed = headers['x-amz-content-sha256'];
+  const isWrong = createHash('sha256').update(body).digest('hex') !== signed;
+  if (method === 'PUT' && double.checksPayload && isWrong) return problem(400, 'XAmzContentSHA256Mismatch');
+  const key = path;
+  const uploadId = query.get('uploadId');
+  if (query.has('uploads')) {
+    if (method === 'GET') return listUploads(double);
+    const id = `upload-${double.uploads.size + 1}`;
+    double.uploads.set(id, { key, headers: kept(headers), parts: new Map() });
+    return xml(`<InitiateMultipartUploadResult><UploadId>${id}</UploadId></InitiateMultipartUploadResult>`);
+  }
+  if (uploadId !== null) return part(double, request, uploadId);
+  if (method === 'PUT') {
+    const source = headers['x-amz-copy-source'];
+    const from =
+      typeof source === 'string'
+        ? double.objects.get(decodeURIComponent(source.replace(/^\//, '')))
+        : undefined;
+    if (source !== undefined && from === undefined) return problem(404, 'NoSuchKey');
+    double.objects.set(key, { bytes: from?.bytes ?? double.keep(body), headers: kept(headers) });
+    const copied = `<CopyObjectResult><ETag>"${etag(body)}"</ETag></CopyObjectResult>`;
+    return from === undefined ? { status: 200, headers: { etag: `"${etag(body)}"` } } : xml(copied);
+  }
+  if (method === 'DELETE') {
+    double.objects.delete(key);
+    return { status: 204 };
+  }
+  const object = double.objects.get(key);
+  if (object === undefined) return problem(404, 'NoSuchKey');
+  return {
+    status: 200,
+    headers: { ...object.headers, 'content-length': object.bytes.byteLength },
+    body: object.bytes,
+  };
+}
+
+function part(double: S3Double, { method, query, body, path }: S3Request, id: string): Answer {
+  const upload = double.uploads.get(id);
+  if (upload === undefined || upload.key !== path) return problem(404, 'NoSuchUpload');
+  if (method === 'DELETE') {
+    double.uploads.delete(id);
+    return { status: 204 };
+  }
+  if (method === 'PUT') {
+    upload.parts.set(Number(query.get('partNumber')), body);
+    return { status: 200, headers: { etag: `"${etag(body)}"` } };
+  }
+  const parts = [...upload.parts].sort(([a], [b]) => a - b);
+  if (method === 'GET') {
+    const list = parts.map(
+      ([number, bytes]) =>
+        `<Part><PartNumber>${number}</PartNumber><ETag>"${etag(bytes)}"</ETag><Size>${bytes.byteLength}</Size></Part>`,
+    );
+    return xml(`<ListPartsResult><IsTruncated>false</IsTruncated>${list.join('')}</ListPartsResult>`);
+  }
+  double.uploads.delete(id);
+  const bytes = double.keep(Buffer.concat(parts.map(([, one]) => one)));
+  double.objects.set(upload.key, { bytes, headers: upload.headers });
+  return xml('<CompleteMultipartUploadResult><ETag>"x-1"</ETag></CompleteMultipartUploadResult>');
+}
+
+function listUploads(double: S3Double): Answer {
+  const list = [...double.uploads].map(
+    ([id, { key }]) =>
+      `<Upload><Key>${key.slice(key.indexOf('/') + 1)}</Key><UploadId>${id}</UploadId><Initiated>2026-01-01T00:00:00.000Z</Initiated></Upload>`,
+  );
+  return xml(`<ListMultipartUploadsResult>${list.join('')}</ListMultipartUploadsResult>`);
+}
+
+function kept(headers: IncomingMessage['headers']): Record<string, string> {
+  const names = ['content-type', 'content-disposition', 'x-amz-meta-sha256'];
+  return Object.fromEntries(
+    names.flatMap((name) => (typeof headers[name] === 'string' ? [[name, headers[name]]] : [])),
+  );
+}
+
+function etag(bytes: Buffer): string {
+  return createHash('md5').update(bytes).digest('hex');
+}
+
+export function problem(status: number, code: string): { readonly status: number; readonly body: string } {
+  return { status, body: `<Error><Code>${code}</Code><Message>${code}</Message></Error>` };
+}
+
+function xml(body: string): Answer {
+  return { status: 200, headers: { 'content-type': 'application/xml' }, body };
+}

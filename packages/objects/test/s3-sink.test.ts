@@ -1,0 +1,217 @@
+import { createHash } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { digestFromHex } from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
+import { HttpGate } from '@omni-airgap/oci/http';
+import { temporaryFolder as temporary } from '@omni-airgap/oci/testing';
+import { expect, onTestFinished, test } from 'vitest';
+import { DirectorySink } from '../src/directory-sink.ts';
+import type { NewObject } from '../src/object-sink.ts';
+import { S3Sink } from '../src/s3-sink.ts';
+import { objectSinkSuite } from '../src/testing/object-sink-suite.ts';
+import { problem, type S3Double, startS3Double } from '../src/testing/s3-double.ts';
+
+const mib = 1024 * 1024;
+const partSize = 5 * mib;
+
+async function openSink(double: S3Double, journal: string): Promise<S3Sink> {
+  const { host } = new URL(double.url);
+  const gate = new HttpGate({
+    policy: { hosts: [host], plainHttp: [host], allowPrivate: true, upstreams: [] },
+  });
+  const settings = {
+    bucket: 'talos',
+    prefix: 'site',
+    endpoint: new URL(double.url),
+    region: 'us-east-1',
+    accessKeyId: 'key',
+    secretAccessKey: 'secret',
+  };
+  const sink = new S3Sink(gate, settings, journal, { partSize });
+  onTestFinished(async () => {
+    await sink.close();
+    await gate.close();
+  });
+  return sink;
+}
+
+async function objectOf(size: number, key = 'image/a/v1/metal-amd64.iso'): Promise<NewObject> {
+  const bytes = Buffer.alloc(size);
+  for (let at = 0; at < size; at += mib) bytes.writeUInt32LE(at, at);
+  const path = join(await temporary(), 'file');
+  await writeFile(path, bytes);
+  const hex = createHash('sha256').update(bytes).digest('hex');
+  return {
+    key,
+    descriptor: { digest: digestFromHex(hex), size },
+    contentType: 'application/x-iso9660-image',
+    fileName: 'metal-amd64.iso',
+    content: { kind: 'pieces', pieces: [{ path, offset: 0, size }] },
+  };
+}
+
+const ignore = (): void => {};
+
+objectSinkSuite('an S3 bucket', async () => {
+  const double = await startS3Double();
+  const scratch = await temporary();
+  return { sink: await openSink(double, join(scratch, 'journal')), scratch };
+});
+
+objectSinkSuite('a folder', async () => {
+  const scratch = await temporary();
+  return { sink: new DirectorySink(join(scratch, 'objects')), scratch };
+});
+
+test('F46 plain bodies of known length under a signed hash, no checksum headers, path style', async () => {
+  const double = await startS3Double();
+  const sink = await openSink(double, await temporary());
+  await sink.put(await objectOf(1000), ignore);
+  await sink.put(await objectOf(6 * mib, 'image/a/v1/large'), ignore);
+  const puts = double.requests.filter(({ method, path }) => method === 'PUT' && !path.endsWith('probe'));
+  expect(puts).toHaveLength(3);
+  for (const { path, headers, body } of double.requests) {
+    expect(path).toMatch(/^talos/);
+    expect(
+      Object.keys(headers).filter((name) => /checksum|trailer|expect|transfer-encoding/.test(name)),
+    ).toEqual([]);
+    if (body.byteLength > 0) expect(headers['content-length']).toBe(String(body.byteLength));
+    expect(headers['content-encoding']).toBeUndefined();
+  }
+  for (const { headers, body } of puts) {
+    expect(headers['x-amz-content-sha256']).toBe(createHash('sha256').update(body).digest('hex'));
+    expect(headers['content-md5']).toBeUndefined();
+  }
+  expect(double.objects.get('talos/site/image/a/v1/large')?.headers).toMatchObject({
+    'content-type': 'application/x-iso9660-image',
+    'content-disposition': 'attachment; filename="metal-amd64.iso"',
+  });
+});
+
+test('a store that does not check the signed hash gets Content-MD5', async () => {
+  const double = await startS3Double();
+  double.checksPayload = false;
+  const sink = await openSink(double, await temporary());
+  const object = await objectOf(6 * mib);
+  await sink.put(object, ignore);
+  const parts = double.requests.filter(({ query }) => query.has('partNumber'));
+  expect(parts).toHaveLength(2);
+  for (const { headers, body } of parts) {
+    expect(headers['content-md5']).toBe(createHash('md5').update(body).digest('base64'));
+  }
+  expect([...double.objects.keys()]).toEqual(['talos/site/image/a/v1/metal-amd64.iso']);
+});
+
+test('F43 an upload that broke off goes on where it was, with parts that are what they should be', async () => {
+  const double = await startS3Double();
+  const journal = await temporary();
+  const object = await objectOf(16 * mib);
+  const failing = await openSink(double, journal);
+  double.fault = ({ query }) => (query.get('partNumber') === '3' ? problem(403, 'AccessDenied') : undefined);
+  await expect(failing.put(object, ignore)).rejects.toMatchObject({ code: 'DENIED' });
+  expect(double.uploads.size).toBe(1);
+  expect(await failing.staleUploads()).toHaveLength(1);
+  const [upload] = double.uploads.values();
+  // Somebody else's bytes under a part's number are not taken for ours.
+  upload?.parts.set(2, Buffer.alloc(partSize));
+  double.fault = () => undefined;
+  const before = double.requests.length;
+  const sink = await openSink(double, journal);
+  let counted = 0;
+  expect(await sink.put(object, (bytes) => (counted += bytes))).toBe('stored');
+  expect(counted).toBe(object.descriptor.size);
+  const sent = double.requests.slice(before).map(({ query }) => query.get('partNumber'));
+  expect(sent).toEqual(expect.arrayContaining(['2', '3']));
+  expect(sent).not.toContain('1');
+  expect(double.uploads.size).toBe(0);
+});
+
+/** An upload of two parts that the store has taken one of. */
+async function brokenOff() {
+  const double = await startS3Double();
+  const object = await objectOf(6 * mib);
+  double.fault = ({ query }) => (query.get('partNumber') === '2' ? problem(403, 'AccessDenied') : undefined);
+  const sink = await openSink(double, await temporary());
+  await expect(sink.put(object, ignore)).rejects.toThrow();
+  return { double, object, sink };
+}
+
+test('F43 an upload that the store has forgotten is begun anew', async () => {
+  const { double, object, sink } = await brokenOff();
+  double.uploads.clear();
+  double.fault = () => undefined;
+  expect(await sink.put(object, ignore)).toBe('stored');
+});
+
+test('T28 an answer without end, and entities that grow, are refused; memory stays as it was', async () => {
+  const { double, object, sink } = await brokenOff();
+  const xml = { 'content-type': 'application/xml' };
+  const parts = (body: string): void => {
+    double.fault = ({ method, query }) =>
+      method === 'GET' && query.has('uploadId') ? { status: 200, body, headers: xml } : undefined;
+  };
+
+  parts(`<ListPartsResult>${'<Part></Part>'.repeat(9 * mib)}</ListPartsResult>`);
+  await expect(sink.put(object, ignore)).rejects.toMatchObject({
+    code: 'BAD_DOCUMENT',
+    message: expect.stringContaining('an answer of the object store'),
+  });
+
+  const entities = Array.from({ length: 30 }, (_, i) => `<!ENTITY e${i + 1} "&e${i};&e${i};">`).join('');
+  parts(
+    `<!DOCTYPE x [<!ENTITY e0 "0123456789">${entities}]><ListPartsResult><Bucket>&e30;</Bucket></ListPartsResult>`,
+  );
+  const before = process.memoryUsage().rss;
+  await sink.put(object, ignore).catch((error: unknown) => expect(error).toBeInstanceOf(CodedError));
+  expect(process.memoryUsage().rss - before).toBeLessThan(200 * mib);
+
+  double.fault = () => undefined;
+  expect(await sink.put(object, ignore)).not.toBe('failed');
+  expect(double.objects.size).toBe(1);
+});
+
+test('F44 a 200 that holds an error is none', async () => {
+  const double = await startS3Double();
+  const object = await objectOf(6 * mib);
+  let failures = 1;
+  double.fault = ({ method, query }) => {
+    if (method !== 'POST' || !query.has('uploadId') || failures-- <= 0) return undefined;
+    return { ...problem(200, 'InternalError'), headers: { 'content-type': 'application/xml' } };
+  };
+  const sink = await openSink(double, await temporary());
+  expect(await sink.put(object, ignore)).toBe('stored');
+  expect(failures).toBe(-1);
+});
+
+test('an answer to the last request that is lost costs nothing', async () => {
+  const double = await startS3Double();
+  const object = await objectOf(6 * mib);
+  let failures = 1;
+  double.fault = ({ method, query }) =>
+    method === 'POST' && query.has('uploadId') && failures-- > 0 ? 'lose' : undefined;
+  const sink = await openSink(double, await temporary());
+  expect(await sink.put(object, ignore)).toBe('stored');
+});
+
+test('F45 a store that keeps something else than it was sent is found by reading back', async () => {
+  const double = await startS3Double();
+  double.keep = (bytes) =>
+    Buffer.concat([Buffer.from('40;chunk-signature=0\r\n'), bytes]).subarray(0, bytes.length);
+  const sink = await openSink(double, await temporary());
+  await expect(sink.put(await objectOf(5000), ignore)).rejects.toMatchObject({
+    code: 'DIGEST_MISMATCH',
+    message: expect.stringContaining('read back'),
+  });
+});
+
+test('F47 a clock that is an hour off is named as the reason', async () => {
+  const double = await startS3Double();
+  const date = new Date(Date.now() + 3_600_000).toUTCString();
+  double.fault = () => ({ ...problem(403, 'RequestTimeTooSkewed'), headers: { date } });
+  const sink = await openSink(double, await temporary());
+  await expect(sink.put(await objectOf(10), ignore)).rejects.toMatchObject({
+    code: 'DENIED',
+    message: expect.stringMatching(/clock here and the clock there/),
+  });
+});

@@ -1,0 +1,269 @@
+/**
+ * copyGraph: everything a manifest points at, from one place to another, children before parents. The one
+ * engine under fetch, load and the rest.
+ *
+ * It always descends into manifests, also into those the target already has: a copy that was interrupted may
+ * have left a manifest without its children (oras-go#1211). Only leaf blobs are skipped when they are there.
+ * Blobs of all roots go through one queue, the largest first; a manifest's task never holds a slot while it
+ * waits for its children, so no bound can dead-lock.
+ */
+import { allDone } from './base/all-done.ts';
+import { CodedError, isCoded } from './base/errors.ts';
+import { maxDescriptors } from './graph.ts';
+import { bytesOf } from './model/bytes.ts';
+import type { Descriptor } from './model/descriptor.ts';
+import type { Digest } from './model/digest.ts';
+import { childrenOf, fetchManifest, type Manifest } from './model/manifest.ts';
+import { isIndexType, isManifestType } from './model/media-type.ts';
+import {
+  type Fetcher,
+  isMounter,
+  isRangeFetcher,
+  type Mounter,
+  type OpenBytes,
+  type Storage,
+} from './storage.ts';
+import { WorkQueue } from './work-queue.ts';
+
+export type CopyEvent =
+  /** Content is part of what is copied; sent once per target (for an index, once per way of selecting). */
+  | { readonly kind: 'found'; readonly descriptor: Descriptor }
+  /** Bytes of a blob have passed. */
+  | { readonly kind: 'bytes'; readonly descriptor: Descriptor; readonly bytes: number }
+  /** What was received broke off or was wrong, and is tried again. */
+  | { readonly kind: 'retry'; readonly descriptor: Descriptor; readonly error: CodedError }
+  | { readonly kind: 'done'; readonly descriptor: Descriptor; readonly result: CopyResult };
+
+/** How content came to be at the target. */
+export type CopyResult = 'stored' | 'present' | 'mounted';
+
+export interface CopierOptions {
+  /**
+   * Blobs on their way at once, or the queue they share with other transfers. Default 8: enough to fill a line, few
+   * enough for any registry.
+   */
+  readonly blobs?: number | WorkQueue;
+  /** Manifests on their way at once. Default 16: they are small, and latency is all they cost. */
+  readonly manifests?: number;
+  /** Of the blobs that wait, the one with the greatest weight goes next. Default: its size in bytes. */
+  readonly weight?: (blob: Descriptor) => number;
+  readonly onEvent?: (event: CopyEvent) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface CopyOptions {
+  /** Which children of an index to copy; the index itself is never changed. Default: all. */
+  readonly select?: (child: Descriptor, index: Manifest) => boolean;
+}
+
+/** Levels of indexes below a root; real ones have one. */
+const maxDepth = 4;
+
+export class Copier {
+  readonly #blobs: WorkQueue;
+  readonly #manifests: WorkQueue;
+  readonly #weight: (blob: Descriptor) => number;
+  readonly #onEvent: (event: CopyEvent) => void;
+  readonly #signal: AbortSignal | undefined;
+  /** Per target: what is there or under way. */
+  readonly #tasks = new WeakMap<object, Map<string, Promise<void>>>();
+  /** Numbers for ways of selecting: an index copied in part is not there for one who wants all of it. */
+  readonly #selections: CopyOptions['select'][] = [];
+  /** Per registry: blobs that one of its repositories has or is getting, and which repository. */
+  readonly #mounts = new Map<string, Map<Digest, { readonly path: string; readonly there: Promise<void> }>>();
+
+  constructor(options: CopierOptions = {}) {
+    const { blobs = 8 } = options;
+    this.#blobs = typeof blobs === 'number' ? new WorkQueue(blobs) : blobs;
+    this.#manifests = new WorkQueue(options.manifests ?? 16);
+    this.#weight = options.weight ?? ((blob) => blob.size);
+    this.#onEvent = options.onEvent ?? (() => {});
+    this.#signal = options.signal;
+  }
+
+  /**
+   * Copies `root` and all it points at. Everything that can be copied is, also when a part fails; the first
+   * failure is then thrown, and no manifest is pushed whose children are not all there.
+   * @throws DIGEST_MISMATCH, BAD_DOCUMENT, and the errors of source and target
+   */
+  async copy(source: Fetcher, target: Storage, root: Descriptor, options: CopyOptions = {}): Promise<void> {
+    const seen = new Set<Digest>();
+    const visit = async (descriptor: Descriptor, depth: number): Promise<void> => {
+      if (!seen.has(descriptor.digest)) {
+        if (seen.size > maxDescriptors) {
+          throw new CodedError(
+            'BAD_DOCUMENT',
+            `${root.digest}: more than ${maxDescriptors} descriptors below it`,
+          );
+        }
+        seen.add(descriptor.digest);
+      }
+      if (!isManifestType(descriptor.mediaType)) {
+        return this.#once(target, descriptor, 'blob', () => this.#copyBlob(source, target, descriptor));
+      }
+      if (isIndexType(descriptor.mediaType) && depth > maxDepth) {
+        throw new CodedError('BAD_DOCUMENT', `${root.digest}: indexes nested deeper than ${maxDepth}`);
+      }
+      const kind = isIndexType(descriptor.mediaType) ? `index ${this.#numberOf(options.select)}` : 'image';
+      return this.#once(target, descriptor, kind, async () => {
+        const { bytes, manifest } = await this.#manifests.run(0, () =>
+          this.#readManifest(source, descriptor),
+        );
+        const children = childrenOf(manifest).filter(
+          (child) => manifest.kind === 'image' || (options.select?.(child, manifest) ?? true),
+        );
+        await allDone(children.map((child) => visit(child, depth + 1)));
+        const result = await this.#manifests.run(0, () => {
+          this.#signal?.throwIfAborted();
+          return target.push(descriptor, () => bytesOf(bytes), this.#signal);
+        });
+        this.#onEvent({ kind: 'done', descriptor, result });
+      });
+    };
+    await visit(root, 0);
+  }
+
+  /** Says that a repository of a registry has a blob, so that its siblings take it from there. */
+  offer(registry: string, path: string, digest: Digest): void {
+    const places = this.#placesOf(registry);
+    if (!places.has(digest)) places.set(digest, { path, there: Promise.resolve() });
+  }
+
+  /** Runs the task unless the target has the content, or another task is just bringing it. */
+  #once(target: object, descriptor: Descriptor, kind: string, task: () => Promise<void>): Promise<void> {
+    let tasks = this.#tasks.get(target);
+    if (tasks === undefined) {
+      tasks = new Map();
+      this.#tasks.set(target, tasks);
+    }
+    // A descriptor that lies about size or type must not pass because a true one has.
+    const key = `${descriptor.digest} ${descriptor.size} ${kind}`;
+    const running = tasks.get(key);
+    if (running !== undefined) return running;
+    this.#onEvent({ kind: 'found', descriptor });
+    const started = task();
+    tasks.set(key, started);
+    // A failed one may be tried again by a later root.
+    started.catch(() => tasks.delete(key));
+    return started;
+  }
+
+  #numberOf(select: CopyOptions['select']): number {
+    const known = this.#selections.indexOf(select);
+    return known < 0 ? this.#selections.push(select) - 1 : known;
+  }
+
+  async #copyBlob(source: Fetcher, target: Storage, descriptor: Descriptor): Promise<void> {
+    const result = isMounter(target)
+      ? await this.#mountOrPush(source, target, descriptor)
+      : await this.#pushBlob(source, target, descriptor);
+    this.#onEvent({ kind: 'done', descriptor, result });
+  }
+
+  /** A sibling repository that has the blob, or is about to, spares sending it again. */
+  async #mountOrPush(
+    source: Fetcher,
+    target: Storage & Mounter,
+    descriptor: Descriptor,
+  ): Promise<CopyResult> {
+    const places = this.#placesOf(target.registry);
+    const place = places.get(descriptor.digest);
+    if (place !== undefined && place.path !== target.path && (await succeeds(place.there))) {
+      const mounted = await this.#blobs.run(0, async () => {
+        if (await target.has(descriptor, this.#signal)) return 'present';
+        return (await target.mount(descriptor, place.path, this.#signal)) ? 'mounted' : undefined;
+      });
+      return mounted ?? this.#pushBlob(source, target, descriptor);
+    }
+    const pushing = this.#pushBlob(source, target, descriptor);
+    const there = pushing.then(() => {});
+    there.catch(() => {});
+    places.set(descriptor.digest, { path: target.path, there });
+    return pushing;
+  }
+
+  #placesOf(registry: string): Map<Digest, { readonly path: string; readonly there: Promise<void> }> {
+    let places = this.#mounts.get(registry);
+    if (places === undefined) {
+      places = new Map();
+      this.#mounts.set(registry, places);
+    }
+    return places;
+  }
+
+  #pushBlob(source: Fetcher, target: Storage, descriptor: Descriptor): Promise<CopyResult> {
+    return this.#blobs.run(this.#weight(descriptor), () =>
+      this.#retryWrongBytes(descriptor, () => {
+        this.#signal?.throwIfAborted();
+        return target.push(descriptor, this.#opener(source, descriptor), this.#signal);
+      }),
+    );
+  }
+
+  async #readManifest(source: Fetcher, descriptor: Descriptor): ReturnType<typeof fetchManifest> {
+    return this.#retryWrongBytes(descriptor, () => {
+      this.#signal?.throwIfAborted();
+      return fetchManifest(source, descriptor, this.#signal);
+    });
+  }
+
+  /** Bytes that were damaged once on their way deserve a second try; twice is the sender. */
+  async #retryWrongBytes<T>(descriptor: Descriptor, run: () => Promise<T>): Promise<T> {
+    try {
+      return await run();
+    } catch (error) {
+      if (!isCoded(error, 'DIGEST_MISMATCH')) throw error;
+      this.#onEvent({ kind: 'retry', descriptor, error });
+      return run();
+    }
+  }
+
+  /** Unverified: every Pusher checks what it stores, and bytes are hashed once. */
+  #opener(source: Fetcher, descriptor: Descriptor): OpenBytes {
+    return (offset = 0) => {
+      const bytes =
+        offset === 0
+          ? source.fetch(descriptor, this.#signal)
+          : isRangeFetcher(source)
+            ? source.fetchFrom(descriptor, offset, this.#signal)
+            : skip(source.fetch(descriptor, this.#signal), offset);
+      return this.#counted(bytes, descriptor);
+    };
+  }
+
+  async *#counted(bytes: AsyncIterable<Uint8Array>, descriptor: Descriptor): AsyncIterable<Uint8Array> {
+    for await (const chunk of bytes) {
+      this.#onEvent({ kind: 'bytes', descriptor, bytes: chunk.byteLength });
+      yield chunk;
+    }
+  }
+}
+
+/** One root with a copier of its own; see Copier.copy. */
+export function copyGraph(
+  source: Fetcher,
+  target: Storage,
+  root: Descriptor,
+  options: CopierOptions & CopyOptions = {},
+): Promise<void> {
+  return new Copier(options).copy(source, target, root, options);
+}
+
+function succeeds(task: Promise<void>): Promise<boolean> {
+  return task.then(
+    () => true,
+    () => false,
+  );
+}
+
+async function* skip(bytes: AsyncIterable<Uint8Array>, offset: number): AsyncIterable<Uint8Array> {
+  let left = offset;
+  for await (const chunk of bytes) {
+    if (left >= chunk.byteLength) {
+      left -= chunk.byteLength;
+      continue;
+    }
+    yield left === 0 ? chunk : chunk.subarray(left);
+    left = 0;
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * Files that are right or not there: written under a temporary name beside the destination, synced, renamed,
+ * and the folder synced. Folders we make are real folders, never links.
+ */
+import { randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import { type FileHandle, lstat, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { CodedError, isCoded, systemCodeOf } from '../base/errors.ts';
+import { diskError } from './disk-error.ts';
+import { isRunning, markPattern, processMark } from './process-mark.ts';
+
+const temporaryPattern = new RegExp(`^\\.${markPattern}\\.[a-f0-9]{16}\\.tmp$`);
+
+/** A path for a file while it is written in a folder; removeAbandoned finds it when this process is gone. */
+export function temporaryIn(folder: string): string {
+  return join(folder, `.${processMark}.${randomBytes(8).toString('hex')}.tmp`);
+}
+
+/** Makes a folder durable, so that names in it survive a power cut. */
+export async function syncFolder(path: string): Promise<void> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await handle.sync();
+  } catch (error) {
+    // Some file systems (vfat, network) cannot sync a folder; there is nothing more that can be done for them.
+    if (systemCodeOf(error) !== 'EINVAL') throw error;
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * Makes the folder unless it is there. A link or file in its place is refused.
+ * @throws DISK
+ */
+export async function ensureFolder(path: string): Promise<void> {
+  try {
+    await makeFolders(path);
+    const info = await lstat(path);
+    if (!info.isDirectory()) {
+      throw new CodedError('DISK', `${path}: must be a real folder, not a link or a file`);
+    }
+  } catch (error) {
+    throw diskError(error, path);
+  }
+}
+
+/**
+ * With the folders above it. Not by mkdir's `recursive`: where a folder is there that takes no new names (an automounter's
+ * whose medium is gone, /proc) it tries for ever, and on a read-only file system it says that there is no such folder.
+ */
+async function makeFolders(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const code = systemCodeOf(error);
+    if (code === 'EEXIST') return;
+    // Some file systems refuse before they look whether it is there.
+    if (code !== 'ENOENT' && (await isThere(path))) return;
+    if (code !== 'ENOENT') throw error;
+    const parent = dirname(path);
+    if (await isThere(parent)) {
+      throw new CodedError('DISK', `${path}: ${parent} takes no new folders; is the medium mounted?`, {
+        cause: error,
+      });
+    }
+    if (parent === path) throw error;
+    await makeFolders(parent);
+    await mkdir(path).catch((again: unknown) => {
+      if (systemCodeOf(again) !== 'EEXIST') throw again;
+    });
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/**
+ * Writes a whole small file: readers see the old one or the new one, also after a crash.
+ * @throws DISK
+ */
+export async function writeFileAtomic(path: string, data: string | Uint8Array, mode = 0o644): Promise<void> {
+  const temporary = temporaryIn(dirname(path));
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(temporary, 'wx', mode);
+    await handle.writeFile(data);
+    await handle.sync();
+    await handle.close();
+    handle = undefined;
+    await rename(temporary, path);
+    await syncFolder(dirname(path));
+  } catch (error) {
+    await handle?.close().catch(() => {});
+    await rm(temporary, { force: true }).catch(() => {});
+    throw diskError(error, path);
+  }
+}
+
+/** Removes the temporary files that processes left in a folder when they were killed. @throws DISK */
+export async function removeAbandoned(folder: string): Promise<void> {
+  try {
+    for (const name of await readdir(folder)) {
+      const mark = temporaryPattern.exec(name)?.[1];
+      if (mark !== undefined && !isRunning(mark)) await rm(join(folder, name), { force: true });
+    }
+  } catch (error) {
+    throw diskError(error, folder);
+  }
+}
+
+/**
+ * A small regular file, whole; undefined when there is none.
+ * @param max bytes
+ * @throws BAD_DOCUMENT when it is larger or no regular file, DISK
+ */
+export async function readSmallFile(path: string, max: number): Promise<Uint8Array | undefined> {
+  try {
+    // Without O_NONBLOCK a FIFO in place of the file would hang the open.
+    const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const info = await handle.stat();
+      if (!info.isFile()) throw new CodedError('BAD_DOCUMENT', `${path}: not a regular file`);
+      if (info.size > max) {
+        throw new CodedError('BAD_DOCUMENT', `${path}: ${info.size} bytes, more than the ${max} it may have`);
+      }
+      return await handle.readFile();
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    if (!isCoded(error) && systemCodeOf(error) === 'ENOENT') return undefined;
+    throw diskError(error, path);
+  }
+}
+
+/** One folder sync for many files that were renamed into it at about the same time. */
+export class FolderSync {
+  readonly #path: string;
+  #next: Promise<void> | undefined;
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** Resolves when a sync that started after this call is done. */
+  sync(): Promise<void> {
+    this.#next ??= this.#running.then(() => {
+      this.#running = (this.#next as Promise<void>).catch(() => {});
+      this.#next = undefined;
+      return syncFolder(this.#path);
+    });
+    return this.#next;
+  }
+}

@@ -1,0 +1,19 @@
+/** Files: atomic writes, blocks, journals, locks. */
+
+export { alignedBlockSize, giveAligned, takeAligned } from './aligned.ts';
+export { BlockWriter } from './block-writer.ts';
+export { eachBlockDirect } from './direct.ts';
+export { diskError } from './disk-error.ts';
+export {
+  ensureFolder,
+  readSmallFile,
+  removeAbandoned,
+  syncFolder,
+  temporaryIn,
+  writeFileAtomic,
+} from './files.ts';
+export { Journal } from './journal.ts';
+export { lockFile, removeAbandonedLock } from './lock-file.ts';
+export { eachBlock, fetchLocated, openForReading, readInto, readPieces, slicePieces } from './pieces.ts';
+export { isRunning, markPattern, processMark } from './process-mark.ts';
+export { SyncedWriter } from './synced-writer.ts';

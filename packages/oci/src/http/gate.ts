@@ -1,0 +1,252 @@
+/**
+ * The one way out: every request of this project, and every redirect, is made here. Policy first, then the
+ * connection, then the record. HTTP statuses are answers, not errors: the caller decides what they mean.
+ * Threats T15, T29, T30, T33, T34, T35, T39, T53.
+ */
+import { CodedError, isCoded } from '../base/errors.ts';
+import { printable } from '../base/printable.ts';
+import type { Bytes } from '../storage.ts';
+import { type ConnectionOptions, Connections } from './connections.ts';
+import { Exchange } from './exchange.ts';
+import { exchangeError, shown } from './failure.ts';
+import type { Pacing } from './pacing.ts';
+import { anyAddressAllowed, checkUrl, type EgressPolicy } from './policy.ts';
+import type { EgressRecord, EgressSink } from './record.ts';
+import { type GateResponse, gateResponse } from './response.ts';
+import { parseRetryAfter, throwIfAborted } from './retry.ts';
+import { physicalUrl, resolveReference } from './upstream.ts';
+
+/** Hosts whose answers may be long in coming, since they make what they are asked for. */
+export interface Patience {
+  /** Logical, with port when not 443. */
+  readonly hosts: readonly string[];
+  readonly headersTimeoutMs: number;
+}
+
+export interface GateOptions extends ConnectionOptions {
+  readonly policy: EgressPolicy;
+  readonly egressLog?: EgressSink;
+  /** Default 60 s, from the last byte sent to the headers of the answer. */
+  readonly headersTimeoutMs?: number;
+  readonly patience?: Patience;
+  /** Longest pause within a body; default 60 s. There is no total time-out. */
+  readonly stallTimeoutMs?: number;
+  /** Hold requests back where hosts say that they are busy; without it, who retries waits by itself. */
+  readonly pacing?: Pacing;
+}
+
+export type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+
+/** A request body that can be sent again; `size` in bytes is its Content-Length. */
+export interface StreamBody {
+  readonly size: number;
+  readonly open: () => Bytes;
+}
+
+export interface GateRequest {
+  readonly method: Method;
+  /** Logical URL, such as `https://ghcr.io/v2/`. */
+  readonly url: string | URL;
+  /** Sent to the origin of `url`; elsewhere only Accept, Range, If-Range and User-Agent go along. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Authorization for the origin of `url`, never sent again on a chain of redirects that has left it. */
+  readonly authorization?: string;
+  readonly body?: Uint8Array | StreamBody;
+  readonly signal?: AbortSignal;
+  /** Default true, at most 10 hops; only GET and HEAD are ever sent on. */
+  readonly follow?: boolean;
+  /** Instead of the gate's own, for answers that are known to take minutes. */
+  readonly headersTimeoutMs?: number;
+  /** What is fetched or sent, for the record only. */
+  readonly digest?: string;
+}
+
+const maxHops = 10;
+const redirects: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+const crossOrigin: ReadonlySet<string> = new Set(['accept', 'range', 'if-range', 'user-agent']);
+/** Written by the gate or the HTTP client itself. */
+const ownHeaders: ReadonlySet<string> = new Set([
+  'accept-encoding',
+  'connection',
+  'content-length',
+  'expect',
+  'host',
+  'proxy-authorization',
+  'transfer-encoding',
+]);
+
+export class HttpGate {
+  readonly policy: EgressPolicy;
+  readonly #options: GateOptions;
+  readonly #connections: Connections;
+
+  constructor(options: GateOptions) {
+    this.policy = options.policy;
+    this.#options = options;
+    this.#connections = new Connections(options);
+  }
+
+  /**
+   * @throws EGRESS_DENIED before any connection; NETWORK for lost, refused and stalled connections; UPSTREAM for
+   * TLS and protocol errors, a Content-Encoding, or a chain of redirects without end; ABORTED
+   */
+  async request(request: GateRequest): Promise<GateResponse> {
+    const start = typeof request.url === 'string' ? parseUrl(request.url) : request.url;
+    const follows = (request.follow ?? true) && (request.method === 'GET' || request.method === 'HEAD');
+    let url = start;
+    let pointedBy: string | undefined;
+    let headers = this.#headers(request);
+    for (let hop = 0; ; hop++) {
+      this.#check(request, url, pointedBy);
+      await this.#options.pacing?.turn(url.host, request.signal);
+      const response = await this.#send(request, url, headers);
+      const { status } = response;
+      this.#options.pacing?.saw(
+        url.host,
+        status,
+        parseRetryAfter(response.headers['retry-after'], Date.now()),
+      );
+      const location = response.headers['location'];
+      if (!follows || !redirects.has(response.status) || location === undefined) return response;
+      await response.cancel();
+      if (hop === maxHops) {
+        throw new CodedError('UPSTREAM', `${request.method} ${shown(start)}: more than ${maxHops} redirects`);
+      }
+      const next = resolveReference(this.policy, location, url);
+      if (next === undefined) {
+        throw new CodedError('UPSTREAM', `${shown(url)} redirects to no URL: ${printable(location)}`);
+      }
+      next.hash = '';
+      pointedBy = `a redirect (${response.status}) of ${url.host}`;
+      if (url.protocol === 'https:' && next.protocol === 'http:') {
+        this.#refuse(
+          request,
+          next,
+          `refused ${printable(next.host)}, where ${pointedBy} points: https may not become http`,
+        );
+      }
+      if (next.origin !== start.origin) headers = surviving(headers);
+      url = next;
+    }
+  }
+
+  /** Ends all connections; what is still under way fails. */
+  async close(): Promise<void> {
+    await this.#connections.close();
+  }
+
+  #headersTimeoutOf(url: URL): number {
+    const { patience, headersTimeoutMs = 60_000 } = this.#options;
+    return patience?.hosts.includes(url.host) ? patience.headersTimeoutMs : headersTimeoutMs;
+  }
+
+  #headers(request: GateRequest): Record<string, string> {
+    const headers: Record<string, string> = { 'user-agent': 'omni-airgap' };
+    for (const [name, value] of Object.entries(request.headers ?? {})) {
+      const lower = name.toLowerCase();
+      if (!ownHeaders.has(lower)) headers[lower] = value;
+    }
+    if (request.authorization !== undefined) headers['authorization'] = request.authorization;
+    return headers;
+  }
+
+  #check(request: GateRequest, url: URL, pointedBy: string | undefined): void {
+    try {
+      checkUrl(this.policy, url, pointedBy);
+    } catch (error) {
+      this.#recordRefusal(request, url, error);
+      throw error;
+    }
+  }
+
+  #refuse(request: GateRequest, url: URL, message: string): never {
+    const error = new CodedError('EGRESS_DENIED', message);
+    this.#recordRefusal(request, url, error);
+    throw error;
+  }
+
+  #recordRefusal(request: GateRequest, url: URL, error: unknown): void {
+    const refused = isCoded(error) ? error.message : 'refused';
+    this.#record(request, url, { time: new Date().toISOString(), address: '', bytes: 0, refused });
+  }
+
+  #record(
+    request: GateRequest,
+    url: URL,
+    rest: Omit<EgressRecord, 'host' | 'method' | 'path' | 'digest'>,
+  ): void {
+    this.#options.egressLog?.record({
+      ...rest,
+      host: url.host,
+      method: request.method,
+      path: url.pathname,
+      ...(request.digest === undefined ? {} : { digest: request.digest }),
+    });
+  }
+
+  async #send(
+    request: GateRequest,
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+  ): Promise<GateResponse> {
+    const target = physicalUrl(this.policy, url);
+    const { dispatcher, via } = await this.#connections.way(target, !anyAddressAllowed(this.policy, url));
+    throwIfAborted(request.signal);
+    const { body } = request;
+    const stream = body === undefined || body instanceof Uint8Array ? undefined : body;
+    const time = new Date().toISOString();
+    const exchange = new Exchange({
+      signal: request.signal,
+      toError: (error) => exchangeError(error, request.method, url),
+      onEnd: (ended) => {
+        this.#record(request, url, {
+          time,
+          address: ended.address,
+          ...(ended.status === undefined ? {} : { status: ended.status }),
+          bytes: ended.sent + ended.received,
+          ...(via === undefined ? {} : { via }),
+          ...(isCoded(ended.error, 'EGRESS_DENIED') ? { refused: ended.error.message } : {}),
+        });
+      },
+    });
+    dispatcher.dispatch(
+      {
+        origin: target.origin,
+        path: target.pathname + target.search,
+        method: request.method,
+        headers: {
+          ...headers,
+          'accept-encoding': 'identity',
+          ...(stream === undefined ? {} : { 'content-length': String(stream.size) }),
+        },
+        body: (stream === undefined ? body : stream.size === 0 ? null : stream.open()) as Buffer | null,
+        // Undici closes the connection after each HEAD unless told not to.
+        ...(request.method === 'HEAD' ? { reset: false } : {}),
+        headersTimeout: request.headersTimeoutMs ?? this.#headersTimeoutOf(url),
+        bodyTimeout: this.#options.stallTimeoutMs ?? 60_000,
+      },
+      exchange,
+    );
+    const head = await exchange.head;
+    const encoding = head.headers['content-encoding']?.toLowerCase();
+    if (encoding !== undefined && encoding !== 'identity') {
+      const error = new CodedError(
+        'UPSTREAM',
+        `${request.method} ${shown(url)}: content encoding ${printable(encoding)} was not asked for`,
+      );
+      exchange.fail(error);
+      throw error;
+    }
+    return gateResponse(head, exchange, url);
+  }
+}
+
+function surviving(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => crossOrigin.has(name)));
+}
+
+function parseUrl(text: string): URL {
+  const url = URL.parse(text);
+  if (url === null) throw new CodedError('BAD_NAME', `not a URL: ${printable(text)}`);
+  return url;
+}

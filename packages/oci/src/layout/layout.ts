@@ -1,0 +1,213 @@
+/**
+ * OCI image layout on disk: the store, and any folder another OCI tool reads. Content gets its final name only
+ * when its bytes are right and on the disk; several processes may write at once.
+ * Source: image-spec v1.1.1 image-layout.md.
+ */
+import { chmod, lstat, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CodedError, systemCodeOf } from '../base/errors.ts';
+import { diskError } from '../fs/disk-error.ts';
+import { ensureFolder, FolderSync, readSmallFile, removeAbandoned, writeFileAtomic } from '../fs/files.ts';
+import { fetchLocated } from '../fs/pieces.ts';
+import { checkFinished } from '../model/bytes.ts';
+import { type Descriptor, plain } from '../model/descriptor.ts';
+import { type Digest, digestOf, hexOf } from '../model/digest.ts';
+import { fetchManifest, referrerOf } from '../model/manifest.ts';
+import type {
+  Bytes,
+  Located,
+  NameLister,
+  OpenBytes,
+  Piece,
+  PushResult,
+  RangeFetcher,
+  ReferrerLister,
+  Target,
+} from '../storage.ts';
+import { layoutMarker } from './index-file.ts';
+import { Ingest } from './ingest.ts';
+import { NameTable } from './name-table.ts';
+
+/** Says of content whether it need not be here. */
+interface Elsewhere {
+  has(descriptor: Pick<Descriptor, 'digest' | 'size'>): boolean;
+}
+
+export class Layout implements Target, RangeFetcher, Located, NameLister, ReferrerLister {
+  readonly root: string;
+  readonly #blobs: string;
+  readonly #names: NameTable;
+  readonly #ingest: Ingest;
+  readonly #synced: FolderSync;
+  readonly #elsewhere: Elsewhere | undefined;
+
+  private constructor(root: string, elsewhere: Elsewhere | undefined) {
+    this.#elsewhere = elsewhere;
+    this.root = root;
+    this.#blobs = join(root, 'blobs', 'sha256');
+    this.#names = new NameTable(root);
+    this.#ingest = new Ingest(root);
+    this.#synced = new FolderSync(this.#blobs);
+  }
+
+  /**
+   * @param options.create makes an empty layout where there is none
+   * @param options.elsewhere content that was here and is safe elsewhere: `has` and `push` take it for present, and
+   * it cannot be read
+   * @throws NO_INPUT when there is none, BAD_DOCUMENT, DISK
+   */
+  static async open(
+    root: string,
+    options: { readonly create?: boolean; readonly elsewhere?: Elsewhere } = {},
+  ): Promise<Layout> {
+    const layout = new Layout(root, options.elsewhere);
+    const marker = await readSmallFile(join(root, 'oci-layout'), 4096);
+    if (marker === undefined) {
+      if (options.create !== true) {
+        throw new CodedError('NO_INPUT', `${root}: no OCI layout here (there is no file oci-layout)`);
+      }
+      await ensureFolder(root);
+    } else if (!/"imageLayoutVersion"\s*:\s*"1\.0\.0"/.test(Buffer.from(marker).toString())) {
+      throw new CodedError('BAD_DOCUMENT', `${root}/oci-layout: not version 1.0.0 of the OCI image layout`);
+    }
+    if (options.create === true) {
+      for (const folder of [join(root, 'blobs'), layout.#blobs, layout.#ingest.folder])
+        await ensureFolder(folder);
+      await removeAbandoned(root);
+      if (marker === undefined) {
+        await layout.#names.create();
+        await writeFileAtomic(join(root, 'oci-layout'), layoutMarker);
+      }
+    }
+    await layout.#names.load();
+    return layout;
+  }
+
+  /** Where a blob of this digest is or would be. */
+  pathOf(digest: Digest): string {
+    return join(this.#blobs, hexOf(digest));
+  }
+
+  /** Bytes of the blob with this digest; undefined when it is not there. @throws DISK */
+  async stat(digest: Digest): Promise<number | undefined> {
+    const path = this.pathOf(digest);
+    try {
+      const info = await lstat(path);
+      return info.isFile() ? info.size : undefined;
+    } catch (error) {
+      if (systemCodeOf(error) === 'ENOENT') return undefined;
+      throw diskError(error, path);
+    }
+  }
+
+  async has(descriptor: Descriptor): Promise<boolean> {
+    if ((await this.stat(descriptor.digest)) === descriptor.size) return true;
+    return this.#elsewhere?.has(descriptor) === true;
+  }
+
+  async locate(descriptor: Pick<Descriptor, 'digest' | 'size'>): Promise<readonly Piece[] | undefined> {
+    const { digest, size } = descriptor;
+    return (await this.stat(digest)) === size ? [{ path: this.pathOf(digest), offset: 0, size }] : undefined;
+  }
+
+  fetch(descriptor: Descriptor, signal?: AbortSignal): Bytes {
+    return this.fetchFrom(descriptor, 0, signal);
+  }
+
+  fetchFrom(descriptor: Descriptor, offset: number, signal?: AbortSignal): Bytes {
+    return fetchLocated(this, descriptor, offset, this.root, signal);
+  }
+
+  /** @throws DIGEST_MISMATCH, DISK, and what the stream throws */
+  async push(descriptor: Descriptor, open: OpenBytes, signal?: AbortSignal): Promise<PushResult> {
+    if (await this.has(descriptor)) return 'present';
+    const { digest, size } = descriptor;
+    const expected = { key: hexOf(digest), what: digest, maxSize: size };
+    for (let attempt = 1; ; attempt++) {
+      const got = await this.#ingest.receive(expected, open, signal);
+      try {
+        checkFinished(got.hasher, descriptor);
+      } catch (error) {
+        await this.#ingest.discard(got.path);
+        // What an earlier attempt left may be what was wrong: once more, all of it.
+        if (got.resumedFrom > 0 && attempt === 1) continue;
+        throw error;
+      }
+      await this.#publish(got.path, digest);
+      return 'stored';
+    }
+  }
+
+  /**
+   * Stores content whose digest is not known before it is here.
+   * @param key names the download (such as its URL), so that a broken one goes on where it stopped
+   * @param maxSize bytes
+   * @param resumable false: nothing tells whether what came still fits, so a failed attempt leaves nothing
+   * @throws DIGEST_MISMATCH when there are more, DISK, and what the stream throws
+   */
+  async ingest(
+    open: OpenBytes,
+    options: {
+      readonly mediaType: string;
+      readonly key: string;
+      readonly maxSize: number;
+      readonly resumable?: boolean;
+    },
+    signal?: AbortSignal,
+  ): Promise<Descriptor> {
+    const { key: what, maxSize, resumable = true } = options;
+    const key = hexOf(digestOf(Buffer.from(what)));
+    const { path, hasher } = await this.#ingest.receive({ key, what, maxSize, resumable }, open, signal);
+    const { size } = hasher;
+    const digest = hasher.finish();
+    await this.#publish(path, digest);
+    return { mediaType: options.mediaType, digest, size };
+  }
+
+  async resolve(name: string): Promise<Descriptor | undefined> {
+    return this.#names.get(name);
+  }
+
+  async tag(descriptor: Descriptor, name: string): Promise<void> {
+    if (!(await this.has(descriptor))) {
+      throw new CodedError(
+        'MISSING_CONTENT',
+        `${name}: ${descriptor.digest} cannot be named before it is there`,
+        {
+          descriptor,
+        },
+      );
+    }
+    await this.#names.set(name, plain(descriptor));
+  }
+
+  /** Removes a name; the content stays. */
+  async untag(name: string): Promise<void> {
+    await this.#names.set(name, undefined);
+  }
+
+  async *names(): AsyncIterable<readonly [string, Descriptor]> {
+    yield* this.#names.entries();
+  }
+
+  async referrers(digest: Digest, signal?: AbortSignal): Promise<readonly Descriptor[]> {
+    const found = new Map<Digest, Descriptor>();
+    for (const [, descriptor] of this.#names.entries()) {
+      if (found.has(descriptor.digest)) continue;
+      const { manifest } = await fetchManifest(this, descriptor, signal);
+      if (manifest.subject?.digest === digest) found.set(descriptor.digest, referrerOf(descriptor, manifest));
+    }
+    return [...found.values()];
+  }
+
+  async #publish(from: string, digest: Digest): Promise<void> {
+    const to = this.pathOf(digest);
+    try {
+      await chmod(from, 0o444);
+      await rename(from, to);
+      await this.#synced.sync();
+    } catch (error) {
+      throw diskError(error, to);
+    }
+  }
+}

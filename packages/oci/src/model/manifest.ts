@@ -1,0 +1,146 @@
+/**
+ * Manifests: a view of bytes that are kept as they came. The view says what the manifest points at; it is
+ * never serialized again. Documents that two readers could understand differently are refused (CVE-2021-41190).
+ * Sources: image-spec v1.1.1 manifest.md, image-index.md; distribution v2.8 docs/spec/manifest-v2-2.md.
+ */
+
+import { CodedError } from '../base/errors.ts';
+import { parseStrictObject } from '../base/json.ts';
+import { printable } from '../base/printable.ts';
+import type { Fetcher } from '../storage.ts';
+import { collectVerified } from './bytes.ts';
+import { type Descriptor, isMediaType } from './descriptor.ts';
+import {
+  isForeignLayerType,
+  isImageManifestType,
+  isIndexType,
+  isManifestType,
+  schema1Types,
+} from './media-type.ts';
+import { parseAnnotations, parseDescriptor, refuseOtherCase } from './parse-descriptor.ts';
+
+/** Source: distribution-spec v1.1.1 spec.md#pushing-manifests; Distribution refuses more. */
+export const maxManifestBytes: number = 4 * 1024 * 1024;
+/** Descriptors in one manifest; far above any real index. */
+const maxChildren = 10_000;
+const members = [
+  ...['schemaVersion', 'mediaType', 'artifactType', 'config', 'layers', 'manifests'],
+  ...['subject', 'annotations', 'fsLayers'],
+];
+
+interface Common {
+  readonly mediaType: string;
+  readonly subject?: Descriptor;
+  readonly artifactType?: string;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+export interface ImageManifest extends Common {
+  readonly kind: 'image';
+  readonly config: Descriptor;
+  readonly layers: readonly Descriptor[];
+}
+export interface IndexManifest extends Common {
+  readonly kind: 'index';
+  readonly manifests: readonly Descriptor[];
+}
+export type Manifest = ImageManifest | IndexManifest;
+
+export interface ManifestReading {
+  /**
+   * Leaves layers of a foreign type that have `urls` out of the view, as a registry does that serves the manifest
+   * without them. Default: they are refused, since nobody could carry them.
+   */
+  readonly withoutForeignLayers?: boolean;
+}
+
+/**
+ * @param bytes exactly as received
+ * @param mediaType what the descriptor or Content-Type says; the document's own mediaType must agree
+ * @throws BAD_DOCUMENT
+ */
+export function parseManifest(
+  bytes: Uint8Array,
+  mediaType: string,
+  what = 'manifest',
+  { withoutForeignLayers = false }: ManifestReading = {},
+): Manifest {
+  const bad = (problem: string): CodedError => new CodedError('BAD_DOCUMENT', `${what}: ${problem}`);
+  if (bytes.byteLength > maxManifestBytes) {
+    throw bad(`${bytes.byteLength} bytes, more than the ${maxManifestBytes} a manifest may have`);
+  }
+  if (schema1Types.includes(mediaType)) {
+    throw bad('Docker schema 1 cannot be carried with its digest; ask the publisher for an OCI image');
+  }
+  if (!isManifestType(mediaType)) throw bad(`${printable(mediaType)} is not a manifest type`);
+  const doc = parseStrictObject(bytes, { what });
+  refuseOtherCase(doc, members, what);
+  if (doc['schemaVersion'] !== 2) throw bad('schemaVersion must be 2');
+  if (doc['mediaType'] !== undefined && doc['mediaType'] !== mediaType) {
+    throw bad(`it says it is ${printable(String(doc['mediaType']))} but was announced as ${mediaType}`);
+  }
+  const common: Common = {
+    mediaType,
+    ...(doc['subject'] === undefined ? {} : { subject: parseDescriptor(doc['subject'], `${what} subject`) }),
+    ...(doc['annotations'] === undefined ? {} : { annotations: parseAnnotations(doc['annotations'], what) }),
+    ...(typeof doc['artifactType'] === 'string' && isMediaType(doc['artifactType'])
+      ? { artifactType: doc['artifactType'] }
+      : {}),
+  };
+  const list = (key: 'layers' | 'manifests'): readonly Descriptor[] => {
+    const raw = doc[key];
+    if (!Array.isArray(raw)) throw bad(`${key} must be a list`);
+    if (raw.length > maxChildren) throw bad(`${raw.length} ${key}, more than ${maxChildren}`);
+    return raw.flatMap((child, i) =>
+      withoutForeignLayers && isForeignLayer(child) ? [] : [parseDescriptor(child, `${what} ${key}[${i}]`)],
+    );
+  };
+  if (isIndexType(mediaType)) {
+    if ('layers' in doc || 'config' in doc) throw bad('it is an image and an index at once');
+    return { kind: 'index', ...common, manifests: list('manifests') };
+  }
+  if (!isImageManifestType(mediaType)) throw bad(`${mediaType} is not handled`);
+  if ('manifests' in doc || 'fsLayers' in doc) throw bad('it is an image and an index at once');
+  return {
+    kind: 'image',
+    ...common,
+    config: parseDescriptor(doc['config'], `${what} config`),
+    layers: list('layers'),
+  };
+}
+
+function isForeignLayer(raw: unknown): boolean {
+  if (typeof raw !== 'object' || raw === null) return false;
+  const { mediaType, urls } = raw as Readonly<Record<string, unknown>>;
+  return typeof mediaType === 'string' && isForeignLayerType(mediaType) && Array.isArray(urls);
+}
+
+/** What a manifest points at and needs: children of an index; config and layers of an image. Not its subject. */
+export function childrenOf(manifest: Manifest): readonly Descriptor[] {
+  return manifest.kind === 'index' ? manifest.manifests : [manifest.config, ...manifest.layers];
+}
+
+/** A manifest as lists of referrers show it: with its annotations, and the config's type where it has no artifactType. */
+export function referrerOf({ mediaType, digest, size }: Descriptor, manifest: Manifest): Descriptor {
+  const { annotations } = manifest;
+  const artifactType =
+    manifest.artifactType ?? (manifest.kind === 'image' ? manifest.config.mediaType : undefined);
+  return {
+    mediaType,
+    digest,
+    size,
+    ...(artifactType === undefined ? {} : { artifactType }),
+    ...(annotations === undefined ? {} : { annotations }),
+  };
+}
+
+/** Bytes and view of the manifest at `descriptor`, verified. @throws DIGEST_MISMATCH, BAD_DOCUMENT */
+export async function fetchManifest(
+  source: Fetcher,
+  descriptor: Descriptor,
+  signal?: AbortSignal,
+  reading?: ManifestReading,
+): Promise<{ readonly bytes: Uint8Array; readonly manifest: Manifest }> {
+  const what = `manifest ${descriptor.digest}`;
+  const bytes = await collectVerified(source.fetch(descriptor, signal), descriptor, maxManifestBytes, what);
+  return { bytes, manifest: parseManifest(bytes, descriptor.mediaType, what, reading) };
+}

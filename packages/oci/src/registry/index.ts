@@ -1,0 +1,5 @@
+/** The registry client, its credentials, and the network of one command. */
+
+export { RegistryClient } from './client.ts';
+export { type Network, type NetworkSettings, openNetwork } from './network.ts';
+export { RepositoryClient } from './repository.ts';

@@ -1,0 +1,103 @@
+/**
+ * The network as one command uses it: the gate with its policy, the credentials, a client for each registry. Made
+ * once from what the user said, closed at the end.
+ */
+import { CodedError } from '../base/errors.ts';
+import { readSmallFile } from '../fs/files.ts';
+import { HttpGate, type Patience } from '../http/gate.ts';
+import { parseHostPattern } from '../http/host.ts';
+import { Pacing } from '../http/pacing.ts';
+import type { ProxySettings } from '../http/proxy.ts';
+import type { EgressSink } from '../http/record.ts';
+import { parseUpstream } from '../http/upstream.ts';
+import { RegistryClient } from './client.ts';
+import { credentialsFromFiles, defaultCredentialFiles } from './credentials.ts';
+
+/** The networking flags of every command, as they were given. */
+export interface NetworkSettings {
+  /** `HOST=URL`. */
+  readonly upstreams: readonly string[];
+  readonly allowHosts: readonly string[];
+  readonly plainHttp: readonly string[];
+  /** Path of a PEM file. */
+  readonly caCert?: string;
+  /** Path of an auth.json. */
+  readonly registryConfig?: string;
+  readonly proxy?: ProxySettings;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+export interface Reach {
+  /** Hosts that may be reached besides those the settings name. */
+  readonly hosts: readonly string[];
+  /** Whether names may lead to private addresses: inside yes, outside no. */
+  readonly allowPrivate: boolean;
+  readonly egressLog?: EgressSink;
+  /** Connections to one host at a time. */
+  readonly connections?: number;
+  /** Outside: hold back where a host says that it is busy, for all requests to it. */
+  readonly pacing?: boolean;
+  readonly patience?: Patience;
+  /** Told what is tried again. */
+  readonly onRetry?: (error: CodedError) => void;
+}
+
+export interface Network {
+  readonly gate: HttpGate;
+  /** @param host as in a reference: `ghcr.io`, `10.0.0.5:5000` */
+  registry(host: string): RegistryClient;
+  close(): Promise<void>;
+}
+
+/** @throws USAGE, CONFIG, NO_INPUT for settings that cannot be used */
+export async function openNetwork(settings: NetworkSettings, reach: Reach): Promise<Network> {
+  const upstreams = settings.upstreams.map(parseUpstream);
+  const trusted = settings.allowHosts.map(parseHostPattern);
+  const gate = new HttpGate({
+    policy: {
+      hosts: [...new Set([...reach.hosts.map(parseHostPattern), ...trusted, ...settings.plainHttp])],
+      plainHttp: settings.plainHttp,
+      allowPrivate: reach.allowPrivate,
+      upstreams,
+    },
+    ...(settings.caCert === undefined ? {} : { ca: [await readPem(settings.caCert)] }),
+    ...(settings.proxy === undefined ? {} : { proxy: settings.proxy }),
+    ...(reach.egressLog === undefined ? {} : { egressLog: reach.egressLog }),
+    ...(reach.connections === undefined ? {} : { connections: reach.connections }),
+    ...(reach.patience === undefined ? {} : { patience: reach.patience }),
+    ...(reach.pacing === true ? { pacing: new Pacing() } : {}),
+  });
+  const files =
+    settings.registryConfig === undefined ? defaultCredentialFiles(settings.env) : [settings.registryConfig];
+  const credentials = credentialsFromFiles(files);
+  const clients = new Map<string, RegistryClient>();
+  return {
+    gate,
+    registry(host) {
+      let client = clients.get(host);
+      if (client === undefined) {
+        client = new RegistryClient({
+          gate,
+          host,
+          credentials,
+          plainHttp: settings.plainHttp.includes(host),
+          trustedRealms: trusted,
+          ...(reach.onRetry === undefined ? {} : { retry: { onRetry: reach.onRetry } }),
+        });
+        clients.set(host, client);
+      }
+      return client;
+    },
+    close: () => gate.close(),
+  };
+}
+
+async function readPem(path: string): Promise<string> {
+  const bytes = await readSmallFile(path, 1024 * 1024);
+  if (bytes === undefined) throw new CodedError('NO_INPUT', `--ca-cert ${path}: no such file`);
+  const pem = Buffer.from(bytes).toString('latin1');
+  if (!pem.includes('-----BEGIN CERTIFICATE-----')) {
+    throw new CodedError('CONFIG', `--ca-cert ${path}: holds no PEM certificate`);
+  }
+  return pem;
+}

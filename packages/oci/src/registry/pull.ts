@@ -1,0 +1,143 @@
+/**
+ * Reading content: presence, and bodies that go on by themselves after the line was lost.
+ * Sources: distribution-spec v1.1.1 spec.md#pull; RFC 9110 section 14 (ranges). Threats T14, T37; faults F06, F07, F09.
+ */
+
+import { CodedError } from '../base/errors.ts';
+import { printable } from '../base/printable.ts';
+import { errorFromResponse } from '../http/error-response.ts';
+import type { GateResponse } from '../http/response.ts';
+import { backOff, isTransient, retrying } from '../http/retry.ts';
+import { mismatch } from '../model/bytes.ts';
+import type { Descriptor } from '../model/descriptor.ts';
+import { isDigest } from '../model/digest.ts';
+import { manifestAccept } from '../model/media-type.ts';
+import type { Bytes } from '../storage.ts';
+import { contentPath, type RepositorySession } from './repository-session.ts';
+
+const accept = { accept: manifestAccept } as const;
+
+export interface PresenceOptions {
+  /** Asked for along with this, when pushing is what follows. */
+  readonly right?: 'push';
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * True when the registry has it with this size. One attempt.
+ * @throws DIGEST_MISMATCH when the registry names another digest
+ */
+export async function headContent(
+  repository: RepositorySession,
+  descriptor: Descriptor,
+  options: PresenceOptions,
+): Promise<boolean> {
+  const doing = `look for ${descriptor.digest}`;
+  const { digest } = descriptor;
+  const at = contentPath(descriptor);
+  const response = await repository.once({ method: 'HEAD', at, doing, headers: accept, digest, ...options });
+  if (response.status === 404) return false;
+  if (response.status !== 200) throw await errorFromResponse(response, `${doing} (${repository.name})`);
+  const named = response.headers['docker-content-digest'];
+  if (isDigest(named) && named !== digest) {
+    throw mismatch(descriptor, `the registry says ${named}`, repository.name);
+  }
+  const length = response.headers['content-length'];
+  return length === undefined || Number(length) === descriptor.size;
+}
+
+/** headContent, tried again after what may pass by itself. */
+export function hasContent(
+  repository: RepositorySession,
+  descriptor: Descriptor,
+  options: PresenceOptions,
+): Promise<boolean> {
+  return retrying(
+    () => headContent(repository, descriptor, options),
+    repository.registry.retryOptions(options.signal),
+  );
+}
+
+/**
+ * The bytes from `offset` to the descriptor's size, not verified. When the body breaks, the registry (never the
+ * place it redirected to) is asked for the rest; tries are only counted while nothing arrives.
+ * @throws NOT_FOUND, DENIED, UPSTREAM, NETWORK; DIGEST_MISMATCH when the registry's length is another
+ */
+export async function* fetchContent(
+  repository: RepositorySession,
+  descriptor: Descriptor,
+  offset: number,
+  signal: AbortSignal | undefined,
+): Bytes {
+  const { digest, size } = descriptor;
+  const retry = repository.registry.retryOptions(signal);
+  let at = offset;
+  let ranges = true;
+  for (let failures = 0; at < size || size === 0; ) {
+    const before = at;
+    try {
+      const response = await repository.once({
+        method: 'GET',
+        at: contentPath(descriptor),
+        doing: `pull ${digest}`,
+        headers: at > 0 && ranges ? { ...accept, range: `bytes=${at}-` } : accept,
+        digest,
+        signal,
+      });
+      let start = await startOf(response, repository, descriptor, at);
+      if (start === undefined) {
+        await response.cancel();
+        ranges = false;
+        throw new CodedError(
+          'NETWORK',
+          `pull ${digest} (${repository.name}): not the range that was asked for`,
+        );
+      }
+      for await (const chunk of response.body) {
+        const fresh = start < at ? chunk.subarray(Math.min(at - start, chunk.byteLength)) : chunk;
+        start += chunk.byteLength;
+        if (start > size) throw mismatch(descriptor, `more than ${size} bytes`, repository.name);
+        at = Math.max(at, start);
+        if (fresh.byteLength > 0) yield fresh;
+      }
+      if (at === size) return;
+      // A body whose end is the end of the connection may be cut without anyone noticing.
+      throw new CodedError('NETWORK', `pull ${digest} (${repository.name}): ${at} of ${size} bytes arrived`);
+    } catch (error) {
+      failures = at > before ? 1 : failures + 1;
+      if (!isTransient(error) || failures >= (retry.tries ?? 1)) throw error;
+      await backOff(error, failures, retry);
+    }
+  }
+}
+
+/**
+ * Where the body of an answer starts.
+ * @returns undefined for a range that was not asked for
+ */
+async function startOf(
+  response: GateResponse,
+  repository: RepositorySession,
+  descriptor: Descriptor,
+  at: number,
+): Promise<number | undefined> {
+  const { status, headers } = response;
+  const { size } = descriptor;
+  if (status === 206) {
+    return headers['content-range']?.trim() === `bytes ${at}-${size - 1}/${size}` ? at : undefined;
+  }
+  if (status === 416 && at > 0) return undefined;
+  if (status !== 200) {
+    throw await errorFromResponse(response, `pull ${descriptor.digest} (${repository.name})`);
+  }
+  const length = headers['content-length'];
+  if (length !== undefined && Number(length) !== size) {
+    await response.cancel();
+    throw mismatch(
+      descriptor,
+      `the registry announces ${printable(length)} bytes, not ${size}`,
+      repository.name,
+    );
+  }
+  return 0;
+}

@@ -1,0 +1,13 @@
+/** For tests of this and other packages: suites of stores, generated content, servers that misbehave on demand. */
+
+export { generatedBlob, generatedBytes, seededRandom } from './generated-blob.ts';
+export { type BuiltManifest, buildManifest, generateGraph } from './graph.ts';
+export { type LoopbackServer, readBody, startHttpServer } from './http-server.ts';
+export { MemoryStore } from './memory-store.ts';
+export { type RegistryDouble, type RegistryDoubleOptions, startRegistryDouble } from './registry-double.ts';
+export { RepositoryDouble } from './registry-double-content.ts';
+export type { Fault } from './registry-double-faults.ts';
+export { artifactory, gitlab, harbor, lying, quay, zot } from './registry-double-kinds.ts';
+export { run, skipWithout } from './run.ts';
+export { readableStorageSuite } from './storage-suite.ts';
+export { temporaryFolder, temporaryLayout } from './temporary.ts';

@@ -1,0 +1,133 @@
+/** TLS with a CA of the site, directly and through a CONNECT proxy. Certificates are made by the openssl program. */
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { HttpGate } from '../src/http/gate.ts';
+import type { ProxySettings } from '../src/http/proxy.ts';
+import type { EgressRecord } from '../src/http/record.ts';
+import { type LoopbackServer, startHttpServer } from '../src/testing/http-server.ts';
+
+const run = promisify(execFile);
+const openssl = await run('openssl', ['version']).then(
+  () => true,
+  () => false,
+);
+if (!openssl && process.env['CI'] === 'true') throw new Error('openssl is not installed');
+if (!openssl) console.log('skipped: openssl is not installed');
+
+describe.skipIf(!openssl)('TLS', () => {
+  let folder: string;
+  let cert: string;
+  let origin: LoopbackServer;
+  let proxy: Server;
+  const connects: string[] = [];
+  const sockets = new Set<Socket>();
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'tls-'));
+    const [certFile, keyFile] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
+    const extension = 'subjectAltName=DNS:registry.lab,IP:127.0.0.1';
+    await run('openssl', [
+      ...[
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:prime256v1',
+        '-nodes',
+        '-days',
+        '2',
+      ],
+      ...['-subj', '/CN=registry.lab', '-addext', extension, '-keyout', keyFile, '-out', certFile],
+    ]);
+    cert = await readFile(certFile, 'utf8');
+    origin = await startHttpServer((_, response) => response.end('secret place'), {
+      cert,
+      key: await readFile(keyFile, 'utf8'),
+    });
+    // Takes every name to the one origin, as DNS would.
+    proxy = createServer((client) => {
+      sockets.add(client.on('error', () => undefined));
+      client.once('data', (head) => {
+        connects.push(head.toString());
+        const upstream = connect(Number(new URL(origin.url).port), '127.0.0.1');
+        sockets.add(upstream.on('error', () => undefined));
+        client.write('HTTP/1.1 200 OK\r\n\r\n');
+        client.pipe(upstream).pipe(client);
+      });
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  });
+  afterAll(async () => {
+    for (const socket of sockets) socket.destroy();
+    proxy?.close();
+    await origin?.close();
+    if (folder !== undefined) await rm(folder, { recursive: true });
+  });
+
+  async function get(
+    host: string,
+    options: { readonly ca?: readonly string[]; readonly proxy?: ProxySettings },
+  ): Promise<{ readonly text: string; readonly record: EgressRecord | undefined }> {
+    const records: EgressRecord[] = [];
+    const gate = new HttpGate({
+      ...options,
+      policy: { hosts: [host], plainHttp: [], allowPrivate: true, upstreams: [] },
+      egressLog: { record: (record) => records.push(record) },
+      lookup: async () => [{ address: '127.0.0.1', family: 4 }],
+    });
+    try {
+      const response = await gate.request({
+        method: 'GET',
+        url: `https://${host}/x`,
+        authorization: 'Bearer s3cret',
+      });
+      return { text: await response.text(), record: records[0] };
+    } finally {
+      await gate.close();
+    }
+  }
+  const port = (): string => new URL(origin.url).port;
+
+  test('a CA of the site is trusted besides the usual ones', async () => {
+    const { text } = await get(`registry.lab:${port()}`, { ca: [cert] });
+    expect(text).toBe('secret place');
+    expect((await get(origin.host, { ca: [cert] })).text).toBe('secret place');
+  });
+  test('without it the certificate is refused, for good, and the switch is named', async () => {
+    await expect(get(`registry.lab:${port()}`, {})).rejects.toMatchObject({
+      code: 'UPSTREAM',
+      message: /--ca-cert/,
+    });
+  });
+  test('a certificate for another name is refused', async () => {
+    await expect(get(`other.lab:${port()}`, { ca: [cert] })).rejects.toMatchObject({
+      code: 'UPSTREAM',
+      message: /certificate refused/,
+    });
+  });
+  test('T35 through a proxy: only the host and the credentials for it are seen there', async () => {
+    const address = proxy.address() as { port: number };
+    const settings = { https: new URL(`http://user:pw@127.0.0.1:${address.port}`), noProxy: [] };
+    const { text, record } = await get('registry.lab', { ca: [cert], proxy: settings });
+    expect(text).toBe('secret place');
+    expect(record).toMatchObject({ host: 'registry.lab', via: 'proxy', address: '', status: 200 });
+    expect(connects[0]).toMatch(/^CONNECT registry\.lab:443 HTTP\/1\.1\r\n/);
+    expect(connects[0]).toContain('proxy-authorization: Basic');
+    expect(connects[0]).not.toContain('s3cret');
+    expect(origin.requests.at(-1)?.headers).not.toHaveProperty('proxy-authorization');
+  });
+  test('plain HTTP where TLS was expected names the switch', async () => {
+    const plain = await startHttpServer((_, response) => response.end());
+    try {
+      await expect(get(plain.host, {})).rejects.toMatchObject({ code: 'UPSTREAM', message: /--plain-http/ });
+    } finally {
+      await plain.close();
+    }
+  });
+});

@@ -1,0 +1,249 @@
+/** Downloads that broke off: kept, taken over, gone on with, or thrown away. */
+import { link, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { CodedError, ExitCode, exitCodeOf } from '../src/base/errors.ts';
+import { Layout } from '../src/layout/layout.ts';
+import { collect } from '../src/model/bytes.ts';
+import { digestOf, hexOf } from '../src/model/digest.ts';
+import { MediaType } from '../src/model/media-type.ts';
+import type { OpenBytes } from '../src/storage.ts';
+import { deadProcessId } from '../src/testing/child.ts';
+import { generatedBlob } from '../src/testing/generated-blob.ts';
+import { run } from '../src/testing/run.ts';
+import { partsOf, temporaryFolder, temporaryLayout } from '../src/testing/temporary.ts';
+
+const size = 3_000_000;
+const blob = await generatedBlob(1, size);
+const hex = hexOf(blob.descriptor.digest);
+const whole = Buffer.from(await collect(blob.open(), size, ''));
+const dead = deadProcessId();
+
+/** Opens the blob and keeps the offsets it was opened at and the bytes it gave. */
+function recorded(open: OpenBytes = blob.open): { open: OpenBytes; offsets: number[]; bytes: () => number } {
+  const offsets: number[] = [];
+  let bytes = 0;
+  return {
+    offsets,
+    bytes: () => bytes,
+    open: async function* (offset = 0) {
+      offsets.push(offset);
+      for await (const chunk of open(offset)) {
+        bytes += chunk.byteLength;
+        yield chunk;
+      }
+    },
+  };
+}
+
+/** Gives so many bytes, then breaks. */
+function breaking(after: number): OpenBytes {
+  return async function* (offset = 0) {
+    yield whole.subarray(offset, after);
+    throw new CodedError('NETWORK', 'the line broke');
+  };
+}
+
+async function expectStored(layout: Layout): Promise<void> {
+  expect(Buffer.compare(await readFile(layout.pathOf(blob.descriptor.digest)), whole)).toBe(0);
+  expect(await partsOf(layout)).toEqual([]);
+}
+
+describe('F06 what a failed push leaves', () => {
+  test('is gone on with where it stopped', async () => {
+    const layout = await temporaryLayout();
+    for (const after of [1_000_001, 2_000_000]) {
+      await expect(layout.push(blob.descriptor, breaking(after))).rejects.toMatchObject({ code: 'NETWORK' });
+      expect(await partsOf(layout)).toEqual([`${hex}.part`]);
+      expect(await readdir(join(layout.root, 'blobs', 'sha256'))).toEqual([]);
+    }
+    const source = recorded();
+    expect(await layout.push(blob.descriptor, source.open)).toBe('stored');
+    expect([source.offsets, source.bytes()]).toEqual([[2_000_000], 1_000_000]);
+    await expectStored(layout);
+  });
+
+  test('also when it was stopped by the user', async () => {
+    const layout = await temporaryLayout();
+    const controller = new AbortController();
+    const stopping: OpenBytes = async function* () {
+      yield whole.subarray(0, 600_000);
+      controller.abort();
+      yield whole.subarray(600_000, 700_000);
+    };
+    const error = await layout.push(blob.descriptor, stopping, controller.signal).catch((e: unknown) => e);
+    expect(exitCodeOf(error)).toBe(ExitCode.interrupted);
+    const source = recorded();
+    await layout.push(blob.descriptor, source.open);
+    expect(source.offsets).toEqual([600_000]);
+  });
+
+  test('is thrown away when it is little, or when the content was refused', async () => {
+    const layout = await temporaryLayout();
+    await expect(layout.push(blob.descriptor, breaking(100_000))).rejects.toMatchObject({ code: 'NETWORK' });
+    expect(await partsOf(layout)).toEqual([]);
+    const refused: OpenBytes = async function* () {
+      yield whole.subarray(0, 1_000_000);
+      throw new CodedError('DIGEST_MISMATCH', 'the sender announces another size');
+    };
+    await expect(layout.push(blob.descriptor, refused)).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+    expect(await partsOf(layout)).toEqual([]);
+  });
+
+  test('is found again for content whose digest is not known', async () => {
+    const layout = await temporaryLayout();
+    const options = { mediaType: MediaType.octetStream, key: 'https://x/metal-amd64.iso', maxSize: size };
+    await expect(layout.ingest(breaking(2_500_000), options)).rejects.toMatchObject({ code: 'NETWORK' });
+    const source = recorded();
+    expect(await layout.ingest(source.open, options)).toEqual(blob.descriptor);
+    expect(source.offsets).toEqual([2_500_000]);
+    await expectStored(layout);
+  });
+});
+
+describe('content that nothing can check when it is gone on with', () => {
+  const options = {
+    mediaType: MediaType.octetStream,
+    key: 'https://x/changing.iso',
+    maxSize: size,
+    resumable: false,
+  };
+
+  test('leaves nothing when it fails', async () => {
+    const layout = await temporaryLayout();
+    await expect(layout.ingest(breaking(2_000_000), options)).rejects.toMatchObject({ code: 'NETWORK' });
+    expect(await partsOf(layout)).toEqual([]);
+  });
+
+  test('F01 is begun again after a kill', async () => {
+    const layout = await temporaryLayout();
+    const key = hexOf(digestOf(Buffer.from(options.key)));
+    const name = `${key}.${dead}-deadbeef.0.part`;
+    await writeFile(join(layout.root, 'ingest', name), 'x'.repeat(1_000_000));
+    const source = recorded();
+    expect(await layout.ingest(source.open, options)).toEqual(blob.descriptor);
+    expect(source.offsets).toEqual([0]);
+    await expectStored(layout);
+  });
+});
+
+describe('F01 what a killed process left', () => {
+  test.each([
+    ['of a process that is gone', `${dead}-deadbeef`],
+    ['of an earlier process with our id, as in a container', `${process.pid}-deadbeef`],
+  ])('%s is taken over', async (_what, mark) => {
+    const layout = await temporaryLayout();
+    await writeFile(join(layout.root, 'ingest', `${hex}.${mark}.0.part`), whole.subarray(0, 1_234_567));
+    const source = recorded();
+    expect(await layout.push(blob.descriptor, source.open)).toBe('stored');
+    expect([source.offsets, source.bytes()]).toEqual([[1_234_567], size - 1_234_567]);
+    await expectStored(layout);
+  });
+
+  test('complete but not yet published is not asked for again', async () => {
+    const layout = await temporaryLayout();
+    await writeFile(join(layout.root, 'ingest', `${hex}.part`), whole);
+    const source = recorded();
+    await layout.push(blob.descriptor, source.open);
+    expect(source.bytes()).toBe(0);
+    await expectStored(layout);
+  });
+
+  test('of a process that runs is left alone', async () => {
+    const layout = await temporaryLayout();
+    const name = `${hex}.${process.ppid}-deadbeef.0.part`;
+    await writeFile(join(layout.root, 'ingest', name), whole.subarray(0, 1_000_000));
+    const source = recorded();
+    await layout.push(blob.descriptor, source.open);
+    expect(source.offsets).toEqual([0]);
+    expect(await partsOf(layout)).toEqual([name]);
+  });
+
+  test('damaged is thrown away, and all of it fetched again', async () => {
+    const layout = await temporaryLayout();
+    const damaged = Buffer.from(whole.subarray(0, 1_000_000));
+    damaged[500_000] = (damaged[500_000] ?? 0) ^ 1;
+    await writeFile(join(layout.root, 'ingest', `${hex}.part`), damaged);
+    const source = recorded();
+    expect(await layout.push(blob.descriptor, source.open)).toBe('stored');
+    expect(source.offsets).toEqual([1_000_000, 0]);
+    await expectStored(layout);
+  });
+
+  test('with a hole where a write was lost is thrown away too', async () => {
+    const layout = await temporaryLayout();
+    const holed = Buffer.from(whole.subarray(0, 2_000_000)).fill(0, 4096, 8192);
+    await writeFile(join(layout.root, 'ingest', `${hex}.part`), holed);
+    const source = recorded();
+    await layout.push(blob.descriptor, source.open);
+    expect(source.offsets).toEqual([2_000_000, 0]);
+    await expectStored(layout);
+  });
+
+  test('longer than the content is thrown away', async () => {
+    const layout = await temporaryLayout();
+    await writeFile(join(layout.root, 'ingest', `${hex}.part`), Buffer.concat([whole, Buffer.from('x')]));
+    const source = recorded();
+    await layout.push(blob.descriptor, source.open);
+    expect(source.offsets).toEqual([0]);
+    await expectStored(layout);
+  });
+
+  test('T48 a link, a FIFO or a folder in its place is never written to', async () => {
+    const outside = join(await temporaryFolder(), 'outside');
+    await writeFile(outside, whole.subarray(0, 1_000_000));
+    const plant: Record<string, (path: string) => Promise<void>> = {
+      symlink: (path) => symlink(outside, path),
+      'hard link': (path) => link(outside, path),
+      FIFO: async (path) => void run('mkfifo', [path]),
+    };
+    for (const [kind, make] of Object.entries(plant)) {
+      const layout = await temporaryLayout();
+      await make(join(layout.root, 'ingest', `${hex}.part`));
+      const source = recorded();
+      expect(await layout.push(blob.descriptor, source.open), kind).toBe('stored');
+      expect(source.offsets).toEqual([0]);
+      await expectStored(layout);
+      expect(await readFile(outside)).toHaveLength(1_000_000);
+    }
+    const layout = await temporaryLayout();
+    await mkdir(join(layout.root, 'ingest', `${hex}.part`));
+    await expect(layout.push(blob.descriptor, blob.open)).rejects.toMatchObject({ code: 'DISK' });
+  });
+
+  test('temporary files beside index.json are removed at the next opening', async () => {
+    const layout = await temporaryLayout();
+    const abandoned = `.${dead}-deadbeef.0123456789abcdef.tmp`;
+    const inUse = `.${process.ppid}-deadbeef.0123456789abcdef.tmp`;
+    for (const name of [abandoned, inUse, '.hidden.tmp']) await writeFile(join(layout.root, name), 'x');
+    await Layout.open(layout.root, { create: true });
+    const names = await readdir(layout.root);
+    expect(names).not.toContain(abandoned);
+    expect(names).toEqual(expect.arrayContaining([inUse, '.hidden.tmp']));
+  });
+});
+
+test('F02 a full disk keeps what came, says so, and the next run goes on', async (context) => {
+  const folder = await temporaryFolder();
+  try {
+    run('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', folder]);
+  } catch {
+    return context.skip('mounting a small tmpfs needs root');
+  }
+  onTestFinished(() => void run('umount', [folder]));
+  const layout = await Layout.open(join(folder, 'store'), { create: true });
+  await expect(layout.push(blob.descriptor, blob.open)).rejects.toMatchObject({
+    code: 'DISK',
+    message: expect.stringMatching(/no space left on this disk; free some and run the same command again$/),
+  });
+  expect(await partsOf(layout)).toEqual([`${hex}.part`]);
+  expect(await readdir(join(layout.root, 'blobs', 'sha256'))).toEqual([]);
+  const kept = await readFile(join(layout.root, 'ingest', `${hex}.part`));
+  expect(kept.byteLength).toBeGreaterThan(1024 * 1024);
+  expect(kept.equals(whole.subarray(0, kept.byteLength))).toBe(true);
+  run('mount', ['-o', 'remount,size=8m', folder]);
+  const source = recorded();
+  expect(await layout.push(blob.descriptor, source.open)).toBe('stored');
+  expect(source.offsets).toEqual([kept.byteLength]);
+  await expectStored(layout);
+});

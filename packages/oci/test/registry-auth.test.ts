@@ -1,0 +1,266 @@
+/** Logging in to a registry: tokens, the realms that may give them, basic, and what challenges may say. */
+import { describe, expect, test } from 'vitest';
+import { collect } from '../src/model/bytes.ts';
+import { descriptorOf } from '../src/model/descriptor.ts';
+import { MediaType } from '../src/model/media-type.ts';
+import { parseChallenges } from '../src/registry/challenge.ts';
+import type { CredentialSource } from '../src/registry/credentials.ts';
+import type { DoubleAuthOptions, RegistryDoubleOptions } from '../src/testing/registry-double.ts';
+import { server } from './gate.ts';
+import { startRegistry } from './registry.ts';
+
+async function start(options: RegistryDoubleOptions, connect: Parameters<typeof startRegistry>[1] = {}) {
+  const started = await startRegistry(
+    { repositories: { 'a/b': { blobs: [blob] }, 'c/d': { blobs: [blob] } }, ...options },
+    connect,
+  );
+  const tokens = (): number =>
+    started.registry.requests.filter(({ path }) => path.startsWith('/token')).length;
+  return { ...started, tokens };
+}
+const blob = Buffer.from('blob');
+const layer = descriptorOf(MediaType.octetStream, blob);
+const password: CredentialSource = {
+  find: async () => ({ kind: 'password', username: 'user', password: 'pa:ss' }),
+};
+const secured: DoubleAuthOptions = { kind: 'token', username: 'user', password: 'pa:ss' };
+
+describe('tokens', () => {
+  test('one 401, then one token for each set of scopes', async () => {
+    const { registry, repository, client, tokens } = await start(
+      { auth: secured },
+      { credentials: password },
+    );
+    expect(await repository.has(layer)).toBe(true);
+    expect(await repository.has(layer)).toBe(true);
+    expect(registry.requests.map(({ method, path }) => `${method} ${path.replace(/sha256.*/, '')}`)).toEqual([
+      'HEAD /v2/a/b/blobs/',
+      'GET /token?service=double&scope=repository%3Aa%2Fb%3Apull',
+      'HEAD /v2/a/b/blobs/',
+      'HEAD /v2/a/b/blobs/',
+    ]);
+    expect(await client.repository('c/d').has(layer)).toBe(true);
+    expect(tokens()).toBe(2);
+  });
+  test('many at once share one', async () => {
+    const { repository, tokens } = await start({ auth: secured }, { credentials: password });
+    await Promise.all(Array.from({ length: 20 }, () => repository.has(layer)));
+    expect(tokens()).toBe(1);
+  });
+  test('none are needed where anonymous may pull, and pushing is then refused', async () => {
+    const { repository } = await start({ auth: { ...secured, anonymousPull: true } });
+    expect(await repository.has(layer)).toBe(true);
+    const other = descriptorOf(MediaType.octetStream, Buffer.from('other'));
+    const open = async function* () {
+      yield Buffer.from('other');
+    };
+    await expect(repository.push(other, open)).rejects.toMatchObject({ code: 'DENIED' });
+  });
+  test('an identity token is exchanged by POST', async () => {
+    const credentials: CredentialSource = { find: async () => ({ kind: 'identity', token: 'refresh' }) };
+    const { registry, repository } = await start(
+      { auth: { kind: 'token', identityToken: 'refresh' } },
+      { credentials },
+    );
+    expect(await repository.has(layer)).toBe(true);
+    expect(registry.requests[1]).toMatchObject({ method: 'POST', path: '/token' });
+  });
+  test('F09 one that was revoked, or has expired, is renewed once', async () => {
+    const { registry, repository, tokens } = await start({ auth: secured }, { credentials: password });
+    await repository.has(layer);
+    registry.revokeTokens();
+    expect(await collect(repository.fetch(layer), 100, 'x')).toEqual(blob);
+    expect(tokens()).toBe(2);
+    const short = await start({ auth: { ...secured, expiresIn: 0.2 } }, { credentials: password });
+    await short.repository.has(layer);
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    await short.repository.has(layer);
+    // Renewed before it was refused: the only 401 is the first.
+    expect(short.registry.requests.map(({ method }) => method)).toEqual([
+      'HEAD',
+      'GET',
+      'HEAD',
+      'GET',
+      'HEAD',
+    ]);
+  });
+  test('T40 a registry that refuses every token is not asked for ever', async () => {
+    const { registry, repository } = await start(
+      {
+        auth: secured,
+        script: [
+          {
+            match: { method: 'HEAD', path: /./ },
+            do: {
+              status: 401,
+              headers: { 'www-authenticate': 'Bearer realm="https://registry.example/token"' },
+            },
+          },
+        ],
+      },
+      { credentials: password },
+    );
+    await expect(repository.has(layer)).rejects.toMatchObject({ code: 'DENIED', status: 401 });
+    expect(registry.requests).toHaveLength(3);
+  });
+  test('a wrong password is DENIED, and no message shows it', async () => {
+    const credentials: CredentialSource = {
+      find: async () => ({ kind: 'password', username: 'user', password: 's3cret' }),
+    };
+    const { repository, records } = await start({ auth: secured }, { credentials });
+    const error = await repository.has(layer).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: 'DENIED', status: 401 });
+    expect(`${error}${JSON.stringify(records)}`).not.toMatch(/s3cret|Basic|dXNlc/);
+  });
+  test.each([
+    ['no token', '{}'],
+    ['a token with a line break', '{"token":"a\\r\\nb"}'],
+    ['no JSON', '<html>'],
+    ['T39 an endless answer', `{"token":"a","x":"${'x'.repeat(70_000)}"}`],
+  ])('an answer with %s is refused', async (_, body) => {
+    const { repository } = await start({
+      auth: secured,
+      script: [{ match: { path: /token/ }, do: { status: 200, body } }],
+    });
+    await expect(repository.has(layer)).rejects.toMatchObject({
+      code: expect.stringMatching(/UPSTREAM|BAD_DOCUMENT/),
+    });
+  });
+});
+
+describe('realms', () => {
+  test.each([
+    ['another host', 'https://evil.net/token'],
+    ['plain http', 'http://evil.net/token'],
+    ['a metadata service', 'http://169.254.169.254/latest'],
+    ['localhost', 'https://localhost/token'],
+    ['an address', 'https://127.0.0.1/token'],
+    ['another port', 'https://registry.example:8443/token'],
+    ['a user name before another host', 'https://registry.example@evil.net/'],
+    ['no URL', '/token'],
+  ])('F12 T32 %s is refused before any request', async (_, realm) => {
+    const { repository, records } = await start(
+      { auth: { ...secured, realm } },
+      { credentials: password, allow: ['evil.net', 'localhost'] },
+    );
+    await expect(repository.has(layer)).rejects.toMatchObject({ code: 'EGRESS_DENIED' });
+    expect(records).toHaveLength(1);
+  });
+  test('one that the operator trusts is asked; it still has to be on the allow-list', async () => {
+    const realm = await server((_, response) => response.end('{"token":"t"}'));
+    const auth = { ...secured, realm: 'https://auth.example/token' };
+    const denied = await start({ auth }, { credentials: password, trustedRealms: ['auth.example'] });
+    await expect(denied.repository.has(layer)).rejects.toMatchObject({ code: 'EGRESS_DENIED' });
+    expect(realm.requests).toHaveLength(0);
+    const trusted = await start(
+      { auth },
+      { credentials: password, trustedRealms: ['auth.example'], others: { 'auth.example': realm } },
+    );
+    await expect(trusted.repository.has(layer)).rejects.toMatchObject({ code: 'DENIED' });
+    expect(realm.requests[0]?.headers['authorization']).toMatch(/^Basic /);
+  });
+  test('T32 a place that was redirected to has no say in how we log in', async () => {
+    const storage = await server((_, response) => {
+      response.writeHead(401, { 'www-authenticate': 'Bearer realm="https://registry.example/token"' }).end();
+    });
+    const { registry, repository } = await start(
+      {
+        script: [
+          {
+            match: { path: /blobs/ },
+            do: { status: 307, headers: { location: 'https://storage.example/' } },
+          },
+        ],
+      },
+      { credentials: password, others: { 'storage.example': storage } },
+    );
+    await expect(repository.has(layer)).rejects.toMatchObject({ code: 'DENIED', status: 401 });
+    expect(registry.requests).toHaveLength(1);
+  });
+  test('docker.io is asked at registry-1.docker.io and logs in at auth.docker.io', async () => {
+    const auth = { ...secured, realm: 'https://auth.docker.io/token' };
+    const asked: string[] = [];
+    const credentials: CredentialSource = {
+      find: async (host) => {
+        asked.push(host);
+        return undefined;
+      },
+    };
+    const { repository, records } = await start({ auth }, { host: 'docker.io', credentials });
+    // Trusted as a realm, stopped by the allow-list of this test.
+    await expect(repository.has(layer)).rejects.toMatchObject({ message: /auth\.docker\.io.*allow-list/ });
+    expect(records.map(({ host }) => host)).toEqual(['registry-1.docker.io', 'auth.docker.io']);
+    expect(asked).toEqual(['docker.io']);
+  });
+});
+
+describe('basic', () => {
+  test('sent once asked for', async () => {
+    const { registry, repository } = await start(
+      { auth: { ...secured, kind: 'basic' } },
+      { credentials: password },
+    );
+    expect(await repository.has(layer)).toBe(true);
+    expect(await repository.has(layer)).toBe(true);
+    expect(registry.requests).toHaveLength(3);
+    expect(registry.requests[0]?.headers['authorization']).toBeUndefined();
+  });
+  test('without credentials, and with a challenge that is none, 401 is DENIED', async () => {
+    const bare = await start({ auth: { ...secured, kind: 'basic' } });
+    await expect(bare.repository.has(layer)).rejects.toMatchObject({ code: 'DENIED' });
+    const silent = await start({ auth: { ...secured, challenge: '' } }, { credentials: password });
+    await expect(silent.repository.has(layer)).rejects.toMatchObject({ code: 'DENIED' });
+    const strange = await start({ auth: { ...secured, challenge: 'Negotiate' } }, { credentials: password });
+    await expect(strange.repository.has(layer)).rejects.toMatchObject({ code: 'DENIED' });
+  });
+});
+
+describe('WWW-Authenticate', () => {
+  const parse = (header: string) =>
+    parseChallenges(header, 'ghcr.io').map(({ scheme, parameters }) => [
+      scheme,
+      Object.fromEntries(parameters),
+    ]);
+  test('as registries write it', () => {
+    expect(
+      parse('Bearer realm="https://ghcr.io/token",service="ghcr.io",scope="repository:a/b:pull,push"'),
+    ).toEqual([
+      ['bearer', { realm: 'https://ghcr.io/token', service: 'ghcr.io', scope: 'repository:a/b:pull,push' }],
+    ]);
+    expect(parse('Basic realm="a \\"b\\"", Bearer realm=x , service = y')).toEqual([
+      ['basic', { realm: 'a "b"' }],
+      ['bearer', { realm: 'x', service: 'y' }],
+    ]);
+    expect(parse('Negotiate, NTLM abc==, Basic realm=""')).toEqual([
+      ['negotiate', {}],
+      ['ntlm', {}],
+      ['basic', { realm: '' }],
+    ]);
+    expect(parseChallenges(undefined, 'ghcr.io')).toEqual([]);
+  });
+  test.each([
+    'Bearer realm="x',
+    'Bearer realm="a",realm="b"',
+    'Bearer a=b=c',
+    '"x"',
+    'Bearer realm="a" service="b"',
+    'x'.repeat(9000),
+  ])('refuses %s', (header) => {
+    expect(() => parse(header)).toThrow(/malformed WWW-Authenticate/);
+  });
+  test('T26 takes linear time', () => {
+    const start = performance.now();
+    for (const header of [
+      `Bearer ${'a='.repeat(4000)}`,
+      `Bearer ${','.repeat(8000)}`,
+      `Bearer a="${'\\\\'.repeat(4000)}`,
+    ]) {
+      try {
+        parse(header);
+      } catch {
+        // Only the time matters here.
+      }
+    }
+    expect(performance.now() - start).toBeLessThan(100);
+  });
+});

@@ -1,0 +1,52 @@
+/**
+ * The egress record: one JSON line per request and per refusal, for whoever approves or reviews what the
+ * connected host did. Never a query, a header or a credential (threat T53).
+ */
+import { open } from 'node:fs/promises';
+import { CodedError } from '@omni-airgap/oci/base';
+import type { EgressSink } from '@omni-airgap/oci/http';
+
+export interface EgressLog extends EgressSink {
+  /** Writes what is buffered and closes the file. @throws DISK when a line could not be written */
+  close(): Promise<void>;
+}
+
+/**
+ * Appends records to a file as JSON lines, readable by its owner only. Lines of one turn of the event loop
+ * are written together.
+ * @throws DISK when the file cannot be opened
+ */
+export async function openEgressLog(path: string): Promise<EgressLog> {
+  const disk = (cause: unknown): CodedError =>
+    new CodedError('DISK', `${path}: the egress record cannot be written`, { cause });
+  const file = await open(path, 'a', 0o600).catch((cause: unknown) => {
+    throw disk(cause);
+  });
+  await file.chmod(0o600).catch(() => undefined);
+  let buffered = '';
+  let failure: CodedError | undefined;
+  let writing: Promise<void> | undefined;
+
+  const drain = async (): Promise<void> => {
+    await new Promise(setImmediate);
+    while (buffered !== '' && failure === undefined) {
+      const lines = buffered;
+      buffered = '';
+      await file.appendFile(lines).catch((cause: unknown) => {
+        failure = disk(cause);
+      });
+    }
+    writing = undefined;
+  };
+  return {
+    record(record) {
+      buffered += `${JSON.stringify(record)}\n`;
+      writing ??= drain();
+    },
+    async close() {
+      await writing;
+      await file.close();
+      if (failure !== undefined) throw failure;
+    },
+  };
+}

@@ -1,0 +1,62 @@
+/**
+ * lock.json: what a mirror.yaml came to mean. Every name with its digest, its size and where it came from; what
+ * stands here is what `bundle` packs and what a later `fetch` compares with.
+ */
+
+import {
+  bytesSchema,
+  descriptorSchema,
+  digestSchema,
+  manyOf,
+  parseDocument,
+  textSchema,
+  timeSchema,
+  verifiedSchema,
+} from '@omni-airgap/format';
+import * as v from 'valibot';
+
+const fileSchema = v.strictObject({
+  name: textSchema,
+  digest: digestSchema,
+  size: bytesSchema,
+  /** URL without query that it was fetched from. */
+  source: textSchema,
+  fetchedAt: timeSchema,
+});
+export type LockedFile = v.InferOutput<typeof fileSchema>;
+
+const itemSchema = v.strictObject({
+  /** The full reference that the store and every bundle know it by. */
+  name: textSchema,
+  kind: v.picklist(['image', 'schematic', 'media', 'signature', 'catalog']),
+  descriptor: descriptorSchema,
+  /** Bytes of all content below it, shared content included. */
+  bytes: bytesSchema,
+  source: textSchema,
+  fetchedAt: timeSchema,
+  /** Account and machine that fetched it. */
+  fetchedBy: v.optional(textSchema),
+  /** Platforms carried, when not all of the index are. */
+  platforms: v.optional(v.array(textSchema)),
+  /** The signature that was checked. */
+  verified: v.optional(verifiedSchema),
+  /** Files of a media artifact, each pinned by the digest it had when first fetched. */
+  files: v.optional(manyOf(fileSchema)),
+});
+export type LockedItem = v.InferOutput<typeof itemSchema>;
+
+const schema = v.strictObject({
+  kind: v.literal('omni-airgap/lock'),
+  schema: v.literal(1),
+  items: manyOf(itemSchema),
+  /** Names that the last fetch could not bring: while there are any, the store is not what mirror.yaml says. */
+  missing: manyOf(textSchema),
+});
+export type LockDocument = v.InferOutput<typeof schema>;
+
+export const maxLockBytes: number = 64 * 1024 * 1024;
+
+/** @throws BAD_DOCUMENT */
+export function parseLockDocument(bytes: Uint8Array, what = 'lock.json'): LockDocument {
+  return parseDocument(schema, bytes, what, 1);
+}
