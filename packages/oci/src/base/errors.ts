@@ -57,6 +57,8 @@ const exitCodes = {
   NETWORK: ExitCode.incomplete,
   /** The local disk is full, read-only or failing. */
   DISK: ExitCode.incomplete,
+  /** Another process uses it; waiting cures that. */
+  BUSY: ExitCode.incomplete,
   /** Some items of many failed; the others are done. */
   INCOMPLETE: ExitCode.incomplete,
   /** Stopped by the user. */

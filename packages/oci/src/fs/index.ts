@@ -13,6 +13,15 @@ export {
   writeFileAtomic,
 } from './files.ts';
 export { Journal } from './journal.ts';
+export {
+  acquireLock,
+  acquireReadLock,
+  isLocked,
+  type Lock,
+  type LockMode,
+  type LockOptions,
+  type Unlocked,
+} from './lock.ts';
 export { lockFile, removeAbandonedLock } from './lock-file.ts';
 export { eachBlock, fetchLocated, openForReading, readInto, readPieces, slicePieces } from './pieces.ts';
 export { isRunning, markPattern, processMark } from './process-mark.ts';
