@@ -11,7 +11,6 @@ export default defineConfig({
   test: {
     pool: 'forks',
     maxWorkers: 2,
-    passWithNoTests: true,
     reporters: ['default', './test/reporter.ts'],
     projects: [
       ...packages.map((name) => ({

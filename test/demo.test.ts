@@ -22,7 +22,6 @@ interface Run {
   readonly status: number | null;
   readonly stdout: string;
   readonly stderr: string;
-  readonly seconds: number;
 }
 
 /** What a clone has, and nothing that was installed or made here; no tool of this clone is in its PATH either. */
@@ -53,7 +52,6 @@ async function run(
   command: string,
   onOutput: (stdout: string, child: ChildProcess) => void = () => {},
 ): Promise<Run> {
-  const started = Date.now();
   const child = start(command);
   let stdout = '';
   let stderr = '';
@@ -65,7 +63,7 @@ async function run(
     stderr += chunk;
   });
   const [status] = (await once(child, 'close')) as [number | null];
-  return { status, stdout, stderr, seconds: (Date.now() - started) / 1000 };
+  return { status, stdout, stderr };
 }
 
 async function sha256(file: string): Promise<string> {
@@ -112,10 +110,9 @@ beforeAll(async () => {
 });
 
 describe('./scripts/demo in a fresh clone', () => {
-  test('ends well, in less than two minutes', () => {
+  test('ends well', () => {
     expect(first.stderr).not.toContain('demo:');
     expect(first.status).toBe(0);
-    expect(first.seconds).toBeLessThan(120);
   });
 
   test('ends everything that it started', async () => {

@@ -76,12 +76,14 @@ test('SIGKILL in the middle of a fetch: only the rest of the layer is asked for'
 
 test.each(['SIGINT', 'SIGTERM'] as const)(
   '%s in the middle of a fetch: exit code 130, and how to go on',
+  // Below the minute after which a stalled transfer ends by itself.
+  { timeout: 55_000 },
   async (signal) => {
     const running = await stalledFetch();
-    const asked = Date.now();
+    const before = upstream.requests.length;
     running.kill(signal);
     const ended = await running.ended;
-    expect(Date.now() - asked).toBeLessThan(5_000);
+    expect(upstream.requests.length).toBe(before);
     expect(ended.code).toBe(130);
     expect(ended.stderr).toContain('omni-airgap: stopping; press Ctrl-C again to stop at once');
     expect(ended.stderr.trimEnd().split('\n').at(-1)).toBe(

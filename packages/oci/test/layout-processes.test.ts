@@ -10,6 +10,7 @@ import { digestFromHex } from '../src/model/parse-digest.ts';
 import { deadProcessId, ended, finished, startChild } from '../src/testing/child.ts';
 import { generatedBlob, seededRandom } from '../src/testing/generated-blob.ts';
 import { generateGraph } from '../src/testing/graph.ts';
+import { randomSeed } from '../src/testing/random-seed.ts';
 import { temporaryFolder, temporaryLayout } from '../src/testing/temporary.ts';
 
 const program = new URL('./layout-child.ts', import.meta.url);
@@ -79,7 +80,7 @@ test('the lock of a process that runs is waited for', async () => {
 
 test('F01 killed at any moment, nothing is wrong, and the same command finishes', async () => {
   const root = join(await temporaryFolder(), 'store');
-  const random = seededRandom(Date.now());
+  const random = seededRandom(randomSeed());
   const args = ['push', 500, 6, 1_500_000, 2] as const;
   let kills = 0;
   for (let run = 0; run < 10; run++) {

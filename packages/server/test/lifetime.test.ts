@@ -74,18 +74,16 @@ describe('close', () => {
 
   test('cuts it when the time is over: never a short answer that looks whole', async () => {
     const { server, response } = await underWay();
-    const started = performance.now();
+    // The answer is not read, so it does not end by itself.
     await server.close(200);
-    expect(performance.now() - started).toBeLessThan(5_000);
     await expect(response.bytes()).rejects.toThrow();
   });
 
   test('is quick when nothing is under way, kept connections or not', async () => {
     const server = await start({ source: await newLayout() });
     await (await fetch(`${server.url}/v2/`)).text();
-    const started = performance.now();
-    await server.close(10_000);
-    expect(performance.now() - started).toBeLessThan(2_000);
+    // Far longer than this test may take.
+    await server.close(24 * 3_600_000);
   });
 });
 

@@ -2,6 +2,7 @@
 
 export { generatedBlob, generatedBytes, seededRandom } from './generated-blob.ts';
 export { type BuiltManifest, buildManifest, generateGraph } from './graph.ts';
+export { growthOf, linearGrowth } from './growth.ts';
 export { type LoopbackServer, readBody, startHttpServer } from './http-server.ts';
 export { MemoryStore } from './memory-store.ts';
 export { type RegistryDouble, type RegistryDoubleOptions, startRegistryDouble } from './registry-double.ts';
