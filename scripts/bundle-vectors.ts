@@ -3,21 +3,21 @@
  *
  *   node scripts/bundle-vectors.ts      writes packages/format/test/vectors/bundle.jsonl
  */
+
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { bundleIdOf } from '../packages/format/src/bundle-id.ts';
-import { layoutFiles } from '../packages/format/src/volumes/layout-files.ts';
+import { bundleIdOf } from '../packages/format/src/documents/bundle-document.ts';
 import { tarHeader } from '../packages/format/src/volumes/tar-header.ts';
 import { VolumeMap, volumeName } from '../packages/format/src/volumes/volume-map.ts';
-import { planVolumes } from '../packages/format/src/volumes/volume-plan.ts';
+import { layoutFiles, planVolumes } from '../packages/format/src/volumes/volume-plan.ts';
 import { type Descriptor, digestOf, MediaType } from '../packages/oci/src/index.ts';
 
 export const vectorsPath: string = join(
   import.meta.dirname,
   '..',
   'packages',
-  'content',
+  'format',
   'test',
   'vectors',
   'bundle.jsonl',

@@ -2,7 +2,8 @@
  * An opened bundle: read-only storage straight from the volumes, by offset. Nothing is unpacked and no tar header
  * is trusted; opening checks bundle.json, its signature and the presence of every volume, `verifyBundle` the bytes.
  */
-import type { KeyObject } from 'node:crypto';
+
+import { createHash, type KeyObject } from 'node:crypto';
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type {
@@ -18,15 +19,14 @@ import type {
 } from '@omni-airgap/oci';
 import { byText, CodedError, systemCodeOf } from '@omni-airgap/oci/base';
 import { diskError, fetchLocated, readSmallFile } from '@omni-airgap/oci/fs';
-import { bundleIdOf } from './bundle-id.ts';
-import { mapOf } from './bundle-map.ts';
 import {
   type BundleDocument,
+  bundleIdOf,
   maxBundleDocumentBytes,
   parseBundleDocument,
 } from './documents/bundle-document.ts';
 import { fingerprintOf, verifyBytes } from './signature.ts';
-import { type VolumeMap, volumeName } from './volumes/volume-map.ts';
+import { mapOf, type VolumeMap, volumeName } from './volumes/volume-map.ts';
 
 /** Who is believed about what a bundle is. */
 export type BundleTrust =
@@ -40,7 +40,7 @@ export type BundleSigner =
   /** Nobody asked: the bundle may have a signature all the same. */
   | { readonly mode: 'unsigned' };
 
-export interface OpenBundleOptions {
+interface OpenBundleOptions {
   /**
    * `all` (the default): every volume must be there, with its size. `present`: those that are there are used; one
    * medium of several, or one that is damaged, can be looked at.
@@ -49,7 +49,7 @@ export interface OpenBundleOptions {
 }
 
 /** A volume that cannot be used as it is. */
-export interface VolumeProblem {
+interface VolumeProblem {
   readonly volume: number;
   /** Bytes its file has; undefined when it is in none of the folders. */
   readonly size: number | undefined;
@@ -276,4 +276,18 @@ function reliedOf({ relies, base, blobs }: BundleDocument): ReadonlyMap<Digest, 
       throw new CodedError('BAD_DOCUMENT', `bundle.json: ${digest} is carried and relied on`);
   }
   return relied;
+}
+
+/** @returns groups in the order in which they were first named @throws NO_INPUT for a folder without bundle.json */
+export async function bundleFolders(folders: readonly string[]): Promise<readonly (readonly string[])[]> {
+  const groups = new Map<string, string[]>();
+  for (const folder of folders) {
+    const bytes = await readSmallFile(join(folder, 'bundle.json'), maxBundleDocumentBytes);
+    if (bytes === undefined) {
+      throw new CodedError('NO_INPUT', `${folder}: no bundle here (there is no file bundle.json)`);
+    }
+    const key = createHash('sha256').update(bytes).digest('hex');
+    groups.set(key, [...(groups.get(key) ?? []), folder]);
+  }
+  return [...groups.values()];
 }

@@ -1,15 +1,14 @@
 /** What lies on the media: bundle.json, volumes, signature, receipt; write, read, verify. */
 
-export { bundleFolders } from './bundle-folders.ts';
-export { bundleIdOf, checksumLines } from './bundle-id.ts';
-export { mapOf } from './bundle-map.ts';
-export { type BundleSigner, BundleStore, type BundleTrust } from './bundle-store.ts';
+export { type BundleSigner, BundleStore, type BundleTrust, bundleFolders } from './bundle-store.ts';
 export { ageInDays, checkBundleAge } from './documents/bundle-age.ts';
 export {
   type BundleBase,
   type BundleDocument,
   type BundleRelies,
   type BundleRoot,
+  bundleIdOf,
+  checksumLines,
   maxBundleDocumentBytes,
   parseBundleDocument,
   serializeBundleDocument,
@@ -33,8 +32,8 @@ export { type CountedSigner, countSigners, signerText, verifiedSchema } from './
 export { Html, html, htmlLines } from './html.ts';
 export { fingerprintOf, parsePrivateKey, parsePublicKey, signBytes, verifyBytes } from './signature.ts';
 export { type BundleCheck, type NamedDamage, verifyBundle } from './verify-bundle.ts';
-export { checkFrame, checkSmallContent, checkTrailer } from './volumes/volume-frame.ts';
-export { VolumeMap, volumeName } from './volumes/volume-map.ts';
+export { checkMemberHeader, checkSmallContent, checkTrailer } from './volumes/member-header.ts';
+export { mapOf, VolumeMap, volumeName } from './volumes/volume-map.ts';
 export { type BlobSize, type PlacedBlob, planVolumes, smallBlobLimit } from './volumes/volume-plan.ts';
 export { VolumeVerifier } from './volumes/volume-verifier.ts';
 export { hashVolume, type WrittenVolume, writeVolume } from './volumes/write-volume.ts';

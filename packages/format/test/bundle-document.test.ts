@@ -1,4 +1,5 @@
 /** bundle.json as an attacker, a newer program or a bad disk may have left it. */
+
 import { generateKeyPairSync } from 'node:crypto';
 import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -14,9 +15,8 @@ import {
   temporaryLayout,
 } from '@omni-airgap/oci/testing';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { bundleIdOf } from '../src/bundle-id.ts';
 import { BundleStore } from '../src/bundle-store.ts';
-import { type BundleDocument, parseBundleDocument } from '../src/documents/bundle-document.ts';
+import { type BundleDocument, bundleIdOf, parseBundleDocument } from '../src/documents/bundle-document.ts';
 import { serializeDocument } from '../src/documents/schema.ts';
 import { fingerprintOf, signBytes } from '../src/signature.ts';
 import { writeTestBundle } from '../src/testing/bundle.ts';

@@ -1,12 +1,16 @@
 /** Blobs of 8 GiB and more, whole in a volume and cut over several: read by offset, and as tar sees them. */
+
 import { open, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { collect, digestOf, hexOf, MediaType } from '@omni-airgap/oci';
 import { run, temporaryFolder } from '@omni-airgap/oci/testing';
 import { expect, test } from 'vitest';
-import { bundleIdOf } from '../src/bundle-id.ts';
 import { BundleStore } from '../src/bundle-store.ts';
-import { type BundleDocument, serializeBundleDocument } from '../src/documents/bundle-document.ts';
+import {
+  type BundleDocument,
+  bundleIdOf,
+  serializeBundleDocument,
+} from '../src/documents/bundle-document.ts';
 import { VolumeMap, volumeName } from '../src/volumes/volume-map.ts';
 import { planVolumes } from '../src/volumes/volume-plan.ts';
 

@@ -10,7 +10,7 @@ import {
   BundleStore,
   type BundleTrust,
   bundleFolders,
-  checkFrame,
+  checkMemberHeader,
   checkSmallContent,
   checkTrailer,
   type PlacedBlob,
@@ -52,7 +52,7 @@ export class LoadSource implements ReadOnlyStorage, RangeFetcher, Located {
   readonly #spool: Spool | undefined;
   readonly #absent: ReadonlyMap<BundleStore, ReadonlySet<number>>;
   /** By digest: whether what surrounds a blob is as it must; by id: whether the end of a bundle is. */
-  readonly #framed = new Map<string, Promise<void>>();
+  readonly #checked = new Map<string, Promise<void>>();
 
   private constructor(bundles: readonly BundleStore[], newest: BundleStore, spool: Spool | undefined) {
     this.bundles = bundles;
@@ -145,7 +145,7 @@ export class LoadSource implements ReadOnlyStorage, RangeFetcher, Located {
         continue;
       }
       const gone = this.#absentOf(bundle);
-      await this.#checkFrame(bundle, place);
+      await this.#checkMember(bundle, place);
       return bundle.map.runsOf(place).map(({ volume, offset, size }) => {
         const spooled = gone.has(volume) ? this.#spool?.pieceOf(bundle, place, volume) : undefined;
         return spooled ?? { path: bundle.volumePath(volume), offset, size };
@@ -186,14 +186,14 @@ export class LoadSource implements ReadOnlyStorage, RangeFetcher, Located {
   }
 
   /** Once for each blob; volume 000 was read as a whole. */
-  async #checkFrame(bundle: BundleStore, blob: PlacedBlob): Promise<void> {
+  async #checkMember(bundle: BundleStore, blob: PlacedBlob): Promise<void> {
     if (blob.volume === 0) return;
     const once = (what: string, check: () => Promise<void>): Promise<void> => {
-      const checked = this.#framed.get(what) ?? check();
-      this.#framed.set(what, checked);
+      const checked = this.#checked.get(what) ?? check();
+      this.#checked.set(what, checked);
       return checked;
     };
-    await once(blob.digest, () => checkFrame(bundle, blob));
+    await once(blob.digest, () => checkMemberHeader(bundle, blob));
     const isLast = bundle.map.runsOf(blob).at(-1)?.volume === bundle.map.sizes.length - 1;
     if (isLast) await once(bundle.document.id, () => checkTrailer(bundle));
   }

@@ -5,7 +5,7 @@
 import { constants, lstatSync } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type BundleStore, checkFrame, type PlacedBlob } from '@omni-airgap/format';
+import { type BundleStore, checkMemberHeader, type PlacedBlob } from '@omni-airgap/format';
 import { hexOf, type Piece, type Progress } from '@omni-airgap/oci';
 import { BlockWriter, diskError, eachBlock, ensureFolder, syncFolder } from '@omni-airgap/oci/fs';
 
@@ -38,7 +38,7 @@ export class Spool {
     for (const blob of bundle.map.blobs) {
       const runs = bundle.map.runsOf(blob);
       if (runs.length < 2 || !runs.some(({ volume }) => absent.has(volume))) continue;
-      await checkFrame(bundle, blob, signal);
+      await checkMemberHeader(bundle, blob, signal);
       for (const { volume, offset, size } of runs) {
         if (absent.has(volume) || this.has(bundle, blob, volume)) continue;
         progress.note(`keeping a part of ${blob.digest} in ${this.#folder} until the rest is mounted`);

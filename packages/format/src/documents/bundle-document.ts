@@ -2,6 +2,8 @@
  * bundle.json: the signed statement of what a bundle holds and where each byte of it lies.
  * The format is described in docs/bundle-format.md.
  */
+
+import { createHash } from 'node:crypto';
 import * as v from 'valibot';
 import {
   bytesSchema,
@@ -117,4 +119,20 @@ export function serializeBundleDocument(document: BundleDocument): string {
     return `  ${JSON.stringify(key)}: ${text}`;
   });
   return `{\n${members.join(',\n')}\n}\n`;
+}
+
+interface Summed {
+  readonly name: string;
+  /** 64 hex characters. */
+  readonly sha256: string;
+}
+
+/** Lines as sha256sum writes them. */
+export function checksumLines(files: readonly Summed[]): string {
+  return files.map(({ name, sha256 }) => `${sha256}  ${name}\n`).join('');
+}
+
+/** The id of a bundle, 64 hex characters: the SHA-256 of what `sha256sum content.tar.*` prints, so anybody can compute it. */
+export function bundleIdOf(volumes: readonly Summed[]): string {
+  return createHash('sha256').update(checksumLines(volumes)).digest('hex');
 }

@@ -1,12 +1,11 @@
 /** A bundle of all that a layout holds, made with the least: for tests of whatever reads bundles. */
+
 import type { KeyObject } from 'node:crypto';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Descriptor, Located } from '@omni-airgap/oci';
-import { digestFromHex } from '@omni-airgap/oci';
+import { type Descriptor, digestFromHex, type Located } from '@omni-airgap/oci';
 import type { Layout } from '@omni-airgap/oci/layout';
-import { bundleIdOf } from '../bundle-id.ts';
-import type { BundleDocument } from '../documents/bundle-document.ts';
+import { type BundleDocument, bundleIdOf } from '../documents/bundle-document.ts';
 import { serializeDocument } from '../documents/schema.ts';
 import { signBytes } from '../signature.ts';
 import { VolumeMap } from '../volumes/volume-map.ts';

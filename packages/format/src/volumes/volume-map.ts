@@ -3,12 +3,13 @@
  * a bundle.json states (or a plan has chosen). Places that leave a gap, overlap or run out of the volumes are
  * refused, so after this check nothing in a volume is left unexplained: writer, reader and verifier share it.
  */
+
 import { type Digest, hexOf } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
 import type { Names } from '@omni-airgap/oci/layout';
-import { layoutFiles } from './layout-files.ts';
+import type { BundleDocument } from '../documents/bundle-document.ts';
 import { memberSize, paddingOf, tarBlock, tarHeader, trailerSize } from './tar-header.ts';
-import type { PlacedBlob, VolumePlan } from './volume-plan.ts';
+import { layoutFiles, type PlacedBlob, type VolumePlan } from './volume-plan.ts';
 
 /** A run of bytes in a volume. Parts follow each other without a gap. */
 export type VolumePart =
@@ -18,7 +19,7 @@ export type VolumePart =
   | { readonly kind: 'blob'; readonly blob: PlacedBlob; readonly from: number; readonly size: number };
 
 /** A run of a blob's bytes in one volume. */
-export interface BlobRun {
+interface BlobRun {
   readonly volume: number;
   readonly offset: number;
   readonly size: number;
@@ -96,7 +97,7 @@ export class VolumeMap {
   }
 
   /** What surrounds the bytes of a blob: the header of its member, and the padding if there is any. */
-  *frameOf(blob: PlacedBlob): Iterable<FixedRun> {
+  *memberHeaderOf(blob: PlacedBlob): Iterable<FixedRun> {
     const { volume } = blob;
     yield { volume, offset: blob.offset - tarBlock, ...headerOf(blob) };
     const last = this.runsOf(blob).at(-1);
@@ -211,4 +212,15 @@ function* padding(size: number, of: string): Iterable<FixedPart> {
 
 function bad(what: string): CodedError {
   return new CodedError('BAD_DOCUMENT', `bundle.json: ${what}`);
+}
+
+/** @throws BAD_DOCUMENT when the places do not explain every byte of the volumes */
+export function mapOf({ roots, blobs, volumes, base = [] }: BundleDocument): VolumeMap {
+  const names = new Map(roots.map(({ name, descriptor }) => [name, descriptor]));
+  const sizes = volumes.map(({ size }) => size);
+  return new VolumeMap(
+    names,
+    { blobs, sizes },
+    base.map(({ id }) => id),
+  );
 }

@@ -7,8 +7,7 @@
 
 import type { Digest } from '@omni-airgap/oci';
 import { byText, CodedError } from '@omni-airgap/oci/base';
-import type { Names } from '@omni-airgap/oci/layout';
-import { layoutFiles } from './layout-files.ts';
+import { formatIndexFile, layoutMarker, type Names } from '@omni-airgap/oci/layout';
 import { memberSize, tarBlock, trailerSize } from './tar-header.ts';
 
 /** Blobs up to this size are in volume 000. */
@@ -81,4 +80,18 @@ export function planVolumes(
     }
   }
   return { blobs: placed, sizes: used.map((bytes, i) => bytes + (i === used.length - 1 ? trailerSize : 0)) };
+}
+
+/** @param bases see formatIndexFile */
+export function layoutFiles(
+  names: Names,
+  bases: readonly string[] = [],
+): readonly { readonly name: string; readonly bytes: Uint8Array }[] {
+  const none = new Uint8Array(0);
+  return [
+    { name: 'oci-layout', bytes: Buffer.from(layoutMarker) },
+    { name: 'index.json', bytes: Buffer.from(formatIndexFile(names, bases)) },
+    { name: 'blobs/', bytes: none },
+    { name: 'blobs/sha256/', bytes: none },
+  ];
 }

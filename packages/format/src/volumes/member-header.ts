@@ -15,8 +15,12 @@ import { VolumeVerifier } from './volume-verifier.ts';
  * Checks header and padding of a blob's member where they are at hand: two small reads beside the blob's own.
  * @throws BAD_VOLUME naming volume and byte, DISK
  */
-export async function checkFrame(bundle: BundleStore, blob: PlacedBlob, signal?: AbortSignal): Promise<void> {
-  for (const run of bundle.map.frameOf(blob)) await checkRun(bundle, run, signal);
+export async function checkMemberHeader(
+  bundle: BundleStore,
+  blob: PlacedBlob,
+  signal?: AbortSignal,
+): Promise<void> {
+  for (const run of bundle.map.memberHeaderOf(blob)) await checkRun(bundle, run, signal);
 }
 
 /** Checks the end of the archive, where it is at hand. @throws BAD_VOLUME, DISK */
