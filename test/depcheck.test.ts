@@ -23,7 +23,9 @@ test('every package.json declares no more than the table of layers allows', () =
   expect(folders.map((folder) => folder.slice('packages/'.length))).toEqual(Object.keys(layers).sort());
   for (const folder of folders) {
     const layer = layers[folder.slice('packages/'.length)];
-    const allowed = [...(layer?.siblings ?? []).map((name) => `@omni-airgap/${name}`), ...(layer?.npm ?? [])];
+    // The tests of every package may use oci/testing; what src may import is checked by import above.
+    const siblings = ['oci', ...(layer?.siblings ?? [])].map((name) => `@omni-airgap/${name}`);
+    const allowed = [...siblings, ...(layer?.npm ?? [])];
     expect(allowed, `${folder}/package.json`).toEqual(expect.arrayContaining(dependenciesOf(folder)));
   }
 });
