@@ -100,7 +100,7 @@ export function requirePlatform(index: Manifest, platforms: readonly string[] | 
     ({ platform }) => platform !== undefined && platform.os !== 'unknown',
   );
   const select = selectPlatforms(platforms);
-  if (select === undefined || named.length === 0 || named.some((child) => select(child, index))) return;
+  if (select === undefined || named.length === 0 || named.some((child) => select(child))) return;
   const there = new Set(named.map(({ platform }) => `${platform?.os}/${platform?.architecture}`));
   throw new CodedError(
     'CONFIG',
@@ -111,7 +111,7 @@ export function requirePlatform(index: Manifest, platforms: readonly string[] | 
 /** Which children of an index to carry. Manifests that name no platform (attestations) belong to all. */
 export function selectPlatforms(
   platforms: readonly string[] | undefined,
-): ((child: Descriptor, index: Manifest) => boolean) | undefined {
+): ((child: Descriptor) => boolean) | undefined {
   if (platforms === undefined) return undefined;
   return (child) => {
     if (child.platform === undefined || child.platform.os === 'unknown') return true;

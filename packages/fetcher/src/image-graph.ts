@@ -41,7 +41,7 @@ export async function imageGraph(
   const select = selectPlatforms(image.platforms) ?? (() => true);
   const graph = new Map<Digest, Descriptor>([[root.digest, root]]);
   const perPlatform: (readonly [string, number])[] = [];
-  const chosen = childrenOf(manifest).filter((child) => select(child, manifest));
+  const chosen = childrenOf(manifest).filter((child) => select(child));
   const below = await Promise.all(chosen.map((child) => collectGraph(source, child, walk)));
   for (const [i, content] of below.entries()) {
     for (const [digest, descriptor] of content) graph.set(digest, descriptor);

@@ -8,12 +8,11 @@
  * waits for its children, so no bound can dead-lock.
  */
 import { allDone } from './base/all-done.ts';
-import { CodedError, isCoded } from './base/errors.ts';
-import { maxDescriptors } from './graph.ts';
+import { type CodedError, isCoded } from './base/errors.ts';
 import { bytesOf } from './model/bytes.ts';
 import type { Descriptor } from './model/descriptor.ts';
 import type { Digest } from './model/digest.ts';
-import { childrenOf, fetchManifest, type Manifest } from './model/manifest.ts';
+import { childrenOf, fetchManifest } from './model/manifest.ts';
 import { isIndexType, isManifestType } from './model/media-type.ts';
 import {
   type Fetcher,
@@ -23,6 +22,7 @@ import {
   type OpenBytes,
   type Storage,
 } from './storage.ts';
+import { contentKey, GraphBounds, type SelectChild } from './walk.ts';
 import { WorkQueue } from './work-queue.ts';
 
 export type CopyEvent =
@@ -52,12 +52,9 @@ export interface CopierOptions {
 }
 
 export interface CopyOptions {
-  /** Which children of an index to copy; the index itself is never changed. Default: all. */
-  readonly select?: (child: Descriptor, index: Manifest) => boolean;
+  /** Which children of an index to copy. Default: all. */
+  readonly select?: SelectChild;
 }
-
-/** Levels of indexes below a root; real ones have one. */
-const maxDepth = 4;
 
 export class Copier {
   readonly #blobs: WorkQueue;
@@ -67,7 +64,7 @@ export class Copier {
   readonly #signal: AbortSignal | undefined;
   /** Per target: what is there or under way. */
   readonly #tasks = new WeakMap<object, Map<string, Promise<void>>>();
-  /** Numbers for ways of selecting: an index copied in part is not there for one who wants all of it. */
+  /** Numbers for ways of selecting. */
   readonly #selections: CopyOptions['select'][] = [];
   /** Per registry: blobs that one of its repositories has or is getting, and which repository. */
   readonly #mounts = new Map<string, Map<Digest, { readonly path: string; readonly there: Promise<void> }>>();
@@ -87,31 +84,27 @@ export class Copier {
    * @throws DIGEST_MISMATCH, BAD_DOCUMENT, and the errors of source and target
    */
   async copy(source: Fetcher, target: Storage, root: Descriptor, options: CopyOptions = {}): Promise<void> {
-    const seen = new Set<Digest>();
+    const bounds = new GraphBounds(root);
+    const seen = new Set<string>();
     const visit = async (descriptor: Descriptor, depth: number): Promise<void> => {
-      if (!seen.has(descriptor.digest)) {
-        if (seen.size > maxDescriptors) {
-          throw new CodedError(
-            'BAD_DOCUMENT',
-            `${root.digest}: more than ${maxDescriptors} descriptors below it`,
-          );
-        }
-        seen.add(descriptor.digest);
-      }
+      const key = contentKey(descriptor);
+      if (!seen.has(key)) bounds.countOne();
+      seen.add(key);
+      bounds.checkNesting(descriptor, depth);
       if (!isManifestType(descriptor.mediaType)) {
-        return this.#once(target, descriptor, 'blob', () => this.#copyBlob(source, target, descriptor));
+        return this.#once(target, descriptor, key, () => this.#copyBlob(source, target, descriptor));
       }
-      if (isIndexType(descriptor.mediaType) && depth > maxDepth) {
-        throw new CodedError('BAD_DOCUMENT', `${root.digest}: indexes nested deeper than ${maxDepth}`);
-      }
-      const kind = isIndexType(descriptor.mediaType) ? `index ${this.#numberOf(options.select)}` : 'image';
-      return this.#once(target, descriptor, kind, async () => {
+      // An index that was copied in part is not there for one who wants all of it.
+      const way = isIndexType(descriptor.mediaType) ? ` ${this.#numberOf(options.select)}` : '';
+      return this.#once(target, descriptor, `${key}${way}`, async () => {
         const { bytes, manifest } = await this.#manifests.run(0, () =>
           this.#readManifest(source, descriptor),
         );
-        const children = childrenOf(manifest).filter(
-          (child) => manifest.kind === 'image' || (options.select?.(child, manifest) ?? true),
-        );
+        const children: Descriptor[] = [];
+        for (const child of childrenOf(manifest)) {
+          if (manifest.kind === 'image' || ((await options.select?.(child, descriptor)) ?? true))
+            children.push(child);
+        }
         await allDone(children.map((child) => visit(child, depth + 1)));
         const result = await this.#manifests.run(0, () => {
           this.#signal?.throwIfAborted();
@@ -130,14 +123,12 @@ export class Copier {
   }
 
   /** Runs the task unless the target has the content, or another task is just bringing it. */
-  #once(target: object, descriptor: Descriptor, kind: string, task: () => Promise<void>): Promise<void> {
+  #once(target: object, descriptor: Descriptor, key: string, task: () => Promise<void>): Promise<void> {
     let tasks = this.#tasks.get(target);
     if (tasks === undefined) {
       tasks = new Map();
       this.#tasks.set(target, tasks);
     }
-    // A descriptor that lies about size or type must not pass because a true one has.
-    const key = `${descriptor.digest} ${descriptor.size} ${kind}`;
     const running = tasks.get(key);
     if (running !== undefined) return running;
     this.#onEvent({ kind: 'found', descriptor });

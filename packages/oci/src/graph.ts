@@ -3,16 +3,15 @@
 import { CodedError } from './base/errors.ts';
 import type { Descriptor } from './model/descriptor.ts';
 import type { Digest } from './model/digest.ts';
-import { childrenOf, fetchManifest, type Manifest } from './model/manifest.ts';
+import { childrenOf, fetchManifest } from './model/manifest.ts';
 import { isManifestType } from './model/media-type.ts';
 import type { Fetcher } from './storage.ts';
 
-/** Descriptors below one root; an index of every platform has some hundred. */
-export const maxDescriptors = 10_000;
+const maxDescriptors = 10_000;
 
 export interface WalkOptions {
   /** Which children of an index belong; see CopyOptions.select. Default: all. */
-  readonly select?: (child: Descriptor, index: Manifest) => boolean | Promise<boolean>;
+  readonly select?: (child: Descriptor, index: Descriptor) => boolean | Promise<boolean>;
   readonly signal?: AbortSignal;
 }
 
@@ -39,8 +38,7 @@ export async function collectGraph(
     if (!isManifestType(next.mediaType)) continue;
     const { manifest } = await fetchManifest(source, next, options.signal);
     for (const child of childrenOf(manifest)) {
-      if (manifest.kind === 'image' || ((await options.select?.(child, manifest)) ?? true))
-        waiting.push(child);
+      if (manifest.kind === 'image' || ((await options.select?.(child, next)) ?? true)) waiting.push(child);
     }
   }
   return found;

@@ -43,4 +43,5 @@ export type {
   Storage,
   Tagger,
 } from './storage.ts';
+export { graphOf, type SelectChild, type Visited, walk } from './walk.ts';
 export { WorkQueue } from './work-queue.ts';
