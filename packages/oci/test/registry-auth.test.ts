@@ -5,6 +5,7 @@ import { descriptorOf } from '../src/model/descriptor.ts';
 import { MediaType } from '../src/model/media-type.ts';
 import { parseChallenges } from '../src/registry/challenge.ts';
 import type { CredentialSource } from '../src/registry/credentials.ts';
+import { TokenCache } from '../src/registry/token.ts';
 import { growthOf, linearGrowth } from '../src/testing/growth.ts';
 import type { DoubleAuthOptions, RegistryDoubleOptions } from '../src/testing/registry-double.ts';
 import { server } from './gate.ts';
@@ -85,6 +86,24 @@ describe('tokens', () => {
       'HEAD',
     ]);
   });
+  test.each([
+    ['long', 300, 270],
+    ['short', 60, 45],
+  ])(
+    'a %s one (%i s) is renewed while it is still valid, after %i s and not before',
+    async (_, life, renewed) => {
+      let now = 1_000_000;
+      let asked = 0;
+      const cache = new TokenCache(() => now);
+      const get = () =>
+        cache.get('scope', async () => ({ value: `token-${++asked}`, expiresAt: now + life * 1000 }));
+      expect(await get()).toBe('token-1');
+      now += renewed * 1000 - 1;
+      expect(await get()).toBe('token-1');
+      now += 1;
+      expect(await Promise.all([get(), get()])).toEqual(['token-2', 'token-2']);
+    },
+  );
   test('T40 a registry that refuses every token is not asked for ever', async () => {
     const { registry, repository } = await start(
       {

@@ -1,8 +1,12 @@
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { descriptorOf } from '../src/model/descriptor.ts';
+import { MediaType } from '../src/model/media-type.ts';
 import { credentialsFromFiles, defaultCredentialFiles } from '../src/registry/credentials.ts';
+import type { DoubleAuthOptions } from '../src/testing/registry-double.ts';
+import { opener, startRegistry } from './registry.ts';
 
 let folder: string;
 const path = process.env['PATH'];
@@ -112,5 +116,78 @@ describe('helpers', () => {
     if (script !== '') await helper(name, script);
     const source = credentialsFromFiles([await file({ credsStore: name })]);
     await expect(source.find('a.io', '')).rejects.toMatchObject({ code: 'CONFIG' });
+  });
+});
+
+describe('a helper is asked once for a registry', () => {
+  const calls = async (): Promise<number> =>
+    (await readFile(join(folder, 'calls'), 'utf8').catch(() => '')).split('\n').length - 1;
+  /** A registry that lets `user` in, and a helper that counts its calls and answers with what `secret` prints. */
+  const start = async (kind: DoubleAuthOptions['kind'], secret: string) => {
+    await helper(
+      'count',
+      `read -r server; echo "$server" >> ${folder}/calls; printf '{"Username":"user","Secret":"%s"}' "$(${secret})"`,
+    );
+    const credentials = credentialsFromFiles([await file({ credHelpers: { 'registry.example': 'count' } })]);
+    return startRegistry({ auth: { kind, username: 'user', password: 'right' } }, { credentials });
+  };
+  const contents = Array.from({ length: 12 }, (_, i) => Buffer.from(`blob ${i}`));
+  const layerOf = (bytes: Uint8Array) => descriptorOf(MediaType.octetStream, bytes);
+
+  test.each(['basic', 'token'] as const)('however many requests are made (%s)', async (kind) => {
+    const { registry, client } = await start(kind, 'echo right');
+    // The first requests come at the same time, and share the one look-up.
+    await Promise.all(
+      contents.map((bytes, i) => client.repository(`a/${i}`).push(layerOf(bytes), opener(bytes))),
+    );
+    for (const [i, bytes] of contents.entries()) {
+      expect(await client.repository(`a/${i}`).has(layerOf(bytes))).toBe(true);
+    }
+    expect(registry.requests.length).toBeGreaterThan(4 * contents.length);
+    expect(await calls()).toBe(1);
+  });
+
+  test.each(['basic', 'token'] as const)('and once more when it was refused (%s)', async (kind) => {
+    const { client, registry } = await start(kind, 'echo wrong');
+    const refusals = await Promise.all(
+      contents.map((bytes, i) =>
+        client
+          .repository(`a/${i}`)
+          .has(layerOf(bytes))
+          .catch((thrown: unknown) => thrown),
+      ),
+    );
+    for (const refusal of refusals) {
+      expect(refusal).toMatchObject({ code: 'DENIED', status: 401 });
+      expect(String(refusal)).toContain(
+        'the credentials for registry.example were refused, also after a second look-up: log in again',
+      );
+      expect(String(refusal)).not.toMatch(/wrong/);
+    }
+    expect(await calls()).toBe(2);
+    const before = registry.requests.length;
+    await expect(client.repository('later').has(layerOf(Buffer.from('x')))).rejects.toMatchObject({
+      code: 'DENIED',
+    });
+    expect(await calls()).toBe(2);
+    expect(registry.requests.length - before).toBeLessThanOrEqual(2);
+  });
+
+  test.each(['basic', 'token'] as const)('and a new answer is used (%s)', async (kind) => {
+    const { repository } = await start(kind, `[ $(wc -l < ${folder}/calls) = 1 ] && echo old || echo right`);
+    const [bytes = Buffer.alloc(0)] = contents;
+    await repository.push(layerOf(bytes), opener(bytes));
+    expect(await repository.has(layerOf(bytes))).toBe(true);
+    expect(await calls()).toBe(2);
+  });
+
+  test('a program that cannot be used is not started for each request either', async () => {
+    await helper('fail', `echo called >> ${folder}/calls; exit 3`);
+    const source = credentialsFromFiles([await file({ credsStore: 'fail' })]);
+    const all = await Promise.allSettled(
+      ['a', 'b', 'c'].map((path) => source.find('registry.example', path)),
+    );
+    expect(all.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
+    expect(await calls()).toBe(1);
   });
 });

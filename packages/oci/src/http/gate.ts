@@ -48,17 +48,17 @@ export interface GateRequest {
   /** Logical URL, such as `https://ghcr.io/v2/`. */
   readonly url: string | URL;
   /** Sent to the origin of `url`; elsewhere only Accept, Range, If-Range and User-Agent go along. */
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Authorization for the origin of `url`, never sent again on a chain of redirects that has left it. */
-  readonly authorization?: string;
-  readonly body?: Uint8Array | StreamBody;
-  readonly signal?: AbortSignal;
+  readonly authorization?: string | undefined;
+  readonly body?: Uint8Array | StreamBody | undefined;
+  readonly signal?: AbortSignal | undefined;
   /** Default true, at most 10 hops; only GET and HEAD are ever sent on. */
-  readonly follow?: boolean;
+  readonly follow?: boolean | undefined;
   /** Instead of the gate's own, for answers that are known to take minutes. */
-  readonly headersTimeoutMs?: number;
+  readonly headersTimeoutMs?: number | undefined;
   /** What is fetched or sent, for the record only. */
-  readonly digest?: string;
+  readonly digest?: string | undefined;
 }
 
 const maxHops = 10;

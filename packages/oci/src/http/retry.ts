@@ -78,6 +78,20 @@ export function abortedError(signal: AbortSignal): CodedError {
   return isCoded(reason) ? reason : new CodedError('ABORTED', 'stopped', { cause: reason });
 }
 
+/** A shared promise, given up by this caller alone when its signal fires. @throws ABORTED */
+export async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  if (signal.aborted) throw abortedError(signal);
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(abortedError(signal));
+  signal.addEventListener('abort', onAbort);
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
 /** Ends early when the signal fires, without an error. */
 export async function sleepFor(ms: number, signal?: AbortSignal): Promise<void> {
   await delay(ms, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);

@@ -3,15 +3,15 @@
  * is asked only when it belongs to the registry, so that no registry can make us send credentials elsewhere.
  * Threats T32, T33, F12.
  */
-import { CodedError } from '../base/errors.ts';
+import { CodedError, isCoded } from '../base/errors.ts';
 import { printable } from '../base/printable.ts';
 import type { HttpGate } from '../http/gate.ts';
 import { hostMatches } from '../http/host.ts';
+import { abortable } from '../http/retry.ts';
 import { mappingOf, resolveReference } from '../http/upstream.ts';
 import { parseChallenges } from './challenge.ts';
-import type { Credential } from './credential.ts';
-import type { CredentialSource } from './credentials.ts';
-import { basic, requestToken, TokenCache } from './token.ts';
+import { type Credential, type CredentialSource, isSame } from './credentials.ts';
+import { basic, requestToken, type Token, TokenCache } from './token.ts';
 
 export interface AuthOptions {
   readonly gate: HttpGate;
@@ -25,14 +25,23 @@ export interface AuthOptions {
 }
 
 /** Registries whose realm is known to be on another host. */
-const knownRealms: Readonly<Record<string, string>> = {
-  'registry-1.docker.io': 'auth.docker.io',
-  'registry.gitlab.com': 'gitlab.com',
-};
+const knownRealms: ReadonlyMap<string, string> = new Map([
+  ['registry-1.docker.io', 'auth.docker.io'],
+  ['registry.gitlab.com', 'gitlab.com'],
+]);
 
 type Scheme =
   | { readonly kind: 'basic' }
-  | { readonly kind: 'bearer'; readonly realm: URL; readonly service?: string };
+  | { readonly kind: 'bearer'; readonly realm: URL; readonly service: string | undefined };
+
+/** A request that was answered 401. */
+interface Refused {
+  readonly repository: string;
+  readonly scopes: readonly string[];
+  /** The Authorization header it had. */
+  readonly authorization: string | undefined;
+  readonly signal: AbortSignal | undefined;
+}
 
 export class Authenticator {
   readonly #options: AuthOptions;
@@ -55,11 +64,10 @@ export class Authenticator {
   ): Promise<string | undefined> {
     const scheme = this.#scheme;
     if (scheme === undefined) return undefined;
-    const credential = await this.#options.credentials?.find(this.#options.host, repository, signal);
-    if (scheme.kind === 'basic') return credential?.kind === 'password' ? basic(credential) : undefined;
+    if (scheme.kind === 'basic') return headerOf(await this.#find(repository, signal));
     const token = await this.#tokens.get(
       scopes.join(' '),
-      () => this.#ask(scheme, scopes, credential),
+      () => this.#askToken(scheme, repository, scopes),
       signal,
     );
     return `Bearer ${token}`;
@@ -68,40 +76,68 @@ export class Authenticator {
   /**
    * Takes in a 401.
    * @param header its WWW-Authenticate
-   * @param used the Authorization that was refused
    * @returns true when a request with a new authorization() may fare better
    * @throws EGRESS_DENIED for a realm that is not the registry's; UPSTREAM for a malformed header
    */
-  async refused(
-    header: string | undefined,
-    scopes: readonly string[],
-    used: string | undefined,
-  ): Promise<boolean> {
+  async refused(header: string | undefined, request: Refused): Promise<boolean> {
+    const { scopes, authorization } = request;
     const challenges = parseChallenges(header, this.#options.host);
     const bearer = challenges.find((challenge) => challenge.scheme === 'bearer');
     if (bearer !== undefined) {
       const service = bearer.parameters.get('service');
       const realm = this.#realm(bearer.parameters.get('realm') ?? '');
-      this.#scheme = { kind: 'bearer', realm, ...(service === undefined ? {} : { service }) };
-      if (used?.startsWith('Bearer ')) await this.#tokens.drop(scopes.join(' '), used.slice(7));
+      this.#scheme = { kind: 'bearer', realm, service };
+      if (authorization?.startsWith('Bearer ')) {
+        await this.#tokens.drop(scopes.join(' '), authorization.slice(7));
+      }
       return true;
     }
     if (!challenges.some((challenge) => challenge.scheme === 'basic')) return false;
     this.#scheme = { kind: 'basic' };
-    return used === undefined;
+    return authorization === undefined || this.hasOtherPassword(request);
   }
 
-  async #ask(
-    scheme: Extract<Scheme, { kind: 'bearer' }>,
-    scopes: readonly string[],
-    credential: Credential | undefined,
-  ) {
-    return requestToken(this.#options.gate, {
-      realm: scheme.realm,
-      scopes,
-      ...(scheme.service === undefined ? {} : { service: scheme.service }),
-      ...(credential === undefined ? {} : { credential }),
+  /** True when looking up a refused password again gives another one. @throws CONFIG */
+  async hasOtherPassword({ repository, authorization, signal }: Refused): Promise<boolean> {
+    if (authorization === undefined || this.#scheme?.kind !== 'basic') return false;
+    const current = await this.#find(repository, signal);
+    // Another request that was refused may have looked before this one.
+    if (current === undefined || headerOf(current) !== authorization) return current !== undefined;
+    const again = headerOf(await this.#find(repository, signal, current));
+    return again !== undefined && again !== authorization;
+  }
+
+  /** The error for a credential that is refused, also after it was looked up again. @param error of the 401 */
+  refusedCredential(error: CodedError): CodedError {
+    const what = `the credentials for ${this.#options.host} were refused, also after a second look-up`;
+    return new CodedError(error.code, `${error.message}; ${what}: log in again`, {
+      cause: error,
+      status: 401,
     });
+  }
+
+  #find(repository: string, signal?: AbortSignal, refused?: Credential): Promise<Credential | undefined> {
+    const { credentials, host } = this.#options;
+    return abortable(credentials?.find(host, repository, refused) ?? Promise.resolve(undefined), signal);
+  }
+
+  /** A token; a credential that the realm refuses is looked up once more. */
+  async #askToken(
+    scheme: Extract<Scheme, { kind: 'bearer' }>,
+    repository: string,
+    scopes: readonly string[],
+  ): Promise<Token> {
+    const ask = (credential: Credential | undefined): Promise<Token> =>
+      requestToken(this.#options.gate, { realm: scheme.realm, scopes, service: scheme.service, credential });
+    const credential = await this.#find(repository);
+    try {
+      return await ask(credential);
+    } catch (error) {
+      if (credential === undefined || !isCoded(error, 'DENIED') || error.status !== 401) throw error;
+      const again = await this.#find(repository, undefined, credential);
+      if (again === undefined || isSame(again, credential)) throw this.refusedCredential(error);
+      return ask(again);
+    }
   }
 
   #realm(text: string): URL {
@@ -115,10 +151,15 @@ export class Authenticator {
     if (url === undefined) throw denied('not a URL');
     const plain = origin.protocol === 'http:' || mappingOf(gate.policy, origin) !== undefined;
     if (url.protocol !== 'https:' && !(plain && url.protocol === 'http:')) throw denied('it is not https');
-    const own = url.host === origin.host || url.host === knownRealms[origin.host];
+    const own = url.host === origin.host || url.host === knownRealms.get(origin.host);
     if (!own && !trustedRealms.some((host) => hostMatches(host, url))) {
       throw denied(`it is another host; if it is the right one, add --allow-host ${url.host}`);
     }
     return url;
   }
+}
+
+/** The Authorization header for a password; identity tokens are for realms only. */
+function headerOf(credential: Credential | undefined): string | undefined {
+  return credential?.kind === 'password' ? basic(credential) : undefined;
 }

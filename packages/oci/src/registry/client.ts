@@ -1,13 +1,35 @@
-/** A registry over the HTTP gate. Source: opencontainers/distribution-spec v1.1.1. */
+/**
+ * A registry over the HTTP gate, and one of its repositories as a store: content by digest, names that are tags.
+ * Source: opencontainers/distribution-spec v1.1.1, one file here for each of its nouns.
+ */
 import { CodedError } from '../base/errors.ts';
 import { printable } from '../base/printable.ts';
-import { errorFromResponse } from '../http/error-response.ts';
+import { collectVerified } from '../model/bytes.ts';
+import type { Descriptor } from '../model/descriptor.ts';
+import type { Digest } from '../model/digest.ts';
+import { maxManifestBytes, parseManifest } from '../model/manifest.ts';
+import { isManifestType } from '../model/media-type.ts';
 import { isRegistryHost, isRepository } from '../model/reference.ts';
-import { RepositoryClient } from './repository.ts';
-import { RepositorySession } from './repository-session.ts';
-import { type RegistryOptions, RegistrySession } from './session.ts';
+import type {
+  Bytes,
+  Mounter,
+  OpenBytes,
+  PushResult,
+  RangeFetcher,
+  ReferrerLister,
+  Target,
+} from '../storage.ts';
+import { mountBlob, probeUpload, pushBlob } from './blob.ts';
+import { fetchContent, hasContent, removeContent } from './content.ts';
+import { ManifestCache, pushManifest, resolveName } from './manifest.ts';
+import { ping } from './ping.ts';
+import { listReferrers, pushReferrer } from './referrer.ts';
+import { type RegistryOptions, RegistrySession, RepositoryView } from './session.ts';
+import { listTags, tagManifest } from './tag.ts';
 
+/** One registry: a session for log-in, retries and what was learned about it, shared by its repositories. */
 export class RegistryClient {
+  /** As in references: `ghcr.io`, `registry.lab:5000`. */
   readonly host: string;
   readonly #session: RegistrySession;
 
@@ -21,23 +43,93 @@ export class RegistryClient {
   }
 
   /** Checks that a registry answers and lets us in. @throws DENIED, UPSTREAM, NETWORK, EGRESS_DENIED */
-  async ping(signal?: AbortSignal): Promise<void> {
-    const what = `reach registry ${this.host}`;
-    const response = await this.#session.request({
-      method: 'GET',
-      url: new URL('/v2/', this.#session.origin),
-      what,
-      repository: '',
-      scopes: [],
-      signal,
-    });
-    if (response.status !== 200) throw await errorFromResponse(response, what);
-    await response.cancel();
+  ping(signal?: AbortSignal): Promise<void> {
+    return ping(this.#session, signal);
   }
 
   /** @param path such as `siderolabs/omni` @throws BAD_NAME */
   repository(path: string): RepositoryClient {
     if (!isRepository(path)) throw new CodedError('BAD_NAME', `not a repository path: ${printable(path)}`);
-    return new RepositoryClient(new RepositorySession(this.#session, path));
+    return new RepositoryClient(new RepositoryView(this.#session, path));
+  }
+}
+
+/**
+ * One repository of a registry, as a store that copies read from and write to. What the interfaces in storage.ts
+ * promise holds here; every method may also throw DENIED, UPSTREAM, NETWORK, EGRESS_DENIED and ABORTED.
+ */
+export class RepositoryClient implements Target, RangeFetcher, Mounter, ReferrerLister {
+  readonly #view: RepositoryView;
+  readonly #pushed = new ManifestCache();
+
+  constructor(view: RepositoryView) {
+    this.#view = view;
+  }
+
+  /** Host of the registry as in references. */
+  get registry(): string {
+    return this.#view.registry.host;
+  }
+
+  /** Path below the host. */
+  get path(): string {
+    return this.#view.path;
+  }
+
+  fetch(descriptor: Descriptor, signal?: AbortSignal): Bytes {
+    return fetchContent(this.#view, descriptor, 0, signal);
+  }
+
+  fetchFrom(descriptor: Descriptor, offset: number, signal?: AbortSignal): Bytes {
+    return fetchContent(this.#view, descriptor, offset, signal);
+  }
+
+  has(descriptor: Descriptor, signal?: AbortSignal): Promise<boolean> {
+    return hasContent(this.#view, descriptor, { signal });
+  }
+
+  /** @param name tag or digest */
+  resolve(name: string, signal?: AbortSignal): Promise<Descriptor | undefined> {
+    return resolveName(this.#view, name, signal);
+  }
+
+  async push(descriptor: Descriptor, open: OpenBytes, signal?: AbortSignal): Promise<PushResult> {
+    const { digest, mediaType } = descriptor;
+    if (!isManifestType(mediaType)) return pushBlob(this.#view, descriptor, open, signal);
+    const what = `manifest ${digest}`;
+    const bytes = await collectVerified(open(), descriptor, maxManifestBytes, what);
+    const manifest = parseManifest(bytes, mediaType, what);
+    const subject = manifest.subject?.digest;
+    this.#pushed.add(digest, bytes);
+    return subject === undefined
+      ? pushManifest(this.#view, descriptor, bytes, signal)
+      : pushReferrer(this.#view, { descriptor, manifest, subject, bytes }, signal);
+  }
+
+  tag(descriptor: Descriptor, name: string, signal?: AbortSignal): Promise<void> {
+    return tagManifest(this.#view, descriptor, name, this.#pushed, signal);
+  }
+
+  mount(descriptor: Descriptor, fromRepository: string, signal?: AbortSignal): Promise<boolean> {
+    return mountBlob(this.#view, descriptor, fromRepository, signal);
+  }
+
+  /** Shows whether this repository may be pushed to, without storing anything. @throws DENIED, NOT_FOUND, … */
+  probePush(signal?: AbortSignal): Promise<void> {
+    return probeUpload(this.#view, signal);
+  }
+
+  /** Deletes content by its digest. False where the registry deletes nothing. @throws DENIED, UPSTREAM, NETWORK */
+  remove(descriptor: Pick<Descriptor, 'digest' | 'mediaType'>, signal?: AbortSignal): Promise<boolean> {
+    return removeContent(this.#view, descriptor, signal);
+  }
+
+  referrers(digest: Digest, signal?: AbortSignal): Promise<readonly Descriptor[]> {
+    return listReferrers(this.#view, digest, signal);
+  }
+
+  /** Tags in the registry's order. @throws NOT_FOUND for a repository that does not exist */
+  tags(signal?: AbortSignal): AsyncIterable<string> {
+    return listTags(this.#view, signal);
   }
 }

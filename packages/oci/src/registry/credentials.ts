@@ -1,22 +1,33 @@
 /**
- * Credentials for registries: where they come from. The files are those of docker and podman.
- * Sources: containers-auth.json(5) of containers/image v5; docker/cli config.json.
+ * Credentials for registries: where they come from. The files are those of docker and podman; their helpers are
+ * `docker-credential-NAME get`, with the registry on standard input.
+ * Sources: containers-auth.json(5) of containers/image v5; docker/cli config.json; docker/docker-credential-helpers
+ * v0.9 README.md.
  */
+import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError, messageOf } from '../base/errors.ts';
 import { type JsonObject, type JsonValue, parseStrictObject } from '../base/json.ts';
-import type { Credential } from './credential.ts';
-import { credentialFromHelper } from './credential-helper.ts';
+import { printable } from '../base/printable.ts';
+import { collect } from '../model/bytes.ts';
+
+/** What a registry or its token server is told to know who asks. */
+export type Credential =
+  | { readonly kind: 'password'; readonly username: string; readonly password: string }
+  /** An OAuth2 refresh token. */
+  | { readonly kind: 'identity'; readonly token: string };
 
 export interface CredentialSource {
   /**
+   * Called for each request that carries a password and for each token, so a source that is slow remembers.
    * @param host registry host as in references, `docker.io` too
    * @param repository path, since credentials may be for a part of a registry only
+   * @param refused an earlier answer that the registry refused: forget it and look again
    * @returns undefined when there are none for it
    */
-  find(host: string, repository: string, signal?: AbortSignal): Promise<Credential | undefined>;
+  find(host: string, repository: string, refused?: Credential): Promise<Credential | undefined>;
 }
 
 const maxFileBytes = 1024 * 1024;
@@ -37,23 +48,66 @@ export function defaultCredentialFiles(env: Readonly<Record<string, string | und
   ].filter((path) => existsSync(path));
 }
 
+/** Kept, since a helper may ask a person, or a service far away. */
+interface HelperAnswer {
+  readonly credential: Credential | undefined;
+  /** Asked again after it was refused, and still the same: not asked a third time. */
+  readonly isFinal: boolean;
+}
+
 /**
  * Credentials from files, read when first needed; the first file that has some for a host wins. In a file: a
  * helper for the host, then the longest entry that covers the repository, then the store of all credentials.
+ * Each helper is asked once per registry, and once more when its answer was refused.
  * Errors of `find`: CONFIG when a file or helper cannot be used.
+ * @param signal ends helpers that are running
  */
-export function credentialsFromFiles(paths: readonly string[]): CredentialSource {
+export function credentialsFromFiles(paths: readonly string[], signal?: AbortSignal): CredentialSource {
   let files: Promise<readonly CredentialFile[]> | undefined;
+  const answers = new Map<string, Promise<HelperAnswer>>();
+
+  const askHelper = async (
+    name: unknown,
+    server: string,
+    refused: Credential | undefined,
+  ): Promise<Credential | undefined> => {
+    const key = `${name} ${server}`;
+    for (;;) {
+      const known = answers.get(key);
+      if (known !== undefined) {
+        const { credential, isFinal } = await known;
+        if (refused === undefined || isFinal || !isSame(credential, refused)) return credential;
+        // Another request may have begun to ask again meanwhile.
+        if (answers.get(key) !== known) continue;
+      }
+      const asking = credentialFromHelper(name, server, signal).then((credential) => ({
+        credential,
+        isFinal: refused !== undefined && isSame(credential, refused),
+      }));
+      answers.set(key, asking);
+      return (await asking).credential;
+    }
+  };
+
   return {
-    async find(host, repository, signal) {
+    async find(host, repository, refused) {
+      if (refused !== undefined) files = undefined;
       files ??= Promise.all(paths.map(readCredentialFile));
       for (const file of await files) {
-        const found = await findIn(file, host, repository, signal);
+        const found = await findIn(file, host, repository, (name, server) =>
+          askHelper(name, server, refused),
+        );
         if (found !== undefined) return found;
       }
       return undefined;
     },
   };
+}
+
+/** True for two credentials that a registry cannot tell apart. */
+export function isSame(a: Credential | undefined, b: Credential | undefined): boolean {
+  if (a?.kind === 'identity') return b?.kind === 'identity' && a.token === b.token;
+  return a?.kind === b?.kind && a?.username === b?.username && a?.password === b?.password;
 }
 
 interface CredentialFile {
@@ -78,18 +132,16 @@ async function findIn(
   file: CredentialFile,
   host: string,
   repository: string,
-  signal: AbortSignal | undefined,
+  askHelper: (name: unknown, server: string) => Promise<Credential | undefined>,
 ): Promise<Credential | undefined> {
   const server = host === 'docker.io' ? dockerKey : host;
   const helper = file.helpers[server] ?? file.helpers[host];
-  if (helper !== undefined) return credentialFromHelper(helper, server, signal);
+  if (helper !== undefined) return askHelper(helper, server);
   for (const key of keysFor(host, repository)) {
     const found = credentialOf(file.auths[key], `${file.path}: entry ${key}`);
     if (found !== undefined) return found;
   }
-  return file.store === undefined || file.store === ''
-    ? undefined
-    : credentialFromHelper(file.store, server, signal);
+  return file.store === undefined || file.store === '' ? undefined : askHelper(file.store, server);
 }
 
 /** Keys of `auths` from the closest to the widest: `host/a/b`, `host/a`, `host`, then docker's older forms. */
@@ -125,5 +177,59 @@ function credentialOf(entry: JsonValue | undefined, where: string): Credential |
 }
 
 function mapOf(value: JsonValue | undefined): JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : {};
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? value
+    : (Object.create(null) as JsonObject);
+}
+
+const namePattern = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+const maxAnswerBytes = 64 * 1024;
+const timeoutMs = 30_000;
+/** What the protocol prints, with a status other than 0, when it has nothing. */
+const notFound = 'credentials not found in native keychain';
+
+/**
+ * Runs a helper.
+ * @param name from a configuration file, unchecked
+ * @param server what the helper is asked for
+ * @throws CONFIG when the helper cannot be run, takes too long or answers nonsense
+ */
+async function credentialFromHelper(
+  name: unknown,
+  server: string,
+  signal?: AbortSignal,
+): Promise<Credential | undefined> {
+  if (typeof name !== 'string' || !namePattern.test(name)) {
+    throw new CodedError('CONFIG', `not the name of a credential helper: ${printable(String(name))}`);
+  }
+  const program = `docker-credential-${name}`;
+  const bad = (what: string, cause?: unknown): CodedError =>
+    new CodedError('CONFIG', `${program} get for ${server}: ${what}`, cause === undefined ? {} : { cause });
+  const child = spawn(program, ['get'], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+    timeout: timeoutMs,
+    killSignal: 'SIGKILL',
+    signal,
+  });
+  const exited = new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject).once('close', resolve);
+  });
+  // A helper that does not read its input is no error of the pipe's.
+  child.stdin.on('error', () => undefined).end(server);
+  const [answer, status] = await Promise.all([
+    collect(child.stdout as AsyncIterable<Uint8Array>, maxAnswerBytes, program),
+    exited,
+  ]).catch((cause: unknown) => {
+    child.kill('SIGKILL');
+    throw bad('it cannot be run or says too much', cause);
+  });
+  if (status !== 0) {
+    if (Buffer.from(answer).toString('utf8').trim() === notFound) return undefined;
+    throw bad(status === null ? 'it did not answer in time' : `it ends with status ${status}`);
+  }
+  const { Username: username, Secret: secret } = parseStrictObject(answer, { what: program });
+  if (typeof username !== 'string' || typeof secret !== 'string') throw bad('no user name or secret');
+  return username === '<token>'
+    ? { kind: 'identity', token: secret }
+    : { kind: 'password', username, password: secret };
 }

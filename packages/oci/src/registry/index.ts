@@ -1,5 +1,4 @@
 /** The registry client, its credentials, and the network of one command. */
 
-export { RegistryClient } from './client.ts';
+export { RegistryClient, RepositoryClient } from './client.ts';
 export { type Network, type NetworkSettings, openNetwork } from './network.ts';
-export { RepositoryClient } from './repository.ts';

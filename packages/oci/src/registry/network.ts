@@ -69,7 +69,8 @@ export async function openNetwork(settings: NetworkSettings, reach: Reach): Prom
   });
   const files =
     settings.registryConfig === undefined ? defaultCredentialFiles(settings.env) : [settings.registryConfig];
-  const credentials = credentialsFromFiles(files);
+  const closing = new AbortController();
+  const credentials = credentialsFromFiles(files, closing.signal);
   const clients = new Map<string, RegistryClient>();
   return {
     gate,
@@ -82,13 +83,16 @@ export async function openNetwork(settings: NetworkSettings, reach: Reach): Prom
           credentials,
           plainHttp: settings.plainHttp.includes(host),
           trustedRealms: trusted,
-          ...(reach.onRetry === undefined ? {} : { retry: { onRetry: reach.onRetry } }),
+          retry: reach.onRetry === undefined ? undefined : { onRetry: reach.onRetry },
         });
         clients.set(host, client);
       }
       return client;
     },
-    close: () => gate.close(),
+    close() {
+      closing.abort();
+      return gate.close();
+    },
   };
 }
 

@@ -1,4 +1,7 @@
-/** Requests to one registry: logged in, tried again, and always to the registry itself first. */
+/**
+ * Requests to one registry: logged in, tried again, and always to the registry itself first. A view narrows the
+ * session to one repository: its paths, its scopes, its name in messages.
+ */
 import { CodedError } from '../base/errors.ts';
 import { printable } from '../base/printable.ts';
 import { errorFromResponse } from '../http/error-response.ts';
@@ -10,21 +13,23 @@ import { Authenticator } from './auth.ts';
 import type { CredentialSource } from './credentials.ts';
 
 export interface RegistryOptions {
+  /** Every request goes through it; its policy must allow the host. */
   readonly gate: HttpGate;
   /** As in references: `ghcr.io`, `registry.lab:5000`; `docker.io` stands for registry-1.docker.io. */
   readonly host: string;
-  readonly credentials?: CredentialSource;
-  /** Speak plain HTTP; the gate's policy must allow it too. */
-  readonly plainHttp?: boolean;
+  /** Default: no credentials. */
+  readonly credentials?: CredentialSource | undefined;
+  /** Speak plain HTTP; the gate's policy must allow it too. Default false. */
+  readonly plainHttp?: boolean | undefined;
   /** Hosts besides the registry's own that may give out its tokens. */
-  readonly trustedRealms?: readonly string[];
+  readonly trustedRealms?: readonly string[] | undefined;
   /** Attempts for what may pass by itself; default 6. */
-  readonly tries?: number;
+  readonly tries?: number | undefined;
   /** Hooks into waiting: progress, and tests. */
-  readonly retry?: Pick<RetryOptions, 'onRetry' | 'random' | 'sleep'>;
+  readonly retry?: Pick<RetryOptions, 'onRetry' | 'random' | 'sleep'> | undefined;
 }
 
-export interface RegistryRequest extends Omit<GateRequest, 'url' | 'authorization' | 'signal'> {
+interface RegistryRequest extends Omit<GateRequest, 'url' | 'authorization'> {
   /** Below the registry's origin. */
   readonly url: URL;
   /** What is being done, beginning error messages. */
@@ -32,11 +37,10 @@ export interface RegistryRequest extends Omit<GateRequest, 'url' | 'authorizatio
   /** Repository whose credentials are used; empty for the registry as a whole. */
   readonly repository: string;
   readonly scopes: readonly string[];
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** What the registry was found not to take, so that it is not tried again with the next blob. */
-export interface UploadLimits {
+interface UploadLimits {
   /** Bytes of the smallest request body that was answered 413; infinite while there was none. */
   tooLargeBytes: number;
   /** Whether a blob in one PUT is no way to push, as in Artifactory: it takes PATCH only. */
@@ -75,28 +79,33 @@ export class RegistrySession {
   }
 
   /**
-   * One request; after a 401 that a new token may heal, one more.
+   * One request; after a 401 that a new token or credential may heal, another one.
    * @returns any answer but a transient one, whose body must be read or cancelled
    * @throws UPSTREAM with the status of a transient answer; NETWORK, EGRESS_DENIED, DENIED, ABORTED
    */
   async once(request: RegistryRequest): Promise<GateResponse> {
-    const { what, repository, scopes, signal, ...rest } = request;
+    const { what, repository, scopes, ...rest } = request;
+    const { signal } = rest;
     if (request.url.origin !== this.origin.origin) {
       throw new CodedError('INTERNAL', `${what}: ${request.url.origin} is not ${this.origin.origin}`);
     }
     for (let attempt = 1; ; attempt++) {
       const authorization = await this.#auth.authorization(repository, scopes, signal);
-      const response = await this.#options.gate.request({
-        ...rest,
-        ...(signal === undefined ? {} : { signal }),
-        ...(authorization === undefined ? {} : { authorization }),
-      });
+      const response = await this.#options.gate.request({ ...rest, authorization });
       // A host that was redirected to has no say in how we log in.
-      if (response.status === 401 && attempt === 1 && response.url.origin === this.origin.origin) {
+      if (response.status === 401 && response.url.origin === this.origin.origin) {
+        const refused = { repository, scopes, authorization, signal };
         const header = response.headers['www-authenticate'];
-        if (await this.#auth.refused(header, scopes, authorization)) {
+        const again =
+          attempt === 1
+            ? await this.#auth.refused(header, refused)
+            : attempt === 2 && (await this.#auth.hasOtherPassword(refused));
+        if (again) {
           await response.cancel();
           continue;
+        }
+        if (authorization?.startsWith('Basic ')) {
+          throw this.#auth.refusedCredential(await errorFromResponse(response, what));
         }
       }
       if (isTransientStatus(response.status)) throw await errorFromResponse(response, what);
@@ -120,6 +129,26 @@ export class RegistrySession {
     return url;
   }
 
+  /**
+   * The next page of a list: RFC 8288 `Link: <…>; rel="next"`, which must lead to the registry itself.
+   * @returns undefined on the last page
+   * @throws EGRESS_DENIED for a page elsewhere (T33)
+   */
+  nextPage(response: GateResponse): URL | undefined {
+    const link = response.headers['link'];
+    const target =
+      link === undefined ? undefined : /^\s*<([^<>]{1,4096})>\s*;\s*rel="?next"?\s*$/i.exec(link)?.[1];
+    if (target === undefined) return undefined;
+    const url = this.ownReference(target, response.url);
+    if (url === undefined) {
+      throw new CodedError(
+        'EGRESS_DENIED',
+        `refused the next page of a list of ${this.host}: ${printable(target)}`,
+      );
+    }
+    return url;
+  }
+
   /** Runs tasks with the same key one after the other. */
   async inTurn<T>(key: string, task: () => Promise<T>): Promise<T> {
     const before = this.#turns.get(key) ?? Promise.resolve();
@@ -130,5 +159,61 @@ export class RegistrySession {
     } finally {
       if (this.#turns.get(key) === turn) this.#turns.delete(key);
     }
+  }
+}
+
+interface RepositoryRequest extends Omit<RegistryRequest, 'url' | 'what' | 'repository' | 'scopes'> {
+  /** Below `/v2/<path>/`, or a URL that the registry gave. */
+  readonly at: string | URL;
+  /** Such as `push sha256:…`; the repository's name is added. */
+  readonly doing: string;
+  /** Needed besides that to pull. */
+  readonly right?: 'push' | 'delete' | undefined;
+  /** A sibling repository to be read as well. */
+  readonly from?: string | undefined;
+}
+
+/** As scopes write them: in byte order. */
+const rightsWithPull = { push: 'pull,push', delete: 'delete,pull' } as const;
+
+export class RepositoryView {
+  readonly registry: RegistrySession;
+  readonly path: string;
+
+  constructor(registry: RegistrySession, path: string) {
+    this.registry = registry;
+    this.path = path;
+  }
+
+  /** Host and path, for messages. */
+  get name(): string {
+    return `${this.registry.host}/${this.path}`;
+  }
+
+  /** One request, tried again after what may pass by itself. */
+  request(request: RepositoryRequest): Promise<GateResponse> {
+    return this.registry.request(this.#complete(request));
+  }
+
+  /** One request. */
+  once(request: RepositoryRequest): Promise<GateResponse> {
+    return this.registry.once(this.#complete(request));
+  }
+
+  url(below: string): URL {
+    return new URL(`/v2/${this.path}/${below}`, this.registry.origin);
+  }
+
+  #complete(request: RepositoryRequest): RegistryRequest {
+    const { at, doing, right, from, ...rest } = request;
+    const scopes = [`repository:${this.path}:${right === undefined ? 'pull' : rightsWithPull[right]}`];
+    if (from !== undefined) scopes.push(`repository:${from}:pull`);
+    return {
+      ...rest,
+      url: typeof at === 'string' ? this.url(at) : at,
+      what: `${doing} (${this.name})`,
+      repository: this.path,
+      scopes,
+    };
   }
 }

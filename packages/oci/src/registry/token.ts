@@ -5,15 +5,15 @@
 import { CodedError } from '../base/errors.ts';
 import { errorFromResponse } from '../http/error-response.ts';
 import type { HttpGate } from '../http/gate.ts';
-import { abortedError } from '../http/retry.ts';
-import type { Credential } from './credential.ts';
+import { abortable } from '../http/retry.ts';
+import type { Credential } from './credentials.ts';
 
 export interface TokenRequest {
   readonly realm: URL;
-  readonly service?: string;
+  readonly service?: string | undefined;
   /** Such as `repository:siderolabs/omni:pull`. */
   readonly scopes: readonly string[];
-  readonly credential?: Credential;
+  readonly credential?: Credential | undefined;
 }
 
 export interface Token {
@@ -52,7 +52,7 @@ export async function requestToken(gate: HttpGate, request: TokenRequest): Promi
           method: 'GET',
           url: withQuery(realm, service, scopes),
           follow: false,
-          ...(credential === undefined ? {} : { authorization: basic(credential) }),
+          authorization: credential === undefined ? undefined : basic(credential),
         });
   if (response.status !== 200) throw await errorFromResponse(response, what);
   const answer = await response.json(`token of ${realm.host}`, maxAnswerBytes);
@@ -74,18 +74,24 @@ export function basic(credential: Extract<Credential, { kind: 'password' }>): st
 /** Tokens by key, each asked for once at a time. */
 export class TokenCache {
   readonly #tokens = new Map<string, Promise<Token>>();
+  readonly #now: () => number;
+
+  /** @param now milliseconds since the epoch */
+  constructor(now: () => number = Date.now) {
+    this.#now = now;
+  }
 
   /** @param ask used when there is no token, or one that ends within 30 s or a quarter of its life */
   async get(key: string, ask: () => Promise<Token>, signal?: AbortSignal): Promise<string> {
     const cached = this.#tokens.get(key);
     if (cached !== undefined) {
       const token = await abortable(cached, signal);
-      if (token.expiresAt > Date.now()) return token.value;
+      if (token.expiresAt > this.#now()) return token.value;
       if (this.#tokens.get(key) === cached) this.#tokens.delete(key);
     }
     let asking = this.#tokens.get(key);
     if (asking === undefined) {
-      const start = Date.now();
+      const start = this.#now();
       asking = ask().then((token) => ({
         ...token,
         expiresAt: token.expiresAt - Math.min(30_000, (token.expiresAt - start) / 4),
@@ -111,18 +117,4 @@ function withQuery(realm: URL, service: string | undefined, scopes: readonly str
   if (service !== undefined) url.searchParams.append('service', service);
   for (const scope of scopes) url.searchParams.append('scope', scope);
   return url;
-}
-
-/** A shared promise, given up by this caller alone when its signal fires. */
-async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  if (signal.aborted) throw abortedError(signal);
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = (): void => reject(abortedError(signal));
-  signal.addEventListener('abort', onAbort);
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
 }

@@ -1,21 +1,22 @@
 /**
- * Pushing blobs. A session that has seen an error is never continued: registries disagree about its state, so we
- * look whether the blob is there and start anew. Its digest is what decides.
- * Sources: distribution-spec v1.1.1 spec.md#pushing-blobs; distribution v2.8.3 registry/handlers/blobupload.go.
- * Faults F34, F35, F38, F39.
+ * Pushing blobs: mounted from a sibling repository, in one request, or in chunks. An upload that has seen an error is
+ * never continued: registries disagree about its state, so we look whether the blob is there and start anew. Its
+ * digest is what decides.
+ * Sources: distribution-spec v1.1.1 spec.md#pushing-blobs, #mounting-a-blob-from-another-repository; distribution
+ * v2.8.3 registry/handlers/blobupload.go. Threat T31; faults F34 to F39.
  */
 import { createHash, type Hash } from 'node:crypto';
-import { CodedError } from '../base/errors.ts';
-import { type ErrorBody, errorFor, readErrorBody } from '../http/error-response.ts';
+import { CodedError, isCoded } from '../base/errors.ts';
+import { printable } from '../base/printable.ts';
+import { type ErrorBody, errorFor, errorFromResponse, readErrorBody } from '../http/error-response.ts';
 import type { GateResponse } from '../http/response.ts';
 import { isTransient, retrying } from '../http/retry.ts';
 import { mismatch, verified } from '../model/bytes.ts';
 import type { Descriptor } from '../model/descriptor.ts';
-import { isDigest } from '../model/digest.ts';
+import { type Digest, isDigest } from '../model/digest.ts';
 import type { Bytes, OpenBytes, PushResult } from '../storage.ts';
-import { headContent } from './pull.ts';
-import type { RepositorySession } from './repository-session.ts';
-import { beginUpload, cancelUpload, locationOf, type Upload } from './upload-session.ts';
+import { headContent } from './content.ts';
+import type { RepositoryView } from './session.ts';
 
 /** Chunks for those who refuse the whole: the largest that common proxies let through, then smaller ones. */
 const chunkSizes = [32, 8, 2, 0.5].map((mebibytes) => mebibytes * 1024 * 1024);
@@ -29,7 +30,7 @@ class LostUpload extends CodedError {}
 
 /** @throws DIGEST_MISMATCH, EGRESS_DENIED, DENIED, UPSTREAM, NETWORK, ABORTED */
 export async function pushBlob(
-  repository: RepositorySession,
+  repository: RepositoryView,
   descriptor: Descriptor,
   open: OpenBytes,
   signal: AbortSignal | undefined,
@@ -62,7 +63,7 @@ export async function pushBlob(
 }
 
 interface Task {
-  readonly repository: RepositorySession;
+  readonly repository: RepositoryView;
   readonly descriptor: Descriptor;
   readonly open: OpenBytes;
   readonly signal: AbortSignal | undefined;
@@ -224,4 +225,123 @@ function withDigest(location: URL, descriptor: Descriptor): URL {
   // Not through searchParams, which would write the registry's own part of the query anew.
   url.search = `${url.search === '' ? '?' : `${url.search}&`}digest=${encodeURIComponent(descriptor.digest)}`;
   return url;
+}
+
+/**
+ * Takes a blob over from a sibling repository of the registry, without moving it. Fault F37.
+ * @returns false when the registry does not mount it, for whatever reason
+ * @throws UPSTREAM, NETWORK, EGRESS_DENIED, ABORTED
+ */
+export async function mountBlob(
+  repository: RepositoryView,
+  descriptor: Descriptor,
+  from: string,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const { digest } = descriptor;
+  const doing = `mount ${digest} from ${from}`;
+  const asking = repository.request({
+    method: 'POST',
+    at: `blobs/uploads/?mount=${encodeURIComponent(digest)}&from=${encodeURIComponent(from)}`,
+    doing,
+    right: 'push',
+    from,
+    digest,
+    signal,
+  });
+  // Log-in itself may be refused when it names a repository we may not read.
+  const response = await asking.catch((error: unknown) => {
+    if (isCoded(error, 'DENIED')) return undefined;
+    throw error;
+  });
+  if (response === undefined) return false;
+  const { status } = response;
+  if (status === 202) {
+    await response.cancel();
+    const text = response.headers['location'];
+    const location = text === undefined ? undefined : repository.registry.ownReference(text, response.url);
+    if (location !== undefined) await cancelUpload(repository, doing, location, signal);
+    return false;
+  }
+  if (status === 201 || [401, 403, 404, 405].includes(status)) {
+    await response.cancel();
+    return status === 201;
+  }
+  throw await errorFromResponse(response, `${doing} (${repository.name})`);
+}
+
+interface Upload {
+  readonly location: URL;
+  /** The smallest chunk the registry takes, bytes. */
+  readonly minChunk: number;
+}
+
+/**
+ * One attempt.
+ * @param doing for messages
+ * @throws DENIED, NOT_FOUND for a project that must exist, EGRESS_DENIED, UPSTREAM, NETWORK, ABORTED
+ */
+async function beginUpload(
+  repository: RepositoryView,
+  doing: string,
+  signal: AbortSignal | undefined,
+  digest?: Digest,
+): Promise<Upload> {
+  const response = await repository.once({
+    method: 'POST',
+    at: 'blobs/uploads/',
+    doing,
+    right: 'push',
+    signal,
+    digest,
+  });
+  if (response.status !== 202) throw await errorFromResponse(response, `${doing} (${repository.name})`);
+  await response.cancel();
+  const asked = Number(response.headers['oci-chunk-min-length'] ?? 0);
+  return {
+    location: locationOf(repository, doing, response),
+    minChunk: Number.isSafeInteger(asked) ? asked : 0,
+  };
+}
+
+/** Shows the right to push, without storing anything. @throws as beginUpload */
+export async function probeUpload(
+  repository: RepositoryView,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const doing = 'begin an upload';
+  const { location } = await retrying(
+    () => beginUpload(repository, doing, signal),
+    repository.registry.retryOptions(signal),
+  );
+  await cancelUpload(repository, doing, location, signal);
+}
+
+/** Best effort: an upload that stays is the registry's to clean up. */
+async function cancelUpload(
+  repository: RepositoryView,
+  doing: string,
+  location: URL,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  try {
+    const response = await repository.once({ method: 'DELETE', at: location, doing, right: 'push', signal });
+    await response.cancel();
+  } catch (error) {
+    if (signal?.aborted === true) throw error;
+  }
+}
+
+/** Where an upload goes on: at the registry's own origin, or nowhere. @throws UPSTREAM, EGRESS_DENIED */
+function locationOf({ registry, name }: RepositoryView, doing: string, response: GateResponse): URL {
+  const text = response.headers['location'];
+  if (text === undefined) throw new CodedError('UPSTREAM', `${doing} (${name}): an upload without Location`);
+  const url = registry.ownReference(text, response.url);
+  if (url !== undefined) return url;
+  const origin = printable(registry.logicalReference(text, response.url)?.origin ?? text);
+  throw new CodedError(
+    'EGRESS_DENIED',
+    `${doing} (${name}): the registry sends the upload to ${origin} instead of ${registry.origin.origin}; ` +
+      'set http.host to that URL, or http.relativeurls: true, in its configuration',
+  );
 }

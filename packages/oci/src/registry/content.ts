@@ -1,8 +1,9 @@
 /**
- * Reading content: presence, and bodies that go on by themselves after the line was lost.
- * Sources: distribution-spec v1.1.1 spec.md#pull; RFC 9110 section 14 (ranges). Threats T14, T37; faults F06, F07, F09.
+ * What blobs and manifests have in common, by digest: whether the registry has them, their bytes, and their removal.
+ * Bodies resume by themselves after the connection was lost.
+ * Sources: distribution-spec v1.1.1 spec.md#pull, #deleting-manifests, #deleting-blobs; RFC 9110 section 14 (ranges).
+ * Threats T14, T37; faults F06, F07, F09.
  */
-
 import { CodedError } from '../base/errors.ts';
 import { printable } from '../base/printable.ts';
 import { errorFromResponse } from '../http/error-response.ts';
@@ -11,15 +12,15 @@ import { backOff, isTransient, retrying } from '../http/retry.ts';
 import { mismatch } from '../model/bytes.ts';
 import type { Descriptor } from '../model/descriptor.ts';
 import { isDigest } from '../model/digest.ts';
-import { manifestAccept } from '../model/media-type.ts';
+import { isManifestType, manifestAccept } from '../model/media-type.ts';
 import type { Bytes } from '../storage.ts';
-import { contentPath, type RepositorySession } from './repository-session.ts';
+import type { RepositoryView } from './session.ts';
 
 const accept = { accept: manifestAccept } as const;
 
 export interface PresenceOptions {
   /** Asked for along with this, when pushing is what follows. */
-  readonly right?: 'push';
+  readonly right?: 'push' | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -28,7 +29,7 @@ export interface PresenceOptions {
  * @throws DIGEST_MISMATCH when the registry names another digest
  */
 export async function headContent(
-  repository: RepositorySession,
+  repository: RepositoryView,
   descriptor: Descriptor,
   options: PresenceOptions,
 ): Promise<boolean> {
@@ -48,7 +49,7 @@ export async function headContent(
 
 /** headContent, tried again after what may pass by itself. */
 export function hasContent(
-  repository: RepositorySession,
+  repository: RepositoryView,
   descriptor: Descriptor,
   options: PresenceOptions,
 ): Promise<boolean> {
@@ -64,7 +65,7 @@ export function hasContent(
  * @throws NOT_FOUND, DENIED, UPSTREAM, NETWORK; DIGEST_MISMATCH when the registry's length is another
  */
 export async function* fetchContent(
-  repository: RepositorySession,
+  repository: RepositoryView,
   descriptor: Descriptor,
   offset: number,
   signal: AbortSignal | undefined,
@@ -117,7 +118,7 @@ export async function* fetchContent(
  */
 async function startOf(
   response: GateResponse,
-  repository: RepositorySession,
+  repository: RepositoryView,
   descriptor: Descriptor,
   at: number,
 ): Promise<number | undefined> {
@@ -140,4 +141,34 @@ async function startOf(
     );
   }
   return 0;
+}
+
+/** @returns false when the registry deletes nothing (405), or does not have it @throws DENIED, UPSTREAM, NETWORK */
+export async function removeContent(
+  repository: RepositoryView,
+  descriptor: Pick<Descriptor, 'digest' | 'mediaType'>,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const doing = `delete ${descriptor.digest}`;
+  const response = await repository.request({
+    method: 'DELETE',
+    at: contentPath(descriptor),
+    doing,
+    right: 'delete',
+    signal,
+  });
+  if (response.status === 202 || response.status === 204) {
+    await response.cancel();
+    return true;
+  }
+  if ([200, 404, 405].includes(response.status)) {
+    await response.cancel();
+    return false;
+  }
+  throw await errorFromResponse(response, `${doing} (${repository.name})`);
+}
+
+/** Where a descriptor's content is, below the repository. */
+function contentPath(descriptor: Pick<Descriptor, 'digest' | 'mediaType'>): string {
+  return `${isManifestType(descriptor.mediaType) ? 'manifests' : 'blobs'}/${descriptor.digest}`;
 }

@@ -1,0 +1,18 @@
+/** Whether a registry answers and lets us in. Source: distribution-spec v1.1.1 spec.md#determining-support. */
+import { errorFromResponse } from '../http/error-response.ts';
+import type { RegistrySession } from './session.ts';
+
+/** @throws DENIED, UPSTREAM, NETWORK, EGRESS_DENIED */
+export async function ping(registry: RegistrySession, signal: AbortSignal | undefined): Promise<void> {
+  const what = `reach registry ${registry.host}`;
+  const response = await registry.request({
+    method: 'GET',
+    url: new URL('/v2/', registry.origin),
+    what,
+    repository: '',
+    scopes: [],
+    signal,
+  });
+  if (response.status !== 200) throw await errorFromResponse(response, what);
+  await response.cancel();
+}

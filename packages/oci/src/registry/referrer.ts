@@ -1,0 +1,201 @@
+/**
+ * Manifests that refer to another one. Only a 200 with an OCI index is an answer of the referrers API; where there
+ * is none, the fallback tag `sha256-<hex>` is read: an index of the referrers of a manifest, kept by clients. Nothing
+ * in it is believed that the manifests themselves do not say. An answer that is neither yes nor no is an error: a
+ * signature must not get lost because a registry was busy.
+ * Sources: distribution-spec v1.1.1 spec.md#listing-referrers, #pushing-manifests-with-subject,
+ * #referrers-tag-schema. Faults F18, F19.
+ */
+import { CodedError, isCoded } from '../base/errors.ts';
+import { type JsonValue, parseStrictObject } from '../base/json.ts';
+import { errorFromResponse } from '../http/error-response.ts';
+import type { GateResponse } from '../http/response.ts';
+import { type Descriptor, descriptorOf } from '../model/descriptor.ts';
+import { type Digest, hexOf } from '../model/digest.ts';
+import { fetchManifest, type Manifest, maxManifestBytes, referrerOf } from '../model/manifest.ts';
+import { isManifestType, MediaType } from '../model/media-type.ts';
+import { parseDescriptor } from '../model/parse-descriptor.ts';
+import type { PushResult } from '../storage.ts';
+import { fetchContent, hasContent } from './content.ts';
+import { putManifest, readNamed } from './manifest.ts';
+import type { RepositoryView } from './session.ts';
+
+const maxPages = 100;
+const maxHops = 3;
+/** GHCR redirects to its web site, Distribution knows no such path, others say so. */
+const unsupported: ReadonlySet<number> = new Set([400, 404, 405, 501]);
+const maxEntries = 1000;
+/** Rounds of write and re-read before another writer has won. */
+const maxRounds = 4;
+
+/** @returns an empty list when there definitely are none @throws DENIED, UPSTREAM, NETWORK, BAD_DOCUMENT */
+export async function listReferrers(
+  repository: RepositoryView,
+  digest: Digest,
+  signal: AbortSignal | undefined,
+): Promise<readonly Descriptor[]> {
+  const what = `referrers of ${digest} (${repository.name})`;
+  const found: Descriptor[] = [];
+  let at: URL | undefined = repository.url(`referrers/${digest}`);
+  for (let page = 1; at !== undefined; page++) {
+    if (page > maxPages) throw new CodedError('UPSTREAM', `${what}: more than ${maxPages} pages`);
+    const response = await askReferrers(repository, at, digest, signal);
+    if (response === undefined) {
+      if (page === 1) return readFallbackIndex(repository, digest, signal);
+      throw new CodedError('UPSTREAM', `${what}: page ${page} is not there`);
+    }
+    const manifests = (await response.json(what, maxManifestBytes))['manifests'];
+    if (!Array.isArray(manifests)) throw new CodedError('BAD_DOCUMENT', `${what}: manifests must be a list`);
+    found.push(...manifests.map((entry, i) => parseDescriptor(entry, `${what} [${i}]`)));
+    at = repository.registry.nextPage(response);
+  }
+  return found;
+}
+
+/** @returns the answer of the referrers API, or undefined when the registry has none */
+async function askReferrers(
+  repository: RepositoryView,
+  start: URL,
+  digest: Digest,
+  signal: AbortSignal | undefined,
+): Promise<GateResponse | undefined> {
+  const doing = `list referrers of ${digest}`;
+  let at = start;
+  for (let hop = 0; ; hop++) {
+    const response = await repository.request({
+      method: 'GET',
+      at,
+      doing,
+      headers: { accept: MediaType.ociIndex },
+      follow: false,
+      digest,
+      signal,
+    });
+    const { status, headers } = response;
+    if (status === 200 && headers['content-type']?.split(';')[0]?.trim() === MediaType.ociIndex)
+      return response;
+    const redirect = status >= 300 && status < 400;
+    if (!redirect && status !== 200 && !unsupported.has(status)) {
+      throw await errorFromResponse(response, `${doing} (${repository.name})`);
+    }
+    await response.cancel();
+    const location = headers['location'];
+    const next =
+      redirect && location !== undefined && hop < maxHops
+        ? repository.registry.ownReference(location, at)
+        : undefined;
+    if (next === undefined) return undefined;
+    at = next;
+  }
+}
+
+interface Referrer {
+  readonly descriptor: Descriptor;
+  readonly manifest: Manifest;
+  readonly subject: Digest;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * Stores a manifest that has a subject under its digest, and in the fallback index of its subject where the registry
+ * does not list referrers itself. One that exists is left alone, unless it is no referrer of its subject yet: then an
+ * interrupted push left the fallback index undone.
+ * @throws DIGEST_MISMATCH, BAD_DOCUMENT, DENIED, UPSTREAM, NETWORK
+ */
+export async function pushReferrer(
+  repository: RepositoryView,
+  { descriptor, manifest, subject, bytes }: Referrer,
+  signal: AbortSignal | undefined,
+): Promise<PushResult> {
+  const { digest } = descriptor;
+  if (await hasContent(repository, descriptor, { right: 'push', signal })) {
+    const listed = await listReferrers(repository, subject, signal);
+    if (listed.some((known) => known.digest === digest)) return 'present';
+  }
+  const response = await putManifest(repository, descriptor, digest, bytes, signal);
+  if (response.headers['oci-subject'] === undefined) {
+    await addToFallbackIndex(repository, subject, descriptor, manifest, signal);
+  }
+  return 'stored';
+}
+
+interface FallbackIndex {
+  readonly entries: readonly Descriptor[];
+  /** As they stand in the index, with members we do not interpret. */
+  readonly raw: readonly JsonValue[];
+}
+
+/** @returns those entries whose manifests are there and do have the subject @throws BAD_DOCUMENT, and as pulls */
+async function readFallbackIndex(
+  repository: RepositoryView,
+  subject: Digest,
+  signal: AbortSignal | undefined,
+): Promise<readonly Descriptor[]> {
+  const source = {
+    fetch: (descriptor: Descriptor) => fetchContent(repository, descriptor, 0, signal),
+  };
+  const found: Descriptor[] = [];
+  for (const entry of (await readIndex(repository, subject, signal)).entries) {
+    if (!isManifestType(entry.mediaType)) continue;
+    try {
+      const { manifest } = await fetchManifest(source, entry, signal);
+      if (manifest.subject?.digest === subject) found.push(entry);
+    } catch (error) {
+      // Deleted manifests stay in fallback indexes.
+      if (!isCoded(error, 'NOT_FOUND')) throw error;
+    }
+  }
+  return found;
+}
+
+/**
+ * Adds a referrer to the index of its subject; entries of others are kept. One at a time in this process; what
+ * another process writes in between is noticed by reading again.
+ * @throws UPSTREAM when the entry does not stay, and as pushes
+ */
+async function addToFallbackIndex(
+  repository: RepositoryView,
+  subject: Digest,
+  descriptor: Descriptor,
+  manifest: Manifest,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { digest } = descriptor;
+  const tag = fallbackTag(subject);
+  const entry = referrerOf(descriptor, manifest);
+  await repository.registry.inTurn(`${repository.path}:${tag}`, async () => {
+    for (let round = 0; round < maxRounds; round++) {
+      const { entries, raw } = await readIndex(repository, subject, signal);
+      if (entries.some((known) => known.digest === digest)) return;
+      const index = { schemaVersion: 2, mediaType: MediaType.ociIndex, manifests: [...raw, entry] };
+      const bytes = Buffer.from(JSON.stringify(index));
+      await putManifest(repository, descriptorOf(MediaType.ociIndex, bytes), tag, bytes, signal);
+    }
+    throw new CodedError(
+      'UPSTREAM',
+      `${digest} (${repository.name}): the registry does not keep it under ${tag}`,
+    );
+  });
+}
+
+function fallbackTag(subject: Digest): string {
+  return `sha256-${hexOf(subject)}`;
+}
+
+/** GitLab takes the tag for the digest and gives the image itself: that is no index of referrers. */
+async function readIndex(
+  repository: RepositoryView,
+  subject: Digest,
+  signal: AbortSignal | undefined,
+): Promise<FallbackIndex> {
+  const named = await readNamed(repository, fallbackTag(subject), signal);
+  if (named?.descriptor.mediaType !== MediaType.ociIndex || named.descriptor.digest === subject) {
+    return { entries: [], raw: [] };
+  }
+  const what = `index ${fallbackTag(subject)} of ${repository.name}`;
+  const raw = parseStrictObject(named.bytes, { what })['manifests'];
+  if (!Array.isArray(raw) || raw.length > maxEntries) {
+    throw new CodedError('BAD_DOCUMENT', `${what}: manifests must be a list of at most ${maxEntries}`);
+  }
+  return { entries: raw.map((entry, i) => parseDescriptor(entry, `${what} [${i}]`)), raw };
+}
