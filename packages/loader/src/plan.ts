@@ -1,7 +1,7 @@
 /** What a load would do: each name and key, whether it is there, and how many bytes would move. */
 
 import type { ObjectSink } from '@omni-airgap/objects';
-import { childrenOf, type Descriptor, fetchManifest, isManifestType } from '@omni-airgap/oci';
+import { type Descriptor, walk } from '@omni-airgap/oci';
 import pLimit from 'p-limit';
 import type { PlannedObject } from './objects/object-plan.ts';
 import { allOrFirst, type RegistryContext } from './registry/context.ts';
@@ -51,32 +51,43 @@ async function planImages(
   names: readonly Surveyed[],
 ): Promise<readonly PlannedItem[]> {
   const { source, signal } = context;
-  const limit = pLimit(lookupsAtOnce);
+  const walks = pLimit(lookupsAtOnce);
+  const lookups = pLimit(lookupsAtOnce);
   /** A blob that one repository has, or gets, is not sent again for another one. */
   const known = new Set<string>();
-  const missingBelow = async (repository: string, descriptor: Descriptor): Promise<number> => {
-    if (known.has(descriptor.digest)) return 0;
-    known.add(descriptor.digest);
-    const there = await limit(() => context.repository(repository).has(descriptor, signal));
-    const own = there ? 0 : descriptor.size;
-    if (!isManifestType(descriptor.mediaType)) return own;
-    const { manifest } = await fetchManifest(source, descriptor, signal);
-    const children: Descriptor[] = [];
-    for (const child of childrenOf(manifest)) if (await source.has(child)) children.push(child);
-    const below = await allOrFirst(children.map((child) => missingBelow(repository, child)));
-    return below.reduce((sum, bytes) => sum + bytes, own);
+  const select = async (child: Descriptor): Promise<boolean> =>
+    !known.has(child.digest) && (await source.has(child));
+  const missingBelow = async (repository: string, root: Descriptor): Promise<number> => {
+    if (known.has(root.digest)) return 0;
+    const found: Descriptor[] = [];
+    for await (const { kind, descriptor } of walk(source, [root], { select, signal })) {
+      if (known.has(descriptor.digest)) continue;
+      known.add(descriptor.digest);
+      // What no repository has and no bundle carries is not moved: files that lie in an object store.
+      if (kind === 'blob' && !(await source.has(descriptor))) continue;
+      found.push(descriptor);
+    }
+    const target = context.repository(repository);
+    const bytes = await allOrFirst(
+      found.map((descriptor) =>
+        lookups(async () => ((await target.has(descriptor, signal)) ? 0 : descriptor.size)),
+      ),
+    );
+    return bytes.reduce((sum, size) => sum + size, 0);
   };
   return allOrFirst(
-    names.map(async (name): Promise<PlannedItem> => {
-      const { repository, tag, descriptor } = name;
-      const at = `${context.target.host}/${repository}`;
-      return {
-        name: name.name,
-        target: tag === undefined ? `${at}@${descriptor.digest}` : `${at}:${tag}`,
-        action: await actionOf(context, name),
-        bytes: await missingBelow(repository, descriptor),
-      };
-    }),
+    names.map((name) =>
+      walks(async (): Promise<PlannedItem> => {
+        const { repository, tag, descriptor } = name;
+        const at = `${context.target.host}/${repository}`;
+        return {
+          name: name.name,
+          target: tag === undefined ? `${at}@${descriptor.digest}` : `${at}:${tag}`,
+          action: await actionOf(context, name),
+          bytes: await missingBelow(repository, descriptor),
+        };
+      }),
+    ),
   );
 }
 

@@ -42,7 +42,10 @@ export async function receiptOf(
   };
 }
 
-/** Whoever has all platforms must not think that all are here. */
+/**
+ * Whoever has all platforms must not think that all are here. No walk: each index says what its own children are, also
+ * what other indexes share.
+ */
 async function sparseIndexes({
   options,
   bundles,

@@ -1,8 +1,19 @@
 /** What a registry refuses is found before anything large moves, with what to do about it. */
-import { digestFromHex, MediaType } from '@omni-airgap/oci';
+import { type Descriptor, digestFromHex, MediaType } from '@omni-airgap/oci';
 import type { Layout } from '@omni-airgap/oci/layout';
 import { expect, test } from 'vitest';
-import { addImage, addManifest, app, bytesFor, loadInto, makeBundle, startDouble, two } from './support.ts';
+import { dryRun } from '../src/load.ts';
+import {
+  addImage,
+  addManifest,
+  app,
+  bytesFor,
+  loadInto,
+  makeBundle,
+  settings,
+  startDouble,
+  two,
+} from './support.ts';
 
 test('F41 a sparse index on a registry that wants all children: the ways out are named, and --flatten is one', async () => {
   const { folder, document } = await makeBundle(sparse);
@@ -37,6 +48,31 @@ async function sparse(layout: Layout): Promise<void> {
     ],
   });
 }
+
+test('platforms may be left out of an index within an index; what is loaded, verified and in the receipt is what is carried', async () => {
+  let indexes: readonly Descriptor[] = [];
+  const fill = async (layout: Layout): Promise<void> => {
+    await sparse(layout);
+    const inner = await layout.resolve(app);
+    if (inner === undefined) throw new Error('sparse names an index');
+    const outer = await addManifest(layout, app, MediaType.ociIndex, { manifests: [inner] });
+    indexes = [outer, inner];
+  };
+  await makeBundle(fill);
+  const { folder } = await makeBundle(fill, { sparse: [...indexes] });
+  const double = await startDouble({ checkChildren: false });
+  const plan = await dryRun(await settings(double, [folder]));
+  const { receipt, registry, verifiedBytes } = await loadInto(double, [folder], { verify: 'full' });
+  expect(plan.bytes).toBe(registry?.storedBytes);
+  expect(verifiedBytes).toBe(plan.bytes);
+  // Two indexes and the image of one platform.
+  expect(double.repository('acme/app').manifests.size).toBe(3);
+  const [outer, inner] = indexes;
+  expect(receipt.sparse?.map(({ digest, manifests }) => [digest, manifests.length])).toEqual([
+    [outer?.digest, 1],
+    [inner?.digest, 1],
+  ]);
+});
 
 test('F41 missing rights and projects are found before anything moves', async () => {
   const { folder } = await makeBundle(two);

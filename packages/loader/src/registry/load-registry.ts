@@ -3,16 +3,7 @@
  * waves so that subjects come before what speaks about them; names when all content is in place.
  * Order: blobs, manifests, indexes, signatures and referrers, fallback tags, tags. Faults F34, F40, F42, F48.
  */
-import {
-  bytesOf,
-  Copier,
-  type CopyTally,
-  childrenOf,
-  collectGraph,
-  type Descriptor,
-  fetchManifest,
-  tallying,
-} from '@omni-airgap/oci';
+import { bytesOf, Copier, type CopyTally, type Descriptor, tallying } from '@omni-airgap/oci';
 import { CodedError, isCoded, messageOf } from '@omni-airgap/oci/base';
 import pLimit from 'p-limit';
 import { explainDamage } from '../damage.ts';
@@ -22,7 +13,6 @@ import { allOrFirst, type RegistryContext } from './context.ts';
 import { isGrowOnly, unite } from './grow-only.ts';
 import { preflight } from './preflight.ts';
 import { shapesOf } from './shapes.ts';
-import type { SiteSource } from './site-source.ts';
 import { conflictError, isConflict, type Surveyed } from './survey.ts';
 import { wavesOf } from './waves.ts';
 
@@ -76,6 +66,7 @@ export async function copyContent(
   });
   for (const { digest, repository } of source.relied) copier.offer(context.client.host, repository, digest);
   const sparse = new Set(bundles.document.sparse?.map((d) => d.digest));
+  const isCarried = (child: Descriptor): Promise<boolean> => source.has(child);
   const errors: unknown[] = [];
   // A registry that is gone, or lets nobody in, is not asked a thousand times more.
   const giveUp = (error: unknown): void => {
@@ -95,13 +86,8 @@ export async function copyContent(
     await Promise.all(
       wave.map(async ({ descriptor, repository, name }) => {
         try {
-          const carried = sparse.has(descriptor.digest) ? await carriedBelow(source, descriptor) : undefined;
-          await copier.copy(
-            source,
-            targetOf(repository),
-            descriptor,
-            carried === undefined ? {} : { select: (child) => carried.has(child.digest) },
-          );
+          const options = sparse.has(descriptor.digest) ? { select: isCarried } : {};
+          await copier.copy(source, targetOf(repository), descriptor, options);
         } catch (error) {
           errors.push(about(stop.signal.aborted ? error : await explainDamage(bundles, error, signal), name));
         }
@@ -194,17 +180,6 @@ async function setTag(
       if (!raced || round >= maxRounds) throw error;
     }
   }
-}
-
-/** What is carried below an index of which some platforms are left out. */
-async function carriedBelow(source: SiteSource, index: Descriptor): Promise<ReadonlySet<string>> {
-  const { manifest } = await fetchManifest(source, index);
-  const carried = new Set<string>();
-  for (const child of childrenOf(manifest)) {
-    if (!(await source.has(child))) continue;
-    for (const digest of (await collectGraph(source, child)).keys()) carried.add(digest);
-  }
-  return carried;
 }
 
 /** Registries with immutable tags answer in many ways; none of them is worth a retry. */

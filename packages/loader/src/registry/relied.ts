@@ -44,7 +44,7 @@ async function knownAsObjects(
   if (wanted.size === 0) return [];
   const found: (Pick<Descriptor, 'digest' | 'size'> & { readonly repository: string })[] = [];
   for (const { descriptor, repository } of names) {
-    // Files are layers of artifacts, which are in no index.
+    // Files are layers of artifacts, which are in no index: one step down, for each repository, and no walk.
     if (!isManifestType(descriptor.mediaType) || !(await source.has(descriptor))) continue;
     const { manifest } = await fetchManifest(source, descriptor, signal);
     for (const { digest, size } of childrenOf(manifest))

@@ -8,10 +8,11 @@ import {
   descriptorOf,
   digestOf,
   type Fetcher,
-  fetchManifest,
   isManifestType,
   type Manifest,
   MediaType,
+  type Presence,
+  walk,
 } from '@omni-airgap/oci';
 
 /** In the order they are tried. */
@@ -22,24 +23,17 @@ const dockerTypes: readonly string[] = [MediaType.dockerManifest, MediaType.dock
 
 /** What the graphs below these roots are made of. @throws BAD_DOCUMENT, DIGEST_MISMATCH, MISSING_CONTENT */
 export async function shapesOf(
-  source: Fetcher & { has(descriptor: Descriptor): Promise<boolean> },
+  source: Fetcher & Presence,
   roots: readonly Descriptor[],
   signal?: AbortSignal,
 ): Promise<ReadonlySet<Shape>> {
   const found = new Set<Shape>(['image']);
-  const seen = new Set<string>();
-  const waiting = [...roots];
-  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    if (seen.has(next.digest) || !isManifestType(next.mediaType)) continue;
-    seen.add(next.digest);
-    if (!(await source.has(next))) continue;
-    const { manifest } = await fetchManifest(source, next, signal);
+  for await (const visited of walk(source, roots, { missing: 'skip', blobs: false, signal })) {
+    if (visited.kind !== 'manifest') continue;
+    const { manifest } = visited;
     note(found, manifest);
-    if (manifest.kind === 'image') continue;
-    for (const child of childrenOf(manifest)) {
-      if (!(await source.has(child))) found.add('sparse');
-      waiting.push(child);
-    }
+    if (manifest.kind === 'image' || found.has('sparse')) continue;
+    for (const child of childrenOf(manifest)) if (!(await source.has(child))) found.add('sparse');
   }
   return found;
 }

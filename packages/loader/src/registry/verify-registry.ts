@@ -1,5 +1,5 @@
 /** `--verify full`: everything below the names of a bundle is pulled from the registry and hashed. */
-import { childrenOf, type Descriptor, fetchManifest, isManifestType, verified } from '@omni-airgap/oci';
+import { type Descriptor, type Digest, verified, walk } from '@omni-airgap/oci';
 import { giveBack } from '@omni-airgap/oci/base';
 import type { RepositoryClient } from '@omni-airgap/oci/registry';
 import pLimit from 'p-limit';
@@ -11,8 +11,10 @@ const pullsAtOnce = 8;
 /** @returns bytes pulled @throws DIGEST_MISMATCH naming what the registry gives instead; NOT_FOUND, … */
 export async function verifyRegistry(context: RegistryContext, names: readonly Surveyed[]): Promise<number> {
   const { source, progress, signal } = context;
-  const limit = pLimit(pullsAtOnce);
-  const seen = new Set<string>();
+  const walks = pLimit(pullsAtOnce);
+  const pulls = pLimit(pullsAtOnce);
+  /** By repository. */
+  const seen = new Map<string, Set<Digest>>();
   let bytes = 0;
   const pull = async (repository: RepositoryClient, descriptor: Descriptor): Promise<void> => {
     progress.expect(descriptor.size);
@@ -26,21 +28,24 @@ export async function verifyRegistry(context: RegistryContext, names: readonly S
       giveBack(chunk);
     }
   };
-  const visit = async (repository: RepositoryClient, descriptor: Descriptor): Promise<void> => {
-    const key = `${repository.path} ${descriptor.digest}`;
-    if (seen.has(key)) return;
-    seen.add(key);
-    await limit(() => pull(repository, descriptor));
-    if (!isManifestType(descriptor.mediaType)) return;
-    const { manifest } = await fetchManifest(source, descriptor, signal);
-    const children: Descriptor[] = [];
-    for (const child of childrenOf(manifest)) {
-      if (manifest.kind === 'image' || (await source.has(child))) children.push(child);
+  const pullAll = async (repository: RepositoryClient, root: Descriptor): Promise<void> => {
+    const known = seen.get(repository.path) ?? new Set<Digest>();
+    seen.set(repository.path, known);
+    if (known.has(root.digest)) return;
+    const select = async (child: Descriptor): Promise<boolean> =>
+      !known.has(child.digest) && (await source.has(child));
+    const found: Descriptor[] = [];
+    for await (const { descriptor } of walk(source, [root], { select, signal })) {
+      if (known.has(descriptor.digest)) continue;
+      known.add(descriptor.digest);
+      found.push(descriptor);
     }
-    await allOrFirst(children.map((child) => visit(repository, child)));
+    await allOrFirst(found.map((descriptor) => pulls(() => pull(repository, descriptor))));
   };
   await allOrFirst(
-    names.map(({ repository, descriptor }) => visit(context.repository(repository), descriptor)),
+    names.map(({ repository, descriptor }) =>
+      walks(() => pullAll(context.repository(repository), descriptor)),
+    ),
   );
   return bytes;
 }
