@@ -3,7 +3,8 @@
  * is: lock.json pins it, and another one under its name is a conflict. Fault F22.
  */
 
-import type { Descriptor, Progress, WorkQueue } from '@omni-airgap/oci';
+import type { Descriptor, Progress } from '@omni-airgap/oci';
+import type { WorkQueue } from '@omni-airgap/oci/base';
 import { CodedError } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
 import type { DownloadJournal, LockDocument, LockedFile } from '@omni-airgap/store';

@@ -17,7 +17,7 @@ import {
   type RangeFetcher,
   type Reference,
 } from '@omni-airgap/oci';
-import { allDone, CodedError, printable } from '@omni-airgap/oci/base';
+import { CodedError, printable, settleAll } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
 import type { Network } from '@omni-airgap/oci/registry';
 import type { LockedItem } from '@omni-airgap/store';
@@ -65,7 +65,7 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
     const bytes = sum(await collectGraph(layout, descriptor));
     return { name, kind: 'signature', descriptor: strip(descriptor), bytes, source: host, fetchedAt };
   });
-  const items = await allDone(signatures);
+  const items = await settleAll(signatures);
   const verified = await verifySigned(layout, context.signers, wanted.reference, root, companions);
   await layout.tag(root, wanted.reference);
   const item: LockedItem = {

@@ -12,9 +12,8 @@ import {
   type Progress,
   parseReference,
   tallying,
-  WorkQueue,
 } from '@omni-airgap/oci';
-import { type CodedError, messageOf } from '@omni-airgap/oci/base';
+import { type CodedError, messageOf, WorkQueue } from '@omni-airgap/oci/base';
 import { Layout } from '@omni-airgap/oci/layout';
 import { type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import { beginWork, Carried, DownloadJournal, openEgressLog, readLock, writeLock } from '@omni-airgap/store';

@@ -2,9 +2,10 @@
 
 import type { ObjectSink } from '@omni-airgap/objects';
 import { type Descriptor, walk } from '@omni-airgap/oci';
+import { settleAll } from '@omni-airgap/oci/base';
 import pLimit from 'p-limit';
 import type { PlannedObject } from './objects/object-plan.ts';
-import { allOrFirst, type RegistryContext } from './registry/context.ts';
+import type { RegistryContext } from './registry/context.ts';
 import { isGrowOnly } from './registry/grow-only.ts';
 import type { Surveyed } from './registry/survey.ts';
 import type { LoadSource } from './source.ts';
@@ -68,14 +69,14 @@ async function planImages(
       found.push(descriptor);
     }
     const target = context.repository(repository);
-    const bytes = await allOrFirst(
+    const bytes = await settleAll(
       found.map((descriptor) =>
         lookups(async () => ((await target.has(descriptor, signal)) ? 0 : descriptor.size)),
       ),
     );
     return bytes.reduce((sum, size) => sum + size, 0);
   };
-  return allOrFirst(
+  return settleAll(
     names.map((name) =>
       walks(async (): Promise<PlannedItem> => {
         const { repository, tag, descriptor } = name;
@@ -107,7 +108,7 @@ async function planFiles(
   signal?: AbortSignal,
 ): Promise<readonly PlannedItem[]> {
   const limit = pLimit(lookupsAtOnce);
-  return allOrFirst(
+  return settleAll(
     objects.map(({ key, descriptor, isVersionList, from }) =>
       limit(async (): Promise<PlannedItem> => {
         const target = `${sink.url}/${key}`;

@@ -7,8 +7,9 @@
  * Blobs of all roots go through one queue, the largest first; a manifest's task never holds a slot while it
  * waits for its children, so no bound can dead-lock.
  */
-import { allDone } from './base/all-done.ts';
+
 import { type CodedError, isCoded } from './base/errors.ts';
+import { settleAll, WorkQueue } from './base/tasks.ts';
 import { bytesOf } from './model/bytes.ts';
 import type { Descriptor } from './model/descriptor.ts';
 import type { Digest } from './model/digest.ts';
@@ -23,7 +24,6 @@ import {
   type Storage,
 } from './storage.ts';
 import { contentKey, GraphBounds, type SelectChild } from './walk.ts';
-import { WorkQueue } from './work-queue.ts';
 
 export type CopyEvent =
   /** Content is part of what is copied; sent once per target (for an index, once per way of selecting). */
@@ -105,7 +105,7 @@ export class Copier {
           if (manifest.kind === 'image' || ((await options.select?.(child, descriptor)) ?? true))
             children.push(child);
         }
-        await allDone(children.map((child) => visit(child, depth + 1)));
+        await settleAll(children.map((child) => visit(child, depth + 1)));
         const result = await this.#manifests.run(0, () => {
           this.#signal?.throwIfAborted();
           return target.push(descriptor, () => bytesOf(bytes), this.#signal);

@@ -4,7 +4,16 @@ export { Copier, type CopyEvent } from './copy.ts';
 export { collectGraph } from './graph.ts';
 export { bytesOf, checkFinished, collect, collectVerified, verified } from './model/bytes.ts';
 export { type Descriptor, descriptorOf, isMediaType, plain } from './model/descriptor.ts';
-export { type Digest, digestOf, Hasher, hexOf, isDigest, isHex64 } from './model/digest.ts';
+export {
+  type Digest,
+  digestFromHex,
+  digestOf,
+  Hasher,
+  hexOf,
+  isDigest,
+  isHex64,
+  parseDigest,
+} from './model/digest.ts';
 export {
   childrenOf,
   fetchManifest,
@@ -16,8 +25,6 @@ export {
   referrerOf,
 } from './model/manifest.ts';
 export { isImageManifestType, isIndexType, isManifestType, MediaType } from './model/media-type.ts';
-export { refuseOtherCase } from './model/parse-descriptor.ts';
-export { digestFromHex, parseDigest } from './model/parse-digest.ts';
 export {
   formatReference,
   isRegistryHost,
@@ -44,4 +51,3 @@ export type {
   Tagger,
 } from './storage.ts';
 export { graphOf, type SelectChild, type Visited, walk } from './walk.ts';
-export { WorkQueue } from './work-queue.ts';

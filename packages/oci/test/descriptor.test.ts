@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { descriptorOf, isMediaType, plain } from '../src/model/descriptor.ts';
+import { descriptorOf, isMediaType, parseDescriptor, plain } from '../src/model/descriptor.ts';
 import { digestOf } from '../src/model/digest.ts';
-import { parseDescriptor } from '../src/model/parse-descriptor.ts';
 
 const bytes = Buffer.from('hello');
 const mediaType = 'application/vnd.oci.image.layer.v1.tar+gzip';

@@ -1,6 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { digestOf, Hasher, hexOf, isDigest, isHex64 } from '../src/model/digest.ts';
-import { digestFromHex, parseDigest } from '../src/model/parse-digest.ts';
+import {
+  digestFromHex,
+  digestOf,
+  Hasher,
+  hexOf,
+  isDigest,
+  isHex64,
+  parseDigest,
+} from '../src/model/digest.ts';
 
 const hex = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 

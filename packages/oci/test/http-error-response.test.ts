@@ -1,6 +1,6 @@
 /** Error answers as errors: the code of the status, what the other side says. */
 import { expect, test } from 'vitest';
-import { errorFromResponse } from '../src/http/error-response.ts';
+import { errorFromResponse } from '../src/http/response.ts';
 import { gateTo, server } from './gate.ts';
 
 const cases: [number, Record<string, string>, string, object][] = [

@@ -1,9 +1,15 @@
 import { describe, expect, test } from 'vitest';
-import { isPublicAddress } from '../src/http/address.ts';
-import { hostMatches, parseHostPattern } from '../src/http/host.ts';
-import { checkUrl, type EgressPolicy, hostAllowed } from '../src/http/policy.ts';
+import { hostMatches, isPublicAddress, parseHostPattern } from '../src/http/host.ts';
+import {
+  checkUrl,
+  type EgressPolicy,
+  hostAllowed,
+  logicalUrl,
+  parseUpstream,
+  physicalUrl,
+  resolveReference,
+} from '../src/http/policy.ts';
 import { proxyFor, proxyFromEnvironment } from '../src/http/proxy.ts';
-import { logicalUrl, parseUpstream, physicalUrl, resolveReference } from '../src/http/upstream.ts';
 
 const policy: EgressPolicy = {
   hosts: ['ghcr.io', '*.githubusercontent.com', 'registry.lab:5000', '192.0.2.7', '8.8.8.8'],

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { printable } from '../src/base/printable.ts';
+import { printable } from '../src/base/text.ts';
 
 test.each([
   ['T25 CR, LF, NUL, ESC, DEL', 'a\r\n\u0000\u001b[31m\u007f', 'a\\u000d\\u000a\\u0000\\u001b[31m\\u007f'],

@@ -7,7 +7,7 @@ import { parseChallenges } from '../src/registry/challenge.ts';
 import type { CredentialSource } from '../src/registry/credentials.ts';
 import { TokenCache } from '../src/registry/token.ts';
 import { growthOf, linearGrowth } from '../src/testing/growth.ts';
-import type { DoubleAuthOptions, RegistryDoubleOptions } from '../src/testing/registry-double.ts';
+import type { DoubleAuthOptions, RegistryDoubleOptions } from '../src/testing/registry/double.ts';
 import { server } from './gate.ts';
 import { startRegistry } from './registry.ts';
 

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { descriptorOf } from '../src/model/descriptor.ts';
 import { MediaType } from '../src/model/media-type.ts';
 import { credentialsFromFiles, defaultCredentialFiles } from '../src/registry/credentials.ts';
-import type { DoubleAuthOptions } from '../src/testing/registry-double.ts';
+import type { DoubleAuthOptions } from '../src/testing/registry/double.ts';
 import { opener, startRegistry } from './registry.ts';
 
 let folder: string;

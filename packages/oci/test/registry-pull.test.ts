@@ -4,8 +4,8 @@ import { collect, collectVerified } from '../src/model/bytes.ts';
 import { descriptorOf } from '../src/model/descriptor.ts';
 import { digestOf } from '../src/model/digest.ts';
 import { MediaType } from '../src/model/media-type.ts';
-import type { RegistryDoubleOptions } from '../src/testing/registry-double.ts';
-import type { FaultAction } from '../src/testing/registry-double-faults.ts';
+import type { RegistryDoubleOptions } from '../src/testing/registry/double.ts';
+import type { FaultAction } from '../src/testing/registry/faults.ts';
 import { server } from './gate.ts';
 import { blob, layer, startRegistry } from './registry.ts';
 

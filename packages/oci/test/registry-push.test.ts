@@ -5,7 +5,7 @@ import { descriptorOf } from '../src/model/descriptor.ts';
 import { digestOf } from '../src/model/digest.ts';
 import { MediaType } from '../src/model/media-type.ts';
 import type { OpenBytes } from '../src/storage.ts';
-import type { RegistryDoubleOptions } from '../src/testing/registry-double.ts';
+import type { RegistryDoubleOptions } from '../src/testing/registry/double.ts';
 import { blob, image, layer, manifestOf, opener, startRegistry, withConfig } from './registry.ts';
 
 describe('push a blob', () => {

@@ -4,8 +4,8 @@ import { bytesOf } from '../src/model/bytes.ts';
 import { type Descriptor, descriptorOf } from '../src/model/descriptor.ts';
 import { MediaType } from '../src/model/media-type.ts';
 import type { OpenBytes } from '../src/storage.ts';
-import { type RegistryDoubleOptions, startRegistryDouble } from '../src/testing/registry-double.ts';
-import { connectToDouble } from '../src/testing/registry-double-client.ts';
+import { connectToDouble } from '../src/testing/registry/client.ts';
+import { type RegistryDoubleOptions, startRegistryDouble } from '../src/testing/registry/double.ts';
 
 /** @returns with `repository`, the one at a/b, and `steps`, the requests as `HEAD blobs` */
 export async function startRegistry(

@@ -1,8 +1,8 @@
 /** Every store there is, through the same suites. */
 import { Layout } from '../src/layout/layout.ts';
 import { MemoryStore } from '../src/testing/memory-store.ts';
-import { startRegistryDouble } from '../src/testing/registry-double.ts';
-import { connectToDouble } from '../src/testing/registry-double-client.ts';
+import { connectToDouble } from '../src/testing/registry/client.ts';
+import { startRegistryDouble } from '../src/testing/registry/double.ts';
 import { readableStorageSuite, writableStorageSuite } from '../src/testing/storage-suite.ts';
 import { temporaryLayout } from '../src/testing/temporary.ts';
 

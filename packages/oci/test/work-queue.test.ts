@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
+import { WorkQueue } from '../src/base/tasks.ts';
 import { seededRandom } from '../src/testing/generated-blob.ts';
-import { WorkQueue } from '../src/work-queue.ts';
 
 describe('work queue', () => {
   test('starts the heaviest first, equals in the order they came', async () => {

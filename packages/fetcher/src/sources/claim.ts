@@ -4,19 +4,14 @@
  * Source: sigstore/cosign specs/SIGNATURE_SPEC.md. Faults F16, F17.
  */
 
-import {
-  collectVerified,
-  type Descriptor,
-  type Digest,
-  type Fetcher,
-  refuseOtherCase,
-} from '@omni-airgap/oci';
+import { collectVerified, type Descriptor, type Digest, type Fetcher } from '@omni-airgap/oci';
 import {
   CodedError,
   type JsonObject,
   type JsonValue,
   parseStrictObject,
   printable,
+  refuseOtherCase,
 } from '@omni-airgap/oci/base';
 
 export interface SignedImage {

@@ -13,7 +13,6 @@ import {
   type Fetcher,
   fetchManifest,
   hexOf,
-  refuseOtherCase,
 } from '@omni-airgap/oci';
 import {
   CodedError,
@@ -22,6 +21,7 @@ import {
   type JsonValue,
   parseStrictObject,
   printable,
+  refuseOtherCase,
 } from '@omni-airgap/oci/base';
 import {
   checkClaim,

@@ -2,8 +2,8 @@
 
 import type { ObjectSink } from '@omni-airgap/objects';
 import type { Descriptor, Digest } from '@omni-airgap/oci';
+import { settleAll } from '@omni-airgap/oci/base';
 import pLimit from 'p-limit';
-import { allOrFirst } from '../registry/context.ts';
 import type { LoadSource } from '../source.ts';
 import type { PlannedObject } from './object-plan.ts';
 
@@ -23,7 +23,7 @@ export async function findRelied(
   const limit = pLimit(lookupsAtOnce);
   const elsewhere = reliedKeys(bundles);
   const missing: string[] = [];
-  const found = await allOrFirst(
+  const found = await settleAll(
     objects.map((object) =>
       limit(async (): Promise<PlannedObject> => {
         const { key, descriptor, bytes, isVersionList } = object;

@@ -30,11 +30,3 @@ export function registryContext(
   const source = new SiteSource(parts.bundles, parts.target.prefix, keepHost, repository);
   return { ...rest, source, repository };
 }
-
-/** Waits for all, then throws the first failure: nothing is left running behind an error. */
-export async function allOrFirst<T>(tasks: readonly Promise<T>[]): Promise<T[]> {
-  const settled = await Promise.allSettled(tasks);
-  const failed = settled.find((r) => r.status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
-  return settled.filter((r) => r.status === 'fulfilled').map((r) => r.value);
-}

@@ -4,12 +4,12 @@
  * Order: blobs, manifests, indexes, signatures and referrers, fallback tags, tags. Faults F34, F40, F42, F48.
  */
 import { bytesOf, Copier, type CopyTally, type Descriptor, tallying } from '@omni-airgap/oci';
-import { CodedError, isCoded, messageOf } from '@omni-airgap/oci/base';
+import { CodedError, isCoded, messageOf, settleAll } from '@omni-airgap/oci/base';
 import pLimit from 'p-limit';
 import { explainDamage } from '../damage.ts';
 import { MissingVolumes, throwWorst } from '../source.ts';
 import { AtHand } from './at-hand.ts';
-import { allOrFirst, type RegistryContext } from './context.ts';
+import type { RegistryContext } from './context.ts';
 import { isGrowOnly, unite } from './grow-only.ts';
 import { preflight } from './preflight.ts';
 import { shapesOf } from './shapes.ts';
@@ -105,7 +105,7 @@ export function publishNames(
   overwriteTags: boolean,
 ): Promise<readonly LoadedImage[]> {
   const limit = pLimit(tagsAtOnce);
-  return allOrFirst(
+  return settleAll(
     names.map((name) =>
       limit(() => {
         context.signal?.throwIfAborted();

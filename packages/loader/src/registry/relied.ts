@@ -1,8 +1,9 @@
 /** Whether what an increment relies on is in the registry, looked up before anything is moved. */
 import { childrenOf, type Descriptor, fetchManifest, isManifestType, MediaType } from '@omni-airgap/oci';
+import { settleAll } from '@omni-airgap/oci/base';
 import pLimit from 'p-limit';
 import type { PlacedName } from '../target-names.ts';
-import { allOrFirst, type RegistryContext } from './context.ts';
+import type { RegistryContext } from './context.ts';
 
 const lookupsAtOnce = 16;
 
@@ -11,7 +12,7 @@ export async function checkRelied(context: RegistryContext, names: readonly Plac
   const limit = pLimit(lookupsAtOnce);
   const { host } = context.client;
   const relied = [...context.source.relied, ...(await knownAsObjects(context, names))];
-  const missing = await allOrFirst(
+  const missing = await settleAll(
     relied.map(({ digest, size, repository }) =>
       limit(async () => {
         const target = context.repository(repository);

@@ -4,10 +4,10 @@
  */
 
 import { type Descriptor, fetchManifest, isIndexType, isManifestType } from '@omni-airgap/oci';
-import { CodedError } from '@omni-airgap/oci/base';
+import { CodedError, settleAll } from '@omni-airgap/oci/base';
 import pLimit from 'p-limit';
 import { type PlacedName, placeNames } from '../target-names.ts';
-import { allOrFirst, type RegistryContext } from './context.ts';
+import type { RegistryContext } from './context.ts';
 import { isGrowOnly } from './grow-only.ts';
 import type { SiteSource } from './site-source.ts';
 
@@ -48,7 +48,7 @@ export async function surveyRegistry(
   );
   const flat = new Set([...flattened.values()].map((image) => image.digest));
   const limit = pLimit(lookupsAtOnce);
-  const surveyed = await allOrFirst(
+  const surveyed = await settleAll(
     placeNames(names, target.prefix, options.keepHost).map((place) =>
       limit(async (): Promise<Surveyed> => {
         signal?.throwIfAborted();

@@ -1,9 +1,9 @@
 /** `--verify full`: everything below the names of a bundle is pulled from the registry and hashed. */
 import { type Descriptor, type Digest, verified, walk } from '@omni-airgap/oci';
-import { giveBack } from '@omni-airgap/oci/base';
+import { giveBack, settleAll } from '@omni-airgap/oci/base';
 import type { RepositoryClient } from '@omni-airgap/oci/registry';
 import pLimit from 'p-limit';
-import { allOrFirst, type RegistryContext } from './context.ts';
+import type { RegistryContext } from './context.ts';
 import type { Surveyed } from './survey.ts';
 
 const pullsAtOnce = 8;
@@ -40,9 +40,9 @@ export async function verifyRegistry(context: RegistryContext, names: readonly S
       known.add(descriptor.digest);
       found.push(descriptor);
     }
-    await allOrFirst(found.map((descriptor) => pulls(() => pull(repository, descriptor))));
+    await settleAll(found.map((descriptor) => pulls(() => pull(repository, descriptor))));
   };
-  await allOrFirst(
+  await settleAll(
     names.map(({ repository, descriptor }) =>
       walks(() => pullAll(context.repository(repository), descriptor)),
     ),

@@ -14,9 +14,9 @@ import {
   isManifestType,
   parseReference,
 } from '@omni-airgap/oci';
-import { CodedError, isCoded } from '@omni-airgap/oci/base';
+import { CodedError, isCoded, settleAll } from '@omni-airgap/oci/base';
 import pLimit from 'p-limit';
-import { allOrFirst, type RegistryContext } from '../registry/context.ts';
+import type { RegistryContext } from '../registry/context.ts';
 import type { Surveyed } from '../registry/survey.ts';
 import { isCompanion } from '../registry/waves.ts';
 import { claimOf, isSignedClaim, signClaim } from './claim.ts';
@@ -50,7 +50,7 @@ export async function resign(
   const idOf = ({ repository, descriptor }: Surveyed): string => `${repository}@${descriptor.digest}`;
   const images = new Map(checked.map((name) => [idOf(name), name] as const));
   const vouched = new Set(checked.filter(({ name }) => verified.has(name)).map(idOf));
-  const results = await allOrFirst(
+  const results = await settleAll(
     [...images.values()].map((name) => limit(() => signOne(context, name, key))),
   );
   const signed = results.filter((isNew) => isNew).length;

@@ -5,7 +5,7 @@
  * Source: RFC 8259; RFC 7493 (I-JSON) for the restrictions.
  */
 import { CodedError } from './errors.ts';
-import { printable } from './printable.ts';
+import { printable } from './text.ts';
 
 export type JsonValue = null | boolean | number | string | JsonValue[] | JsonObject;
 export interface JsonObject {
@@ -161,4 +161,22 @@ export function parseStrictObject(bytes: Uint8Array, options: StrictJsonOptions)
     throw new CodedError('BAD_DOCUMENT', `${options.what}: the document must be an object`);
   }
   return value;
+}
+
+/**
+ * Refuses `Digest` beside (or in place of) `digest`: readers written in Go take either, whichever comes last.
+ * @throws BAD_DOCUMENT
+ */
+export function refuseOtherCase(doc: object, known: readonly string[], where: string): void {
+  for (const key of Object.keys(doc)) {
+    if (known.includes(key)) continue;
+    // Upper case first: U+017F and U+212A fold to s and k in Go too.
+    const folded = key.toUpperCase().toLowerCase();
+    if (known.some((name) => name.toLowerCase() === folded)) {
+      throw new CodedError(
+        'BAD_DOCUMENT',
+        `${where}: ${printable(key)} differs from a known member by its case`,
+      );
+    }
+  }
 }

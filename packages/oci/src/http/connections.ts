@@ -1,7 +1,7 @@
 /** Connections: one bounded pool per origin and way there. */
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import type { Dispatcher } from 'undici';
-import { type Lookup, systemLookup } from './address.ts';
+import { type Lookup, systemLookup } from './host.ts';
 import { type ProxySettings, proxyFor } from './proxy.ts';
 
 export interface ConnectionOptions {

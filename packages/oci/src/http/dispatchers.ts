@@ -5,8 +5,8 @@
  */
 import type { SecureContext } from 'node:tls';
 import { buildConnector, Client, type Dispatcher, Pool, ProxyAgent } from 'undici';
-import { guardedLookup, type Lookup } from './address.ts';
 import { Exchange, type Peer } from './exchange.ts';
+import { guardedLookup, type Lookup } from './host.ts';
 
 export interface DispatcherOptions {
   /** Connections at a time. */

@@ -4,17 +4,15 @@
  * Threats T15, T29, T30, T33, T34, T35, T39, T53.
  */
 import { CodedError, isCoded } from '../base/errors.ts';
-import { printable } from '../base/printable.ts';
+import { printable } from '../base/text.ts';
 import type { Bytes } from '../storage.ts';
 import { type ConnectionOptions, Connections } from './connections.ts';
-import { Exchange } from './exchange.ts';
-import { exchangeError, shown } from './failure.ts';
+import { Exchange, exchangeError, shown } from './exchange.ts';
 import type { Pacing } from './pacing.ts';
-import { anyAddressAllowed, checkUrl, type EgressPolicy } from './policy.ts';
+import { anyAddressAllowed, checkUrl, type EgressPolicy, physicalUrl, resolveReference } from './policy.ts';
 import type { EgressRecord, EgressSink } from './record.ts';
 import { type GateResponse, gateResponse } from './response.ts';
 import { parseRetryAfter, throwIfAborted } from './retry.ts';
-import { physicalUrl, resolveReference } from './upstream.ts';
 
 /** Hosts whose answers may be long in coming, since they make what they are asked for. */
 export interface Patience {

@@ -1,7 +1,15 @@
-/** Host patterns: `ghcr.io`, `ghcr.io:8443`, `*.example.com`, `[2001:db8::1]:5000`; compared whole, after parsing. */
-import { isIP } from 'node:net';
+/**
+ * Hosts as people write them, and the addresses they may have. Patterns: `ghcr.io`, `ghcr.io:8443`, `*.example.com`,
+ * `[2001:db8::1]:5000`; compared whole, after parsing. A public name that resolves to anything inside is refused when
+ * connecting, and the addresses that were checked are the ones that are connected to (threat T34, DNS rebinding).
+ * Source: IANA special-purpose address registries (RFC 6890 and its updates).
+ */
+
+import type { LookupAddress } from 'node:dns';
+import { lookup as dnsLookup } from 'node:dns/promises';
+import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { CodedError } from '../base/errors.ts';
-import { printable } from '../base/printable.ts';
+import { printable } from '../base/text.ts';
 import { isRegistryHost } from '../model/reference.ts';
 
 /**
@@ -49,4 +57,83 @@ function splitPort(pattern: string): { readonly name: string; readonly port: str
 
 function defaultPort(url: URL): string {
   return url.protocol === 'http:' ? '80' : '443';
+}
+
+/** Resolves a name to all its addresses. */
+export type Lookup = (hostname: string) => Promise<readonly LookupAddress[]>;
+
+export const systemLookup: Lookup = (hostname) => dnsLookup(hostname, { all: true });
+
+const special4 = new BlockList();
+for (const [network, prefix] of [
+  ['0.0.0.0', 8],
+  ['10.0.0.0', 8],
+  ['100.64.0.0', 10],
+  ['127.0.0.0', 8],
+  ['169.254.0.0', 16],
+  ['172.16.0.0', 12],
+  ['192.0.0.0', 24],
+  ['192.0.2.0', 24],
+  ['192.88.99.0', 24],
+  ['192.168.0.0', 16],
+  ['198.18.0.0', 15],
+  ['198.51.100.0', 24],
+  ['203.0.113.0', 24],
+  ['224.0.0.0', 3],
+] as const) {
+  special4.addSubnet(network, prefix, 'ipv4');
+}
+
+/** Of IPv6 only global unicast is public; these parts of it are not. */
+const special6 = new BlockList();
+for (const [network, prefix] of [
+  ['2001::', 23],
+  ['2001:db8::', 32],
+  ['2002::', 16],
+  ['3fff::', 20],
+] as const) {
+  special6.addSubnet(network, prefix, 'ipv6');
+}
+const global6 = new BlockList();
+global6.addSubnet('2000::', 3, 'ipv6');
+
+/** True for a unicast address of the public internet. Embedded IPv4 (mapped, NAT64) is never public. */
+export function isPublicAddress(address: string): boolean {
+  const family = isIP(address);
+  if (family === 4) return !special4.check(address, 'ipv4');
+  // A zone index only occurs on link-local addresses.
+  if (family !== 6 || address.includes('%')) return false;
+  return global6.check(address, 'ipv6') && !special6.check(address, 'ipv6');
+}
+
+/**
+ * A `connect.lookup` that resolves, refuses names with any address that is not public, and hands the checked
+ * addresses to the socket. Address literals never get here: checkUrl looks at them.
+ */
+export function guardedLookup(lookup: Lookup, publicOnly: boolean): LookupFunction {
+  return (hostname, options, done) => {
+    lookup(hostname).then(
+      (found) => {
+        const inside = publicOnly ? found.find((entry) => !isPublicAddress(entry.address)) : undefined;
+        const first = found[0];
+        if (inside !== undefined) {
+          const why = `${printable(hostname)} resolves to ${printable(inside.address)}, which is not public`;
+          done(
+            new CodedError(
+              'EGRESS_DENIED',
+              `refused ${why}; if it is a mirror of yours, name it with --upstream`,
+            ),
+            '',
+          );
+        } else if (first === undefined) {
+          done(new CodedError('NETWORK', `${printable(hostname)} has no address`), '');
+        } else if (options.all === true) {
+          done(null, [...found]);
+        } else {
+          done(null, first.address, first.family);
+        }
+      },
+      (error: NodeJS.ErrnoException) => done(error, ''),
+    );
+  };
 }

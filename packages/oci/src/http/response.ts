@@ -1,10 +1,16 @@
-/** An answer: status, headers, and a body that is read once, bounded when it is read whole. */
+/**
+ * An answer: status, headers, and a body that is read once, bounded when it is read whole. Error answers as errors: what
+ * the other side says, bounded and made printable, under the code its status stands for.
+ * Source of the JSON shape: distribution-spec v1.1.1 spec.md#error-codes.
+ */
 
+import { CodedError, type ErrorCode } from '../base/errors.ts';
 import { type JsonObject, parseStrictObject } from '../base/json.ts';
+import { printable } from '../base/text.ts';
 import { collect } from '../model/bytes.ts';
 import type { Bytes } from '../storage.ts';
-import type { Exchange, Head } from './exchange.ts';
-import { shown } from './failure.ts';
+import { type Exchange, type Head, shown } from './exchange.ts';
+import { parseRetryAfter } from './retry.ts';
 
 export interface GateResponse {
   readonly status: number;
@@ -36,4 +42,76 @@ export function gateResponse(head: Head, body: Exchange, url: URL): GateResponse
       parseStrictObject(await collect(body, maxBytes, what), { what }),
     cancel: async () => body.cancel(),
   };
+}
+
+/** What an error answer says. */
+export interface ErrorBody {
+  /** Registry error codes such as `DIGEST_INVALID`; empty for other kinds of answer. */
+  readonly codes: readonly string[];
+  /** Printable, one line, perhaps empty. */
+  readonly text: string;
+}
+
+const maxErrorBytes = 64 * 1024;
+
+/** Reads an error answer to its end, or to 64 KiB. Never fails: an unreadable body says nothing. */
+export async function readErrorBody(response: GateResponse): Promise<ErrorBody> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await collect(response.body, maxErrorBytes, 'error answer');
+  } catch {
+    await response.cancel();
+    return { codes: [], text: '' };
+  }
+  try {
+    const list = parseStrictObject(bytes, { what: 'error answer' })['errors'];
+    const errors = (Array.isArray(list) ? list : []).flatMap((entry) =>
+      typeof entry === 'object' && entry !== null && !Array.isArray(entry) ? [entry] : [],
+    );
+    const say = (value: unknown): string => (typeof value === 'string' ? value : '');
+    return {
+      codes: errors.map((entry) => say(entry['code'])).filter((code) => code !== ''),
+      text: printable(
+        errors
+          .map((entry) => [say(entry['code']), say(entry['message'])].filter(Boolean).join(': '))
+          .join('; '),
+      ),
+    };
+  } catch {
+    const type = response.headers['content-type'] ?? '';
+    const plain = type.startsWith('text/plain') || type.startsWith('application/json');
+    return { codes: [], text: plain ? printable(Buffer.from(bytes).toString('utf8').trim()) : '' };
+  }
+}
+
+/**
+ * The error for an answer whose body has been read.
+ * @param what what was being done, beginning the message
+ * @param url what was asked for, where a redirect led away from it
+ * @returns DENIED for 401 and 403, NOT_FOUND for 404, UPSTREAM else; with status and retryAfterMs
+ */
+export function errorFor(
+  response: Pick<GateResponse, 'status' | 'headers' | 'url'>,
+  body: ErrorBody,
+  what: string,
+  url: URL = response.url,
+): CodedError {
+  const { status } = response;
+  const code: ErrorCode =
+    status === 401 || status === 403 ? 'DENIED' : status === 404 ? 'NOT_FOUND' : 'UPSTREAM';
+  const retryAfterMs = parseRetryAfter(response.headers['retry-after'], Date.now());
+  const said = body.text === '' ? '' : `: ${body.text}`;
+  return new CodedError(code, `${what}: ${shown(url)} answers ${status}${said}`, {
+    status,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+}
+
+/** readErrorBody and errorFor in one. */
+export async function errorFromResponse(
+  response: GateResponse,
+  what: string,
+  url: URL = response.url,
+): Promise<CodedError> {
+  return errorFor(response, await readErrorBody(response), what, url);
 }

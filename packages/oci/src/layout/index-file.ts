@@ -6,10 +6,10 @@
 
 import { CodedError } from '../base/errors.ts';
 import { parseStrictObject } from '../base/json.ts';
-import { printable } from '../base/printable.ts';
+import { printable } from '../base/text.ts';
 import type { Descriptor } from '../model/descriptor.ts';
+import { parseDescriptor } from '../model/descriptor.ts';
 import { isManifestType, MediaType } from '../model/media-type.ts';
-import { parseDescriptor } from '../model/parse-descriptor.ts';
 
 const refNameAnnotation = 'org.opencontainers.image.ref.name';
 /** Of the index of an increment: ids of the bundles it was made on. */

@@ -3,8 +3,8 @@
  * under a lock file over whatever another process has written meanwhile.
  */
 import { join } from 'node:path';
-import { byText } from '../base/by-text.ts';
 import { CodedError } from '../base/errors.ts';
+import { byText } from '../base/text.ts';
 import { readSmallFile, writeFileAtomic } from '../fs/files.ts';
 import { lockFile } from '../fs/lock-file.ts';
 import type { Descriptor } from '../model/descriptor.ts';

@@ -3,8 +3,7 @@ import { lstat, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCodeOf } from '../base/errors.ts';
 import { diskError } from '../fs/disk-error.ts';
-import { type Digest, isHex64 } from '../model/digest.ts';
-import { digestFromHex } from '../model/parse-digest.ts';
+import { type Digest, digestFromHex, isHex64 } from '../model/digest.ts';
 
 const anyPart = /^[a-f0-9]{64}(?:\..+)?\.(?:part|json)$/;
 

@@ -1,8 +1,14 @@
 /**
  * Descriptor: what content is (media type), how it is named (digest) and how long it is (bytes).
+ * Of descriptors from documents that may be anything, what breaks the specification, or what readers disagree about,
+ * is refused.
  * Source: opencontainers/image-spec v1.1.1 descriptor.md.
  */
-import { type Digest, digestOf } from './digest.ts';
+
+import { CodedError } from '../base/errors.ts';
+import { refuseOtherCase } from '../base/json.ts';
+import { printable } from '../base/text.ts';
+import { type Digest, digestOf, parseDigest } from './digest.ts';
 
 export interface Platform {
   readonly os: string;
@@ -39,4 +45,73 @@ export function descriptorOf(
 /** Only what identifies content: for use where annotations must not travel along. */
 export function plain(d: Descriptor): Descriptor {
   return { mediaType: d.mediaType, digest: d.digest, size: d.size };
+}
+
+const members = ['mediaType', 'digest', 'size', 'urls', 'annotations', 'data', 'artifactType', 'platform'];
+
+/**
+ * A view of an untrusted descriptor (from strict JSON). Unknown members are left out of the view.
+ * `urls` is never followed; `data` must agree with digest and size when it is there.
+ * @throws BAD_DOCUMENT naming `where` and the member
+ */
+export function parseDescriptor(value: unknown, where: string): Descriptor {
+  const bad = (what: string): CodedError => new CodedError('BAD_DOCUMENT', `${where}: ${what}`);
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw bad('a descriptor must be an object');
+  const raw = value as Readonly<Record<string, unknown>>;
+  refuseOtherCase(raw, members, where);
+  const { mediaType, size, annotations, artifactType, platform, data, urls } = raw;
+  if (!isMediaType(mediaType))
+    throw bad(`mediaType is missing or malformed: ${printable(String(mediaType))}`);
+  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
+    throw bad(`size must be a whole number of bytes, not ${printable(JSON.stringify(size) ?? 'missing')}`);
+  }
+  let digest: Digest;
+  try {
+    digest = parseDigest(raw['digest'], where);
+  } catch (cause) {
+    throw new CodedError('BAD_DOCUMENT', cause instanceof Error ? cause.message : where, { cause });
+  }
+  if (urls !== undefined && (!Array.isArray(urls) || urls.length > 0)) {
+    throw bad(
+      'content behind foreign urls is not carried; use an image whose layers are all in its registry',
+    );
+  }
+  if (data !== undefined) {
+    const bytes = typeof data === 'string' ? Buffer.from(data, 'base64') : undefined;
+    if (bytes === undefined || bytes.byteLength !== size || digestOf(bytes) !== digest) {
+      throw bad('embedded data does not have the digest and size it is announced with');
+    }
+  }
+  if (artifactType !== undefined && !isMediaType(artifactType)) throw bad('artifactType is malformed');
+  return {
+    mediaType,
+    digest,
+    size,
+    ...(annotations === undefined ? {} : { annotations: parseAnnotations(annotations, where) }),
+    ...(artifactType === undefined ? {} : { artifactType }),
+    ...(platform === undefined ? {} : { platform: parsePlatform(platform, where) }),
+  };
+}
+
+/** @throws BAD_DOCUMENT unless it is a map of strings */
+export function parseAnnotations(value: unknown, where: string): Readonly<Record<string, string>> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new CodedError('BAD_DOCUMENT', `${where}: annotations must be an object`);
+  }
+  for (const [key, text] of Object.entries(value)) {
+    if (typeof text !== 'string') {
+      throw new CodedError('BAD_DOCUMENT', `${where}: annotation ${printable(key)} must be a string`);
+    }
+  }
+  return value as Readonly<Record<string, string>>;
+}
+
+function parsePlatform(value: unknown, where: string): Platform {
+  const raw = (typeof value === 'object' && value !== null ? value : {}) as Readonly<Record<string, unknown>>;
+  const { os, architecture, variant } = raw;
+  if (typeof os !== 'string' || typeof architecture !== 'string') {
+    throw new CodedError('BAD_DOCUMENT', `${where}: a platform needs os and architecture`);
+  }
+  return { os, architecture, ...(typeof variant === 'string' ? { variant } : {}) };
 }

@@ -5,11 +5,11 @@
  */
 
 import { CodedError } from '../base/errors.ts';
-import { parseStrictObject } from '../base/json.ts';
-import { printable } from '../base/printable.ts';
+import { parseStrictObject, refuseOtherCase } from '../base/json.ts';
+import { printable } from '../base/text.ts';
 import type { Fetcher } from '../storage.ts';
 import { collectVerified } from './bytes.ts';
-import { type Descriptor, isMediaType } from './descriptor.ts';
+import { type Descriptor, isMediaType, parseAnnotations, parseDescriptor } from './descriptor.ts';
 import {
   isForeignLayerType,
   isImageManifestType,
@@ -17,7 +17,6 @@ import {
   isManifestType,
   schema1Types,
 } from './media-type.ts';
-import { parseAnnotations, parseDescriptor, refuseOtherCase } from './parse-descriptor.ts';
 
 /** Source: distribution-spec v1.1.1 spec.md#pushing-manifests; Distribution refuses more. */
 export const maxManifestBytes: number = 4 * 1024 * 1024;

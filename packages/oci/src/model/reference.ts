@@ -5,9 +5,9 @@
  */
 
 import { CodedError } from '../base/errors.ts';
-import { printable } from '../base/printable.ts';
+import { printable } from '../base/text.ts';
 import type { Digest } from './digest.ts';
-import { parseDigest } from './parse-digest.ts';
+import { parseDigest } from './digest.ts';
 
 export interface Reference {
   /** Lower-case host, with port when not the default: `ghcr.io`, `127.0.0.1:5000`. */

@@ -4,11 +4,11 @@
  * Threats T32, T33, F12.
  */
 import { CodedError, isCoded } from '../base/errors.ts';
-import { printable } from '../base/printable.ts';
+import { printable } from '../base/text.ts';
 import type { HttpGate } from '../http/gate.ts';
 import { hostMatches } from '../http/host.ts';
+import { mappingOf, resolveReference } from '../http/policy.ts';
 import { abortable } from '../http/retry.ts';
-import { mappingOf, resolveReference } from '../http/upstream.ts';
 import { parseChallenges } from './challenge.ts';
 import { type Credential, type CredentialSource, isSame } from './credentials.ts';
 import { basic, requestToken, type Token, TokenCache } from './token.ts';

@@ -7,9 +7,9 @@
  */
 import { createHash, type Hash } from 'node:crypto';
 import { CodedError, isCoded } from '../base/errors.ts';
-import { printable } from '../base/printable.ts';
-import { type ErrorBody, errorFor, errorFromResponse, readErrorBody } from '../http/error-response.ts';
+import { printable } from '../base/text.ts';
 import type { GateResponse } from '../http/response.ts';
+import { type ErrorBody, errorFor, errorFromResponse, readErrorBody } from '../http/response.ts';
 import { isTransient, retrying } from '../http/retry.ts';
 import { mismatch, verified } from '../model/bytes.ts';
 import type { Descriptor } from '../model/descriptor.ts';

@@ -3,7 +3,7 @@
  * does not follow the grammar is refused, not guessed at.
  */
 import { CodedError } from '../base/errors.ts';
-import { printable } from '../base/printable.ts';
+import { printable } from '../base/text.ts';
 
 export interface Challenge {
   /** Lower-case: `bearer`, `basic`. */

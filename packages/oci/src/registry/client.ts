@@ -3,7 +3,7 @@
  * Source: opencontainers/distribution-spec v1.1.1, one file here for each of its nouns.
  */
 import { CodedError } from '../base/errors.ts';
-import { printable } from '../base/printable.ts';
+import { printable } from '../base/text.ts';
 import { collectVerified } from '../model/bytes.ts';
 import type { Descriptor } from '../model/descriptor.ts';
 import type { Digest } from '../model/digest.ts';

@@ -5,9 +5,9 @@
  * Threats T14, T37; faults F06, F07, F09.
  */
 import { CodedError } from '../base/errors.ts';
-import { printable } from '../base/printable.ts';
-import { errorFromResponse } from '../http/error-response.ts';
+import { printable } from '../base/text.ts';
 import type { GateResponse } from '../http/response.ts';
+import { errorFromResponse } from '../http/response.ts';
 import { backOff, isTransient, retrying } from '../http/retry.ts';
 import { mismatch } from '../model/bytes.ts';
 import type { Descriptor } from '../model/descriptor.ts';

@@ -10,7 +10,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError, messageOf } from '../base/errors.ts';
 import { type JsonObject, type JsonValue, parseStrictObject } from '../base/json.ts';
-import { printable } from '../base/printable.ts';
+import { printable } from '../base/text.ts';
 import { collect } from '../model/bytes.ts';
 
 /** What a registry or its token server is told to know who asks. */

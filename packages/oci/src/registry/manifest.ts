@@ -4,9 +4,9 @@
  * Sources: distribution-spec v1.1.1 spec.md#checking-if-content-exists-in-the-registry, #pushing-manifests. Fault F38.
  */
 import { CodedError } from '../base/errors.ts';
-import { printable } from '../base/printable.ts';
-import { errorFromResponse } from '../http/error-response.ts';
+import { printable } from '../base/text.ts';
 import type { GateResponse } from '../http/response.ts';
+import { errorFromResponse } from '../http/response.ts';
 import { collect, mismatch } from '../model/bytes.ts';
 import { type Descriptor, isMediaType } from '../model/descriptor.ts';
 import { type Digest, digestOf, isDigest } from '../model/digest.ts';

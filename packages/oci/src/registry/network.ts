@@ -7,9 +7,9 @@ import { readSmallFile } from '../fs/files.ts';
 import { HttpGate, type Patience } from '../http/gate.ts';
 import { parseHostPattern } from '../http/host.ts';
 import { Pacing } from '../http/pacing.ts';
+import { parseUpstream } from '../http/policy.ts';
 import type { ProxySettings } from '../http/proxy.ts';
 import type { EgressSink } from '../http/record.ts';
-import { parseUpstream } from '../http/upstream.ts';
 import { RegistryClient } from './client.ts';
 import { credentialsFromFiles, defaultCredentialFiles } from './credentials.ts';
 

@@ -1,5 +1,5 @@
 /** Whether a registry answers and lets us in. Source: distribution-spec v1.1.1 spec.md#determining-support. */
-import { errorFromResponse } from '../http/error-response.ts';
+import { errorFromResponse } from '../http/response.ts';
 import type { RegistrySession } from './session.ts';
 
 /** @throws DENIED, UPSTREAM, NETWORK, EGRESS_DENIED */

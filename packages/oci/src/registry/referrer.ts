@@ -8,13 +8,12 @@
  */
 import { CodedError, isCoded } from '../base/errors.ts';
 import { type JsonValue, parseStrictObject } from '../base/json.ts';
-import { errorFromResponse } from '../http/error-response.ts';
 import type { GateResponse } from '../http/response.ts';
-import { type Descriptor, descriptorOf } from '../model/descriptor.ts';
+import { errorFromResponse } from '../http/response.ts';
+import { type Descriptor, descriptorOf, parseDescriptor } from '../model/descriptor.ts';
 import { type Digest, hexOf } from '../model/digest.ts';
 import { fetchManifest, type Manifest, maxManifestBytes, referrerOf } from '../model/manifest.ts';
 import { isManifestType, MediaType } from '../model/media-type.ts';
-import { parseDescriptor } from '../model/parse-descriptor.ts';
 import type { PushResult } from '../storage.ts';
 import { fetchContent, hasContent } from './content.ts';
 import { putManifest, readNamed } from './manifest.ts';

@@ -3,12 +3,12 @@
  * session to one repository: its paths, its scopes, its name in messages.
  */
 import { CodedError } from '../base/errors.ts';
-import { printable } from '../base/printable.ts';
-import { errorFromResponse } from '../http/error-response.ts';
+import { printable } from '../base/text.ts';
 import type { GateRequest, HttpGate } from '../http/gate.ts';
+import { resolveReference } from '../http/policy.ts';
 import type { GateResponse } from '../http/response.ts';
+import { errorFromResponse } from '../http/response.ts';
 import { isTransientStatus, type RetryOptions, retrying } from '../http/retry.ts';
-import { resolveReference } from '../http/upstream.ts';
 import { Authenticator } from './auth.ts';
 import type { CredentialSource } from './credentials.ts';
 

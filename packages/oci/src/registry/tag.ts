@@ -3,8 +3,8 @@
  * Source: distribution-spec v1.1.1 spec.md#listing-tags, #pushing-manifests. Fault F38.
  */
 import { CodedError } from '../base/errors.ts';
-import { printable } from '../base/printable.ts';
-import { errorFromResponse } from '../http/error-response.ts';
+import { printable } from '../base/text.ts';
+import { errorFromResponse } from '../http/response.ts';
 import { collectVerified, mismatch } from '../model/bytes.ts';
 import type { Descriptor } from '../model/descriptor.ts';
 import { maxManifestBytes } from '../model/manifest.ts';

@@ -3,8 +3,8 @@
  * Sources: distribution v2.8 docs/spec/auth/token.md and oauth.md.
  */
 import { CodedError } from '../base/errors.ts';
-import { errorFromResponse } from '../http/error-response.ts';
 import type { HttpGate } from '../http/gate.ts';
+import { errorFromResponse } from '../http/response.ts';
 import { abortable } from '../http/retry.ts';
 import type { Credential } from './credentials.ts';
 

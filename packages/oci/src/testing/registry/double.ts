@@ -15,12 +15,11 @@
  * upload session after an error. Point a client at it by `--upstream HOST=url` (the gate's `upstreams`) or plain HTTP.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { digestOf, isDigest } from '../model/digest.ts';
-import { type LoopbackServer, readBody, startHttpServer } from './http-server.ts';
-import { DoubleAuth, type DoubleAuthOptions } from './registry-double-auth.ts';
-import { ContentDouble, RepositoryDouble, type RepositorySeed } from './registry-double-content.ts';
-import { type Answer, type Fault, type Faults, sendAnswer, startFaults } from './registry-double-faults.ts';
-import { listReferrers, listTags } from './registry-double-lists.ts';
+import { digestOf, isDigest } from '../../model/digest.ts';
+import { type LoopbackServer, readBody, startHttpServer } from '../http-server.ts';
+import { DoubleAuth, type DoubleAuthOptions } from './auth.ts';
+import { ContentDouble, listReferrers, listTags, RepositoryDouble, type RepositorySeed } from './content.ts';
+import { type Answer, type Fault, type Faults, sendAnswer, startFaults } from './faults.ts';
 
 export interface RegistryDoubleOptions {
   /** What it holds to begin with. */
@@ -47,7 +46,7 @@ export interface RegistryDoubleOptions {
   readonly pageSize?: number;
   /** True: a tag `sha256-<hex>` is taken for the digest when it is read. */
   readonly digestTags?: boolean;
-  /** What it does not take; see registry-double-kinds.ts. */
+  /** What it does not take; see kinds.ts. */
   readonly refuses?: (write: DoubleWrite) => Refusal | undefined;
 }
 
@@ -372,4 +371,4 @@ class Call {
   }
 }
 
-export type { DoubleAuthOptions } from './registry-double-auth.ts';
+export type { DoubleAuthOptions } from './auth.ts';

@@ -1,13 +1,24 @@
-/**
- * Bounded work, the largest first: at most `slots` tasks run, and of those that wait the heaviest goes next, so
- * that no long transfer starts when everything else is done. A task must not wait for another task.
- */
+/** Tasks side by side: none left running behind an error, and bounded queues that take the largest first. */
+
+/** Waits for all, then throws the first failure. @returns what they gave, in their order */
+export async function settleAll<T>(tasks: readonly Promise<T>[]): Promise<T[]> {
+  const ended = await Promise.allSettled(tasks);
+  return ended.map((one) => {
+    if (one.status === 'rejected') throw one.reason;
+    return one.value;
+  });
+}
+
 interface Entry {
   readonly weight: number;
   readonly order: number;
   readonly start: () => void;
 }
 
+/**
+ * Bounded work, the largest first: at most `slots` tasks run, and of those that wait the heaviest goes next, so that no
+ * long transfer starts when everything else is done. A task must not wait for another task.
+ */
 export class WorkQueue {
   readonly #heap: Entry[] = [];
   #free: number;

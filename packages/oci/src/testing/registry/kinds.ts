@@ -3,8 +3,8 @@
  * Sources: goharbor/harbor src/server/middleware; project-zot/zot docs on http.compat; quay/quay data/registry_model;
  * oras-project/oras-go issue 1396 (GitLab); docker/buildx issue 196 and jfrog/charts issue 908 (Artifactory).
  */
-import { MediaType } from '../model/media-type.ts';
-import type { DoubleWrite, Refusal, RegistryDoubleOptions } from './registry-double.ts';
+import { MediaType } from '../../model/media-type.ts';
+import type { DoubleWrite, Refusal, RegistryDoubleOptions } from './double.ts';
 
 const dockerTypes: readonly string[] = [MediaType.dockerManifest, MediaType.dockerList];
 const signatureTag = /^sha256-([a-f0-9]{64})\.(?:sig|att|sbom)$/;

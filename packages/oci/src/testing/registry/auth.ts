@@ -1,5 +1,5 @@
 /** Who may do what at a registry double: basic auth, or bearer tokens given out at its own `/token`. */
-import type { Answer } from './registry-double-faults.ts';
+import type { Answer } from './faults.ts';
 
 export interface DoubleAuthOptions {
   readonly kind: 'basic' | 'token';

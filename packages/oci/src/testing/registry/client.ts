@@ -1,9 +1,9 @@
 /** A registry client over a gate of its own, mapped to a registry double; it never waits between attempts. */
 
-import { HttpGate } from '../http/gate.ts';
-import type { EgressRecord } from '../http/record.ts';
-import { RegistryClient } from '../registry/client.ts';
-import type { RegistryOptions } from '../registry/session.ts';
+import { HttpGate } from '../../http/gate.ts';
+import type { EgressRecord } from '../../http/record.ts';
+import { RegistryClient } from '../../registry/client.ts';
+import type { RegistryOptions } from '../../registry/session.ts';
 
 export interface DoubleClient {
   readonly client: RegistryClient;
