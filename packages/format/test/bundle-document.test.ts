@@ -238,6 +238,35 @@ describe('hostile content', () => {
   });
 });
 
+describe('content that runs past the last volume', () => {
+  const digest = digestOf(Buffer.from('x'));
+  const blob = { digest, size: 1_000_000, volume: 1, offset: 512 };
+  const first = (planVolumes(new Map(), [], 4 * 1024 ** 3).sizes[0] ?? 0) - 1024;
+  const sizes = [first, 1024, 2048];
+
+  test('T47 is refused, though each volume by itself is full and the last one ends in its trailer', async () => {
+    const folder = await temporaryFolder();
+    const volumes: BundleDocument['volumes'] = [];
+    for (const [i, size] of sizes.entries()) {
+      const name = `content.tar.00${i}`;
+      await writeFile(join(folder, name), Buffer.alloc(size));
+      volumes.push({ name, size, sha256: '0'.repeat(64) });
+    }
+    const { document } = await makeBundle();
+    const hostile = { ...document, id: bundleIdOf(volumes), roots: [], blobs: [blob], volumes };
+    await write(folder, serializeDocument(hostile));
+    await expect(BundleStore.open([folder], any)).rejects.toMatchObject({
+      code: 'BAD_DOCUMENT',
+      message: expect.stringContaining('the content runs past the last volume'),
+    });
+  });
+
+  test('the runs of such a blob come to an end of their own', () => {
+    const map = new VolumeMap(new Map(), planVolumes(new Map(), [{ digest, size: 1000 }], 4 * 1024 ** 3));
+    expect(() => map.runsOf({ ...blob, volume: 0 })).toThrow('runs past the last volume');
+  });
+});
+
 /** A folder with the document of a bundle of `count` blobs and a tenth as many names; its volumes are empty. */
 async function bundleOfBlobs(count: number) {
   const blobs = Array.from({ length: count }, (_, i) => ({

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digestFromHex } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
@@ -136,6 +136,27 @@ async function brokenOff() {
   await expect(sink.put(object, ignore)).rejects.toThrow();
   return { double, object, sink };
 }
+
+test('F43 a part that was sent from a damaged medium is sent again from a good one', async () => {
+  const double = await startS3Double();
+  const journal = await temporary();
+  const object = await objectOf(11 * mib);
+  const path = object.content.kind === 'pieces' ? (object.content.pieces[0]?.path ?? '') : '';
+  const good = await readFile(path);
+  await writeFile(path, Buffer.from(good).fill(0xff, 100, 200));
+  const denied = problem(403, 'AccessDenied');
+  double.fault = ({ query }) => (query.get('partNumber') === '3' ? denied : undefined);
+  await expect((await openSink(double, journal)).put(object, ignore)).rejects.toMatchObject({
+    code: 'DENIED',
+  });
+  await writeFile(path, good);
+  double.fault = () => undefined;
+  const before = double.requests.length;
+  expect(await (await openSink(double, journal)).put(object, ignore)).toBe('stored');
+  const sent = double.requests.slice(before).flatMap(({ query }) => query.get('partNumber') ?? []);
+  expect(sent.sort()).toEqual(['1', '3']);
+  expect(double.objects.get(`talos/site/${object.key}`)?.bytes.equals(good)).toBe(true);
+});
 
 test('F43 an upload that the store has forgotten is begun anew', async () => {
   const { double, object, sink } = await brokenOff();

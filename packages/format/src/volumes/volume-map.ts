@@ -73,12 +73,17 @@ export class VolumeMap {
     return this.#places.values();
   }
 
-  /** Where the bytes of a blob are, one run for each volume it touches. */
+  /**
+   * Returns the runs of a blob's bytes, one for each volume that has some.
+   * @throws BAD_DOCUMENT when the blob runs past the last volume, which is no blob of this map
+   */
   runsOf(blob: PlacedBlob): readonly BlobRun[] {
     const runs: BlobRun[] = [];
     let { volume, offset } = blob;
     for (let left = blob.size; left > 0; volume++, offset = 0) {
-      const size = Math.min(left, (this.sizes[volume] ?? 0) - offset);
+      const end = this.sizes[volume];
+      if (end === undefined) throw bad(`blob ${blob.digest} runs past the last volume`);
+      const size = Math.min(left, end - offset);
       runs.push({ volume, offset, size });
       left -= size;
     }
