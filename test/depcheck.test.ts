@@ -18,6 +18,19 @@ test('no import leads back to the file it stands in', () => {
   expect(circlesIn(sources.map((path) => ({ path, source: read(path) })))).toEqual([]);
 });
 
+test('every connection is made in oci/http; only the server listens', () => {
+  const network =
+    /^import (?!type )(?:\{([^}]*)\}|.*) from '(?:node:(?:net|tls|dgram|dns|dns\/promises|http|https|http2)|undici)';/gm;
+  const makers = globSync('packages/*/src/**/*.ts', { cwd: root }).filter((path) => {
+    const names = [...read(path).matchAll(network)].flatMap(([, list = '*']) => list.split(','));
+    return names.map((name) => name.trim()).some((name) => name !== '' && !/^(?:type .*|isIP)$/.test(name));
+  });
+  const allowed =
+    /^packages\/(?:oci\/src\/(?:http|testing)|objects\/src\/testing)\/|^packages\/server\/src\/http\/server\.ts$/;
+  expect(makers).toContain('packages/oci/src/http/probe.ts');
+  expect(makers.filter((path) => !allowed.test(path))).toEqual([]);
+});
+
 test('every package.json declares no more than the table of layers allows', () => {
   const folders = manifestFolders().filter((folder) => folder !== '.');
   expect(folders.map((folder) => folder.slice('packages/'.length))).toEqual(Object.keys(layers).sort());

@@ -2,12 +2,17 @@
  * One connection to a host, step by step, for `egress check`: name, TCP, TLS. It says where it breaks, and who
  * vouches for the other side: a firewall that looks inside shows itself by its own issuer.
  */
-import { lookup } from 'node:dns/promises';
-import { request } from 'node:http';
-import { connect, isIP, type Socket } from 'node:net';
-import { connect as connectTls, getCACertificates, type TLSSocket } from 'node:tls';
+import { isIP, type Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { messageOf, printable, systemCodeOf } from '@omni-airgap/oci/base';
-import { type ProxySettings, proxyFor } from '@omni-airgap/oci/http';
+import {
+  addressesOf,
+  openTcp,
+  openTls,
+  openTunnel,
+  type ProxySettings,
+  proxyFor,
+} from '@omni-airgap/oci/http';
 
 export interface ConnectionReport {
   /** What the name stands for; empty behind a proxy, which looks it up. */
@@ -44,26 +49,24 @@ export async function tryConnection(url: URL, settings: ConnectionSettings): Pro
   let socket: Socket | undefined;
   try {
     if (proxy === undefined) {
-      const found = isIP(host) ? [{ address: host }] : await lookup(host, { all: true });
-      report = { ...report, addresses: found.map(({ address }) => address) };
+      report = { ...report, addresses: isIP(host) ? [host] : await addressesOf(host) };
     }
     report = { ...report, tcp: 'failed' };
     socket =
       proxy === undefined
-        ? await opened(connect({ host, port }), 'connect', settings.timeoutMs)
-        : await tunnel(proxy, `${url.hostname}:${port}`, settings);
+        ? await openTcp(host, port, settings.timeoutMs)
+        : await openTunnel(proxy, `${url.hostname}:${port}`, settings.timeoutMs);
     report = { ...report, tcp: 'ok' };
     if (url.protocol !== 'https:') return { ...report, tls: 'none' };
     report = { ...report, tls: 'failed' };
-    const secure = connectTls({
-      socket,
+    const secure = await openTls(socket, {
+      host,
+      ca: settings.ca === undefined ? [] : [settings.ca],
       // What it says about itself is wanted also when nobody trusts it; the request itself is made elsewhere.
-      rejectUnauthorized: false,
-      ...(isIP(host) ? {} : { servername: host }),
-      ...(settings.ca === undefined ? {} : { ca: [...getCACertificates('default'), settings.ca] }),
+      verify: false,
+      timeoutMs: settings.timeoutMs,
     });
     socket = secure;
-    await opened(secure, 'secureConnect', settings.timeoutMs);
     const issuer = issuerOf(secure);
     report = { ...report, ...(issuer === undefined ? {} : { issuer }) };
     if (secure.authorized) return { ...report, tls: 'ok' };
@@ -90,58 +93,4 @@ function issuerOf(socket: TLSSocket): string | undefined {
   const { issuer } = socket.getPeerCertificate();
   const name = issuer?.O ?? issuer?.CN;
   return name === undefined ? undefined : printable(String(name), 80);
-}
-
-async function opened<T extends Socket>(
-  socket: T,
-  event: 'connect' | 'secureConnect',
-  timeoutMs: number,
-): Promise<T> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const timer = setTimeout(() => reject(new Error(`no answer in ${timeoutMs / 1000} s`)), timeoutMs);
-  socket.once(event, resolve).once('error', reject);
-  socket.once('close', () => reject(new Error('the connection was closed')));
-  try {
-    await promise;
-    return socket;
-  } catch (error) {
-    socket.destroy();
-    throw error;
-  } finally {
-    clearTimeout(timer);
-    // A later error of the socket is of no interest any more.
-    socket.on('error', () => {});
-  }
-}
-
-/** A connection through a proxy. Source: RFC 9110 section 9.3.6. */
-async function tunnel(proxy: URL, target: string, { timeoutMs }: ConnectionSettings): Promise<Socket> {
-  const { promise, resolve, reject } = Promise.withResolvers<Socket>();
-  const login = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
-  const asking = request({
-    host: proxy.hostname,
-    port: proxy.port || 80,
-    method: 'CONNECT',
-    path: target,
-    headers: {
-      host: target,
-      ...(proxy.username === ''
-        ? {}
-        : { 'proxy-authorization': `Basic ${Buffer.from(login).toString('base64')}` }),
-    },
-    timeout: timeoutMs,
-  });
-  asking.once('timeout', () =>
-    asking.destroy(new Error(`the proxy does not answer in ${timeoutMs / 1000} s`)),
-  );
-  asking.once('error', reject);
-  asking.once('connect', (response, socket) => {
-    if (response.statusCode === 200) resolve(socket);
-    else {
-      socket.destroy();
-      reject(new Error(`the proxy answers ${response.statusCode}`));
-    }
-  });
-  asking.end();
-  return promise;
 }

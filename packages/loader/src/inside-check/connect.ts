@@ -1,8 +1,7 @@
 /** Connections that only show whether somebody answers: TLS with its certificate chain, time, UDP, names. */
-import { createSocket, type Socket } from 'node:dgram';
-import { lookup } from 'node:dns/promises';
-import { connect, type DetailedPeerCertificate, getCACertificates } from 'node:tls';
-import { CodedError, messageOf } from '@omni-airgap/oci/base';
+import type { DetailedPeerCertificate } from 'node:tls';
+import { CodedError, isCoded, messageOf } from '@omni-airgap/oci/base';
+import { addressesOf, askDatagram, openTcp, openTls } from '@omni-airgap/oci/http';
 
 const timeoutMs = 10_000;
 /** How long a refusal of UDP may take to come back. */
@@ -16,7 +15,7 @@ const maxSkewMs = 5000;
 
 export async function resolveName(host: string): Promise<string> {
   try {
-    return (await lookup(host, { all: true })).map(({ address }) => address).join(', ');
+    return (await addressesOf(host)).join(', ');
   } catch (cause) {
     throw new CodedError('NETWORK', `${host} does not resolve; add it to the site's DNS`, { cause });
   }
@@ -32,37 +31,26 @@ export async function tlsCertificate(
   ca: readonly string[],
   signal?: AbortSignal,
 ): Promise<string> {
-  const certificate = await new Promise<DetailedPeerCertificate>((resolve, reject) => {
-    const socket = connect({
-      host,
-      port,
-      ...(/^[0-9.]+$|:/.test(host) ? {} : { servername: host }),
-      ca: [...getCACertificates('default'), ...ca],
-      timeout: timeoutMs,
-    });
-    const fail = (error: Error): void => {
-      socket.destroy();
-      reject(error);
-    };
-    signal?.addEventListener('abort', () => fail(new CodedError('ABORTED', 'stopped')), { once: true });
-    socket.once('secureConnect', () => {
-      const peer = socket.getPeerCertificate(true);
-      socket.end();
-      resolve(peer);
-    });
-    socket.once('timeout', () => fail(new Error(`no answer within ${timeoutMs / 1000} s`)));
-    socket.once('error', fail);
-  }).catch((cause: unknown) => {
-    throw cause instanceof CodedError
-      ? cause
-      : new CodedError(
-          'NETWORK',
-          `${host}:${port}: ${messageOf(cause)}; if the authority is the site's own, name it with --ca-cert or caFile`,
-          { cause },
-        );
+  const certificate = await peerCertificate(host, port, ca, signal).catch((cause: unknown) => {
+    if (isCoded(cause)) throw cause;
+    const hint = "if the authority is the site's own, name it with --ca-cert or caFile";
+    throw new CodedError('NETWORK', `${host}:${port}: ${messageOf(cause)}; ${hint}`, { cause });
   });
   const [name, ...issuers] = chainOf(certificate);
   return `certificate of ${name}, issued by ${issuers.join(', by ')}, good until ${certificate.valid_to}`;
+}
+
+async function peerCertificate(
+  host: string,
+  port: number,
+  ca: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<DetailedPeerCertificate> {
+  const socket = await openTcp(host, port, timeoutMs, signal);
+  const secure = await openTls(socket, { host, ca, verify: true, timeoutMs, signal });
+  const certificate = secure.getPeerCertificate(true);
+  secure.end();
+  return certificate;
 }
 
 /** Names from the certificate to its authority. */
@@ -91,7 +79,7 @@ export async function askTime(server: string, port = 123): Promise<string | { re
   // Version 4, client.
   request[0] = 0x23;
   const sentAt = Date.now();
-  const answer = await udp(server, port, request, timeoutMs / 2);
+  const answer = await askDatagram(server, port, request, timeoutMs / 2);
   if (answer === undefined || answer.byteLength < 48) {
     throw new CodedError(
       'NETWORK',
@@ -114,32 +102,6 @@ export function clockVerdict(server: string, behindMs: number): string | { reado
 
 /** Sends one datagram. All that can be said of WireGuard, which never answers strangers, is that nobody refused. */
 export async function probeUdp(host: string, port: number): Promise<string> {
-  await udp(host, port, Buffer.alloc(1), udpWaitMs);
+  await askDatagram(host, port, Buffer.alloc(1), udpWaitMs);
   return 'no refusal seen (more cannot be known from outside of WireGuard)';
-}
-
-/** @returns the first answer, undefined when there is none @throws NETWORK when the port is refused */
-async function udp(host: string, port: number, message: Buffer, waitMs: number): Promise<Buffer | undefined> {
-  const { address, family } = await lookup(host).catch((cause: unknown) => {
-    throw new CodedError('NETWORK', `${host} does not resolve`, { cause });
-  });
-  const socket: Socket = createSocket(family === 6 ? 'udp6' : 'udp4');
-  try {
-    return await new Promise<Buffer | undefined>((resolve, reject) => {
-      const timer = setTimeout(() => resolve(undefined), waitMs);
-      const done = (answer: Buffer | undefined): void => {
-        clearTimeout(timer);
-        resolve(answer);
-      };
-      socket.once('message', done);
-      socket.once('error', (cause) => {
-        clearTimeout(timer);
-        reject(new CodedError('NETWORK', `${host}:${port}/udp is refused (${cause.message})`, { cause }));
-      });
-      // Connected, so that a refusal is told to us.
-      socket.connect(port, address, () => socket.send(message));
-    });
-  } finally {
-    socket.close();
-  }
 }

@@ -2,6 +2,7 @@
 
 export { HttpGate, type Method, type Patience, type StreamBody } from './gate.ts';
 export { type EgressPolicy, hostAllowed, parseUpstream } from './policy.ts';
+export { addressesOf, askDatagram, openTcp, openTls, openTunnel } from './probe.ts';
 export { type ProxySettings, proxyFor, proxyFromEnvironment, proxyFromFlag } from './proxy.ts';
 export type { EgressRecord, EgressSink } from './record.ts';
 export type { GateResponse } from './response.ts';
