@@ -6,16 +6,17 @@
 import {
   type Copier,
   childrenOf,
-  collectGraph,
   type Descriptor,
   type Fetcher,
   fetchManifest,
+  graphOf,
   isIndexType,
   isManifestType,
   type Manifest,
   parseReference,
   type RangeFetcher,
   type Reference,
+  walk,
 } from '@omni-airgap/oci';
 import { CodedError, printable, settleAll } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
@@ -53,7 +54,7 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
   await copier.copy(source, layout, root, select === undefined ? {} : { select });
   const isSparse = wanted.platforms !== undefined && isIndexType(root.mediaType);
   if (isSparse) requirePlatform((await fetchManifest(layout, root, signal)).manifest, wanted.platforms);
-  const graph = await collectGraph(layout, root, select === undefined ? {} : { select });
+  const graph = await graphOf(walk(layout, [root], { select, signal }));
   const companions = await findCompanions(repository, graph.values(), signal);
   const fetchedAt = new Date().toISOString();
   const host = `https://${reference.registry}`;
@@ -62,7 +63,7 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
     const name = companionName(reference, companion);
     await copier.copy(source, layout, descriptor);
     await layout.tag(descriptor, name);
-    const bytes = sum(await collectGraph(layout, descriptor));
+    const bytes = sum(await graphOf(walk(layout, [descriptor], { signal })));
     return { name, kind: 'signature', descriptor: strip(descriptor), bytes, source: host, fetchedAt };
   });
   const items = await settleAll(signatures);

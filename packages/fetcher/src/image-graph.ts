@@ -1,18 +1,25 @@
 /** The content of an image as it would be carried: its manifests are read, its layers only counted. */
 import {
   childrenOf,
-  collectGraph,
   type Descriptor,
   type Digest,
   type Fetcher,
   fetchManifest,
+  GraphBounds,
+  graphOf,
   isIndexType,
   parseReference,
+  walk,
 } from '@omni-airgap/oci';
+import { settleAll } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
 import type { RepositoryClient } from '@omni-airgap/oci/registry';
+import pLimit from 'p-limit';
 import { localFirst, requirePlatform, resolveReference, selectPlatforms, sum } from './fetch-image.ts';
 import type { WantedImage } from './wanted.ts';
+
+/** Each reads one manifest after the other over the network. */
+const platformsAtOnce = 8;
 
 export interface ImageGraph {
   readonly root: Descriptor;
@@ -32,17 +39,37 @@ export async function imageGraph(
   const reference = parseReference(image.reference);
   const root = await resolveReference(repository, reference, signal);
   const source = layout === undefined ? repository : localFirst(layout, repository);
-  const walk = signal === undefined ? {} : { signal };
+  const select = selectPlatforms(image.platforms);
   if (!isIndexType(root.mediaType)) {
-    return { root, graph: await collectGraph(source, root, walk), perPlatform: [], source };
+    return { root, graph: await graphOf(walk(source, [root], { signal })), perPlatform: [], source };
   }
   const { manifest } = await fetchManifest(source, root, signal);
   requirePlatform(manifest, image.platforms);
-  const select = selectPlatforms(image.platforms) ?? (() => true);
+  const chosen = childrenOf(manifest).filter((child) => select?.(child) ?? true);
+  // A walk for each: what several platforms share counts for each of them, and once for all.
+  const limit = pLimit(platformsAtOnce);
+  const bounds = new GraphBounds(root);
+  const seen = new Set<Digest>();
+  const stop = new AbortController();
+  const stoppable = AbortSignal.any([stop.signal, ...(signal === undefined ? [] : [signal])]);
+  const below = await settleAll(
+    chosen.map((child) =>
+      limit(async () => {
+        try {
+          const content = await graphOf(walk(source, [child], { select, signal: stoppable }));
+          for (const digest of content.keys()) if (!seen.has(digest)) bounds.countOne();
+          for (const digest of content.keys()) seen.add(digest);
+          return content;
+        } catch (error) {
+          // The first failure ends the others, and is what is thrown.
+          stop.abort(error);
+          throw stop.signal.reason;
+        }
+      }),
+    ),
+  );
   const graph = new Map<Digest, Descriptor>([[root.digest, root]]);
   const perPlatform: (readonly [string, number])[] = [];
-  const chosen = childrenOf(manifest).filter((child) => select(child));
-  const below = await Promise.all(chosen.map((child) => collectGraph(source, child, walk)));
   for (const [i, content] of below.entries()) {
     for (const [digest, descriptor] of content) graph.set(digest, descriptor);
     const { os = 'unknown', architecture = '' } = chosen[i]?.platform ?? {};

@@ -2,7 +2,7 @@
  * One thing that mirror.yaml asks for, as a plan shows it: an image with what hangs on it, what the factory builds for a
  * schematic, a list of the factory.
  */
-import { collectGraph, type Descriptor, parseReference } from '@omni-airgap/oci';
+import { type Descriptor, graphOf, parseReference, walk } from '@omni-airgap/oci';
 import { isCoded, messageOf } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
 import type { Network } from '@omni-airgap/oci/registry';
@@ -59,7 +59,7 @@ export async function planImage(context: PlanContext, image: WantedImage): Promi
     const companions = await findCompanions(repository, content, signal);
     const signatures = companions.map(async (companion): Promise<Planned> => {
       const { descriptor } = companion;
-      const below = await collectGraph(source, descriptor, signal === undefined ? {} : { signal });
+      const below = await graphOf(walk(source, [descriptor], { signal }));
       const item = {
         name: companionName(reference, companion),
         kind: 'signature',
@@ -126,7 +126,7 @@ async function schematicContent(
     return [manifest, config, layer];
   }
   if (layout === undefined || locked === undefined) return [];
-  return [...(await collectGraph(layout, locked.item.descriptor)).values()];
+  return [...(await graphOf(walk(layout, [locked.item.descriptor]))).values()];
 }
 
 async function planFile(context: PlanContext, id: string, version: string, name: string): Promise<Planned> {
@@ -158,7 +158,7 @@ export async function planLists(context: PlanContext, wanted: WantedLists): Prom
     const base = { name, kind: 'catalog' } as const;
     const known = lock?.items.find((item) => item.name === name);
     if (known !== undefined && layout !== undefined && (await layout.has(known.descriptor))) {
-      const content = [...(await collectGraph(layout, known.descriptor)).values()];
+      const content = [...(await graphOf(walk(layout, [known.descriptor]))).values()];
       const counted = await countBytes(content, layout);
       return { item: { ...base, digest: known.descriptor.digest, ...counted }, content };
     }

@@ -1,5 +1,5 @@
 /** Artifacts that are made here, put into the store, and looked for in it. */
-import { bytesOf, collectGraph, type Descriptor } from '@omni-airgap/oci';
+import { bytesOf, type Descriptor, walk } from '@omni-airgap/oci';
 import type { Layout } from '@omni-airgap/oci/layout';
 import type { Artifact } from './artifacts.ts';
 
@@ -13,9 +13,8 @@ export async function storeArtifact(layout: Layout, artifact: Artifact, name: st
 
 /** True when the manifest and all it points at are there. */
 export async function isWhole(layout: Layout, root: Descriptor): Promise<boolean> {
-  if (!(await layout.has(root))) return false;
-  for (const descriptor of (await collectGraph(layout, root)).values()) {
-    if (!(await layout.has(descriptor))) return false;
+  for await (const { kind, descriptor } of walk(layout, [root], { missing: 'skip' })) {
+    if (kind === 'missing' || (kind === 'blob' && !(await layout.has(descriptor)))) return false;
   }
   return true;
 }

@@ -1,7 +1,7 @@
 /** Images into a store: whole or in part, by tag and by digest; and what goes wrong on the way. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { collectGraph, MediaType, noProgress } from '@omni-airgap/oci';
+import { graphOf, MediaType, noProgress, walk } from '@omni-airgap/oci';
 import { Layout } from '@omni-airgap/oci/layout';
 import { buildManifest } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
@@ -18,7 +18,7 @@ describe('an image', () => {
     expect(report).toMatchObject({ items: 1, changed: [dex], storedBlobs: 8 });
     const layout = await Layout.open(site.store);
     expect((await layout.resolve(dex))?.digest).toBe(root.digest);
-    for (const descriptor of (await collectGraph(layout, root)).values())
+    for (const descriptor of (await graphOf(walk(layout, [root]))).values())
       expect(await layout.has(descriptor)).toBe(true);
     const lock = await site.lock();
     expect(lock.items).toMatchObject([{ name: dex, kind: 'image', source: 'https://ghcr.io' }]);

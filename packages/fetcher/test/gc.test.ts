@@ -1,7 +1,7 @@
 /** gc: what lock.json names stays, the rest goes, and nothing while it is not clear what is needed. */
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { collectGraph } from '@omni-airgap/oci';
+import { graphOf, walk } from '@omni-airgap/oci';
 import { Layout } from '@omni-airgap/oci/layout';
 import { gc } from '@omni-airgap/store';
 import { expect, test } from 'vitest';
@@ -31,7 +31,7 @@ test('removes what was dropped from mirror.yaml, names first, and keeps the rest
   expect(await layout.has(old.root)).toBe(false);
   expect(await layout.resolve('ghcr.io/dexidp/old:v1')).toBeUndefined();
   for (const { descriptor } of (await site.lock()).items)
-    for (const one of (await collectGraph(layout, descriptor)).values())
+    for (const one of (await graphOf(walk(layout, [descriptor]))).values())
       expect(await layout.has(one)).toBe(true);
   expect(await gc({ store: site.store })).toMatchObject({ names: [], blobs: 0, bytes: 0 });
 });

@@ -2,7 +2,8 @@
 import { existsSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { noProgress } from '@omni-airgap/oci';
+import { digestOf, MediaType, noProgress } from '@omni-airgap/oci';
+import { buildManifest } from '@omni-airgap/oci/testing';
 import { schematicFrom } from '@omni-airgap/talos';
 import { expect, test } from 'vitest';
 import { plan } from '../src/plan.ts';
@@ -152,6 +153,41 @@ platforms: [linux/amd64]`);
   expect(warnings.join('\n')).toMatch(/Talos v1\.13\.9 takes Kubernetes 1\.31 to 1\.36, not v1\.20\.0/);
   expect(warnings.join('\n')).toMatch(/Distribution 2\.8/);
   expect(Object.keys(platforms)).toEqual(['linux/amd64']);
+});
+
+test('of an index within an index too, only the platforms that are carried count', async () => {
+  const { site, plan: run } = await planSite();
+  const registry = site.registry('ghcr.io');
+  const { root } = await publishImage(registry, 'dexidp/dex', 'inner');
+  const { bytes } = buildManifest(MediaType.ociIndex, { manifests: [root] });
+  registry.repository('dexidp/dex').addManifest(bytes, MediaType.ociIndex, 'outer');
+  await site.mirror("images: ['ghcr.io/dexidp/dex:outer']\nplatforms: [linux/amd64]");
+  const { bytesToFetch } = await run();
+  await site.fetch();
+  const stored = await readdir(join(site.store, 'blobs', 'sha256'));
+  const sizes = await Promise.all(stored.map((name) => stat(join(site.store, 'blobs', 'sha256', name))));
+  expect(bytesToFetch).toBe(sizes.reduce((sum, { size }) => sum + size, 0));
+});
+
+test('T18 an index with more than ten thousand descriptors below all its images is a problem of its item', async () => {
+  const { site, plan: run } = await planSite();
+  const repository = site.registry('ghcr.io').repository('dexidp/endless');
+  const config = repository.addBlob(Buffer.from('{}'), MediaType.ociConfig);
+  const manifests = ['a', 'b', 'c'].map((name) => {
+    const layers = Array.from({ length: 4000 }, (_, i) => ({
+      mediaType: MediaType.octetStream,
+      digest: digestOf(Buffer.from(`${name} ${i}`)),
+      size: 1,
+    }));
+    const image = buildManifest(MediaType.ociManifest, { config, layers });
+    return repository.addManifest(image.bytes, MediaType.ociManifest);
+  });
+  const index = buildManifest(MediaType.ociIndex, { manifests });
+  repository.addManifest(index.bytes, MediaType.ociIndex, 'v1');
+  await site.mirror("images: ['ghcr.io/dexidp/endless:v1', 'ghcr.io/dexidp/dex:v1']");
+  const { items } = await run();
+  expect(items[0]?.problem).toBe(`${index.descriptor.digest}: more than 10000 descriptors below it`);
+  expect(items[1]?.problem).toBeUndefined();
 });
 
 test('a schematic with a secret is refused before any request', async () => {

@@ -50,4 +50,4 @@ export type {
   Storage,
   Tagger,
 } from './storage.ts';
-export { graphOf, type SelectChild, type Visited, walk } from './walk.ts';
+export { GraphBounds, graphOf, type SelectChild, type Visited, walk } from './walk.ts';
