@@ -6,9 +6,9 @@ export interface BundleOptions extends NewBundle {
   /** Folder that becomes the bundle; made when it is not there. */
   readonly out: string;
   /** Id (8 characters at least) of a bundle that was issued before: its volumes are written, not those of a new one. */
-  readonly issued?: string;
+  readonly issued?: string | undefined;
   /** Which volumes go there, such as `2-5`; default all. Volume 000 goes to every medium. */
-  readonly volumes?: string;
+  readonly volumes?: string | undefined;
   /** Read each volume back after writing; default true. */
   readonly readBack?: boolean;
   /** Remove content from the store once it is safe on the medium. */

@@ -36,7 +36,7 @@ export interface NewBundle {
   readonly volumeSize: number;
   /** What is inside already: see readInside. */
   readonly since?: readonly string[];
-  readonly signKey?: KeyObject;
+  readonly signKey?: KeyObject | undefined;
   /** Carry schematics with secrets in them. */
   readonly allowSecrets?: boolean;
   /** Name and version of this program, for the record. */

@@ -1,6 +1,9 @@
 /** Flags that several commands share, and how their values are read. */
+
 import type { SignerOptions } from '@omni-airgap/fetcher';
+import { CodedError } from '@omni-airgap/oci/base';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { CommonFlags } from './session.ts';
 
 /** For flags that may be given more than once. */
 export function collected(value: string, before: readonly string[] = []): readonly string[] {
@@ -98,7 +101,7 @@ export function withSigners(command: Command): Command {
 export function signerOptions(flags: SignerFlags): SignerOptions {
   return {
     verifyImagesKeys: flags.verifyImagesKey,
-    ...(flags.sigstoreRoot === undefined ? {} : { sigstoreRoot: flags.sigstoreRoot }),
+    sigstoreRoot: flags.sigstoreRoot,
     verifyImagesIdentities: flags.verifyImagesIdentity,
     verifyImagesIssuers: flags.verifyImagesIssuer,
     verifyImagesExcept: flags.verifyImagesExcept,
@@ -114,4 +117,30 @@ export const insideProxy: readonly [flag: string, description: string] = [
 /** An example under the command's help. */
 export function withExample(command: Command, ...lines: readonly string[]): Command {
   return command.addHelpText('after', `\nExample:\n${lines.map((line) => `  ${line}`).join('\n')}`);
+}
+
+export interface BundleOrStoreFlags extends CommonFlags {
+  readonly bundle: readonly string[];
+  readonly store?: string;
+  readonly verifyKey?: string;
+}
+
+export function withBundleOrStore(command: Command): Command {
+  return command
+    .option(
+      '--bundle <dir...>',
+      'folder of a bundle (repeatable when it is spread over media)',
+      collected,
+      [],
+    )
+    .option('--store <dir>', 'a store instead of a bundle')
+    .option('--verify-key <file>', 'the public key it must be signed with');
+}
+
+/** The store to read, undefined when it is a bundle. @throws USAGE unless one of them is named */
+export function storeToRead(command: string, { bundle, store }: BundleOrStoreFlags): string | undefined {
+  if ((store === undefined) === (bundle.length === 0)) {
+    throw new CodedError('USAGE', `${command} takes either --bundle DIR or --store DIR`);
+  }
+  return store;
 }

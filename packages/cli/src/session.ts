@@ -1,7 +1,9 @@
 /** One run of one command: where its output goes, how it is watched, how it is stopped. */
 
+import { hostname, userInfo } from 'node:os';
 import { proxyFromEnvironment, proxyFromFlag } from '@omni-airgap/oci/http';
 import type { NetworkSettings } from '@omni-airgap/oci/registry';
+import manifest from '../package.json' with { type: 'json' };
 import { ProgressView } from './progress-view.ts';
 
 export interface Output {
@@ -21,7 +23,7 @@ export interface NetworkFlags {
   readonly upstream: readonly string[];
   readonly allowHost: readonly string[];
   readonly plainHttp: readonly string[];
-  readonly caCert?: string;
+  readonly caCert?: string | undefined;
   readonly registryConfig?: string;
   /** Inside only. */
   readonly proxy?: string;
@@ -70,9 +72,21 @@ export function networkSettings(
     upstreams: flags.upstream,
     allowHosts: flags.allowHost,
     plainHttp: flags.plainHttp,
-    ...(flags.caCert === undefined ? {} : { caCert: flags.caCert }),
-    ...(flags.registryConfig === undefined ? {} : { registryConfig: flags.registryConfig }),
-    ...(proxy === undefined ? {} : { proxy }),
+    caCert: flags.caCert,
+    registryConfig: flags.registryConfig,
+    proxy,
     env,
   };
 }
+
+/** `user@machine`; in a container without a name for the user, the number. */
+export function account(): string {
+  try {
+    return `${userInfo().username}@${hostname()}`;
+  } catch {
+    return `${process.getuid?.() ?? 'somebody'}@${hostname()}`;
+  }
+}
+
+export const version: string = manifest.version;
+export const tool: string = `omni-airgap ${manifest.version}`;

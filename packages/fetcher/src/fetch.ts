@@ -40,7 +40,7 @@ export interface FetchOptions extends SignerOptions {
   readonly store: string;
   readonly network: NetworkSettings;
   /** Blobs and files on their way at once; default 12. */
-  readonly concurrency?: number;
+  readonly concurrency?: number | undefined;
   /** Let schematics with secrets in them go to the factory and into the store. */
   readonly allowSecrets?: boolean;
   /** Bring back what has left the store with a bundle; default: it counts as there. */
@@ -48,7 +48,7 @@ export interface FetchOptions extends SignerOptions {
   /** Account and machine, for the record. */
   readonly by?: string;
   readonly progress?: Progress;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface FetchReport extends CopyTally {

@@ -14,7 +14,7 @@ export interface SignerOptions {
   /** `FILE` or `PREFIX=FILE`: images (that begin with the prefix) must carry a cosign signature by the key in it. */
   readonly verifyImagesKeys?: readonly string[];
   /** A trusted_root.json of Sigstore: with it identities are verified too. */
-  readonly sigstoreRoot?: string;
+  readonly sigstoreRoot?: string | undefined;
   /** `REGEXP` or `PREFIX=REGEXP`: the same by an identity; default: Sidero's, for its images. */
   readonly verifyImagesIdentities?: readonly string[];
   /** Who vouches for them: one for all, or one for each; default: Google, as for Sidero. */

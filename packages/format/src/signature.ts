@@ -12,7 +12,7 @@ export function parsePrivateKey(pem: string, what: string, passphrase?: string):
     const key = createPrivateKey({
       key: pem,
       format: 'pem',
-      ...(passphrase === undefined ? {} : { passphrase }),
+      passphrase,
     });
     return requireP256(key, what);
   } catch (error) {

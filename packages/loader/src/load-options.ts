@@ -11,8 +11,8 @@ export interface LoadOptions {
   /** Folders where the media are mounted: of one bundle, or of a base and its increments. */
   readonly bundles: readonly string[];
   readonly trust: BundleTrust;
-  readonly registry?: RegistryTarget;
-  readonly objectStore?: ObjectStoreTarget;
+  readonly registry?: RegistryTarget | undefined;
+  readonly objectStore?: ObjectStoreTarget | undefined;
   readonly keepHost?: boolean;
   readonly overwriteTags?: boolean;
   /** Where an index carries one platform only, tag that platform's image. */
@@ -20,13 +20,13 @@ export interface LoadOptions {
   /** Take a bundle that is older than one that was accepted here. */
   readonly allowRollback?: boolean;
   /** The oldest bundle that is taken; no limit by default. */
-  readonly maxAgeDays?: number;
+  readonly maxAgeDays?: number | undefined;
   /** `full`: pull everything back and hash it. `quick`: not even objects are. Default: objects are. */
-  readonly verify?: 'full' | 'quick';
+  readonly verify?: 'full' | 'quick' | undefined;
   /** Folder for what this host remembers: accepted bundles, unfinished uploads. */
   readonly state: string;
   /** Folder for parts of blobs that are cut over volumes which are not mounted together. */
-  readonly spool?: string;
+  readonly spool?: string | undefined;
   /** Signs what an Image Factory checks; a P-256 private key. */
   readonly resignKey?: KeyObject;
   /** What only the site knows; its PXE URL makes boot scripts. */
@@ -36,12 +36,12 @@ export interface LoadOptions {
   /** Folder for configuration to go on with; none is written without it. */
   readonly handoff?: string;
   /** Path to write the receipt to. */
-  readonly receipt?: string;
+  readonly receipt?: string | undefined;
   readonly network: NetworkSettings;
   /** Blobs on their way at once; default 8. */
-  readonly concurrency?: number;
+  readonly concurrency?: number | undefined;
   /** Name and version of this program, for the record. */
   readonly tool: string;
   readonly progress?: Progress;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }

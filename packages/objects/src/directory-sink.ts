@@ -1,4 +1,5 @@
 /** Objects as files below a folder, for any static web server. Each is whole and synced before it has its name. */
+
 import { constants } from 'node:fs';
 import { chmod, lstat, open, rename, rm, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -14,8 +15,13 @@ import {
   syncFolder,
   temporaryIn,
 } from '@omni-airgap/oci/fs';
-import { checkObjectKey } from './object-key.ts';
-import type { NewObject, ObjectInfo, ObjectSink, StaleUpload } from './object-sink.ts';
+import {
+  checkObjectKey,
+  type NewObject,
+  type ObjectInfo,
+  type ObjectSink,
+  type StaleUpload,
+} from './object-sink.ts';
 
 export class DirectorySink implements ObjectSink {
   readonly url: string;

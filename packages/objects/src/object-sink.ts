@@ -1,5 +1,7 @@
 /** A place for files by key: a bucket, or a folder behind a web server. No registry: no repositories, no tags. */
+
 import type { Bytes, Descriptor, Digest, Piece } from '@omni-airgap/oci';
+import { CodedError, printable } from '@omni-airgap/oci/base';
 
 export interface ObjectInfo {
   /** Bytes. */
@@ -55,4 +57,14 @@ export interface ObjectSink {
   /** Unfinished uploads of others, below the prefix. */
   staleUploads(signal?: AbortSignal): Promise<readonly StaleUpload[]>;
   close(): Promise<void>;
+}
+
+const segmentPattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$/;
+
+/** @returns the key itself @throws BAD_NAME */
+export function checkObjectKey(key: string): string {
+  if (key.length > 900 || !key.split('/').every((segment) => segmentPattern.test(segment))) {
+    throw new CodedError('BAD_NAME', `not an object key: ${printable(key)}`);
+  }
+  return key;
 }

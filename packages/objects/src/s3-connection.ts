@@ -7,7 +7,7 @@
 import { S3Client } from '@aws-sdk/client-s3';
 import { CodedError, isCoded, printable } from '@omni-airgap/oci/base';
 import { type HttpGate, retrying } from '@omni-airgap/oci/http';
-import { checkObjectKey } from './object-key.ts';
+import { checkObjectKey } from './object-sink.ts';
 import { GateRequestHandler } from './s3-request-handler.ts';
 import type { S3Settings } from './s3-settings.ts';
 
@@ -72,7 +72,7 @@ export class S3Connection {
           throw this.explain(error, key);
         }
       },
-      signal === undefined ? {} : { signal },
+      { signal },
     );
   }
 
@@ -86,7 +86,7 @@ export class S3Connection {
     const what = `${this.url}/${key}: the object store answers ${printable(error.name)}`;
     // An answer to HEAD has no body that could say why; its date does.
     const isSkewed = status === 403 && skewOf($response?.headers?.['date']) > maxSkewMs;
-    const advice = isSkewed ? skewHint : (hints[error.name] ?? printable(error.message));
+    const advice = isSkewed ? skewHint : (hints.get(error.name) ?? printable(error.message));
     return new CodedError(code, `${what}${advice === '' ? '' : `: ${advice}`}`, {
       cause: error,
       // An error inside a 200 is one of the store, and may pass.
@@ -97,13 +97,14 @@ export class S3Connection {
 
 const skewHint =
   'the clock here and the clock there differ too much; set this host to the site’s time server';
-const hints: Readonly<Record<string, string>> = {
-  RequestTimeTooSkewed: skewHint,
-  NoSuchBucket: 'make the bucket first, or correct --object-store',
-  InvalidAccessKeyId: 'it does not know AWS_ACCESS_KEY_ID',
-  SignatureDoesNotMatch: 'AWS_SECRET_ACCESS_KEY or the region is wrong',
-  AccessDenied: 'these credentials may not do that',
-};
+/** By the error codes of S3, which the store chooses: a Map, so that `constructor` is none. */
+const hints: ReadonlyMap<string, string> = new Map([
+  ['RequestTimeTooSkewed', skewHint],
+  ['NoSuchBucket', 'make the bucket first, or correct --object-store'],
+  ['InvalidAccessKeyId', 'it does not know AWS_ACCESS_KEY_ID'],
+  ['SignatureDoesNotMatch', 'AWS_SECRET_ACCESS_KEY or the region is wrong'],
+  ['AccessDenied', 'these credentials may not do that'],
+]);
 
 /** Milliseconds between a Date header and now; 0 when there is none. */
 function skewOf(date: string | undefined): number {

@@ -3,7 +3,9 @@
  * Parts are read and hashed in order, and sent while the next ones are read. Faults F43, F44.
  * Source: Amazon S3 API Reference, CreateMultipartUpload, UploadPart, ListParts, CompleteMultipartUpload.
  */
+
 import { createHash } from 'node:crypto';
+import { join } from 'node:path';
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
@@ -13,17 +15,16 @@ import {
 } from '@aws-sdk/client-s3';
 import { checkFinished, Hasher, type Piece } from '@omni-airgap/oci';
 import { CodedError, isCoded } from '@omni-airgap/oci/base';
-import { readInto, slicePieces } from '@omni-airgap/oci/fs';
+import { ensureFolder, Journal, readInto, slicePieces } from '@omni-airgap/oci/fs';
 import type { NewObject } from './object-sink.ts';
 import type { PartBuffers } from './part-buffers.ts';
 import { abort, type S3Connection, withPayload } from './s3-connection.ts';
-import { type UploadedPart, UploadJournal } from './upload-journal.ts';
 
 /** Source: Amazon S3 User Guide, "Amazon S3 multipart upload limits". */
 const maxParts = 10_000;
 const maxPages = 100;
 
-export interface MultipartUpload {
+interface MultipartUpload {
   readonly connection: S3Connection;
   /** Folder for what is known of uploads that are under way. */
   readonly journals: string;
@@ -38,7 +39,7 @@ export interface MultipartUpload {
   /** Send Content-MD5 too: the store does not check the signed hash. */
   readonly md5: boolean;
   readonly onBytes: (bytes: number) => void;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 interface Started {
@@ -162,7 +163,7 @@ async function resume(upload: MultipartUpload, journal: UploadJournal): Promise<
       const input = {
         ...connection.at(object.key),
         UploadId: record.uploadId,
-        ...(marker === undefined ? {} : { PartNumberMarker: marker }),
+        PartNumberMarker: marker,
       };
       const answer = await connection.retrying(object.key, signal, () =>
         connection.client.send(new ListPartsCommand(input), abort(signal)),
@@ -202,4 +203,67 @@ async function start(upload: MultipartUpload, journal: UploadJournal): Promise<S
   const partSize = Math.max(upload.partSize, Math.ceil(descriptor.size / maxParts));
   await journal.begin({ uploadId, partSize });
   return { uploadId, partSize, known: new Map() };
+}
+
+// What is known of an upload in parts that is under way, on disk: which upload, how it is cut, and each part that
+// arrived. A killed load goes on with it; a part is believed only when the store lists it with the same size and tag,
+// and the medium still gives the same bytes. Fault F43.
+
+interface UploadedPart {
+  /** From 1. */
+  readonly number: number;
+  /** Bytes. */
+  readonly size: number;
+  /** Hex. */
+  readonly sha256: string;
+  readonly etag: string;
+}
+
+interface UploadRecord {
+  readonly uploadId: string;
+  /** Bytes. */
+  readonly partSize: number;
+  readonly parts: readonly UploadedPart[];
+}
+
+class UploadJournal {
+  readonly #folder: string;
+  readonly #object: string;
+  readonly #journal: Journal;
+
+  /**
+   * @param folder of the journals of all uploads; made when it is needed
+   * @param object what is uploaded where, such as `s3://bucket/key sha256:…`
+   */
+  constructor(folder: string, object: string) {
+    this.#folder = folder;
+    this.#object = object;
+    this.#journal = new Journal(join(folder, `${createHash('sha256').update(object).digest('hex')}.jsonl`));
+  }
+
+  /** Undefined when none is known to have begun. @throws BAD_DOCUMENT, DISK */
+  async read(): Promise<UploadRecord | undefined> {
+    const [begun, ...parts] = await this.#journal.read();
+    const { object, uploadId, partSize } = begun ?? {};
+    if (object !== this.#object || typeof uploadId !== 'string' || typeof partSize !== 'number') {
+      return undefined;
+    }
+    return { uploadId, partSize, parts: parts as unknown as readonly UploadedPart[] };
+  }
+
+  /** @throws DISK */
+  async begin(upload: Pick<UploadRecord, 'uploadId' | 'partSize'>): Promise<void> {
+    await ensureFolder(this.#folder);
+    await this.#journal.begin({ object: this.#object, ...upload });
+  }
+
+  /** @throws DISK */
+  async add(part: UploadedPart): Promise<void> {
+    await this.#journal.append(part);
+  }
+
+  /** @throws DISK */
+  async remove(): Promise<void> {
+    await this.#journal.remove();
+  }
 }

@@ -67,7 +67,7 @@ export class GateRequestHandler {
         Object.entries(request.headers).filter(([name]) => name.toLowerCase() !== 'expect'),
       ),
       follow: false,
-      ...(body === undefined ? {} : { body }),
+      body,
       ...(signal instanceof AbortSignal ? { signal } : {}),
     });
     const isObject =

@@ -17,7 +17,7 @@ export interface S3Settings extends S3Location {
   readonly region: string;
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
-  readonly sessionToken?: string;
+  readonly sessionToken?: string | undefined;
 }
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -46,7 +46,10 @@ export async function readS3Settings(
 ): Promise<S3Settings> {
   const profile = env['AWS_PROFILE'] ?? 'default';
   const { configFile, credentialsFile } = await loadSharedConfigFiles();
-  const fromFiles = { ...configFile[profile], ...credentialsFile[profile] };
+  const fromFiles: Readonly<Record<string, string | undefined>> = {
+    ...new Map(Object.entries(configFile)).get(profile),
+    ...new Map(Object.entries(credentialsFile)).get(profile),
+  };
   const accessKeyId = env['AWS_ACCESS_KEY_ID'] ?? fromFiles['aws_access_key_id'];
   const secretAccessKey = env['AWS_SECRET_ACCESS_KEY'] ?? fromFiles['aws_secret_access_key'];
   if (accessKeyId === undefined || secretAccessKey === undefined) {
@@ -73,6 +76,6 @@ export async function readS3Settings(
     region,
     accessKeyId,
     secretAccessKey,
-    ...(token === undefined ? {} : { sessionToken: token }),
+    sessionToken: token,
   };
 }

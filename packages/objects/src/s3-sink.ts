@@ -114,7 +114,7 @@ export class S3Sink implements ObjectSink {
           description: this.#describe(object),
           md5,
           onBytes,
-          ...(signal === undefined ? {} : { signal }),
+          signal,
         }),
       );
     } else await this.#putWhole(object, onBytes, signal);
@@ -168,7 +168,7 @@ export class S3Sink implements ObjectSink {
       const md5 = (await this.#needsMd5(signal))
         ? createHash('md5').update(bytes).digest('base64')
         : undefined;
-      const input = { ...this.#describe(object), ...(md5 === undefined ? {} : { ContentMD5: md5 }) };
+      const input = { ...this.#describe(object), ContentMD5: md5 };
       const { client } = this.#connection;
       await this.#connection.retrying(key, signal, () =>
         client.send(new PutObjectCommand(withPayload(input, bytes, hexOf(descriptor.digest))), abort(signal)),

@@ -5,7 +5,7 @@ import { collect, descriptorOf } from '@omni-airgap/oci';
 import { temporaryFolder as temporary } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
 import { DirectorySink } from '../src/directory-sink.ts';
-import { checkObjectKey } from '../src/object-key.ts';
+import { checkObjectKey } from '../src/object-sink.ts';
 
 const hostile: readonly string[] = [
   ...['', '/', '.', '..', '../x', 'a/../x', 'a/..', 'a/./x', '/abs', 'a//b', 'a/', '.hidden', '-rf'],

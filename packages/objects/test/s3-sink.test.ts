@@ -236,3 +236,18 @@ test('F47 a clock that is an hour off is named as the reason', async () => {
     message: expect.stringMatching(/clock here and the clock there/),
   });
 });
+
+test.each(['constructor', '__proto__', 'toString'])(
+  'A20 an error code of a store that is %s is printed as it is',
+  async (code) => {
+    const double = await startS3Double();
+    double.fault = ({ method }) => (method === 'PUT' ? problem(403, code) : undefined);
+    const sink = await openSink(double, await temporary());
+    const put = sink.put(
+      { ...(await objectOf(10)), content: { kind: 'bytes', bytes: Buffer.alloc(10) } },
+      ignore,
+    );
+    await expect(put).rejects.toThrow(/the object store answers /);
+    await expect(put).rejects.not.toThrow(/native code|object Object/);
+  },
+);

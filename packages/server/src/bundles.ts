@@ -2,8 +2,8 @@
  * Bundles as a content source: one, spread over media or not, and the increments that were made from it. Of each
  * origin the newest says which names there are; content is taken from whichever has it.
  */
+
 import { BundleStore, type BundleTrust, bundleFolders, checkBundleAge } from '@omni-airgap/format';
-import type { Provenance } from './provenance.ts';
 import { type ContentSource, Overlay } from './source.ts';
 
 export interface OpenedBundles {
@@ -51,7 +51,7 @@ function provenanceOf({ document, signer }: BundleStore): Provenance {
     origin,
     sequence,
     createdAt,
-    ...(createdBy === undefined ? {} : { createdBy }),
+    createdBy,
     signedBy: signer.mode === 'signed' ? signer.key : undefined,
   };
 }
@@ -63,4 +63,15 @@ function withoutNames(bundle: BundleStore): ContentSource {
     fetch: (descriptor, signal) => bundle.fetch(descriptor, signal),
     names: async function* () {},
   };
+}
+
+export interface Provenance {
+  readonly id: string;
+  readonly origin: string;
+  readonly sequence: number;
+  /** ISO 8601. */
+  readonly createdAt: string;
+  readonly createdBy?: string | undefined;
+  /** Fingerprint of the key its signature was checked with; undefined when nobody's was. */
+  readonly signedBy: string | undefined;
 }

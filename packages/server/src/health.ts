@@ -4,10 +4,10 @@
  */
 import { ageInDays } from '@omni-airgap/format';
 import { isCoded } from '@omni-airgap/oci/base';
+import type { Provenance } from './bundles.ts';
 import { failed, json, plainText } from './factory/answer.ts';
 import type { Answer, RouteGroup } from './http/message.ts';
 import type { Damage, Integrity } from './integrity.ts';
-import type { Provenance } from './provenance.ts';
 
 export interface Health {
   readonly status: 'ok' | 'damaged';

@@ -1,8 +1,9 @@
 /** Serves content inside: an OCI registry, an Image Factory that builds nothing, and a page over a store or a bundle. */
+
+export type { Provenance } from './bundles.ts';
 export { type OpenedBundles, openBundles } from './bundles.ts';
 export type { Health } from './health.ts';
 export type { AccessEntry, TlsOptions } from './http/server.ts';
-export type { Provenance } from './provenance.ts';
 export type { Unreachable } from './registry/catalog.ts';
 export { createServer, type Server, type ServerOptions } from './server.ts';
 export type { ContentSource, WritableSource } from './source.ts';

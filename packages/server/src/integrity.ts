@@ -7,7 +7,7 @@ import { stat } from 'node:fs/promises';
 import { collectVerified, type Descriptor, type Digest, type Piece } from '@omni-airgap/oci';
 import { CodedError, isCoded, messageOf } from '@omni-airgap/oci/base';
 import { diskError } from '@omni-airgap/oci/fs';
-import { hashPieces } from './http/hash-pieces.ts';
+import { hashPieces } from './http/hash.ts';
 import type { FileBody } from './http/message.ts';
 import type { ContentSource } from './source.ts';
 

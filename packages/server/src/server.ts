@@ -2,20 +2,20 @@
 import type { RequestListener } from 'node:http';
 import { isRegistryHost } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
+import type { Provenance } from './bundles.ts';
+import { factoryRoutes } from './factory/factory-routes.ts';
 import { Holdings } from './factory/holdings.ts';
-import { factoryRoutes } from './factory/routes.ts';
 import { Schematics } from './factory/schematics.ts';
 import { type Health, healthOf, healthRoutes } from './health.ts';
 import type { Request } from './http/message.ts';
 import { type AccessEntry, HttpServer, type TlsOptions } from './http/server.ts';
 import { Integrity } from './integrity.ts';
-import { pageRoutes } from './page/routes.ts';
-import type { Provenance } from './provenance.ts';
+import { pageRoutes } from './page/page.ts';
 import { Catalog, type Unreachable } from './registry/catalog.ts';
-import { registryRoutes } from './registry/routes.ts';
-import { type UploadLimits, Uploads } from './registry/upload.ts';
+import { registryRoutes } from './registry/registry-routes.ts';
+import { type UploadLimits, Uploads } from './registry/uploads.ts';
 import { type ContentSource, Overlay, type WritableSource } from './source.ts';
-import { wishOfImage } from './wishes/from-registry.ts';
+import { wishOfImage } from './wishes/wish.ts';
 import { type WantsDocument, WishList } from './wishes/wish-list.ts';
 
 export interface ServerOptions {
@@ -29,9 +29,9 @@ export interface ServerOptions {
    * `https://factory.site.example`: what PXE scripts and lists point to. Left out, each client is pointed to the
    * host it asked for.
    */
-  readonly externalUrl?: string;
+  readonly externalUrl?: string | undefined;
   /** Left out: plain HTTP. */
-  readonly tls?: TlsOptions;
+  readonly tls?: TlsOptions | undefined;
   /** Shown on the page and in /healthz. */
   readonly provenance?: readonly Provenance[];
   /** Takes an index whose children are missing; default false, as registries do. */
@@ -89,7 +89,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     source,
     integrity,
     allowSparse,
-    ...(push === undefined ? {} : { push }),
+    push,
     onMissing: (repository, reference, ns) => {
       const wish = wishOfImage(repository, reference, ns);
       if (wish !== undefined) wishes.add(wish);
@@ -99,8 +99,8 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const http = new HttpServer({
     groups: [registry, factoryRoutes(shared), healthRoutes(shared), pageRoutes(shared)],
     name: serverName,
-    ...(tls === undefined ? {} : { tls }),
-    ...(onAccess === undefined ? {} : { onAccess }),
+    tls,
+    onAccess,
   });
   return {
     listen: (host, port) => http.listen(host, port),

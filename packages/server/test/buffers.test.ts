@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Lease, largeBlock } from '../src/http/buffers.ts';
+import { Lease, largeBlock } from '../src/http/blocks.ts';
 
 const mebibyte = 1024 * 1024;
 /** Whoever has taken this much reads. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parseRange } from '../src/http/range.ts';
+import { parseRange } from '../src/http/message.ts';
 
 describe('Range (F52 serve.range)', () => {
   test.each([

@@ -1,6 +1,6 @@
 import { growthOf, linearGrowth } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
-import { parseTarget } from '../src/http/target.ts';
+import { parseTarget } from '../src/http/message.ts';
 
 describe('request target (T54, F51 serve.path)', () => {
   test('a path is split and decoded, the query apart', () => {

@@ -2,9 +2,9 @@
 import { bundle } from '@omni-airgap/bundler';
 import { CodedError } from '@omni-airgap/oci/base';
 import { Command } from 'commander';
+import { type BundleFlags, bundleOptions, describeBundle, withBundleFlags } from '../bundle-flags.ts';
 import { withCommon, withExample } from '../flags.ts';
 import { report, type Session } from '../session.ts';
-import { type BundleFlags, bundleOptions, describeBundle, withBundleFlags } from './bundle-flags.ts';
 
 interface Flags extends BundleFlags {
   readonly volumes?: string;
@@ -31,8 +31,8 @@ export function addBundle(session: Session): Command {
         async (progress) =>
           bundle({
             ...(await bundleOptions(session, flags, progress)),
-            ...(flags.volumes === undefined ? {} : { volumes: flags.volumes }),
-            ...(issued === undefined ? {} : { issued }),
+            volumes: flags.volumes,
+            issued,
             consume: flags.consume === true,
           }),
         (result, seconds) => describeBundle(result, flags.out, seconds),

@@ -3,7 +3,6 @@
 import { defaultTransfers, type FetchReport, fetch, plan } from '@omni-airgap/fetcher';
 import { formatBytes, printable } from '@omni-airgap/oci/base';
 import { Command } from 'commander';
-import { account } from '../account.ts';
 import {
   type SignerFlags,
   signerOptions,
@@ -14,7 +13,14 @@ import {
 } from '../flags.ts';
 import { count, formatDuration } from '../format.ts';
 import { describePlan } from '../plan-view.ts';
-import { type CommonFlags, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
+import {
+  account,
+  type CommonFlags,
+  type NetworkFlags,
+  networkSettings,
+  report,
+  type Session,
+} from '../session.ts';
 
 interface Flags extends CommonFlags, NetworkFlags, SignerFlags {
   readonly config: string;
@@ -53,7 +59,7 @@ export function addFetch(session: Session): Command {
             restore: flags.restore === true,
             by: account(),
             ...signerOptions(flags),
-            ...(concurrency === undefined ? {} : { concurrency }),
+            concurrency,
             progress,
             signal: session.signal,
           }),

@@ -1,13 +1,19 @@
 /** omni-airgap inspect */
+
 import { type Inspection, inspectBundle, inspectStore, type StoreInspection } from '@omni-airgap/bundler';
 import { countSigners } from '@omni-airgap/format';
 import { formatBytes, formatTime, printable } from '@omni-airgap/oci/base';
 import { Command } from 'commander';
-import { withCommon, withExample } from '../flags.ts';
+import {
+  type BundleOrStoreFlags,
+  storeToRead,
+  withBundleOrStore,
+  withCommon,
+  withExample,
+} from '../flags.ts';
 import { count, describeLeft, table, wrap } from '../format.ts';
+import { readTrust } from '../keys.ts';
 import { report, type Session } from '../session.ts';
-import { type BundleOrStoreFlags, storeToRead, withBundleOrStore } from './bundle-or-store.ts';
-import { readTrust } from './keys.ts';
 
 export function addInspect(session: Session): Command {
   const command = withBundleOrStore(new Command('inspect'))

@@ -1,4 +1,5 @@
 /** omni-airgap load */
+
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -15,9 +16,15 @@ import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { Command, Option } from 'commander';
 import { collected, insideProxy, maxAgeOption, withCommon, withExample, withNetwork } from '../flags.ts';
 import { count, formatDuration } from '../format.ts';
-import { type CommonFlags, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
-import { tool } from '../version.ts';
-import { readPrivateKey, readTrust } from './keys.ts';
+import { readPrivateKey, readTrust } from '../keys.ts';
+import {
+  type CommonFlags,
+  type NetworkFlags,
+  networkSettings,
+  report,
+  type Session,
+  tool,
+} from '../session.ts';
 
 interface Flags extends CommonFlags, NetworkFlags {
   readonly bundle: readonly string[];
@@ -131,22 +138,22 @@ async function loadOptions(session: Session, flags: Flags): Promise<LoadOptions>
   return {
     bundles: flags.bundle,
     trust: await readTrust(flags.verifyKey, flags.allowUnsigned === true),
-    ...(registry === undefined ? {} : { registry }),
-    ...(objectStore === undefined ? {} : { objectStore }),
+    registry,
+    objectStore,
     keepHost: flags.keepHost === true,
     overwriteTags: flags.overwriteTags === true,
     flatten: flags.flatten === true,
     allowRollback: flags.allowRollback === true,
-    ...(maxAge === undefined ? {} : { maxAgeDays: maxAge }),
-    ...(flags.verify === undefined ? {} : { verify: flags.verify }),
+    maxAgeDays: maxAge,
+    verify: flags.verify,
     state: flags.state ?? defaultState(session.env),
-    ...(spool === undefined ? {} : { spool }),
+    spool,
     ...(resignKey === undefined ? {} : { resignKey: await readPrivateKey(resignKey, session.env) }),
     ...(flags.site === undefined ? {} : await readSite(flags.site)),
     handoff: flags.handoff,
-    ...(receipt === undefined ? {} : { receipt }),
+    receipt,
     network: networkSettings({ ...flags, plainHttp }, session.env, false),
-    ...(concurrency === undefined ? {} : { concurrency }),
+    concurrency,
     tool,
     signal: session.signal,
   };

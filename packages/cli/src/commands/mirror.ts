@@ -1,8 +1,9 @@
 /** omni-airgap mirror */
+
 import { type BundleReport, bundle, consumingInto, refuseInStore } from '@omni-airgap/bundler';
 import { defaultTransfers, fetch } from '@omni-airgap/fetcher';
 import { Command } from 'commander';
-import { account } from '../account.ts';
+import { type BundleFlags, bundleOptions, describeBundle, withBundleFlags } from '../bundle-flags.ts';
 import {
   type SignerFlags,
   signerOptions,
@@ -11,8 +12,7 @@ import {
   withNetwork,
   withSigners,
 } from '../flags.ts';
-import { type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
-import { type BundleFlags, bundleOptions, describeBundle, withBundleFlags } from './bundle-flags.ts';
+import { account, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
 
 interface Flags extends BundleFlags, NetworkFlags, SignerFlags {
   readonly config: string;
@@ -52,7 +52,7 @@ export function addMirror(session: Session): Command {
             allowSecrets: flags.allowSecrets === true,
             ...signerOptions(flags),
             by: account(),
-            ...(concurrency === undefined ? {} : { concurrency }),
+            concurrency,
             progress,
             signal: session.signal,
           });

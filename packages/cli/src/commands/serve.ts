@@ -16,8 +16,8 @@ import {
 import { Command } from 'commander';
 import { collected, maxAgeOption, withCommon, withExample } from '../flags.ts';
 import { count } from '../format.ts';
+import { readTrust } from '../keys.ts';
 import type { CommonFlags, Session } from '../session.ts';
-import { readTrust } from './keys.ts';
 
 interface Flags extends CommonFlags {
   readonly bundle: readonly string[];
@@ -73,8 +73,8 @@ async function serve(session: Session, flags: Flags): Promise<void> {
   const tls = await readTls(flags);
   const server = await createServer({
     ...(await contentOf(flags, (text) => output.stderr(`serve: ${text}\n`))),
-    ...(flags.externalUrl === undefined ? {} : { externalUrl: flags.externalUrl }),
-    ...(tls === undefined ? {} : { tls }),
+    externalUrl: flags.externalUrl,
+    tls,
     onAccess: (entry) => {
       if (flags.quiet !== true) output.stderr(`${accessLine(entry)}\n`);
     },

@@ -59,7 +59,7 @@ async function fromServer(session: Session, { from, caCert }: Flags): Promise<Wa
       upstream: [],
       allowHost: [],
       plainHttp: url.protocol === 'http:' ? [url.host] : [],
-      ...(caCert === undefined ? {} : { caCert }),
+      caCert,
     },
     session.env,
     false,

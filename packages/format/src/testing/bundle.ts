@@ -47,7 +47,7 @@ export async function writeTestBundle(
     sequence: 1,
     createdAt: '2026-01-01T00:00:00Z',
     tool: 'test',
-    ...(base === undefined ? {} : { base }),
+    base,
     roots: [...names].map(([name, descriptor]) => ({ name, descriptor })),
     blobs: [...plan.blobs],
     volumes: [...volumes],

@@ -14,7 +14,7 @@ export interface Damage {
   readonly offset: number;
   readonly what: string;
   /** Of the blob that is damaged, where it is one. */
-  readonly digest?: Digest;
+  readonly digest?: Digest | undefined;
 }
 
 /** The most damages that are listed one by one. */
@@ -66,7 +66,7 @@ export class VolumeVerifier {
   /** Adds to what is wrong; for what the reader of a volume finds. */
   damage(volume: number, offset: number, what: string, digest?: Digest): void {
     if (this.damages.length >= maxDamages) return;
-    const of = digest === undefined ? {} : { digest };
+    const of = { digest };
     this.damages.push({ volume: volumeName(volume), offset, what, ...of });
   }
 

@@ -17,14 +17,14 @@ import { askTime, clockVerdict, probeUdp, resolveName, tlsCertificate } from './
 import { type Finding, finding } from './finding.ts';
 
 export interface InsideCheck {
-  readonly registry?: RegistryTarget;
-  readonly objectStore?: ObjectStoreTarget;
+  readonly registry?: RegistryTarget | undefined;
+  readonly objectStore?: ObjectStoreTarget | undefined;
   readonly keepHost?: boolean;
   readonly site: Site;
   /** PEM of the site's authority. */
   readonly ca?: string;
   readonly network: NetworkSettings;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface InsideReport {

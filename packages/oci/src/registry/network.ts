@@ -20,10 +20,10 @@ export interface NetworkSettings {
   readonly allowHosts: readonly string[];
   readonly plainHttp: readonly string[];
   /** Path of a PEM file. */
-  readonly caCert?: string;
+  readonly caCert?: string | undefined;
   /** Path of an auth.json. */
-  readonly registryConfig?: string;
-  readonly proxy?: ProxySettings;
+  readonly registryConfig?: string | undefined;
+  readonly proxy?: ProxySettings | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 

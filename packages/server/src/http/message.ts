@@ -2,12 +2,12 @@
  * What route handlers see and give: a request that has been checked, and an answer as data. Handlers never touch
  * the socket, so every rule about bodies, ranges and aborts is in one place (send.ts).
  */
+
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Bytes, Digest, Piece } from '@omni-airgap/oci';
-import type { ByteRange } from './range.ts';
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;
-export type Method = (typeof methods)[number];
+type Method = (typeof methods)[number];
 
 export function isMethod(value: string | undefined): value is Method {
   return (methods as readonly (string | undefined)[]).includes(value);
@@ -71,4 +71,71 @@ export interface RouteGroup {
 
 export function isFileBody(body: Answer['body']): body is FileBody {
   return typeof body === 'object' && 'pieces' in body;
+}
+
+// The request target, taken apart before anything looks at it. Only origin form, no empty and no dot segments, no
+// control characters, no second reading: what cannot be understood in one way is refused (T54, F51).
+// Source: RFC 9112 section 3.2; RFC 3986 section 3.3.
+
+interface Target {
+  readonly segments: readonly string[];
+  readonly query: URLSearchParams;
+}
+
+/** RFC 3986 pchar, with percent-encoding, and the slash. */
+const pathPattern = /^\/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*$/;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this looks for
+const refusedInSegment = /[\u0000-\u001f\u007f/\\%]/;
+
+/** @returns undefined when the target is not acceptable */
+export function parseTarget(target: string): Target | undefined {
+  const mark = target.indexOf('?');
+  const path = mark < 0 ? target : target.slice(0, mark);
+  if (!pathPattern.test(path)) return undefined;
+  const raw = path.slice(1).split('/');
+  const segments: string[] = [];
+  for (const [i, part] of raw.entries()) {
+    let text: string;
+    try {
+      text = decodeURIComponent(part);
+    } catch {
+      return undefined;
+    }
+    const last = i === raw.length - 1;
+    if ((text === '' && !last) || text === '.' || text === '..' || refusedInSegment.test(text))
+      return undefined;
+    segments.push(text);
+  }
+  return { segments, query: new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1)) };
+}
+
+// The Range header for a body of known size. One range is served; several are answered with the whole body, as
+// the RFC allows.
+// Source: RFC 9110 section 14.
+
+/** Bytes `start` to `end`, both included. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+const singlePattern = /^bytes=[ \t]*([0-9]{0,15})-([0-9]{0,15})[ \t]*$/i;
+
+/**
+ * @param header as received
+ * @param size bytes of the whole body
+ * @returns the range, `whole` when the header does not apply, `unsatisfiable` for 416
+ */
+export function parseRange(header: string | undefined, size: number): ByteRange | 'whole' | 'unsatisfiable' {
+  if (header === undefined) return 'whole';
+  const [, first, last] = singlePattern.exec(header) ?? [];
+  if (first === undefined || last === undefined || (first === '' && last === '')) return 'whole';
+  if (first === '') {
+    const suffix = Number(last);
+    if (suffix === 0 || size === 0) return 'unsatisfiable';
+    return { start: Math.max(0, size - suffix), end: size - 1 };
+  }
+  const start = Number(first);
+  const end = last === '' ? size - 1 : Math.min(Number(last), size - 1);
+  return start >= size || end < start ? 'unsatisfiable' : { start, end };
 }

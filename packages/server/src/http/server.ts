@@ -2,6 +2,7 @@
  * The HTTP core: limits, request checks, dispatch to route groups, sending, the access log. It knows nothing of
  * what is served; groups (registry, later others) are handed in.
  */
+
 import { randomUUID } from 'node:crypto';
 import {
   createServer as createNodeServer,
@@ -14,10 +15,15 @@ import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CodedError, messageOf, printable } from '@omni-airgap/oci/base';
-import { crossOriginHeaders, preflight } from './cross-origin.ts';
-import { type Answer, isMethod, type Methods, type Request, type RouteGroup } from './message.ts';
+import {
+  type Answer,
+  isMethod,
+  type Methods,
+  parseTarget,
+  type Request,
+  type RouteGroup,
+} from './message.ts';
 import { send } from './send.ts';
-import { parseTarget } from './target.ts';
 
 /** One line of the access log. */
 export interface AccessEntry {
@@ -43,13 +49,13 @@ export interface TlsOptions {
   readonly key: string | Uint8Array;
 }
 
-export interface HttpOptions {
+interface HttpOptions {
   readonly groups: readonly RouteGroup[];
   /** What every answer's Server header says. */
   readonly name: string;
   /** Left out: plain HTTP. */
-  readonly tls?: TlsOptions;
-  readonly onAccess?: (entry: AccessEntry) => void;
+  readonly tls?: TlsOptions | undefined;
+  readonly onAccess?: ((entry: AccessEntry) => void) | undefined;
 }
 
 /** A client that neither sends nor takes a byte for so long is dropped. */
@@ -279,4 +285,34 @@ function refuseRaw(error: NodeJS.ErrnoException, socket: Socket): void {
         ? '408 Request Timeout'
         : '400 Bad Request';
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+}
+
+// Pages of other sites, such as Omni's, may read what the Image Factory offers, as at the public one.
+// Source: Fetch standard, section 3.3 (CORS protocol); siderolabs/image-factory 26b95cac internal/frontend/http/http.go (Handler).
+
+const readable = 'Content-Disposition, Content-Length, Content-Type';
+
+/** Headers that let the page that asked read the answer; none where no page asked. */
+function crossOriginHeaders({ method, headers }: Pick<Request, 'method' | 'headers'>) {
+  if (headers.origin === undefined || (method !== 'GET' && method !== 'HEAD')) return {};
+  return { 'Access-Control-Allow-Origin': '*', 'Access-Control-Expose-Headers': readable };
+}
+
+/** The answer to what a browser asks before a request: reading is allowed, with the one header that steers caches. */
+function preflight({ headers }: Pick<Request, 'headers'>, allow: string): Answer {
+  const asked = headers['access-control-request-method'];
+  const isReading = headers.origin !== undefined && (asked === 'GET' || asked === 'HEAD');
+  return {
+    status: 204,
+    headers: {
+      Allow: allow,
+      ...(isReading
+        ? {
+            'Access-Control-Allow-Origin': '*',
+            'Access-Control-Allow-Methods': 'GET, HEAD, OPTIONS',
+            'Access-Control-Allow-Headers': 'Cache-Control',
+          }
+        : {}),
+    },
+  };
 }

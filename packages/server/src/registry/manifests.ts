@@ -31,7 +31,7 @@ export interface ManifestOptions {
   readonly writable: WritableSource | undefined;
   /** Takes an index whose children are missing (another platform's images that were not carried). */
   readonly allowSparse: boolean;
-  readonly onMissing?: OnMissing;
+  readonly onMissing?: OnMissing | undefined;
 }
 
 /** Called with what was pulled and is not here. @param ns the registry a mirror was asked in place of */

@@ -3,7 +3,7 @@
  * part of a mirror.yaml, so each field is checked against its grammar here, whoever the wish came from.
  */
 
-import { isRepository, parseReference } from '@omni-airgap/oci';
+import { isRegistryHost, isRepository, parseReference } from '@omni-airgap/oci';
 import { CodedError, type JsonValue } from '@omni-airgap/oci/base';
 import {
   decodeSchematic,
@@ -15,6 +15,7 @@ import {
   schematicId,
   validateSchematic,
 } from '@omni-airgap/talos';
+import { parseInstallerPath } from '../registry/installers.ts';
 
 export type WishSubject =
   | {
@@ -145,10 +146,35 @@ function hasId(text: string, id: string): boolean {
   }
 }
 
-export function isReference(text: string): boolean {
+function isReference(text: string): boolean {
   try {
     return isRepository(parseReference(text).repository);
   } catch {
     return false;
   }
+}
+
+/** Signatures are asked for wherever there are none. */
+const signatureTagPattern = /^sha256-[a-f0-9]{64}/;
+
+/**
+ * @param ns the registry that a mirror was asked in place of, as containerd says it
+ * @returns undefined for what nobody could carry out
+ */
+export function wishOfImage(
+  repository: string,
+  reference: string,
+  ns: string | null,
+): WishSubject | undefined {
+  if (signatureTagPattern.test(reference)) return undefined;
+  const installer = parseInstallerPath(repository);
+  if (installer !== undefined) {
+    if (!isVersion(reference)) return undefined;
+    const { schematic, name } = installer;
+    return { kind: 'installer', schematic, version: reference, repository: name };
+  }
+  const host = ns !== null && isRegistryHost(ns) ? `${ns}/` : '';
+  if (host === '' && !/^[a-z0-9-]+(?:\.[a-z0-9-]+)+\//.test(repository)) return undefined;
+  const text = `${host}${repository}${reference.includes(':') ? '@' : ':'}${reference}`;
+  return isReference(text) ? { kind: 'image', reference: text } : undefined;
 }

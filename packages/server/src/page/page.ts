@@ -13,10 +13,15 @@ import type { Catalog } from '../registry/catalog.ts';
 import { parseInstallerPath } from '../registry/installers.ts';
 import { wantsFragment } from '../wishes/fragment.ts';
 import { type WishList, wantsFile } from '../wishes/wish-list.ts';
-import { imagesSection, installerSection, mediaSection, talosctlSection } from './holdings.ts';
-import { setupSection } from './setup.ts';
+import {
+  imagesSection,
+  installerSection,
+  mediaSection,
+  setupSection,
+  talosctlSection,
+  wishesSection,
+} from './sections.ts';
 import { pageHeaders, style } from './style.ts';
-import { wishesSection } from './wishes.ts';
 
 export interface PageContext extends HealthContext {
   readonly catalog: Catalog;

@@ -3,7 +3,7 @@ import type { KeyObject } from 'node:crypto';
 import { type BundleTrust, parsePrivateKey, parsePublicKey } from '@omni-airgap/format';
 import { CodedError, isCoded } from '@omni-airgap/oci/base';
 import { readSmallFile } from '@omni-airgap/oci/fs';
-import type { Session } from '../session.ts';
+import type { Session } from './session.ts';
 
 /** Where the passphrase of a private key comes from: never the command line, which others can see. */
 export const passphraseVariable = 'OMNI_AIRGAP_KEY_PASSPHRASE';

@@ -2,28 +2,26 @@
  * The registry's paths. A repository name has any number of components, so paths are matched from their end.
  * Source: distribution-spec v1.1.1 spec.md#endpoints.
  */
+
 import { isRepository } from '@omni-airgap/oci';
 import type { Answer, Methods, RouteGroup } from '../http/message.ts';
 import type { Integrity } from '../integrity.ts';
 import type { ContentSource, WritableSource } from '../source.ts';
 import { Blobs } from './blobs.ts';
 import type { Catalog } from './catalog.ts';
+import { listReferrers, listRepositories, listTags } from './lists.ts';
 import { manifestMethods, type OnMissing } from './manifests.ts';
-import { listReferrers } from './referrers.ts';
 import { refuse, refuseError, registryHeaders } from './refusal.ts';
-import { listRepositories } from './repositories.ts';
-import { listTags } from './tags.ts';
-import type { Uploads } from './upload.ts';
-import { beginMethods, uploadMethods } from './upload-routes.ts';
+import { beginMethods, type Uploads, uploadMethods } from './uploads.ts';
 
 export interface RegistryOptions {
   readonly catalog: Catalog;
   readonly source: ContentSource;
   readonly integrity: Integrity;
   /** Both or none: where pushes go, and those under way. */
-  readonly push?: { readonly target: WritableSource; readonly uploads: Uploads };
+  readonly push?: { readonly target: WritableSource; readonly uploads: Uploads } | undefined;
   readonly allowSparse: boolean;
-  readonly onMissing?: OnMissing;
+  readonly onMissing?: OnMissing | undefined;
 }
 
 export function registryRoutes(options: RegistryOptions): RouteGroup {
@@ -35,7 +33,7 @@ export function registryRoutes(options: RegistryOptions): RouteGroup {
     integrity,
     writable,
     allowSparse,
-    ...(onMissing === undefined ? {} : { onMissing }),
+    onMissing,
   };
   const blobs = new Blobs({ catalog, source, integrity, anyBlob: writable !== undefined });
 

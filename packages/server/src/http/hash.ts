@@ -2,9 +2,11 @@
  * SHA-256 on a thread of its own, so that hashing what is sent for the first time does not hold up the sending.
  * Blocks lie in memory that both threads see; nothing is copied.
  */
+
 import { Worker } from 'node:worker_threads';
-import { type Digest, isDigest } from '@omni-airgap/oci';
+import { type Digest, Hasher, isDigest, type Piece } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
+import { type Block, Lease, readBlocks } from './blocks.ts';
 
 /** Plain JavaScript in a string: a release is one file, and has none beside it to start the thread from. */
 const program = `
@@ -67,7 +69,7 @@ function ask(message: {
 }
 
 /** One running hash. Must be finished or given up. */
-export class ThreadHasher {
+class ThreadHasher {
   readonly #id = ++lastId;
   #isUsed = false;
 
@@ -90,5 +92,52 @@ export class ThreadHasher {
     if (!this.#isUsed) return;
     this.#isUsed = false;
     ask({ id: this.#id, length: 1 }).catch(() => {});
+  }
+}
+
+/** Bytes: what is smaller is hashed sooner than another thread is asked. */
+const leastForThread = 1024 * 1024;
+
+interface Check {
+  /** Resolves when the block has been hashed; until then it must not change. @param length bytes of it */
+  update(block: Block, length: number): Promise<void>;
+  finish(): Promise<Digest>;
+  /** Forgets what was hashed, unless it was finished. */
+  giveUp(): void;
+}
+
+/** @param size bytes to come */
+export function checkOf(size: number): Check {
+  if (size > leastForThread) {
+    const hasher = new ThreadHasher();
+    return {
+      update: ({ memory }, length) => hasher.update(memory, length),
+      finish: () => hasher.finish(),
+      giveUp: () => hasher.giveUp(),
+    };
+  }
+  const hasher = new Hasher();
+  return {
+    update: async ({ buffer }, length) => hasher.update(buffer.subarray(0, length)),
+    finish: async () => hasher.finish(),
+    giveUp: () => {},
+  };
+}
+
+/** One is read into, one is hashed. */
+const blocks = 2;
+
+/** @param size bytes of all pieces together @throws DISK, MISSING_CONTENT */
+export async function hashPieces(pieces: readonly Piece[], size: number): Promise<Digest> {
+  const check = checkOf(size);
+  const lease = new Lease(blocks);
+  try {
+    await readBlocks(pieces, size, lease, {
+      use: (block, bytes) => lease.use(check.update(block, bytes.byteLength)),
+    });
+    return await check.finish();
+  } finally {
+    check.giveUp();
+    await lease.end();
   }
 }

@@ -1,14 +1,18 @@
 /** Flags of the commands that write bundles, and what they mean. */
-import { type BundleOptions, type BundleReport, parseVolumeSize } from '@omni-airgap/bundler';
+
+import {
+  type BundleOptions,
+  type BundleReport,
+  formatVolumeRange,
+  parseVolumeSize,
+} from '@omni-airgap/bundler';
 import type { Progress } from '@omni-airgap/oci';
 import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import type { Command } from 'commander';
-import { account } from '../account.ts';
-import { collected } from '../flags.ts';
-import { count, formatDuration } from '../format.ts';
-import type { CommonFlags, Session } from '../session.ts';
-import { tool } from '../version.ts';
+import { collected } from './flags.ts';
+import { count, formatDuration } from './format.ts';
 import { readPrivateKey } from './keys.ts';
+import { account, type CommonFlags, type Session, tool } from './session.ts';
 
 export interface BundleFlags extends CommonFlags {
   readonly store: string;
@@ -52,7 +56,7 @@ export async function bundleOptions(
     out,
     since,
     volumeSize: parseVolumeSize(flags.volumeSize),
-    ...(signKey === undefined ? {} : { signKey }),
+    signKey,
     readBack: flags.readback,
     allowSecrets: flags.allowSecrets === true,
     tool,
@@ -86,26 +90,15 @@ export function describeBundle(result: BundleReport, out: string, seconds: numbe
     lines.push(`${formatBytes(result.consumedBytes)} left the store: this bundle holds them now.`);
   }
   if (here.length < volumes.length) {
+    const rangeOf = (isMeant: (name: string) => boolean): string =>
+      formatVolumeRange([...volumes.keys()].filter((i) => isMeant(volumes[i]?.name ?? '')));
     lines.push(
-      `On it: ${rangesOf(volumes.map(({ name }) => here.includes(name)))}; not on it: ${rangesOf(volumes.map(({ name }) => !here.includes(name)))}.`,
+      `On it: ${rangeOf((name) => here.includes(name))}; not on it: ${rangeOf((name) => !here.includes(name))}.`,
       `Next: omni-airgap bundle --issued ${result.id.slice(0, 12)} --volumes RANGE --out OTHER`,
       'All media: omni-airgap verify with --bundle for each. One alone: sha256sum -c SHA256SUMS.',
     );
   } else lines.push(`Next: omni-airgap verify --bundle ${out}, then carry it across.`);
   return lines.join('\n');
-}
-
-/** `0-2,5`, as --volumes takes it. @param chosen for each volume whether it is meant */
-function rangesOf(chosen: readonly boolean[]): string {
-  const ranges: string[] = [];
-  for (let first = 0; first < chosen.length; first++) {
-    if (chosen[first] !== true) continue;
-    let last = first;
-    while (chosen[last + 1] === true) last++;
-    ranges.push(first === last ? `${first}` : `${first}-${last}`);
-    first = last;
-  }
-  return ranges.join(',');
 }
 
 /** Source: reproducible-builds.org SOURCE_DATE_EPOCH specification 1.1: seconds since 1970. */

@@ -1,0 +1,94 @@
+/**
+ * The lists of the registry: repositories, tags, referrers.
+ * Source: distribution-spec v1.1.1 spec.md#listing-tags, #listing-referrers.
+ */
+
+import { isDigest, MediaType } from '@omni-airgap/oci';
+import { byText } from '@omni-airgap/oci/base';
+import type { Answer, Request } from '../http/message.ts';
+import type { Catalog } from './catalog.ts';
+import { refuse, registryHeaders } from './refusal.ts';
+
+/**
+ * One page of a sorted list of names, by the parameters `n` and `last`, with a link to the next.
+ * @param path of the list, for the link
+ * @param names all of them, in byte order
+ * @param body what holds a page of the names
+ */
+function pageOf(
+  { query }: Request,
+  path: string,
+  names: Iterable<string>,
+  body: (names: readonly string[]) => object,
+): Answer {
+  const n = query.get('n');
+  if (n !== null && !/^[0-9]{1,9}$/.test(n)) return refuse('UNSUPPORTED', 'n must be a whole number', 400);
+  const last = query.get('last') ?? '';
+  const after = [...names].filter((name) => name > last);
+  const page = n === null ? after : after.slice(0, Number(n));
+  const end = page.at(-1);
+  const more = page.length < after.length && end !== undefined;
+  const next = `${path}?${new URLSearchParams({ n: n ?? '', last: end ?? '' })}`;
+  return {
+    status: 200,
+    headers: {
+      ...registryHeaders,
+      'Content-Type': 'application/json',
+      ...(more ? { Link: `<${next}>; rel="next"` } : {}),
+    },
+    body: JSON.stringify(body(page)),
+  };
+}
+
+// The repositories, in byte order, in pages. A carried one is listed without its host, unless it is only found with it.
+// No part of the distribution specification, but what clients list a registry by.
+// Source: distribution/distribution v2.8 docs/spec/api.md, "Listing Repositories".
+
+export function listRepositories(catalog: Catalog, request: Request): Answer {
+  const paths = [...catalog.paths()].filter((path) => !isTwin(catalog, path)).sort(byText);
+  return pageOf(request, '/v2/_catalog', paths, (repositories) => ({ repositories }));
+}
+
+/** All its tags are found without its first component, a registry host, too. */
+function isTwin(catalog: Catalog, path: string): boolean {
+  const tags = catalog.repository(path)?.tags ?? new Map();
+  const host = path.slice(0, path.indexOf('/'));
+  const withoutHost = catalog.repository(path.slice(host.length + 1));
+  if (!host.includes('.') || withoutHost === undefined) return false;
+  return [...tags].every(([tag, { digest }]) => withoutHost.tags.get(tag)?.digest === digest);
+}
+
+/** The tags of a repository, in byte order, in pages. */
+export function listTags(catalog: Catalog, repository: string, request: Request): Answer {
+  const found = catalog.repository(repository);
+  if (found === undefined) return refuse('NAME_UNKNOWN', `no repository ${repository}`);
+  return pageOf(request, `/v2/${repository}/tags/list`, found.tags.keys(), (tags) => ({
+    name: repository,
+    tags,
+  }));
+}
+
+/**
+ * What refers to a manifest: signatures, attestations, SBOMs.
+ * Never 404 for a well-formed digest: clients would take that for a registry without this API.
+ */
+export function listReferrers(
+  catalog: Catalog,
+  repository: string,
+  reference: string,
+  { query }: Request,
+): Answer {
+  if (!isDigest(reference)) return refuse('DIGEST_INVALID', `not a sha256 digest: ${reference}`);
+  const all = catalog.repository(repository)?.referrers.get(reference) ?? [];
+  const artifactType = query.get('artifactType');
+  const manifests = artifactType === null ? all : all.filter((d) => d.artifactType === artifactType);
+  return {
+    status: 200,
+    headers: {
+      ...registryHeaders,
+      'Content-Type': MediaType.ociIndex,
+      ...(artifactType === null ? {} : { 'OCI-Filters-Applied': 'artifactType' }),
+    },
+    body: JSON.stringify({ schemaVersion: 2, mediaType: MediaType.ociIndex, manifests }),
+  };
+}
