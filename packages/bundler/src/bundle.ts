@@ -3,13 +3,13 @@
  * the store, and written to a medium. Any step can be interrupted: the same command goes on after the last volume
  * that is whole.
  */
-import { type BundleDocument, volumeName, type WrittenVolume } from '@omni-airgap/format';
+import { type BundleDocument, signatureName, volumeName, type WrittenVolume } from '@omni-airgap/format';
 import { withdraw } from '@omni-airgap/store';
 import type { BundleOptions } from './bundle-options.ts';
 import { type Bundling, bytesOf, hashVolumes, openBundling, refuseInStore, volumesOf } from './bundling.ts';
 import { Consumer } from './consume.ts';
 import { requireContent } from './content-check.ts';
-import { type Issued, signatureName } from './issued.ts';
+import type { Issued } from './issued.ts';
 import { BadStore } from './read-back.ts';
 import { parseVolumeRange } from './volume-range.ts';
 import { writeMedium } from './write-medium.ts';

@@ -1,7 +1,12 @@
 /** diff: what changed between two bundles, stores or receipts: names, and the content behind them. */
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { maxBundleDocumentBytes, parseBundleDocument, parseReceiptDocument } from '@omni-airgap/format';
+import {
+  documentName,
+  maxBundleDocumentBytes,
+  parseBundleDocument,
+  parseReceiptDocument,
+} from '@omni-airgap/format';
 import type { Digest } from '@omni-airgap/oci';
 import { byText, CodedError, printable, systemCodeOf } from '@omni-airgap/oci/base';
 import { readSmallFile } from '@omni-airgap/oci/fs';
@@ -78,7 +83,7 @@ async function readSide(path: string, signal?: AbortSignal): Promise<Side> {
     throw new CodedError('NO_INPUT', `${printable(path)}: no such file or folder`);
   }
   if (!isFolder) return readDocumentSide(path);
-  const document = join(path, 'bundle.json');
+  const document = join(path, documentName);
   if ((await readSmallFile(document, maxBundleDocumentBytes)) !== undefined)
     return readDocumentSide(document);
   return readStoreSide(path, signal);

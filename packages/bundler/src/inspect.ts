@@ -1,7 +1,13 @@
 /** inspect: what a bundle or a store is, from its documents and manifests; nothing large is read. */
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type BundleDocument, type BundleSigner, BundleStore, type BundleTrust } from '@omni-airgap/format';
+import {
+  type BundleDocument,
+  type BundleSigner,
+  BundleStore,
+  type BundleTrust,
+  signatureName,
+} from '@omni-airgap/format';
 import { CodedError } from '@omni-airgap/oci/base';
 import type { LockedItem } from '@omni-airgap/store';
 import { readContents } from './contents.ts';
@@ -73,7 +79,7 @@ export async function inspectStore(store: string, signal?: AbortSignal): Promise
 
 /** Whether there is a signature, checked or not. */
 export async function isSigned(folders: readonly string[]): Promise<boolean> {
-  return lstat(join(folders[0] ?? '', 'bundle.json.sig')).then(
+  return lstat(join(folders[0] ?? '', signatureName)).then(
     () => true,
     () => false,
   );

@@ -11,18 +11,20 @@ import {
   type BundleRelies,
   type BundleRoot,
   bundleIdOf,
+  documentName,
   maxBundleDocumentBytes,
   type PlacedBlob,
   serializeBundleDocument,
+  signatureName,
   type WrittenVolume,
 } from '@omni-airgap/format';
-import { type Digest, digestOf, fetchManifest, hexOf } from '@omni-airgap/oci';
+import { type Digest, digestOf, fetchManifest, hexOf, subjectOfTag } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
 import { diskError, ensureFolder, removeAbandoned, writeFileAtomic } from '@omni-airgap/oci/fs';
 import { forgetWithdrawn, issuedFolder, nextOrigin, readOrigin, withdraw } from '@omni-airgap/store';
 import type { Contents } from './contents.ts';
 import { summarizeEgress } from './egress-summary.ts';
-import { type Issued, readIssued, type SmallFile, signatureName, signed } from './issued.ts';
+import { type Issued, readIssued, type SmallFile, signed } from './issued.ts';
 import { readmeText } from './readme.ts';
 import { reportPage } from './report-page.ts';
 import type { SecretsRecord } from './secrets.ts';
@@ -102,7 +104,7 @@ export async function issue(request: IssueRequest): Promise<Issued> {
   });
   for (const file of files) await writeFileAtomic(join(folder, file.name), file.bytes);
   const issued = await signed(store, { document: described, bytes, files }, signKey);
-  await writeFileAtomic(join(folder, 'bundle.json'), bytes);
+  await writeFileAtomic(join(folder, documentName), bytes);
   await forgetWithdrawn(store, id);
   return issued;
 }
@@ -144,12 +146,12 @@ async function rootsOf({ items, layout }: Contents): Promise<BundleRoot[]> {
   for (const { kind, name, descriptor } of items) {
     if (kind !== 'signature') continue;
     const subject =
-      /:sha256-([a-f0-9]{64})/.exec(name)?.[1] ??
-      (await fetchManifest(layout, descriptor)).manifest.subject?.digest.slice(7);
+      subjectOfTag(name.slice(name.lastIndexOf(':') + 1)) ??
+      (await fetchManifest(layout, descriptor)).manifest.subject?.digest;
     signed.add(`${repositoryOf(name)} ${subject}`);
   }
   return items.map(({ name, descriptor, kind, source, fetchedAt, fetchedBy, verified }) => {
-    const isSigned = signed.has(`${repositoryOf(name)} ${hexOf(descriptor.digest)}`);
+    const isSigned = signed.has(`${repositoryOf(name)} ${descriptor.digest}`);
     const signature = verified !== undefined ? 'verified' : isSigned ? 'carried' : 'none';
     const checked = verified === undefined ? {} : { verified };
     return {

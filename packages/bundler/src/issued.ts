@@ -1,7 +1,7 @@
 /** A bundle that a store has issued: bundle.json with all that lies beside it on a medium but the volumes. */
 import type { KeyObject } from 'node:crypto';
 import { join } from 'node:path';
-import { signBytes, verifyBytes } from '@omni-airgap/format';
+import { signatureName, signBytes, verifyBytes } from '@omni-airgap/format';
 import { digestOf, hexOf } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
 import { readSmallFile, writeFileAtomic } from '@omni-airgap/oci/fs';
@@ -19,7 +19,6 @@ export interface Issued extends IssuedDocument {
 }
 
 const maxSmallFileBytes = 64 * 1024 * 1024;
-export const signatureName = 'bundle.json.sig';
 
 /** Undefined when it, or what its bundle.json names, is not all there. @throws BAD_DOCUMENT, DISK */
 export async function readIssued(store: string, id: string): Promise<Issued | undefined> {

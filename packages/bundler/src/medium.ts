@@ -8,8 +8,10 @@ import { join } from 'node:path';
 import {
   type BundleDocument,
   checksumLines,
+  documentName,
   maxBundleDocumentBytes,
   parseBundleDocument,
+  signatureName,
   volumeName,
 } from '@omni-airgap/format';
 import { digestOf, hexOf } from '@omni-airgap/oci';
@@ -73,7 +75,7 @@ export class Medium {
    */
   static async open(folder: string, plan: string, sizes: readonly number[]): Promise<Medium> {
     await ensureFolder(folder);
-    const path = join(folder, 'bundle.json');
+    const path = join(folder, documentName);
     const bytes = await readSmallFile(path, maxBundleDocumentBytes);
     const document = bytes === undefined ? undefined : parseBundleDocument(bytes, path);
     const unfinished = await readUnfinished(folder);
@@ -149,13 +151,13 @@ export class Medium {
     await removeAbandonedLock(join(this.folder, lockName));
     for (const { name, bytes: content } of files) await writeChanged(join(this.folder, name), content);
     const here = document.volumes.filter((_, volume) => this.#done.has(volume));
-    const small = [...files.filter(({ name }) => name !== 'bundle.json.sig'), { name: 'bundle.json', bytes }];
+    const small = [...files.filter(({ name }) => name !== signatureName), { name: documentName, bytes }];
     const sums = [
       ...here,
       ...small.map((file) => ({ name: file.name, sha256: hexOf(digestOf(file.bytes)) })),
     ];
     await writeChanged(join(this.folder, 'SHA256SUMS'), Buffer.from(checksumLines(sums)));
-    await writeChanged(join(this.folder, 'bundle.json'), bytes);
+    await writeChanged(join(this.folder, documentName), bytes);
     try {
       await this.#unfinished.remove();
       await syncFolder(this.folder);

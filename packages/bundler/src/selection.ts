@@ -1,10 +1,10 @@
 /** What a bundle carries: all content, or what is not inside yet; and where the rest of it lies. */
 import { type BlobSize, type BundleRelies, smallBlobLimit } from '@omni-airgap/format';
-import { type Digest, isManifestType } from '@omni-airgap/oci';
+import { Annotation, type Digest, isManifestType } from '@omni-airgap/oci';
 import { byText } from '@omni-airgap/oci/base';
 import type { Contents } from './contents.ts';
 import type { Inside } from './inside.ts';
-import { repositoryOf, titleAnnotation } from './since.ts';
+import { repositoryOf } from './since.ts';
 
 export interface Selection {
   readonly carried: readonly BlobSize[];
@@ -33,7 +33,7 @@ function objectContent({ items, graphs }: Contents): ReadonlySet<Digest> {
     if (!artifactKinds.includes(kind)) continue;
     for (const [digest, { annotations }] of graphs.get(name) ?? []) {
       const isSchematic = kind === 'schematic' && name.endsWith(`:${digest.slice(7)}`);
-      if (isSchematic || annotations?.[titleAnnotation] !== undefined) found.add(digest);
+      if (isSchematic || annotations?.[Annotation.title] !== undefined) found.add(digest);
     }
   }
   return found;

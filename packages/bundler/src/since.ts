@@ -7,12 +7,14 @@ import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type BundleDocument,
+  documentName,
   maxBundleDocumentBytes,
   parseBundleDocument,
   parseReceiptDocument,
   type ReceiptDocument,
 } from '@omni-airgap/format';
 import {
+  Annotation,
   childrenOf,
   type Descriptor,
   type Digest,
@@ -24,7 +26,7 @@ import { CodedError, printable, systemCodeOf } from '@omni-airgap/oci/base';
 import { readSmallFile } from '@omni-airgap/oci/fs';
 import { knownGraph, type Layout } from '@omni-airgap/oci/layout';
 import { findIssued, issuedFolder, readIssuedDocument } from '@omni-airgap/store';
-import { imagePath, schematicPath } from '@omni-airgap/talos';
+import { imagePath, schematicPath, schematicRepository, versionsPath } from '@omni-airgap/talos';
 import { kindOf } from './document-kind.ts';
 import { Inside } from './inside.ts';
 
@@ -37,11 +39,8 @@ type Base =
       readonly issued: BundleDocument | undefined;
     };
 
-export const titleAnnotation = 'org.opencontainers.image.title';
 const mediaName = /\/talos-media\/([a-f0-9]{64}):([A-Za-z0-9._-]+)$/;
-const schematicName = /\/siderolabs\/image-factory\/schematics:([a-f0-9]{64})$/;
-/** A list that a registry unites with its own, so that nobody needs ours any more. */
-const versionsTitle = 'versions';
+const schematicName = new RegExp(`/${schematicRepository}:([a-f0-9]{64})$`);
 
 /** `ghcr.io/siderolabs/omni` for the name `ghcr.io/siderolabs/omni:v1.10.4`. */
 export function repositoryOf(name: string): string {
@@ -93,7 +92,7 @@ async function readBase(store: string, text: string): Promise<Base> {
 async function pathOf(store: string, text: string): Promise<string> {
   try {
     const info = await lstat(text);
-    return info.isDirectory() ? join(text, 'bundle.json') : text;
+    return info.isDirectory() ? join(text, documentName) : text;
   } catch (error) {
     if (!['ENOENT', 'ENAMETOOLONG'].includes(systemCodeOf(error) ?? '')) throw error;
   }
@@ -103,7 +102,7 @@ async function pathOf(store: string, text: string): Promise<string> {
       `--since ${printable(text)}: no such file, nor the id of a bundle (8 characters of it at least)`,
     );
   }
-  return join(issuedFolder(store, await findIssued(store, text, '--since')), 'bundle.json');
+  return join(issuedFolder(store, await findIssued(store, text, '--since')), documentName);
 }
 
 async function addBundle(inside: Inside, document: BundleDocument, layout: Layout): Promise<void> {
@@ -189,7 +188,8 @@ async function unitedContent(
   const { manifest } = await fetchManifest(layout, root);
   const layers = new Set(manifest.kind === 'image' ? manifest.layers.map(({ digest }) => digest) : []);
   for (const child of childrenOf(manifest)) {
-    const isList = child.annotations?.[titleAnnotation] === versionsTitle;
+    // A list that a registry unites with its own, so that nobody needs ours any more.
+    const isList = child.annotations?.[Annotation.title] === versionsPath;
     if (isList || !layers.has(child.digest)) found.delete(child.digest);
   }
   return found;
@@ -198,7 +198,7 @@ async function unitedContent(
 /** The key of a file of Talos media, or of a schematic, in an object store. */
 function keyOf(name: string, { digest, annotations }: Descriptor): string | undefined {
   const [, schematic, version] = mediaName.exec(name) ?? [];
-  const title = annotations?.[titleAnnotation];
+  const title = annotations?.[Annotation.title];
   if (schematic !== undefined && version !== undefined && title !== undefined) {
     return imagePath(schematic, version, title);
   }

@@ -4,6 +4,7 @@
  */
 import type { BlobSize, BundleDocument, BundleRoot } from '@omni-airgap/format';
 import {
+  Annotation,
   collectVerified,
   type Descriptor,
   type Digest,
@@ -48,7 +49,6 @@ export interface Summary {
   readonly relied: { readonly blobs: number; readonly bytes: number };
 }
 
-const titleAnnotation = 'org.opencontainers.image.title';
 const maxConfigBytes = 4 * 1024 * 1024;
 const maxDepth = 8;
 
@@ -122,7 +122,7 @@ class GraphReader {
       if (seen.has(digest)) return;
       const isCarried = this.#carried.has(digest);
       seen.set(digest, isCarried ? size : 0);
-      const title = annotations?.[titleAnnotation];
+      const title = annotations?.[Annotation.title];
       if (title !== undefined && !isManifestType(mediaType)) files.push({ name: title, digest, size });
       if (!isCarried || !isManifestType(mediaType) || depth > maxDepth) return;
       const { manifest } = await fetchManifest(this.#source, descriptor);

@@ -1,8 +1,8 @@
 /** Keys that commands are given as files. */
 import type { KeyObject } from 'node:crypto';
 import { type BundleTrust, parsePrivateKey, parsePublicKey } from '@omni-airgap/format';
-import { CodedError, isCoded } from '@omni-airgap/oci/base';
-import { readSmallFile } from '@omni-airgap/oci/fs';
+import { CodedError } from '@omni-airgap/oci/base';
+import { readNamedFile } from '@omni-airgap/oci/fs';
 import type { Session } from './session.ts';
 
 /** Where the passphrase of a private key comes from: never the command line, which others can see. */
@@ -32,10 +32,5 @@ export async function readTrust(verifyKey: string | undefined, allowUnsigned: bo
 }
 
 async function readPem(flag: string, path: string): Promise<string> {
-  const bytes = await readSmallFile(path, 64 * 1024).catch((error: unknown) => {
-    // A key that is none makes no bundle bad.
-    throw isCoded(error, 'BAD_DOCUMENT') ? new CodedError('CONFIG', `${flag} ${error.message}`) : error;
-  });
-  if (bytes === undefined) throw new CodedError('NO_INPUT', `${flag} ${path}: no such file`);
-  return Buffer.from(bytes).toString('latin1');
+  return (await readNamedFile(flag, path, 64 * 1024)).toString('latin1');
 }

@@ -3,16 +3,12 @@
  * content gives equal bytes, so nothing is made twice.
  */
 
-import { type Descriptor, type Digest, descriptorOf, MediaType, plain } from '@omni-airgap/oci';
+import { Annotation, type Descriptor, type Digest, descriptorOf, MediaType, plain } from '@omni-airgap/oci';
 import { byText } from '@omni-airgap/oci/base';
+import { schematicMediaType } from '@omni-airgap/talos';
 
 export const mediaArtifactType = 'application/vnd.omni-airgap.talos-media.v1';
 export const catalogArtifactType = 'application/vnd.omni-airgap.talos-catalog.v1';
-/** Source: siderolabs/image-factory internal/schematic/storage/registry/registry.go, and its default configuration. */
-export const schematicRepository = 'siderolabs/image-factory/schematics';
-const schematicMediaType = 'application/vnd.sidero.dev-image.schematic';
-/** Source: image-spec v1.1.1 annotations.md. ORAS names pulled files by it. */
-const titleAnnotation = 'org.opencontainers.image.title';
 
 export interface Artifact {
   readonly manifest: Descriptor;
@@ -33,7 +29,7 @@ export function fileArtifact(artifactType: string, files: readonly TitledFile[])
   const config = descriptorOf(MediaType.empty, configBytes);
   const layers = [...files]
     .sort((a, b) => byText(a.name, b.name))
-    .map(({ name, descriptor }) => ({ ...plain(descriptor), annotations: { [titleAnnotation]: name } }));
+    .map(({ name, descriptor }) => ({ ...plain(descriptor), annotations: { [Annotation.title]: name } }));
   const bytes = Buffer.from(
     JSON.stringify({
       schemaVersion: 2,

@@ -14,6 +14,7 @@ import {
   isManifestType,
   type Manifest,
   parseReference,
+  plain,
   type RangeFetcher,
   type Reference,
   walk,
@@ -64,7 +65,7 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
     await copier.copy(source, layout, descriptor);
     await layout.tag(descriptor, name);
     const bytes = sum(await graphOf(walk(layout, [descriptor], { signal })));
-    return { name, kind: 'signature', descriptor: strip(descriptor), bytes, source: host, fetchedAt };
+    return { name, kind: 'signature', descriptor: plain(descriptor), bytes, source: host, fetchedAt };
   });
   const items = await settleAll(signatures);
   const verified = await verifySigned(layout, context.signers, wanted.reference, root, companions);
@@ -72,7 +73,7 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
   const item: LockedItem = {
     name: wanted.reference,
     kind: 'image',
-    descriptor: strip(root),
+    descriptor: plain(root),
     bytes: sum(graph),
     source: host,
     fetchedAt,
@@ -152,10 +153,6 @@ export function localFirst(layout: Layout, remote: Fetcher & RangeFetcher): Fetc
     },
     fetchFrom: (descriptor, offset, signal) => remote.fetchFrom(descriptor, offset, signal),
   };
-}
-
-function strip({ mediaType, digest, size }: Descriptor): Descriptor {
-  return { mediaType, digest, size };
 }
 
 export function sum(graph: ReadonlyMap<unknown, Descriptor>): number {

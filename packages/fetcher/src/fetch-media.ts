@@ -11,8 +11,9 @@ import {
   imagePath,
   maxSchematicBytes,
   publicFactoryHost,
+  schematicRepository,
 } from '@omni-airgap/talos';
-import { fileArtifact, mediaArtifactType, schematicArtifact, schematicRepository } from './artifacts.ts';
+import { fileArtifact, mediaArtifactType, schematicArtifact } from './artifacts.ts';
 import { descriptorOfFile, type FactoryContext, fetchFile } from './fetch-file.ts';
 import type { WantedSchematic } from './mirror/schematic.ts';
 import type { KnownSchematic } from './sources/factory-client.ts';

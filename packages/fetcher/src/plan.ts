@@ -5,13 +5,13 @@
 
 import { noProgress, type Progress } from '@omni-airgap/oci';
 import { isCoded } from '@omni-airgap/oci/base';
+import { freeBytes } from '@omni-airgap/oci/fs';
 import { Layout } from '@omni-airgap/oci/layout';
 import { type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import { Carried, readLock } from '@omni-airgap/store';
 import { type EgressHost, fitWarnings, hostPattern, publicFactoryHost } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
 import { Builds, factoryPatience } from './builds.ts';
-import { freeBytes } from './free-bytes.ts';
 import { type Mirror, readMirror } from './mirror/mirror.ts';
 import { type PlanContext, type PlannedImage, planBuilds, planImage, planLists } from './plan-items.ts';
 import { type Planned, type PlannedItem, type Totals, totalsOf } from './plan-totals.ts';

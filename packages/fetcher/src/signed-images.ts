@@ -1,6 +1,6 @@
 /** Which images must be signed and by whom, as the operator says it, and what is found of an image. */
 
-import { type Descriptor, type Fetcher, hexOf, parseReference } from '@omni-airgap/oci';
+import { companionTag, type Descriptor, type Fetcher, parseReference } from '@omni-airgap/oci';
 import { CodedError, isCoded, messageOf } from '@omni-airgap/oci/base';
 import type { LockedItem } from '@omni-airgap/store';
 import { publicFactoryHost } from '@omni-airgap/talos';
@@ -66,7 +66,7 @@ export async function verifySigned(
   const byIdentity = keyless?.identities.filter(isMeant) ?? [];
   if (byKey.length + byIdentity.length === 0) return undefined;
   const image = { digest: root.digest, repository: parseReference(reference).repository };
-  const tagged = companions.find(({ name }) => name === `sha256-${hexOf(root.digest)}.sig`)?.descriptor;
+  const tagged = companions.find(({ name }) => name === companionTag(root.digest, '.sig'))?.descriptor;
   const reasons: string[] = [];
   const orReason = async <T>(work: Promise<T>): Promise<T | undefined> => {
     try {

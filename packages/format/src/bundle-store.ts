@@ -22,8 +22,10 @@ import { diskError, fetchLocated, readSmallFile } from '@omni-airgap/oci/fs';
 import {
   type BundleDocument,
   bundleIdOf,
+  documentName,
   maxBundleDocumentBytes,
   parseBundleDocument,
+  signatureName,
 } from './documents/bundle-document.ts';
 import { fingerprintOf, verifyBytes } from './signature.ts';
 import { mapOf, type VolumeMap, volumeName } from './volumes/volume-map.ts';
@@ -173,7 +175,7 @@ export class BundleStore implements ReadOnlyStorage, RangeFetcher, Resolver, Nam
 async function readDocument(folders: readonly string[]): Promise<Uint8Array> {
   let first: { readonly bytes: Uint8Array; readonly folder: string } | undefined;
   for (const folder of folders) {
-    const bytes = await readSmallFile(join(folder, 'bundle.json'), maxBundleDocumentBytes);
+    const bytes = await readSmallFile(join(folder, documentName), maxBundleDocumentBytes);
     if (bytes === undefined) {
       throw new CodedError('NO_INPUT', `${folder}: no bundle here (there is no file bundle.json)`);
     }
@@ -192,7 +194,7 @@ async function checkSignature(
   trust: BundleTrust,
 ): Promise<BundleSigner> {
   if (trust.mode === 'any') return { mode: 'unsigned' };
-  const path = join(folders[0] ?? '', 'bundle.json.sig');
+  const path = join(folders[0] ?? '', signatureName);
   const signature = await readSmallFile(path, 4096);
   if (signature === undefined) {
     throw new CodedError(
@@ -282,7 +284,7 @@ function reliedOf({ relies, base, blobs }: BundleDocument): ReadonlyMap<Digest, 
 export async function bundleFolders(folders: readonly string[]): Promise<readonly (readonly string[])[]> {
   const groups = new Map<string, string[]>();
   for (const folder of folders) {
-    const bytes = await readSmallFile(join(folder, 'bundle.json'), maxBundleDocumentBytes);
+    const bytes = await readSmallFile(join(folder, documentName), maxBundleDocumentBytes);
     if (bytes === undefined) {
       throw new CodedError('NO_INPUT', `${folder}: no bundle here (there is no file bundle.json)`);
     }

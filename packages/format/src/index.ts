@@ -9,9 +9,11 @@ export {
   type BundleRoot,
   bundleIdOf,
   checksumLines,
+  documentName,
   maxBundleDocumentBytes,
   parseBundleDocument,
   serializeBundleDocument,
+  signatureName,
 } from './documents/bundle-document.ts';
 export {
   parseReceiptDocument,

@@ -1,7 +1,7 @@
 /** The `--site` file, and the authority that it names. */
 import { dirname, resolve } from 'node:path';
 import { CodedError, messageOf } from '@omni-airgap/oci/base';
-import { readSmallFile } from '@omni-airgap/oci/fs';
+import { readNamedFile } from '@omni-airgap/oci/fs';
 import { parseSite, type Site } from '@omni-airgap/talos';
 
 export interface SiteFile {
@@ -15,8 +15,7 @@ const maxCaBytes = 1024 * 1024;
 
 /** A path in it is relative to the file. @throws NO_INPUT, CONFIG */
 export async function readSite(path: string): Promise<SiteFile> {
-  const bytes = await readSmallFile(path, maxSiteBytes);
-  if (bytes === undefined) throw new CodedError('NO_INPUT', `--site ${path}: no such file`);
+  const bytes = await readNamedFile('--site', path, maxSiteBytes);
   let site: Site;
   try {
     site = parseSite(bytes);
@@ -25,9 +24,7 @@ export async function readSite(path: string): Promise<SiteFile> {
   }
   if (site.caFile === undefined) return { site };
   const caPath = resolve(dirname(path), site.caFile);
-  const pem = await readSmallFile(caPath, maxCaBytes);
-  if (pem === undefined) throw new CodedError('NO_INPUT', `${path}: caFile ${caPath}: no such file`);
-  const ca = Buffer.from(pem).toString('latin1');
+  const ca = (await readNamedFile(`${path}: caFile`, caPath, maxCaBytes)).toString('latin1');
   if (!ca.includes('-----BEGIN CERTIFICATE-----') || ca.includes('PRIVATE KEY')) {
     throw new CodedError('CONFIG', `${path}: caFile ${caPath}: must hold PEM certificates and nothing else`);
   }

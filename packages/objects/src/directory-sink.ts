@@ -1,7 +1,7 @@
 /** Objects as files below a folder, for any static web server. Each is whole and synced before it has its name. */
 
 import { constants } from 'node:fs';
-import { chmod, lstat, open, rename, rm, statfs } from 'node:fs/promises';
+import { chmod, lstat, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Bytes, checkFinished, type Digest, Hasher } from '@omni-airgap/oci';
 import { CodedError, formatBytes, systemCodeOf } from '@omni-airgap/oci/base';
@@ -10,6 +10,7 @@ import {
   diskError,
   eachBlock,
   ensureFolder,
+  freeBytes,
   readPieces,
   removeAbandoned,
   syncFolder,
@@ -136,17 +137,6 @@ export class DirectorySink implements ObjectSink {
 
   #path(key: string): string {
     return join(this.#root, ...checkObjectKey(key).split('/'));
-  }
-}
-
-/** On the disk where the folder is, or will be. @throws DISK */
-async function freeBytes(folder: string): Promise<number> {
-  try {
-    const { bavail, bsize } = await statfs(folder);
-    return bavail * bsize;
-  } catch (error) {
-    if (systemCodeOf(error) === 'ENOENT' && folder !== dirname(folder)) return freeBytes(dirname(folder));
-    throw diskError(error, folder);
   }
 }
 

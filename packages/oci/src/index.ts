@@ -3,7 +3,7 @@
 export { Copier, type CopyEvent } from './copy.ts';
 export { collectGraph } from './graph.ts';
 export { bytesOf, checkFinished, collect, collectVerified, verified } from './model/bytes.ts';
-export { type Descriptor, descriptorOf, isMediaType, plain } from './model/descriptor.ts';
+export { Annotation, type Descriptor, descriptorOf, isMediaType, plain } from './model/descriptor.ts';
 export {
   type Digest,
   digestFromHex,
@@ -26,12 +26,15 @@ export {
 } from './model/manifest.ts';
 export { isImageManifestType, isIndexType, isManifestType, MediaType } from './model/media-type.ts';
 export {
+  companionSuffixes,
+  companionTag,
   formatReference,
   isRegistryHost,
   isRepository,
   isTag,
   parseReference,
   type Reference,
+  subjectOfTag,
 } from './model/reference.ts';
 export { type CopyTally, type ItemState, noProgress, type Progress, tallying } from './progress.ts';
 export type {

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { bytesOf, type Descriptor, type Digest, descriptorOf, MediaType } from '@omni-airgap/oci';
+import { Annotation, bytesOf, type Descriptor, type Digest, descriptorOf, MediaType } from '@omni-airgap/oci';
 import { Layout } from '@omni-airgap/oci/layout';
 import { onTestFinished } from 'vitest';
 import { type AccessEntry, createServer, type Server, type ServerOptions } from '../src/index.ts';
@@ -60,8 +60,6 @@ export async function putImage(
   return { manifest, config, layer, bytes };
 }
 
-const titleAnnotation = 'org.opencontainers.image.title';
-
 /** Files as ORAS makes an artifact of them. */
 export async function putFiles(
   layout: Layout,
@@ -72,12 +70,12 @@ export async function putFiles(
   const layers: Descriptor[] = [];
   for (const [title, content] of Object.entries(files)) {
     const layer = await put(layout, MediaType.octetStream, Buffer.from(content));
-    layers.push({ ...layer, annotations: { [titleAnnotation]: title } });
+    layers.push({ ...layer, annotations: { [Annotation.title]: title } });
   }
   const manifest = { schemaVersion: 2, mediaType: MediaType.ociManifest, config, layers };
   const stored = await put(layout, MediaType.ociManifest, Buffer.from(JSON.stringify(manifest)));
   await layout.tag(stored, name);
-  return new Map(layers.map((layer) => [layer.annotations?.[titleAnnotation] ?? '', layer]));
+  return new Map(layers.map((layer) => [layer.annotations?.[Annotation.title] ?? '', layer]));
 }
 
 /** A schematic in the Image Factory's own storage shape. @returns its ID */

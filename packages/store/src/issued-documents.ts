@@ -4,7 +4,12 @@
  */
 import { readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type BundleDocument, maxBundleDocumentBytes, parseBundleDocument } from '@omni-airgap/format';
+import {
+  type BundleDocument,
+  documentName,
+  maxBundleDocumentBytes,
+  parseBundleDocument,
+} from '@omni-airgap/format';
 import { isHex64 } from '@omni-airgap/oci';
 import { CodedError, systemCodeOf } from '@omni-airgap/oci/base';
 import { diskError, readSmallFile, syncFolder } from '@omni-airgap/oci/fs';
@@ -33,7 +38,7 @@ export async function issuedIds(store: string): Promise<readonly string[]> {
 
 /** Undefined for a bundle that is not issued, or not any more. @throws BAD_DOCUMENT, DISK */
 export function readIssuedDocument(store: string, id: string): Promise<IssuedDocument | undefined> {
-  return read(join(issuedFolder(store, id), 'bundle.json'));
+  return read(join(issuedFolder(store, id), documentName));
 }
 
 /** Undefined for a bundle that was never taken back. @throws BAD_DOCUMENT, DISK */
@@ -45,7 +50,7 @@ export function readWithdrawnDocument(store: string, id: string): Promise<Issued
 export async function withdraw(store: string, id: string): Promise<void> {
   const folder = issuedFolder(store, id);
   try {
-    await rename(join(folder, 'bundle.json'), withdrawnPath(store, id));
+    await rename(join(folder, documentName), withdrawnPath(store, id));
     await syncFolder(folder);
   } catch (error) {
     if (systemCodeOf(error) !== 'ENOENT') throw diskError(error, folder);
@@ -85,7 +90,7 @@ export async function findIssued(store: string, text: string, flag: string): Pro
   const names = await readdir(folder).catch((error: unknown) => {
     throw diskError(error, folder);
   });
-  if (names.includes('bundle.json')) return id;
+  if (names.includes(documentName)) return id;
   throw new CodedError(
     'NO_INPUT',
     names.includes('withdrawn.json')

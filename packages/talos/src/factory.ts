@@ -10,6 +10,11 @@ import { vPrefixed } from './version.ts';
 /** The public one. */
 export const publicFactoryHost = 'factory.talos.dev';
 
+/** Repository of schematics. Source: internal/schematic/storage/registry/registry.go, and its default configuration. */
+export const schematicRepository = 'siderolabs/image-factory/schematics';
+/** Of the layer that holds one. */
+export const schematicMediaType = 'application/vnd.sidero.dev-image.schematic';
+
 /** Where the list of Talos versions lies. */
 export const versionsPath = 'versions';
 

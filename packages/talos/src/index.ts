@@ -23,7 +23,9 @@ export {
   parseInstallerRepository,
   publicFactoryHost,
   pxePath,
+  schematicMediaType,
   schematicPath,
+  schematicRepository,
   talosctlPath,
   versionsPath,
 } from './factory.ts';

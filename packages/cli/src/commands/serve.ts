@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { CodedError, printable } from '@omni-airgap/oci/base';
-import { readSmallFile } from '@omni-airgap/oci/fs';
+import { readNamedFile } from '@omni-airgap/oci/fs';
 import { Layout } from '@omni-airgap/oci/layout';
 import {
   type AccessEntry,
@@ -136,13 +136,10 @@ async function readTls({ cert, key }: Flags): Promise<TlsOptions | undefined> {
   if (cert === undefined || key === undefined) {
     throw new CodedError('USAGE', '--cert and --key belong together');
   }
-  return { cert: await readPem('--cert', cert), key: await readPem('--key', key) };
-}
-
-async function readPem(flag: string, path: string): Promise<Uint8Array> {
-  const bytes = await readSmallFile(path, maxPemBytes);
-  if (bytes === undefined) throw new CodedError('NO_INPUT', `${flag} ${path}: no such file`);
-  return bytes;
+  return {
+    cert: await readNamedFile('--cert', cert, maxPemBytes),
+    key: await readNamedFile('--key', key, maxPemBytes),
+  };
 }
 
 /** One line for each request, its parts in a fixed order. */

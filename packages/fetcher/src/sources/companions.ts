@@ -5,7 +5,14 @@
  * Sources: sigstore/cosign specs/SIGNATURE_SPEC.md; distribution-spec v1.1.1 spec.md#listing-referrers.
  */
 
-import { type Descriptor, type Digest, hexOf, isManifestType, type Reference } from '@omni-airgap/oci';
+import {
+  companionSuffixes,
+  companionTag,
+  type Descriptor,
+  type Digest,
+  isManifestType,
+  type Reference,
+} from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
 import type { RepositoryClient } from '@omni-airgap/oci/registry';
 
@@ -28,7 +35,6 @@ export function companionName(
 const maxDepth = 4;
 /** An index of twenty platforms, each with all there is, has some hundred. */
 const maxCompanions = 2000;
-const tagSuffixes = ['.sig', '.att', '.sbom'] as const;
 
 /**
  * @param manifests the index and its children
@@ -68,9 +74,8 @@ async function companionsOf(
   digest: Digest,
   signal?: AbortSignal,
 ): Promise<readonly Companion[]> {
-  const base = `sha256-${hexOf(digest)}`;
-  const tagged = tagSuffixes.map(async (suffix): Promise<readonly Companion[]> => {
-    const name = `${base}${suffix}`;
+  const tagged = companionSuffixes.map(async (suffix): Promise<readonly Companion[]> => {
+    const name = companionTag(digest, suffix);
     const descriptor = await repository.resolve(name, signal);
     return descriptor === undefined ? [] : [{ name, descriptor }];
   });

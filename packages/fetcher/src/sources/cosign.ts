@@ -6,7 +6,7 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { type Descriptor, type Digest, digestOf, type Fetcher, fetchManifest } from '@omni-airgap/oci';
 import { CodedError, messageOf } from '@omni-airgap/oci/base';
-import { readSmallFile } from '@omni-airgap/oci/fs';
+import { readNamedFile } from '@omni-airgap/oci/fs';
 import { checkClaim, maxSignatures, type SignedImage, signatureBytes, signedPayload } from './claim.ts';
 
 /** Images that a key must have signed. */
@@ -27,9 +27,7 @@ const maxKeyBytes = 64 * 1024;
 export async function readImageKey(text: string): Promise<ImageKey> {
   const at = text.indexOf('=');
   const [prefix, path] = at < 0 ? ['', text] : [text.slice(0, at), text.slice(at + 1)];
-  const bytes = await readSmallFile(path, maxKeyBytes);
-  if (bytes === undefined) throw new CodedError('NO_INPUT', `--verify-images-key ${path}: no such file`);
-  const pem = Buffer.from(bytes).toString('latin1');
+  const pem = (await readNamedFile('--verify-images-key', path, maxKeyBytes)).toString('latin1');
   const bad = (why: string): CodedError => new CodedError('CONFIG', `--verify-images-key ${path}: ${why}`);
   if ((pem.match(/-----BEGIN /g) ?? []).length !== 1) throw bad('must hold exactly one key, in PEM');
   // A private key would give its public one; that it lies here is worth a word instead.

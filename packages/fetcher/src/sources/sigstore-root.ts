@@ -5,7 +5,7 @@
  */
 import { createPublicKey, X509Certificate } from 'node:crypto';
 import { CodedError, type JsonObject, messageOf, parseStrictObject, printable } from '@omni-airgap/oci/base';
-import { readSmallFile } from '@omni-airgap/oci/fs';
+import { readNamedFile } from '@omni-airgap/oci/fs';
 import type { Bundle } from '@sigstore/bundle';
 import type { TrustedRoot } from '@sigstore/protobuf-specs';
 import { checkEntryCertificate } from './rekor-entry.ts';
@@ -38,8 +38,7 @@ export class SigstoreRoot {
   /** @param path a trusted_root.json @throws NO_INPUT, CONFIG naming the field */
   static async read(path: string): Promise<SigstoreRoot> {
     const bad = (why: string): CodedError => new CodedError('CONFIG', `--sigstore-root ${path}: ${why}`);
-    const bytes = await readSmallFile(path, maxRootBytes);
-    if (bytes === undefined) throw new CodedError('NO_INPUT', `--sigstore-root ${path}: no such file`);
+    const bytes = await readNamedFile('--sigstore-root', path, maxRootBytes);
     const document = strictObject(bytes, bad);
     const { mediaType } = document;
     if (typeof mediaType !== 'string' || !mediaTypes.includes(mediaType)) {

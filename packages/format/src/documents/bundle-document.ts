@@ -17,6 +17,11 @@ import {
 } from './schema.ts';
 import { verifiedSchema } from './verified.ts';
 
+/** File name on the media. */
+export const documentName = 'bundle.json';
+/** File name of the detached signature of bundle.json. */
+export const signatureName = 'bundle.json.sig';
+
 const wholeNumber = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const originSchema = v.pipe(v.string(), v.regex(/^[a-f0-9]{32}$/));
 const sequenceSchema = v.pipe(wholeNumber, v.minValue(1));
@@ -105,7 +110,7 @@ export type BundleDocument = v.InferOutput<typeof schema>;
 export const maxBundleDocumentBytes: number = 128 * 1024 * 1024;
 
 /** @throws BAD_DOCUMENT */
-export function parseBundleDocument(bytes: Uint8Array, what = 'bundle.json'): BundleDocument {
+export function parseBundleDocument(bytes: Uint8Array, what: string = documentName): BundleDocument {
   return parseDocument(schema, bytes, what, 1);
 }
 

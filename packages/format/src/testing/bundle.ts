@@ -5,7 +5,12 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Descriptor, digestFromHex, type Located } from '@omni-airgap/oci';
 import type { Layout } from '@omni-airgap/oci/layout';
-import { type BundleDocument, bundleIdOf } from '../documents/bundle-document.ts';
+import {
+  type BundleDocument,
+  bundleIdOf,
+  documentName,
+  signatureName,
+} from '../documents/bundle-document.ts';
 import { serializeDocument } from '../documents/schema.ts';
 import { signBytes } from '../signature.ts';
 import { VolumeMap } from '../volumes/volume-map.ts';
@@ -55,9 +60,9 @@ export async function writeTestBundle(
     egress: [],
   };
   const bytes = Buffer.from(serializeDocument(document));
-  await writeFile(join(folder, 'bundle.json'), bytes);
+  await writeFile(join(folder, documentName), bytes);
   if (options.key !== undefined) {
-    await writeFile(join(folder, 'bundle.json.sig'), signBytes(bytes, options.key));
+    await writeFile(join(folder, signatureName), signBytes(bytes, options.key));
   }
   return document;
 }

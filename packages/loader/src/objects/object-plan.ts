@@ -4,6 +4,7 @@
  */
 
 import {
+  Annotation,
   collectVerified,
   type Descriptor,
   descriptorOf,
@@ -23,6 +24,7 @@ import {
   pxePath,
   pxeScript,
   schematicPath,
+  schematicRepository,
   talosctlPath,
   versionsPath,
 } from '@omni-airgap/talos';
@@ -43,7 +45,6 @@ export interface PlannedObject {
   readonly from?: string;
 }
 
-const titleAnnotation = 'org.opencontainers.image.title';
 /** Kernel command lines have some hundred bytes. */
 const maxCmdlineBytes = 64 * 1024;
 const json = 'application/json';
@@ -69,7 +70,7 @@ export async function planObjects(
   for (const { name, descriptor } of roots) {
     const { repository, tag = '' } = parseReference(name);
     const [folder = '', item = ''] = repository.split('/').slice(-2);
-    const isSchematic = repository.endsWith('siderolabs/image-factory/schematics');
+    const isSchematic = repository.endsWith(schematicRepository);
     if (!isSchematic && folder !== 'talos-media' && folder !== 'talos-catalog') continue;
     // An increment without a registry: what its base brought is in the store since then.
     if (!(await source.has(descriptor))) continue;
@@ -79,7 +80,7 @@ export async function planObjects(
     }
     const files = new Map<string, Descriptor>();
     for (const layer of manifest.layers) {
-      const title = layer.annotations?.[titleAnnotation];
+      const title = layer.annotations?.[Annotation.title];
       const { mediaType, digest, size } = layer;
       if (isSchematic) add(schematicObject(tag, { mediaType, digest, size }));
       else if (title !== undefined) files.set(title, { mediaType, digest, size });

@@ -4,6 +4,7 @@
  */
 
 import {
+  Annotation,
   collectVerified,
   type Descriptor,
   descriptorOf,
@@ -11,19 +12,18 @@ import {
   fetchManifest,
   type ImageManifest,
   type IndexManifest,
+  subjectOfTag,
 } from '@omni-airgap/oci';
 import { byText, parseStrictObject } from '@omni-airgap/oci/base';
 import { versionsPath } from '@omni-airgap/talos';
 import { areSignatures, signatureManifest } from '../signing/signature-manifest.ts';
 import { maxVersionListBytes, uniteVersions } from '../version-list.ts';
 
-const growingTag = /^sha256-[a-f0-9]{64}(?:\.(?:sig|att|sbom))?$/;
 const growingRepository = /(?:^|\/)(?:talos-media\/[a-f0-9]{64}|talos-catalog\/[a-z]+)$/;
-const titleAnnotation = 'org.opencontainers.image.title';
 
 /** True for names whose content is united with what is there, instead of being in conflict with it. */
 export function isGrowOnly(repository: string, tag: string): boolean {
-  return growingTag.test(tag) || growingRepository.test(repository);
+  return subjectOfTag(tag) !== undefined || growingRepository.test(repository);
 }
 
 export interface United {
@@ -65,10 +65,10 @@ export async function unite(
   if (added.length === 0) return 'contained';
   // A file that was replaced under its name counts with its new content.
   const replaced = new Set(
-    added.map((layer) => layer.annotations?.[titleAnnotation]).filter((t) => t !== undefined),
+    added.map((layer) => layer.annotations?.[Annotation.title]).filter((t) => t !== undefined),
   );
   const kept = there.manifest.layers.filter(
-    (layer) => !replaced.has(layer.annotations?.[titleAnnotation] ?? ''),
+    (layer) => !replaced.has(layer.annotations?.[Annotation.title] ?? ''),
   );
   const layers = [...kept, ...added];
   if (areSignatures(layers)) {
@@ -77,7 +77,7 @@ export async function unite(
   }
   if (isTitled(mine.manifest)) {
     layers.sort((a, b) =>
-      byText(a.annotations?.[titleAnnotation] ?? '', b.annotations?.[titleAnnotation] ?? ''),
+      byText(a.annotations?.[Annotation.title] ?? '', b.annotations?.[Annotation.title] ?? ''),
     );
   }
   const document = parseStrictObject(mine.bytes, { what: `manifest ${ours.digest}` });
@@ -93,8 +93,8 @@ async function uniteVersionLayers(
   theirSource: Fetcher,
   signal?: AbortSignal,
 ): Promise<{ readonly descriptor: Descriptor; readonly bytes: Uint8Array } | undefined> {
-  if (layer.annotations?.[titleAnnotation] !== versionsPath) return undefined;
-  const before = there.layers.find((one) => one.annotations?.[titleAnnotation] === versionsPath);
+  if (layer.annotations?.[Annotation.title] !== versionsPath) return undefined;
+  const before = there.layers.find((one) => one.annotations?.[Annotation.title] === versionsPath);
   if (before === undefined) return undefined;
   const read = (source: Fetcher, one: Descriptor): Promise<Uint8Array> =>
     collectVerified(source.fetch(one, signal), one, maxVersionListBytes, 'list of Talos versions');
@@ -129,5 +129,5 @@ function layerKey(layer: Descriptor): string {
 }
 
 function isTitled(manifest: ImageManifest): boolean {
-  return manifest.layers.some((layer) => layer.annotations?.[titleAnnotation] !== undefined);
+  return manifest.layers.some((layer) => layer.annotations?.[Annotation.title] !== undefined);
 }

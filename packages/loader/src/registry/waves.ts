@@ -3,10 +3,8 @@
  * after the image, and what speaks about a signature after that one: some registries refuse it otherwise.
  * Fault F40; source: goharbor/harbor answers 404 for a subject that it does not have.
  */
-import { type Digest, digestFromHex, type Fetcher, fetchManifest } from '@omni-airgap/oci';
+import { type Digest, type Fetcher, fetchManifest, subjectOfTag } from '@omni-airgap/oci';
 import type { PlacedName } from '../target-names.ts';
-
-const companionTag = /^sha256-([a-f0-9]{64})(?:\.(?:sig|att|sbom))?$/;
 
 /** Deeper chains of signatures of signatures do not exist. */
 const maxLevels = 16;
@@ -50,14 +48,12 @@ async function subjectOf(
   source: Fetcher,
   signal?: AbortSignal,
 ): Promise<Digest | undefined> {
-  const [, hex] = companionTag.exec(tag ?? '') ?? [];
-  if (hex !== undefined) return digestFromHex(hex);
-  if (tag !== undefined) return undefined;
+  if (tag !== undefined) return subjectOfTag(tag);
   const { manifest } = await fetchManifest(source, descriptor, signal);
   return manifest.subject?.digest;
 }
 
 /** True for a name that exists only because of another image. */
 export function isCompanion({ tag }: PlacedName): boolean {
-  return tag === undefined || companionTag.test(tag);
+  return tag === undefined || subjectOfTag(tag) !== undefined;
 }

@@ -7,9 +7,9 @@
 import type { KeyObject } from 'node:crypto';
 import {
   bytesOf,
+  companionTag,
   type Descriptor,
   fetchManifest,
-  hexOf,
   isImageManifestType,
   isManifestType,
   parseReference,
@@ -74,7 +74,7 @@ async function signOne(context: RegistryContext, name: Surveyed, key: KeyObject)
   const repository = context.repository(name.repository);
   const { digest } = name.descriptor;
   const claim = claimOf(`${context.target.host}/${name.repository}`, digest);
-  const tag = `sha256-${hexOf(digest)}.sig`;
+  const tag = companionTag(digest, '.sig');
   for (let round = 1; ; round++) {
     signal?.throwIfAborted();
     const there = await repository.resolve(tag, signal);

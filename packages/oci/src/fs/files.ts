@@ -4,8 +4,8 @@
  */
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { type FileHandle, lstat, mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { CodedError, isCoded, systemCodeOf } from '../base/errors.ts';
 import { diskError } from './disk-error.ts';
 import { isRunning, markPattern, processMark } from './process-mark.ts';
@@ -136,6 +136,33 @@ export async function readSmallFile(path: string, max: number): Promise<Uint8Arr
   } catch (error) {
     if (!isCoded(error) && systemCodeOf(error) === 'ENOENT') return undefined;
     throw diskError(error, path);
+  }
+}
+
+/**
+ * A small file that the user named, whole.
+ * @param flag what names it, beginning messages: `--ca-cert`
+ * @param max bytes
+ * @throws NO_INPUT when it does not exist; CONFIG when it is larger or no regular file; DISK
+ */
+export async function readNamedFile(flag: string, path: string, max: number): Promise<Buffer> {
+  const bytes = await readSmallFile(path, max).catch((error: unknown) => {
+    // A file that the user named says nothing about the integrity of content.
+    throw isCoded(error, 'BAD_DOCUMENT') ? new CodedError('CONFIG', `${flag} ${error.message}`) : error;
+  });
+  if (bytes === undefined) throw new CodedError('NO_INPUT', `${flag} ${path}: no such file`);
+  return Buffer.from(bytes);
+}
+
+/** Bytes free at a folder, or at the nearest above it that exists. @throws DISK */
+export async function freeBytes(folder: string): Promise<number> {
+  for (let at = resolve(folder); ; at = dirname(at)) {
+    try {
+      const { bavail, bsize } = await statfs(at);
+      return bavail * bsize;
+    } catch (error) {
+      if (systemCodeOf(error) !== 'ENOENT' || at === dirname(at)) throw diskError(error, at);
+    }
   }
 }
 

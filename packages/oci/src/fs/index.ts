@@ -6,6 +6,8 @@ export { eachBlockDirect } from './direct.ts';
 export { diskError } from './disk-error.ts';
 export {
   ensureFolder,
+  freeBytes,
+  readNamedFile,
   readSmallFile,
   removeAbandoned,
   syncFolder,

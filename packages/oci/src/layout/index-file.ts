@@ -8,10 +8,9 @@ import { CodedError } from '../base/errors.ts';
 import { parseStrictObject } from '../base/json.ts';
 import { printable } from '../base/text.ts';
 import type { Descriptor } from '../model/descriptor.ts';
-import { parseDescriptor } from '../model/descriptor.ts';
+import { Annotation, parseDescriptor } from '../model/descriptor.ts';
 import { isManifestType, MediaType } from '../model/media-type.ts';
 
-const refNameAnnotation = 'org.opencontainers.image.ref.name';
 /** Of the index of an increment: ids of the bundles it was made on. */
 const basesAnnotation = 'omni-airgap.bases';
 
@@ -34,7 +33,7 @@ export function formatIndexFile(names: Names, bases: readonly string[] = []): st
       mediaType,
       digest,
       size,
-      ...(name === `@${digest}` ? {} : { annotations: { [refNameAnnotation]: name } }),
+      ...(name === `@${digest}` ? {} : { annotations: { [Annotation.refName]: name } }),
     }));
   const annotations = bases.length === 0 ? {} : { annotations: { [basesAnnotation]: bases.join() } };
   return `${JSON.stringify({ schemaVersion: 2, mediaType: MediaType.ociIndex, manifests, ...annotations })}\n`;
@@ -56,7 +55,7 @@ export function parseIndexFile(bytes: Uint8Array, what: string): Map<string, Des
     if (!isManifestType(mediaType)) {
       throw new CodedError('BAD_DOCUMENT', `${what} manifests[${i}]: ${mediaType} is not a manifest type`);
     }
-    const name = annotations?.[refNameAnnotation] ?? `@${digest}`;
+    const name = annotations?.[Annotation.refName] ?? `@${digest}`;
     if (names.has(name))
       throw new CodedError('BAD_DOCUMENT', `${what}: name ${printable(name)} stands twice`);
     names.set(name, { mediaType, digest, size });

@@ -26,6 +26,14 @@ export interface Descriptor {
   readonly platform?: Platform;
 }
 
+/** Annotations with a meaning here. Source: image-spec v1.1.1 annotations.md, image-layout.md. */
+export const Annotation = {
+  /** A file of an artifact: the name that it gets when pulled. */
+  title: 'org.opencontainers.image.title',
+  /** An entry of a layout's index.json: the name that it stands for. */
+  refName: 'org.opencontainers.image.ref.name',
+} as const;
+
 /** RFC 6838 restricted names: what a media type may look like. */
 const mediaTypePattern = /^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}\/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$/;
 

@@ -6,8 +6,7 @@
 
 import { CodedError } from '../base/errors.ts';
 import { printable } from '../base/text.ts';
-import type { Digest } from './digest.ts';
-import { parseDigest } from './digest.ts';
+import { type Digest, digestFromHex, hexOf, parseDigest } from './digest.ts';
 
 export interface Reference {
   /** Lower-case host, with port when not the default: `ghcr.io`, `127.0.0.1:5000`. */
@@ -26,6 +25,24 @@ const hostPattern =
 
 export function isTag(value: string): boolean {
   return tagPattern.test(value);
+}
+
+/** What cosign adds to the tag of what it signs; the tag without any is the referrers tag of the specification. */
+export const companionSuffixes = ['.sig', '.att', '.sbom'] as const;
+const companionPattern = /^sha256-([a-f0-9]{64})(?:\.(?:sig|att|sbom))?$/;
+
+/**
+ * The tag of what speaks about a manifest: `sha256-<hex>`, and with a suffix the tags of cosign.
+ * Source: distribution-spec v1.1.1 spec.md#referrers-tag-schema; sigstore/cosign specs/SIGNATURE_SPEC.md.
+ */
+export function companionTag(subject: Digest, suffix: '' | (typeof companionSuffixes)[number] = ''): string {
+  return `sha256-${hexOf(subject)}${suffix}`;
+}
+
+/** What a companion tag speaks about; undefined for any other tag. */
+export function subjectOfTag(tag: string): Digest | undefined {
+  const hex = companionPattern.exec(tag)?.[1];
+  return hex === undefined ? undefined : digestFromHex(hex);
 }
 
 /** A repository path of at most 255 characters. */

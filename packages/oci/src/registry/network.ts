@@ -3,7 +3,7 @@
  * once from what the user said, closed at the end.
  */
 import { CodedError } from '../base/errors.ts';
-import { readSmallFile } from '../fs/files.ts';
+import { readNamedFile } from '../fs/files.ts';
 import { HttpGate, type Patience } from '../http/gate.ts';
 import { parseHostPattern } from '../http/host.ts';
 import { Pacing } from '../http/pacing.ts';
@@ -97,9 +97,7 @@ export async function openNetwork(settings: NetworkSettings, reach: Reach): Prom
 }
 
 async function readPem(path: string): Promise<string> {
-  const bytes = await readSmallFile(path, 1024 * 1024);
-  if (bytes === undefined) throw new CodedError('NO_INPUT', `--ca-cert ${path}: no such file`);
-  const pem = Buffer.from(bytes).toString('latin1');
+  const pem = (await readNamedFile('--ca-cert', path, 1024 * 1024)).toString('latin1');
   if (!pem.includes('-----BEGIN CERTIFICATE-----')) {
     throw new CodedError('CONFIG', `--ca-cert ${path}: holds no PEM certificate`);
   }

@@ -11,9 +11,10 @@ import { type JsonValue, parseStrictObject } from '../base/json.ts';
 import type { GateResponse } from '../http/response.ts';
 import { errorFromResponse } from '../http/response.ts';
 import { type Descriptor, descriptorOf, parseDescriptor } from '../model/descriptor.ts';
-import { type Digest, hexOf } from '../model/digest.ts';
+import type { Digest } from '../model/digest.ts';
 import { fetchManifest, type Manifest, maxManifestBytes, referrerOf } from '../model/manifest.ts';
 import { isManifestType, MediaType } from '../model/media-type.ts';
+import { companionTag } from '../model/reference.ts';
 import type { PushResult } from '../storage.ts';
 import { fetchContent, hasContent } from './content.ts';
 import { putManifest, readNamed } from './manifest.ts';
@@ -160,7 +161,7 @@ async function addToFallbackIndex(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const { digest } = descriptor;
-  const tag = fallbackTag(subject);
+  const tag = companionTag(subject);
   const entry = referrerOf(descriptor, manifest);
   await repository.registry.inTurn(`${repository.path}:${tag}`, async () => {
     for (let round = 0; round < maxRounds; round++) {
@@ -177,21 +178,17 @@ async function addToFallbackIndex(
   });
 }
 
-function fallbackTag(subject: Digest): string {
-  return `sha256-${hexOf(subject)}`;
-}
-
 /** GitLab takes the tag for the digest and gives the image itself: that is no index of referrers. */
 async function readIndex(
   repository: RepositoryView,
   subject: Digest,
   signal: AbortSignal | undefined,
 ): Promise<FallbackIndex> {
-  const named = await readNamed(repository, fallbackTag(subject), signal);
+  const named = await readNamed(repository, companionTag(subject), signal);
   if (named?.descriptor.mediaType !== MediaType.ociIndex || named.descriptor.digest === subject) {
     return { entries: [], raw: [] };
   }
-  const what = `index ${fallbackTag(subject)} of ${repository.name}`;
+  const what = `index ${companionTag(subject)} of ${repository.name}`;
   const raw = parseStrictObject(named.bytes, { what })['manifests'];
   if (!Array.isArray(raw) || raw.length > maxEntries) {
     throw new CodedError('BAD_DOCUMENT', `${what}: manifests must be a list of at most ${maxEntries}`);

@@ -3,7 +3,7 @@
  * artifacts that refer to an image; layers are shared between them.
  */
 import { bytesOf } from '../model/bytes.ts';
-import { type Descriptor, descriptorOf, type Platform, plain } from '../model/descriptor.ts';
+import { Annotation, type Descriptor, descriptorOf, type Platform, plain } from '../model/descriptor.ts';
 import { MediaType } from '../model/media-type.ts';
 import type { Pusher, Tagger } from '../storage.ts';
 import { generatedBlob, seededRandom } from './generated-blob.ts';
@@ -100,7 +100,7 @@ export async function generateGraph(target: Pusher & Tagger, options: GraphOptio
       bytes: Buffer.from('{}'),
     });
     const file = { ...(await layer('application/x-iso9660-image')) };
-    const annotations = { 'org.opencontainers.image.title': 'metal-amd64.iso' };
+    const annotations = { [Annotation.title]: 'metal-amd64.iso' };
     return put(
       buildManifest(MediaType.ociManifest, {
         artifactType: 'application/vnd.test.media',

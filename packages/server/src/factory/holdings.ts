@@ -10,6 +10,8 @@ import {
   isSchematicId,
   isVersion,
   maxSchematicBytes,
+  schematicMediaType,
+  schematicRepository,
   vPrefixed,
 } from '@omni-airgap/talos';
 import type { Integrity } from '../integrity.ts';
@@ -17,10 +19,8 @@ import type { Catalog, Repository } from '../registry/catalog.ts';
 import { parseInstallerPath } from '../registry/installers.ts';
 
 const mediaPrefix = 'talos-media/';
-export const schematicRepository = 'siderolabs/image-factory/schematics';
 /** For lists that belong to no version. */
 const currentTag = 'latest';
-const schematicMediaType = 'application/vnd.sidero.dev-image.schematic';
 const maxListBytes = 4 * 1024 * 1024;
 const noFiles: ReadonlyMap<string, Descriptor> = new Map();
 

@@ -3,9 +3,9 @@
 import { Html, html, htmlLines } from '@omni-airgap/format';
 import { collect } from '@omni-airgap/oci';
 import { isCoded } from '@omni-airgap/oci/base';
-import { isSchematicId, TalosError } from '@omni-airgap/talos';
+import { isSchematicId, schematicRepository, TalosError } from '@omni-airgap/talos';
 import { failed, json, plainText } from '../factory/answer.ts';
-import { type Holdings, schematicRepository } from '../factory/holdings.ts';
+import type { Holdings } from '../factory/holdings.ts';
 import type { Schematics } from '../factory/schematics.ts';
 import { type HealthContext, healthOf } from '../health.ts';
 import type { Answer, Request, RouteGroup } from '../http/message.ts';

@@ -1,7 +1,7 @@
 /** The sections of the page: what the server holds, what was asked for, how to use it. */
 
 import { type Html, html, htmlLines } from '@omni-airgap/format';
-import { type Descriptor, hexOf } from '@omni-airgap/oci';
+import { type Descriptor, hexOf, subjectOfTag } from '@omni-airgap/oci';
 import { formatBytes } from '@omni-airgap/oci/base';
 import { isMediaName, parseMediaName } from '@omni-airgap/talos';
 import type { HeldInstaller, HeldMedia } from '../factory/holdings.ts';
@@ -75,7 +75,7 @@ const maxTags = 20;
 
 export function imagesSection(repositories: readonly (readonly [string, Repository])[], host: string): Html {
   const rows = repositories.map(([path, { tags }]) => {
-    const names = [...tags.keys()].filter((tag) => !tag.startsWith('sha256-'));
+    const names = [...tags.keys()].filter((tag) => subjectOfTag(tag) === undefined);
     const more = names.length > maxTags ? ` and ${names.length - maxTags} more` : '';
     return [html`<code>${host}/${path}</code>`, html`${names.slice(0, maxTags).join(', ')}${more}`];
   });

@@ -3,6 +3,7 @@
  * records for blobs. Missing children (a sparse index) are left out; damaged ones are reported.
  */
 import {
+  Annotation,
   childrenOf,
   type Descriptor,
   type Digest,
@@ -23,8 +24,6 @@ export interface GraphNode {
   readonly files: ReadonlyMap<string, Descriptor>;
 }
 
-/** Source: image-spec v1.1.1 annotations.md. */
-const titleAnnotation = 'org.opencontainers.image.title';
 const noFiles: ReadonlyMap<string, Descriptor> = new Map();
 
 export class ManifestGraph {
@@ -87,7 +86,7 @@ export class ManifestGraph {
 function filesOf(manifest: Manifest): ReadonlyMap<string, Descriptor> {
   if (manifest.kind !== 'image') return noFiles;
   const titled = manifest.layers.flatMap((layer) => {
-    const title = layer.annotations?.[titleAnnotation];
+    const title = layer.annotations?.[Annotation.title];
     return title === undefined ? [] : [[title, layer] as const];
   });
   return titled.length === 0 ? noFiles : new Map(titled);

@@ -3,7 +3,7 @@
  * part of a mirror.yaml, so each field is checked against its grammar here, whoever the wish came from.
  */
 
-import { isRegistryHost, isRepository, parseReference } from '@omni-airgap/oci';
+import { isRegistryHost, isRepository, parseReference, subjectOfTag } from '@omni-airgap/oci';
 import { CodedError, type JsonValue } from '@omni-airgap/oci/base';
 import {
   decodeSchematic,
@@ -154,9 +154,6 @@ function isReference(text: string): boolean {
   }
 }
 
-/** Signatures are asked for wherever there are none. */
-const signatureTagPattern = /^sha256-[a-f0-9]{64}/;
-
 /**
  * @param ns the registry that a mirror was asked in place of, as containerd says it
  * @returns undefined for what nobody could carry out
@@ -166,7 +163,8 @@ export function wishOfImage(
   reference: string,
   ns: string | null,
 ): WishSubject | undefined {
-  if (signatureTagPattern.test(reference)) return undefined;
+  // Signatures are requested wherever there are none.
+  if (subjectOfTag(reference) !== undefined) return undefined;
   const installer = parseInstallerPath(repository);
   if (installer !== undefined) {
     if (!isVersion(reference)) return undefined;
