@@ -1,5 +1,6 @@
-/** What docs/egress.md and docs/mirror-yaml.md show is what the commands print. */
+/** What docs/egress.md, docs/mirror-yaml.md and docs/loading.md show is what the commands print. */
 import { expect, test } from 'vitest';
+import { parseSite } from '../packages/talos/src/index.ts';
 import { read } from './repository.ts';
 import { cli, cliJson } from './support/cli.ts';
 import { workspace } from './support/workspace.ts';
@@ -45,4 +46,31 @@ test('mirror.yaml: the example is understood, and its slip is answered as it say
   const { code, stderr } = await cli(['egress', 'rules'], { cwd: site.root });
   expect(code).toBe(2);
   expect(stderr).toContain(slip);
+});
+
+test('site.yaml: the example is understood, and its slip is answered as it says', async () => {
+  const site = await workspace();
+  const example = blockOf('docs/loading.md', 'omni: https://omni.site');
+  expect(parseSite(example, 'site.yaml')).toMatchObject({ caFile: 'ca.pem', ntp: ['10.0.0.1'] });
+  const slip = blockOf('docs/loading.md', 'site.yaml:2:1: unknown key "factroy"; did you mean factory?');
+  site.write('site.yaml', 'omni: https://omni.site\nfactroy: https://factory.site\n');
+  const check = ['egress', 'check', '--inside', '--site', 'site.yaml', '--registry', '127.0.0.1:1'];
+  const { code, stderr } = await cli(check, { cwd: site.root });
+  expect(code).toBe(2);
+  expect(stderr).toContain(`${slip} [CONFIG]`);
+});
+
+test('F4 a mirror.yaml that is nested too deep is a mistake in it, by line and column', async () => {
+  const site = await workspace();
+  const deep = '- '.repeat(5000);
+  const texts = [
+    `apiVersion: omni-airgap/v1\nimages:\n  ${deep}a\n`,
+    `apiVersion: omni-airgap/v1\nmedia:\n  ${deep}schematic: x\n    files: [metal-amd64.iso]\n`,
+  ];
+  for (const text of texts) {
+    site.write('mirror.yaml', text);
+    const { code, stderr } = await cli(['plan', '--store', 'store'], { cwd: site.root });
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/mirror\.yaml:3:\d+: nested deeper than 32 levels \[CONFIG\]/);
+  }
 });

@@ -51,7 +51,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'node:zlib',
     ],
   },
-  fetcher: { siblings: [...content, 'store'], npm: [...sigstore, 'p-limit', 'tar', 'valibot', 'yaml'] },
+  fetcher: { siblings: [...content, 'store'], npm: [...sigstore, 'p-limit', 'tar', 'valibot'] },
   bundler: { siblings: [...content, 'store'], npm: [] },
   // What an auditor inside reads: never the store of the connected host.
   loader: { siblings: [...content, 'objects'], npm: ['p-limit'] },

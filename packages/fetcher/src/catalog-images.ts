@@ -7,9 +7,8 @@ import { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { collectVerified, type Descriptor, type Fetcher, fetchManifest, isIndexType } from '@omni-airgap/oci';
 import { CodedError, messageOf } from '@omni-airgap/oci/base';
-import { type CatalogEntry, parseImageDigests, parseOverlays } from '@omni-airgap/talos';
+import { type CatalogEntry, nearestName, parseImageDigests, parseOverlays } from '@omni-airgap/talos';
 import { Parser } from 'tar';
-import { nearestName } from './nearest.ts';
 import type { WantedCatalog, WantedImage } from './wanted.ts';
 
 /** Real catalogs have some hundred kilobytes. */

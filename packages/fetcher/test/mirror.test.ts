@@ -309,6 +309,21 @@ describe('what is refused, with its place and what to write instead', () => {
     ['a merge key (T27)', 'omni: {<<: {version: v1.10.4}}', /:2:/],
     ['a key twice (T27)', 'images: []\nimages: []', /:3:1: the key is there twice/],
     ['a tab for indentation', 'omni:\n\tversion: v1.10.4', /:3:/],
+    [
+      'F4 5000 levels of lists',
+      `images:\n  ${'- '.repeat(5000)}a`,
+      /^mirror\.yaml:3:\d+: nested deeper than 32 levels/,
+    ],
+    [
+      'F4 5000 levels in the middle of a file',
+      `omni: {version: v1.10.4}\nmedia:\n  ${'- '.repeat(5000)}schematic: {}\n    files: [metal-amd64.iso]\nkubernetes: {versions: [v1.36.1]}\n`,
+      /^mirror\.yaml:4:\d+: nested deeper than 32 levels/,
+    ],
+    [
+      'F4 a list of 250,000 entries',
+      `images:\n${'- b\n'.repeat(250_000)}`,
+      /^mirror\.yaml:\d+:\d+: more than 100000 YAML tokens/,
+    ],
     ['a hundred levels (T27)', `images: ${'['.repeat(100)}${']'.repeat(100)}`, /nested deeper/],
   ])('%s', async (_what, text, message) => {
     const error = await parse(text).then(

@@ -13,14 +13,14 @@ export interface SiteFile {
 const maxSiteBytes = 64 * 1024;
 const maxCaBytes = 1024 * 1024;
 
-/** A path in it is relative to the file. @throws NO_INPUT, CONFIG */
+/** A path in it is relative to the file. @throws NO_INPUT; CONFIG with file, line and column */
 export async function readSite(path: string): Promise<SiteFile> {
   const bytes = await readNamedFile('--site', path, maxSiteBytes);
   let site: Site;
   try {
-    site = parseSite(bytes);
+    site = parseSite(bytes, path);
   } catch (cause) {
-    throw new CodedError('CONFIG', `${path}: ${messageOf(cause)}`, { cause });
+    throw new CodedError('CONFIG', messageOf(cause), { cause });
   }
   if (site.caFile === undefined) return { site };
   const caPath = resolve(dirname(path), site.caFile);

@@ -21,7 +21,7 @@ test('load fills the hand-off in from the bundle and the site, and never writes 
   });
   const double = await startDouble();
   const handoff = join(await temporary(), 'handoff');
-  const site = parseSite('omni: https://omni.site\nfactory: https://factory.site:8080\n');
+  const site = parseSite('omni: https://omni.site\nfactory: https://factory.site:8080\n', 'site.yaml');
   const first = await loadInto(double, [folder], { handoff, site });
   expect(first.handoff).toMatchObject({ folder: handoff, kept: [] });
   const read = (name: string): Promise<string> => readFile(join(handoff, name), 'utf8');
@@ -46,4 +46,19 @@ test('the authority that the site file names is one clean text, whatever stands 
   expect((await readSite(join(folder, 'site.yaml'))).ca).toBe(`${pem}\n`);
   await writeFile(join(folder, 'ca.pem'), `${pem}\n-----BEGIN PRIVATE KEY-----\n`);
   await expect(readSite(join(folder, 'site.yaml'))).rejects.toMatchObject({ code: 'CONFIG' });
+});
+
+test('a mistake in the site file is named by file, line and column', async () => {
+  const path = join(await temporary(), 'site.yaml');
+  for (const [text, problem] of [
+    [
+      'omni: https://omni.site\nfactroy: https://factory.site\n',
+      '2:1: unknown key "factroy"; did you mean factory?',
+    ],
+    ['omni: &a https://omni.site\nfactory: *a\n', '1:10: anchors are not supported; write the value out'],
+    [`ntp:\n  ${'- '.repeat(33)}a\n`, '2:65: nested deeper than 32 levels'],
+  ] as const) {
+    await writeFile(path, text);
+    await expect(readSite(path)).rejects.toMatchObject({ code: 'CONFIG', message: `${path}:${problem}` });
+  }
 });

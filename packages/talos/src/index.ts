@@ -50,6 +50,7 @@ export {
   parseBootTarget,
   parseMediaName,
 } from './media.ts';
+export { nearestName } from './nearest.ts';
 export { decodeSchematic, maxSchematicBytes, validateSchematic } from './schematic/decode.ts';
 export {
   commonSchematicId,
@@ -62,3 +63,4 @@ export type { Overlay, Schematic } from './schematic/model.ts';
 export type { Secret } from './secrets/configuration.ts';
 export { findSecrets } from './secrets/schematic.ts';
 export { compareVersions, isVersion, parseVersion, type Version, vPrefixed } from './version.ts';
+export { parseYamlFile, type YamlFile } from './yaml/strict.ts';

@@ -4,7 +4,6 @@ import { describe, expect, test } from 'vitest';
 import { earlyArgument } from '../src/config/early-config.ts';
 import { handoffFiles } from '../src/config/handoff.ts';
 import type { HandoffInput } from '../src/config/handoff-input.ts';
-import { parseSite } from '../src/config/site.ts';
 import { documents } from './documents.ts';
 import { bare, ca, full } from './handoff-sample.ts';
 
@@ -149,22 +148,5 @@ describe('the early argument', () => {
     );
     expect(fits).toBe(false);
     expect(text).toContain('TOO LONG');
-  });
-});
-
-describe('the site file', () => {
-  test.each([
-    ['omni: ftp://x', /omni must be a URL/],
-    ['omni: "https://user@omni.site"', /omni must be a URL/],
-    ['omnni: https://omni.site', /no member is called "omnni"/],
-    ['ntp: 10.0.0.1', /ntp must be a list/],
-    ['wireguard: "a b"', /plain text/],
-    ['registry: "$(reboot)"', /plain text/],
-    ['- omni', /a mapping is expected/],
-  ])('refuses %s', (text, why) => {
-    expect(() => parseSite(text)).toThrow(why);
-  });
-  test('absent values stay absent, slashes at the end go', () => {
-    expect(parseSite('factory: https://factory.site/\nomni:\n')).toEqual({ factory: 'https://factory.site' });
   });
 });

@@ -3,14 +3,17 @@ import type { HandoffInput } from '../src/config/handoff-input.ts';
 import { parseSite } from '../src/config/site.ts';
 
 export const ca = '-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUTEST\n-----END CERTIFICATE-----\n';
-const site = parseSite(`omni: https://omni.site
+const site = parseSite(
+  `omni: https://omni.site
 factory: https://factory.site:8080/
 login: https://login.site:5556
 pxe: http://pxe.site
 wireguard: 10.0.0.5:50180
 caFile: ca.pem
 ntp: [10.0.0.1, ntp.site]
-`);
+`,
+  'site.yaml',
+);
 /** All is known. */
 export const full: HandoffInput = {
   site,

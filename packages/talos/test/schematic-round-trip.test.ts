@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { decodeSchematic } from '../src/schematic/decode.ts';
 import { encodeSchematic } from '../src/schematic/encode.ts';
 import type { Schematic } from '../src/schematic/model.ts';
-import { YamlMap, type YamlValue } from '../src/yaml/value.ts';
+import { YamlMap, type YamlValue } from '../src/yaml/go/value.ts';
 
 describe('any schematic', () => {
   /** The library cannot read all that it writes: not LS and PS, not all lines behind white space in front. */

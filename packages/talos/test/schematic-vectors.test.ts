@@ -4,18 +4,23 @@ import { schematicFrom } from '../src/schematic/encode.ts';
 import { type Vector, vectorsOf } from './vectors.ts';
 
 describe.each([
-  ['schematic-vectors', 511],
-  ['schematic-differential', 562],
-])('vectors of the Go library: %s', (name, count) => {
+  { name: 'schematic-vectors', count: 511, refusedCount: 2, takenCount: 0, unreadableCount: 25 },
+  { name: 'schematic-differential', count: 562, refusedCount: 102, takenCount: 4, unreadableCount: 16 },
+])('vectors of the Go library: $name', ({ name, count, refusedCount, takenCount, unreadableCount }) => {
   const vectors = vectorsOf(name);
   const inputOf = ({ input, base64 = '' }: Vector): string | Uint8Array =>
     input ?? Buffer.from(base64, 'base64');
+  const same = vectors.filter(({ error, refused }) => !error && !refused);
+  const refused = vectors.filter((vector) => vector.refused);
+  const wrong = vectors.filter(({ error, taken }) => error && !taken);
+  const taken = vectors.filter((vector) => vector.taken);
 
   it('are all there', () => {
     expect(vectors).toHaveLength(count);
+    expect([refused.length, taken.length]).toEqual([refusedCount, takenCount]);
   });
 
-  it.each(vectors.filter(({ error }) => error !== true))('$what $input $base64', (vector) => {
+  it.each(same)('$what $input $base64', (vector) => {
     const input = inputOf(vector);
     const result = schematicFrom(input);
     expect(result.canonical).toBe(vector.canonical);
@@ -23,8 +28,26 @@ describe.each([
     expect(schematicFrom(Buffer.from(input)).id).toBe(vector.id);
   });
 
-  it.each(vectors.filter(({ error }) => error === true))('refuses $what $input $base64', (vector) => {
+  it.each([...refused, ...wrong])('refuses $what $input $base64', (vector) => {
     expect(() => schematicFrom(inputOf(vector))).toThrow(expect.objectContaining({ code: 'BAD_SCHEMATIC' }));
+  });
+
+  it('have texts that are read back as they are, or refused', () => {
+    const unreadable = vectors.filter(({ canonical, id }) => {
+      if (canonical === undefined) return false;
+      try {
+        expect(schematicFrom(canonical).id).toBe(id);
+        return false;
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'BAD_SCHEMATIC' });
+        return true;
+      }
+    });
+    expect(unreadable).toHaveLength(unreadableCount);
+  });
+
+  it.each(taken)('takes $what $input', (vector) => {
+    expect(schematicFrom(inputOf(vector)).canonical).toMatch(/^customization: \{\}\n$|^owner: a/);
   });
 });
 

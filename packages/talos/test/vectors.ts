@@ -9,6 +9,10 @@ export interface Vector {
   readonly canonical?: string;
   readonly id?: string;
   readonly error?: true;
+  /** The library takes it, this package does not. */
+  readonly refused?: true;
+  /** The library refuses it, this package does not. */
+  readonly taken?: true;
 }
 
 export const vectorsOf = (name: string): readonly Vector[] =>

@@ -6,11 +6,10 @@ import { dirname, resolve } from 'node:path';
 import { collect } from '@omni-airgap/oci';
 import { CodedError, messageOf, printable } from '@omni-airgap/oci/base';
 import { readSmallFile } from '@omni-airgap/oci/fs';
-import { talosKubernetesImages } from '@omni-airgap/talos';
+import { parseYamlFile, TalosError, talosKubernetesImages, type YamlFile } from '@omni-airgap/talos';
 import { maxImageListBytes, parseImageList, readReference } from './image-list.ts';
 import { checkShape } from './schema.ts';
 import { readSchematic, type WantedSchematic } from './schematic.ts';
-import { parseYaml, type YamlSource } from './yaml-source.ts';
 
 /** What Omni lists to know which Kubernetes versions there are. */
 const kubeletPattern = /^ghcr\.io\/siderolabs\/kubelet:/;
@@ -69,8 +68,17 @@ export async function parseMirror(
   path: string,
   stdin: AsyncIterable<Uint8Array> = process.stdin,
 ): Promise<Mirror> {
-  const parsed = parseYaml(text.replace(/(\bfile:[ \t]+)-(?=[ \t]*(?:\}|#|\r?$))/gm, `$1${dash}`), path);
-  const source: YamlSource = { ...parsed, textOf: (at) => parsed.textOf(at)?.replaceAll(dash, '-') };
+  try {
+    return await mirrorFrom(text, path, stdin);
+  } catch (cause) {
+    if (!(cause instanceof TalosError)) throw cause;
+    throw new CodedError('CONFIG', cause.message, { cause });
+  }
+}
+
+async function mirrorFrom(text: string, path: string, stdin: AsyncIterable<Uint8Array>): Promise<Mirror> {
+  const parsed = parseYamlFile(text.replace(/(\bfile:[ \t]+)-(?=[ \t]*(?:\}|#|\r?$))/gm, `$1${dash}`), path);
+  const source: YamlFile = { ...parsed, textOf: (at) => parsed.textOf(at)?.replaceAll(dash, '-') };
   const { omni, talos, kubernetes, platforms, ...raw } = checkShape(source);
   checkKubernetes(source, talos?.versions, kubernetes !== undefined);
   const folder = dirname(path);
@@ -122,8 +130,8 @@ export async function parseMirror(
   };
 }
 
-/** What a Kubernetes cluster is made of follows from both versions. @throws CONFIG */
-function checkKubernetes(source: YamlSource, talos: readonly string[] | undefined, isWanted: boolean): void {
+/** What a Kubernetes cluster is made of follows from both versions. @throws BAD_YAML */
+function checkKubernetes(source: YamlFile, talos: readonly string[] | undefined, isWanted: boolean): void {
   if (!isWanted) return;
   if (talos === undefined) {
     throw source.error(
@@ -143,7 +151,7 @@ function checkKubernetes(source: YamlSource, talos: readonly string[] | undefine
 async function readImages(
   raw: readonly (string | { readonly file: string })[],
   folder: string,
-  source: YamlSource,
+  source: YamlFile,
   stdin: AsyncIterable<Uint8Array>,
 ): Promise<readonly string[]> {
   const images = new Set<string>();

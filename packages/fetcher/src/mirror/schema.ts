@@ -1,9 +1,14 @@
 /** The shape of mirror.yaml, and what is said of text that does not have it. */
-import { type CodedError, printable } from '@omni-airgap/oci/base';
-import { isMediaName, isVersion, vPrefixed } from '@omni-airgap/talos';
+import { printable } from '@omni-airgap/oci/base';
+import {
+  isMediaName,
+  isVersion,
+  nearestName,
+  type TalosError,
+  vPrefixed,
+  type YamlFile,
+} from '@omni-airgap/talos';
 import * as v from 'valibot';
-import { nearestName } from '../nearest.ts';
-import type { YamlSource } from './yaml-source.ts';
 
 const said = ({ input }: { readonly input: unknown }): string => printable(String(input), 80);
 /** What YAML made of a value, for people. */
@@ -164,8 +169,8 @@ export type RawMirror = v.InferOutput<typeof mirrorSchema>;
 
 type Schema = v.BaseSchema<unknown, unknown, v.BaseIssue<unknown>>;
 
-/** @throws CONFIG with the place of the first problem, and what to write instead */
-export function checkShape(source: YamlSource): RawMirror {
+/** @throws BAD_YAML with the place of the first problem, and what to write instead */
+export function checkShape(source: YamlFile): RawMirror {
   const result = v.safeParse(mirrorSchema, withImageList(source.value), { abortPipeEarly: true });
   if (result.success) return result.output;
   throw firstProblem(source, result.issues);
@@ -179,7 +184,7 @@ function withImageList(value: unknown): unknown {
   return isEntry ? { ...value, images: [images] } : value;
 }
 
-function firstProblem(source: YamlSource, issues: readonly v.BaseIssue<unknown>[]): CodedError {
+function firstProblem(source: YamlFile, issues: readonly v.BaseIssue<unknown>[]): TalosError {
   // A slip in a key is also a missing key: what was written helps more than what was not.
   const { issue, path } = innermost(issues.find(isOfUnknownKey) ?? issues[0]);
   const name = path.reduce<string>(

@@ -8,8 +8,8 @@ import {
   maxSchematicBytes,
   schematicFrom,
   validateSchematic,
+  type YamlFile,
 } from '@omni-airgap/talos';
-import type { YamlSource } from './yaml-source.ts';
 
 export type WantedSchematic =
   /** Its text is known here. The factory may spell it otherwise, and has another ID for it then. */
@@ -17,11 +17,11 @@ export type WantedSchematic =
   /** Only its ID is; the factory has the text. */
   | { readonly kind: 'id'; readonly id: string };
 
-/** @param at where it stands in mirror.yaml @throws CONFIG */
+/** @param at where it stands in mirror.yaml @throws BAD_YAML */
 export async function readSchematic(
   raw: string | Record<string, unknown>,
   folder: string,
-  source: YamlSource,
+  source: YamlFile,
   at: readonly (string | number)[],
 ): Promise<WantedSchematic> {
   if (typeof raw === 'string' && isHex64(raw)) return { kind: 'id', id: raw };
@@ -44,7 +44,7 @@ function identified(
   text: string | Uint8Array,
   /** Undefined for one that is written in mirror.yaml itself, whose lines are the ones of the message. */
   file: string | undefined,
-  source: YamlSource,
+  source: YamlFile,
   at: readonly (string | number)[],
 ): WantedSchematic {
   try {

@@ -2,11 +2,9 @@
  * What only a site knows: where its services answer. A small YAML file says it; what it leaves out becomes a
  * placeholder that nobody can overlook.
  */
-import { quoted, TalosError } from '../errors.ts';
-import { Composer } from '../yaml/composer.ts';
-import { constructAny } from '../yaml/constructor.ts';
-import { Reader } from '../yaml/reader.ts';
-import { YamlMap, type YamlValue } from '../yaml/value.ts';
+import { quoted } from '../errors.ts';
+import { nearestName } from '../nearest.ts';
+import { parseYamlFile, type YamlFile } from '../yaml/strict.ts';
 
 export interface Site {
   /** URL of Omni. */
@@ -33,58 +31,62 @@ export interface Site {
 
 const urls = ['omni', 'machineApi', 'kubernetesProxy', 'factory', 'pxe', 'login'] as const;
 const texts = ['registry', 'wireguard', 'caFile'] as const;
-const members: readonly string[] = [...urls, ...texts, 'ntp'];
-const maxSiteBytes = 64 * 1024;
+const keys: readonly string[] = [...urls, ...texts, 'ntp'];
 
-/** @throws BAD_YAML naming the member that cannot be used */
-export function parseSite(input: string | Uint8Array): Site {
-  const root = new Composer(new Reader(input, maxSiteBytes)).document();
-  const value = root === undefined ? undefined : constructAny(root);
-  if (!(value instanceof YamlMap))
-    throw new TalosError('BAD_YAML', 'site: a mapping is expected, such as `omni: https://omni.site`');
-  const fields = new Map(value.entries().map(([key, member]) => [String(key), member]));
+/**
+ * @param input what a site.yaml holds
+ * @param file name for messages
+ * @throws BAD_YAML with FILE:LINE:COLUMN of the key or value that cannot be used
+ */
+export function parseSite(input: string | Uint8Array, file: string): Site {
+  const source = parseYamlFile(input, file);
+  const { value } = source;
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw source.error([], 'a mapping is expected, such as `omni: https://omni.site`');
+  }
+  const fields = new Map<string, unknown>(Object.entries(value));
   for (const key of fields.keys()) {
-    if (!members.includes(key)) {
-      throw new TalosError(
-        'BAD_YAML',
-        `site: no member is called ${quoted(key)}; there are ${members.join(', ')}`,
-      );
-    }
+    if (keys.includes(key)) continue;
+    const nearest = nearestName(key, keys);
+    const advice = nearest === undefined ? `known keys are ${keys.join(', ')}` : `did you mean ${nearest}?`;
+    throw source.errorAtKey([key], `unknown key ${quoted(key)}; ${advice}`);
   }
   const site: Record<string, string | readonly string[]> = {};
   for (const name of urls) {
-    const text = textOf(name, fields.get(name));
-    if (text !== undefined) site[name] = checkUrl(name, text);
+    const text = textOf(source, [name], fields.get(name));
+    if (text !== undefined) site[name] = checkUrl(source, name, text);
   }
   for (const name of texts) {
-    const text = textOf(name, fields.get(name));
+    const text = textOf(source, [name], fields.get(name));
     if (text !== undefined) site[name] = text;
   }
-  const ntp = fields.get('ntp');
-  if (ntp !== undefined && ntp !== null) {
-    if (!Array.isArray(ntp)) throw new TalosError('BAD_YAML', 'site: ntp must be a list of addresses');
-    site['ntp'] = (ntp as readonly YamlValue[]).map((one) => textOf('ntp', one) ?? '');
+  const ntp = fields.get('ntp') ?? undefined;
+  if (ntp !== undefined) {
+    if (!Array.isArray(ntp))
+      throw source.error(['ntp'], 'ntp must be a list of addresses, such as [10.0.0.1]');
+    site['ntp'] = ntp.map((one, i) => textOf(source, ['ntp', i], one) ?? '');
   }
   return site;
 }
 
-function textOf(name: string, value: YamlValue | undefined): string | undefined {
+function textOf(source: YamlFile, path: readonly [string, number?], value: unknown): string | undefined {
   if (value === undefined || value === null) return undefined;
   // Nothing that could end a line of a script or of YAML.
-  if (typeof value === 'string' && /^[\x21-\x7e]{1,512}$/.test(value) && !/["'`$\\]/.test(value))
+  if (typeof value === 'string' && /^[\x21-\x7e]{1,512}$/.test(value) && !/["'`$\\]/.test(value)) {
     return value;
-  throw new TalosError('BAD_YAML', `site: ${name} must be plain text without spaces and quotes`);
+  }
+  throw source.error(
+    path.filter((key) => key !== undefined),
+    `${path[0]} must be plain text without spaces and quotes`,
+  );
 }
 
-function checkUrl(name: string, text: string): string {
+function checkUrl(source: YamlFile, name: string, text: string): string {
   const url = URL.parse(text);
   if (url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.search === '') {
     return text.replace(/\/+$/, '');
   }
-  throw new TalosError(
-    'BAD_YAML',
-    `site: ${name} must be a URL such as https://${name.toLowerCase()}.site, not ${quoted(text)}`,
-  );
+  throw source.error([name], `${name} must be a URL such as https://${name.toLowerCase()}.site`);
 }
 
 /** A value that must be filled in by hand; reserved names that resolve nowhere. Source: RFC 2606. */

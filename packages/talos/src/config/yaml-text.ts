@@ -1,5 +1,5 @@
 /** Configuration files as text: plain values to YAML, with a comment in front. */
-import { type Emittable, emitYaml, YamlStruct } from '../yaml/emitter.ts';
+import { type Emittable, emitYaml, YamlStruct } from '../yaml/go/emit.ts';
 
 /** What configuration consists of. Undefined members are left out; no text may begin with white space. */
 export type Plain =

@@ -3,10 +3,7 @@
  * Source: siderolabs/image-factory 78e378a48 internal/artifacts/versions.go.
  */
 import { quoted, TalosError } from '../errors.ts';
-import { Composer } from '../yaml/composer.ts';
-import { constructAny } from '../yaml/constructor.ts';
-import { Reader } from '../yaml/reader.ts';
-import { YamlMap, type YamlValue } from '../yaml/value.ts';
+import { parseYamlFile } from '../yaml/strict.ts';
 
 export interface CatalogEntry {
   /** For an extension its repository (`siderolabs/iscsi-tools`), for an overlay its own name (`rpi_generic`). */
@@ -73,31 +70,30 @@ export function parseImageDigests(text: string): readonly CatalogEntry[] {
   return checked(entries, 'image-digests', 'reference');
 }
 
-function parseDocument(text: string, file: string): YamlMap {
+function overlaysIn(yamlText: string): readonly unknown[] {
+  let value: unknown;
   try {
-    const root = new Composer(new Reader(text, maxCatalogBytes)).document();
-    const value = root === undefined ? undefined : constructAny(root);
-    if (value instanceof YamlMap) return value;
+    ({ value } = parseYamlFile(yamlText, 'overlays.yaml'));
   } catch (cause) {
     if (!(cause instanceof TalosError)) throw cause;
-    throw bad(`${file}: ${cause.message}`, cause);
+    throw bad(cause.message, cause);
   }
-  throw bad(`${file}: it is not a mapping`);
+  const overlays = isMapping(value) ? value['overlays'] : undefined;
+  if (Array.isArray(overlays)) return overlays;
+  throw bad('overlays.yaml: overlays must be a list');
 }
 
-const textOf = (value: YamlValue | undefined): string => (typeof value === 'string' ? value : '');
+const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null;
 
 /** The file `overlays.yaml` of an overlays image. @throws BAD_IMAGE */
 export function parseOverlays(yamlText: string): readonly CatalogEntry[] {
-  const list = parseDocument(yamlText, 'overlays.yaml').get('overlays');
-  if (!Array.isArray(list)) throw bad('overlays.yaml: overlays must be a list');
-  const entries = list.map((item: YamlValue, index): CatalogEntry => {
-    const fields = item instanceof YamlMap ? item : new YamlMap();
-    const [name, reference, digest] = ['name', 'image', 'digest'].map((key) => textOf(fields.get(key)));
+  const entries = overlaysIn(yamlText).map((item, index): CatalogEntry => {
+    const { name, image: reference, digest } = isMapping(item) ? item : {};
     if (
-      name === undefined ||
-      reference === undefined ||
-      digest === undefined ||
+      typeof name !== 'string' ||
+      typeof reference !== 'string' ||
+      typeof digest !== 'string' ||
       !overlayNamePattern.test(name) ||
       repositoryOf(reference) === undefined ||
       !digestPattern.test(digest)

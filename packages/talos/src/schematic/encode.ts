@@ -1,7 +1,7 @@
 /** The canonical text of a schematic, and its ID: the hash of that text. */
 import { createHash } from 'node:crypto';
-import { schematicErrors, TalosError } from '../errors.ts';
-import { type Emittable, emitYaml, YamlStruct } from '../yaml/emitter.ts';
+import { TalosError } from '../errors.ts';
+import { type Emittable, emitYaml, YamlStruct } from '../yaml/go/emit.ts';
 import { decodeSchematic } from './decode.ts';
 import type { Customization, Overlay, Schematic } from './model.ts';
 
@@ -55,10 +55,7 @@ function customizationOf(customization: Customization): YamlStruct {
   return fields ?? new YamlStruct([]);
 }
 
-/**
- * The text (UTF-8) whose hash is the schematic's ID, as an Image Factory 1.5.0 marshals it.
- * @throws BAD_SCHEMATIC beyond 16 Mi characters
- */
+/** The text (UTF-8) whose hash is the schematic's ID, as an Image Factory 1.5.0 marshals it. */
 export function encodeSchematic(schematic: Schematic): string {
   const { owner = '' } = schematic;
   const overlay = schematic.overlay === undefined ? undefined : overlayOf(schematic.overlay);
@@ -67,7 +64,7 @@ export function encodeSchematic(schematic: Schematic): string {
     ...(overlay === undefined ? [] : [['overlay', overlay] as const]),
     ['customization', customizationOf(schematic.customization)],
   ]);
-  return schematicErrors(() => emitYaml(struct));
+  return emitYaml(struct);
 }
 
 /** @param canonical what schematicFrom gave, or what a factory or bundle holds under the ID */

@@ -2,7 +2,7 @@
  * Schematic: what the Image Factory is asked to build. Optional members are those that the factory leaves out
  * when they are empty. Source: siderolabs/image-factory 78e378a48 pkg/schematic/schematic.go.
  */
-import type { YamlMap } from '../yaml/value.ts';
+import type { YamlMap } from '../yaml/go/value.ts';
 
 export interface Overlay {
   readonly image: string;

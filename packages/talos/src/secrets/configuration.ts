@@ -1,8 +1,8 @@
 /** Secrets in Talos configuration: by the names of its fields, and by the form of its texts. */
-import { Composer } from '../yaml/composer.ts';
-import { constructAny } from '../yaml/constructor.ts';
-import { Reader } from '../yaml/reader.ts';
-import { Timestamp, YamlMap, type YamlValue } from '../yaml/value.ts';
+import { isAlias, isMap, isScalar, isSeq } from 'yaml';
+import { TalosError } from '../errors.ts';
+import { Timestamp, YamlMap, type YamlValue } from '../yaml/go/value.ts';
+import { YamlText } from '../yaml/text.ts';
 import { secretsInText } from './text.ts';
 
 export interface Secret {
@@ -12,8 +12,7 @@ export interface Secret {
   readonly what: string;
 }
 
-const maxBytes = 4 * 1024 * 1024;
-const maxDocuments = 1000;
+const bounds = { maxBytes: 4 * 1024 * 1024, maxDepth: 100 };
 
 /** How names of fields that hold a secret end: `machine.token`, `aescbcEncryptionSecret`, `privateKey`. */
 const secretNamePattern =
@@ -55,19 +54,31 @@ export function secretsInValue(value: YamlValue, where: string): readonly Secret
   });
 }
 
+/** Undefined for text that is no YAML: it may be meant for another parser, and is searched as text. */
 function documentsOf(text: string): readonly YamlValue[] | undefined {
   try {
-    const composer = new Composer(new Reader(text, maxBytes));
-    const documents: YamlValue[] = [];
-    for (let root = composer.document(); root !== undefined; root = composer.document()) {
-      documents.push(constructAny(root) ?? null);
-      if (documents.length > maxDocuments) return undefined;
-    }
-    return documents;
-  } catch {
-    // Text that is no YAML is searched as text: it may be meant for another parser.
-    return undefined;
+    const documents = new YamlText(text, bounds, () => '').documents();
+    return Array.from(documents, ({ contents }) => written(contents));
+  } catch (error) {
+    if (error instanceof TalosError) return undefined;
+    throw error;
   }
+}
+
+/** Scalars as they are written. An alias is its own text: what it stands for is found where that is written. */
+function written(node: unknown): YamlValue {
+  if (isAlias(node)) return `*${node.source}`;
+  if (isScalar(node)) return node.type === 'PLAIN' && node.value === null ? null : (node.source ?? '');
+  if (isSeq(node)) return node.items.map(written);
+  const map = new YamlMap();
+  if (!isMap(node)) return null;
+  for (const { key, value } of node.items) {
+    const name = isScalar(key) ? (key.source ?? '') : '';
+    // Of two values under one key, the map would forget one.
+    if (map.get(name) !== undefined) throw new TalosError('BAD_YAML', 'a key twice');
+    map.set(name, written(value));
+  }
+  return map;
 }
 
 /** @param text one or more YAML documents; anything else is searched line by line */

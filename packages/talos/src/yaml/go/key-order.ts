@@ -1,17 +1,17 @@
 /**
- * The order of a mapping's keys. It is no true order: keys with numbers of more than 64 bits can go in a circle, dates
- * and NaN are equal to all others of their kind; there Go's map order decides, and even the library writes this or that.
+ * The order of a mapping's keys. It is no true order: keys with numbers of more than 64 bits can go in a circle;
+ * there Go's map order decides, and even the library writes this or that.
  * Source: yaml/go-yaml 1c17b9c internal/libyaml/representer.go.
  */
-import type { Scalar } from './value.ts';
+import type { YamlKey } from './value.ts';
 
 /** The place of a type among others: Go's reflect.Kind. */
-function kindOrder(key: Scalar): number {
+function kindOrder(key: YamlKey): number {
   if (key === null) return 20;
   if (typeof key === 'boolean') return 1;
   if (typeof key === 'bigint') return key > 2n ** 63n - 1n ? 11 : 2;
   if (typeof key === 'number') return 14;
-  return typeof key === 'string' ? 24 : 25;
+  return 24;
 }
 
 /** Letters and digits that came with Unicode 15.1 to 17: for Go up to 1.26, with 15.0, they are neither. */
@@ -71,8 +71,8 @@ function stringLess(left: string, right: string): boolean {
   return a.length < b.length;
 }
 
-function less(a: Scalar, b: Scalar): boolean {
-  const numeric = (key: Scalar): boolean => ['bigint', 'number', 'boolean'].includes(typeof key);
+function less(a: YamlKey, b: YamlKey): boolean {
+  const numeric = (key: YamlKey): boolean => ['bigint', 'number', 'boolean'].includes(typeof key);
   if (numeric(a) && numeric(b)) {
     const [left, right] = [Number(a), Number(b)];
     if (left !== right) return left < right;
@@ -84,7 +84,7 @@ function less(a: Scalar, b: Scalar): boolean {
 }
 
 /** For sorting mapping keys. */
-export function compareKeys(a: Scalar, b: Scalar): number {
+export function compareKeys(a: YamlKey, b: YamlKey): number {
   if (less(a, b)) return -1;
   return less(b, a) ? 1 : 0;
 }

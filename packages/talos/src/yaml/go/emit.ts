@@ -1,12 +1,11 @@
 /**
- * Values to YAML text, byte for byte as the library writes it: block style, four spaces a level (two more than
- * the dash below a list item), lines never folded, the simplest style that gives a scalar back.
+ * Values to YAML text, byte for byte as go.yaml.in/yaml/v4 writes it with its v3 defaults, because a schematic's ID is
+ * the hash of what that library writes (yaml/go-yaml 1c17b9c internal/libyaml/emitter.go): block style, four
+ * spaces a level (two more than the dash below a list item), lines never folded, the simplest style that gives a scalar
+ * back.
  */
-import { TalosError } from '../errors.ts';
-import { analyze } from './analysis.ts';
-import { isBreak, isPrintable } from './cursor.ts';
 import { compareKeys } from './key-order.ts';
-import { type Representation, represent } from './represent.ts';
+import { type Representation, represent } from './scalar.ts';
 import { type Scalar, Timestamp, type YamlMap, type YamlValue } from './value.ts';
 
 /** A mapping written in the order given, as a Go struct is. */
@@ -20,8 +19,6 @@ export class YamlStruct {
 export type Emittable = YamlValue | YamlStruct | readonly Emittable[];
 
 const step = 4;
-/** Characters of a document: deep nesting makes a small input long, as every line is indented. */
-const maxLength = 16 * 1024 * 1024;
 /** Bytes of a key that may stand before its colon without a question mark. */
 const maxSimpleKey = 128;
 
@@ -50,6 +47,70 @@ function escaped(c: string): string {
   const hex = code.toString(16).toUpperCase();
   if (code <= 0xff) return `\\x${hex.padStart(2, '0')}`;
   return code <= 0xffff ? `\\u${hex.padStart(4, '0')}` : `\\U${hex.padStart(8, '0')}`;
+}
+
+/** CR, LF, NEL, LS and PS. */
+const breaks = new Set(['\r', '\n', '\u0085', '\u2028', '\u2029']);
+const isBreak = (c: string): boolean => breaks.has(c);
+const isBlank = (c: string): boolean => c === ' ' || c === '\t';
+
+/** What is written unescaped: LF, and the BMP without controls, surrogates and the byte order mark. */
+function isPrintable(c: string): boolean {
+  const code = c.codePointAt(0) ?? 0;
+  return (
+    code === 0x0a ||
+    (code >= 0x20 && code <= 0x7e) ||
+    (code >= 0xa0 && code <= 0xd7ff) ||
+    (code >= 0xe000 && code <= 0xfffd && code !== 0xfeff)
+  );
+}
+
+/** What the characters of a scalar let it be written as. */
+interface Analysis {
+  readonly multiline: boolean;
+  readonly plainAllowed: boolean;
+  readonly singleAllowed: boolean;
+  readonly literalAllowed: boolean;
+}
+
+function analyze(text: readonly string[]): Analysis {
+  if (text.length === 0) {
+    return { multiline: false, plainAllowed: true, singleAllowed: true, literalAllowed: false };
+  }
+  const head = text.slice(0, 3).join('');
+  let indicator = head === '---' || head === '...';
+  let special = false;
+  let tab = false;
+  let multiline = false;
+  let spaceAfterBreak = false;
+  let breakAfterSpace = false;
+  let spacedBefore = true;
+  text.forEach((c, i) => {
+    const spacedAfter = i + 1 >= text.length || isBlank(text[i + 1] ?? '');
+    if (i === 0) {
+      if (/^[#,[\]{}&*!|>'"%@`]$/.test(c) || (/^[?:-]$/.test(c) && spacedAfter)) indicator = true;
+    } else if ((c === ':' && spacedAfter) || (c === '#' && spacedBefore)) {
+      indicator = true;
+    }
+    if (c === '\t') tab = true;
+    else if (!isPrintable(c)) special = true;
+    const before = text[i - 1] ?? '';
+    if (c === ' ' && isBreak(before)) spaceAfterBreak = true;
+    if (isBreak(c)) {
+      multiline = true;
+      if (before === ' ') breakAfterSpace = true;
+    }
+    spacedBefore = isBlank(c) || isBreak(c) || c === '\0';
+  });
+  const [first = '', last = ''] = [text[0], text.at(-1)];
+  const open = first === ' ' || isBreak(first) || last === ' ' || isBreak(last);
+  const singleAllowed = !(spaceAfterBreak || breakAfterSpace || tab || special);
+  return {
+    multiline,
+    plainAllowed: singleAllowed && !open && !multiline && !indicator,
+    singleAllowed,
+    literalAllowed: !special && last !== ' ' && !breakAfterSpace,
+  };
 }
 
 type Parent = 'root' | 'list' | 'mapping';
@@ -189,9 +250,6 @@ class Emitter {
   }
 
   #put(text: string): void {
-    if (this.#out.length > maxLength) {
-      throw new TalosError('BAD_YAML', `written as YAML it has more than ${maxLength} characters`);
-    }
     this.#out += text;
     this.#column += text.length;
   }
@@ -247,7 +305,7 @@ function isSimpleKey({ text, tag }: Representation): boolean {
   return Buffer.byteLength(text) + (tag?.length ?? 0) <= maxSimpleKey && !Array.from(text).some(isBreak);
 }
 
-/** @returns the document, ending in a line break @throws BAD_YAML beyond 16 Mi characters */
+/** @returns the document, ending in a line break; what the bounds of the reader let through stays below 16 MiB */
 export function emitYaml(value: Emittable): string {
   return new Emitter().document(value);
 }
