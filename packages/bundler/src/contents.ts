@@ -1,5 +1,5 @@
 /** What a store is locked to: everything that lock.json names, down to the last blob. */
-import { collectGraph, type Descriptor, type Digest, isIndexType } from '@omni-airgap/oci';
+import { type Descriptor, type Digest, graphOf, isIndexType, plain, walk } from '@omni-airgap/oci';
 import { Layout } from '@omni-airgap/oci/layout';
 import { type LockedItem, readWholeLock } from '@omni-airgap/store';
 
@@ -28,19 +28,21 @@ export async function readContents(store: string, signal?: AbortSignal): Promise
   const kinds = new Map<Digest, LockedItem['kind']>();
   const sparse = new Map<Digest, Descriptor>();
   for (const item of lock.items) {
-    const partial = item.platforms !== undefined;
-    const select = async (child: Descriptor): Promise<boolean> => !partial || (await layout.has(child));
-    const graph = await collectGraph(layout, item.descriptor, {
-      select,
-      ...(signal === undefined ? {} : { signal }),
-    });
+    const root = item.descriptor;
+    const isPartial = item.platforms !== undefined;
+    if (isPartial && isIndexType(root.mediaType)) sparse.set(root.digest, root);
+    const select = async (child: Descriptor, index: Descriptor): Promise<boolean> => {
+      if (!isPartial || (await layout.has(child))) return true;
+      // An index within the image's own may lack platforms too.
+      sparse.set(index.digest, plain(index));
+      return false;
+    };
+    const graph = await graphOf(walk(layout, [root], { select, signal }));
     graphs.set(item.name, graph);
     for (const [digest, descriptor] of graph) {
       descriptors.set(digest, descriptor);
       if (!kinds.has(digest)) kinds.set(digest, item.kind);
     }
-    if (partial && isIndexType(item.descriptor.mediaType))
-      sparse.set(item.descriptor.digest, item.descriptor);
   }
   return { layout, items: lock.items, graphs, descriptors, kinds, sparse: [...sparse.values()] };
 }

@@ -4,9 +4,9 @@
  */
 import type { KeyObject } from 'node:crypto';
 import { type BundleDocument, mapOf, planVolumes, VolumeMap, type WrittenVolume } from '@omni-airgap/format';
-import { type Descriptor, type Digest, isManifestType } from '@omni-airgap/oci';
+import { type Descriptor, type Digest, graphOf, isManifestType, walk } from '@omni-airgap/oci';
 import { byText, CodedError } from '@omni-airgap/oci/base';
-import { knownGraph, Layout } from '@omni-airgap/oci/layout';
+import { Layout } from '@omni-airgap/oci/layout';
 import { findIssued, planHash, planHashOf } from '@omni-airgap/store';
 import { type Contents, readContents } from './contents.ts';
 import type { Inside } from './inside.ts';
@@ -101,10 +101,8 @@ export async function issuedDraft(
   const layout = await Layout.open(store);
   const { document } = issued;
   const map = mapOf(document);
-  const graph = await knownGraph(
-    layout,
-    document.roots.map(({ descriptor }) => descriptor),
-  );
+  const roots = document.roots.map(({ descriptor }) => descriptor);
+  const graph = await graphOf(walk(layout, roots, { missing: 'skip', blobs: false }));
   const schematics = document.blobs.flatMap(({ digest, kind }) => (kind === 'schematic' ? [digest] : []));
   return {
     layout,

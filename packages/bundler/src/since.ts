@@ -19,12 +19,15 @@ import {
   type Descriptor,
   type Digest,
   fetchManifest,
+  graphOf,
   isIndexType,
   parseReference,
+  type SelectChild,
+  walk,
 } from '@omni-airgap/oci';
 import { CodedError, printable, systemCodeOf } from '@omni-airgap/oci/base';
 import { readSmallFile } from '@omni-airgap/oci/fs';
-import { knownGraph, type Layout } from '@omni-airgap/oci/layout';
+import type { Layout } from '@omni-airgap/oci/layout';
 import { findIssued, issuedFolder, readIssuedDocument } from '@omni-airgap/store';
 import { imagePath, schematicPath, schematicRepository, versionsPath } from '@omni-airgap/talos';
 import { kindOf } from './document-kind.ts';
@@ -117,7 +120,7 @@ async function addBundle(inside: Inside, document: BundleDocument, layout: Layou
   if (hasRegistry) inside.addRegistry();
   const placed = new Set<Digest>();
   for (const { name, descriptor } of document.roots) {
-    for (const found of (await knownGraph(layout, [descriptor])).values()) {
+    for (const found of (await known(layout, descriptor)).values()) {
       // What it neither carries nor relies on was left out: other platforms.
       if (held.get(found.digest) !== found.size) continue;
       const key = keyOf(name, found);
@@ -150,21 +153,29 @@ async function addReceipt(
     issued?.roots.map(({ name, descriptor }) => [name, descriptor]) ?? (await namesIn(layout)),
   );
   const sparse = new Map(receipt.sparse?.map(({ digest, manifests }) => [digest, new Set(manifests)]));
-  const select = (child: Descriptor, parent: Descriptor): boolean =>
-    sparse.get(parent.digest)?.has(child.digest) ?? true;
+  const select: SelectChild = (child, index) => sparse.get(index.digest)?.has(child.digest) ?? true;
   for (const { name, digest } of receipt.images) {
     const root = roots.get(name);
     if (root === undefined) continue;
-    const graph = await knownGraph(layout, [root], { select });
+    const graph = await known(layout, root, select);
     const named = graph.get(digest);
     const found =
       named !== undefined
-        ? await knownGraph(layout, [named], { select })
+        ? await known(layout, named, select)
         : issued === undefined
           ? new Map<Digest, Descriptor>()
           : await unitedContent(layout, root, graph);
     for (const one of found.values()) inside.place(repositoryOf(name), one, keyOf(name, one));
   }
+}
+
+/** What is below a root as far as the store has the manifests; blobs count whether they are here or not. */
+function known(
+  layout: Layout,
+  root: Descriptor,
+  select?: SelectChild,
+): Promise<ReadonlyMap<Digest, Descriptor>> {
+  return graphOf(walk(layout, [root], { select, missing: 'skip' }));
 }
 
 async function namesIn(layout: Layout): Promise<readonly (readonly [string, Descriptor])[]> {

@@ -9,11 +9,11 @@ import {
   type Descriptor,
   type Digest,
   type Fetcher,
-  fetchManifest,
   hexOf,
-  isIndexType,
-  isManifestType,
-  type Manifest,
+  type ImageManifest,
+  type IndexManifest,
+  type Presence,
+  walk,
 } from '@omni-airgap/oci';
 import { isCoded, parseStrictObject } from '@omni-airgap/oci/base';
 
@@ -50,7 +50,6 @@ export interface Summary {
 }
 
 const maxConfigBytes = 4 * 1024 * 1024;
-const maxDepth = 8;
 
 /**
  * @param source where the manifests are: the store, or the bundle itself
@@ -58,7 +57,6 @@ const maxDepth = 8;
  */
 export async function summarize(document: BundleDocument, source: Fetcher): Promise<Summary> {
   const carried = new Map(document.blobs.map((blob) => [blob.digest, blob]));
-  const reader = new GraphReader(source, carried);
   const items: SummaryItem[] = [];
   for (const {
     name,
@@ -71,7 +69,7 @@ export async function summarize(document: BundleDocument, source: Fetcher): Prom
     fetchedBy,
   } of document.roots) {
     const { digest } = descriptor;
-    const found = await reader.read(descriptor);
+    const found = await readGraph(source, carried, descriptor);
     items.push({
       name,
       kind,
@@ -103,65 +101,60 @@ export function reliedBlobs({
 }
 
 type Found = Pick<SummaryItem, 'bytes' | 'platforms' | 'files'>;
+type Carried = ReadonlyMap<Digest, unknown>;
 
-class GraphReader {
-  readonly #source: Fetcher;
-  readonly #carried: ReadonlyMap<Digest, { readonly volume: number }>;
-
-  constructor(source: Fetcher, carried: ReadonlyMap<Digest, { readonly volume: number }>) {
-    this.#source = source;
-    this.#carried = carried;
+async function readGraph(source: Fetcher, carried: Carried, root: Descriptor): Promise<Found> {
+  const sizes = new Map<Digest, number>();
+  const platforms = new Set<string>();
+  const files: { name: string; digest: Digest; size: number }[] = [];
+  const bundle: Fetcher & Presence = {
+    fetch: (descriptor, signal) => source.fetch(descriptor, signal),
+    // What a base brought may be in the store; it is no content of this bundle.
+    has: async ({ digest }) => carried.has(digest),
+  };
+  for await (const visited of walk(bundle, [root], { missing: 'skip' })) {
+    const { kind, descriptor, parents } = visited;
+    const { digest, size, annotations } = descriptor;
+    if (!sizes.has(digest)) sizes.set(digest, carried.has(digest) ? size : 0);
+    const title = annotations?.[Annotation.title];
+    if (kind === 'blob' && title !== undefined) files.push({ name: title, digest, size });
+    if (kind !== 'manifest') continue;
+    const { manifest } = visited;
+    const found =
+      manifest.kind === 'index'
+        ? platformsOf(manifest)
+        : parents.length === 0
+          ? await ownPlatform(bundle, manifest)
+          : [];
+    for (const platform of found) platforms.add(platform);
   }
+  const bytes = [...sizes.values()].reduce((sum, size) => sum + size, 0);
+  return { bytes, platforms: [...platforms].sort(), files };
+}
 
-  async read(root: Descriptor): Promise<Found> {
-    const seen = new Map<Digest, number>();
-    const platforms = new Set<string>();
-    const files: { name: string; digest: Digest; size: number }[] = [];
-    const visit = async (descriptor: Descriptor, depth: number): Promise<void> => {
-      const { digest, size, mediaType, annotations } = descriptor;
-      if (seen.has(digest)) return;
-      const isCarried = this.#carried.has(digest);
-      seen.set(digest, isCarried ? size : 0);
-      const title = annotations?.[Annotation.title];
-      if (title !== undefined && !isManifestType(mediaType)) files.push({ name: title, digest, size });
-      if (!isCarried || !isManifestType(mediaType) || depth > maxDepth) return;
-      const { manifest } = await fetchManifest(this.#source, descriptor);
-      if (isIndexType(mediaType)) for (const platform of this.#platformsOf(manifest)) platforms.add(platform);
-      else if (depth === 0) for (const platform of await this.#ownPlatform(manifest)) platforms.add(platform);
-      const children = manifest.kind === 'index' ? manifest.manifests : [manifest.config, ...manifest.layers];
-      for (const child of children) await visit(child, depth + 1);
-    };
-    await visit(root, 0);
-    const bytes = [...seen.values()].reduce((sum, size) => sum + size, 0);
-    return { bytes, platforms: [...platforms].sort(), files };
-  }
+/** Attestations in an index have the platform unknown/unknown. */
+function platformsOf({ manifests }: IndexManifest): readonly string[] {
+  return manifests.flatMap(({ platform }) => {
+    if (platform === undefined || platform.os === 'unknown') return [];
+    const { os, architecture, variant } = platform;
+    return [variant === undefined ? `${os}/${architecture}` : `${os}/${architecture}/${variant}`];
+  });
+}
 
-  /** Attestations in an index have the platform unknown/unknown. */
-  #platformsOf(manifest: Manifest): readonly string[] {
-    if (manifest.kind !== 'index') return [];
-    return manifest.manifests.flatMap(({ platform }) => {
-      if (platform === undefined || platform.os === 'unknown') return [];
-      const { os, architecture, variant } = platform;
-      return [variant === undefined ? `${os}/${architecture}` : `${os}/${architecture}/${variant}`];
-    });
-  }
-
-  /** The platform of an image that is in no index stands in its configuration. */
-  async #ownPlatform(manifest: Manifest): Promise<readonly string[]> {
-    if (manifest.kind !== 'image' || manifest.artifactType !== undefined) return [];
-    const { config } = manifest;
-    if (!this.#carried.has(config.digest) || config.size > maxConfigBytes) return [];
-    try {
-      const what = `configuration ${hexOf(config.digest)}`;
-      const bytes = await collectVerified(this.#source.fetch(config), config, maxConfigBytes, what);
-      const { os, architecture } = parseStrictObject(bytes, { what });
-      return typeof os === 'string' && typeof architecture === 'string' && os !== ''
-        ? [`${os}/${architecture}`]
-        : [];
-    } catch (error) {
-      // A configuration of another form says nothing of a platform; one in a volume that is not here cannot.
-      if (isCoded(error, 'BAD_DOCUMENT', 'BAD_VOLUME')) return [];
-      throw error;
-    }
+/** The platform of an image that is in no index stands in its configuration. */
+async function ownPlatform(bundle: Fetcher & Presence, image: ImageManifest): Promise<readonly string[]> {
+  const { config, artifactType } = image;
+  if (artifactType !== undefined || config.size > maxConfigBytes || !(await bundle.has(config))) return [];
+  try {
+    const what = `configuration ${hexOf(config.digest)}`;
+    const bytes = await collectVerified(bundle.fetch(config), config, maxConfigBytes, what);
+    const { os, architecture } = parseStrictObject(bytes, { what });
+    return typeof os === 'string' && typeof architecture === 'string' && os !== ''
+      ? [`${os}/${architecture}`]
+      : [];
+  } catch (error) {
+    // A configuration of another form says nothing of a platform; one in a volume that is not here cannot.
+    if (isCoded(error, 'BAD_DOCUMENT', 'BAD_VOLUME')) return [];
+    throw error;
   }
 }

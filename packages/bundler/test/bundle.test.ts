@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { chmod, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BundleStore, parseBundleDocument } from '@omni-airgap/format';
+import { BundleStore, parseBundleDocument, verifyBundle } from '@omni-airgap/format';
 import { describe, expect, test } from 'vitest';
 import { bundle, inspectBundle, inspectStore, keygen, parseVolumeSize, verifyStore } from '../src/index.ts';
 import { mediaSchematic, optionsFor, sampleStore, type TestStore, temporaryFolder } from './store.ts';
@@ -64,6 +64,15 @@ describe('bundle.json', () => {
     const { blobs } = await documentOf(out);
     const lines = text.split('\n').filter((line) => line.startsWith('    {"digest":'));
     expect(lines).toHaveLength(blobs.length);
+  });
+
+  test('each index of which platforms were left out is listed, also one within another; nothing is missing', async () => {
+    const { store, out } = await made();
+    const { outer, inner } = await store.sparseImage('quay.io/acme/app:v1', 40);
+    await bundle(optionsFor(store, out));
+    expect((await documentOf(out)).sparse?.map(({ digest }) => digest)).toEqual([outer.digest, inner.digest]);
+    const check = await verifyBundle(await BundleStore.open([out], any));
+    expect(check).toMatchObject({ damages: [], unusable: [] });
   });
 
   test('the sequence number is counted for each issue, never twice', async () => {

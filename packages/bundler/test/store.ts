@@ -3,7 +3,7 @@ import { mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { serializeDocument } from '@omni-airgap/format';
-import { bytesOf, collectGraph, type Descriptor, descriptorOf, MediaType } from '@omni-airgap/oci';
+import { bytesOf, type Descriptor, descriptorOf, graphOf, MediaType, walk } from '@omni-airgap/oci';
 import { byText } from '@omni-airgap/oci/base';
 import { Layout } from '@omni-airgap/oci/layout';
 import { buildManifest, generatedBlob } from '@omni-airgap/oci/testing';
@@ -64,6 +64,27 @@ export class TestStore {
     return this.#lock(name, 'image', index.descriptor);
   }
 
+  /** An index within an index; of its two platforms, linux/amd64 alone was fetched. */
+  async sparseImage(name: string, seed: number): Promise<{ outer: Descriptor; inner: Descriptor }> {
+    const layers = [await this.blob(seed, 1000, layerType)];
+    const manifests: Descriptor[] = [];
+    for (const architecture of ['amd64', 'arm64']) {
+      const config = await this.#push(
+        MediaType.ociConfig,
+        Buffer.from(JSON.stringify({ os: 'linux', architecture, seed })),
+      );
+      const { descriptor, bytes } = buildManifest(MediaType.ociManifest, { config, layers });
+      if (architecture === 'amd64') await this.layout.push(descriptor, () => bytesOf(bytes));
+      manifests.push({ ...descriptor, platform: { os: 'linux', architecture } });
+    }
+    const inner = buildManifest(MediaType.ociIndex, { manifests });
+    await this.layout.push(inner.descriptor, () => bytesOf(inner.bytes));
+    const outer = buildManifest(MediaType.ociIndex, { manifests: [inner.descriptor] });
+    await this.layout.push(outer.descriptor, () => bytesOf(outer.bytes));
+    await this.#lock(name, 'image', outer.descriptor, ['linux/amd64']);
+    return { outer: outer.descriptor, inner: inner.descriptor };
+  }
+
   /** What cosign makes for an image. */
   async signature(repository: string, subject: Descriptor): Promise<Descriptor> {
     return this.artifact(`${repository}:sha256-${subject.digest.slice(7)}.sig`, 'signature', {
@@ -121,15 +142,20 @@ export class TestStore {
     return descriptor;
   }
 
-  async #lock(name: string, kind: LockedItem['kind'], root: Descriptor): Promise<Descriptor> {
+  async #lock(
+    name: string,
+    kind: LockedItem['kind'],
+    root: Descriptor,
+    platforms?: string[],
+  ): Promise<Descriptor> {
     const { mediaType, digest, size } = root;
     const descriptor = { mediaType, digest, size };
     await this.layout.tag(descriptor, name);
-    const graph = await collectGraph(this.layout, descriptor);
+    const graph = await graphOf(walk(this.layout, [descriptor], { missing: 'skip' }));
     const bytes = [...graph.values()].reduce((sum, one) => sum + one.size, 0);
     const source = `https://${name.split('/')[0]}`;
     const item = { name, kind, descriptor, bytes, source, fetchedAt: '2026-01-01T00:00:00Z' };
-    this.#items.set(name, item);
+    this.#items.set(name, platforms === undefined ? item : { ...item, platforms });
     await this.#write();
     return descriptor;
   }
