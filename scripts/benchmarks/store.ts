@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { serializeDocument } from '../../packages/format/src/index.ts';
 import {
   bytesOf,
-  collectGraph,
   type Descriptor,
   descriptorOf,
+  graphOf,
   MediaType,
+  walk,
 } from '../../packages/oci/src/index.ts';
 import { Layout } from '../../packages/oci/src/layout/index.ts';
 import { buildManifest, generatedBlob } from '../../packages/oci/src/testing/index.ts';
@@ -32,7 +33,7 @@ export async function makeStore(folder: string, sizeMiB: number): Promise<void> 
   await layout.push(descriptor, () => bytesOf(bytes));
   const name = 'quay.io/bench/image:v1';
   await layout.tag(descriptor, name);
-  const graph = await collectGraph(layout, descriptor);
+  const graph = await graphOf(walk(layout, [descriptor]));
   const total = [...graph.values()].reduce((sum, one) => sum + one.size, 0);
   const source = 'https://quay.io';
   const item = { name, kind: 'image', descriptor, bytes: total, source, fetchedAt: new Date().toISOString() };

@@ -1,7 +1,7 @@
 /** Bundles of which not everything is there: one medium of several, a damaged one, an increment on a base. */
 import { readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { collect, collectGraph, MediaType } from '@omni-airgap/oci';
+import { collect, graphOf, MediaType, walk } from '@omni-airgap/oci';
 import { generatedBlob, generateGraph, temporaryFolder, temporaryLayout } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
 import { BundleStore } from '../src/bundle-store.ts';
@@ -41,7 +41,7 @@ describe('F28 with a volume missing', () => {
     const lost = document.blobs.filter((blob) => blob.volume === document.volumes.length - 1);
     expect(lost.length).toBeGreaterThan(0);
     for (const { name, descriptor } of document.roots) {
-      const graph = await collectGraph(bundle, descriptor);
+      const graph = await graphOf(walk(bundle, [descriptor]));
       expect(check.unusable.includes(name)).toBe(lost.some(({ digest }) => graph.has(digest)));
     }
     for (const blob of document.blobs) {
@@ -107,7 +107,7 @@ describe('an increment', () => {
     const layout = await temporaryLayout();
     const { roots } = await generateGraph(layout, { seed: 3, roots: 1, layers: 3, layerBytes: 1000 });
     const [root] = roots;
-    const graph = root === undefined ? [] : [...(await collectGraph(layout, root.descriptor)).values()];
+    const graph = root === undefined ? [] : [...(await graphOf(walk(layout, [root.descriptor]))).values()];
     const layer = graph.find((d) => d.mediaType.includes('layer'));
     const carried = graph.find((d) => d.mediaType === MediaType.ociConfig);
     if (layer === undefined || carried === undefined) return expect.fail('no layer or no config');

@@ -1,7 +1,6 @@
 /** OCI content: the model, the storage interfaces, the graph walk and the copy engine. */
 
 export { Copier, type CopyEvent } from './copy.ts';
-export { collectGraph } from './graph.ts';
 export { bytesOf, checkFinished, collect, collectVerified, verified } from './model/bytes.ts';
 export { Annotation, type Descriptor, descriptorOf, isMediaType, plain } from './model/descriptor.ts';
 export {

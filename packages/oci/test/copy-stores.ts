@@ -1,7 +1,6 @@
 /** Stores for tests of the copy engine, and content to put into them. */
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'vitest';
-import { collectGraph } from '../src/graph.ts';
 import { bytesOf } from '../src/model/bytes.ts';
 import { type Descriptor, descriptorOf } from '../src/model/descriptor.ts';
 import type { Digest } from '../src/model/digest.ts';
@@ -9,6 +8,7 @@ import { MediaType } from '../src/model/media-type.ts';
 import type { Bytes, OpenBytes, PushResult } from '../src/storage.ts';
 import { buildManifest } from '../src/testing/graph.ts';
 import { MemoryStore } from '../src/testing/memory-store.ts';
+import { graphOf, walk } from '../src/walk.ts';
 
 export const layerType = 'application/vnd.oci.image.layer.v1.tar';
 
@@ -61,7 +61,7 @@ export async function putImage(store: MemoryStore, ...layers: readonly string[])
 }
 
 export async function expectWhole(target: MemoryStore, root: Descriptor): Promise<void> {
-  for (const descriptor of (await collectGraph(target, root)).values()) {
+  for (const descriptor of (await graphOf(walk(target, [root]))).values()) {
     expect(await target.has(descriptor), `${descriptor.mediaType} ${descriptor.digest}`).toBe(true);
   }
 }

@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest';
 import { CodedError } from '../src/base/errors.ts';
 import { Copier, type CopyEvent, copyGraph } from '../src/copy.ts';
-import { collectGraph } from '../src/graph.ts';
 import { bytesOf, collect } from '../src/model/bytes.ts';
 import { type Descriptor, descriptorOf } from '../src/model/descriptor.ts';
 import type { Digest } from '../src/model/digest.ts';
@@ -10,6 +9,7 @@ import type { Bytes, Fetcher, Storage } from '../src/storage.ts';
 import { generatedBlob } from '../src/testing/generated-blob.ts';
 import { generateGraph } from '../src/testing/graph.ts';
 import { MemoryStore } from '../src/testing/memory-store.ts';
+import { graphOf, walk } from '../src/walk.ts';
 import { expectWhole, layerType, put, putImage, putManifest, Recorder } from './copy-stores.ts';
 
 /** The source with some content replaced: by other bytes, or by an error. */
@@ -36,9 +36,9 @@ test('copies every kind of content, children before parents', async () => {
     expect([...target.pushed].sort()).toEqual(descriptors.map((d) => d.digest).sort());
     const position = new Map(target.pushed.map((digest, i) => [digest, i]));
     for (const root of roots) {
-      for (const parent of (await collectGraph(source, root.descriptor)).values()) {
+      for (const parent of (await graphOf(walk(source, [root.descriptor]))).values()) {
         if (!isManifestType(parent.mediaType)) continue;
-        for (const child of (await collectGraph(source, parent)).keys()) {
+        for (const child of (await graphOf(walk(source, [parent]))).keys()) {
           expect(position.get(child)).toBeLessThanOrEqual(position.get(parent.digest) ?? -1);
         }
       }
@@ -86,7 +86,7 @@ test('descends into manifests that are there and repairs what is missing below',
   const target = new MemoryStore();
   // All manifests are there, as an interrupted copy by a careless tool leaves them; no blob is.
   for (const { descriptor } of roots) {
-    for (const d of (await collectGraph(source, descriptor)).values()) {
+    for (const d of (await graphOf(walk(source, [descriptor]))).values()) {
       if (isManifestType(d.mediaType)) await target.push(d, () => source.fetch(d));
     }
   }
@@ -141,7 +141,7 @@ test('F05 bytes that are wrong once are asked for again', async () => {
 test('F04 T13 bytes that are always wrong are refused and not stored', async () => {
   const source = new MemoryStore();
   const root = await putImage(source, 'layer');
-  for (const bad of (await collectGraph(source, root)).values()) {
+  for (const bad of (await graphOf(walk(source, [root]))).values()) {
     const target = new MemoryStore();
     let tries = 0;
     const always = spoiled(source, (d) => {
@@ -217,12 +217,12 @@ test('T18 F15 ten thousand descriptors below a root, not one more', async () => 
     return putManifest(source, MediaType.ociIndex, { manifests: images });
   };
   const most = await fanOut(10_000);
-  expect((await collectGraph(source, most)).size).toBe(10_001);
+  expect((await graphOf(walk(source, [most]))).size).toBe(10_001);
   await copyGraph(source, new MemoryStore(), most);
   const more = await fanOut(10_001);
   const refused = { code: 'BAD_DOCUMENT', message: expect.stringContaining('more than 10000') };
   await expect(copyGraph(source, new MemoryStore(), more)).rejects.toMatchObject(refused);
-  await expect(collectGraph(source, more)).rejects.toMatchObject(refused);
+  await expect(graphOf(walk(source, [more]))).rejects.toMatchObject(refused);
 });
 
 test('an abort stops it, and nothing incomplete has a manifest', async () => {
@@ -254,7 +254,7 @@ test('events tell what was found, moved and there already', async () => {
   await copyGraph(source, target, root, { onEvent: (event) => events.push(event) });
   const digests = (kind: CopyEvent['kind']): Digest[] =>
     events.filter((event) => event.kind === kind).map((event) => event.descriptor.digest);
-  expect(new Set(digests('found'))).toEqual(new Set((await collectGraph(source, root)).keys()));
+  expect(new Set(digests('found'))).toEqual(new Set((await graphOf(walk(source, [root]))).keys()));
   expect(new Set(digests('done'))).toEqual(new Set(digests('found')));
   const moved = events.reduce((sum, event) => sum + (event.kind === 'bytes' ? event.bytes : 0), 0);
   expect(moved).toBe('{}'.length + 'layer one'.length);

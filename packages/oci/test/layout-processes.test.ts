@@ -3,7 +3,6 @@ import { readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { collectGraph } from '../src/graph.ts';
 import { Layout } from '../src/layout/layout.ts';
 import { digestFromHex, digestOf, hexOf } from '../src/model/digest.ts';
 import { deadProcessId, ended, finished, startChild } from '../src/testing/child.ts';
@@ -11,6 +10,7 @@ import { generatedBlob, seededRandom } from '../src/testing/generated-blob.ts';
 import { generateGraph } from '../src/testing/graph.ts';
 import { randomSeed } from '../src/testing/random-seed.ts';
 import { temporaryFolder, temporaryLayout } from '../src/testing/temporary.ts';
+import { graphOf, walk } from '../src/walk.ts';
 
 const program = new URL('./layout-child.ts', import.meta.url);
 
@@ -93,7 +93,7 @@ test('F01 killed at any moment, nothing is wrong, and the same command finishes'
     const layout = await Layout.open(root).catch(() => undefined);
     if (layout === undefined) continue;
     // A name is given after all it stands for is there.
-    for await (const [, descriptor] of layout.names()) await collectGraph(layout, descriptor);
+    for await (const [, descriptor] of layout.names()) await graphOf(walk(layout, [descriptor]));
   }
   expect(kills).toBeGreaterThan(0);
   await finished(startChild(program, root, ...args));

@@ -3,8 +3,8 @@
  * stays until they are, or are let go; so do the manifests of all that was issued: they say what lies where inside.
  */
 
-import { type Digest, isManifestType } from '@omni-airgap/oci';
-import { knownGraph, Layout, type Removed, removeGarbage } from '@omni-airgap/oci/layout';
+import { type Digest, graphOf, walk } from '@omni-airgap/oci';
+import { Layout, type Removed, removeGarbage } from '@omni-airgap/oci/layout';
 import { issuedIds, readIssuedDocument } from './issued-documents.ts';
 import { dropPending, type Pending, pendingBundles } from './pending.ts';
 import { readWholeLock } from './read-lock.ts';
@@ -60,16 +60,13 @@ async function remove(layout: Layout, options: GcOptions): Promise<GcReport> {
   const dropped: string[] = [];
   for (const id of dropIssued) dropped.push(await dropPending(store, id, '--drop-issued', dryRun));
   const stoppable = signal === undefined ? {} : { signal };
-  const named = await knownGraph(
-    layout,
-    lock.items.map((item) => item.descriptor),
-    stoppable,
-  );
+  const roots = lock.items.map((item) => item.descriptor);
+  const named = await graphOf(walk(layout, roots, { missing: 'skip', signal }));
   const pending = (await pendingBundles(store)).filter(({ id }) => !dropped.includes(id));
   const keep = new Set([
     ...named.keys(),
     ...pending.flatMap(({ blobs }) => blobs.map(({ digest }) => digest)),
-    ...(await issuedManifests(layout, dropped, stoppable)),
+    ...(await issuedManifests(layout, dropped, signal)),
   ]);
   const kept: Kept[] = [];
   for (const bundle of pending) kept.push(...(await keptFor(bundle, layout, named)));
@@ -86,16 +83,15 @@ async function remove(layout: Layout, options: GcOptions): Promise<GcReport> {
 async function issuedManifests(
   layout: Layout,
   dropped: readonly string[],
-  stoppable: { readonly signal?: AbortSignal },
+  signal: AbortSignal | undefined,
 ): Promise<readonly Digest[]> {
   const found: Digest[] = [];
   for (const id of await issuedIds(layout.root)) {
     const issued = dropped.includes(id) ? undefined : await readIssuedDocument(layout.root, id);
     if (issued === undefined) continue;
     const roots = issued.document.roots.map(({ descriptor }) => descriptor);
-    for (const [digest, { mediaType }] of await knownGraph(layout, roots, stoppable)) {
-      if (isManifestType(mediaType)) found.push(digest);
-    }
+    const graph = await graphOf(walk(layout, roots, { missing: 'skip', blobs: false, signal }));
+    for (const digest of graph.keys()) found.push(digest);
   }
   return found;
 }

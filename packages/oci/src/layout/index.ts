@@ -1,6 +1,5 @@
 /** OCI image layouts on disk: content, names, partial downloads, the sweep. */
 
 export { formatIndexFile, layoutMarker, type Names } from './index-file.ts';
-export { knownGraph } from './known-graph.ts';
 export { Layout } from './layout.ts';
 export { type Removed, removeGarbage } from './sweep.ts';
