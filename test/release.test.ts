@@ -1,4 +1,4 @@
-/** The release does the main job on a machine that has nothing else. */
+/** The release: what is in it, that it does the main job, and that it is the same each time. */
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -7,9 +7,13 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
-import { beforeAll, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { elfNeeds } from '../scripts/lib/elf.ts';
+import { runInEmptyRoot } from '../scripts/lib/empty-root.ts';
+import { allowed, platforms } from '../scripts/lib/release-platforms.ts';
 import { startSampleUpstream } from '../scripts/sample-upstream/sample-upstream.ts';
-import { root } from './repository.ts';
+import { read, root } from './repository.ts';
+import { testWith } from './services/service-test.ts';
 import { temporaryFolder } from './services/temporary.ts';
 import { upstreamFlags } from './support/workspace.ts';
 
@@ -18,11 +22,14 @@ let dist: string;
 /** Holds the executable alone. */
 let machine: string;
 
+let printed: string;
+const here = platforms.find(({ arch }) => arch === process.arch)?.name ?? 'none';
+
 beforeAll(() => {
   dist = temporaryFolder('release');
-  execFileSync(release, [dist], { stdio: 'pipe' });
+  printed = execFileSync(release, [dist], { encoding: 'utf8' });
   machine = temporaryFolder('machine');
-  copyFileSync(join(dist, 'omni-airgap'), join(machine, 'omni-airgap'));
+  copyFileSync(join(dist, `omni-airgap-${here}`), join(machine, 'omni-airgap'));
 });
 
 const environment = () => ({ cwd: machine, env: { HOME: machine } });
@@ -73,8 +80,8 @@ test('the sums are right, and another build has the same', () => {
   );
 });
 
-test('the licences of what is inside come along, and no path of this machine', () => {
-  const licences = readFileSync(join(dist, 'LICENSES.txt'), 'utf8');
+test('the licenses of everything inside are included, and no path of this machine', () => {
+  const licenses = readFileSync(join(dist, 'LICENSES.txt'), 'utf8');
   for (const name of [
     'omni-airgap',
     `Node.js ${process.version}`,
@@ -82,8 +89,57 @@ test('the licences of what is inside come along, and no path of this machine', (
     'commander',
     '@aws-sdk/client-s3',
   ])
-    expect(licences).toMatch(new RegExp(`^${name}\\b`, 'm'));
+    expect(licenses).toMatch(new RegExp(`^${name}\\b`, 'm'));
   expect(readFileSync(join(dist, 'omni-airgap.mjs'), 'utf8')).not.toContain(root);
+  for (const { name } of platforms)
+    expect(readFileSync(join(dist, `omni-airgap-${name}`)).includes(root)).toBe(false);
+});
+
+describe('what an executable needs of its system', () => {
+  test.each(platforms)('is read from its header: $name', ({ name, arch }) => {
+    const { machine: made, libraries, versions } = elfNeeds(join(dist, `omni-airgap-${name}`));
+    expect(made).toBe(arch);
+    expect(libraries).toEqual(expect.arrayContaining([...allowed.libraries, 'libc.so.6']));
+    expect(versions).toContain(allowed.glibc);
+  });
+
+  test('is what ldd says, and stands in RELEASE.txt', () => {
+    const ldd = execFileSync('ldd', [join(machine, 'omni-airgap')], { encoding: 'utf8' });
+    const libraries = [...ldd.matchAll(/^\t(?:\/\S+\/)?([a-z_+-]+[^/ ]*\.so[.0-9]*)/gm)]
+      .map(([, name]) => name ?? '')
+      .filter((name) => !name.startsWith('linux-vdso'));
+    const notes = readFileSync(join(dist, 'RELEASE.txt'), 'utf8');
+    const [, section = ''] = notes.split(`\n\nomni-airgap-${here}\n`);
+    const [listed = ''] = section.split('\n\n');
+    expect(libraries.length).toBeGreaterThan(4);
+    expect([...listed.matchAll(/\S+\.so\.\d+$/gm)].map(([name]) => name.split('/').at(-1)).sort()).toEqual(
+      // The loader is also a library.
+      [...libraries, ...libraries.filter((name) => name.startsWith('ld-linux'))].sort(),
+    );
+  });
+
+  test('is what README.md names', () => {
+    const readme = read('README.md');
+    for (const name of [...allowed.libraries, `glibc ${allowed.glibc.replace('GLIBC_', '')}`])
+      expect(readme).toContain(name);
+  });
+
+  test('is all there is in the root that scripts/release starts it in', (context) => {
+    expect(printed).toMatch(new RegExp(`^omni-airgap-${here}: starts`, 'm'));
+    if (process.getuid?.() !== 0) return context.skip('not root: no empty root to start a program in');
+    expect(printed).toMatch(new RegExp(`^omni-airgap-${here}: starts in an empty root`, 'm'));
+    expect(() =>
+      runInEmptyRoot(join(machine, 'omni-airgap'), ['--version'], (library) => library !== 'libstdc++.so.6'),
+    ).toThrow(/libstdc\+\+\.so\.6: cannot open shared object file/);
+  });
+
+  testWith(
+    ['qemu-aarch64', '/usr/aarch64-linux-gnu/lib/libstdc++.so.6'],
+    'is had by the one for arm64 too',
+    () => {
+      expect(printed).toMatch(/^omni-airgap-linux-arm64: starts/m);
+    },
+  );
 });
 
 function sha256(bytes: Uint8Array): string {

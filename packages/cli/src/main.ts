@@ -3,5 +3,7 @@ import { enableCompileCache } from 'node:module';
 
 // Before the imports that cost: a compiled copy of every module is kept for the next start.
 enableCompileCache();
-const { run } = await import('./run.ts');
-process.exitCode = await run(process.argv.slice(2));
+// Without top-level await: the single executable of a release is a CommonJS bundle, which has none.
+void import('./run.ts').then(async ({ run }) => {
+  process.exitCode = await run(process.argv.slice(2));
+});
