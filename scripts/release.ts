@@ -27,12 +27,13 @@ import {
 import { basename, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { type BuildOptions, build } from 'esbuild';
-import { version } from '../packages/cli/src/version.ts';
+import manifest from '../packages/cli/package.json' with { type: 'json' };
 import { compareVersions, type ElfNeeds, elfNeeds } from './lib/elf.ts';
 import { NoRoot, runInEmptyRoot } from './lib/empty-root.ts';
 import { nodeFlags } from './lib/node-flags.ts';
 import { allowed, nodePackage, type Platform, platforms } from './lib/release-platforms.ts';
 
+const { version } = manifest;
 const root = join(import.meta.dirname, '..');
 const out = resolve(process.argv[2] ?? join(root, 'dist'));
 const [module, licenses, notes, sums] = ['omni-airgap.mjs', 'LICENSES.txt', 'RELEASE.txt', 'SHA256SUMS'];
