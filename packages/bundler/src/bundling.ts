@@ -18,17 +18,24 @@ export interface Bundling extends ReadBackContext {
 
 /**
  * Nothing is written by now but what the store knows of an issued bundle.
- * @throws as newDraft and issuedDraft; CONFLICT when the folder holds another bundle; DISK
+ * @throws as newDraft and issuedDraft; BUSY while another process writes to the folder; CONFLICT when it holds another
+ * bundle; DISK
  */
 export async function openBundling(options: BundleOptions): Promise<Bundling> {
   const { store, out, issued, signKey, signal, progress = noProgress } = options;
   const draft = issued === undefined ? await newDraft(options) : await issuedDraft(store, issued, signKey);
   const { map, layout, hash } = draft;
-  const journal = await VolumeJournal.open(store, hash);
-  for (const [volume, { sha256 }] of (draft.volumes ?? []).entries()) await journal.hashed(volume, sha256);
   const medium = await Medium.open(out, hash, map.sizes);
-  await refuseOther(medium, draft);
-  return { draft, map, layout, journal, medium, progress, ...(signal === undefined ? {} : { signal }) };
+  try {
+    await refuseOther(medium, draft);
+    // Another run may have written to both until now.
+    const journal = await VolumeJournal.open(store, hash);
+    for (const [volume, { sha256 }] of (draft.volumes ?? []).entries()) await journal.hashed(volume, sha256);
+    return { draft, map, layout, journal, medium, progress, ...(signal === undefined ? {} : { signal }) };
+  } catch (error) {
+    await medium.close();
+    throw error;
+  }
 }
 
 /** Reads the content of volumes for their hashes, without writing any. @throws MISSING_CONTENT, DISK */

@@ -20,7 +20,7 @@ import {
 } from '@omni-airgap/format';
 import { type Digest, digestOf, fetchManifest, hexOf, subjectOfTag } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
-import { diskError, ensureFolder, removeAbandoned, writeFileAtomic } from '@omni-airgap/oci/fs';
+import { diskError, ensureFolder, removeTemporaries, writeFileAtomic } from '@omni-airgap/oci/fs';
 import { forgetWithdrawn, issuedFolder, nextOrigin, readOrigin, withdraw } from '@omni-airgap/store';
 import type { Contents } from './contents.ts';
 import { summarizeEgress } from './egress-summary.ts';
@@ -95,7 +95,7 @@ export async function issue(request: IssueRequest): Promise<Issued> {
   const folder = issuedFolder(store, id);
   await ensureFolder(join(store, 'bundles'));
   await ensureFolder(folder);
-  await removeAbandoned(folder);
+  await removeTemporaries(folder);
   // What may be there is about another document.
   await withdraw(store, id);
   const signature = join(folder, signatureName);

@@ -17,19 +17,19 @@ import {
 import { digestOf, hexOf } from '@omni-airgap/oci';
 import { CodedError, formatBytes, systemCodeOf } from '@omni-airgap/oci/base';
 import {
+  acquireLock,
   diskError,
   ensureFolder,
   Journal,
-  lockFile,
+  type Lock,
   readSmallFile,
-  removeAbandoned,
-  removeAbandonedLock,
+  removeTemporaries,
   syncFolder,
   writeFileAtomic,
 } from '@omni-airgap/oci/fs';
 import type { Issued } from './issued.ts';
 
-/** There while a process writes. */
+/** There while a process works on the folder. */
 const lockName = 'bundle.lock';
 /** A thousand volumes take 82 kB. */
 const maxSumsBytes = 1024 * 1024;
@@ -49,7 +49,7 @@ export class Medium {
   readonly #sizes: readonly number[];
   readonly #done: Set<number>;
   readonly #unfinished: Journal;
-  #release: (() => Promise<void>) | undefined;
+  readonly #lock: Lock;
 
   private constructor(
     folder: string,
@@ -58,6 +58,7 @@ export class Medium {
     plan: string,
     sizes: readonly number[],
     done: Set<number>,
+    lock: Lock,
   ) {
     this.folder = folder;
     this.document = document;
@@ -66,15 +67,31 @@ export class Medium {
     this.#sizes = sizes;
     this.#done = done;
     this.#unfinished = unfinishedIn(folder);
+    this.#lock = lock;
   }
 
   /**
+   * Locks the folder, then looks what it holds; `close` frees it.
    * @param plan hex hash of what is to be written
    * @param sizes of its volumes
-   * @throws DISK, BAD_DOCUMENT; CONFLICT when files would be replaced that no run of ours is known to have written
+   * @throws BUSY while another process has it; DISK, BAD_DOCUMENT; CONFLICT when files would be replaced that no run of
+   * ours is known to have written
    */
   static async open(folder: string, plan: string, sizes: readonly number[]): Promise<Medium> {
     await ensureFolder(folder);
+    const lock = await acquireLock(join(folder, lockName), 'exclusive', {
+      purpose: 'omni-airgap bundle',
+      temporary: true,
+    });
+    try {
+      return await Medium.#look(folder, plan, sizes, lock);
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+  }
+
+  static async #look(folder: string, plan: string, sizes: readonly number[], lock: Lock): Promise<Medium> {
     const path = join(folder, documentName);
     const bytes = await readSmallFile(path, maxBundleDocumentBytes);
     const document = bytes === undefined ? undefined : parseBundleDocument(bytes, path);
@@ -87,7 +104,7 @@ export class Medium {
     for (const [volume, size] of sizes.entries()) {
       if (listed.has(volume) && (await hasSize(join(folder, volumeName(volume)), size))) done.add(volume);
     }
-    return new Medium(folder, document, begun, plan, sizes, done);
+    return new Medium(folder, document, begun, plan, sizes, done, lock);
   }
 
   /** True when the volume is there and was synced (and read back, if that was asked for) when it was written. */
@@ -96,12 +113,11 @@ export class Medium {
   }
 
   /**
-   * Removes what an interrupted run of another plan left, and begins. `close` ends it.
+   * Removes what an interrupted run of another plan left, and begins.
    * @param needed bytes that will be written
-   * @throws DISK when they do not fit, or another process is writing there
+   * @throws DISK, also when they do not fit
    */
   async begin(needed: number): Promise<void> {
-    this.#release = await lockFile(join(this.folder, lockName), 0);
     try {
       if (this.document === undefined) {
         for (const name of await readdir(this.folder)) {
@@ -147,8 +163,7 @@ export class Medium {
    * @throws DISK
    */
   async finish({ document, bytes, files }: Issued): Promise<void> {
-    await removeAbandoned(this.folder);
-    await removeAbandonedLock(join(this.folder, lockName));
+    await removeTemporaries(this.folder);
     for (const { name, bytes: content } of files) await writeChanged(join(this.folder, name), content);
     const here = document.volumes.filter((_, volume) => this.#done.has(volume));
     const small = [...files.filter(({ name }) => name !== signatureName), { name: documentName, bytes }];
@@ -168,8 +183,7 @@ export class Medium {
 
   /** Lets others write there. */
   async close(): Promise<void> {
-    await this.#release?.();
-    this.#release = undefined;
+    await this.#lock.release();
   }
 
   /** True when the folder is on the file system of that path: what is removed there makes room here. */

@@ -7,6 +7,7 @@ import { noProgress } from '@omni-airgap/oci';
 import { Journal } from '@omni-airgap/oci/fs';
 import { describe, expect, onTestFinished, type TestContext, test } from 'vitest';
 import { bundle } from '../src/index.ts';
+import { Medium } from '../src/medium.ts';
 import { runFaulty } from './child.ts';
 import { filesOf, flip, made, optionsFor, sampleStore, volumesOf } from './store.ts';
 
@@ -137,12 +138,32 @@ describe('the folder', () => {
     const refused = runs.filter((one) => one.status === 'rejected').map(({ reason }) => reason);
     expect(refused.length).toBeGreaterThan(0);
     for (const reason of refused) {
-      expect(reason).toMatchObject({ code: 'DISK', message: expect.stringContaining('another process') });
+      expect(reason).toMatchObject({
+        code: 'BUSY',
+        message: expect.stringContaining(
+          `${out}: in use by omni-airgap bundle (process ${process.pid} on host `,
+        ),
+      });
     }
     expect(refused.length).toBeLessThan(3);
     expect(await bundle(optionsFor(store, out))).toMatchObject({ written: false });
     expect((await verifyBundle(await BundleStore.open([out], any))).damages).toEqual([]);
     expect(await readdir(out)).not.toContain('bundle.lock');
+  });
+
+  test('A13 is looked at under its lock, so that nothing another run has just finished is removed', async () => {
+    const { folder, store } = await made();
+    const out = join(folder, 'out');
+    const plan = 'f'.repeat(64);
+    const other = await Medium.open(out, plan, [1024]);
+    await expect(bundle(optionsFor(store, out))).rejects.toMatchObject({ code: 'BUSY' });
+    await other.close();
+    await bundle(optionsFor(store, out));
+    const files = await filesOf(out);
+    const late = await Medium.open(out, plan, [1024]);
+    expect(late.document).toBeDefined();
+    await late.close();
+    expect(await filesOf(out)).toEqual(files);
   });
 
   test.each(['.', 'media'])(

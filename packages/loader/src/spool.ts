@@ -3,17 +3,29 @@
  * `--spool DIR` discs can be loaded one after another even when a blob lies on two of them.
  */
 import { constants, lstatSync } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
+import { open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BundleStore, checkMemberHeader, type PlacedBlob } from '@omni-airgap/format';
 import { hexOf, type Piece, type Progress } from '@omni-airgap/oci';
-import { BlockWriter, diskError, eachBlock, ensureFolder, syncFolder } from '@omni-airgap/oci/fs';
+import {
+  BlockWriter,
+  diskError,
+  eachBlock,
+  ensureFolder,
+  Runs,
+  runPattern,
+  syncFolder,
+} from '@omni-airgap/oci/fs';
+
+const temporaryPattern = new RegExp(`^[a-f0-9]{64}\\.[0-9]+\\.(${runPattern})\\.tmp$`);
 
 export class Spool {
   readonly #folder: string;
+  readonly #runs: Runs;
 
   constructor(folder: string) {
     this.#folder = folder;
+    this.#runs = new Runs(folder);
   }
 
   /** True when the part of the blob that lies in this volume is kept. */
@@ -62,8 +74,9 @@ export class Spool {
 
   async #keep(piece: Piece, path: string, signal?: AbortSignal): Promise<void> {
     await ensureFolder(this.#folder);
-    const temporary = `${path}.${process.pid}.tmp`;
+    const temporary = `${path}.${await this.#runs.begin()}.tmp`;
     try {
+      await this.#removeAbandoned();
       const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
       const file = await open(temporary, flags, 0o600);
       const writer = new BlockWriter(file);
@@ -81,6 +94,17 @@ export class Spool {
       await rm(temporary, { force: true }).catch(() => {});
       if (signal?.aborted === true) throw error;
       throw diskError(error, path);
+    } finally {
+      await this.#runs.end();
+    }
+  }
+
+  /** What killed processes left. */
+  async #removeAbandoned(): Promise<void> {
+    for (const name of await readdir(this.#folder)) {
+      const run = temporaryPattern.exec(name)?.[1];
+      if (run === undefined || !(await this.#runs.isAbandoned(run))) continue;
+      await rm(join(this.#folder, name), { force: true });
     }
   }
 }

@@ -1,7 +1,6 @@
 /** Objects as files below a folder, for any static web server. Each is whole and synced before it has its name. */
-
 import { constants } from 'node:fs';
-import { chmod, lstat, open, rename, rm } from 'node:fs/promises';
+import { chmod, lstat, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Bytes, checkFinished, type Digest, Hasher } from '@omni-airgap/oci';
 import { CodedError, formatBytes, systemCodeOf } from '@omni-airgap/oci/base';
@@ -11,10 +10,10 @@ import {
   eachBlock,
   ensureFolder,
   freeBytes,
+  Runs,
   readPieces,
-  removeAbandoned,
+  runPattern,
   syncFolder,
-  temporaryIn,
 } from '@omni-airgap/oci/fs';
 import {
   checkObjectKey,
@@ -24,13 +23,18 @@ import {
   type StaleUpload,
 } from './object-sink.ts';
 
+const temporaryPattern = new RegExp(`^\\.(${runPattern})\\.[0-9]+\\.tmp$`);
+
 export class DirectorySink implements ObjectSink {
   readonly url: string;
   readonly #root: string;
+  readonly #runs: Runs;
+  #temporaries = 0;
 
   /** @param root absolute path; made when it is not there */
   constructor(root: string) {
     this.#root = root;
+    this.#runs = new Runs(root, '.');
     this.url = `file://${root}`;
   }
 
@@ -73,9 +77,10 @@ export class DirectorySink implements ObjectSink {
       folder = join(folder, segment);
       await ensureFolder(folder);
     }
-    await removeAbandoned(folder);
-    const temporary = temporaryIn(folder);
+    const run = await this.#runs.begin();
+    const temporary = join(folder, `.${run}.${this.#temporaries++}.tmp`);
     try {
+      await this.#removeAbandoned(folder);
       const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
       const file = await open(temporary, flags, 0o644);
       const writer = new BlockWriter(file);
@@ -104,6 +109,8 @@ export class DirectorySink implements ObjectSink {
       await rm(temporary, { force: true }).catch(() => {});
       if (signal?.aborted === true) throw error;
       throw diskError(error, path);
+    } finally {
+      await this.#runs.end();
     }
   }
 
@@ -134,6 +141,15 @@ export class DirectorySink implements ObjectSink {
   }
 
   async close(): Promise<void> {}
+
+  /** What killed processes left in a folder. */
+  async #removeAbandoned(folder: string): Promise<void> {
+    for (const name of await readdir(folder)) {
+      const run = temporaryPattern.exec(name)?.[1];
+      if (run === undefined || !(await this.#runs.isAbandoned(run))) continue;
+      await rm(join(folder, name), { force: true });
+    }
+  }
 
   #path(key: string): string {
     return join(this.#root, ...checkObjectKey(key).split('/'));

@@ -1,10 +1,12 @@
 /**
  * A process that works on a layout while a test watches, kills it or runs another one:
  *
- *     node layout-child.ts ROOT names FIRST COUNT    gives names app-FIRST … to one manifest, all at once
+ *     node layout-child.ts ROOT names FIRST COUNT [GO] gives names app-FIRST … to one manifest, all at once; once there
+ *                                                      is a file GO
  *     node layout-child.ts ROOT push SEED COUNT SIZE PAUSE pushes blobs, waiting PAUSE ms after each chunk, and names
  *                                                      a manifest after each blob
  */
+import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Layout } from '../src/layout/layout.ts';
 import { bytesOf } from '../src/model/bytes.ts';
@@ -28,6 +30,9 @@ const image = async (layers: readonly object[]): Promise<ReturnType<typeof build
 
 if (mode === 'names') {
   const descriptor = await image([]);
+  const go = process.argv[6];
+  process.stdout.write('ready\n');
+  while (go !== undefined && !existsSync(go)) await sleep(5);
   await Promise.all(Array.from({ length: count }, (_, i) => layout.tag(descriptor, `app-${first + i}`)));
 } else {
   for (let i = 0; i < count; i++) {

@@ -3,12 +3,12 @@ import { link, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/prom
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { CodedError, ExitCode, exitCodeOf } from '../src/base/errors.ts';
+import { acquireLock } from '../src/fs/lock.ts';
 import { Layout } from '../src/layout/layout.ts';
 import { collect } from '../src/model/bytes.ts';
 import { digestOf, hexOf } from '../src/model/digest.ts';
 import { MediaType } from '../src/model/media-type.ts';
 import type { OpenBytes } from '../src/storage.ts';
-import { deadProcessId } from '../src/testing/child.ts';
 import { generatedBlob } from '../src/testing/generated-blob.ts';
 import { run } from '../src/testing/run.ts';
 import { partsOf, temporaryFolder, temporaryLayout } from '../src/testing/temporary.ts';
@@ -17,7 +17,8 @@ const size = 3_000_000;
 const blob = await generatedBlob(1, size);
 const hex = hexOf(blob.descriptor.digest);
 const whole = Buffer.from(await collect(blob.open(), size, ''));
-const dead = deadProcessId();
+/** A run that no process has. */
+const killed = '0123456789abcdef';
 
 /** Opens the blob and keeps the offsets it was opened at and the bytes it gave. */
 function recorded(open: OpenBytes = blob.open): { open: OpenBytes; offsets: number[]; bytes: () => number } {
@@ -118,7 +119,7 @@ describe('content that nothing can check when it is gone on with', () => {
   test('F01 is begun again after a kill', async () => {
     const layout = await temporaryLayout();
     const key = hexOf(digestOf(Buffer.from(options.key)));
-    const name = `${key}.${dead}-deadbeef.0.part`;
+    const name = `${key}.${killed}.0.part`;
     await writeFile(join(layout.root, 'ingest', name), 'x'.repeat(1_000_000));
     const source = recorded();
     expect(await layout.ingest(source.open, options)).toEqual(blob.descriptor);
@@ -129,11 +130,12 @@ describe('content that nothing can check when it is gone on with', () => {
 
 describe('F01 what a killed process left', () => {
   test.each([
-    ['of a process that is gone', `${dead}-deadbeef`],
-    ['of an earlier process with our id, as in a container', `${process.pid}-deadbeef`],
-  ])('%s is taken over', async (_what, mark) => {
+    ['with the lock file of its run', true],
+    ['without', false],
+  ])('A3 F2 %s is taken over', async (_what, hasLock) => {
     const layout = await temporaryLayout();
-    await writeFile(join(layout.root, 'ingest', `${hex}.${mark}.0.part`), whole.subarray(0, 1_234_567));
+    await writeFile(join(layout.root, 'ingest', `${hex}.${killed}.0.part`), whole.subarray(0, 1_234_567));
+    if (hasLock) await writeFile(join(layout.root, 'ingest', `${killed}.run`), '');
     const source = recorded();
     expect(await layout.push(blob.descriptor, source.open)).toBe('stored');
     expect([source.offsets, source.bytes()]).toEqual([[1_234_567], size - 1_234_567]);
@@ -151,12 +153,16 @@ describe('F01 what a killed process left', () => {
 
   test('of a process that runs is left alone', async () => {
     const layout = await temporaryLayout();
-    const name = `${hex}.${process.ppid}-deadbeef.0.part`;
+    const name = `${hex}.${killed}.0.part`;
+    const lock = await acquireLock(join(layout.root, 'ingest', `${killed}.run`), 'exclusive', {
+      temporary: true,
+    });
     await writeFile(join(layout.root, 'ingest', name), whole.subarray(0, 1_000_000));
     const source = recorded();
     await layout.push(blob.descriptor, source.open);
     expect(source.offsets).toEqual([0]);
-    expect(await partsOf(layout)).toEqual([name]);
+    expect((await partsOf(layout)).sort()).toEqual([`${killed}.run`, name]);
+    await lock.release();
   });
 
   test('damaged is thrown away, and all of it fetched again', async () => {
@@ -211,15 +217,17 @@ describe('F01 what a killed process left', () => {
     await expect(layout.push(blob.descriptor, blob.open)).rejects.toMatchObject({ code: 'DISK' });
   });
 
-  test('temporary files beside index.json are removed at the next opening', async () => {
+  test('beside index.json is removed by the next write, and nothing that others may be writing', async () => {
     const layout = await temporaryLayout();
-    const abandoned = `.${dead}-deadbeef.0123456789abcdef.tmp`;
-    const inUse = `.${process.ppid}-deadbeef.0123456789abcdef.tmp`;
-    for (const name of [abandoned, inUse, '.hidden.tmp']) await writeFile(join(layout.root, name), 'x');
-    await Layout.open(layout.root, { create: true });
+    await layout.push(blob.descriptor, blob.open);
+    const abandoned = '.index.json.0123456789abcdef.tmp';
+    const others = ['.lock.json.0123456789abcdef.tmp', '.hidden.tmp'];
+    for (const name of [abandoned, ...others]) await writeFile(join(layout.root, name), 'x');
+    const again = await Layout.open(layout.root);
+    await again.tag({ ...blob.descriptor, mediaType: MediaType.ociManifest }, 'name');
     const names = await readdir(layout.root);
     expect(names).not.toContain(abandoned);
-    expect(names).toEqual(expect.arrayContaining([inUse, '.hidden.tmp']));
+    expect(names).toEqual(expect.arrayContaining(others));
   });
 });
 

@@ -1,18 +1,26 @@
 /** Several processes on one layout, some of them killed. */
-import { readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import type { ChildProcess } from 'node:child_process';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { acquireLock } from '../src/fs/lock.ts';
 import { Layout } from '../src/layout/layout.ts';
 import { digestFromHex, digestOf, hexOf } from '../src/model/digest.ts';
-import { deadProcessId, ended, finished, startChild } from '../src/testing/child.ts';
+import { ended, finished, startChild } from '../src/testing/child.ts';
 import { generatedBlob, seededRandom } from '../src/testing/generated-blob.ts';
-import { generateGraph } from '../src/testing/graph.ts';
 import { randomSeed } from '../src/testing/random-seed.ts';
-import { temporaryFolder, temporaryLayout } from '../src/testing/temporary.ts';
+import { run, skipWithout } from '../src/testing/run.ts';
+import { partsOf, temporaryFolder, temporaryLayout } from '../src/testing/temporary.ts';
 import { graphOf, walk } from '../src/walk.ts';
 
 const program = new URL('./layout-child.ts', import.meta.url);
+
+/** Resolves when the child has read the names, and is about to write. */
+async function isReady(child: ChildProcess): Promise<void> {
+  await new Promise((resolve) => child.stdout?.once('data', resolve));
+}
 
 async function namesIn(layout: Layout): Promise<string[]> {
   const names: string[] = [];
@@ -29,52 +37,72 @@ async function expectNothingWrong(root: string): Promise<void> {
 }
 
 test('names given by several processes at once are all there', async () => {
-  const root = join(await temporaryFolder(), 'store');
-  await Promise.all([0, 100, 200].map((first) => finished(startChild(program, root, 'names', first, 30))));
-  const names = await namesIn(await Layout.open(root));
+  const layout = await temporaryLayout();
+  const go = join(await temporaryFolder(), 'go');
+  const children = [0, 100, 200].map((first) => startChild(program, layout.root, 'names', first, 30, go));
+  const ends = children.map(finished);
+  // Each has read what is there, nothing, before any writes: who does not read again under the lock loses names.
+  await Promise.all(children.map(isReady));
+  await writeFile(go, '');
+  await Promise.all(ends);
+  const names = await namesIn(await Layout.open(layout.root));
   expect(names).toHaveLength(90);
   expect(names).toEqual(expect.arrayContaining(['app-0', 'app-129', 'app-229']));
+  expect((await readdir(layout.root)).sort()).toEqual(['blobs', 'index.json', 'ingest', 'oci-layout']);
+});
+
+test('a layout that several processes make at once is one', async () => {
+  const root = join(await temporaryFolder(), 'store');
+  await Promise.all([0, 100, 200].map((first) => finished(startChild(program, root, 'names', first, 1))));
+  expect(await namesIn(await Layout.open(root))).toEqual(['app-0', 'app-100', 'app-200']);
   expect((await readdir(root)).sort()).toEqual(['blobs', 'index.json', 'ingest', 'oci-layout']);
 });
 
-test('F01 a lock of a process that is gone is taken over, by one of several', async () => {
+test('F01 A14 a lock that a killed process left is taken, by one of several', async () => {
   const layout = await temporaryLayout();
-  await writeFile(join(layout.root, 'index.json.lock'), `${deadProcessId()}-deadbeef`);
+  await writeFile(join(layout.root, 'index.json.lock'), '');
   await Promise.all([0, 100].map((first) => finished(startChild(program, layout.root, 'names', first, 10))));
   expect(await namesIn(await Layout.open(layout.root))).toHaveLength(20);
   expect((await readdir(layout.root)).sort()).toEqual(['blobs', 'index.json', 'ingest', 'oci-layout']);
 });
 
-test('F01 a lock of an earlier process with our id, as in a container, is taken over', async () => {
-  const layout = await temporaryLayout();
-  await generateGraph(layout, { seed: 1, roots: 1, layerBytes: 100 });
-  await writeFile(join(layout.root, 'index.json.lock'), `${process.pid}-deadbeef`);
-  await layout.untag('registry.test/app-0000:v1');
-  expect(await namesIn(await Layout.open(layout.root))).toEqual([]);
-  expect((await readdir(layout.root)).sort()).toEqual(['blobs', 'index.json', 'ingest', 'oci-layout']);
-});
-
-test('F01 a lock that was never written to is taken over after a while', async () => {
-  const layout = await temporaryLayout();
-  const lock = join(layout.root, 'index.json.lock');
-  await writeFile(lock, '');
-  const longAgo = new Date(Date.now() - 60_000);
-  await utimes(lock, longAgo, longAgo);
-  await finished(startChild(program, layout.root, 'names', 0, 1));
-  expect(await namesIn(await Layout.open(layout.root))).toEqual(['app-0']);
-});
-
 test('the lock of a process that runs is waited for', async () => {
   const layout = await temporaryLayout();
-  const lock = join(layout.root, 'index.json.lock');
-  await writeFile(lock, `${process.ppid}-deadbeef`);
-  const child = finished(startChild(program, layout.root, 'names', 0, 1));
-  await sleep(700);
+  const lock = await acquireLock(join(layout.root, 'index.json.lock'), 'exclusive', { temporary: true });
+  const child = startChild(program, layout.root, 'names', 0, 1);
+  const end = finished(child);
+  await isReady(child);
+  await sleep(100);
   expect(await namesIn(await Layout.open(layout.root))).toEqual([]);
-  expect(await readFile(lock, 'utf8')).toBe(`${process.ppid}-deadbeef`);
-  await rm(lock);
-  await child;
+  await lock.release();
+  await end;
   expect(await namesIn(await Layout.open(layout.root))).toEqual(['app-0']);
+});
+
+test('A3 F2 what a process of another PID namespace is bringing is not taken from it', async (context) => {
+  skipWithout(context, 'unshare');
+  if (process.getuid?.() !== 0) return context.skip('needs root');
+  const layout = await temporaryLayout();
+  const { descriptor, open } = await generatedBlob(500, 1_500_000);
+  let go = (): void => {};
+  const gate = new Promise<void>((resolve) => {
+    go = resolve;
+  });
+  const pushing = layout.push(descriptor, async function* (offset) {
+    for await (const chunk of open(offset)) {
+      yield chunk;
+      await gate;
+    }
+  });
+  while ((await partsOf(layout)).length < 2) await sleep(5);
+  const parts = await partsOf(layout);
+  const unshare = ['--pid', '--fork', '--mount-proc', process.execPath, fileURLToPath(program)];
+  run('unshare', [...unshare, layout.root, 'push', '500', '1', '1500000']);
+  expect(await partsOf(layout)).toEqual(parts);
+  go();
+  expect(await pushing).toBe('stored');
+  expect(await partsOf(layout)).toEqual([]);
+  await expectNothingWrong(layout.root);
 });
 
 test('F01 killed at any moment, nothing is wrong, and the same command finishes', async () => {

@@ -19,6 +19,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, beforeEach, describe, expect, onTestFinished, type TestContext, test, vi } from 'vitest';
 import { acquireLock, acquireReadLock, isLocked } from '../src/fs/lock.ts';
 import { ended, finished, startChild } from '../src/testing/child.ts';
+import { randomSeed } from '../src/testing/random-seed.ts';
 import { run, skipWithout } from '../src/testing/run.ts';
 import { temporaryFolder } from '../src/testing/temporary.ts';
 
@@ -207,8 +208,7 @@ describe('between processes', () => {
 
   test('A14 of many processes, some killed, one at a time is inside', async () => {
     const path = await lockPath();
-    const seed = Date.now() % 1_000_000;
-    console.info(`lock.test.ts A14 seed ${seed}`);
+    const seed = randomSeed();
     const children = Array.from({ length: 6 }, (_, i) => startChild(program, 'contend', path, seed + i, 15));
     const ends = await Promise.allSettled(children.map(finished));
     for (const end of ends) {

@@ -5,16 +5,16 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { CodedError, isCoded, systemCodeOf } from '../base/errors.ts';
 import { diskError } from './disk-error.ts';
-import { isRunning, markPattern, processMark } from './process-mark.ts';
 
-const temporaryPattern = new RegExp(`^\\.${markPattern}\\.[a-f0-9]{16}\\.tmp$`);
+/** Of the name of a file, what its temporary names begin with: a name may have 255 bytes. */
+const longestStem = 60;
+const temporaryPattern = /^(\..+)\.[a-f0-9]{16}\.tmp$/s;
 
-/** A path for a file while it is written in a folder; removeAbandoned finds it when this process is gone. */
-export function temporaryIn(folder: string): string {
-  return join(folder, `.${processMark}.${randomBytes(8).toString('hex')}.tmp`);
+function stemOf(name: string): string {
+  return `.${name.slice(0, longestStem)}`;
 }
 
 /** Makes a folder durable, so that names in it survive a power cut. */
@@ -85,7 +85,7 @@ async function isThere(path: string): Promise<boolean> {
  * @throws DISK
  */
 export async function writeFileAtomic(path: string, data: string | Uint8Array, mode = 0o644): Promise<void> {
-  const temporary = temporaryIn(dirname(path));
+  const temporary = join(dirname(path), `${stemOf(basename(path))}.${randomBytes(8).toString('hex')}.tmp`);
   let handle: FileHandle | undefined;
   try {
     handle = await open(temporary, 'wx', mode);
@@ -102,12 +102,18 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array, m
   }
 }
 
-/** Removes the temporary files that processes left in a folder when they were killed. @throws DISK */
-export async function removeAbandoned(folder: string): Promise<void> {
+/**
+ * Removes what writeFileAtomic left in a folder when its process was killed. Only for the holder of the lock under which
+ * these files are written: otherwise another process may be writing one.
+ * @param file a name: only what was to become this file. Default: all
+ * @throws DISK
+ */
+export async function removeTemporaries(folder: string, file?: string): Promise<void> {
   try {
     for (const name of await readdir(folder)) {
-      const mark = temporaryPattern.exec(name)?.[1];
-      if (mark !== undefined && !isRunning(mark)) await rm(join(folder, name), { force: true });
+      const stem = temporaryPattern.exec(name)?.[1];
+      if (stem === undefined || (file !== undefined && stem !== stemOf(file))) continue;
+      await rm(join(folder, name), { force: true });
     }
   } catch (error) {
     throw diskError(error, folder);

@@ -9,9 +9,8 @@ export {
   freeBytes,
   readNamedFile,
   readSmallFile,
-  removeAbandoned,
+  removeTemporaries,
   syncFolder,
-  temporaryIn,
   writeFileAtomic,
 } from './files.ts';
 export { Journal } from './journal.ts';
@@ -24,7 +23,7 @@ export {
   type LockOptions,
   type Unlocked,
 } from './lock.ts';
-export { lockFile, removeAbandonedLock } from './lock-file.ts';
 export { eachBlock, fetchLocated, openForReading, readInto, readPieces, slicePieces } from './pieces.ts';
 export { isRunning, markPattern, processMark } from './process-mark.ts';
+export { Runs, runPattern } from './run.ts';
 export { SyncedWriter } from './synced-writer.ts';

@@ -3,8 +3,8 @@
  * only, never to decide anything: a killed process leaves its note, and a process number says little in a container.
  */
 import { randomBytes } from 'node:crypto';
-import { readFileSync, readlinkSync } from 'node:fs';
-import { readdir, rm, writeFile } from 'node:fs/promises';
+import { readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { systemCodeOf } from '../base/errors.ts';
@@ -25,6 +25,15 @@ interface Holder {
   readonly pidNamespace: string;
 }
 
+/** Nothing happens when that fails: the lock says what holds. */
+export function removeNote(note: string): void {
+  try {
+    rmSync(note, { force: true });
+  } catch {
+    // The next holder tries again.
+  }
+}
+
 /** Descriptions for a message, newest first: three at most, then a number. Empty when no note tells. */
 export async function holdersOf(path: string): Promise<string[]> {
   const holders = await readNotes(path);
@@ -40,7 +49,7 @@ function describe({ purpose, pid, host, since }: Holder): string {
 /**
  * Leaves a note beside a lock that was just taken, and removes those that killed processes left.
  * @param isAlone nobody else has the lock
- * @returns its path, which the holder removes; undefined when it cannot be written
+ * @returns its path, for removeNote; undefined when it cannot be written
  */
 export async function leaveNote(
   path: string,
@@ -58,9 +67,9 @@ export async function leaveNote(
   const note = `${path}.holder-${randomBytes(4).toString('hex')}`;
   try {
     // Then every other note is one of a process that is gone.
-    if (isAlone) for (const other of await notesOf(path)) await rm(other, { force: true });
+    if (isAlone) for (const other of await notesOf(path)) removeNote(other);
     else await readNotes(path);
-    await writeFile(note, JSON.stringify(holder), { flag: 'wx' });
+    writeFileSync(note, JSON.stringify(holder), { flag: 'wx' });
     return note;
   } catch {
     // A read-only medium takes no notes; the lock holds all the same.
@@ -81,7 +90,7 @@ async function readNotes(path: string): Promise<Holder[]> {
   }
   found.sort((a, b) => (a.holder.since < b.holder.since ? 1 : -1));
   for (const { note } of found.splice(maxNotes)) useless.push(note);
-  for (const note of useless) await rm(note, { force: true }).catch(() => {});
+  for (const note of useless) removeNote(note);
   return found.map(({ holder }) => holder);
 }
 

@@ -26,7 +26,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CodedError, systemCodeOf } from '../base/errors.ts';
 import { diskError } from './disk-error.ts';
-import { holdersOf, leaveNote } from './lock-notes.ts';
+import { holdersOf, leaveNote, removeNote } from './lock-notes.ts';
 
 export type LockMode = 'shared' | 'exclusive';
 
@@ -112,6 +112,15 @@ export async function isLocked(path: string): Promise<boolean> {
   return false;
 }
 
+/** Removes a lock file that no process holds. Of use only for one whose name is never taken twice. @throws DISK */
+export async function removeFreeLock(path: string): Promise<void> {
+  const { DatabaseSync } = await import('node:sqlite');
+  const attempt = tryLock(DatabaseSync, path, 'exclusive');
+  if (typeof attempt === 'string') return;
+  removeOwn(path, attempt.identity);
+  attempt.db.close();
+}
+
 /** @param whenMissing creates the file, or gives what there is in place of a lock */
 async function acquire<T extends Unlocked>(
   path: string,
@@ -182,7 +191,7 @@ async function hold(
     mode,
     release: async () => {
       if (!held.delete(db)) return;
-      if (note !== undefined) await rm(note, { force: true }).catch(() => {});
+      if (note !== undefined) removeNote(note);
       if (temporary) removeOwn(path, identity);
       db.close();
     },

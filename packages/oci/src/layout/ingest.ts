@@ -2,8 +2,8 @@
  * Where content is while it is not yet content: `ingest/` inside the layout. A download that broke off stays
  * here and goes on at its last byte, also after a crash; nothing here is ever read as content.
  *
- * File names: `<key>.part` is free to be continued by anybody; `<key>.<process>.<n>.part` belongs to a process and
- * becomes free when that process is gone. A rename claims it, so two processes never write one file.
+ * File names: `<key>.part` is free to be continued by anybody; `<key>.<run>.<n>.part` belongs to a run (fs/run.ts) and
+ * becomes free when that run is gone. A rename claims it, so two processes never write one file.
  */
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, open, readdir, rename, rm } from 'node:fs/promises';
@@ -13,11 +13,11 @@ import { CodedError, isCoded, systemCodeOf } from '../base/errors.ts';
 import { BlockWriter } from '../fs/block-writer.ts';
 import { diskError } from '../fs/disk-error.ts';
 import { eachBlock } from '../fs/pieces.ts';
-import { isRunning, markPattern, processMark } from '../fs/process-mark.ts';
+import { Runs, runPattern } from '../fs/run.ts';
 import { Hasher } from '../model/digest.ts';
 import type { OpenBytes } from '../storage.ts';
 
-const partPattern = new RegExp(`^([a-f0-9]{64})(?:\\.${markPattern}\\.[0-9]+)?\\.part$`);
+const partPattern = new RegExp(`^([a-f0-9]{64})(?:\\.(${runPattern})\\.[0-9]+)?\\.part$`);
 /** Less than this is fetched again sooner than it is found again. */
 const worthKeeping = 256 * 1024;
 
@@ -44,19 +44,41 @@ export interface Ingested {
 
 export class Ingest {
   readonly folder: string;
+  readonly #runs: Runs;
 
   constructor(root: string) {
     this.folder = join(root, 'ingest');
+    this.#runs = new Runs(this.folder);
   }
 
   /**
    * Receives bytes under a key. On failure what came is kept for the next attempt, unless the content itself was
    * refused (DIGEST_MISMATCH, BAD_DOCUMENT).
-   * @throws DIGEST_MISMATCH when there are more bytes than expected, DISK, and whatever the stream throws
+   * @param use gives the file its final name, or discards it; until then nobody else takes it
+   * @throws DIGEST_MISMATCH when there are more bytes than expected, DISK, and whatever the stream and `use` throw
    */
-  async receive(expected: Expected, open: OpenBytes, signal?: AbortSignal): Promise<Ingested> {
+  async receive<T>(
+    expected: Expected,
+    open: OpenBytes,
+    use: (file: Ingested) => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    const run = await this.#runs.begin();
+    try {
+      return await use(await this.#receive(run, expected, open, signal));
+    } finally {
+      await this.#runs.end();
+    }
+  }
+
+  async #receive(
+    run: string,
+    expected: Expected,
+    open: OpenBytes,
+    signal: AbortSignal | undefined,
+  ): Promise<Ingested> {
     const { key, what, maxSize, resumable = true } = expected;
-    const part = await this.#claim(key);
+    const part = await this.#claim(key, run);
     let file: FileHandle | undefined;
     let writer: BlockWriter | undefined;
     try {
@@ -96,12 +118,12 @@ export class Ingest {
     await rm(path, { force: true });
   }
 
-  /** Takes over what a dead process or a failed attempt left, or begins a new file. */
-  async #claim(key: string): Promise<{ readonly path: string; readonly size: number }> {
-    const mine = join(this.folder, `${key}.${processMark}.${counter++}.part`);
+  /** Takes over what a killed process or a failed attempt left, or begins a new file. */
+  async #claim(key: string, run: string): Promise<{ readonly path: string; readonly size: number }> {
+    const mine = join(this.folder, `${key}.${run}.${counter++}.part`);
     for (const name of await readdir(this.folder).catch(() => [])) {
-      const [, hex, mark] = partPattern.exec(name) ?? [];
-      if (hex !== key || (mark !== undefined && isRunning(mark))) continue;
+      const [, hex, other] = partPattern.exec(name) ?? [];
+      if (hex !== key || (other !== undefined && !(await this.#runs.isAbandoned(other)))) continue;
       try {
         await rename(join(this.folder, name), mine);
         const info = await lstat(mine);

@@ -7,7 +7,7 @@ import { chmod, lstat, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError, systemCodeOf } from '../base/errors.ts';
 import { diskError } from '../fs/disk-error.ts';
-import { ensureFolder, FolderSync, readSmallFile, removeAbandoned, writeFileAtomic } from '../fs/files.ts';
+import { ensureFolder, FolderSync, readSmallFile } from '../fs/files.ts';
 import { fetchLocated } from '../fs/pieces.ts';
 import { checkFinished } from '../model/bytes.ts';
 import { type Descriptor, plain } from '../model/descriptor.ts';
@@ -24,8 +24,7 @@ import type {
   ReferrerLister,
   Target,
 } from '../storage.ts';
-import { layoutMarker } from './index-file.ts';
-import { Ingest } from './ingest.ts';
+import { Ingest, type Ingested } from './ingest.ts';
 import { NameTable } from './name-table.ts';
 
 /** Says of content whether it need not be here. */
@@ -73,11 +72,7 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
     if (options.create === true) {
       for (const folder of [join(root, 'blobs'), layout.#blobs, layout.#ingest.folder])
         await ensureFolder(folder);
-      await removeAbandoned(root);
-      if (marker === undefined) {
-        await layout.#names.create();
-        await writeFileAtomic(join(root, 'oci-layout'), layoutMarker);
-      }
+      if (marker === undefined) await layout.#names.create();
     }
     await layout.#names.load();
     return layout;
@@ -124,17 +119,19 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
     const { digest, size } = descriptor;
     const expected = { key: hexOf(digest), what: digest, maxSize: size };
     for (let attempt = 1; ; attempt++) {
-      const got = await this.#ingest.receive(expected, open, signal);
-      try {
-        checkFinished(got.hasher, descriptor);
-      } catch (error) {
-        await this.#ingest.discard(got.path);
-        // What an earlier attempt left may be what was wrong: once more, all of it.
-        if (got.resumedFrom > 0 && attempt === 1) continue;
-        throw error;
-      }
-      await this.#publish(got.path, digest);
-      return 'stored';
+      const use = async ({ path, hasher, resumedFrom }: Ingested): Promise<boolean> => {
+        try {
+          checkFinished(hasher, descriptor);
+        } catch (error) {
+          await this.#ingest.discard(path);
+          // What an earlier attempt left may be what was wrong: once more, all of it.
+          if (resumedFrom > 0 && attempt === 1) return false;
+          throw error;
+        }
+        await this.#publish(path, digest);
+        return true;
+      };
+      if (await this.#ingest.receive(expected, open, use, signal)) return 'stored';
     }
   }
 
@@ -157,11 +154,13 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
   ): Promise<Descriptor> {
     const { key: what, maxSize, resumable = true } = options;
     const key = hexOf(digestOf(Buffer.from(what)));
-    const { path, hasher } = await this.#ingest.receive({ key, what, maxSize, resumable }, open, signal);
-    const { size } = hasher;
-    const digest = hasher.finish();
-    await this.#publish(path, digest);
-    return { mediaType: options.mediaType, digest, size };
+    const store = async ({ path, hasher }: Ingested): Promise<Descriptor> => {
+      const { size } = hasher;
+      const digest = hasher.finish();
+      await this.#publish(path, digest);
+      return { mediaType: options.mediaType, digest, size };
+    };
+    return this.#ingest.receive({ key, what, maxSize, resumable }, open, store, signal);
   }
 
   async resolve(name: string): Promise<Descriptor | undefined> {

@@ -1,22 +1,24 @@
 /**
  * The names of a layout, shared by every process that has it open: changes are queued, and written together
- * under a lock file over whatever another process has written meanwhile.
+ * under a lock over whatever another process has written meanwhile.
  */
 import { join } from 'node:path';
 import { CodedError } from '../base/errors.ts';
 import { byText } from '../base/text.ts';
-import { readSmallFile, writeFileAtomic } from '../fs/files.ts';
-import { lockFile } from '../fs/lock-file.ts';
+import { readSmallFile, removeTemporaries, writeFileAtomic } from '../fs/files.ts';
+import { acquireLock, type Lock } from '../fs/lock.ts';
 import type { Descriptor } from '../model/descriptor.ts';
-import { formatIndexFile, maxIndexBytes, parseIndexFile } from './index-file.ts';
+import { formatIndexFile, layoutMarker, maxIndexBytes, parseIndexFile } from './index-file.ts';
 
-/** A live process holds the lock for one small write; this is long enough for the slowest disk. */
+/** A process holds the lock for one small write; this is long enough for the slowest disk. */
 const lockTimeoutMs = 30_000;
+const markerName = 'oci-layout';
 
 /** Undefined removes the name. */
 type Changes = ReadonlyMap<string, Descriptor | undefined>;
 
 export class NameTable {
+  readonly #root: string;
   readonly #path: string;
   #names = new Map<string, Descriptor>();
   /** Waiting for the next write. */
@@ -25,7 +27,11 @@ export class NameTable {
   #writing: Changes = new Map();
   #write: Promise<void> | undefined;
 
+  /** Whether temporary files of killed processes are gone. */
+  #isClean = false;
+
   constructor(root: string) {
+    this.#root = root;
     this.#path = join(root, 'index.json');
   }
 
@@ -37,9 +43,16 @@ export class NameTable {
     this.#names = parseIndexFile(bytes, this.#path);
   }
 
-  /** Writes an empty index.json unless there is one. */
+  /** Makes the folder a layout: writes an empty index.json unless there is one, then the marker. @throws BUSY, DISK */
   async create(): Promise<void> {
-    await this.#flush();
+    const lock = await this.#lock();
+    try {
+      await removeTemporaries(this.#root, markerName);
+      await this.#apply(new Map());
+      await writeFileAtomic(join(this.#root, markerName), layoutMarker);
+    } finally {
+      await lock.release();
+    }
   }
 
   get(name: string): Descriptor | undefined {
@@ -65,28 +78,42 @@ export class NameTable {
   }
 
   async #flush(): Promise<void> {
-    let release: () => Promise<void>;
-    try {
-      release = await lockFile(`${this.#path}.lock`, lockTimeoutMs);
-    } catch (error) {
+    const lock = await this.#lock().catch((error: unknown) => {
       this.#takeChanges();
       throw error;
-    }
-    const changes = this.#takeChanges();
-    this.#writing = changes;
+    });
+    this.#writing = this.#takeChanges();
     try {
-      const bytes = await readSmallFile(this.#path, maxIndexBytes);
-      const names = bytes === undefined ? new Map<string, Descriptor>() : parseIndexFile(bytes, this.#path);
-      apply(names, changes);
-      const text = formatIndexFile(names);
-      if (bytes === undefined || text !== Buffer.from(bytes).toString())
-        await writeFileAtomic(this.#path, text);
-      this.#names = names;
+      await this.#apply(this.#writing);
     } finally {
       // What could not be written is forgotten: whoever set it was told, and may try again.
       this.#writing = new Map();
-      await release();
+      await lock.release();
     }
+  }
+
+  #lock(): Promise<Lock> {
+    return acquireLock(`${this.#path}.lock`, 'exclusive', {
+      purpose: 'an update of index.json',
+      waitMs: lockTimeoutMs,
+      temporary: true,
+    });
+  }
+
+  /** Over what is on disk by now; under the lock. */
+  async #apply(changes: Changes): Promise<void> {
+    if (!this.#isClean) await removeTemporaries(this.#root, 'index.json');
+    this.#isClean = true;
+    const bytes = await readSmallFile(this.#path, maxIndexBytes);
+    const names = bytes === undefined ? new Map<string, Descriptor>() : parseIndexFile(bytes, this.#path);
+    apply(names, changes);
+    const text = formatIndexFile(names);
+    if (bytes === undefined || text !== Buffer.from(bytes).toString()) {
+      // What we could not read again must not take the place of what we can.
+      parseIndexFile(Buffer.from(text), this.#path);
+      await writeFileAtomic(this.#path, text);
+    }
+    this.#names = names;
   }
 
   /** Changes that come from now on wait for the next write. */

@@ -6,6 +6,8 @@ import { diskError } from '../fs/disk-error.ts';
 import { type Digest, digestFromHex, isHex64 } from '../model/digest.ts';
 
 const anyPart = /^[a-f0-9]{64}(?:\..+)?\.(?:part|json)$/;
+/** Locks of runs, and files that were being written: of killed processes, since no other works here. */
+const anyLeftover = /^(?:[a-f0-9]{16}\.run|\..+\.tmp)$/;
 
 export interface Removed {
   readonly blobs: number;
@@ -36,6 +38,7 @@ export async function removeGarbage(
     counts.blobs++;
   }
   for (const name of await filesIn(ingest)) {
+    if (anyLeftover.test(name)) await remove(join(ingest, name), options.dryRun);
     if (!anyPart.test(name)) continue;
     counts.bytes += await remove(join(ingest, name), options.dryRun);
     counts.partial++;

@@ -1,5 +1,5 @@
 /** A TypeScript file as a process of its own. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 export function startChild(file: URL, ...args: readonly (string | number)[]): ChildProcess {
@@ -21,9 +21,4 @@ export async function finished(child: ChildProcess): Promise<string> {
 
 export function ended(child: ChildProcess): Promise<readonly [number | null, NodeJS.Signals | null]> {
   return new Promise((resolve) => child.once('close', (code, signal) => resolve([code, signal])));
-}
-
-/** The id of a process that has ended. */
-export function deadProcessId(): number {
-  return spawnSync(process.execPath, ['--version']).pid;
 }
