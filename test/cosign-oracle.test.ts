@@ -9,7 +9,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type ImageKey, readImageKey, verifyImage } from '../packages/fetcher/src/sources/cosign.ts';
+import { type ImageKey, readImageKey, verifyImage } from '../packages/fetcher/src/signatures/cosign.ts';
 import { signBytes } from '../packages/format/src/index.ts';
 import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../packages/oci/src/index.ts';
 import { type Network, openNetwork, type RepositoryClient } from '../packages/oci/src/registry/index.ts';

@@ -6,9 +6,9 @@
 import { execFile, spawnSync } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { readIdentities } from '../packages/fetcher/src/sources/identity.ts';
-import { verifyKeyless } from '../packages/fetcher/src/sources/keyless.ts';
-import { SigstoreRoot } from '../packages/fetcher/src/sources/sigstore-root.ts';
+import { readIdentities } from '../packages/fetcher/src/signatures/identity.ts';
+import { verifyKeyless } from '../packages/fetcher/src/signatures/keyless.ts';
+import { SigstoreRoot } from '../packages/fetcher/src/signatures/sigstore-root.ts';
 import {
   authority,
   elsewhere,

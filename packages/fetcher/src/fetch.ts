@@ -2,6 +2,7 @@
  * fetch: brings a store to what mirror.yaml says. Items are independent: one that fails leaves the others done, and
  * the same command run again does only what is left.
  */
+
 import { join } from 'node:path';
 import { type CountedSigner, countSigners } from '@omni-airgap/format';
 import {
@@ -18,20 +19,16 @@ import { Layout } from '@omni-airgap/oci/layout';
 import { type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import { beginWork, Carried, DownloadJournal, openEgressLog, readLock, writeLock } from '@omni-airgap/store';
 import { hostPattern, publicFactoryHost } from '@omni-airgap/talos';
-import { Builds, factoryPatience } from './builds.ts';
-import { readCatalog } from './catalog-images.ts';
-import { failureOf } from './failures.ts';
-import { fetchBuilds } from './fetch-builds.ts';
-import type { FactoryContext } from './fetch-file.ts';
-import { fetchImage, type ImageContext, localFirst } from './fetch-image.ts';
-import { listTasks } from './fetch-lists.ts';
-import { readMirror } from './mirror/mirror.ts';
-import { Run } from './run.ts';
-import { refuseSecrets } from './secrets.ts';
-import { readSigners, type SignerOptions } from './signed-images.ts';
-import { FactoryClient } from './sources/factory-client.ts';
-import { TransfersView } from './transfers-view.ts';
-import { hostsOf, type Wanted, type WantedImage, wantedOf } from './wanted.ts';
+import { FactoryClient } from './factory/client.ts';
+import { Builds, type FactoryContext, factoryPatience } from './factory/file.ts';
+import { listTasks } from './factory/lists.ts';
+import { fetchBuilds } from './factory/media.ts';
+import { readCatalog } from './images/catalog.ts';
+import { fetchImage, type ImageContext, localFirst, TransfersView } from './images/image.ts';
+import { readMirror, refuseSecrets } from './mirror/mirror.ts';
+import { hostsOf, type ResolvedMirror, resolveMirror, type WantedImage } from './mirror/resolved-mirror.ts';
+import { failureOf, Run } from './run.ts';
+import { readSigners, type SignerOptions } from './signatures/signers.ts';
 
 export interface FetchOptions extends SignerOptions {
   /** Path of mirror.yaml. */
@@ -78,7 +75,7 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
   const layout = await Layout.open(options.store, { create: true, ...elsewhere });
   const endWork = await beginWork(layout.root, 'fetch');
   try {
-    return await fetchInto(layout, wantedOf(mirror), signers, options);
+    return await fetchInto(layout, resolveMirror(mirror), signers, options);
   } finally {
     await endWork();
   }
@@ -86,7 +83,7 @@ export async function fetch(options: FetchOptions): Promise<FetchReport> {
 
 async function fetchInto(
   layout: Layout,
-  wanted: Wanted,
+  wanted: ResolvedMirror,
   signers: ImageContext['signers'],
   options: FetchOptions,
 ): Promise<FetchReport> {
@@ -112,7 +109,7 @@ async function fetchInto(
   };
   const transfers = new WorkQueue(concurrency);
   const journal = new DownloadJournal(options.store);
-  const stoppable = signal === undefined ? {} : { signal };
+  const stoppable = { signal };
   const builds = new Builds(progress);
   const run = new Run(signal);
   const images: ImageContext = {
@@ -171,7 +168,7 @@ async function fetchInto(
 
 async function fetchAll(
   run: Run,
-  wanted: Wanted,
+  wanted: ResolvedMirror,
   images: ImageContext,
   factory: FactoryContext,
 ): Promise<void> {

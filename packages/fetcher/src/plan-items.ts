@@ -2,24 +2,37 @@
  * One thing that mirror.yaml asks for, as a plan shows it: an image with what hangs on it, what the factory builds for a
  * schematic, a list of the factory.
  */
-import { type Descriptor, graphOf, parseReference, walk } from '@omni-airgap/oci';
-import { isCoded, messageOf } from '@omni-airgap/oci/base';
+
+import {
+  childrenOf,
+  type Descriptor,
+  type Digest,
+  type Fetcher,
+  fetchManifest,
+  GraphBounds,
+  graphOf,
+  isIndexType,
+  parseReference,
+  walk,
+} from '@omni-airgap/oci';
+import { isCoded, messageOf, settleAll } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
-import type { Network } from '@omni-airgap/oci/registry';
+import type { Network, RepositoryClient } from '@omni-airgap/oci/registry';
 import type { LockDocument } from '@omni-airgap/store';
 import { contentTypeOf, imagePath, publicFactoryHost, talosctlPath } from '@omni-airgap/talos';
 import type { LimitFunction } from 'p-limit';
-import { schematicArtifact } from './artifacts.ts';
-import type { Builds } from './builds.ts';
-import { readCatalog } from './catalog-images.ts';
-import { listName, listNames, offeredTalosctl } from './fetch-lists.ts';
-import { lockedSchematic, mediaSetName, type StoredSchematic, schematicName } from './fetch-media.ts';
-import { type ImageGraph, imageGraph } from './image-graph.ts';
+import pLimit from 'p-limit';
+import { schematicArtifact } from './factory/artifacts.ts';
+import type { FactoryClient } from './factory/client.ts';
+import type { Builds } from './factory/file.ts';
+import { listName, listNames, offeredTalosctl } from './factory/lists.ts';
+import { lockedSchematic, mediaSetName, type StoredSchematic, schematicName } from './factory/media.ts';
+import { readCatalog } from './images/catalog.ts';
+import { companionName, findCompanions } from './images/companions.ts';
+import { localFirst, requirePlatform, resolveReference, selectPlatforms, sum } from './images/image.ts';
+import type { WantedBuilds, WantedImage, WantedLists } from './mirror/resolved-mirror.ts';
 import type { WantedSchematic } from './mirror/schematic.ts';
 import { countBytes, type Planned, type PlannedItem } from './plan-totals.ts';
-import { companionName, findCompanions } from './sources/companions.ts';
-import type { FactoryClient } from './sources/factory-client.ts';
-import type { WantedBuilds, WantedImage, WantedLists } from './wanted.ts';
 
 export interface PlanContext {
   readonly network: Network;
@@ -30,7 +43,7 @@ export interface PlanContext {
   readonly build: boolean;
   readonly builds: Builds;
   readonly limit: LimitFunction;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface PlannedImage {
@@ -189,4 +202,64 @@ async function planTalosctl(
 function problem(base: PlannedItem, error: unknown): Planned {
   if (!isCoded(error) || error.code === 'ABORTED') throw error;
   return { item: { ...base, problem: messageOf(error) }, content: [] };
+}
+
+/** Each reads one manifest after the other over the network. */
+const platformsAtOnce = 8;
+
+interface ImageGraph {
+  readonly root: Descriptor;
+  readonly graph: ReadonlyMap<Digest, Descriptor>;
+  readonly perPlatform: readonly (readonly [platform: string, bytes: number])[];
+  /** Where its content can be read. */
+  readonly source: Fetcher;
+}
+
+/** @param layout asked first, when there is a store @throws NOT_FOUND, CONFIG, and as pulls */
+async function imageGraph(
+  repository: RepositoryClient,
+  layout: Layout | undefined,
+  image: WantedImage,
+  signal: AbortSignal | undefined,
+): Promise<ImageGraph> {
+  const reference = parseReference(image.reference);
+  const root = await resolveReference(repository, reference, signal);
+  const source = layout === undefined ? repository : localFirst(layout, repository);
+  const select = selectPlatforms(image.platforms);
+  if (!isIndexType(root.mediaType)) {
+    return { root, graph: await graphOf(walk(source, [root], { signal })), perPlatform: [], source };
+  }
+  const { manifest } = await fetchManifest(source, root, signal);
+  requirePlatform(manifest, image.platforms);
+  const chosen = childrenOf(manifest).filter((child) => select?.(child) ?? true);
+  // A walk for each: what several platforms share counts for each of them, and once for all.
+  const limit = pLimit(platformsAtOnce);
+  const bounds = new GraphBounds(root);
+  const seen = new Set<Digest>();
+  const stop = new AbortController();
+  const stoppable = AbortSignal.any([stop.signal, ...(signal === undefined ? [] : [signal])]);
+  const below = await settleAll(
+    chosen.map((child) =>
+      limit(async () => {
+        try {
+          const content = await graphOf(walk(source, [child], { select, signal: stoppable }));
+          for (const digest of content.keys()) if (!seen.has(digest)) bounds.countOne();
+          for (const digest of content.keys()) seen.add(digest);
+          return content;
+        } catch (error) {
+          // The first failure ends the others, and is what is thrown.
+          stop.abort(error);
+          throw stop.signal.reason;
+        }
+      }),
+    ),
+  );
+  const graph = new Map<Digest, Descriptor>([[root.digest, root]]);
+  const perPlatform: (readonly [string, number])[] = [];
+  for (const [i, content] of below.entries()) {
+    for (const [digest, descriptor] of content) graph.set(digest, descriptor);
+    const { os = 'unknown', architecture = '' } = chosen[i]?.platform ?? {};
+    if (os !== 'unknown') perPlatform.push([`${os}/${architecture}`, sum(content)]);
+  }
+  return { root, graph, perPlatform, source };
 }

@@ -11,15 +11,14 @@ import { type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import { Carried, readLock } from '@omni-airgap/store';
 import { type EgressHost, fitWarnings, hostPattern, publicFactoryHost } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
-import { Builds, factoryPatience } from './builds.ts';
-import { type Mirror, readMirror } from './mirror/mirror.ts';
+import { FactoryClient } from './factory/client.ts';
+import { Builds, factoryPatience } from './factory/file.ts';
+import { type Mirror, readMirror, refuseSecrets } from './mirror/mirror.ts';
+import { hostsOf, type ResolvedMirror, resolveMirror, type WantedImage } from './mirror/resolved-mirror.ts';
 import { type PlanContext, type PlannedImage, planBuilds, planImage, planLists } from './plan-items.ts';
 import { type Planned, type PlannedItem, type Totals, totalsOf } from './plan-totals.ts';
-import { refuseSecrets } from './secrets.ts';
-import { FactoryClient } from './sources/factory-client.ts';
-import { hostsOf, type Wanted, type WantedImage, wantedOf } from './wanted.ts';
 
-export interface PlanOptions {
+interface PlanOptions {
   readonly config: string;
   readonly store: string;
   readonly network: NetworkSettings;
@@ -47,7 +46,7 @@ export async function plan(options: PlanOptions): Promise<Plan> {
   const { build = false, allowSecrets = false, progress = noProgress, signal } = options;
   const mirror = await readMirror(options.config);
   if (!allowSecrets) refuseSecrets(mirror);
-  const wanted = wantedOf(mirror);
+  const wanted = resolveMirror(mirror);
   const layout = await openIfThere(options.store, options.restore === true);
   const hosts = hostsOf(wanted);
   const network = await openNetwork(options.network, {
@@ -56,7 +55,7 @@ export async function plan(options: PlanOptions): Promise<Plan> {
     connections: itemsAtOnce,
     patience: factoryPatience,
   });
-  const stoppable = signal === undefined ? {} : { signal };
+  const stoppable = { signal };
   const context: PlanContext = {
     network,
     factory: new FactoryClient({ gate: network.gate, host: publicFactoryHost, ...stoppable }),
@@ -81,7 +80,7 @@ export async function plan(options: PlanOptions): Promise<Plan> {
   }
 }
 
-async function planAll(context: PlanContext, wanted: Wanted): Promise<readonly Planned[]> {
+async function planAll(context: PlanContext, wanted: ResolvedMirror): Promise<readonly Planned[]> {
   const images = (list: readonly WantedImage[]): Promise<readonly PlannedImage[]> =>
     Promise.all(list.map((image) => context.limit(() => planImage(context, image))));
   const [first, builds, lists] = await Promise.all([

@@ -5,7 +5,7 @@ import { Layout } from '@omni-airgap/oci/layout';
 import { openNetwork } from '@omni-airgap/oci/registry';
 import { DownloadJournal } from '@omni-airgap/store';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { download } from '../src/sources/download.ts';
+import { download } from '../src/factory/download.ts';
 import { factoryHost } from './factory-double.ts';
 import { filesOf, iso, mediaSite, mirrorOf, setName, text } from './media-site.ts';
 import { type Site, someBytes } from './site.ts';

@@ -1,12 +1,12 @@
 /** egress rules, log and check: what must be reached, what was, and what cannot be. */
+
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RegistryDoubleOptions } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
 import { checkEgress } from '../src/egress/check.ts';
 import { summarizeLog } from '../src/egress/log.ts';
-import { portRules } from '../src/egress/ports.ts';
-import { egressRules, formatNftables } from '../src/egress/rules.ts';
+import { egressRules, formatNftables, portRules } from '../src/egress/rules.ts';
 import { factoryHost, storageHost } from './factory-double.ts';
 import { publishImage, type Site, someBytes, startSite, talosVersion } from './site.ts';
 

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { bytesOf, type Digest, descriptorOf, MediaType } from '@omni-airgap/oci';
 import { buildManifest, MemoryStore } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
-import { readIdentities } from '../src/sources/identity.ts';
-import { verifyKeyless } from '../src/sources/keyless.ts';
-import { SigstoreRoot } from '../src/sources/sigstore-root.ts';
+import { readIdentities } from '../src/signatures/identity.ts';
+import { verifyKeyless } from '../src/signatures/keyless.ts';
+import { SigstoreRoot } from '../src/signatures/sigstore-root.ts';
 import {
   authority,
   elsewhere,

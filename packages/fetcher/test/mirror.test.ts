@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { schematicFrom } from '@omni-airgap/talos';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { init } from '../src/init.ts';
+import { init } from '../src/mirror/init.ts';
 import { parseMirror, readMirror } from '../src/mirror/mirror.ts';
 
 const head = 'apiVersion: omni-airgap/v1\n';
@@ -20,6 +20,18 @@ async function temporaryFolder(): Promise<string> {
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   return folder;
 }
+
+test.each(['constructor', 'toString', '__proto__'])(
+  'A20 the name %s, which every object has, is no key here',
+  async (name) => {
+    await expect(parse(`${name}: 1\nimages: [busybox:1]\n`)).rejects.toThrow(
+      `:2:1: ${name} is not known here`,
+    );
+    await expect(parse(`talos:\n  versions: [v1.13.9]\n  ${name}: {}\n`)).rejects.toThrow(
+      `talos.${name} is not known here`,
+    );
+  },
+);
 
 describe('what is understood', () => {
   test('every section; versions get their v, lists name nothing twice', async () => {

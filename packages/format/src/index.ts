@@ -1,6 +1,19 @@
 /** What lies on the media: bundle.json, volumes, signature, receipt; write, read, verify. */
 
 export { type BundleSigner, BundleStore, type BundleTrust, bundleFolders } from './bundle-store.ts';
+export {
+  checkClaim,
+  claimMediaType,
+  claimOf,
+  isSignedClaim,
+  maxSignatures,
+  objectOf,
+  type SignedImage,
+  signatureBytes,
+  signClaim,
+  signedPayload,
+  strictBase64,
+} from './claim.ts';
 export { ageInDays, checkBundleAge } from './documents/bundle-age.ts';
 export {
   type BundleBase,

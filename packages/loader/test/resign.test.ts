@@ -1,10 +1,10 @@
 import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { claimOf } from '@omni-airgap/format';
 import { digestFromHex, MediaType } from '@omni-airgap/oci';
 import type { Layout } from '@omni-airgap/oci/layout';
 import { describe, expect, test } from 'vitest';
-import { claimOf } from '../src/signing/claim.ts';
 import { addBlob, addImage, addSignature, bytesFor, loadInto, makeBundle, startDouble } from './support.ts';
 
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });

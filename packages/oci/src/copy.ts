@@ -48,7 +48,7 @@ export interface CopierOptions {
   /** Of the blobs that wait, the one with the greatest weight goes next. Default: its size in bytes. */
   readonly weight?: (blob: Descriptor) => number;
   readonly onEvent?: (event: CopyEvent) => void;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface CopyOptions {

@@ -2,8 +2,10 @@
  * The egress record: one JSON line per request and per refusal, for whoever approves or reviews what the
  * connected host did. Never a query, a header or a credential (threat T53).
  */
+import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { CodedError } from '@omni-airgap/oci/base';
+import { createInterface } from 'node:readline';
+import { CodedError, isCoded, type JsonObject, parseStrictObject } from '@omni-airgap/oci/base';
 import type { EgressSink } from '@omni-airgap/oci/http';
 
 export interface EgressLog extends EgressSink {
@@ -49,4 +51,26 @@ export async function openEgressLog(path: string): Promise<EgressLog> {
       if (failure !== undefined) throw failure;
     },
   };
+}
+
+/** A line is far shorter; a file without line ends must not fill the memory. */
+const maxLineBytes = 64 * 1024;
+
+/**
+ * The records of a file, untrusted; undefined for each line that is none: a power cut leaves one.
+ * @throws what reading the file throws
+ */
+export async function* readEgressLog(path: string): AsyncIterable<JsonObject | undefined> {
+  for await (const line of createInterface({ input: createReadStream(path, 'utf8') })) {
+    yield line.length > maxLineBytes ? undefined : parseLine(line);
+  }
+}
+
+function parseLine(line: string): JsonObject | undefined {
+  try {
+    return parseStrictObject(Buffer.from(line), { what: 'egress.jsonl' });
+  } catch (error) {
+    if (isCoded(error, 'BAD_DOCUMENT')) return undefined;
+    throw error;
+  }
 }

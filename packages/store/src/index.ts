@@ -2,7 +2,7 @@
 
 export { Carried, consumedVolumes, recordConsumed } from './carried.ts';
 export { DownloadJournal } from './download-journal.ts';
-export { openEgressLog } from './egress-log.ts';
+export { openEgressLog, readEgressLog } from './egress-log.ts';
 export { type GcReport, gc } from './gc.ts';
 export {
   findIssued,

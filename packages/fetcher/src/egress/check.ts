@@ -3,11 +3,23 @@
  * name, TCP, TLS, token, and one byte of content per domain. It says which firewall rule is missing.
  */
 
+import { isIP, type Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { fetchManifest, isIndexType, parseReference } from '@omni-airgap/oci';
-import { CodedError, isCoded, messageOf } from '@omni-airgap/oci/base';
+import { CodedError, isCoded, messageOf, printable, systemCodeOf } from '@omni-airgap/oci/base';
 import { readSmallFile } from '@omni-airgap/oci/fs';
-import type { EgressRecord } from '@omni-airgap/oci/http';
-import { type EgressPolicy, hostAllowed, parseUpstream } from '@omni-airgap/oci/http';
+import {
+  addressesOf,
+  type EgressPolicy,
+  type EgressRecord,
+  hostAllowed,
+  openTcp,
+  openTls,
+  openTunnel,
+  type ProxySettings,
+  parseUpstream,
+  proxyFor,
+} from '@omni-airgap/oci/http';
 import {
   type Network,
   type NetworkSettings,
@@ -23,10 +35,9 @@ import {
   versionsPath,
 } from '@omni-airgap/talos';
 import { readMirror } from '../mirror/mirror.ts';
-import { hostsOf, type Wanted, wantedOf } from '../wanted.ts';
-import { type ConnectionReport, tryConnection } from './connection.ts';
+import { hostsOf, type ResolvedMirror, resolveMirror } from '../mirror/resolved-mirror.ts';
 
-export interface CheckOptions {
+interface CheckOptions {
   readonly config: string;
   readonly network: NetworkSettings;
   /** For each step of a connection; default 10 s. */
@@ -45,9 +56,9 @@ export interface CheckedHost {
   readonly host?: string;
   readonly connection?: ConnectionReport;
   /** Whether the registry let us in once it had asked for a token; `none` where it wants none, absent elsewhere. */
-  readonly token?: 'ok' | 'failed' | 'none';
+  readonly token?: 'ok' | 'failed' | 'none' | undefined;
   /** Of the last answer. */
-  readonly status?: number;
+  readonly status?: number | undefined;
   readonly problem?: string;
   /** What the firewall must let through, when it does not. */
   readonly missingRule?: string;
@@ -66,7 +77,7 @@ const apiHostOf = (registry: string): string =>
 /** @throws CONFIG, NO_INPUT, USAGE; what cannot be reached stands in the report */
 export async function checkEgress(options: CheckOptions): Promise<EgressCheck> {
   const { timeoutMs = defaultTimeoutMs, network } = options;
-  const wanted = wantedOf(await readMirror(options.config));
+  const wanted = resolveMirror(await readMirror(options.config));
   const rules = hostsOf(wanted);
   const pem = network.caCert === undefined ? undefined : await readSmallFile(network.caCert, 1024 * 1024);
   const ca = pem === undefined ? undefined : Buffer.from(pem).toString('latin1');
@@ -105,8 +116,8 @@ export async function checkEgress(options: CheckOptions): Promise<EgressCheck> {
         ...rule,
         host,
         connection,
-        ...(token === undefined ? {} : { token }),
-        ...(status === undefined ? {} : { status }),
+        token,
+        status,
       };
       if (problem === undefined) return { ...base, state: 'ok' };
       const isBlocked = connection.tcp !== 'ok';
@@ -158,7 +169,7 @@ async function runProbe(
   }
 }
 
-function probesOf(wanted: Wanted): readonly Probe[] {
+function probesOf(wanted: ResolvedMirror): readonly Probe[] {
   const first = new Map<string, string>();
   for (const { reference } of wanted.images) {
     const { registry } = parseReference(reference);
@@ -216,7 +227,7 @@ async function probeFactory(
       method: 'GET',
       url: `https://${publicFactoryHost}/${path}`,
       headers: { range: 'bytes=0-0' },
-      ...(signal === undefined ? {} : { signal }),
+      signal,
     });
     await response.cancel();
     if (response.status >= 400) {
@@ -240,4 +251,88 @@ function hostOfRule(rule: EgressHost, records: readonly EgressRecord[]): string 
   if (!rule.pattern.startsWith('*.')) return own;
   const policy: EgressPolicy = { hosts: [rule.pattern], plainHttp: [], allowPrivate: true, upstreams: [] };
   return records.map((record) => record.host).find((host) => hostAllowed(policy, new URL(`https://${host}`)));
+}
+
+// One connection to a host, step by step, for `egress check`: name, TCP, TLS. It says where it breaks, and who
+// vouches for the other side: a firewall that looks inside shows itself by its own issuer.
+
+interface ConnectionReport {
+  /** What the name stands for; empty behind a proxy, which looks it up. */
+  readonly addresses: readonly string[];
+  readonly tcp: 'ok' | 'failed' | 'not tried';
+  /** `none` where the operator mapped the host to plain HTTP. */
+  readonly tls: 'ok' | 'failed' | 'not tried' | 'none';
+  /** Organization or name of whoever signed the certificate. */
+  readonly issuer?: string | undefined;
+  readonly via?: 'proxy';
+  /** The first thing that went wrong, in words. */
+  readonly problem?: string;
+}
+
+interface ConnectionSettings {
+  /** PEM, besides the usual authorities. */
+  readonly ca: string | undefined;
+  readonly proxy: ProxySettings | undefined;
+  /** For each step, in ms. */
+  readonly timeoutMs: number;
+}
+
+/** @param url where the host's requests go; its path is not used. Never throws. */
+async function tryConnection(url: URL, settings: ConnectionSettings): Promise<ConnectionReport> {
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
+  const proxy = proxyFor(settings.proxy, url);
+  let report: ConnectionReport = {
+    addresses: [],
+    tcp: 'not tried',
+    tls: 'not tried',
+    ...(proxy === undefined ? {} : { via: 'proxy' as const }),
+  };
+  let socket: Socket | undefined;
+  try {
+    if (proxy === undefined) {
+      report = { ...report, addresses: isIP(host) ? [host] : await addressesOf(host) };
+    }
+    report = { ...report, tcp: 'failed' };
+    socket =
+      proxy === undefined
+        ? await openTcp(host, port, settings.timeoutMs)
+        : await openTunnel(proxy, `${url.hostname}:${port}`, settings.timeoutMs);
+    report = { ...report, tcp: 'ok' };
+    if (url.protocol !== 'https:') return { ...report, tls: 'none' };
+    report = { ...report, tls: 'failed' };
+    const secure = await openTls(socket, {
+      host,
+      ca: settings.ca === undefined ? [] : [settings.ca],
+      // What it says about itself is wanted also when nobody trusts it; the request itself is made elsewhere.
+      verify: false,
+      timeoutMs: settings.timeoutMs,
+    });
+    socket = secure;
+    const issuer = issuerOf(secure);
+    report = { ...report, issuer };
+    if (secure.authorized) return { ...report, tls: 'ok' };
+    const why = String(secure.authorizationError);
+    return {
+      ...report,
+      problem: `the certificate, issued by ${issuer ?? 'nobody'}, is not trusted (${printable(why)}); if the firewall looks inside TLS, name its CA with --ca-cert FILE`,
+    };
+  } catch (error) {
+    return { ...report, problem: explain(error, report, host, port) };
+  } finally {
+    socket?.destroy();
+  }
+}
+
+function explain(error: unknown, report: ConnectionReport, host: string, port: number): string {
+  const code = systemCodeOf(error);
+  if (report.tcp === 'not tried') return `DNS has no address for ${host} (${code ?? messageOf(error)})`;
+  const step = report.tls === 'failed' ? 'TLS' : 'TCP';
+  return `${step} to ${host} port ${port}: ${printable(code ?? messageOf(error))}`;
+}
+
+function issuerOf(socket: TLSSocket): string | undefined {
+  const { issuer } = socket.getPeerCertificate();
+  const name = issuer?.O ?? issuer?.CN;
+  return name === undefined ? undefined : printable(String(name), 80);
 }

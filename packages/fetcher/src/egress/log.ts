@@ -1,16 +1,7 @@
 /** egress log: what an egress.jsonl says in sum: who was contacted, at which addresses, and what was refused. */
-import { createReadStream } from 'node:fs';
-import { createInterface } from 'node:readline';
-import {
-  byText,
-  CodedError,
-  isCoded,
-  type JsonObject,
-  parseStrictObject,
-  printable,
-  systemCodeOf,
-} from '@omni-airgap/oci/base';
+import { byText, CodedError, type JsonObject, printable, systemCodeOf } from '@omni-airgap/oci/base';
 import { diskError } from '@omni-airgap/oci/fs';
+import { readEgressLog } from '@omni-airgap/store';
 
 interface LoggedHost {
   readonly host: string;
@@ -46,8 +37,6 @@ interface Counts {
   readonly reasons: Set<string>;
 }
 
-/** A line is far shorter; a file without line ends must not fill the memory. */
-const maxLineBytes = 64 * 1024;
 const maxReasons = 20;
 
 /** @throws NO_INPUT when there is no such file, DISK */
@@ -57,8 +46,8 @@ export async function summarizeLog(path: string): Promise<EgressSummary> {
   let to: string | undefined;
   let damaged = 0;
   try {
-    for await (const line of createInterface({ input: createReadStream(path, 'utf8') })) {
-      const record = parseLine(line);
+    for await (const entry of readEgressLog(path)) {
+      const record = entry && lineOf(entry);
       if (record === undefined) {
         damaged++;
         continue;
@@ -93,18 +82,11 @@ interface Line {
   readonly record: JsonObject;
 }
 
-function parseLine(line: string): Line | undefined {
-  if (line.length > maxLineBytes) return undefined;
-  try {
-    const record = parseStrictObject(Buffer.from(line), { what: 'egress.jsonl' });
-    const { time, host } = record;
-    return typeof time === 'string' && typeof host === 'string'
-      ? { time: printable(time), host: printable(host), record }
-      : undefined;
-  } catch (error) {
-    if (isCoded(error, 'BAD_DOCUMENT')) return undefined;
-    throw error;
-  }
+function lineOf(record: JsonObject): Line | undefined {
+  const { time, host } = record;
+  return typeof time === 'string' && typeof host === 'string'
+    ? { time: printable(time), host: printable(host), record }
+    : undefined;
 }
 
 function count(hosts: Map<string, Counts>, { host, record }: Line): void {

@@ -2,13 +2,20 @@
  * egress rules: what a firewall in front of the connected host must let through for a mirror.yaml, as an nftables
  * ruleset, as text for a request form, or as data.
  */
-import type { EgressHost } from '@omni-airgap/talos';
+
+import {
+  type EgressHost,
+  type InsidePort,
+  insidePorts,
+  nodeHosts,
+  selfHostedWireguardPort,
+} from '@omni-airgap/talos';
 import { readMirror } from '../mirror/mirror.ts';
-import { hostsOf, wantedOf } from '../wanted.ts';
+import { hostsOf, resolveMirror } from '../mirror/resolved-mirror.ts';
 
 /** Exactly the hosts that a fetch of this mirror.yaml may reach. @throws CONFIG, NO_INPUT */
 export async function egressRules(config: string): Promise<readonly EgressHost[]> {
-  return hostsOf(wantedOf(await readMirror(config)));
+  return hostsOf(resolveMirror(await readMirror(config)));
 }
 
 const table = 'omni_airgap';
@@ -47,4 +54,34 @@ export function formatNftables(hosts: readonly EgressHost[]): string {
     '  }',
     '}',
   ].join('\n');
+}
+
+export interface PortRules {
+  readonly for: 'nodes' | 'saas';
+  readonly ports: readonly InsidePort[];
+  /** Outside, and only where the site wants it. */
+  readonly optional: ReturnType<typeof nodeHosts>;
+  readonly notes: readonly string[];
+}
+
+/** @param wireguardPort UDP; the default is the one of the documentation */
+export function portRules(audience: PortRules['for'], wireguardPort?: number): PortRules {
+  const all = insidePorts(wireguardPort === undefined ? {} : { wireguardPort });
+  if (audience === 'saas') {
+    return {
+      for: audience,
+      ports: all.filter((port) => port.saas),
+      optional: nodeHosts(),
+      notes: ['The addresses of Omni as a service, and its WireGuard port, stand in its user interface.'],
+    };
+  }
+  return {
+    for: audience,
+    ports: all,
+    optional: nodeHosts(),
+    notes: [
+      `A self-hosted Omni binds UDP ${selfHostedWireguardPort} for WireGuard unless it is told otherwise: compare with its siderolink flags, and pass --wireguard-port.`,
+      'Ports of the Image Factory and of the registry are those of the documentation: yours may be others.',
+    ],
+  };
 }

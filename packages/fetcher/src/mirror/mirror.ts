@@ -2,12 +2,18 @@
  * mirror.yaml: what a site wants carried. Read once, completely checked, turned into plain data; everything that
  * can be wrong with it is said here, before any request.
  */
+
 import { dirname, resolve } from 'node:path';
-import { collect } from '@omni-airgap/oci';
+import { collect, formatReference, parseReference } from '@omni-airgap/oci';
 import { CodedError, messageOf, printable } from '@omni-airgap/oci/base';
 import { readSmallFile } from '@omni-airgap/oci/fs';
-import { parseYamlFile, TalosError, talosKubernetesImages, type YamlFile } from '@omni-airgap/talos';
-import { maxImageListBytes, parseImageList, readReference } from './image-list.ts';
+import {
+  findSecrets,
+  parseYamlFile,
+  TalosError,
+  talosKubernetesImages,
+  type YamlFile,
+} from '@omni-airgap/talos';
 import { checkShape } from './schema.ts';
 import { readSchematic, type WantedSchematic } from './schematic.ts';
 
@@ -32,7 +38,7 @@ interface WantedMedia {
 
 /** Versions have their leading `v`, lists name nothing twice. */
 export interface Mirror {
-  readonly omni?: { readonly version: string };
+  readonly omni?: { readonly version: string } | undefined;
   readonly talos?: {
     readonly versions: readonly string[];
     readonly imageFactory?: {
@@ -44,10 +50,10 @@ export interface Mirror {
   /** Systems such as `linux-amd64` whose talosctl comes along with media. */
   readonly talosctl: 'all' | readonly string[];
   readonly media: readonly WantedMedia[];
-  readonly kubernetes?: { readonly versions: readonly string[] };
+  readonly kubernetes?: { readonly versions: readonly string[] } | undefined;
   /** Canonical references, each once. */
   readonly images: readonly string[];
-  readonly platforms?: readonly string[];
+  readonly platforms?: readonly string[] | undefined;
 }
 
 /**
@@ -113,7 +119,7 @@ async function mirrorFrom(text: string, path: string, stdin: AsyncIterable<Uint8
     throw source.error([], 'asks for nothing; name omni, talos.imageFactory, media, kubernetes or images');
   }
   return {
-    ...(omni === undefined ? {} : { omni }),
+    omni,
     ...(talos === undefined
       ? {}
       : {
@@ -124,9 +130,9 @@ async function mirrorFrom(text: string, path: string, stdin: AsyncIterable<Uint8
         }),
     talosctl: talos?.talosctl ?? defaultTalosctl,
     media,
-    ...(kubernetes === undefined ? {} : { kubernetes }),
+    kubernetes,
     images,
-    ...(platforms === undefined ? {} : { platforms }),
+    platforms,
   };
 }
 
@@ -178,4 +184,66 @@ async function readImages(
     for (const reference of parseImageList(Buffer.from(bytes).toString('utf8'), name)) images.add(reference);
   }
   return [...images];
+}
+
+// Lists of images, one a line, as people keep them and as `talosctl image k8s-bundle` prints them: with tag, with
+// digest, or with both; comments and blank lines are skipped, repeated lines count once.
+
+/** Ten thousand references are about a megabyte. */
+const maxImageListBytes: number = 4 * 1024 * 1024;
+
+/**
+ * The canonical form of a reference that a person wrote.
+ * @throws BAD_NAME; what could be a password in it is not repeated
+ */
+function readReference(text: string): string {
+  if (text.includes('://')) {
+    throw new CodedError(
+      'BAD_NAME',
+      'a reference has no scheme; write ghcr.io/dexidp/dex:v2.41.1, without https://',
+    );
+  }
+  if (/\s/.test(text)) {
+    throw new CodedError(
+      'BAD_NAME',
+      `a reference has no spaces: ${printable(text)}; put each image into an entry or line of its own`,
+    );
+  }
+  return formatReference(parseReference(text));
+}
+
+/**
+ * @param file name for messages
+ * @returns canonical references in the order they stand
+ * @throws CONFIG with file, line and column
+ */
+function parseImageList(text: string, file: string): readonly string[] {
+  const references = new Set<string>();
+  for (const [i, line] of text
+    .replace(/^\ufeff/, '')
+    .split(/\r?\n/)
+    .entries()) {
+    const content = line.replace(/(^|\s)#.*$/, '').trim();
+    if (content === '') continue;
+    try {
+      references.add(readReference(content));
+    } catch (cause) {
+      const column = line.indexOf(content) + 1;
+      throw new CodedError('CONFIG', `${file}:${i + 1}:${column}: ${messageOf(cause)}`, { cause });
+    }
+  }
+  return [...references];
+}
+
+/** @throws SECRET naming where, never what */
+export function refuseSecrets(mirror: Mirror): void {
+  for (const { place, schematic } of mirror.media) {
+    if (schematic.kind !== 'text') continue;
+    const [found] = findSecrets(schematic.schematic);
+    if (found === undefined) continue;
+    throw new CodedError(
+      'SECRET',
+      `${place}: ${found.where} holds ${found.what}; it would go to the public Image Factory, which logs it; remove it, or pass --allow-secrets`,
+    );
+  }
 }

@@ -240,7 +240,8 @@ function keysAt(path: readonly (string | number)[]): readonly string[] {
 function memberOf(schema: Schema | undefined, key: string | number): Schema | undefined {
   if (schema === undefined) return undefined;
   if (typeof key === 'number') return 'item' in schema ? (schema.item as Schema) : undefined;
-  return 'entries' in schema ? (schema.entries as Record<string, Schema>)[key] : undefined;
+  const entries = 'entries' in schema ? (schema.entries as Readonly<Record<string, Schema>>) : {};
+  return Object.hasOwn(entries, key) ? entries[key] : undefined;
 }
 
 /** Without what says that it may be absent, or that it may be something simpler. */

@@ -4,7 +4,9 @@
  * the key already is left alone, so that a second run changes nothing.
  * Source: siderolabs/image-factory internal/image/verify: it checks the digest that the tag names, the index.
  */
+
 import type { KeyObject } from 'node:crypto';
+import { claimOf, isSignedClaim, signClaim } from '@omni-airgap/format';
 import {
   bytesOf,
   companionTag,
@@ -19,7 +21,6 @@ import pLimit from 'p-limit';
 import type { RegistryContext } from '../registry/context.ts';
 import type { Surveyed } from '../registry/survey.ts';
 import { isCompanion } from '../registry/waves.ts';
-import { claimOf, isSignedClaim, signClaim } from './claim.ts';
 import { areSignatures, signatureManifest } from './signature-manifest.ts';
 
 /** Images signed at once. */

@@ -1,6 +1,6 @@
 /** The manifest at a signature tag: one layer for each signature, and a config that names them all. */
+import { claimMediaType } from '@omni-airgap/format';
 import { type Descriptor, descriptorOf, MediaType } from '@omni-airgap/oci';
-import { claimMediaType } from './claim.ts';
 
 interface Built {
   readonly descriptor: Descriptor;

@@ -4,10 +4,11 @@
  * certificate is only good for minutes.
  * Source: sigstore/rekor pkg/types/{hashedrekord,dsse}; sigstore/protobuf-specs sigstore_rekor v2.
  */
+
 import { X509Certificate } from 'node:crypto';
+import { strictBase64 } from '@omni-airgap/format';
 import { type JsonValue, parseStrictObject } from '@omni-airgap/oci/base';
 import type { TransparencyLogEntry } from '@sigstore/bundle';
-import { strictBase64 } from './claim.ts';
 
 /** Where the certificate stands in the body of each kind that signers of images write. */
 const certificatePaths: Readonly<Record<string, readonly (string | number)[]>> = {

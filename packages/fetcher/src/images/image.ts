@@ -5,14 +5,17 @@
 
 import {
   type Copier,
+  type CopyEvent,
   childrenOf,
   type Descriptor,
+  type Digest,
   type Fetcher,
   fetchManifest,
   graphOf,
   isIndexType,
   isManifestType,
   type Manifest,
+  type Progress,
   parseReference,
   plain,
   type RangeFetcher,
@@ -24,11 +27,10 @@ import type { Layout } from '@omni-airgap/oci/layout';
 import type { Network } from '@omni-airgap/oci/registry';
 import type { LockedItem } from '@omni-airgap/store';
 import { publicFactoryHost } from '@omni-airgap/talos';
-import type { Builds } from './builds.ts';
-import { type ExpectedSigners, verifySigned } from './signed-images.ts';
-import { companionName, findCompanions } from './sources/companions.ts';
-import type { TransfersView } from './transfers-view.ts';
-import type { WantedImage } from './wanted.ts';
+import type { Builds } from '../factory/file.ts';
+import type { WantedImage } from '../mirror/resolved-mirror.ts';
+import { type ExpectedSigners, verifySigned } from '../signatures/signers.ts';
+import { companionName, findCompanions } from './companions.ts';
 
 export interface ImageContext {
   readonly network: Network;
@@ -37,7 +39,7 @@ export interface ImageContext {
   readonly view: TransfersView;
   readonly builds: Builds;
   readonly signers: ExpectedSigners;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** The lock items of the image and its companions. @throws NOT_FOUND, CONFIG, and what copying throws */
@@ -77,7 +79,7 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
     bytes: sum(graph),
     source: host,
     fetchedAt,
-    ...(verified === undefined ? {} : { verified }),
+    verified,
   };
   return [isSparse ? { ...item, platforms: [...(wanted.platforms ?? [])] } : item, ...items];
 }
@@ -159,4 +161,48 @@ export function sum(graph: ReadonlyMap<unknown, Descriptor>): number {
   let bytes = 0;
   for (const { size } of graph.values()) bytes += size;
   return bytes;
+}
+
+/** Bytes of a blob that is worth a line of its own. */
+const shownFrom = 1024 * 1024;
+
+interface Transfer {
+  readonly name: string;
+  done: number;
+}
+
+export class TransfersView {
+  readonly #progress: Progress;
+  readonly #transfers = new Map<Digest, Transfer>();
+
+  constructor(progress: Progress) {
+    this.#progress = progress;
+  }
+
+  /** A blob is asked for. @param offset bytes that are here */
+  began({ digest, size }: Descriptor, reference: string, offset: number): void {
+    if (size < shownFrom || this.#progress.item === undefined) return;
+    this.#transfers.set(digest, { name: `${reference} ${digest.slice(7, 19)}`, done: offset });
+  }
+
+  onEvent(event: CopyEvent): void {
+    const { digest, size } = event.descriptor;
+    const transfer = this.#transfers.get(digest);
+    if (transfer === undefined) return;
+    if (event.kind === 'bytes') {
+      transfer.done += event.bytes;
+      this.#progress.item?.(transfer.name, { doing: 'fetching', done: transfer.done, size });
+    } else if (event.kind === 'done') this.#ended(digest, transfer);
+  }
+
+  /** Nothing more comes for an image. */
+  ended(reference: string): void {
+    for (const [digest, transfer] of this.#transfers)
+      if (transfer.name.startsWith(`${reference} `)) this.#ended(digest, transfer);
+  }
+
+  #ended(digest: Digest, { name }: Transfer): void {
+    this.#transfers.delete(digest);
+    this.#progress.item?.(name, undefined);
+  }
 }

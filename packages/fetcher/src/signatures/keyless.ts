@@ -4,7 +4,17 @@
  * annotations (cosign 2), and Sigstore bundles that refer to the image (cosign 3).
  * Sources: sigstore/cosign specs/SIGNATURE_SPEC.md, specs/BUNDLE_SPEC.md, pkg/oci/static/signature.go. Faults F16, F17.
  */
+
 import { X509Certificate } from 'node:crypto';
+import {
+  checkClaim,
+  maxSignatures,
+  objectOf,
+  type SignedImage,
+  signatureBytes,
+  signedPayload,
+  strictBase64,
+} from '@omni-airgap/format';
 import {
   collectVerified,
   type Descriptor,
@@ -23,15 +33,6 @@ import {
   printable,
   refuseOtherCase,
 } from '@omni-airgap/oci/base';
-import {
-  checkClaim,
-  maxSignatures,
-  objectOf,
-  type SignedImage,
-  signatureBytes,
-  signedPayload,
-  strictBase64,
-} from './claim.ts';
 import type { ImageIdentity } from './identity.ts';
 import { kindOfEntry } from './rekor-entry.ts';
 import type { Signer, SigstoreRoot } from './sigstore-root.ts';
@@ -39,7 +40,7 @@ import type { Signer, SigstoreRoot } from './sigstore-root.ts';
 /** What may hold the signatures of one image. */
 export interface SignatureManifests {
   /** At the `.sig` tag. */
-  readonly tagged?: Descriptor;
+  readonly tagged?: Descriptor | undefined;
   /** What refers to something, this image or another. */
   readonly referrers: readonly Descriptor[];
 }

@@ -13,7 +13,7 @@ import {
   messageOf,
   parseStrictObject,
 } from '@omni-airgap/oci/base';
-import type { FactoryClient } from './factory-client.ts';
+import type { FactoryClient } from './client.ts';
 
 export const signatureSuffix = '.sigstore.json';
 const bundleType = 'application/vnd.dev.sigstore.bundle.v0.3+json';

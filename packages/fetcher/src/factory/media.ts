@@ -1,4 +1,5 @@
 /** Schematics and media files from the Image Factory, as artifacts in the store. */
+
 import { bytesOf, collect, type Descriptor, descriptorOf, fetchManifest } from '@omni-airgap/oci';
 import { CodedError, isCoded } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
@@ -13,13 +14,13 @@ import {
   publicFactoryHost,
   schematicRepository,
 } from '@omni-airgap/talos';
-import { fileArtifact, mediaArtifactType, schematicArtifact } from './artifacts.ts';
-import { descriptorOfFile, type FactoryContext, fetchFile } from './fetch-file.ts';
-import type { WantedSchematic } from './mirror/schematic.ts';
-import type { KnownSchematic } from './sources/factory-client.ts';
-import { compareChecksum, signatureBundle, signatureSuffix } from './sources/sidecars.ts';
-import { isWhole, storeArtifact } from './store-artifact.ts';
-import type { WantedMediaSet } from './wanted.ts';
+import type { WantedBuilds, WantedImage, WantedMediaSet } from '../mirror/resolved-mirror.ts';
+import type { WantedSchematic } from '../mirror/schematic.ts';
+import { type Failure, failureOf, type Run } from '../run.ts';
+import { fileArtifact, isWhole, mediaArtifactType, schematicArtifact, storeArtifact } from './artifacts.ts';
+import type { KnownSchematic } from './client.ts';
+import { descriptorOfFile, type FactoryContext, fetchFile } from './file.ts';
+import { compareChecksum, signatureBundle, signatureSuffix } from './sidecars.ts';
 
 /** A schematic as it lies in the store, under the ID that the factory gives it. */
 export interface StoredSchematic {
@@ -71,10 +72,7 @@ async function storedText(layout: Layout, { descriptor }: LockedItem): Promise<U
  * Makes the schematic known upstream and puts it into the store. Nothing is asked when the store has it.
  * @throws DIGEST_MISMATCH, NOT_FOUND; SECRET when the factory's text of an ID holds one
  */
-export async function fetchSchematic(
-  context: FactoryContext,
-  wanted: WantedSchematic,
-): Promise<StoredSchematic> {
+async function fetchSchematic(context: FactoryContext, wanted: WantedSchematic): Promise<StoredSchematic> {
   const { factory, layout } = context;
   const before = await lockedSchematic(layout, context.lock, wanted);
   if (before !== undefined && (await isWhole(layout, before.item.descriptor))) return before;
@@ -114,7 +112,7 @@ async function readKnown(context: FactoryContext, id: string): Promise<KnownSche
  * @throws CONFLICT when the factory now has another file; DIGEST_MISMATCH, BAD_SIGNATURE when what it says of the file
  * does not fit
  */
-export async function fetchMediaFile(
+async function fetchMediaFile(
   context: FactoryContext,
   id: string,
   version: string,
@@ -164,7 +162,7 @@ async function storeSignature(
 }
 
 /** All files of one schematic and version as one artifact. */
-export async function storeMediaSet(
+async function storeMediaSet(
   context: FactoryContext,
   id: string,
   { version }: WantedMediaSet,
@@ -183,4 +181,43 @@ export async function storeMediaSet(
     fetchedAt: new Date().toISOString(),
     files: [...files],
   };
+}
+
+/** @param image fetches one image */
+export async function fetchBuilds(
+  run: Run,
+  { schematic, media, installers }: WantedBuilds,
+  context: FactoryContext,
+  image: (one: WantedImage) => Promise<void>,
+): Promise<void> {
+  const stored = await run.task(`schematic ${schematic.id}`, () => fetchSchematic(context, schematic));
+  const id = stored?.id ?? schematic.id;
+  const references = installers.map(
+    ({ repository, version }) => `${publicFactoryHost}/${repository}/${id}:${version}`,
+  );
+  if (stored === undefined) {
+    const error = new CodedError('INCOMPLETE', `its schematic ${id} is not known to the factory`);
+    const names = [...references, ...media.map(({ version }) => mediaSetName(id, version))];
+    run.failures.push(...names.map((name) => ({ name, error })));
+    return;
+  }
+  run.add([stored.item]);
+  await Promise.all([
+    ...references.map((reference) => image({ reference, platforms: undefined })),
+    ...media.map(async (set) =>
+      run.add([await run.attempt(mediaSetName(id, set.version), () => fetchMediaSet(context, id, set))]),
+    ),
+  ]);
+}
+
+/** Files that came are pinned also when others of their set failed. */
+async function fetchMediaSet(context: FactoryContext, id: string, set: WantedMediaSet): Promise<LockedItem> {
+  const files = await Promise.allSettled(
+    set.files.map((file) => fetchMediaFile(context, id, set.version, file)),
+  );
+  const failed = files.filter((one) => one.status === 'rejected');
+  const errors = failed.map(({ reason }): Failure => ({ name: `${id} ${set.version}`, error: reason }));
+  if (errors.length > 0) throw failureOf(errors, files.length);
+  const all = files.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
+  return storeMediaSet(context, id, set, all);
 }

@@ -15,8 +15,8 @@ import {
   publicFactoryHost,
   talosKubernetesImages,
 } from '@omni-airgap/talos';
-import type { Mirror } from './mirror/mirror.ts';
-import type { WantedSchematic } from './mirror/schematic.ts';
+import type { Mirror } from './mirror.ts';
+import type { WantedSchematic } from './schematic.ts';
 
 export interface WantedImage {
   /** Canonical reference. */
@@ -24,7 +24,7 @@ export interface WantedImage {
   /** `linux/amd64`…; undefined: all of them. */
   readonly platforms: readonly string[] | undefined;
   /** For an image that names further images: what to take of them. */
-  readonly catalog?: WantedCatalog;
+  readonly catalog?: WantedCatalog | undefined;
 }
 
 export interface WantedCatalog {
@@ -53,7 +53,7 @@ export interface WantedLists {
   readonly talosctl: 'all' | readonly string[];
 }
 
-export interface Wanted {
+export interface ResolvedMirror {
   readonly images: readonly WantedImage[];
   readonly builds: readonly WantedBuilds[];
   /** Undefined when nothing comes from the Image Factory. */
@@ -61,7 +61,7 @@ export interface Wanted {
 }
 
 /** @throws CONFIG for a Talos version whose images are not known */
-export function wantedOf(mirror: Mirror): Wanted {
+export function resolveMirror(mirror: Mirror): ResolvedMirror {
   const builds = buildsOf(mirror);
   const versions = [...new Set(mirror.media.flatMap((media) => media.versions))].sort(compareVersions);
   return {
@@ -95,7 +95,7 @@ function imagesOf({ omni, talos, kubernetes, platforms, images: named }: Mirror)
     images.set(reference, {
       reference,
       platforms: both,
-      ...(kept === undefined ? {} : { catalog: kept }),
+      catalog: kept,
     });
   };
   if (omni !== undefined) add(omniImage(omni.version), undefined);
@@ -153,7 +153,7 @@ function buildsOf({ media }: Mirror): readonly WantedBuilds[] {
 }
 
 /** Patterns of the hosts that may be reached for it, and why. */
-export function hostsOf(wanted: Wanted): readonly EgressHost[] {
+export function hostsOf(wanted: ResolvedMirror): readonly EgressHost[] {
   const registries = new Set(wanted.images.map((image) => parseReference(image.reference).registry));
   const factory = registries.delete(publicFactoryHost) || wanted.builds.length > 0;
   const ghcr = registries.delete('ghcr.io');

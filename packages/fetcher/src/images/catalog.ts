@@ -9,7 +9,7 @@ import { collectVerified, type Descriptor, type Fetcher, fetchManifest, isIndexT
 import { CodedError, messageOf } from '@omni-airgap/oci/base';
 import { type CatalogEntry, nearestName, parseImageDigests, parseOverlays } from '@omni-airgap/talos';
 import { Parser } from 'tar';
-import type { WantedCatalog, WantedImage } from './wanted.ts';
+import type { WantedCatalog, WantedImage } from '../mirror/resolved-mirror.ts';
 
 /** Real catalogs have some hundred kilobytes. */
 const maxLayerBytes = 32 * 1024 * 1024;

@@ -4,13 +4,13 @@
  */
 
 import type { Descriptor, Progress } from '@omni-airgap/oci';
-import type { WorkQueue } from '@omni-airgap/oci/base';
-import { CodedError } from '@omni-airgap/oci/base';
+import { CodedError, type WorkQueue } from '@omni-airgap/oci/base';
+import type { Patience } from '@omni-airgap/oci/http';
 import type { Layout } from '@omni-airgap/oci/layout';
 import type { DownloadJournal, LockDocument, LockedFile } from '@omni-airgap/store';
-import { contentTypeOf } from '@omni-airgap/talos';
-import type { Builds } from './builds.ts';
-import type { FactoryClient } from './sources/factory-client.ts';
+import { contentTypeOf, publicFactoryHost } from '@omni-airgap/talos';
+import pLimit from 'p-limit';
+import type { FactoryClient } from './client.ts';
 
 export interface FactoryContext {
   readonly factory: FactoryClient;
@@ -28,7 +28,7 @@ export interface FactoryContext {
   readonly journaled: Set<string>;
 }
 
-export interface WantedFile {
+interface WantedFile {
   readonly name: string;
   /** Below the factory's URL. */
   readonly path: string;
@@ -85,4 +85,29 @@ async function bring(context: FactoryContext, path: string, label: string): Prom
       progress.item?.(label, undefined);
     }
   });
+}
+
+/** A first build of a disk image has been seen to take minutes; its answer does not begin before that. */
+export const factoryPatience: Patience = { hosts: [publicFactoryHost], headersTimeoutMs: 15 * 60_000 };
+const atOnce = 8;
+
+export class Builds {
+  readonly #progress: Progress;
+  readonly #limit = pLimit(atOnce);
+
+  constructor(progress: Progress) {
+    this.#progress = progress;
+  }
+
+  /** @param name of what is built @param ask the first question about it */
+  run<T>(name: string, ask: () => Promise<T>): Promise<T> {
+    return this.#limit(async () => {
+      this.#progress.item?.(name, { doing: 'building at the factory' });
+      try {
+        return await ask();
+      } finally {
+        this.#progress.item?.(name, undefined);
+      }
+    });
+  }
 }

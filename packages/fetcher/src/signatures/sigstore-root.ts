@@ -3,13 +3,21 @@
  * network: certificate, transparency log and time are all proved by what comes with a signature.
  * Sources: sigstore/protobuf-specs sigstore_trustroot.proto, sigstore_bundle.proto; sigstore/cosign specs/BUNDLE_SPEC.md.
  */
+
 import { createPublicKey, X509Certificate } from 'node:crypto';
-import { CodedError, type JsonObject, messageOf, parseStrictObject, printable } from '@omni-airgap/oci/base';
+import { strictBase64 } from '@omni-airgap/format';
+import {
+  CodedError,
+  type JsonObject,
+  type JsonValue,
+  messageOf,
+  parseStrictObject,
+  printable,
+} from '@omni-airgap/oci/base';
 import { readNamedFile } from '@omni-airgap/oci/fs';
 import type { Bundle } from '@sigstore/bundle';
 import type { TrustedRoot } from '@sigstore/protobuf-specs';
 import { checkEntryCertificate } from './rekor-entry.ts';
-import { requireStrictBytes } from './sigstore-bytes.ts';
 
 /** Whom a certificate was issued to, and who vouched for that. */
 export interface Signer {
@@ -170,5 +178,22 @@ function orBad(read: () => void, why: string): void {
     read();
   } catch (cause) {
     throw new Error(why, { cause });
+  }
+}
+
+/** Members of the bundle and of the trust root that hold bytes. */
+const byteMembers = new Set([
+  ...['canonicalizedBody', 'digest', 'hashes', 'keyId', 'payload', 'rawBytes', 'rootHash', 'sig'],
+  ...['signature', 'signedEntryTimestamp', 'signedTimestamp'],
+]);
+
+/** @throws BAD_SIGNATURE naming the member */
+function requireStrictBytes(value: JsonValue, name = ''): void {
+  if (typeof value === 'string') {
+    if (byteMembers.has(name) && value !== '') strictBase64(value, name);
+  } else if (Array.isArray(value)) {
+    for (const one of value) requireStrictBytes(one, name);
+  } else if (value !== null && typeof value === 'object') {
+    for (const [key, one] of Object.entries(value)) requireStrictBytes(one, key);
   }
 }

@@ -1,10 +1,12 @@
 /**
- * Claims: what a cosign signature is over, and the layer that holds one. Bytes are checked as they came; the claim must
- * name the digest that is held, and the repository it is held for.
- * Source: sigstore/cosign specs/SIGNATURE_SPEC.md. Faults F16, F17.
+ * Claims: what a cosign signature is over, and the layer that holds one. A claim that came is checked in its own bytes:
+ * it must name the digest that is held, and the repository it is held for. One that is made here is byte for byte what
+ * cosign 2 makes, as Go's encoding/json writes it: compact, members in this order, no newline.
+ * Sources: sigstore/cosign specs/SIGNATURE_SPEC.md; sigstore/sigstore pkg/signature/payload. Faults F16, F17.
  */
+import { createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 
-import { collectVerified, type Descriptor, type Digest, type Fetcher } from '@omni-airgap/oci';
+import { collectVerified, type Descriptor, type Digest, descriptorOf, type Fetcher } from '@omni-airgap/oci';
 import {
   CodedError,
   type JsonObject,
@@ -23,14 +25,14 @@ export interface SignedImage {
 /** As cosign reads. */
 export const maxSignatures = 1000;
 const signatureAnnotation = 'dev.cosignproject.cosign/signature';
-const payloadType = 'application/vnd.dev.cosign.simplesigning.v1+json';
+export const claimMediaType = 'application/vnd.dev.cosign.simplesigning.v1+json';
 const claimType = 'cosign container image signature';
 const maxPayloadBytes = 64 * 1024;
 const base64Pattern = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 
 /** The claim in a layer. @throws BAD_SIGNATURE, BAD_DOCUMENT, DIGEST_MISMATCH */
 export async function signedPayload(source: Fetcher, layer: Descriptor): Promise<Uint8Array> {
-  if (layer.mediaType !== payloadType)
+  if (layer.mediaType !== claimMediaType)
     throw new CodedError('BAD_SIGNATURE', `${layer.mediaType} is no claim`);
   return collectVerified(source.fetch(layer), layer, maxPayloadBytes, `claim ${layer.digest}`);
 }
@@ -87,4 +89,40 @@ function checkRepository(claimed: JsonValue | undefined, repository: string): vo
 export function objectOf(value: JsonValue | undefined): JsonObject {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
   throw new CodedError('BAD_SIGNATURE', 'the claim is malformed');
+}
+
+/**
+ * @param reference host and repository, without tag
+ * @param digest of what is signed; of the index, for an image of several platforms
+ */
+export function claimOf(reference: string, digest: Digest): Uint8Array {
+  const claim = {
+    critical: {
+      identity: { 'docker-reference': reference },
+      image: { 'docker-manifest-digest': digest },
+      type: claimType,
+    },
+    optional: null,
+  };
+  return Buffer.from(goEscaped(JSON.stringify(claim)));
+}
+
+/** The claim as a layer, with its signature. ECDSA gives another signature each time; all of them hold. */
+export function signClaim(claim: Uint8Array, key: KeyObject): Descriptor {
+  const signature = sign('sha256', claim, key).toString('base64');
+  return { ...descriptorOf(claimMediaType, claim), annotations: { [signatureAnnotation]: signature } };
+}
+
+/** True for a layer that holds this very claim, signed with the key. */
+export function isSignedClaim(layer: Descriptor, claim: Uint8Array, key: KeyObject): boolean {
+  const { digest } = descriptorOf(claimMediaType, claim);
+  const signature = layer.annotations?.[signatureAnnotation];
+  if (layer.mediaType !== claimMediaType || layer.digest !== digest || signature === undefined) return false;
+  const der = Buffer.from(signature, 'base64');
+  return der.toString('base64') === signature && verify('sha256', claim, createPublicKey(key), der);
+}
+
+/** Go's encoder escapes what could end a script in HTML, and two line separators. */
+function goEscaped(json: string): string {
+  return json.replace(/[<>&\u2028\u2029]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

@@ -4,11 +4,11 @@ import { companionTag, type Descriptor, type Fetcher, parseReference } from '@om
 import { CodedError, isCoded, messageOf } from '@omni-airgap/oci/base';
 import type { LockedItem } from '@omni-airgap/store';
 import { publicFactoryHost } from '@omni-airgap/talos';
-import type { Companion } from './sources/companions.ts';
-import { type ImageKey, readImageKey, verifyImage } from './sources/cosign.ts';
-import { type ImageIdentity, readIdentities } from './sources/identity.ts';
-import { verifyKeyless } from './sources/keyless.ts';
-import { SigstoreRoot } from './sources/sigstore-root.ts';
+import type { Companion } from '../images/companions.ts';
+import { type ImageKey, readImageKey, verifyImage } from './cosign.ts';
+import { type ImageIdentity, readIdentities } from './identity.ts';
+import { verifyKeyless } from './keyless.ts';
+import { SigstoreRoot } from './sigstore-root.ts';
 
 export interface SignerOptions {
   /** `FILE` or `PREFIX=FILE`: images (that begin with the prefix) must carry a cosign signature by the key in it. */
@@ -85,7 +85,7 @@ export async function verifySigned(
     const referrers = companions
       .filter(({ name }) => name.startsWith('@'))
       .map(({ descriptor }) => descriptor);
-    const manifests = { referrers, ...(tagged === undefined ? {} : { tagged }) };
+    const manifests = { referrers, tagged };
     const found = await orReason(verifyKeyless(source, manifests, image, byIdentity, keyless.root));
     if (found !== undefined) return found;
   }

@@ -3,14 +3,24 @@
  * content gives equal bytes, so nothing is made twice.
  */
 
-import { Annotation, type Descriptor, type Digest, descriptorOf, MediaType, plain } from '@omni-airgap/oci';
+import {
+  Annotation,
+  bytesOf,
+  type Descriptor,
+  type Digest,
+  descriptorOf,
+  MediaType,
+  plain,
+  walk,
+} from '@omni-airgap/oci';
 import { byText } from '@omni-airgap/oci/base';
+import type { Layout } from '@omni-airgap/oci/layout';
 import { schematicMediaType } from '@omni-airgap/talos';
 
 export const mediaArtifactType = 'application/vnd.omni-airgap.talos-media.v1';
 export const catalogArtifactType = 'application/vnd.omni-airgap.talos-catalog.v1';
 
-export interface Artifact {
+interface Artifact {
   readonly manifest: Descriptor;
   readonly bytes: Uint8Array;
   readonly config: Descriptor;
@@ -59,4 +69,20 @@ export function schematicArtifact(canonical: Uint8Array): Artifact & { readonly 
     JSON.stringify({ schemaVersion: 2, mediaType: MediaType.dockerManifest, config, layers: [layer] }),
   );
   return { manifest: descriptorOf(MediaType.dockerManifest, bytes), bytes, config, configBytes, layer };
+}
+
+/** Its files must be there. @returns the manifest */
+export async function storeArtifact(layout: Layout, artifact: Artifact, name: string): Promise<Descriptor> {
+  await layout.push(artifact.config, () => bytesOf(artifact.configBytes));
+  await layout.push(artifact.manifest, () => bytesOf(artifact.bytes));
+  await layout.tag(artifact.manifest, name);
+  return artifact.manifest;
+}
+
+/** True when the manifest and all it points at are there. */
+export async function isWhole(layout: Layout, root: Descriptor): Promise<boolean> {
+  for await (const { kind, descriptor } of walk(layout, [root], { missing: 'skip' })) {
+    if (kind === 'missing' || (kind === 'blob' && !(await layout.has(descriptor)))) return false;
+  }
+  return true;
 }

@@ -3,11 +3,18 @@
  * The bytes that were signed are checked as they came; the claim must name the digest that is held.
  * Source: sigstore/cosign specs/SIGNATURE_SPEC.md. Faults F16, F17.
  */
+
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
+import {
+  checkClaim,
+  maxSignatures,
+  type SignedImage,
+  signatureBytes,
+  signedPayload,
+} from '@omni-airgap/format';
 import { type Descriptor, type Digest, digestOf, type Fetcher, fetchManifest } from '@omni-airgap/oci';
 import { CodedError, messageOf } from '@omni-airgap/oci/base';
 import { readNamedFile } from '@omni-airgap/oci/fs';
-import { checkClaim, maxSignatures, type SignedImage, signatureBytes, signedPayload } from './claim.ts';
 
 /** Images that a key must have signed. */
 export interface ImageKey {

@@ -161,7 +161,7 @@ async function open(
     method: 'GET',
     url,
     headers: at === 0 ? {} : { range: `bytes=${at}-`, ...(validator ? { 'if-range': validator } : {}) },
-    ...(signal === undefined ? {} : { signal }),
+    signal,
   });
   if (at > 0 && (response.status === 206 || response.status === 416)) return response;
   if (response.status !== 200) throw await errorFromResponse(response, 'get', new URL(url));

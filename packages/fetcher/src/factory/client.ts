@@ -28,7 +28,7 @@ export interface FactoryOptions {
   readonly gate: HttpGate;
   /** Such as factory.talos.dev. */
   readonly host: string;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   readonly retry?: Pick<RetryOptions, 'onRetry' | 'sleep'>;
 }
 
@@ -60,7 +60,7 @@ export class FactoryClient {
         url: `${this.base}/schematics`,
         headers: { 'content-type': 'application/yaml', accept: 'application/json' },
         body: Buffer.from(canonical),
-        ...this.#withSignal(),
+        signal: this.#options.signal,
       });
       if (response.status !== 201 && response.status !== 200) {
         throw await errorFromResponse(response, `schematic ${id}`);
@@ -150,17 +150,12 @@ export class FactoryClient {
     return this.#options.gate.request({
       method,
       url,
-      ...this.#withSignal(),
+      signal: this.#options.signal,
     });
   }
 
-  #withSignal(): { readonly signal?: AbortSignal } {
-    const { signal } = this.#options;
-    return signal === undefined ? {} : { signal };
-  }
-
   #retrying<T>(run: () => Promise<T>): Promise<T> {
-    return retrying(run, { ...this.#options.retry, ...this.#withSignal() });
+    return retrying(run, { ...this.#options.retry, signal: this.#options.signal });
   }
 }
 

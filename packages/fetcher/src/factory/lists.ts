@@ -3,6 +3,7 @@
  * certificate and key. Stored as artifacts, one layer a file, so that the same questions can be answered inside.
  * Source: siderolabs/image-factory docs/api.md.
  */
+
 import { bytesOf, descriptorOf, MediaType, plain } from '@omni-airgap/oci';
 import { CodedError, messageOf, parseStrictJson } from '@omni-airgap/oci/base';
 import type { LockedItem } from '@omni-airgap/store';
@@ -13,11 +14,10 @@ import {
   talosctlPath,
   versionsPath,
 } from '@omni-airgap/talos';
-import { catalogArtifactType, fileArtifact, type TitledFile } from './artifacts.ts';
-import { descriptorOfFile, type FactoryContext, fetchFile } from './fetch-file.ts';
-import type { FactoryClient } from './sources/factory-client.ts';
-import { isWhole, storeArtifact } from './store-artifact.ts';
-import type { WantedLists } from './wanted.ts';
+import type { WantedLists } from '../mirror/resolved-mirror.ts';
+import { catalogArtifactType, fileArtifact, isWhole, storeArtifact, type TitledFile } from './artifacts.ts';
+import type { FactoryClient } from './client.ts';
+import { descriptorOfFile, type FactoryContext, fetchFile } from './file.ts';
 
 /** The real lists have some ten kilobytes. */
 const maxListBytes = 4 * 1024 * 1024;
