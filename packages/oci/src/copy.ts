@@ -90,7 +90,7 @@ export class Copier {
       const key = contentKey(descriptor);
       if (!seen.has(key)) bounds.countOne();
       seen.add(key);
-      bounds.checkNesting(descriptor, depth);
+      bounds.checkNesting(depth, isIndexType(descriptor.mediaType) ? 1 : 0);
       if (!isManifestType(descriptor.mediaType)) {
         return this.#once(target, descriptor, key, () => this.#copyBlob(source, target, descriptor));
       }

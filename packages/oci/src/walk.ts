@@ -34,8 +34,9 @@ export interface WalkOptions {
    */
   readonly missing?: 'throw' | 'skip' | undefined;
   /**
-   * Where a manifest cannot be read, is malformed, or lies outside of the bounds: `throw` (default), or `report` it as
-   * `unusable` and go on beside it. An abort is always thrown.
+   * Where a manifest cannot be read or is malformed: `throw` (default), or `report` it as `unusable` and go on beside
+   * it. A root outside of the bounds is reported likewise, and what is left of it is not visited. An abort is always
+   * thrown.
    */
   readonly unusable?: 'throw' | 'report' | undefined;
   /** False leaves out what is no manifest. Default true. */
@@ -79,37 +80,45 @@ export async function* walk(
   options: WalkOptions = {},
 ): AsyncGenerator<Visited, void, void> {
   const { select, missing = 'throw', unusable = 'throw', blobs = true, reading, signal } = options;
-  const seen = new Set<string>();
+  /** What was visited, and how many levels of indexes it has: its own and those below. */
+  const seen = new Map<string, number>();
   for (const root of roots) {
     const bounds = new GraphBounds(root);
-    /** The way down: the children that are left at each level. */
-    const levels = [{ parents: [] as readonly Descriptor[], children: [root].values() }];
+    const levels: Level[] = [new Level('', [], [root])];
     for (let level = levels.at(-1); level !== undefined; level = levels.at(-1)) {
       signal?.throwIfAborted();
+      const { parents } = level;
       const { value: descriptor } = level.children.next();
       if (descriptor === undefined) {
         levels.pop();
+        seen.set(level.key, level.indexes);
+        levels.at(-1)?.contain(level.indexes);
         continue;
       }
-      const { parents } = level;
       const isManifest = isManifestType(descriptor.mediaType);
       if (!isManifest && !blobs) continue;
       const key = contentKey(descriptor);
-      if (seen.has(key)) continue;
+      const known = seen.get(key);
       const parent = parents.at(-1);
-      if (select !== undefined && parent !== undefined && isIndexType(parent.mediaType)) {
-        if (!(await select(descriptor, parent))) continue;
+      if (known === undefined && parent !== undefined && isIndexType(parent.mediaType)) {
+        if (!((await select?.(descriptor, parent)) ?? true)) continue;
       }
-      seen.add(key);
+      const indexes = known ?? (isIndexType(descriptor.mediaType) ? 1 : 0);
       try {
-        bounds.countOne();
+        bounds.checkNesting(parents.length, indexes);
+        if (known === undefined) bounds.countOne();
       } catch (error) {
         if (unusable === 'throw') throw error;
+        // Only in part visited, and whole for another root.
+        for (const { key } of levels) seen.delete(key);
         yield { kind: 'unusable', descriptor: root, parents: [], error };
-        // What is left of this root cannot be looked at.
-        levels.length = 0;
+        break;
+      }
+      if (known !== undefined) {
+        level.contain(known);
         continue;
       }
+      seen.set(key, indexes);
       if (!isManifest) {
         yield { kind: 'blob', descriptor, parents };
         continue;
@@ -120,7 +129,6 @@ export async function* walk(
       }
       let manifest: Manifest;
       try {
-        bounds.checkNesting(descriptor, parents.length);
         ({ manifest } = await fetchManifest(source, descriptor, signal, reading));
       } catch (error) {
         signal?.throwIfAborted();
@@ -129,8 +137,35 @@ export async function* walk(
         continue;
       }
       yield { kind: 'manifest', descriptor, parents, manifest };
-      levels.push({ parents: [...parents, descriptor], children: childrenOf(manifest).values() });
+      levels.push(new Level(key, [...parents, descriptor], childrenOf(manifest), indexes));
     }
+  }
+}
+
+/** The children of one manifest on the way down. */
+class Level {
+  readonly key: string;
+  /** Down to the manifest itself. */
+  readonly parents: readonly Descriptor[];
+  /** Those that are left. */
+  readonly children: Iterator<Descriptor, undefined>;
+  #indexes: number;
+
+  constructor(key: string, parents: readonly Descriptor[], children: readonly Descriptor[], indexes = 0) {
+    this.key = key;
+    this.parents = parents;
+    this.children = children.values();
+    this.#indexes = indexes;
+  }
+
+  /** Levels of indexes, this manifest among them. */
+  get indexes(): number {
+    return this.#indexes;
+  }
+
+  /** Takes a child with so many levels of indexes into account. */
+  contain(indexes: number): void {
+    if (indexes > 0) this.#indexes = Math.max(this.#indexes, indexes + 1);
   }
 }
 
@@ -166,9 +201,13 @@ export class GraphBounds {
     this.#count++;
   }
 
-  /** @param depth 0 for the root @throws BAD_DOCUMENT */
-  checkNesting({ mediaType }: Descriptor, depth: number): void {
-    if (isIndexType(mediaType) && depth > maxNesting) {
+  /**
+   * @param above indexes on the way to a descriptor
+   * @param indexes levels of indexes that begin with it; 0 when it is none
+   * @throws BAD_DOCUMENT
+   */
+  checkNesting(above: number, indexes: number): void {
+    if (indexes > 0 && above + indexes > maxNesting + 1) {
       throw this.#refusal(`indexes nested deeper than ${maxNesting}`);
     }
   }

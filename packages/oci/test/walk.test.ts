@@ -177,8 +177,24 @@ test('T18 indexes nested four levels below a root, not five; the other roots are
   });
   const other = await putImage(store, 'other');
   const visits = await allOf(walk(store, [deeper, other], { unusable: 'report' }));
-  expect(visits.filter(({ kind }) => kind === 'unusable')).toHaveLength(1);
+  expect(visits.filter(({ kind }) => kind === 'unusable')).toMatchObject([{ descriptor: deeper }]);
   expect(visits.some(({ descriptor }) => descriptor.digest === other.digest)).toBe(true);
+});
+
+test('T18 nesting counts for each root, whatever was visited for others before', async () => {
+  const store = new MemoryStore();
+  const deepest = await nested(store, 5);
+  const deeper = await indexOf(store, deepest);
+  await expect(allOf(walk(store, [deepest, deeper]))).rejects.toMatchObject({
+    message: `${deeper.digest}: indexes nested deeper than 4`,
+  });
+  // The other way round: what was reached on a way that is too long is whole on a shorter one.
+  const last = await putImage(store, 'last');
+  const wide = await indexOf(store, await nested(store, 4), last);
+  const tooDeep = await indexOf(store, await indexOf(store, wide));
+  const visits = await allOf(walk(store, [tooDeep, wide], { unusable: 'report' }));
+  expect(visits.filter(({ kind }) => kind === 'unusable')).toMatchObject([{ descriptor: tooDeep }]);
+  expect(visits.some(({ descriptor }) => descriptor.digest === last.digest)).toBe(true);
 });
 
 test('T18 forty indexes, each in the next: no more of them are read than the bound has levels', async () => {
