@@ -5,7 +5,17 @@
 
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { childrenOf, type Digest, fetchManifest, Hasher, isManifestType } from '@omni-airgap/oci';
+import {
+  childrenOf,
+  contentKey,
+  type Descriptor,
+  type Digest,
+  type Fetcher,
+  Hasher,
+  isManifestType,
+  type Presence,
+  walk,
+} from '@omni-airgap/oci';
 import { isCoded, messageOf, printable, systemCodeOf } from '@omni-airgap/oci/base';
 import { eachBlock } from '@omni-airgap/oci/fs';
 import type { BundleStore } from './bundle-store.ts';
@@ -131,44 +141,90 @@ async function findUnusable(
   readonly unusable: readonly string[];
   readonly needing: ReadonlyMap<Digest, readonly string[]>;
 }> {
-  const sparse = new Set(bundle.document.sparse?.map((d) => d.digest));
-  const known = new Map<Digest, ReadonlySet<Digest>>();
-  /** What of a graph is bad. What a base brought counts as there. */
-  const badIn = async (
-    descriptor: Parameters<typeof fetchManifest>[1],
-    depth: number,
-  ): Promise<ReadonlySet<Digest>> => {
-    const { digest, mediaType } = descriptor;
-    if (bundle.reliesOn(descriptor)) return new Set();
-    const seen = known.get(digest);
-    if (seen !== undefined) return seen;
-    const isGood = !verifier.bad.has(digest) && (await bundle.has(descriptor)) && depth < 8;
-    const bad = new Set<Digest>(isGood ? [] : [digest]);
-    if (isGood && isManifestType(mediaType)) {
-      try {
-        const { manifest } = await fetchManifest(bundle, descriptor, signal);
-        for (const child of childrenOf(manifest)) {
-          const leftOut = sparse.has(digest) && !(await bundle.has(child));
-          if (!leftOut) for (const one of await badIn(child, depth + 1)) bad.add(one);
-        }
-      } catch (error) {
-        if (!isCoded(error, 'BAD_DOCUMENT', 'DIGEST_MISMATCH', 'MISSING_CONTENT')) throw error;
-        const { volume, offset } = bundle.map.place(digest) ?? { volume: 0, offset: 0 };
-        verifier.damage(volume, offset, messageOf(error), digest);
-        bad.add(digest);
-      }
-    }
-    known.set(digest, bad);
-    return bad;
+  const names: (readonly [string, Descriptor])[] = [];
+  for await (const entry of bundle.names()) names.push(entry);
+  const needs = await needsOf(
+    bundle,
+    names.map(([, root]) => root),
+    verifier,
+    signal,
+  );
+  const known = new Map<string, ReadonlySet<Digest>>();
+  // Calls itself as deep as a walk goes.
+  const badBelow = (key: string): ReadonlySet<Digest> => {
+    const before = known.get(key);
+    if (before !== undefined) return before;
+    const found = new Set<Digest>();
+    const { bad, children = [] } = needs.get(key) ?? {};
+    if (bad !== undefined) found.add(bad);
+    for (const child of children) for (const one of badBelow(child)) found.add(one);
+    known.set(key, found);
+    return found;
   };
   const unusable: string[] = [];
   const needing = new Map<Digest, string[]>();
-  for await (const [name, descriptor] of bundle.names()) {
-    const bad = await badIn(descriptor, 0);
+  for (const [name, root] of names) {
+    const bad = badBelow(contentKey(root));
     if (bad.size > 0) unusable.push(name);
-    for (const digest of bad) needing.set(digest, [...(needing.get(digest) ?? []), name]);
+    for (const one of bad) {
+      const list = needing.get(one) ?? [];
+      list.push(name);
+      needing.set(one, list);
+    }
   }
   return { unusable, needing };
+}
+
+interface Needs {
+  /** Its digest, when it is not there or not right. */
+  readonly bad?: Digest;
+  /** Keys of the manifests that it points at, and of the blobs that are bad. */
+  readonly children?: readonly string[];
+}
+
+/** By key of content: what is bad below these roots, and what leads to it. What a base brought counts as there. */
+async function needsOf(
+  bundle: BundleStore,
+  roots: readonly Descriptor[],
+  verifier: VolumeVerifier,
+  signal: AbortSignal | undefined,
+): Promise<ReadonlyMap<string, Needs>> {
+  const sparse = new Set(bundle.document.sparse?.map((d) => d.digest));
+  const isLeftOut = async (child: Descriptor, { digest }: Descriptor): Promise<boolean> =>
+    sparse.has(digest) && !(await bundle.has(child));
+  const source: Fetcher & Presence = {
+    fetch: (descriptor, signal) => bundle.fetch(descriptor, signal),
+    has: async (descriptor) => !verifier.bad.has(descriptor.digest) && (await bundle.has(descriptor)),
+  };
+  const isBad = async (descriptor: Descriptor): Promise<boolean> =>
+    !bundle.reliesOn(descriptor) && !(await source.has(descriptor));
+  const needs = new Map<string, Needs>();
+  const visits = walk(source, roots, {
+    select: async (child, index) => !(await isLeftOut(child, index)),
+    missing: 'skip',
+    unusable: 'report',
+    signal,
+  });
+  for await (const visited of visits) {
+    const { kind, descriptor } = visited;
+    const { digest } = descriptor;
+    const key = contentKey(descriptor);
+    if (kind === 'manifest') {
+      const children: string[] = [];
+      for (const child of childrenOf(visited.manifest)) {
+        if (await isLeftOut(child, descriptor)) continue;
+        if (isManifestType(child.mediaType) || (await isBad(child))) children.push(contentKey(child));
+      }
+      needs.set(key, { children });
+    } else if (kind === 'unusable') {
+      const { error } = visited;
+      if (!isCoded(error, 'BAD_DOCUMENT', 'DIGEST_MISMATCH', 'MISSING_CONTENT')) throw error;
+      const { volume, offset } = bundle.map.place(digest) ?? { volume: 0, offset: 0 };
+      verifier.damage(volume, offset, messageOf(error), digest);
+      needs.set(key, { bad: digest });
+    } else if (await isBad(descriptor)) needs.set(key, { bad: digest });
+  }
+  return needs;
 }
 
 // The files beside the volumes that people read: README.txt and report.html. bundle.json states their hashes, so a

@@ -2,8 +2,9 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { copyFile, mkdir, open, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { bytesOf, collect, descriptorOf, graphOf, MediaType, walk } from '@omni-airgap/oci';
+import { bytesOf, collect, type Descriptor, descriptorOf, graphOf, MediaType, walk } from '@omni-airgap/oci';
 import {
+  buildManifest,
   generatedBlob,
   generateGraph,
   run,
@@ -152,6 +153,69 @@ test('damage says which names cannot be used, and the others can', async () => {
     expect([...unusable].sort()).toEqual(touched.sort());
     await flip(path, blob.offset);
   }
+});
+
+describe('names whose manifests lead astray are unusable, and no others', () => {
+  const image = 'registry.test/image:v1';
+  /** A bundle of one image, and of an index under another name. */
+  async function bundleWith(
+    indexOf: (image: Descriptor, put: (members: object) => Promise<Descriptor>) => Promise<Descriptor>,
+  ): Promise<{ readonly folder: string; readonly root: Descriptor }> {
+    const layout = await temporaryLayout();
+    const put = async (mediaType: string, members: object): Promise<Descriptor> => {
+      const { descriptor, bytes } = buildManifest(mediaType, members);
+      await layout.push(descriptor, () => bytesOf(bytes));
+      return descriptor;
+    };
+    const bytes = Buffer.from('{}');
+    const config = descriptorOf(MediaType.ociConfig, bytes);
+    await layout.push(config, () => bytesOf(bytes));
+    const one = await put(MediaType.ociManifest, { config, layers: [] });
+    await layout.tag(one, image);
+    const root = await indexOf(one, (members) => put(MediaType.ociIndex, members));
+    await layout.tag(root, 'registry.test/index:v1');
+    const folder = await temporaryFolder();
+    await writeTestBundle(layout, folder);
+    return { folder, root };
+  }
+
+  test('T18 forty indexes, each in the next', async () => {
+    const { folder, root } = await bundleWith(async (one, put) => {
+      let index = one;
+      for (let level = 0; level < 40; level++) index = await put({ manifests: [index] });
+      return index;
+    });
+    const { damages, unusable } = await verifyBundle(await BundleStore.open([folder], any));
+    expect(unusable).toEqual(['registry.test/index:v1']);
+    expect(damages).toMatchObject([
+      { digest: root.digest, what: expect.stringContaining('nested'), names: ['registry.test/index:v1'] },
+    ]);
+  });
+
+  test('a child under a size that it does not have, also after one that is right', async () => {
+    const { folder } = await bundleWith((one, put) =>
+      put({ manifests: [one, { ...one, size: one.size + 1 }] }),
+    );
+    const { unusable } = await verifyBundle(await BundleStore.open([folder], any));
+    expect(unusable).toEqual(['registry.test/index:v1']);
+  });
+
+  test('an absent image that several names need makes all of them unusable', async () => {
+    const layout = await temporaryLayout();
+    const absent = descriptorOf(MediaType.ociManifest, Buffer.from('nowhere'));
+    const names = ['registry.test/a:v1', 'registry.test/b:v1', 'registry.test/c:v1'];
+    for (const [i, name] of names.entries()) {
+      const annotations = { name };
+      const manifests = i === 2 ? [] : [absent];
+      const { descriptor, bytes } = buildManifest(MediaType.ociIndex, { manifests, annotations });
+      await layout.push(descriptor, () => bytesOf(bytes));
+      await layout.tag(descriptor, name);
+    }
+    const folder = await temporaryFolder();
+    await writeTestBundle(layout, folder);
+    const { unusable } = await verifyBundle(await BundleStore.open([folder], any));
+    expect(unusable).toEqual(names.slice(0, 2));
+  });
 });
 
 test('a manifest that was flipped is not handed out as what it was', async () => {

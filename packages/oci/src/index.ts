@@ -52,4 +52,4 @@ export type {
   Storage,
   Tagger,
 } from './storage.ts';
-export { GraphBounds, graphOf, type SelectChild, type Visited, walk } from './walk.ts';
+export { contentKey, GraphBounds, graphOf, type SelectChild, type Visited, walk } from './walk.ts';
