@@ -90,7 +90,7 @@ export class S3Connection {
     return new CodedError(code, `${what}${advice === '' ? '' : `: ${advice}`}`, {
       cause: error,
       // An error inside a 200 is one of the store, and may pass.
-      ...(status === undefined ? {} : { status: status === 200 ? 500 : status }),
+      status: status === 200 ? 500 : status,
     });
   }
 }

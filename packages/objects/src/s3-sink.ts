@@ -245,7 +245,7 @@ export class S3Sink implements ObjectSink {
     return {
       ...this.#connection.at(key),
       ContentType: contentType,
-      ...(fileName === undefined ? {} : { ContentDisposition: `attachment; filename="${fileName}"` }),
+      ContentDisposition: fileName === undefined ? undefined : `attachment; filename="${fileName}"`,
       Metadata: { [digestMetadata]: hexOf(descriptor.digest) },
     };
   }

@@ -224,6 +224,6 @@ function withPath(error: unknown, descriptor: Descriptor, parents: readonly Desc
   return new CodedError(error.code, `${messageOf(error)} (${path.join(', ')})`, {
     cause: error,
     descriptor,
-    ...(error.status === undefined ? {} : { status: error.status }),
+    status: error.status,
   });
 }

@@ -215,5 +215,7 @@ describe('a disk error', () => {
   test('is not made of an error that has its code', () => {
     const coded = new CodedError('NETWORK', 'reset', { cause: errno('ECONNRESET') });
     expect(diskError(coded, '/x')).toBe(coded);
+    const odd = Object.assign(new Error('odd'), { code: 'constructor' });
+    expect(diskError(odd, '/x').message).toBe('/x: odd');
   });
 });

@@ -51,6 +51,17 @@ describe('files', () => {
     expect(await source.find('empty.io', 'x')).toBeUndefined();
     expect(await source.find('evil-ghcr.io', 'a/b')).toBeUndefined();
   });
+  test.each(['constructor', '__proto__', 'toString'])(
+    'a host or path named %s is only a name',
+    async (name) => {
+      const source = credentialsFromFiles([
+        await file({ auths: { 'ghcr.io': basic('u:p') } }),
+        await file({}, 'b'),
+      ]);
+      expect(await source.find(name, name)).toBeUndefined();
+      expect(await source.find('ghcr.io', name)).toMatchObject({ username: 'u' });
+    },
+  );
   test("docker's own forms of a host", async () => {
     const source = credentialsFromFiles([
       await file({ auths: { 'https://index.docker.io/v1/': basic('d:1'), 'https://old.io': basic('o:1') } }),

@@ -71,11 +71,13 @@ export type ErrorCode = keyof typeof exitCodes;
 export interface CodedErrorOptions {
   readonly cause?: unknown;
   /** What the error is about, when that is content. */
-  readonly descriptor?: { readonly mediaType: string; readonly digest: string; readonly size: number };
+  readonly descriptor?:
+    | { readonly mediaType: string; readonly digest: string; readonly size: number }
+    | undefined;
   /** HTTP status of the answer that led to it. */
-  readonly status?: number;
+  readonly status?: number | undefined;
   /** Milliseconds the other side asked to wait (Retry-After). */
-  readonly retryAfterMs?: number;
+  readonly retryAfterMs?: number | undefined;
 }
 
 export class CodedError extends Error {

@@ -6,14 +6,14 @@ import { type ProxySettings, proxyFor } from './proxy.ts';
 
 export interface ConnectionOptions {
   /** PEM certificates trusted besides the usual ones. */
-  readonly ca?: readonly string[];
-  readonly proxy?: ProxySettings;
+  readonly ca?: readonly string[] | undefined;
+  readonly proxy?: ProxySettings | undefined;
   /** Connections per origin; default 8. */
-  readonly connections?: number;
+  readonly connections?: number | undefined;
   /** Default 10 s. */
-  readonly connectTimeoutMs?: number;
+  readonly connectTimeoutMs?: number | undefined;
   /** Resolver, for tests. */
-  readonly lookup?: Lookup;
+  readonly lookup?: Lookup | undefined;
 }
 
 export interface Way {
@@ -55,8 +55,7 @@ export class Connections {
 
   async #newWay(target: URL, publicOnly: boolean): Promise<Way> {
     const { connections = 8, connectTimeoutMs = 10_000, lookup = systemLookup } = this.#options;
-    const tls = this.#secureContext === undefined ? {} : { secureContext: this.#secureContext };
-    const options = { connections, connectTimeoutMs, ...tls };
+    const options = { connections, connectTimeoutMs, secureContext: this.#secureContext };
     const proxy = proxyFor(this.#options.proxy, target);
     const { directDispatcher, proxiedDispatcher } = await import('./dispatchers.ts');
     return proxy === undefined

@@ -12,7 +12,7 @@ export interface DispatcherOptions {
   /** Connections at a time. */
   readonly connections: number;
   readonly connectTimeoutMs: number;
-  readonly secureContext?: SecureContext;
+  readonly secureContext: SecureContext | undefined;
 }
 
 /** @param publicOnly refuse names that resolve to inside addresses */

@@ -23,14 +23,14 @@ export interface Patience {
 
 export interface GateOptions extends ConnectionOptions {
   readonly policy: EgressPolicy;
-  readonly egressLog?: EgressSink;
+  readonly egressLog?: EgressSink | undefined;
   /** Default 60 s, from the last byte sent to the headers of the answer. */
-  readonly headersTimeoutMs?: number;
-  readonly patience?: Patience;
+  readonly headersTimeoutMs?: number | undefined;
+  readonly patience?: Patience | undefined;
   /** Longest pause within a body; default 60 s. There is no total time-out. */
-  readonly stallTimeoutMs?: number;
+  readonly stallTimeoutMs?: number | undefined;
   /** Hold requests back where hosts say that they are busy; without it, who retries waits by itself. */
-  readonly pacing?: Pacing;
+  readonly pacing?: Pacing | undefined;
 }
 
 export type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -178,7 +178,7 @@ export class HttpGate {
       host: url.host,
       method: request.method,
       path: url.pathname,
-      ...(request.digest === undefined ? {} : { digest: request.digest }),
+      digest: request.digest,
     });
   }
 
@@ -200,9 +200,9 @@ export class HttpGate {
         this.#record(request, url, {
           time,
           address: ended.address,
-          ...(ended.status === undefined ? {} : { status: ended.status }),
+          status: ended.status,
           bytes: ended.sent + ended.received,
-          ...(via === undefined ? {} : { via }),
+          via,
           ...(isCoded(ended.error, 'EGRESS_DENIED') ? { refused: ended.error.message } : {}),
         });
       },

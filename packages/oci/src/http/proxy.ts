@@ -7,9 +7,9 @@ import { CodedError } from '../base/errors.ts';
 
 export interface ProxySettings {
   /** For https targets. */
-  readonly https?: URL;
+  readonly https?: URL | undefined;
   /** For http targets. */
-  readonly http?: URL;
+  readonly http?: URL | undefined;
   /** `*`, `host`, `.suffix`, `*.suffix` (a host covers its sub-domains), each with an optional port; addresses and CIDR. */
   readonly noProxy: readonly string[];
 }
@@ -33,11 +33,7 @@ export function proxyFromEnvironment(
     .split(/[\s,]+/)
     .map((entry) => entry.toLowerCase())
     .filter((entry) => entry !== '');
-  return {
-    ...(https === undefined ? {} : { https }),
-    ...(http === undefined ? {} : { http }),
-    noProxy,
-  };
+  return { https, http, noProxy };
 }
 
 /** One proxy for everything, as a person names it. @param text URL or `HOST:PORT` @throws USAGE */

@@ -14,13 +14,13 @@ export interface EgressRecord {
   /** Path without query. */
   readonly path: string;
   /** Absent when there was no answer. */
-  readonly status?: number;
+  readonly status?: number | undefined;
   /** Body bytes moved, in both directions. */
   readonly bytes: number;
-  readonly digest?: string;
-  readonly via?: 'proxy';
+  readonly digest?: string | undefined;
+  readonly via?: 'proxy' | undefined;
   /** Why the request was not made. */
-  readonly refused?: string;
+  readonly refused?: string | undefined;
 }
 
 export interface EgressSink {

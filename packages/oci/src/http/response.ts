@@ -103,7 +103,7 @@ export function errorFor(
   const said = body.text === '' ? '' : `: ${body.text}`;
   return new CodedError(code, `${what}: ${shown(url)} answers ${status}${said}`, {
     status,
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    retryAfterMs,
   });
 }
 

@@ -8,12 +8,12 @@ import { CodedError, isCoded } from '../base/errors.ts';
 export interface RetryOptions {
   readonly signal?: AbortSignal | undefined;
   /** Attempts in all; the default of 6 spans about half a minute. */
-  readonly tries?: number;
+  readonly tries?: number | undefined;
   /** Told before each wait. */
-  readonly onRetry?: (error: CodedError, attempt: number, waitMs: number) => void;
+  readonly onRetry?: ((error: CodedError, attempt: number, waitMs: number) => void) | undefined;
   /** What else than isTransient decides. */
-  readonly retryable?: (error: unknown) => boolean;
-  readonly random?: () => number;
+  readonly retryable?: ((error: unknown) => boolean) | undefined;
+  readonly random?: (() => number) | undefined;
   readonly sleep?: (ms: number, signal?: AbortSignal) => Promise<void>;
 }
 
@@ -94,7 +94,7 @@ export async function abortable<T>(promise: Promise<T>, signal: AbortSignal | un
 
 /** Ends early when the signal fires, without an error. */
 export async function sleepFor(ms: number, signal?: AbortSignal): Promise<void> {
-  await delay(ms, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);
+  await delay(ms, undefined, { signal }).catch(() => undefined);
 }
 
 /**

@@ -204,7 +204,7 @@ async function credentialFromHelper(
   }
   const program = `docker-credential-${name}`;
   const bad = (what: string, cause?: unknown): CodedError =>
-    new CodedError('CONFIG', `${program} get for ${server}: ${what}`, cause === undefined ? {} : { cause });
+    new CodedError('CONFIG', `${program} get for ${server}: ${what}`, { cause });
   const child = spawn(program, ['get'], {
     stdio: ['pipe', 'pipe', 'ignore'],
     timeout: timeoutMs,

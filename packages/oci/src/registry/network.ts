@@ -32,14 +32,14 @@ export interface Reach {
   readonly hosts: readonly string[];
   /** Whether names may lead to private addresses: inside yes, outside no. */
   readonly allowPrivate: boolean;
-  readonly egressLog?: EgressSink;
+  readonly egressLog?: EgressSink | undefined;
   /** Connections to one host at a time. */
-  readonly connections?: number;
+  readonly connections?: number | undefined;
   /** Outside: hold back where a host says that it is busy, for all requests to it. */
-  readonly pacing?: boolean;
-  readonly patience?: Patience;
+  readonly pacing?: boolean | undefined;
+  readonly patience?: Patience | undefined;
   /** Told what is tried again. */
-  readonly onRetry?: (error: CodedError) => void;
+  readonly onRetry?: ((error: CodedError) => void) | undefined;
 }
 
 export interface Network {
@@ -60,12 +60,12 @@ export async function openNetwork(settings: NetworkSettings, reach: Reach): Prom
       allowPrivate: reach.allowPrivate,
       upstreams,
     },
-    ...(settings.caCert === undefined ? {} : { ca: [await readPem(settings.caCert)] }),
-    ...(settings.proxy === undefined ? {} : { proxy: settings.proxy }),
-    ...(reach.egressLog === undefined ? {} : { egressLog: reach.egressLog }),
-    ...(reach.connections === undefined ? {} : { connections: reach.connections }),
-    ...(reach.patience === undefined ? {} : { patience: reach.patience }),
-    ...(reach.pacing === true ? { pacing: new Pacing() } : {}),
+    ca: settings.caCert === undefined ? undefined : [await readPem(settings.caCert)],
+    proxy: settings.proxy,
+    egressLog: reach.egressLog,
+    connections: reach.connections,
+    patience: reach.patience,
+    pacing: reach.pacing === true ? new Pacing() : undefined,
   });
   const files =
     settings.registryConfig === undefined ? defaultCredentialFiles(settings.env) : [settings.registryConfig];
@@ -83,7 +83,7 @@ export async function openNetwork(settings: NetworkSettings, reach: Reach): Prom
           credentials,
           plainHttp: settings.plainHttp.includes(host),
           trustedRealms: trusted,
-          retry: reach.onRetry === undefined ? undefined : { onRetry: reach.onRetry },
+          retry: { onRetry: reach.onRetry },
         });
         clients.set(host, client);
       }
