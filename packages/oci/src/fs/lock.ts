@@ -137,6 +137,7 @@ async function acquire<T extends Unlocked>(
     if (attempt === 'missing') {
       const instead = whenMissing();
       if (instead !== undefined) return instead;
+      if (attempts < leastAttempts) continue;
     } else if (attempts > leastAttempts && performance.now() >= deadline) throw await refusal(path);
     // Two that began together must not meet again.
     const pauseMs = Math.min(2 ** attempts, longestPauseMs) * Math.random();
