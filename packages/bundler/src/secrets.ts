@@ -5,7 +5,7 @@
 import type { BundleDocument } from '@omni-airgap/format';
 import { collectVerified } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
-import { decodeSchematic, findSecrets, maxSchematicBytes } from '@omni-airgap/talos';
+import { findSecretsInText, maxSchematicBytes } from '@omni-airgap/talos';
 import type { Contents } from './contents.ts';
 
 export type SecretsRecord = NonNullable<BundleDocument['secrets']>;
@@ -19,7 +19,7 @@ export async function checkSecrets(contents: Contents, isAllowed: boolean): Prom
       if (!name.endsWith(`:${descriptor.digest.slice(7)}`)) continue;
       const source = contents.layout.fetch(descriptor);
       const bytes = await collectVerified(source, descriptor, maxSchematicBytes, name);
-      const [secret] = findSecrets(decodeSchematic(bytes));
+      const [secret] = findSecretsInText(bytes);
       if (secret === undefined) continue;
       if (!isAllowed) {
         throw new CodedError(

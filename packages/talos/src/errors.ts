@@ -23,16 +23,6 @@ export class TalosError extends Error {
   }
 }
 
-/** Does the work, and says BAD_SCHEMATIC where it was refused for another reason. */
-export function schematicErrors<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (cause) {
-    if (!(cause instanceof TalosError)) throw cause;
-    throw new TalosError('BAD_SCHEMATIC', cause.message, { cause });
-  }
-}
-
 /** Untrusted text for a message: quoted, escaped to printable ASCII, at most 80 characters of it. */
 export function quoted(text: string): string {
   const cut = text.length > 80 ? `${text.slice(0, 80)}…` : text;
@@ -40,4 +30,34 @@ export function quoted(text: string): string {
     /[^\u0020-\u007e…]/g,
     (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
+}
+
+/** The name somebody meant: the nearest of those there are, when it is near enough to be a slip. */
+/** @returns the one with the fewest edits; undefined when none is near */
+export function nearestName(name: string, names: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(3, Math.floor(name.length / 2));
+  for (const other of names) {
+    const own = other.slice(other.lastIndexOf('/') + 1);
+    // People leave the publisher away.
+    const distance = Math.min(editDistance(name.slice(0, 200), other), editDistance(name.slice(0, 200), own));
+    if (distance < bestDistance) {
+      best = other;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const change = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(change, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
 }

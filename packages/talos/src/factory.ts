@@ -1,6 +1,7 @@
 /**
  * Addresses of an Image Factory: paths below its URL (without a leading slash, fit as object-store keys) and
- * repositories of its installers. Source: siderolabs/image-factory 78e378a48 docs/api.md.
+ * repositories of its installers, and its iPXE scripts. Source: siderolabs/image-factory 78e378a48 docs/api.md;
+ * ipxe.org/cmd.
  */
 import { quoted, TalosError } from './errors.ts';
 import { type BootTarget, formatBootTarget, parseMediaName } from './media.ts';
@@ -81,4 +82,24 @@ export function parseInstallerRepository(name: string): Installer | undefined {
   if (match === null) return undefined;
   const [, platform, secureboot] = match;
   return { ...(platform === undefined ? {} : { platform }), secureboot: secureboot !== undefined };
+}
+
+export interface PxeBoot {
+  /** URL of the kernel; with SecureBoot, of the one signed file that holds all of it. */
+  readonly kernel: string;
+  /** URL; not with SecureBoot. */
+  readonly initramfs?: string;
+  /** Kernel arguments, as the factory gives them. */
+  readonly cmdline: string;
+}
+
+/** The iPXE script of a machine that boots Talos over the network; URLs and arguments are those of the caller. */
+export function pxeScript({ kernel, initramfs, cmdline }: PxeBoot): string {
+  const lines = [
+    'imgfree',
+    `kernel ${kernel} ${cmdline.trim().replaceAll(/\s+/g, ' ')}`,
+    ...(initramfs === undefined ? [] : [`initrd ${initramfs}`]),
+    'boot',
+  ];
+  return `#!ipxe\n\n${lines.join('\n')}\n`;
 }

@@ -1,9 +1,5 @@
 /** What Talos, Omni and the Image Factory name and expect. Nothing here does I/O or imports a sibling. */
 
-export { handoffFiles } from './config/handoff.ts';
-export type { HandoffInput } from './config/handoff-input.ts';
-export { pxeScript } from './config/pxe.ts';
-export { parseSite, type Site } from './config/site.ts';
 export {
   type EgressHost,
   egressHosts,
@@ -13,7 +9,7 @@ export {
   nodeHosts,
   selfHostedWireguardPort,
 } from './egress.ts';
-export { TalosError } from './errors.ts';
+export { nearestName, TalosError } from './errors.ts';
 export {
   type Installer,
   imagePath,
@@ -23,24 +19,30 @@ export {
   parseInstallerRepository,
   publicFactoryHost,
   pxePath,
+  pxeScript,
   schematicMediaType,
   schematicPath,
   schematicRepository,
   talosctlPath,
   versionsPath,
 } from './factory.ts';
+export { handoffFiles } from './handoff/files.ts';
+export type { HandoffInput } from './handoff/input.ts';
 export { type CatalogEntry, parseImageDigests, parseOverlays } from './images/catalog.ts';
 export {
   extensionsCatalog,
   factorySources,
   firstTalosctlVersion,
   imageFactoryImage,
+  kubernetesImages,
   omniImage,
   overlaysCatalog,
-} from './images/factory.ts';
-export { fitWarnings } from './images/fit.ts';
-export { kubernetesImages, talosKubernetesImages } from './images/kubernetes.ts';
-export { sideroIssuer, sideroPrefix, sideroSigners } from './images/signers.ts';
+  sideroIssuer,
+  sideroPrefix,
+  sideroSigners,
+  talosKubernetesImages,
+} from './images/sets.ts';
+export { fitWarnings } from './inside/fit.ts';
 export {
   type Architecture,
   contentTypeOf,
@@ -50,7 +52,6 @@ export {
   parseBootTarget,
   parseMediaName,
 } from './media.ts';
-export { nearestName } from './nearest.ts';
 export { decodeSchematic, maxSchematicBytes, validateSchematic } from './schematic/decode.ts';
 export {
   commonSchematicId,
@@ -60,7 +61,7 @@ export {
   schematicId,
 } from './schematic/encode.ts';
 export type { Overlay, Schematic } from './schematic/model.ts';
-export type { Secret } from './secrets/configuration.ts';
-export { findSecrets } from './secrets/schematic.ts';
+export { findSecrets, findSecretsInText, type Secret } from './schematic/secrets.ts';
+export { parseSite, type Site } from './site.ts';
 export { compareVersions, isVersion, parseVersion, type Version, vPrefixed } from './version.ts';
 export { parseYamlFile, type YamlFile } from './yaml/strict.ts';

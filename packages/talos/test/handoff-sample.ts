@@ -1,6 +1,6 @@
 /** Sites that a hand-off is made for. */
-import type { HandoffInput } from '../src/config/handoff-input.ts';
-import { parseSite } from '../src/config/site.ts';
+import type { HandoffInput } from '../src/handoff/input.ts';
+import { parseSite } from '../src/site.ts';
 
 export const ca = '-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUTEST\n-----END CERTIFICATE-----\n';
 const site = parseSite(

@@ -26,9 +26,9 @@ describe('hostile input', () => {
     ['T27 unknown field', 'customization: {nope: 1}'],
     ['T21 __proto__', '{"__proto__": {}}'],
     ['T27 more than 1 MiB', `customization: {} #${'x'.repeat(1024 * 1024)}`],
-    ['T27 nesting', nested('[', ']', 99)],
+    ['T27 nesting', nested('[', ']', 30)],
     ['T27 deep nesting', nested('[', ']', 100_000)],
-    ['T27 nested mappings', nested('{a: ', '}', 99)],
+    ['T27 nested mappings', nested('{a: ', '}', 30)],
     ['T27 alias bomb', laughs(9)],
     ['T27 excessive aliasing', laughs(3)],
     ['T27 alias bomb of text', longText(200)],
@@ -101,9 +101,9 @@ describe('hostile input', () => {
 
   it('T27 what becomes long once it is written, as every line is indented, stays bounded', () => {
     const items = `[${'1,'.repeat(33_000)}]`;
-    const { canonical } = schematicFrom(`overlay: {options: ${'{a: '.repeat(96)}${items}${'}'.repeat(96)}}`);
-    expect(canonical.length).toBeGreaterThan(12_000_000);
-    expect(canonical.length).toBeLessThan(16 * 1024 * 1024);
+    const { canonical } = schematicFrom(`overlay: {options: ${'{a: '.repeat(28)}${items}${'}'.repeat(28)}}`);
+    expect(canonical.length).toBeGreaterThan(3_900_000);
+    expect(canonical.length).toBeLessThan(6_000_000);
   });
 
   it('T27 1 MiB of text is read', () => {
@@ -121,7 +121,7 @@ describe('hostile input', () => {
   });
 
   it('T27 stays below the bounds without complaint', () => {
-    expect(decodeSchematic(nested('[{a: ', '}]', 48)).overlay?.options?.size).toBe(1);
+    expect(decodeSchematic(nested('[{a: ', '}]', 14)).overlay?.options?.size).toBe(1);
   });
 
   it('T52 shows no value in a message', () => {

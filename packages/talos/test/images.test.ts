@@ -1,8 +1,14 @@
 /** Image sets by version, and which versions fit. */
 import { describe, expect, it } from 'vitest';
-import { factorySources, imageFactoryImage, omniImage } from '../src/images/factory.ts';
-import { fitWarnings } from '../src/images/fit.ts';
-import { knownTalosVersions, kubernetesImages, talosKubernetesImages } from '../src/images/kubernetes.ts';
+import {
+  factorySources,
+  imageFactoryImage,
+  knownTalosVersions,
+  kubernetesImages,
+  omniImage,
+  talosKubernetesImages,
+} from '../src/images/sets.ts';
+import { fitWarnings } from '../src/inside/fit.ts';
 import { compareVersions } from '../src/version.ts';
 
 const g = 'ghcr.io/siderolabs';

@@ -4,7 +4,7 @@ import { growthOf, linearGrowth } from '@omni-airgap/oci/testing';
 import { describe, expect, it } from 'vitest';
 import { decodeSchematic } from '../src/schematic/decode.ts';
 import type { Schematic } from '../src/schematic/model.ts';
-import { findSecrets } from '../src/secrets/schematic.ts';
+import { findSecrets, findSecretsInText } from '../src/schematic/secrets.ts';
 
 const canary = 'CANARYcanaryCANARYcanary0123456789';
 const argument = (...extraKernelArgs: string[]): Schematic => ({ customization: { extraKernelArgs } });
@@ -152,6 +152,32 @@ describe('T52 elsewhere', () => {
 
   it('nothing in an empty schematic', () => {
     expect(findSecrets({ customization: {} })).toEqual([]);
+  });
+});
+
+describe('T52 the text of a schematic that was carried', () => {
+  const inText = (text: string) => findSecretsInText(Buffer.from(text));
+
+  it('is searched by its fields', () => {
+    expect(inText(`customization:\n    extraKernelArgs:\n        - jointoken=${canary}\n`)).toEqual([
+      { where: 'customization.extraKernelArgs[0]', what: 'a join token' },
+    ]);
+    expect(inText('customization: {}\n')).toEqual([]);
+  });
+
+  it.each([
+    [
+      'which the factory writes and cannot read',
+      (value: string) => `- |4-\n            a\n          ${value}\n`,
+    ],
+    ['with a line break of Unicode', (value: string) => `- 'a\u2028          ${value}'\n`],
+    ['with an anchor', (value: string) => `- &a ${value}\n`],
+  ])('is searched as text where it cannot be read: %s', (_, item) => {
+    const text = (value: string): string => `customization:\n    extraKernelArgs:\n        ${item(value)}`;
+    expect(inText(text(`jointoken=${canary}`))).toEqual([
+      { where: expect.stringMatching(/^schematic/), what: 'a join token' },
+    ]);
+    expect(inText(text('quiet'))).toEqual([]);
   });
 });
 

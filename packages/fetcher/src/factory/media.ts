@@ -7,8 +7,7 @@ import type { LockDocument, LockedFile, LockedItem } from '@omni-airgap/store';
 import {
   commonSchematicId,
   contentTypeOf,
-  decodeSchematic,
-  findSecrets,
+  findSecretsInText,
   imagePath,
   maxSchematicBytes,
   publicFactoryHost,
@@ -97,7 +96,7 @@ async function fetchSchematic(context: FactoryContext, wanted: WantedSchematic):
 
 async function readKnown(context: FactoryContext, id: string): Promise<KnownSchematic> {
   const known = await context.factory.schematic(id);
-  const [secret] = context.allowSecrets ? [] : findSecrets(decodeSchematic(known.bytes));
+  const [secret] = context.allowSecrets ? [] : findSecretsInText(known.bytes);
   if (secret === undefined) return known;
   throw new CodedError(
     'SECRET',

@@ -1,5 +1,5 @@
 /** Schematics from YAML (JSON is a part of it): accepted, refused and understood as the Image Factory does. */
-import { quoted, schematicErrors, TalosError } from '../errors.ts';
+import { quoted, TalosError } from '../errors.ts';
 import { type GoYamlReader, type Node, readGoYaml } from '../yaml/go/read.ts';
 import { type Bootloader, bootloaders, type Customization, type MetaValue, type Schematic } from './model.ts';
 
@@ -10,10 +10,15 @@ export const maxSchematicBytes: number = 1024 * 1024;
  * @param input the body of a `POST /schematics`; only its first document counts, as at the factory
  * @throws BAD_SCHEMATIC for what a factory cannot decode and answers 400 to; for what no Go program writes (anchors,
  *   aliases, merge keys, tags but `!!binary`, U+0085, U+2028 and U+2029 unescaped, dates as keys), which a factory may
- *   take; beyond 1 MiB, 100 levels and 100000 tokens
+ *   take; beyond 1 MiB, 32 levels and 100000 tokens
  */
 export function decodeSchematic(input: string | Uint8Array): Schematic {
-  return schematicErrors(() => readGoYaml(input, maxSchematicBytes, readSchematic));
+  try {
+    return readGoYaml(input, maxSchematicBytes, readSchematic);
+  } catch (cause) {
+    if (!(cause instanceof TalosError)) throw cause;
+    throw new TalosError('BAD_SCHEMATIC', cause.message, { cause });
+  }
 }
 
 /** What only the Enterprise edition takes. @throws BAD_SCHEMATIC where a community factory answers 400 */

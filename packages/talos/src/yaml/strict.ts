@@ -7,7 +7,7 @@ import type { TalosError } from '../errors.ts';
 import { YamlText } from './text.ts';
 
 /** A mirror.yaml of every Talos version ever released stays far below. */
-const bounds = { maxBytes: 1024 * 1024, maxDepth: 32 };
+const maxBytes = 1024 * 1024;
 
 /** Keys and positions that lead to a member, such as ['talos', 'versions', 0]. */
 type YamlPath = readonly (string | number)[];
@@ -32,7 +32,7 @@ export interface YamlFile {
  *   directives and a second document; beyond 32 levels of nesting or 100000 tokens
  */
 export function parseYamlFile(input: string | Uint8Array, file: string): YamlFile {
-  const source = new YamlText(input, bounds, (line, column) => `${file}:${line}:${column}`);
+  const source = new YamlText(input, maxBytes, (line, column) => `${file}:${line}:${column}`);
   const [document, second] = [...source.documents()];
   if (second !== undefined) {
     throw source.error(second.range[0], 'there is a second document; remove the line ---');

@@ -19,17 +19,13 @@ import {
 } from 'yaml';
 import { quoted, TalosError } from '../errors.ts';
 
-export interface YamlBounds {
-  readonly maxBytes: number;
-  /** Levels of nested lists and mappings. */
-  readonly maxDepth: number;
-}
-
 /** How a message begins, such as `mirror.yaml:3:5`. Lines and columns count from 1, columns in UTF-16 units. */
 export type PlaceFormat = (line: number, column: number) => string;
 
 /** A list of 20,000 entries has as many; its tree takes some 80 MiB. */
 const maxTokens = 100_000;
+/** Levels of nested lists and mappings. */
+const maxDepth = 32;
 
 /** Types of the parser's tokens for lists and mappings. */
 const collections = new Set(['block-map', 'block-seq', 'flow-collection']);
@@ -53,7 +49,6 @@ const badCharacter =
 
 export class YamlText {
   readonly text: string;
-  readonly #bounds: YamlBounds;
   readonly #format: PlaceFormat;
   readonly #lines = new LineCounter();
 
@@ -61,11 +56,10 @@ export class YamlText {
    * @param input UTF-8, or UTF-16 with a byte order mark; the mark is taken off
    * @throws BAD_YAML for more bytes than allowed, for what is not text, and for characters that no YAML may hold
    */
-  constructor(input: string | Uint8Array, bounds: YamlBounds, format: PlaceFormat) {
-    this.#bounds = bounds;
+  constructor(input: string | Uint8Array, maxBytes: number, format: PlaceFormat) {
     this.#format = format;
     const size = typeof input === 'string' ? Buffer.byteLength(input) : input.byteLength;
-    if (size > bounds.maxBytes) throw this.#error(1, 1, `larger than ${bounds.maxBytes} bytes`);
+    if (size > maxBytes) throw this.#error(1, 1, `larger than ${maxBytes} bytes`);
     const text = typeof input === 'string' ? input : decode(input);
     if (text === undefined) throw this.#error(1, 1, 'not UTF-8 text');
     this.text = text.startsWith('\ufeff') ? text.slice(1) : text;
@@ -155,7 +149,6 @@ export class YamlText {
 
   /** The parser's stack holds the document, then the open collections, then at most one scalar. */
   *#tokens(): ReturnType<Parser['parse']> {
-    const { maxDepth } = this.#bounds;
     const parser = new Parser(this.#lines.addNewLine);
     this.#lines.addNewLine(0);
     let count = 0;

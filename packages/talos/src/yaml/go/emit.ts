@@ -305,7 +305,37 @@ function isSimpleKey({ text, tag }: Representation): boolean {
   return Buffer.byteLength(text) + (tag?.length ?? 0) <= maxSimpleKey && !Array.from(text).some(isBreak);
 }
 
-/** @returns the document, ending in a line break; what the bounds of the reader let through stays below 16 MiB */
+/** @returns the document, ending in a line break; what the bounds of the reader let through stays below 6 MB */
 export function emitYaml(value: Emittable): string {
   return new Emitter().document(value);
+}
+
+/** What configuration consists of. Undefined members are left out; no text may begin with white space. */
+export type Plain =
+  | string
+  | number
+  | boolean
+  | readonly Plain[]
+  | { readonly [key: string]: Plain | undefined };
+
+/** One YAML document. */
+export function yamlText(value: Plain, comment = ''): string {
+  const lines = comment === '' ? [] : comment.trim().split('\n');
+  const head = lines.map((line) => `# ${line}`.trimEnd()).join('\n');
+  return `${head}${head === '' ? '' : '\n'}${emitYaml(emittable(value))}`;
+}
+
+/** Several documents in one file. */
+export function yamlDocuments(documents: readonly string[]): string {
+  return documents.join('---\n');
+}
+
+function emittable(value: Plain): Emittable {
+  if (typeof value === 'string' || typeof value === 'boolean') return value;
+  if (typeof value === 'number') return BigInt(value);
+  if (Array.isArray(value)) return (value as readonly Plain[]).map(emittable);
+  const entries = Object.entries(value as Readonly<Record<string, Plain | undefined>>);
+  return new YamlStruct(
+    entries.flatMap(([key, member]) => (member === undefined ? [] : [[key, emittable(member)] as const])),
+  );
 }

@@ -40,7 +40,6 @@ export type Node = ScalarNode | SequenceNode | MappingNode;
 type FieldReaders = Readonly<Record<string, (node: Node) => unknown>>;
 type Fields<F extends FieldReaders> = { readonly [K in keyof F]?: ReturnType<F[K]> };
 
-const maxDepth = 100;
 const maxErrors = 20;
 const binaryTag = 'tag:yaml.org,2002:binary';
 
@@ -55,7 +54,7 @@ export function readGoYaml<T>(
   maxBytes: number,
   read: (yaml: GoYamlReader, root: Node) => T,
 ): T {
-  const source = new YamlText(input, { maxBytes, maxDepth }, (line) => `line ${line}`);
+  const source = new YamlText(input, maxBytes, (line) => `line ${line}`);
   const [document] = source.documents();
   if (document === undefined) throw new TalosError('BAD_YAML', 'there is no document');
   source.checkPlain(document, binaryTag);

@@ -1,9 +1,15 @@
-/** Secrets in Talos configuration: by the names of its fields, and by the form of its texts. */
+/**
+ * Secrets in a schematic and in the Talos configuration that it embeds (T52), by the names of fields and by the form of
+ * texts: whoever knows a schematic's ID can download media with all that is in it, and the public factory logs what it
+ * is sent.
+ */
 import { isAlias, isMap, isScalar, isSeq } from 'yaml';
 import { TalosError } from '../errors.ts';
 import { Timestamp, YamlMap, type YamlValue } from '../yaml/go/value.ts';
 import { YamlText } from '../yaml/text.ts';
-import { secretsInText } from './text.ts';
+import { decodeSchematic } from './decode.ts';
+import type { Schematic } from './model.ts';
+import { inlineConfiguration, secretsInText } from './secret-patterns.ts';
 
 export interface Secret {
   /** The field, such as `customization.extraKernelArgs[0]`. */
@@ -12,7 +18,7 @@ export interface Secret {
   readonly what: string;
 }
 
-const bounds = { maxBytes: 4 * 1024 * 1024, maxDepth: 100 };
+const maxBytes = 4 * 1024 * 1024;
 
 /** How names of fields that hold a secret end: `machine.token`, `aescbcEncryptionSecret`, `privateKey`. */
 const secretNamePattern =
@@ -36,7 +42,7 @@ const isFilled = (value: YamlValue): boolean =>
 const shown = (name: string): string => (/^[A-Za-z][A-Za-z0-9_-]{0,60}$/.test(name) ? name : '*');
 
 /** @param where what stands before the fields found */
-export function secretsInValue(value: YamlValue, where: string): readonly Secret[] {
+function secretsInValue(value: YamlValue, where: string): readonly Secret[] {
   if (typeof value === 'string') return secretsInText(value).map((what) => ({ where, what }));
   if (typeof value !== 'object' || value === null || value instanceof Timestamp) return [];
   if (!(value instanceof YamlMap)) {
@@ -57,7 +63,7 @@ export function secretsInValue(value: YamlValue, where: string): readonly Secret
 /** Undefined for text that is no YAML: it may be meant for another parser, and is searched as text. */
 function documentsOf(text: string): readonly YamlValue[] | undefined {
   try {
-    const documents = new YamlText(text, bounds, () => '').documents();
+    const documents = new YamlText(text, maxBytes, () => '').documents();
     return Array.from(documents, ({ contents }) => written(contents));
   } catch (error) {
     if (error instanceof TalosError) return undefined;
@@ -82,7 +88,7 @@ function written(node: unknown): YamlValue {
 }
 
 /** @param text one or more YAML documents; anything else is searched line by line */
-export function secretsInConfiguration(text: string, where: string): readonly Secret[] {
+function secretsInConfiguration(text: string, where: string): readonly Secret[] {
   const inText = secretsInText(text).map((what) => ({ where, what }));
   const documents = documentsOf(text);
   if (documents !== undefined) {
@@ -92,4 +98,44 @@ export function secretsInConfiguration(text: string, where: string): readonly Se
     return [...inFields, ...inText.filter(({ what }) => !kinds.has(what))];
   }
   return secretLinePattern.test(text) ? [...inText, { where, what: 'a value named like a secret' }] : inText;
+}
+
+function secretsInArgument(argument: string, where: string): readonly Secret[] {
+  const inline = inlineConfiguration(argument);
+  return [
+    ...secretsInValue(argument, where),
+    ...(inline === undefined ? [] : secretsInConfiguration(inline, where)),
+  ];
+}
+
+/** Every place that looks like a secret, in the order of the schematic; values are never part of it. */
+export function findSecrets({ overlay, customization }: Schematic): readonly Secret[] {
+  const { embeddedMachineConfiguration = '', extraKernelArgs = [], meta = [] } = customization;
+  const found = [
+    ...secretsInValue(overlay?.image ?? '', 'overlay.image'),
+    ...secretsInValue(overlay?.name ?? '', 'overlay.name'),
+    ...secretsInValue(overlay?.options ?? null, 'overlay.options'),
+    ...secretsInConfiguration(embeddedMachineConfiguration, 'customization.embeddedMachineConfiguration'),
+    ...extraKernelArgs.flatMap((argument, i) =>
+      secretsInArgument(argument, `customization.extraKernelArgs[${i}]`),
+    ),
+    ...meta.flatMap(({ value }, i) => secretsInConfiguration(value, `customization.meta[${i}].value`)),
+  ];
+  const unique = new Map(found.map((secret) => [`${secret.where} ${secret.what}`, secret]));
+  return [...unique.values()];
+}
+
+/**
+ * Those in the text of a schematic. A text that this package cannot read, since the factory takes more and writes some
+ * that it cannot read itself, is searched as text.
+ */
+export function findSecretsInText(text: Uint8Array): readonly Secret[] {
+  let schematic: Schematic;
+  try {
+    schematic = decodeSchematic(text);
+  } catch (error) {
+    if (!(error instanceof TalosError)) throw error;
+    return secretsInConfiguration(Buffer.from(text).toString('utf8'), 'schematic');
+  }
+  return findSecrets(schematic);
 }

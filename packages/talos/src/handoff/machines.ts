@@ -1,12 +1,14 @@
 /**
- * Machine configuration that sends Talos to the site's registry, trust and clock: documents for 1.12 and later, the
- * older `machine` form before.
- * Source: siderolabs/docs talos v1.12 to v1.14, reference/configuration/{cri,network,security}; v1.11 v1alpha1.
+ * What machines are told: documents that send Talos 1.12 and later to the site's registry, trust and clock, the older
+ * `machine` form, a kernel argument for 1.11, and a cluster template that uses them.
+ * Source: siderolabs/docs talos v1.12 to v1.14, reference/configuration/{cri,network,security}; v1.11 v1alpha1;
+ * omni/self-hosted/run-omni-airgapped; siderolabs/omni client/pkg/template/internal/models.
  */
+import { constants, zstdCompressSync } from 'node:zlib';
 import { publicFactoryHost } from '../factory.ts';
-import type { HandoffInput } from './handoff-input.ts';
-import { hostOf } from './site.ts';
-import { type Plain, yamlDocuments, yamlText } from './yaml-text.ts';
+import { isFromMinor } from '../version.ts';
+import { type Plain, yamlDocuments, yamlText } from '../yaml/go/emit.ts';
+import { type HandoffInput, hostOf } from './input.ts';
 
 const caName = 'site-ca';
 /** What Talos and Kubernetes pull from unless told otherwise. */
@@ -45,11 +47,12 @@ export function machinePatch(input: HandoffInput): string {
 /** For Talos up to 1.11. */
 export function olderMachinePatch(input: HandoffInput): string {
   const { ca, registry, site } = input;
-  const mirrors: Record<string, Plain> = {};
-  for (const host of mirroredHosts(input)) {
-    const { url, overridePath } = endpointFor(input, host);
-    mirrors[host] = { endpoints: [url], ...(overridePath ? { overridePath } : {}), skipFallback: true };
-  }
+  const mirrors = Object.fromEntries(
+    mirroredHosts(input).map((host): readonly [string, Plain] => {
+      const { url, overridePath } = endpointFor(input, host);
+      return [host, { endpoints: [url], ...(overridePath ? { overridePath } : {}), skipFallback: true }];
+    }),
+  );
   const config =
     ca === undefined ? undefined : { [registry.host]: { tls: { ca: Buffer.from(ca).toString('base64') } } };
   const machine = yamlText({
@@ -69,7 +72,7 @@ export function embeddedConfig(ca: string): string {
   return `${commented(head)}${trustedRoots(ca)}`;
 }
 
-export function trustedRoots(ca: string): string {
+function trustedRoots(ca: string): string {
   return yamlText({ apiVersion: 'v1alpha1', kind: 'TrustedRootsConfig', name: caName, certificates: ca });
 }
 
@@ -103,4 +106,59 @@ function timeServers(ntp: readonly string[] | undefined): readonly string[] {
 
 function commented(text: string): string {
   return text.replace(/^(?=.)/gm, '# ');
+}
+
+/** Bytes of a whole kernel command line. */
+const commandLineBytes = 2048;
+/** What Talos and Omni put on it themselves, with some room. */
+const othersBytes = 700;
+
+export interface EarlyArgument {
+  /** `talos.config.early=…` and a line that says how long it is. */
+  readonly text: string;
+  readonly argument: string;
+  /** False when it would be cut. */
+  readonly fits: boolean;
+}
+
+export function earlyArgument(ca: string): EarlyArgument {
+  const compressed = zstdCompressSync(Buffer.from(trustedRoots(ca)), {
+    params: { [constants.ZSTD_c_compressionLevel]: 22 },
+  });
+  const argument = `talos.config.early=${compressed.toString('base64')}`;
+  const room = commandLineBytes - othersBytes;
+  const fits = argument.length <= room;
+  const verdict = fits
+    ? `It has ${argument.length} characters; up to ${room} are safe.`
+    : `TOO LONG: it has ${argument.length} characters and only up to ${room} are safe; the kernel would cut it without a word. Use an authority with a P-256 key, or Talos 1.12 with embedded-config.yaml.`;
+  const text = `# Before Omni's own kernel arguments (omnictl jointoken kernel-args), Talos 1.11 only.\n# ${verdict}\n${argument}\n`;
+  return { text, argument, fits };
+}
+
+/** A cluster template for omnictl. */
+export function clusterTemplate({ talosVersions, kubernetesVersions }: HandoffInput): string {
+  const talos = talosVersions.at(-1) ?? 'v0.0.0-FILL-IN';
+  const isNewer = talosVersions.length === 0 || isFromMinor(talos, 12);
+  const withoutPublic = talosVersions.length > 0 && isFromMinor(talos, 14);
+  const cluster = yamlText(
+    {
+      kind: 'Cluster',
+      name: 'air-gap-cluster',
+      kubernetes: { version: kubernetesVersions.at(-1) ?? 'v0.0.0-FILL-IN' },
+      talos: { version: talos },
+      features: {
+        useEmbeddedDiscoveryService: true,
+        ...(withoutPublic ? { disablePublicDiscoveryService: true } : {}),
+      },
+      patches: [{ name: 'air-gap', file: isNewer ? 'air-gap-patch.yaml' : 'air-gap-patch-1.11.yaml' }],
+    },
+    'omnictl cluster template sync --file cluster-template.yaml\nThe embedded discovery service is Omni’s own: discovery.talos.dev cannot be reached from here.',
+  );
+  const machines = (kind: string, comment: string): string =>
+    yamlText({ kind, machines: ['00000000-0000-0000-0000-000000000000'] }, comment);
+  return yamlDocuments([
+    cluster,
+    machines('ControlPlane', 'FILL IN: the IDs of machines, from omnictl get machines.'),
+    machines('Workers', 'FILL IN, or remove this document.'),
+  ]);
 }

@@ -1,9 +1,9 @@
 /** The hand-off: configuration for a site, of all that is known about it. */
 import { zstdDecompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import { earlyArgument } from '../src/config/early-config.ts';
-import { handoffFiles } from '../src/config/handoff.ts';
-import type { HandoffInput } from '../src/config/handoff-input.ts';
+import { handoffFiles } from '../src/handoff/files.ts';
+import type { HandoffInput } from '../src/handoff/input.ts';
+import { earlyArgument } from '../src/handoff/machines.ts';
 import { documents } from './documents.ts';
 import { bare, ca, full } from './handoff-sample.ts';
 

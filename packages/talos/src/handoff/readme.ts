@@ -1,17 +1,13 @@
 /** The steps that remain after a load, in order, with the commands that make what is secret. */
 import { insidePorts, selfHostedWireguardPort } from '../egress.ts';
 import { isFromMinor } from '../version.ts';
-import { earlyArgument } from './early-config.ts';
-import type { HandoffInput } from './handoff-input.ts';
-import { adminEmail, hostOf } from './site.ts';
+import { adminEmail, type HandoffInput, hostOf, imageName } from './input.ts';
+import { earlyArgument } from './machines.ts';
 
 export function readmeText(input: HandoffInput): string {
   const { site, registry, talosVersions, kubernetesVersions, ca, omniVersion, factoryVersion, dexVersion } =
     input;
-  const image = (host: string, repository: string): string =>
-    [registry.host, registry.prefix, ...(registry.keepHost ? [host] : []), repository]
-      .filter((part) => part !== '')
-      .join('/');
+  const image = (host: string, repository: string): string => imageName(input, host, repository);
   const wireguardPort = Number(/:(\d{1,5})$/.exec(site.wireguard ?? '')?.[1] ?? selfHostedWireguardPort);
   const newer = talosVersions.length === 0 || talosVersions.some((version) => isFromMinor(version, 12));
   const older = talosVersions.some((version) => !isFromMinor(version, 12));

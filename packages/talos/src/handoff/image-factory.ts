@@ -2,9 +2,8 @@
  * Configuration of a self-hosted Image Factory over what was loaded.
  * Source: siderolabs/image-factory docs/configuration.md and its defaults in cmd/image-factory/cmd/options.go.
  */
-import type { HandoffBucket, HandoffInput } from './handoff-input.ts';
-import { orPlaceholder } from './site.ts';
-import { yamlText } from './yaml-text.ts';
+import { yamlText } from '../yaml/go/emit.ts';
+import { type HandoffBucket, type HandoffInput, orPlaceholder } from './input.ts';
 
 /** @param bucket where built media are cached; undefined for a cache in the registry alone */
 export function imageFactoryConfig(input: HandoffInput, bucket: HandoffBucket | undefined): string {

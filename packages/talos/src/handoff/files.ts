@@ -2,16 +2,18 @@
  * The files that a site fills in and runs after a load: Talos and Omni configuration, an image-factory.yaml, a
  * compose file, and a README with the steps that remain. Pure: values in, texts out. Nothing secret is made here.
  */
-
 import { isFromMinor } from '../version.ts';
-import { clusterTemplate } from './cluster-template.ts';
-import { composeFile } from './compose.ts';
-import { dexConfig } from './dex.ts';
-import { earlyArgument } from './early-config.ts';
-import type { HandoffInput } from './handoff-input.ts';
+import { composeFile, dexConfig } from './compose.ts';
 import { imageFactoryConfig } from './image-factory.ts';
+import type { HandoffInput } from './input.ts';
+import {
+  clusterTemplate,
+  earlyArgument,
+  embeddedConfig,
+  machinePatch,
+  olderMachinePatch,
+} from './machines.ts';
 import { readmeText } from './readme.ts';
-import { embeddedConfig, machinePatch, olderMachinePatch } from './talos-documents.ts';
 
 export interface HandoffFile {
   readonly name: string;

@@ -2,9 +2,8 @@
  * What only a site knows: where its services answer. A small YAML file says it; what it leaves out becomes a
  * placeholder that nobody can overlook.
  */
-import { quoted } from '../errors.ts';
-import { nearestName } from '../nearest.ts';
-import { parseYamlFile, type YamlFile } from '../yaml/strict.ts';
+import { nearestName, quoted } from './errors.ts';
+import { parseYamlFile, type YamlFile } from './yaml/strict.ts';
 
 export interface Site {
   /** URL of Omni. */
@@ -87,24 +86,4 @@ function checkUrl(source: YamlFile, name: string, text: string): string {
     return text.replace(/\/+$/, '');
   }
   throw source.error([name], `${name} must be a URL such as https://${name.toLowerCase()}.site`);
-}
-
-/** A value that must be filled in by hand; reserved names that resolve nowhere. Source: RFC 2606. */
-export function orPlaceholder(value: string | undefined, placeholder: string): string {
-  return value ?? placeholder;
-}
-
-/** Host and port of a URL. */
-export function hostOf(url: string): string {
-  return URL.parse(url)?.host ?? url;
-}
-
-/** The first user of a site with a log-in of its own: dex and Omni must agree on it. */
-export function adminEmail({ omni }: Site): string {
-  return `admin@${(omni === undefined ? undefined : URL.parse(omni)?.hostname) ?? 'FILL-IN-omni.invalid'}`;
-}
-
-/** A variable that compose fills in from `.env`. */
-export function variable(name: string): string {
-  return `$\{${name}}`;
 }

@@ -1,0 +1,69 @@
+/** What the files of a hand-off are made from: what the site says of itself, and what was loaded; and how they name it. */
+import type { Site } from '../site.ts';
+
+interface HandoffRegistry {
+  /** Host with port, as machines reach it. */
+  readonly host: string;
+  /** Path in front of every repository, or empty. */
+  readonly prefix: string;
+  readonly plainHttp: boolean;
+  /** Repositories have the host they came from in their path. */
+  readonly keepHost: boolean;
+}
+
+export interface HandoffBucket {
+  readonly bucket: string;
+  /** URL. */
+  readonly endpoint: string;
+  readonly region: string;
+}
+
+export interface HandoffInput {
+  readonly site: Site;
+  readonly registry: HandoffRegistry;
+  readonly bucket?: HandoffBucket;
+  /** PEM of the site's authority, when it has one of its own. */
+  readonly ca?: string;
+  /** What was loaded, such as `v1.10.4`; undefined when it was not. */
+  readonly omniVersion?: string;
+  readonly factoryVersion?: string;
+  readonly dexVersion?: string;
+  /** The newest last. */
+  readonly talosVersions: readonly string[];
+  readonly kubernetesVersions: readonly string[];
+  /** Registries that images came from, such as `quay.io`. */
+  readonly imageHosts: readonly string[];
+  /** Installers of the public factory were loaded. */
+  readonly hasInstallers: boolean;
+  /** PEM of the key that images were signed with here. */
+  readonly signingKey?: string;
+}
+
+/**
+ * Where an image lies in the registry, without tag.
+ * @param host the registry that it came from
+ */
+export function imageName({ registry }: HandoffInput, host: string, repository: string): string {
+  const parts = [registry.host, registry.prefix, ...(registry.keepHost ? [host] : []), repository];
+  return parts.filter((part) => part !== '').join('/');
+}
+
+/** A value that must be filled in by hand; reserved names that resolve nowhere. Source: RFC 2606. */
+export function orPlaceholder(value: string | undefined, placeholder: string): string {
+  return value ?? placeholder;
+}
+
+/** Host and port of a URL. */
+export function hostOf(url: string): string {
+  return URL.parse(url)?.host ?? url;
+}
+
+/** The first user of a site with a log-in of its own: dex and Omni must agree on it. */
+export function adminEmail({ omni }: Site): string {
+  return `admin@${(omni === undefined ? undefined : URL.parse(omni)?.hostname) ?? 'FILL-IN-omni.invalid'}`;
+}
+
+/** A variable that compose fills in from `.env`. */
+export function variable(name: string): string {
+  return `$\{${name}}`;
+}
