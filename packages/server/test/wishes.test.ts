@@ -60,6 +60,18 @@ describe('the list', () => {
     expect(await (await fetch(`${second.url}/schematics/${id}`)).text()).toBe(plain);
   });
 
+  test('is read back whatever schematics were asked for, those too that nobody can read back', async () => {
+    const wishesFile = join(await temporaryFolder(), wantsFile);
+    const first = await start({ writable: await newLayout(), wishesFile });
+    for (const argument of [' a\\nb', 'a\\u2028b'])
+      await post(first.url, `{"customization": {"extraKernelArgs": ["${argument}"]}}`);
+    await first.close();
+    const second = await start({ writable: await newLayout(), wishesFile });
+    const { wishes } = second.wishes();
+    expect(wishes).toHaveLength(2);
+    for (const wish of wishes) expect(wish).not.toHaveProperty('text');
+  });
+
   test('is written while the server runs', async () => {
     const wishesFile = join(await temporaryFolder(), wantsFile);
     const server = await start({ writable: await newLayout(), wishesFile });

@@ -83,7 +83,10 @@ export class Schematics {
     if (known.isCarried) return known;
     this.#remember(id, canonical);
     const secrets = findSecrets(schematic).map(({ where, what }) => `${where}: ${what}`);
-    this.#wishes.add({ kind: 'schematic', id, ...(secrets.length > 0 ? {} : { text: canonical }), secrets });
+    // Go writes some texts that cannot be read back; a list of wishes with one would not be read back either.
+    const isReadable = commonSchematicId(canonical) === id;
+    const hasText = isReadable && secrets.length === 0;
+    this.#wishes.add({ kind: 'schematic', id, ...(hasText ? { text: canonical } : {}), secrets });
     return known;
   }
 

@@ -69,7 +69,7 @@ function schematicLines(wishes: readonly Wish[], id: string): readonly string[] 
     const why =
       wish.secrets.length > 0
         ? `holds a secret (${wish.secrets.map((secret) => printable(secret)).join('; ')})`
-        : 'is too long to be kept here';
+        : 'is too long to be kept here, or cannot be read back';
     const commented = builds.flatMap((build) =>
       entryLines([`  - schematic: schematic-${id.slice(0, 12)}.yaml`], build),
     );
