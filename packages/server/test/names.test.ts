@@ -1,4 +1,7 @@
+import { bytesOf, descriptorOf, MediaType } from '@omni-airgap/oci';
+import { buildManifest } from '@omni-airgap/oci/testing';
 import { expect, test } from 'vitest';
+import type { ContentSource } from '../src/source.ts';
 import { newLayout, putImage, putIndex, start } from './support.ts';
 
 async function digestAt(base: string, path: string): Promise<string | number | null> {
@@ -33,6 +36,42 @@ test('two names for the same digest do not collide', async () => {
   const { url, unreachable } = await start({ source: layout });
   expect(await digestAt(url, 'dexidp/dex/manifests/v1')).toBe(manifest.digest);
   expect(unreachable()).toEqual([]);
+});
+
+test('T18 a name that leads to forty nested indexes is reported and not served, what it shares with others is', async () => {
+  const layout = await newLayout();
+  const good = await putImage(layout, 'ghcr.io/a/good:v1', Buffer.from('good'));
+  let index = good.manifest;
+  for (let level = 0; level < 40; level++) {
+    const { descriptor, bytes } = buildManifest(MediaType.ociIndex, { manifests: [index] });
+    await layout.push(descriptor, () => bytesOf(bytes));
+    index = descriptor;
+  }
+  await layout.tag(index, 'ghcr.io/a/deep:v1');
+  const { url, unreachable } = await start({ source: layout });
+  expect(unreachable()).toEqual([
+    { name: 'ghcr.io/a/deep:v1', reason: expect.stringContaining('nested deeper') },
+  ]);
+  expect(await digestAt(url, 'a/good/manifests/v1')).toBe(good.manifest.digest);
+  // As of each child of an index, one can ask for it by its digest only where it is.
+  expect(await digestAt(url, `a/deep/manifests/${good.manifest.digest}`)).toBe(404);
+});
+
+test('a name of content that is no manifest is reported', async () => {
+  const layout = await newLayout();
+  const odd = descriptorOf(MediaType.octetStream, Buffer.from('{}'));
+  const source: ContentSource = {
+    fetch: (descriptor) => layout.fetch(descriptor),
+    locate: (descriptor) => layout.locate(descriptor),
+    stat: (digest) => layout.stat(digest),
+    names: async function* () {
+      yield ['ghcr.io/a/odd:v1', odd];
+    },
+  };
+  const { unreachable } = await start({ source });
+  expect(unreachable()).toEqual([
+    { name: 'ghcr.io/a/odd:v1', reason: 'application/octet-stream is not a manifest type' },
+  ]);
 });
 
 test('names of other tools and damaged content are reported, the rest is served', async () => {

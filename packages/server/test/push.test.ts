@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { digestOf, MediaType, maxManifestBytes } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
 import { Layout } from '@omni-airgap/oci/layout';
+import { buildManifest } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
 import type { WritableSource } from '../src/index.ts';
 import { codeOf, newLayout, nowhere, type Running, raw, start } from './support.ts';
@@ -30,6 +31,14 @@ const patch = (url: string, body: Buffer, range?: string) =>
 async function pushBlob(repo: string, body: Uint8Array<ArrayBuffer>): Promise<void> {
   const url = `${repo}/blobs/uploads/?digest=${digestOf(body)}`;
   expect((await fetch(url, { method: 'POST', body })).status).toBe(201);
+}
+
+async function pushIndex(repo: string, tag: string, manifests: readonly object[]) {
+  const mediaType = MediaType.ociIndex;
+  const { descriptor, bytes } = buildManifest(mediaType, { manifests });
+  const headers = { 'Content-Type': mediaType };
+  const body = Buffer.from(bytes);
+  return { response: await fetch(`${repo}/manifests/${tag}`, { method: 'PUT', body, headers }), descriptor };
 }
 
 async function pushImage(
@@ -307,6 +316,25 @@ describe('manifest pushes', () => {
       });
       expect(response.status).toBe(allowSparse ? 201 : 404);
     }
+  });
+
+  test('T18 indexes nested four levels deep, not five; a new server finds the same', async () => {
+    const { repo, layout, server } = await writable();
+    let child: object = (await pushImage(repo, 'v1')).descriptor;
+    for (let level = 0; level <= 5; level++) {
+      const { response, descriptor } = await pushIndex(repo, `nested-${level}`, [child]);
+      expect(response.status).toBe(level < 5 ? 201 : 400);
+      if (level === 5) expect(await codeOf(response)).toBe('MANIFEST_INVALID');
+      child = descriptor;
+    }
+    await server.close();
+    const again = await start({ writable: await Layout.open(layout.root) });
+    expect(again.unreachable()).toEqual([]);
+    const statuses = [4, 5].map(async (level) => {
+      const path = `${again.url}/v2/team/app/manifests/nested-${level}`;
+      return (await fetch(path, { method: 'HEAD' })).status;
+    });
+    expect(await Promise.all(statuses)).toEqual([200, 404]);
   });
 
   test('T23 foreign layers may be missing, and are never followed; urls of any other layer are refused', async () => {

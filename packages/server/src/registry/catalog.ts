@@ -56,10 +56,11 @@ export class Catalog {
   /** Reads all names and manifests of the source. @throws DISK and other errors of the source */
   static async read(source: ContentSource, signal?: AbortSignal): Promise<Catalog> {
     const catalog = new Catalog();
-    for await (const [name, descriptor] of source.names(signal)) {
-      await catalog.graph.read(source, descriptor, signal);
-      catalog.#claim(name, descriptor);
-    }
+    const names: (readonly [string, Descriptor])[] = [];
+    for await (const entry of source.names(signal)) names.push(entry);
+    const roots = names.map(([, descriptor]) => descriptor);
+    await catalog.graph.read(source, roots, signal);
+    for (const [name, descriptor] of names) catalog.#claim(name, descriptor);
     for (const path of catalog.#claims.keys()) catalog.#refresh(path);
     return catalog;
   }

@@ -7,12 +7,14 @@ import {
   childrenOf,
   type Descriptor,
   type Digest,
-  fetchManifest,
+  type Fetcher,
   isManifestType,
   type Manifest,
+  type Presence,
   referrerOf,
+  walk,
 } from '@omni-airgap/oci';
-import { messageOf } from '@omni-airgap/oci/base';
+import { messageOf, printable } from '@omni-airgap/oci/base';
 import type { ContentSource } from '../source.ts';
 
 export interface GraphNode {
@@ -45,27 +47,50 @@ export class ManifestGraph {
     return this.#damaged.get(digest);
   }
 
-  /** Reads the manifest and everything below it that is there and not yet known. */
-  async read(source: ContentSource, root: Descriptor, signal?: AbortSignal): Promise<void> {
-    const queue = [root];
-    for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
-      if (this.#nodes.has(next.digest)) continue;
-      if ((await source.stat(next.digest)) === undefined) {
-        this.#damaged.set(next.digest, 'is not there');
-        continue;
-      }
-      try {
-        const { manifest } = await fetchManifest(source, next, signal, { withoutForeignLayers: true });
-        queue.push(...this.add(next, manifest));
-      } catch (error) {
-        signal?.throwIfAborted();
-        this.#damaged.set(next.digest, messageOf(error));
+  /**
+   * Reads the manifests of these roots and below, as far as they are there.
+   * @returns why a root cannot be served, by its digest
+   */
+  async read(
+    source: ContentSource,
+    roots: readonly Descriptor[],
+    signal?: AbortSignal,
+  ): Promise<ReadonlyMap<Digest, unknown>> {
+    const refused = new Map<Digest, unknown>();
+    const problem = (digest: Digest, error: unknown): void => {
+      if (!this.#nodes.has(digest)) this.#damaged.set(digest, messageOf(error));
+    };
+    const manifests: Fetcher & Presence = {
+      fetch: (descriptor, stop) => source.fetch(descriptor, stop),
+      has: async ({ digest }) => (await source.stat(digest)) !== undefined,
+    };
+    const visits = walk(manifests, roots, {
+      missing: 'skip',
+      unusable: 'report',
+      blobs: false,
+      reading: { withoutForeignLayers: true },
+      signal,
+    });
+    for await (const visited of visits) {
+      const { kind, descriptor, parents } = visited;
+      if (kind === 'manifest') this.#add(descriptor, visited.manifest);
+      else if (kind === 'missing') problem(descriptor.digest, 'is not there');
+      else if (kind === 'unusable') {
+        if (parents.length === 0) {
+          refused.set(descriptor.digest, visited.error);
+          this.#nodes.delete(descriptor.digest);
+        }
+        problem(descriptor.digest, visited.error);
       }
     }
+    // A bundle may name what a layout would not.
+    for (const { digest, mediaType } of roots) {
+      if (!isManifestType(mediaType)) problem(digest, `${printable(mediaType)} is not a manifest type`);
+    }
+    return refused;
   }
 
-  /** Takes in a manifest that has been parsed already; gives the manifests below it. */
-  add(descriptor: Descriptor, manifest: Manifest): readonly Descriptor[] {
+  #add(descriptor: Descriptor, manifest: Manifest): void {
     const { digest } = descriptor;
     const children: Descriptor[] = [];
     for (const child of childrenOf(manifest)) {
@@ -79,7 +104,6 @@ export class ManifestGraph {
       files: filesOf(manifest),
     });
     this.#damaged.delete(digest);
-    return children;
   }
 }
 

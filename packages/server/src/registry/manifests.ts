@@ -115,8 +115,9 @@ async function put(
     return refuse('MANIFEST_BLOB_UNKNOWN', `${missing.digest} (${missing.mediaType}) must be pushed first`);
   }
   await writable.push(descriptor, () => bytesOf(bytes));
-  for (const child of catalog.graph.add(descriptor, manifest))
-    await catalog.graph.read(options.source, child);
+  const refused = (await catalog.graph.read(options.source, [descriptor])).get(descriptor.digest);
+  if (isCoded(refused, 'BAD_DOCUMENT')) return refuse('MANIFEST_INVALID', refused.message);
+  if (refused !== undefined) throw refused;
   // The digest has a name of its own, so that it stays when its tag moves on.
   await keepName(options, writable, repository, descriptor, { digest: descriptor.digest });
   if (!isDigest(reference)) await keepName(options, writable, repository, descriptor, { tag: reference });
