@@ -25,6 +25,7 @@ import {
 } from './storage.ts';
 import { contentKey, GraphBounds, type SelectChild } from './walk.ts';
 
+/** What a copier reports while it works. */
 export type CopyEvent =
   /** Content is part of what is copied; sent once per target (for an index, once per way of selecting). */
   | { readonly kind: 'found'; readonly descriptor: Descriptor }
@@ -56,6 +57,10 @@ export interface CopyOptions {
   readonly select?: SelectChild;
 }
 
+/**
+ * Copies graphs of content between stores. One copier shares its queue, and what it learned about its targets, over
+ * all its copies: each blob is transferred once per target, and mounted from a sibling repository where possible.
+ */
 export class Copier {
   readonly #blobs: WorkQueue;
   readonly #manifests: WorkQueue;

@@ -1,6 +1,7 @@
 /** What a long operation tells whoever watches it. The library counts; how it looks is the caller's. */
 import type { CopyEvent } from './copy.ts';
 
+/** Who shows what a long operation does. All counts are bytes. */
 export interface Progress {
   /** So many bytes more (or, negative, fewer) have to be moved than was known. */
   expect(bytes: number): void;
@@ -12,6 +13,7 @@ export interface Progress {
   item?(name: string, state: ItemState | undefined): void;
 }
 
+/** What is happening to one item. */
 export interface ItemState {
   /** Such as `building at the factory`, `fetching`. */
   readonly doing: string;
@@ -20,6 +22,7 @@ export interface ItemState {
   readonly size?: number;
 }
 
+/** For operations that nobody watches. */
 export const noProgress: Progress = { expect: () => {}, advance: () => {}, note: () => {} };
 
 /** Counts of what a copy did. */

@@ -8,11 +8,13 @@
 import type { Descriptor } from './model/descriptor.ts';
 import type { Digest } from './model/digest.ts';
 
+/** Chunks of content in order; a chunk belongs to its consumer. */
 export type Bytes = AsyncIterable<Uint8Array>;
 
 /** Opens the same bytes again, from `offset` on (0 when left out): a push may have to start again. */
 export type OpenBytes = (offset?: number) => Bytes;
 
+/** A store that gives out content by descriptor. */
 export interface Fetcher {
   /**
    * The bytes of `descriptor`, unverified unless the store says otherwise: wrap in `verified()`.
@@ -21,21 +23,25 @@ export interface Fetcher {
   fetch(descriptor: Descriptor, signal?: AbortSignal): Bytes;
 }
 
+/** A store that can resume within a blob. */
 export interface RangeFetcher {
   /** Like fetch, from byte `offset` on. */
   fetchFrom(descriptor: Descriptor, offset: number, signal?: AbortSignal): Bytes;
 }
 
+/** A store that knows what it holds. */
 export interface Presence {
   /** True when content of this digest and size is there. Never a guess: errors are thrown. */
   has(descriptor: Descriptor, signal?: AbortSignal): Promise<boolean>;
 }
 
+/** A store with names. */
 export interface Resolver {
   /** The descriptor that a name stands for; undefined only when the name definitely does not exist. */
   resolve(name: string, signal?: AbortSignal): Promise<Descriptor | undefined>;
 }
 
+/** Whether a push moved bytes, or the store had the content. */
 export type PushResult = 'stored' | 'present';
 
 export interface Pusher {
@@ -47,17 +53,21 @@ export interface Pusher {
   push(descriptor: Descriptor, open: OpenBytes, signal?: AbortSignal): Promise<PushResult>;
 }
 
+/** A store whose names can be set. */
 export interface Tagger {
   /** Lets `name` stand for the descriptor, replacing what it stood for. The content must be there. */
   tag(descriptor: Descriptor, name: string, signal?: AbortSignal): Promise<void>;
 }
 
+/** A store whose names can be listed. */
 export interface NameLister {
   /** All names, in byte order. */
   names(signal?: AbortSignal): AsyncIterable<readonly [name: string, descriptor: Descriptor]>;
 }
 
+/** The source of a copy that can also be asked for presence. */
 export interface ReadOnlyStorage extends Fetcher, Presence {}
+/** The target of a copy. */
 export interface Storage extends ReadOnlyStorage, Pusher {}
 export interface Target extends Storage, Resolver, Tagger {}
 
@@ -74,6 +84,7 @@ export interface Located {
   locate(descriptor: Pick<Descriptor, 'digest' | 'size'>): Promise<readonly Piece[] | undefined>;
 }
 
+/** A repository that takes blobs over from its siblings. Source: distribution-spec v1.1.1 spec.md#mounting-a-blob. */
 export interface Mounter {
   /** The registry and the repository in it: siblings are those of the same registry. */
   readonly registry: string;

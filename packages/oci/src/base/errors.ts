@@ -66,6 +66,7 @@ const exitCodes = {
   /** A state that the code should make impossible. */
   INTERNAL: ExitCode.unexpected,
 } as const;
+/** What went wrong, as programs see it; each code leads to one exit code. */
 export type ErrorCode = keyof typeof exitCodes;
 
 export interface CodedErrorOptions {
@@ -80,6 +81,7 @@ export interface CodedErrorOptions {
   readonly retryAfterMs?: number | undefined;
 }
 
+/** An error of this project. Its message is one line for people; programs match on its code. */
 export class CodedError extends Error {
   readonly code: ErrorCode;
   readonly descriptor: CodedErrorOptions['descriptor'];

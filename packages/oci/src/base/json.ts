@@ -7,7 +7,9 @@
 import { CodedError } from './errors.ts';
 import { printable } from './text.ts';
 
+/** Anything that strict JSON can hold. */
 export type JsonValue = null | boolean | number | string | JsonValue[] | JsonObject;
+/** A parsed object. It has no prototype, so every key is the document's own. */
 export interface JsonObject {
   [key: string]: JsonValue;
 }

@@ -12,6 +12,7 @@ export function printable(text: string, max = 200): string {
   });
 }
 
+/** Orders text by code unit: the same on every machine, whatever its locale. */
 export function byText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }

@@ -16,6 +16,7 @@ const { WebAssembly: wasm } = globalThis as unknown as {
 
 const free: Buffer[] = [];
 
+/** A block to write or read directly; give it back with giveAligned. */
 export function takeAligned(): Buffer {
   return free.pop() ?? Buffer.from(new wasm.Memory({ initial: alignedBlockSize / wasmPage }).buffer);
 }

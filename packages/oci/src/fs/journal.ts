@@ -14,6 +14,7 @@ import { readSmallFile, syncFolder, writeFileAtomic } from './files.ts';
 /** 10,000 records of some 200 bytes, with room to spare. */
 const maxJournalBytes = 4 * 1024 * 1024;
 
+/** A file of JSON records, appended durably and read back whole. */
 export class Journal {
   readonly path: string;
   /** Whether the name of the file has been made durable too. */

@@ -28,8 +28,10 @@ import { CodedError, systemCodeOf } from '../base/errors.ts';
 import { diskError } from './disk-error.ts';
 import { holdersOf, leaveNote, removeNote } from './lock-notes.ts';
 
+/** Held together with other shared holders, or alone. */
 export type LockMode = 'shared' | 'exclusive';
 
+/** How a lock is taken. */
 export interface LockOptions {
   /** The command that takes the lock, for the message that others get: `omni-airgap fetch`. Default: it stays unnamed. */
   readonly purpose?: string;
@@ -40,6 +42,7 @@ export interface LockOptions {
   readonly temporary?: boolean;
 }
 
+/** A lock that is held until it is released or the process ends. */
 export interface Lock {
   readonly mode: LockMode;
   /** Frees the lock, also when called again. Never throws: the end of the process frees it too. */

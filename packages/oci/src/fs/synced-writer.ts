@@ -18,6 +18,7 @@ const syncEvery = 128 * 1024 * 1024;
 /** Bytes that may wait to be on the medium. */
 const unsyncedAtMost = 4 * syncEvery;
 
+/** A writer of one new file that syncs behind itself. */
 export class SyncedWriter {
   readonly #file: FileHandle;
   /** Bytes given to be written, those that are, and those that are on the medium. */

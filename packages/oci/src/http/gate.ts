@@ -33,6 +33,7 @@ export interface GateOptions extends ConnectionOptions {
   readonly pacing?: Pacing | undefined;
 }
 
+/** HTTP methods that registries, factories and object stores need. */
 export type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 /** A request body that can be sent again; `size` in bytes is its Content-Length. */
@@ -73,6 +74,7 @@ const ownHeaders: ReadonlySet<string> = new Set([
   'transfer-encoding',
 ]);
 
+/** The way out. Refuses what the policy does not allow before any name is resolved, and records every request. */
 export class HttpGate {
   readonly policy: EgressPolicy;
   readonly #options: GateOptions;

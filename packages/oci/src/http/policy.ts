@@ -10,6 +10,7 @@ import { CodedError } from '../base/errors.ts';
 import { printable } from '../base/text.ts';
 import { bareAddress, hostMatches, isPublicAddress, parseHostPattern } from './host.ts';
 
+/** Which hosts may be contacted, and how. */
 export interface EgressPolicy {
   /** `ghcr.io`, `ghcr.io:8443`, `*.example.com` (at least one label more), or an address literal. */
   readonly hosts: readonly string[];

@@ -5,6 +5,7 @@
 import { BlockList, isIP } from 'node:net';
 import { CodedError } from '../base/errors.ts';
 
+/** Which proxy each kind of URL goes through, and which hosts go around it. */
 export interface ProxySettings {
   /** For https targets. */
   readonly https?: URL | undefined;

@@ -23,6 +23,7 @@ export interface EgressRecord {
   readonly refused?: string | undefined;
 }
 
+/** Who keeps the records, such as class Store in egress.jsonl. */
 export interface EgressSink {
   record(record: EgressRecord): void;
 }

@@ -12,6 +12,7 @@ import type { Bytes } from '../storage.ts';
 import { type Exchange, type Head, shown } from './exchange.ts';
 import { parseRetryAfter } from './retry.ts';
 
+/** An answer whose body has not been read yet. */
 export interface GateResponse {
   readonly status: number;
   /** Lower-case names; repeated headers are joined with a comma. */

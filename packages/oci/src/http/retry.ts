@@ -5,6 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { CodedError, isCoded } from '../base/errors.ts';
 
+/** How often and how patiently to retry. */
 export interface RetryOptions {
   readonly signal?: AbortSignal | undefined;
   /** Attempts in all; the default of 6 spans about half a minute. */

@@ -20,6 +20,7 @@ export const layoutMarker: string = '{"imageLayoutVersion":"1.0.0"}';
 /** A site with every image there is has some ten thousand names. */
 export const maxIndexBytes: number = 64 * 1024 * 1024;
 
+/** The names of a layout with what they stand for, in byte order. */
 export type Names = ReadonlyMap<string, Descriptor>;
 
 /**

@@ -32,6 +32,7 @@ interface Elsewhere {
   has(descriptor: Pick<Descriptor, 'digest' | 'size'>): boolean;
 }
 
+/** An image layout on disk as a store. Source: image-spec v1.1.1 image-layout.md. */
 export class Layout implements Target, RangeFetcher, Located, NameLister, ReferrerLister {
   readonly root: string;
   readonly #blobs: string;

@@ -9,6 +9,7 @@ const anyPart = /^[a-f0-9]{64}(?:\..+)?\.(?:part|json)$/;
 /** Locks of runs, and files that were being written: of killed processes, since no other works here. */
 const anyLeftover = /^(?:[a-f0-9]{16}\.run|\..+\.tmp)$/;
 
+/** What a sweep removed. */
 export interface Removed {
   readonly blobs: number;
   /** Bytes of all that was removed. */

@@ -16,6 +16,7 @@ export interface Platform {
   readonly variant?: string;
 }
 
+/** The name of content: its media type, digest and size, with what a parent says about it. */
 export interface Descriptor {
   readonly mediaType: string;
   readonly digest: Digest;
@@ -37,6 +38,7 @@ export const Annotation = {
 /** RFC 6838 restricted names: what a media type may look like. */
 const mediaTypePattern = /^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}\/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$/;
 
+/** True for text in the form `type/subtype` of RFC 6838, at most 255 characters. */
 export function isMediaType(value: unknown): value is string {
   return typeof value === 'string' && value.length <= 255 && mediaTypePattern.test(value);
 }

@@ -33,15 +33,18 @@ interface Common {
   readonly artifactType?: string;
   readonly annotations?: Readonly<Record<string, string>>;
 }
+/** A config and layers in order; artifacts have this form too. */
 export interface ImageManifest extends Common {
   readonly kind: 'image';
   readonly config: Descriptor;
   readonly layers: readonly Descriptor[];
 }
+/** Other manifests, usually one per platform. */
 export interface IndexManifest extends Common {
   readonly kind: 'index';
   readonly manifests: readonly Descriptor[];
 }
+/** The view of a parsed manifest. The bytes are what counts: keep them beside it. */
 export type Manifest = ImageManifest | IndexManifest;
 
 export interface ManifestReading {

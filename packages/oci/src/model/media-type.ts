@@ -26,10 +26,12 @@ export const manifestAccept: string = [
   MediaType.dockerManifest,
 ].join(', ');
 
+/** True for a manifest of manifests: an OCI index or Docker's manifest list. */
 export function isIndexType(mediaType: string): boolean {
   return mediaType === MediaType.ociIndex || mediaType === MediaType.dockerList;
 }
 
+/** True for a manifest of config and layers, OCI's or Docker's. */
 export function isImageManifestType(mediaType: string): boolean {
   return mediaType === MediaType.ociManifest || mediaType === MediaType.dockerManifest;
 }

@@ -8,6 +8,7 @@ import { CodedError } from '../base/errors.ts';
 import { printable } from '../base/text.ts';
 import { type Digest, digestFromHex, hexOf, parseDigest } from './digest.ts';
 
+/** The parts of a reference. A registry is always named; tag, digest or both are there. */
 export interface Reference {
   /** Lower-case host, with port when not the default: `ghcr.io`, `127.0.0.1:5000`. */
   readonly registry: string;
@@ -23,6 +24,7 @@ const componentPattern = /^[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*$/;
 const hostPattern =
   /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?$/;
 
+/** True for a tag: 1 to 128 characters of `[A-Za-z0-9_.-]`, the first no dot or dash. */
 export function isTag(value: string): boolean {
   return tagPattern.test(value);
 }

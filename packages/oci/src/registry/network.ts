@@ -42,6 +42,7 @@ export interface Reach {
   readonly onRetry?: ((error: CodedError) => void) | undefined;
 }
 
+/** The network of one command. Close it at the end. */
 export interface Network {
   readonly gate: HttpGate;
   /** @param host as in a reference: `ghcr.io`, `10.0.0.5:5000` */

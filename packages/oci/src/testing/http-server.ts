@@ -10,6 +10,7 @@ interface SeenRequest {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
 }
 
+/** A server on a free port of 127.0.0.1 that notes what it was asked. */
 export interface LoopbackServer {
   /** Such as `http://127.0.0.1:34567`. */
   readonly url: string;

@@ -9,6 +9,7 @@ import type { Bytes, NameLister, OpenBytes, PushResult, RangeFetcher, Target } f
 /** Far above what anybody should keep in memory. */
 const maxBytes = 64 * 1024 * 1024;
 
+/** A store in memory that checks digests as every store must. */
 export class MemoryStore implements Target, RangeFetcher, NameLister {
   readonly #blobs = new Map<Digest, Uint8Array>();
   readonly #names = new Map<string, Descriptor>();

@@ -28,6 +28,7 @@ interface LooseManifest {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
+/** What one repository of a registry double holds; tests look into it and put content there. */
 export class RepositoryDouble {
   readonly blobs: Map<string, Uint8Array> = new Map();
   /** By digest. */

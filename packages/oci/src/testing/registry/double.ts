@@ -21,6 +21,7 @@ import { DoubleAuth, type DoubleAuthOptions } from './auth.ts';
 import { ContentDouble, listReferrers, listTags, RepositoryDouble, type RepositorySeed } from './content.ts';
 import { type Answer, type Fault, type Faults, sendAnswer, startFaults } from './faults.ts';
 
+/** How the registry behaves, and what goes wrong. */
 export interface RegistryDoubleOptions {
   /** What it holds to begin with. */
   readonly repositories?: Readonly<Record<string, RepositorySeed>>;
@@ -79,6 +80,7 @@ interface DoubleRequest {
   readonly bytes: number;
 }
 
+/** A running registry double. */
 export interface RegistryDouble {
   /** `http://127.0.0.1:<port>`. */
   readonly url: string;
@@ -99,6 +101,7 @@ export interface RegistryDouble {
   close(): Promise<void>;
 }
 
+/** Starts a registry on a free port of 127.0.0.1. Close it at the end of the test. */
 export async function startRegistryDouble(options: RegistryDoubleOptions = {}): Promise<RegistryDouble> {
   const faults = startFaults(options.script ?? []);
   const auth = options.auth === undefined ? undefined : new DoubleAuth(options.auth);

@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 
+/** What happens to which request. */
 export interface Fault {
   readonly match: {
     /** Default any. */
