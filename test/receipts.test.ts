@@ -15,8 +15,8 @@ import {
   temporaryFolder,
 } from '../packages/bundler/test/store.ts';
 import { type BundleDocument, parseBundleDocument } from '../packages/format/src/index.ts';
+import type { LoadOptions } from '../packages/loader/src/load.ts';
 import { load } from '../packages/loader/src/load.ts';
-import type { LoadOptions } from '../packages/loader/src/load-options.ts';
 import type { Digest } from '../packages/oci/src/index.ts';
 import { type RegistryDouble, startRegistryDouble } from '../packages/oci/src/testing/index.ts';
 

@@ -6,7 +6,14 @@
  */
 import { createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 
-import { collectVerified, type Descriptor, type Digest, descriptorOf, type Fetcher } from '@omni-airgap/oci';
+import {
+  collectVerified,
+  type Descriptor,
+  type Digest,
+  descriptorOf,
+  type Fetcher,
+  MediaType,
+} from '@omni-airgap/oci';
 import {
   CodedError,
   type JsonObject,
@@ -125,4 +132,45 @@ export function isSignedClaim(layer: Descriptor, claim: Uint8Array, key: KeyObje
 /** Go's encoder escapes what could end a script in HTML, and two line separators. */
 function goEscaped(json: string): string {
   return json.replace(/[<>&\u2028\u2029]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+interface Built {
+  readonly descriptor: Descriptor;
+  readonly bytes: Uint8Array;
+}
+
+/** True when all layers are signatures: then the config is derived from them. */
+export function areSignatures(layers: readonly Descriptor[]): boolean {
+  return layers.length > 0 && layers.every(({ mediaType }) => mediaType === claimMediaType);
+}
+
+/**
+ * The manifest at a signature tag: one layer for each signature, and a config that names them all.
+ * @param annotations of the manifest that is there, kept
+ */
+export function signatureManifest(
+  layers: readonly Descriptor[],
+  annotations?: Readonly<Record<string, string>> | undefined,
+): { readonly manifest: Built; readonly config: Built } {
+  const config = serialized(MediaType.ociConfig, {
+    architecture: '',
+    created: '0001-01-01T00:00:00Z',
+    history: layers.map(() => ({ created: '0001-01-01T00:00:00Z' })),
+    os: '',
+    rootfs: { type: 'layers', diff_ids: layers.map(({ digest }) => digest) },
+    config: {},
+  });
+  const manifest = serialized(MediaType.ociManifest, {
+    schemaVersion: 2,
+    mediaType: MediaType.ociManifest,
+    config: config.descriptor,
+    layers,
+    annotations,
+  });
+  return { manifest, config };
+}
+
+function serialized(mediaType: string, document: object): Built {
+  const bytes = Buffer.from(JSON.stringify(document));
+  return { descriptor: descriptorOf(mediaType, bytes), bytes };
 }

@@ -2,6 +2,7 @@
 
 export { type BundleSigner, BundleStore, type BundleTrust, bundleFolders } from './bundle-store.ts';
 export {
+  areSignatures,
   checkClaim,
   claimMediaType,
   claimOf,
@@ -10,6 +11,7 @@ export {
   objectOf,
   type SignedImage,
   signatureBytes,
+  signatureManifest,
   signClaim,
   signedPayload,
   strictBase64,

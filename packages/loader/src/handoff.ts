@@ -2,25 +2,27 @@
  * Writes the files that a site goes on with: what was loaded and what the site said, as configuration. A file that
  * somebody has changed since is never written over: the new text is put beside it.
  */
+
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { serializeDocument } from '@omni-airgap/format';
 import type { ObjectStoreTarget } from '@omni-airgap/objects';
 import { parseReference } from '@omni-airgap/oci';
-import { parseStrictObject } from '@omni-airgap/oci/base';
-import { ensureFolder, readSmallFile, writeFileAtomic } from '@omni-airgap/oci/fs';
+import { CodedError, messageOf, parseStrictObject } from '@omni-airgap/oci/base';
+import { ensureFolder, readNamedFile, readSmallFile, writeFileAtomic } from '@omni-airgap/oci/fs';
 import {
   compareVersions,
   type HandoffInput,
   handoffFiles,
   isVersion,
   parseInstallerRepository,
+  parseSite,
   publicFactoryHost,
   type Site,
 } from '@omni-airgap/talos';
-import { parseRegistryTarget, type RegistryTarget } from './target-names.ts';
+import { parseRegistryTarget, type RegistryTarget } from './targets/names.ts';
 
-export interface SiteDescription {
+interface SiteDescription {
   /** Names in the bundle. */
   readonly names: readonly string[];
   readonly site: Site;
@@ -74,10 +76,10 @@ export function describeSite(description: SiteDescription): HandoffInput {
       (host) => host !== publicFactoryHost,
     ),
     hasInstallers: fromFactory.some(({ repository }) => isInstaller(repository)),
-    ...(omniVersion === undefined ? {} : { omniVersion }),
-    ...(factoryVersion === undefined ? {} : { factoryVersion }),
-    ...(dexVersion === undefined ? {} : { dexVersion }),
-    ...(ca === undefined ? {} : { ca }),
+    omniVersion,
+    factoryVersion,
+    dexVersion,
+    ca,
     ...(objectStore?.kind === 's3'
       ? {
           bucket: {
@@ -133,4 +135,31 @@ export async function writeHandoff(folder: string, input: HandoffInput): Promise
 
 function sha256Of(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
+}
+
+interface SiteFile {
+  readonly site: Site;
+  /** PEM. */
+  readonly ca?: string;
+}
+
+const maxSiteBytes = 64 * 1024;
+const maxCaBytes = 1024 * 1024;
+
+/** A path in it is relative to the file. @throws NO_INPUT; CONFIG with file, line and column */
+export async function readSite(path: string): Promise<SiteFile> {
+  const bytes = await readNamedFile('--site', path, maxSiteBytes);
+  let site: Site;
+  try {
+    site = parseSite(bytes, path);
+  } catch (cause) {
+    throw new CodedError('CONFIG', messageOf(cause), { cause });
+  }
+  if (site.caFile === undefined) return { site };
+  const caPath = resolve(dirname(path), site.caFile);
+  const ca = (await readNamedFile(`${path}: caFile`, caPath, maxCaBytes)).toString('latin1');
+  if (!ca.includes('-----BEGIN CERTIFICATE-----') || ca.includes('PRIVATE KEY')) {
+    throw new CodedError('CONFIG', `${path}: caFile ${caPath}: must hold PEM certificates and nothing else`);
+  }
+  return { site, ca: `${ca.trim()}\n` };
 }

@@ -1,29 +1,84 @@
 /**
  * load: bundles into the registry and the object store of a site, straight from the volumes. What is there is left
- * alone; nothing is unpacked. Content comes first; that the bundle was accepted is recorded next; names, lists and
- * the receipt come when all content is in place.
+ * alone; nothing is unpacked. What is wrong is refused before anything is moved. Content comes first; that the bundle
+ * was accepted is recorded next; names, lists and the receipt come when all content is in place.
  */
-
-import { type ReceiptDocument, serializeReceipt } from '@omni-airgap/format';
-import type { ObjectSink } from '@omni-airgap/objects';
-import type { CopyTally, Progress } from '@omni-airgap/oci';
+import type { KeyObject } from 'node:crypto';
+import { join } from 'node:path';
+import {
+  type BundleTrust,
+  checkBundleAge,
+  type ReceiptDocument,
+  serializeReceipt,
+} from '@omni-airgap/format';
+import { type ObjectSink, type ObjectStoreTarget, openSink } from '@omni-airgap/objects';
+import { type CopyTally, noProgress, type Progress } from '@omni-airgap/oci';
 import { byText } from '@omni-airgap/oci/base';
 import { writeFileAtomic } from '@omni-airgap/oci/fs';
-import type { HandoffInput } from '@omni-airgap/talos';
+import { type Network, type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
+import type { Site } from '@omni-airgap/talos';
 import { describeSite, type WrittenHandoff, writeHandoff } from './handoff.ts';
-import { type LoadedObject, loadObjects } from './load-objects.ts';
-import type { LoadOptions } from './load-options.ts';
-import { type Loading, withLoading } from './loading.ts';
 import { type PlannedLoad, planLoad } from './plan.ts';
 import { receiptOf } from './receipt.ts';
-import type { RegistryContext } from './registry/context.ts';
-import { checkRegistry, copyContent, type LoadedImage, publishNames } from './registry/load-registry.ts';
-import { verifyRegistry } from './registry/verify-registry.ts';
-import { isCompanion } from './registry/waves.ts';
-import { type Resigned, resign } from './signing/resign.ts';
-import { MissingVolumes } from './source.ts';
+import { type Resigned, resign } from './resign.ts';
+import { LoadSource, MissingVolumes } from './source.ts';
 import { Spool } from './spool.ts';
-import { acceptedOf } from './state.ts';
+import {
+  acceptedOf,
+  checkEquivocation,
+  checkRollback,
+  folderState,
+  registryState,
+  type StateRecord,
+} from './state.ts';
+import { checkRelied, findRelied } from './targets/from-base.ts';
+import { belowPrefix, type RegistryTarget, targetText } from './targets/names.ts';
+import { type LoadedObject, loadObjects } from './targets/objects/load-objects.ts';
+import { type OpenStore, planObjects } from './targets/objects/object-plan.ts';
+import { checkRegistry, copyContent, verifyRegistry } from './targets/registry/content.ts';
+import { type RegistryContext, registryContext } from './targets/registry/context.ts';
+import { type LoadedImage, publishNames } from './targets/registry/publish-tags.ts';
+import { isCompanion } from './targets/registry/push-order.ts';
+import { type OpenRegistry, readTargetStates } from './targets/registry/target-state.ts';
+
+export interface LoadOptions {
+  /** Folders where the media are mounted: of one bundle, or of a base and its increments. */
+  readonly bundles: readonly string[];
+  readonly trust: BundleTrust;
+  readonly registry?: RegistryTarget | undefined;
+  readonly objectStore?: ObjectStoreTarget | undefined;
+  readonly keepHost?: boolean;
+  readonly overwriteTags?: boolean;
+  /** Where an index carries one platform only, tag that platform's image. */
+  readonly flatten?: boolean;
+  /** Take a bundle that is older than one that was accepted here. */
+  readonly allowRollback?: boolean;
+  /** The oldest bundle that is taken; no limit by default. */
+  readonly maxAgeDays?: number | undefined;
+  /** `full`: pull everything back and hash it. `quick`: not even objects are. Default: objects are. */
+  readonly verify?: 'full' | 'quick' | undefined;
+  /** Folder for what this host remembers: accepted bundles, unfinished uploads. */
+  readonly state: string;
+  /** Folder for parts of blobs that are cut over volumes which are not mounted together. */
+  readonly spool?: string | undefined;
+  /** Signs what an Image Factory checks; a P-256 private key. */
+  readonly resignKey?: KeyObject;
+  /** What only the site knows; its PXE URL makes boot scripts. */
+  readonly site?: Site;
+  /** PEM of the site's authority. */
+  readonly ca?: string;
+  /** Folder for configuration to go on with; none is written without it. */
+  readonly handoff?: string;
+  /** Path to write the receipt to. */
+  readonly receipt?: string | undefined;
+  readonly network: NetworkSettings;
+  /** Blobs on their way at once; default 8. */
+  readonly concurrency?: number | undefined;
+  /** Name and version of this program, for the record. */
+  readonly tool: string;
+  readonly progress?: Progress;
+  readonly signal?: AbortSignal | undefined;
+}
 
 export interface LoadReport {
   readonly receipt: ReceiptDocument;
@@ -46,46 +101,36 @@ export interface LoadReport {
  * the targets refuse, before anything is moved; INCOMPLETE naming volumes that must be mounted next; others
  */
 export function load(options: LoadOptions): Promise<LoadReport> {
-  return withLoading(options, async (loading) => {
-    const { bundles, registry, names, sink, objects, records, progress } = loading;
+  return withTargets(options, async (bundles, { registry, store, records }) => {
     const { signal } = options;
-    if (registry !== undefined) await checkRegistry(registry, names);
-    if (sink !== undefined) await noteStaleUploads(sink, progress, signal);
-    await sink?.requireRoom?.(objects.map(({ key, descriptor }) => ({ key, size: descriptor.size })));
-    const { tally, files } = await moveContent(loading);
+    if (registry !== undefined) await checkRegistry(registry.context, registry.names);
+    if (store !== undefined) await checkStore(store, options);
+    const { tally, files } = await moveContent(options, bundles, registry, store);
     for (const { document } of bundles.bundles) {
       const accepted = acceptedOf(document, bundles.signer);
       for (const record of records) await record.add(accepted, signal);
     }
-    const { images, resigned } = await publish(loading);
-    const documents =
-      sink === undefined
-        ? []
-        : await loadObjects(
-            objectLoad(loading, sink),
-            objects.filter(({ isDocument }) => isDocument),
-          );
+    const { images, resigned } = await publish(options, bundles, registry);
+    const documents = await storeObjects(options, bundles, store, 'documents');
     let verifiedBytes: number | undefined;
     if (options.verify === 'full' && registry !== undefined) {
-      verifiedBytes = await verifyRegistry(registry, names);
+      verifiedBytes = await verifyRegistry(registry.context, registry.names);
     }
     if (options.spool !== undefined) {
       for (const bundle of bundles.bundles) await new Spool(options.spool).clear(bundle);
     }
-    const stored = [...files, ...documents];
-    const handoff =
-      options.handoff === undefined || registry === undefined
-        ? undefined
-        : await writeHandoff(options.handoff, handoffInput(loading, registry));
-    const receipt = await receiptOf(loading, images, stored);
+    const objects = [...files, ...documents];
+    const handoff = await handOff(options, registry);
+    const placed = { bundles, registry: registry?.context, objectStore: store?.sink.url, images, objects };
+    const receipt = await receiptOf(placed, options.tool, signal);
     if (options.receipt !== undefined) await writeFileAtomic(options.receipt, serializeReceipt(receipt));
-    const present = stored.filter((object) => object.result === 'present').length;
+    const present = objects.filter((object) => object.result === 'present').length;
     return {
       receipt,
       registry: tally,
-      objectsStored: stored.length - present,
+      objectsStored: objects.length - present,
       objectsPresent: present,
-      flattened: names.filter(({ flattened }) => flattened).map(({ name }) => name),
+      flattened: (registry?.names ?? []).filter(({ flattened }) => flattened).map(({ name }) => name),
       verifiedBytes,
       resigned,
       handoff,
@@ -93,41 +138,136 @@ export function load(options: LoadOptions): Promise<LoadReport> {
   });
 }
 
-/** Names: what speaks about images first, the site's own signatures among it. */
-async function publish({ bundles, options, registry, names }: Loading): Promise<{
-  readonly images: readonly LoadedImage[];
-  readonly resigned: Resigned | undefined;
-}> {
-  if (registry === undefined) return { images: [], resigned: undefined };
-  const overwrite = options.overwriteTags === true;
-  const companions = await publishNames(registry, names.filter(isCompanion), overwrite);
-  const key = options.resignKey;
-  const verified = bundles.document.roots.filter((root) => root.verified !== undefined);
-  const resigned =
-    key === undefined
-      ? undefined
-      : await resign(registry, names, key, new Set(verified.map(({ name }) => name)));
-  const others = await publishNames(
-    registry,
-    names.filter((name) => !isCompanion(name)),
-    overwrite,
-  );
-  const images = [...companions, ...others].sort((a, b) => byText(a.name, b.name));
-  return { images, resigned };
-}
-
 /** What load would do, without doing it. @throws as load does before anything is moved */
 export function dryRun(options: LoadOptions): Promise<PlannedLoad> {
-  return withLoading(options, ({ bundles, registry, names, sink, objects }) =>
-    planLoad({ bundles, registry, names, sink, objects }, options.signal),
+  return withTargets(options, (bundles, { registry, store }) =>
+    planLoad(bundles.document.id, registry, store, options.signal),
   );
+}
+
+/** Where a load goes, looked through. */
+interface Targets {
+  readonly registry: OpenRegistry | undefined;
+  readonly store: OpenStore | undefined;
+  /** Where accepted bundles are recorded. */
+  readonly records: readonly StateRecord[];
+}
+
+/** Opens bundles and targets, refuses what is wrong with them, and closes everything at the end. */
+async function withTargets<T>(
+  options: LoadOptions,
+  run: (bundles: LoadSource, targets: Targets) => Promise<T>,
+): Promise<T> {
+  const { registry: target, objectStore, progress = noProgress, signal } = options;
+  const spool = options.spool === undefined ? undefined : new Spool(options.spool);
+  const bundles = await LoadSource.open(options.bundles, options.trust, spool);
+  const old = checkBundleAge(bundles.document, options.maxAgeDays);
+  if (old !== undefined) progress.note(old);
+  const network = await openNetwork(options.network, {
+    hosts: [
+      ...(target === undefined ? [] : [target.host]),
+      ...(objectStore?.kind === 's3' ? [objectStore.settings.endpoint.host] : []),
+    ],
+    allowPrivate: true,
+  });
+  let sink: ObjectSink | undefined;
+  try {
+    const context = target === undefined ? undefined : openRegistry(options, bundles, target, network);
+    await context?.client.ping(signal);
+    sink =
+      objectStore === undefined
+        ? undefined
+        : await openSink(objectStore, network, join(options.state, 'uploads'), {
+            readBack: options.verify !== 'quick',
+          });
+    const records = recordsOf(options, context, sink);
+    await checkAccepted(options, bundles, records);
+    const registry = context === undefined ? undefined : await lookThrough(options, context);
+    const planned =
+      sink === undefined
+        ? []
+        : await planObjects(context?.source ?? bundles, bundles.document.roots, options.site?.pxe);
+    const store =
+      sink === undefined ? undefined : { sink, objects: await findRelied(bundles, sink, planned, signal) };
+    return await run(bundles, { registry, store, records });
+  } finally {
+    await sink?.close();
+    await network.close();
+  }
+}
+
+function openRegistry(
+  options: LoadOptions,
+  bundles: LoadSource,
+  target: RegistryTarget,
+  network: Network,
+): RegistryContext {
+  const { keepHost = false, progress = noProgress, signal } = options;
+  const client = network.registry(target.host);
+  return registryContext({ bundles, client, target, keepHost, progress, signal });
+}
+
+/** @throws CONFLICT, MISSING_CONTENT */
+async function lookThrough(options: LoadOptions, context: RegistryContext): Promise<OpenRegistry> {
+  const { keepHost = false, overwriteTags = false, flatten = false } = options;
+  const names = await readTargetStates(context, { keepHost, overwriteTags, flatten });
+  await checkRelied(context, names);
+  return { context, names };
+}
+
+/** Where accepted bundles are recorded: with the target, and on this host. */
+function recordsOf(
+  { state, progress = noProgress }: LoadOptions,
+  registry: RegistryContext | undefined,
+  sink: ObjectSink | undefined,
+): readonly StateRecord[] {
+  const records: StateRecord[] = [];
+  if (registry !== undefined) {
+    const { prefix } = registry.target;
+    records.push(folderState(state, targetText(registry.target)));
+    const repository = registry.repository(belowPrefix(prefix, 'omni-airgap/state'));
+    records.push(registryState(repository, (text) => progress.note(text)));
+  }
+  if (sink !== undefined) records.push(folderState(state, sink.url));
+  return records;
+}
+
+/** @throws ROLLBACK */
+async function checkAccepted(
+  { allowRollback = false, progress = noProgress, signal }: LoadOptions,
+  bundles: LoadSource,
+  records: readonly StateRecord[],
+): Promise<void> {
+  const accepted = (await Promise.all(records.map((record) => record.list(signal)))).flat();
+  const given = bundles.bundles.map(({ document }) => acceptedOf(document, bundles.signer));
+  for (const one of given) checkEquivocation(one, [...accepted, ...given]);
+  const newest = acceptedOf(bundles.document, bundles.signer);
+  const taken = checkRollback(newest, accepted, allowRollback);
+  if (taken !== undefined) progress.note(taken);
+}
+
+/** @throws DISK when there is no room */
+async function checkStore(
+  { sink, objects }: OpenStore,
+  { progress = noProgress, signal }: LoadOptions,
+): Promise<void> {
+  const stale = await sink.staleUploads(signal);
+  const [first] = stale;
+  if (first !== undefined) {
+    progress.note(
+      `${sink.url}: ${stale.length} unfinished upload(s) take space there, the first for ${first.key} since ${first.startedAt}; a load that was stopped goes on with its own`,
+    );
+  }
+  await sink.requireRoom?.(objects.map(({ key, descriptor }) => ({ key, size: descriptor.size })));
 }
 
 /** All content but the small lists. Parts of blobs that are cut are kept when the other part is not mounted. */
 async function moveContent(
-  loading: Loading,
+  options: LoadOptions,
+  bundles: LoadSource,
+  registry: OpenRegistry | undefined,
+  store: OpenStore | undefined,
 ): Promise<{ readonly tally: CopyTally | undefined; readonly files: readonly LoadedObject[] }> {
-  const { options, bundles, registry, names, sink, objects, progress } = loading;
   const missing: MissingVolumes[] = [];
   const orMissing = async <T>(work: Promise<T>): Promise<T | undefined> => {
     try {
@@ -139,38 +279,63 @@ async function moveContent(
     }
   };
   const tally =
-    registry === undefined ? undefined : await orMissing(copyContent(registry, names, options.concurrency));
-  const plain = objects.filter(({ isDocument }) => !isDocument);
-  const files = sink === undefined ? [] : await orMissing(loadObjects(objectLoad(loading, sink), plain));
+    registry === undefined
+      ? undefined
+      : await orMissing(copyContent(registry.context, registry.names, options.concurrency));
+  const files = await orMissing(storeObjects(options, bundles, store, 'files'));
   if (missing.length === 0) return { tally, files: files ?? [] };
   if (options.spool !== undefined) {
+    const { progress = noProgress, signal } = options;
     const spool = new Spool(options.spool);
-    for (const bundle of bundles.bundles) await spool.fill(bundle, progress, options.signal);
+    for (const bundle of bundles.bundles) await spool.fill(bundle, progress, signal);
   }
   throw new MissingVolumes(missing.flatMap((error) => error.volumes));
 }
 
-function objectLoad(
-  { bundles, progress, options }: Loading,
-  sink: ObjectSink,
-): Parameters<typeof loadObjects>[0] {
-  const { signal } = options;
-  return { bundles, sink, progress, ...(signal === undefined ? {} : { signal }) };
+/** @param what the files, or the small lists that speak of them */
+async function storeObjects(
+  { progress = noProgress, signal }: LoadOptions,
+  bundles: LoadSource,
+  store: OpenStore | undefined,
+  what: 'files' | 'documents',
+): Promise<readonly LoadedObject[]> {
+  if (store === undefined) return [];
+  const objects = store.objects.filter(({ isDocument }) => isDocument === (what === 'documents'));
+  return loadObjects({ bundles, sink: store.sink, progress, signal }, objects);
 }
 
-async function noteStaleUploads(sink: ObjectSink, progress: Progress, signal?: AbortSignal): Promise<void> {
-  const stale = await sink.staleUploads(signal);
-  if (stale.length === 0) return;
-  const [first] = stale;
-  progress.note(
-    `${sink.url}: ${stale.length} unfinished upload(s) take space there, the first for ${first?.key} since ${first?.startedAt}; a load that was stopped goes on with its own`,
+/** Names: what speaks about images first, the site's own signatures among it. */
+async function publish(
+  { overwriteTags = false, resignKey }: LoadOptions,
+  bundles: LoadSource,
+  registry: OpenRegistry | undefined,
+): Promise<{ readonly images: readonly LoadedImage[]; readonly resigned: Resigned | undefined }> {
+  if (registry === undefined) return { images: [], resigned: undefined };
+  const { context, names } = registry;
+  const companions = await publishNames(context, names.filter(isCompanion), overwriteTags);
+  const verified = bundles.document.roots.filter((root) => root.verified !== undefined);
+  const resigned =
+    resignKey === undefined
+      ? undefined
+      : await resign(context, names, resignKey, new Set(verified.map(({ name }) => name)));
+  const others = await publishNames(
+    context,
+    names.filter((name) => !isCompanion(name)),
+    overwriteTags,
   );
+  const images = [...companions, ...others].sort((a, b) => byText(a.name, b.name));
+  return { images, resigned };
 }
 
-function handoffInput({ options, names }: Loading, { target }: RegistryContext): HandoffInput {
+async function handOff(
+  options: LoadOptions,
+  registry: OpenRegistry | undefined,
+): Promise<WrittenHandoff | undefined> {
+  if (options.handoff === undefined || registry === undefined) return undefined;
   const { site = {}, objectStore, ca, resignKey, keepHost = false } = options;
-  return describeSite({
-    names: names.map(({ name }) => name),
+  const { target } = registry.context;
+  const input = describeSite({
+    names: registry.names.map(({ name }) => name),
     site,
     target,
     plainHttp: options.network.plainHttp.includes(target.host),
@@ -179,4 +344,5 @@ function handoffInput({ options, names }: Loading, { target }: RegistryContext):
     ca,
     resignKey,
   });
+  return writeHandoff(options.handoff, input);
 }

@@ -1,14 +1,12 @@
 /** What a load would do: each name and key, whether it is there, and how many bytes would move. */
 
-import type { ObjectSink } from '@omni-airgap/objects';
 import { type Descriptor, walk } from '@omni-airgap/oci';
 import { settleAll } from '@omni-airgap/oci/base';
 import pLimit from 'p-limit';
-import type { PlannedObject } from './objects/object-plan.ts';
-import type { RegistryContext } from './registry/context.ts';
-import { isGrowOnly } from './registry/grow-only.ts';
-import type { Surveyed } from './registry/survey.ts';
-import type { LoadSource } from './source.ts';
+import type { OpenStore } from './targets/objects/object-plan.ts';
+import type { RegistryContext } from './targets/registry/context.ts';
+import { isGrowOnly } from './targets/registry/grow-only.ts';
+import type { OpenRegistry, TargetState } from './targets/registry/target-state.ts';
 
 interface PlannedItem {
   /** Name in the bundle, or the key. */
@@ -28,29 +26,22 @@ export interface PlannedLoad {
   readonly bytes: number;
 }
 
-export interface PlanInput {
-  readonly bundles: LoadSource;
-  readonly registry: RegistryContext | undefined;
-  readonly names: readonly Surveyed[];
-  readonly sink: ObjectSink | undefined;
-  readonly objects: readonly PlannedObject[];
-}
-
 const lookupsAtOnce = 16;
 
 /** @throws BAD_DOCUMENT, DIGEST_MISMATCH; DENIED, UPSTREAM, NETWORK */
-export async function planLoad(input: PlanInput, signal?: AbortSignal): Promise<PlannedLoad> {
-  const { bundles, registry, names, sink, objects } = input;
-  const images = registry === undefined ? [] : await planImages(registry, names);
-  const files = sink === undefined ? [] : await planFiles(sink, objects, signal);
-  const bytes = [...images, ...files].reduce((sum, item) => sum + item.bytes, 0);
-  return { bundle: bundles.document.id, images, objects: files, bytes };
+export async function planLoad(
+  bundle: string,
+  registry: OpenRegistry | undefined,
+  store: OpenStore | undefined,
+  signal?: AbortSignal,
+): Promise<PlannedLoad> {
+  const images = registry === undefined ? [] : await planImages(registry);
+  const objects = store === undefined ? [] : await planFiles(store, signal);
+  const bytes = [...images, ...objects].reduce((sum, item) => sum + item.bytes, 0);
+  return { bundle, images, objects, bytes };
 }
 
-async function planImages(
-  context: RegistryContext,
-  names: readonly Surveyed[],
-): Promise<readonly PlannedItem[]> {
+async function planImages({ context, names }: OpenRegistry): Promise<readonly PlannedItem[]> {
   const { source, signal } = context;
   const walks = pLimit(lookupsAtOnce);
   const lookups = pLimit(lookupsAtOnce);
@@ -92,7 +83,7 @@ async function planImages(
   );
 }
 
-async function actionOf(context: RegistryContext, name: Surveyed): Promise<PlannedItem['action']> {
+async function actionOf(context: RegistryContext, name: TargetState): Promise<PlannedItem['action']> {
   const { there, tag, repository, descriptor } = name;
   if (tag === undefined) {
     return (await context.repository(repository).has(descriptor, context.signal)) ? 'present' : 'store';
@@ -103,8 +94,7 @@ async function actionOf(context: RegistryContext, name: Surveyed): Promise<Plann
 }
 
 async function planFiles(
-  sink: ObjectSink,
-  objects: readonly PlannedObject[],
+  { sink, objects }: OpenStore,
   signal?: AbortSignal,
 ): Promise<readonly PlannedItem[]> {
   const limit = pLimit(lookupsAtOnce);

@@ -2,22 +2,32 @@
 
 import type { ReceiptDocument } from '@omni-airgap/format';
 import { childrenOf, type Digest, fetchManifest } from '@omni-airgap/oci';
-import type { LoadedObject } from './load-objects.ts';
-import type { Loading } from './loading.ts';
-import type { LoadedImage } from './registry/load-registry.ts';
-import { targetText } from './target-names.ts';
+import type { LoadSource } from './source.ts';
+import { targetText } from './targets/names.ts';
+import type { LoadedObject } from './targets/objects/load-objects.ts';
+import type { RegistryContext } from './targets/registry/context.ts';
+import type { LoadedImage } from './targets/registry/publish-tags.ts';
 
-/** @throws BAD_DOCUMENT, DIGEST_MISMATCH, and as the registry */
+/** What a load placed, and where. */
+export interface Placed {
+  readonly bundles: LoadSource;
+  readonly registry: RegistryContext | undefined;
+  /** As people name it. */
+  readonly objectStore: string | undefined;
+  readonly images: readonly LoadedImage[];
+  readonly objects: readonly LoadedObject[];
+}
+
+/** @param tool name and version of this program @throws BAD_DOCUMENT, DIGEST_MISMATCH, and as the registry */
 export async function receiptOf(
-  loading: Loading,
-  images: readonly LoadedImage[],
-  objects: readonly LoadedObject[],
+  placed: Placed,
+  tool: string,
+  signal?: AbortSignal,
 ): Promise<ReceiptDocument> {
-  const { options, bundles, sink } = loading;
+  const { bundles, registry, objectStore, images, objects } = placed;
   const { id, origin, sequence, roots } = bundles.document;
-  const { registry } = options;
   const outside = new Map(roots.map((root) => [root.name, root]));
-  const sparse = await sparseIndexes(loading);
+  const sparse = registry === undefined ? [] : await sparseIndexes(bundles, registry, signal);
   return {
     bundle: id,
     kind: 'omni-airgap/receipt',
@@ -25,16 +35,16 @@ export async function receiptOf(
     origin,
     sequence,
     loadedAt: new Date().toISOString(),
-    tool: options.tool,
+    tool,
     trust: bundles.signer,
-    ...(registry === undefined ? {} : { registry: targetText(registry) }),
-    ...(sink === undefined ? {} : { objectStore: sink.url }),
+    ...(registry === undefined ? {} : { registry: targetText(registry.target) }),
+    objectStore,
     images: images.map((image) => {
       const { signature, verified } = outside.get(image.name) ?? {};
       return {
         ...image,
-        ...(signature === undefined ? {} : { signature }),
-        ...(verified === undefined ? {} : { verified }),
+        signature,
+        verified,
       };
     }),
     ...(sparse.length === 0 ? {} : { sparse: [...sparse] }),
@@ -46,18 +56,17 @@ export async function receiptOf(
  * Whoever has all platforms must not think that all are here. No walk: each index says what its own children are, also
  * what other indexes share.
  */
-async function sparseIndexes({
-  options,
-  bundles,
-  registry,
-}: Loading): Promise<readonly { readonly digest: Digest; manifests: Digest[] }[]> {
+async function sparseIndexes(
+  bundles: LoadSource,
+  { source }: RegistryContext,
+  signal?: AbortSignal,
+): Promise<readonly { readonly digest: Digest; manifests: Digest[] }[]> {
   const found: { readonly digest: Digest; manifests: Digest[] }[] = [];
-  if (registry === undefined) return found;
   for (const index of bundles.document.sparse ?? []) {
-    const { manifest } = await fetchManifest(registry.source, index, options.signal);
+    const { manifest } = await fetchManifest(source, index, signal);
     const manifests: Digest[] = [];
     for (const child of childrenOf(manifest)) {
-      if (await registry.source.has(child)) manifests.push(child.digest);
+      if (await source.has(child)) manifests.push(child.digest);
     }
     found.push({ digest: index.digest, manifests });
   }

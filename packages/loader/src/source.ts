@@ -3,6 +3,8 @@
  * says which names there are; content is taken from whichever bundle has it. Volumes may be missing while discs
  * are loaded one after another: then some content is known, and not at hand.
  */
+
+import { basename } from 'node:path';
 import {
   type BundleBase,
   type BundleDocument,
@@ -15,17 +17,19 @@ import {
   checkTrailer,
   type PlacedBlob,
 } from '@omni-airgap/format';
-import type {
-  Bytes,
-  Descriptor,
-  Digest,
-  Located,
-  Piece,
-  RangeFetcher,
-  ReadOnlyStorage,
+import {
+  type Bytes,
+  type Descriptor,
+  type Digest,
+  Hasher,
+  isDigest,
+  type Located,
+  type Piece,
+  type RangeFetcher,
+  type ReadOnlyStorage,
 } from '@omni-airgap/oci';
-import { byText, CodedError } from '@omni-airgap/oci/base';
-import { fetchLocated } from '@omni-airgap/oci/fs';
+import { byText, CodedError, isCoded } from '@omni-airgap/oci/base';
+import { eachBlock, fetchLocated } from '@omni-airgap/oci/fs';
 import type { Spool } from './spool.ts';
 
 /** Missing volumes that a message names. */
@@ -34,7 +38,7 @@ const maxNamed = 3;
 type Sized = Pick<Descriptor, 'digest' | 'size'>;
 
 /** A volume that must still be given. */
-export interface WantedVolume {
+interface WantedVolume {
   readonly bundle: string;
   readonly name: string;
   readonly sha256: string;
@@ -230,4 +234,28 @@ export function throwWorst(errors: readonly unknown[]): void {
   if (other !== undefined) throw other;
   const volumes = errors.flatMap((error) => (error instanceof MissingVolumes ? error.volumes : []));
   if (volumes.length > 0) throw new MissingVolumes(volumes);
+}
+
+// A push that failed because bytes had another digest: was it the medium? Then the volume is named, so that a
+// person knows which disc to copy again. Fault F30.
+
+/** The same error, or BAD_VOLUME when the blob it is about is damaged in the bundle. */
+export async function explainDamage(
+  source: LoadSource,
+  error: unknown,
+  signal?: AbortSignal,
+): Promise<unknown> {
+  if (!isCoded(error, 'DIGEST_MISMATCH') || error.descriptor === undefined) return error;
+  const { digest, size } = error.descriptor;
+  const pieces = isDigest(digest) ? await source.locate({ digest, size }) : undefined;
+  if (pieces === undefined) return error;
+  const hasher = new Hasher();
+  await eachBlock(pieces, (block) => hasher.update(block), signal);
+  if (hasher.finish() === digest) return error;
+  const where = pieces.map(({ path, offset }) => `${basename(path)} at byte ${offset}`).join(', ');
+  return new CodedError(
+    'BAD_VOLUME',
+    `${digest} is damaged on the medium, in ${where} (${pieces[0]?.path ?? ''}); copy this volume again and run load again: what is done is kept`,
+    { cause: error, descriptor: error.descriptor },
+  );
 }

@@ -3,7 +3,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseSite } from '@omni-airgap/talos';
 import { expect, test } from 'vitest';
-import { readSite } from '../src/site-file.ts';
+import { readSite } from '../src/handoff.ts';
 import { addImage, bytesFor, loadInto, makeBundle, startDouble, temporary } from './support.ts';
 
 test('load fills the hand-off in from the bundle and the site, and never writes over what was changed there', async () => {

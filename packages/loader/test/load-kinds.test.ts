@@ -13,7 +13,7 @@ import {
   zot,
 } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
-import type { LoadOptions } from '../src/load-options.ts';
+import type { LoadOptions } from '../src/load.ts';
 import {
   addImage,
   addManifest,

@@ -12,8 +12,8 @@ import {
   startRegistryDouble,
 } from '@omni-airgap/oci/testing';
 import { onTestFinished } from 'vitest';
+import type { LoadOptions } from '../src/load.ts';
 import { type LoadReport, load } from '../src/load.ts';
-import type { LoadOptions } from '../src/load-options.ts';
 
 export async function temporary(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'omni-airgap-load-'));

@@ -22,7 +22,7 @@ export interface NewObject {
   readonly descriptor: Pick<Descriptor, 'digest' | 'size'>;
   readonly contentType: string;
   /** The name a browser saves it under. */
-  readonly fileName?: string;
+  readonly fileName?: string | undefined;
   readonly content: ObjectContent;
 }
 

@@ -43,7 +43,7 @@ export interface CopierOptions {
    * Blobs on their way at once, or the queue they share with other transfers. Default 8: enough to fill a line, few
    * enough for any registry.
    */
-  readonly blobs?: number | WorkQueue;
+  readonly blobs?: number | WorkQueue | undefined;
   /** Manifests on their way at once. Default 16: they are small, and latency is all they cost. */
   readonly manifests?: number;
   /** Of the blobs that wait, the one with the greatest weight goes next. Default: its size in bytes. */

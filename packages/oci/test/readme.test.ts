@@ -12,7 +12,7 @@ import { connectToDouble } from '../src/testing/registry/client.ts';
 import { startRegistryDouble } from '../src/testing/registry/double.ts';
 import { temporaryFolder } from '../src/testing/temporary.ts';
 
-const home = new URL('../', import.meta.url);
+const home = new URL('..', import.meta.url);
 const readme = await readFile(new URL('README.md', home), 'utf8');
 const { exports } = JSON.parse(await readFile(new URL('package.json', home), 'utf8')) as {
   readonly exports: Readonly<Record<string, string>>;

@@ -10,7 +10,7 @@ import { collect } from '@omni-airgap/oci';
 import { CodedError, parseStrictJson } from '@omni-airgap/oci/base';
 import { type Network, type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import { type Site, selfHostedWireguardPort, versionsPath } from '@omni-airgap/talos';
-import type { RegistryTarget } from '../target-names.ts';
+import type { RegistryTarget } from '../targets/names.ts';
 import { checkObjectsInside, probePartSize } from './check-objects.ts';
 import { checkRegistryInside } from './check-registry.ts';
 import { askTime, clockVerdict, probeUdp, resolveName, tlsCertificate } from './connect.ts';
@@ -67,7 +67,7 @@ export async function checkInside(check: InsideCheck): Promise<InsideReport> {
           target: registry,
           keepHost: check.keepHost === true,
           statuses: () => statuses,
-          ...(signal === undefined ? {} : { signal }),
+          signal,
         })),
       );
     }
@@ -119,7 +119,7 @@ function checkStoreClock(network: Network, endpoint: URL, signal?: AbortSignal):
       method: 'GET',
       url: endpoint,
       follow: false,
-      ...(signal === undefined ? {} : { signal }),
+      signal,
     });
     await response.cancel();
     const there = Date.parse(response.headers['date'] ?? '');
@@ -151,7 +151,7 @@ async function checkFactory(network: Network, factory: URL, signal?: AbortSignal
     const response = await network.gate.request({
       method: 'GET',
       url,
-      ...(signal === undefined ? {} : { signal }),
+      signal,
     });
     if (response.status !== 200) {
       await response.cancel();

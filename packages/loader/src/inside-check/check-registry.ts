@@ -6,9 +6,9 @@
 import { type Bytes, bytesOf, type Descriptor, Hasher, isManifestType, MediaType } from '@omni-airgap/oci';
 import { CodedError, isCoded } from '@omni-airgap/oci/base';
 import type { RegistryClient, RepositoryClient } from '@omni-airgap/oci/registry';
-import { belowPrefix, requireListed } from '../registry/preflight.ts';
-import { type Shape, sampleOf } from '../registry/shapes.ts';
-import type { RegistryTarget } from '../target-names.ts';
+import { belowPrefix, type RegistryTarget } from '../targets/names.ts';
+import { type Shape, sampleOf } from '../targets/registry/capability-probe.ts';
+import { requireListed } from '../targets/registry/preflight.ts';
 import { type Finding, finding } from './finding.ts';
 
 /** More than what proxies let through unless told otherwise, and more than our own chunks. */
@@ -21,7 +21,7 @@ export interface RegistryCheck {
   readonly keepHost: boolean;
   /** Statuses of all answers so far. */
   readonly statuses: () => readonly number[];
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export async function checkRegistryInside(check: RegistryCheck): Promise<readonly Finding[]> {

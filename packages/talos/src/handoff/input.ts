@@ -23,11 +23,11 @@ export interface HandoffInput {
   readonly registry: HandoffRegistry;
   readonly bucket?: HandoffBucket;
   /** PEM of the site's authority, when it has one of its own. */
-  readonly ca?: string;
+  readonly ca?: string | undefined;
   /** What was loaded, such as `v1.10.4`; undefined when it was not. */
-  readonly omniVersion?: string;
-  readonly factoryVersion?: string;
-  readonly dexVersion?: string;
+  readonly omniVersion?: string | undefined;
+  readonly factoryVersion?: string | undefined;
+  readonly dexVersion?: string | undefined;
   /** The newest last. */
   readonly talosVersions: readonly string[];
   readonly kubernetesVersions: readonly string[];

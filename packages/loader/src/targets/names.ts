@@ -85,3 +85,8 @@ export function placeRepository(
   const host = keepHost ? [registry.replace(/:/g, '-')] : [];
   return [...(prefix === '' ? [] : [prefix]), ...host, repository].join('/');
 }
+
+/** A path below a prefix that may be empty. */
+export function belowPrefix(prefix: string, path: string): string {
+  return prefix === '' ? path : `${prefix}/${path}`;
+}

@@ -7,16 +7,15 @@ import type { NewObject, ObjectSink } from '@omni-airgap/objects';
 import { collect, type Digest, descriptorOf, type Progress } from '@omni-airgap/oci';
 import { byText, CodedError, isCoded } from '@omni-airgap/oci/base';
 import pLimit from 'p-limit';
-import { explainDamage } from './damage.ts';
-import type { PlannedObject } from './objects/object-plan.ts';
-import { type LoadSource, MissingVolumes, throwWorst } from './source.ts';
-import { maxVersionListBytes, uniteVersions } from './version-list.ts';
+import { explainDamage, type LoadSource, MissingVolumes, throwWorst } from '../../source.ts';
+import { maxVersionListBytes, uniteVersions } from '../version-list.ts';
+import type { PlannedObject } from './object-plan.ts';
 
 export interface ObjectLoad {
   readonly bundles: LoadSource;
   readonly sink: ObjectSink;
   readonly progress: Progress;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface LoadedObject {
@@ -80,7 +79,7 @@ async function readyObject(load: ObjectLoad, object: PlannedObject): Promise<New
   const { bundles, sink, signal } = load;
   const { key, descriptor, contentType, fileName, from } = object;
   if (from === key) return undefined;
-  const named = { key, descriptor, contentType, ...(fileName === undefined ? {} : { fileName }) };
+  const named = { key, descriptor, contentType, fileName };
   if (from !== undefined) return { ...named, content: { kind: 'object', key: from } };
   if (object.isVersionList) {
     const ours = await collect(bundles.fetch(descriptor, signal), maxVersionListBytes, key);

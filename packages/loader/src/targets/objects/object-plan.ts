@@ -3,6 +3,7 @@
  * Factory's URL paths, so that any static web server in front gives them to people, PXE and imaging.
  */
 
+import type { ObjectSink } from '@omni-airgap/objects';
 import {
   Annotation,
   collectVerified,
@@ -43,6 +44,12 @@ export interface PlannedObject {
   readonly isVersionList: boolean;
   /** For content that no bundle carries: where it is now; its own key, when nothing is to be done. */
   readonly from?: string;
+}
+
+/** An object store that is loaded into, and what goes there. */
+export interface OpenStore {
+  readonly sink: ObjectSink;
+  readonly objects: readonly PlannedObject[];
 }
 
 /** Kernel command lines have some hundred bytes. */
@@ -121,6 +128,12 @@ function schematicObject(id: string, descriptor: Descriptor): PlannedObject {
   };
 }
 
+/** Paths by the names of catalogs, which come from the bundle: a Map, so that `constructor` is none. */
+const pemFiles: ReadonlyMap<string, string> = new Map([
+  ['secureboot', 'secureboot/signing-cert.pem'],
+  ['cosign', 'oci/cosign/signing-key.pub'],
+]);
+
 /** What the factory tells besides builds. */
 function catalogObjects(
   what: string,
@@ -136,7 +149,7 @@ function catalogObjects(
       return [{ ...document, key, contentType: contentTypeOf(title), fileName: title, isDocument: false }];
     }
     // The certificates and keys of the public factory are of use to whoever checks what it built.
-    const path = { secureboot: 'secureboot/signing-cert.pem', cosign: 'oci/cosign/signing-key.pub' }[what];
+    const path = pemFiles.get(what);
     return path === undefined ? [] : [{ ...document, key: path, contentType: 'application/x-pem-file' }];
   });
 }

@@ -119,7 +119,7 @@ function artifactSample(subject?: Descriptor): readonly Sample[] {
     artifactType: 'application/vnd.omni-airgap.probe.v1',
     config: config.descriptor,
     layers: [config.descriptor],
-    ...(subject === undefined ? {} : { subject }),
+    subject,
   });
   return [config, manifest];
 }

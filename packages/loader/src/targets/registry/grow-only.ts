@@ -3,6 +3,7 @@
  * and what comes are united, so that later loads and local signatures never erase each other.
  */
 
+import { areSignatures, signatureManifest } from '@omni-airgap/format';
 import {
   Annotation,
   collectVerified,
@@ -16,7 +17,6 @@ import {
 } from '@omni-airgap/oci';
 import { byText, parseStrictObject } from '@omni-airgap/oci/base';
 import { versionsPath } from '@omni-airgap/talos';
-import { areSignatures, signatureManifest } from '../signing/signature-manifest.ts';
 import { maxVersionListBytes, uniteVersions } from '../version-list.ts';
 
 const growingRepository = /(?:^|\/)(?:talos-media\/[a-f0-9]{64}|talos-catalog\/[a-z]+)$/;

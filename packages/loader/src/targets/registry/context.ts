@@ -1,21 +1,49 @@
-/**
- * The bundles as a source for a registry, completed by what they rely on: content that an earlier bundle brought
- * is read, or mounted, inside the site from the repository where it lies.
- */
+/** One load into one registry: what all its steps share. */
+
 import {
   type Bytes,
   type Descriptor,
   type Digest,
   type Fetcher,
   type Presence,
+  type Progress,
   parseReference,
   type RangeFetcher,
 } from '@omni-airgap/oci';
-import type { RepositoryClient } from '@omni-airgap/oci/registry';
-import type { LoadSource } from '../source.ts';
-import { placeRepository } from '../target-names.ts';
+import type { RegistryClient, RepositoryClient } from '@omni-airgap/oci/registry';
+import type { LoadSource } from '../../source.ts';
+import { placeRepository, type RegistryTarget } from '../names.ts';
 
-export interface Relied {
+export interface RegistryContext {
+  readonly bundles: LoadSource;
+  /** The bundles, and what they rely on that lies in this registry. */
+  readonly source: SiteSource;
+  readonly client: RegistryClient;
+  readonly target: RegistryTarget;
+  readonly progress: Progress;
+  readonly signal?: AbortSignal | undefined;
+  /** The same client for the same path: it remembers manifests for the tags that follow. */
+  repository(path: string): RepositoryClient;
+}
+
+export function registryContext(
+  parts: Omit<RegistryContext, 'repository' | 'source'> & { readonly keepHost: boolean },
+): RegistryContext {
+  const { keepHost, ...rest } = parts;
+  const repositories = new Map<string, RepositoryClient>();
+  const repository = (path: string): RepositoryClient => {
+    const known = repositories.get(path) ?? parts.client.repository(path);
+    repositories.set(path, known);
+    return known;
+  };
+  const source = new SiteSource(parts.bundles, parts.target.prefix, keepHost, repository);
+  return { ...rest, source, repository };
+}
+
+// The bundles as a source for a registry, completed by what they rely on: content that an earlier bundle brought
+// is read, or mounted, inside the site from the repository where it lies.
+
+interface Relied {
   readonly digest: Digest;
   /** Bytes. */
   readonly size: number;

@@ -6,7 +6,8 @@
 import { bytesOf, isManifestType } from '@omni-airgap/oci';
 import { CodedError, type ErrorCode, isCoded, messageOf } from '@omni-airgap/oci/base';
 import type { RegistryClient, RepositoryClient } from '@omni-airgap/oci/registry';
-import { type Sample, type Shape, sampleOf, shapes } from './shapes.ts';
+import { belowPrefix } from '../names.ts';
+import { type Sample, type Shape, sampleOf, shapes } from './capability-probe.ts';
 
 export interface Preflight {
   readonly registry: RegistryClient;
@@ -16,7 +17,7 @@ export interface Preflight {
   readonly repositories: readonly string[];
   /** Kinds of content that are to be pushed. */
   readonly shapes: ReadonlySet<Shape>;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -28,11 +29,6 @@ export async function preflight(check: Preflight): Promise<void> {
   const probe = registry.repository(belowPrefix(prefix, 'omni-airgap/probe'));
   await requirePush(registry, onePerProject([...check.repositories, probe.path]), signal);
   for (const shape of shapes) if (check.shapes.has(shape)) await requireShape(probe, shape, signal);
-}
-
-/** A path below a prefix that may be empty. */
-export function belowPrefix(prefix: string, path: string): string {
-  return prefix === '' ? path : `${prefix}/${path}`;
 }
 
 /** The deepest repository below each first path segment: names that are too deep are refused there. */
@@ -144,6 +140,6 @@ async function push(repository: RepositoryClient, { descriptor, bytes }: Sample,
 function refused(cause: CodedError, code: ErrorCode, what: string, remedy: string): CodedError {
   return new CodedError(code, `${what}; ${remedy}; nothing was pushed (${messageOf(cause)})`, {
     cause,
-    ...(cause.status === undefined ? {} : { status: cause.status }),
+    status: cause.status,
   });
 }

@@ -6,19 +6,24 @@
 import { type Descriptor, fetchManifest, isIndexType, isManifestType } from '@omni-airgap/oci';
 import { CodedError, settleAll } from '@omni-airgap/oci/base';
 import pLimit from 'p-limit';
-import { type PlacedName, placeNames } from '../target-names.ts';
-import type { RegistryContext } from './context.ts';
+import { type PlacedName, placeNames } from '../names.ts';
+import type { RegistryContext, SiteSource } from './context.ts';
 import { isGrowOnly } from './grow-only.ts';
-import type { SiteSource } from './site-source.ts';
 
-export interface Surveyed extends PlacedName {
+export interface TargetState extends PlacedName {
   /** What the tag stands for in the registry now. */
   readonly there: Descriptor | undefined;
   /** True when the name stands for the one platform that is carried instead of its index. */
   readonly flattened: boolean;
 }
 
-export interface SurveyOptions {
+/** A registry that is loaded into, and what the names of the bundles stand for there. */
+export interface OpenRegistry {
+  readonly context: RegistryContext;
+  readonly names: readonly TargetState[];
+}
+
+export interface TargetStateOptions {
   readonly keepHost: boolean;
   readonly overwriteTags: boolean;
   /** Indexes of which one platform is carried become that platform's image. */
@@ -31,10 +36,10 @@ const lookupsAtOnce = 16;
 const namedConflicts = 5;
 
 /** @throws CONFLICT naming what differs; DENIED, UPSTREAM, NETWORK */
-export async function surveyRegistry(
+export async function readTargetStates(
   context: RegistryContext,
-  options: SurveyOptions,
-): Promise<readonly Surveyed[]> {
+  options: TargetStateOptions,
+): Promise<readonly TargetState[]> {
   const { source, bundles, target, signal } = context;
   const flattened = new Map<string, Descriptor>();
   if (options.flatten) {
@@ -50,7 +55,7 @@ export async function surveyRegistry(
   const limit = pLimit(lookupsAtOnce);
   const surveyed = await settleAll(
     placeNames(names, target.prefix, options.keepHost).map((place) =>
-      limit(async (): Promise<Surveyed> => {
+      limit(async (): Promise<TargetState> => {
         signal?.throwIfAborted();
         const { tag, repository, descriptor } = place;
         const there =
@@ -65,12 +70,12 @@ export async function surveyRegistry(
 }
 
 /** True when a name stands for something else and may not be changed silently. */
-export function isConflict({ there, descriptor, repository, tag }: Surveyed): boolean {
+export function isConflict({ there, descriptor, repository, tag }: TargetState): boolean {
   if (there === undefined || tag === undefined || there.digest === descriptor.digest) return false;
   return !isGrowOnly(repository, tag);
 }
 
-export function conflictError(context: RegistryContext, conflicts: readonly Surveyed[]): CodedError {
+export function conflictError(context: RegistryContext, conflicts: readonly TargetState[]): CodedError {
   const lines = conflicts
     .slice(0, namedConflicts)
     .map(

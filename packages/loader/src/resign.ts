@@ -6,7 +6,7 @@
  */
 
 import type { KeyObject } from 'node:crypto';
-import { claimOf, isSignedClaim, signClaim } from '@omni-airgap/format';
+import { areSignatures, claimOf, isSignedClaim, signatureManifest, signClaim } from '@omni-airgap/format';
 import {
   bytesOf,
   companionTag,
@@ -18,10 +18,9 @@ import {
 } from '@omni-airgap/oci';
 import { CodedError, isCoded, settleAll } from '@omni-airgap/oci/base';
 import pLimit from 'p-limit';
-import type { RegistryContext } from '../registry/context.ts';
-import type { Surveyed } from '../registry/survey.ts';
-import { isCompanion } from '../registry/waves.ts';
-import { areSignatures, signatureManifest } from './signature-manifest.ts';
+import type { RegistryContext } from './targets/registry/context.ts';
+import { isCompanion } from './targets/registry/push-order.ts';
+import type { TargetState } from './targets/registry/target-state.ts';
 
 /** Images signed at once. */
 const signingAtOnce = 8;
@@ -42,13 +41,13 @@ export interface Resigned {
  */
 export async function resign(
   context: RegistryContext,
-  names: readonly Surveyed[],
+  names: readonly TargetState[],
   key: KeyObject,
   verified: ReadonlySet<string>,
 ): Promise<Resigned> {
   const limit = pLimit(signingAtOnce);
   const checked = names.filter(isChecked);
-  const idOf = ({ repository, descriptor }: Surveyed): string => `${repository}@${descriptor.digest}`;
+  const idOf = ({ repository, descriptor }: TargetState): string => `${repository}@${descriptor.digest}`;
   const images = new Map(checked.map((name) => [idOf(name), name] as const));
   const vouched = new Set(checked.filter(({ name }) => verified.has(name)).map(idOf));
   const results = await settleAll(
@@ -59,7 +58,7 @@ export async function resign(
 }
 
 /** Sidero's own images: sources of builds, catalogs, extensions and overlays. Not what speaks about them. */
-function isChecked(name: Surveyed): boolean {
+function isChecked(name: TargetState): boolean {
   const { registry, repository } = parseReference(name.name);
   return (
     registry === 'ghcr.io' &&
@@ -70,7 +69,7 @@ function isChecked(name: Surveyed): boolean {
 }
 
 /** @returns whether a signature was added */
-async function signOne(context: RegistryContext, name: Surveyed, key: KeyObject): Promise<boolean> {
+async function signOne(context: RegistryContext, name: TargetState, key: KeyObject): Promise<boolean> {
   const { signal } = context;
   const repository = context.repository(name.repository);
   const { digest } = name.descriptor;
@@ -98,12 +97,12 @@ async function signOne(context: RegistryContext, name: Surveyed, key: KeyObject)
 
 async function signaturesAt(
   context: RegistryContext,
-  name: Surveyed,
+  name: TargetState,
   there: Descriptor,
   tag: string,
 ): Promise<{
   readonly layers: readonly Descriptor[];
-  readonly annotations?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
 }> {
   const at = `${context.target.host}/${name.repository}:${tag}`;
   const { manifest } = isImageManifestType(there.mediaType)
@@ -111,7 +110,7 @@ async function signaturesAt(
     : { manifest: undefined };
   if (manifest?.kind === 'image' && (manifest.layers.length === 0 || areSignatures(manifest.layers))) {
     const { layers, annotations } = manifest;
-    return { layers, ...(annotations === undefined ? {} : { annotations }) };
+    return { layers, annotations };
   }
   throw new CodedError(
     'CONFLICT',

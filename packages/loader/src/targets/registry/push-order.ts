@@ -4,13 +4,13 @@
  * Fault F40; source: goharbor/harbor answers 404 for a subject that it does not have.
  */
 import { type Digest, type Fetcher, fetchManifest, subjectOfTag } from '@omni-airgap/oci';
-import type { PlacedName } from '../target-names.ts';
+import type { PlacedName } from '../names.ts';
 
 /** Deeper chains of signatures of signatures do not exist. */
 const maxLevels = 16;
 
 /** Names in waves: each needs only those before it. @throws BAD_DOCUMENT, DIGEST_MISMATCH, MISSING_CONTENT */
-export async function wavesOf(
+export async function pushOrder(
   places: readonly PlacedName[],
   source: Fetcher,
   signal?: AbortSignal,
