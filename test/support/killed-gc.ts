@@ -11,11 +11,12 @@ for (const name of ['rename', 'rm']) {
   if (run === undefined) continue;
   fs[name] = async (...args) => {
     const result = await run(...args);
-    // The mark of a gc at work is made and removed each time.
-    if (!String(args[0]).endsWith('.gc') && ++changes === Number(n)) process.kill(process.pid, 'SIGKILL');
+    // The note of who holds a lock is made and removed each time.
+    if (!String(args[0]).includes('.lock.holder-') && ++changes === Number(n))
+      process.kill(process.pid, 'SIGKILL');
     return result;
   };
 }
 syncBuiltinESMExports();
-const { gc } = await import('../../packages/store/src/gc.ts');
-await gc({ store });
+const { Store } = await import('../../packages/store/src/store.ts');
+await Store.use(store, { access: 'exclusive', purpose: 'gc' }, (opened) => opened.collectGarbage());

@@ -4,12 +4,11 @@
  * that is whole.
  */
 import { type BundleDocument, signatureName, volumeName, type WrittenVolume } from '@omni-airgap/format';
-import { withdraw } from '@omni-airgap/store';
+import { type IssuedBundle, Store } from '@omni-airgap/store';
 import type { BundleOptions } from './bundle-options.ts';
 import { type Bundling, bytesOf, hashVolumes, openBundling, refuseInStore, volumesOf } from './bundling.ts';
 import { Consumer } from './consume.ts';
 import { requireContent } from './content-check.ts';
-import type { Issued } from './issued.ts';
 import { BadStore } from './read-back.ts';
 import { parseVolumeRange } from './volume-range.ts';
 import { writeMedium } from './write-medium.ts';
@@ -37,11 +36,24 @@ export interface BundleReport {
 /**
  * @throws NO_INPUT, INCOMPLETE, MISSING_CONTENT for the store; USAGE when content has left it; SECRET; CONFLICT when
  * the folder holds another bundle; DISK; BAD_VOLUME when what was read back is not what was written; DIGEST_MISMATCH
- * when the store is damaged
+ * when the store is damaged; BUSY when another command removes content, or with `consume` uses any
  */
 export async function bundle(options: BundleOptions): Promise<BundleReport> {
-  await refuseInStore(options.out, options.store);
-  const work = await openBundling(options);
+  const { store: root, consume = false, signal } = options;
+  await refuseInStore(options.out, root);
+  const access = consume ? 'exclusive' : 'shared';
+  return Store.use(root, { access, purpose: 'omni-airgap bundle', signal }, (store) =>
+    bundleFrom(store, options),
+  );
+}
+
+/**
+ * The same, of a store that is open, and is exclusively to consume.
+ * @throws as bundle
+ */
+export async function bundleFrom(store: Store, options: BundleOptions): Promise<BundleReport> {
+  await refuseInStore(options.out, store.root);
+  const work = await openBundling(store, options);
   try {
     return await make(work, options);
   } finally {
@@ -60,7 +72,7 @@ async function make(work: Bundling, options: BundleOptions): Promise<BundleRepor
   // writing the volumes hashes them, and the content is read once.
   const isIssuedFirst = chosen.length < all.length || consume;
   const toHash = isIssuedFirst ? all.filter((volume) => journal.sha256Of(volume) === undefined) : [];
-  await requireContent(draft.layout, map.blobsIn([...toWrite, ...toHash]));
+  await requireContent(draft.store, draft.layout, map.blobsIn([...toWrite, ...toHash]));
   work.progress.expect(bytesOf(work, toHash) + (readBack ? 2 : 1) * bytesOf(work, toWrite));
   if (toWrite.length > 0) await medium.begin(await spaceFor(work, toWrite, options));
   await hashVolumes(work, toHash);
@@ -71,7 +83,8 @@ async function make(work: Bundling, options: BundleOptions): Promise<BundleRepor
     await writeMedium(work, toWrite, readBack, consumer);
   } catch (error) {
     // Only a read-back finds that; by then the bundle has been signed.
-    if (error instanceof BadStore && issued !== undefined) await withdraw(options.store, issued.document.id);
+    if (error instanceof BadStore && issued !== undefined)
+      await draft.store.bundles.withdraw(issued.document.id);
     throw error;
   }
   issued ??= await draft.issue(volumesOf(work));
@@ -97,7 +110,7 @@ async function spaceFor(
 
 function reportOf(
   work: Bundling,
-  { document, files }: Issued,
+  { document, files }: IssuedBundle,
   run: Pick<BundleReport, 'written' | 'consumedBytes'>,
 ): BundleReport {
   const all = [...work.map.sizes.keys()];

@@ -1,10 +1,10 @@
 /** A bundle that is being made: what it will be, where it goes, and what is known of its volumes by now. */
 import { realpath } from 'node:fs/promises';
 import { isAbsolute, relative, resolve, sep } from 'node:path';
-import { hashVolume, mapOf, volumeName, type WrittenVolume } from '@omni-airgap/format';
+import { hashVolume, mapOf, planHashOf, volumeName, type WrittenVolume } from '@omni-airgap/format';
 import { noProgress } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
-import { planHashOf, VolumeJournal } from '@omni-airgap/store';
+import type { Store } from '@omni-airgap/store';
 import type { BundleOptions } from './bundle-options.ts';
 import { consumingInto } from './consume.ts';
 import { type Draft, issuedDraft, newDraft } from './draft.ts';
@@ -21,17 +21,18 @@ export interface Bundling extends ReadBackContext {
  * @throws as newDraft and issuedDraft; BUSY while another process writes to the folder; CONFLICT when it holds another
  * bundle; DISK
  */
-export async function openBundling(options: BundleOptions): Promise<Bundling> {
-  const { store, out, issued, signKey, signal, progress = noProgress } = options;
-  const draft = issued === undefined ? await newDraft(options) : await issuedDraft(store, issued, signKey);
+export async function openBundling(store: Store, options: BundleOptions): Promise<Bundling> {
+  const { out, issued, signKey, signal, progress = noProgress } = options;
+  const draft =
+    issued === undefined ? await newDraft(store, options) : await issuedDraft(store, issued, signKey);
   const { map, layout, hash } = draft;
   const medium = await Medium.open(out, hash, map.sizes);
   try {
     await refuseOther(medium, draft);
     // Another run may have written to both until now.
-    const journal = await VolumeJournal.open(store, hash);
+    const journal = await store.bundles.volumeJournal(hash);
     for (const [volume, { sha256 }] of (draft.volumes ?? []).entries()) await journal.hashed(volume, sha256);
-    return { draft, map, layout, journal, medium, progress, ...(signal === undefined ? {} : { signal }) };
+    return { draft, map, layout, journal, medium, progress, signal };
   } catch (error) {
     await medium.close();
     throw error;
@@ -77,11 +78,11 @@ export async function refuseInStore(out: string, store: string): Promise<void> {
 }
 
 /** @throws CONFLICT */
-async function refuseOther({ document, folder, begun }: Medium, { hash, layout }: Draft): Promise<void> {
+async function refuseOther({ document, folder, begun }: Medium, { hash, store }: Draft): Promise<void> {
   if (document !== undefined && planHashOf(document, mapOf(document)) !== hash) {
     throw new CodedError('CONFLICT', `${folder}: holds another bundle (${document.id}); use an empty folder`);
   }
-  const id = begun === undefined ? undefined : await consumingInto(layout.root, folder);
+  const id = begun === undefined ? undefined : await consumingInto(store, folder);
   if (id !== undefined) {
     throw new CodedError(
       'CONFLICT',

@@ -1,20 +1,11 @@
 /**
  * bundle --consume: content leaves the store once the volumes that hold it are safe on a medium. What says what there
  * is stays, and the small content of volume 000; so does what another issued bundle has yet to write. What has gone,
- * and in which bundle, is on record before it goes: see store/src/carried.ts.
+ * and in which bundle, is on record before it goes.
  */
-import { rm } from 'node:fs/promises';
-import { mapOf, type PlacedBlob } from '@omni-airgap/format';
-import { diskError } from '@omni-airgap/oci/fs';
-import {
-  consumedVolumes,
-  pendingBundles,
-  planHashOf,
-  recordConsumed,
-  type VolumeJournal,
-} from '@omni-airgap/store';
+import { mapOf, type PlacedBlob, planHashOf } from '@omni-airgap/format';
+import type { Store, VolumeJournal } from '@omni-airgap/store';
 import type { Draft } from './draft.ts';
-import { allIssued } from './issued.ts';
 import { planBegunIn } from './medium.ts';
 
 export class Consumer {
@@ -22,34 +13,25 @@ export class Consumer {
   readonly #bundle: string;
   readonly #journal: VolumeJournal;
   readonly #left: Set<PlacedBlob>;
-  readonly #recorded: Set<number>;
   #bytes = 0;
 
-  private constructor(
-    draft: Draft,
-    bundle: string,
-    journal: VolumeJournal,
-    left: Set<PlacedBlob>,
-    recorded: Set<number>,
-  ) {
+  private constructor(draft: Draft, bundle: string, journal: VolumeJournal, left: Set<PlacedBlob>) {
     this.#draft = draft;
     this.#bundle = bundle;
     this.#journal = journal;
     this.#left = left;
-    this.#recorded = recorded;
   }
 
   /** @param bundle its id; it has been issued @throws BAD_DOCUMENT, DISK */
   static async open(draft: Draft, bundle: string, journal: VolumeJournal): Promise<Consumer> {
-    const { layout, map, stays } = draft;
-    const others = (await pendingBundles(layout.root)).filter(({ plan }) => plan !== draft.hash);
+    const { store, map, stays } = draft;
+    const others = (await store.bundles.pending()).filter(({ plan }) => plan !== draft.hash);
     const needed = new Set(others.flatMap(({ blobs }) => blobs.map(({ digest }) => digest)));
     const left = new Set<PlacedBlob>();
     for (const blob of map.blobs) {
       if (blob.volume > 0 && !stays.has(blob.digest) && !needed.has(blob.digest)) left.add(blob);
     }
-    const recorded = new Set(await consumedVolumes(layout.root, bundle));
-    return new Consumer(draft, bundle, journal, left, recorded);
+    return new Consumer(draft, bundle, journal, left);
   }
 
   /** Bytes that have left the store. */
@@ -63,21 +45,13 @@ export class Consumer {
    * @throws DISK
    */
   async consume(pending: ReadonlySet<number>): Promise<void> {
-    const { map, layout } = this.#draft;
+    const { map, layout, store } = this.#draft;
     const isSafe = (volume: number): boolean => this.#journal.isWritten(volume) && !pending.has(volume);
     const going = [...this.#left].filter((blob) => map.volumesOf(blob).every(isSafe));
-    const volumes = new Set(going.flatMap((blob) => map.volumesOf(blob)));
-    const unrecorded = [...volumes].filter((volume) => !this.#recorded.has(volume));
-    if (unrecorded.length > 0) await recordConsumed(layout.root, this.#bundle, unrecorded);
-    for (const volume of unrecorded) this.#recorded.add(volume);
-    for (const blob of going) {
-      const path = layout.pathOf(blob.digest);
-      if ((await layout.stat(blob.digest)) !== undefined) this.#bytes += blob.size;
-      await rm(path, { force: true }).catch((error: unknown) => {
-        throw diskError(error, path);
-      });
-      this.#left.delete(blob);
-    }
+    if (going.length === 0) return;
+    const volumes = going.flatMap((blob) => map.volumesOf(blob));
+    this.#bytes += await store.bundles.consume(this.#bundle, volumes, going, layout);
+    for (const blob of going) this.#left.delete(blob);
   }
 }
 
@@ -86,12 +60,12 @@ export class Consumer {
  * before the folder can be used for another.
  * @returns its id @throws BAD_DOCUMENT, DISK
  */
-export async function consumingInto(store: string, folder: string): Promise<string | undefined> {
+export async function consumingInto(store: Store, folder: string): Promise<string | undefined> {
   const plan = await planBegunIn(folder);
   if (plan === undefined) return undefined;
-  for (const { document } of await allIssued(store)) {
+  for (const { document } of await store.bundles.all()) {
     if (planHashOf(document, mapOf(document)) !== plan) continue;
-    if ((await consumedVolumes(store, document.id)).size > 0) return document.id;
+    if ((await store.bundles.consumedVolumes(document.id)).size > 0) return document.id;
   }
   return undefined;
 }

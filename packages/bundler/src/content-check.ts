@@ -5,7 +5,7 @@ import { Hasher } from '@omni-airgap/oci';
 import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { eachBlock } from '@omni-airgap/oci/fs';
 import type { Layout } from '@omni-airgap/oci/layout';
-import { Carried } from '@omni-airgap/store';
+import type { Store } from '@omni-airgap/store';
 
 /** Ids that a message names. */
 const maxNamed = 4;
@@ -14,11 +14,15 @@ const maxNamed = 4;
  * @throws USAGE when content has left the store: what to do is the operator's choice; MISSING_CONTENT when it is gone
  * otherwise
  */
-export async function requireContent(layout: Layout, blobs: readonly PlacedBlob[]): Promise<void> {
+export async function requireContent(
+  store: Store,
+  layout: Layout,
+  blobs: readonly PlacedBlob[],
+): Promise<void> {
   const absent: PlacedBlob[] = [];
   for (const blob of blobs) if ((await layout.locate(blob)) === undefined) absent.push(blob);
   if (absent.length === 0) return;
-  const carried = await Carried.read(layout.root);
+  const carried = await store.bundles.carried();
   const lost = absent.find((blob) => !carried.has(blob));
   if (lost !== undefined) {
     throw new CodedError(
@@ -39,7 +43,7 @@ export async function requireContent(layout: Layout, blobs: readonly PlacedBlob[
     : 'bring them back first: fetch --restore';
   throw new CodedError(
     'USAGE',
-    `${absent.length} blobs (${formatBytes(bytes)}) have left ${layout.root} with bundle ${named}${more} (--consume); ${ways}`,
+    `${absent.length} blobs (${formatBytes(bytes)}) have left ${store.root} with bundle ${named}${more} (--consume); ${ways}`,
   );
 }
 

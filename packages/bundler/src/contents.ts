@@ -1,7 +1,7 @@
 /** What a store is locked to: everything that lock.json names, down to the last blob. */
 import { type Descriptor, type Digest, graphOf, isIndexType, plain, walk } from '@omni-airgap/oci';
-import { Layout } from '@omni-airgap/oci/layout';
-import { type LockedItem, readWholeLock } from '@omni-airgap/store';
+import type { Layout } from '@omni-airgap/oci/layout';
+import type { LockedItem, Store } from '@omni-airgap/store';
 
 export interface Contents {
   readonly layout: Layout;
@@ -18,11 +18,11 @@ export interface Contents {
 
 /**
  * Reads manifests only: whether a blob is there is seen when it is read.
- * @throws NO_INPUT without a store or lock, INCOMPLETE when the last fetch was, MISSING_CONTENT naming the item
+ * @throws NO_INPUT without lock.json, INCOMPLETE when the last fetch was, MISSING_CONTENT naming the item
  */
-export async function readContents(store: string, signal?: AbortSignal): Promise<Contents> {
-  const layout = await Layout.open(store);
-  const lock = await readWholeLock(store);
+export async function readContents(store: Store, signal?: AbortSignal): Promise<Contents> {
+  const layout = await store.openLayout();
+  const lock = await store.completeLockDocument();
   const descriptors = new Map<Digest, Descriptor>();
   const graphs = new Map<string, ReadonlyMap<Digest, Descriptor>>();
   const kinds = new Map<Digest, LockedItem['kind']>();

@@ -10,6 +10,7 @@ import {
 import type { Digest } from '@omni-airgap/oci';
 import { byText, CodedError, printable, systemCodeOf } from '@omni-airgap/oci/base';
 import { readSmallFile } from '@omni-airgap/oci/fs';
+import { Store } from '@omni-airgap/store';
 import { readContents } from './contents.ts';
 import { kindOf } from './document-kind.ts';
 import { reliedBlobs } from './summary.ts';
@@ -107,7 +108,9 @@ async function readDocumentSide(path: string): Promise<Side> {
 }
 
 async function readStoreSide(path: string, signal?: AbortSignal): Promise<Side> {
-  const contents = await readContents(path, signal);
+  const contents = await Store.use(path, { access: 'read', purpose: 'omni-airgap diff', signal }, (store) =>
+    readContents(store, signal),
+  );
   const blobs = new Map<Digest, { size: number; kind: string }>();
   for (const { digest, size } of contents.descriptors.values()) {
     blobs.set(digest, { size, kind: contents.kinds.get(digest) ?? 'image' });

@@ -3,20 +3,28 @@
  * inside yet; or one that was issued before, whatever the store is locked to by now.
  */
 import type { KeyObject } from 'node:crypto';
-import { type BundleDocument, mapOf, planVolumes, VolumeMap, type WrittenVolume } from '@omni-airgap/format';
+import {
+  type BundleDocument,
+  mapOf,
+  planHash,
+  planHashOf,
+  planVolumes,
+  VolumeMap,
+  type WrittenVolume,
+} from '@omni-airgap/format';
 import { type Descriptor, type Digest, graphOf, isManifestType, walk } from '@omni-airgap/oci';
 import { byText, CodedError } from '@omni-airgap/oci/base';
-import { Layout } from '@omni-airgap/oci/layout';
-import { findIssued, planHash, planHashOf } from '@omni-airgap/store';
+import type { Layout } from '@omni-airgap/oci/layout';
+import type { IssuedBundle, Store } from '@omni-airgap/store';
 import { type Contents, readContents } from './contents.ts';
 import type { Inside } from './inside.ts';
 import { issue } from './issue.ts';
-import { type Issued, readIssued, signed } from './issued.ts';
 import { checkSecrets } from './secrets.ts';
 import { select } from './selection.ts';
 import { readInside } from './since.ts';
 
 export interface Draft {
+  readonly store: Store;
   /** Where its content is. */
   readonly layout: Layout;
   readonly map: VolumeMap;
@@ -27,7 +35,7 @@ export interface Draft {
   /** Its volumes, where it was issued before. */
   readonly volumes?: readonly WrittenVolume[];
   /** The signed bundle.json, kept in the store. @param volumes all, in order @throws BAD_DOCUMENT, DISK */
-  issue(volumes: readonly WrittenVolume[]): Promise<Issued>;
+  issue(volumes: readonly WrittenVolume[]): Promise<IssuedBundle>;
 }
 
 export interface NewBundle {
@@ -49,8 +57,8 @@ export interface NewBundle {
 }
 
 /** @throws NO_INPUT, INCOMPLETE, MISSING_CONTENT for the store; SECRET; USAGE */
-export async function newDraft(options: NewBundle): Promise<Draft> {
-  const { store, since = [], volumeSize, signal } = options;
+export async function newDraft(store: Store, options: NewBundle): Promise<Draft> {
+  const { since = [], volumeSize, signal } = options;
   const contents = await readContents(store, signal);
   const { layout, items, descriptors, kinds } = contents;
   const inside = since.length === 0 ? undefined : await readInside(store, layout, since);
@@ -63,12 +71,13 @@ export async function newDraft(options: NewBundle): Promise<Draft> {
   const map = new VolumeMap(names, plan, ids);
   const schematics = [...kinds].flatMap(([digest, kind]) => (kind === 'schematic' ? [digest] : []));
   return {
+    store,
     layout,
     map,
     hash: planHash(names, map, ids),
     stays: new Set([...schematics, ...manifestsOf(descriptors.values())]),
     issue: (volumes) =>
-      issue({
+      issue(store, {
         contents,
         blobs: plan.blobs,
         volumes,
@@ -89,28 +98,29 @@ export async function newDraft(options: NewBundle): Promise<Draft> {
  * @throws NO_INPUT, USAGE, BAD_DOCUMENT, DISK
  */
 export async function issuedDraft(
-  store: string,
+  store: Store,
   text: string,
   signKey: KeyObject | undefined,
 ): Promise<Draft> {
-  const id = await findIssued(store, text, '--issued');
-  const issued = await readIssued(store, id);
+  const id = await store.bundles.find(text, '--issued');
+  const issued = await store.bundles.read(id);
   if (issued === undefined) {
-    throw new CodedError('NO_INPUT', `--issued ${id}: its documents in ${store} are not all there`);
+    throw new CodedError('NO_INPUT', `--issued ${id}: its documents in ${store.root} are not all there`);
   }
-  const layout = await Layout.open(store);
+  const layout = await store.openLayout();
   const { document } = issued;
   const map = mapOf(document);
   const roots = document.roots.map(({ descriptor }) => descriptor);
   const graph = await graphOf(walk(layout, roots, { missing: 'skip', blobs: false }));
   const schematics = document.blobs.flatMap(({ digest, kind }) => (kind === 'schematic' ? [digest] : []));
   return {
+    store,
     layout,
     map,
     hash: planHashOf(document, map),
     stays: new Set([...schematics, ...manifestsOf(graph.values())]),
     volumes: document.volumes,
-    issue: () => signed(store, issued, signKey),
+    issue: async () => (signKey === undefined ? issued : store.bundles.sign(issued, signKey)),
   };
 }
 

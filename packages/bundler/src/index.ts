@@ -1,5 +1,5 @@
 /** Packing a store onto media, and verifying what is there. */
-export { type BundleReport, bundle } from './bundle.ts';
+export { type BundleReport, bundle, bundleFrom } from './bundle.ts';
 export type { BundleOptions } from './bundle-options.ts';
 export { refuseInStore } from './bundling.ts';
 export { consumingInto } from './consume.ts';

@@ -9,9 +9,8 @@ import {
   signatureName,
 } from '@omni-airgap/format';
 import { CodedError } from '@omni-airgap/oci/base';
-import type { LockedItem } from '@omni-airgap/store';
+import { type LockedItem, Store } from '@omni-airgap/store';
 import { readContents } from './contents.ts';
-import { allIssued } from './issued.ts';
 import { type Left, whatLeft } from './left.ts';
 import { type Summary, summarize } from './summary.ts';
 
@@ -59,11 +58,17 @@ export interface StoreInspection {
   readonly bundles: readonly Pick<BundleDocument, 'id' | 'sequence' | 'createdAt'>[];
 }
 
-/** @throws NO_INPUT, INCOMPLETE, MISSING_CONTENT, BAD_DOCUMENT */
-export async function inspectStore(store: string, signal?: AbortSignal): Promise<StoreInspection> {
+/** @throws NO_INPUT, INCOMPLETE, MISSING_CONTENT, BAD_DOCUMENT; BUSY while content is removed */
+export function inspectStore(root: string, signal?: AbortSignal): Promise<StoreInspection> {
+  return Store.use(root, { access: 'read', purpose: 'omni-airgap inspect', signal }, (store) =>
+    inspectOpen(store, signal),
+  );
+}
+
+async function inspectOpen(store: Store, signal: AbortSignal | undefined): Promise<StoreInspection> {
   const { layout, items, descriptors } = await readContents(store, signal);
-  const { digests: _, ...left } = await whatLeft(layout, descriptors.values());
-  const bundles = (await allIssued(store)).map(({ document: { id, sequence, createdAt } }) => ({
+  const { digests: _, ...left } = await whatLeft(store, layout, descriptors.values());
+  const bundles = (await store.bundles.all()).map(({ document: { id, sequence, createdAt } }) => ({
     id,
     sequence,
     createdAt,

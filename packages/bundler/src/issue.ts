@@ -3,33 +3,26 @@
  * media can be written from it at any time. The same content gives the document that was issued before.
  */
 import type { KeyObject } from 'node:crypto';
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import {
   type BundleBase,
   type BundleDocument,
   type BundleRelies,
   type BundleRoot,
   bundleIdOf,
-  documentName,
   maxBundleDocumentBytes,
   type PlacedBlob,
   serializeBundleDocument,
-  signatureName,
   type WrittenVolume,
 } from '@omni-airgap/format';
 import { type Digest, digestOf, fetchManifest, hexOf, subjectOfTag } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
-import { diskError, ensureFolder, removeTemporaries, writeFileAtomic } from '@omni-airgap/oci/fs';
-import { forgetWithdrawn, issuedFolder, nextOrigin, readOrigin, withdraw } from '@omni-airgap/store';
+import type { IssuedBundle, SmallFile, Store } from '@omni-airgap/store';
 import type { Contents } from './contents.ts';
-import { summarizeEgress } from './egress-summary.ts';
-import { type Issued, readIssued, type SmallFile, signed } from './issued.ts';
 import { readmeText } from './readme.ts';
 import { reportPage } from './report-page.ts';
 import type { SecretsRecord } from './secrets.ts';
 import { repositoryOf } from './since.ts';
-import { summarize } from './summary.ts';
+import { type Summary, summarize } from './summary.ts';
 
 export interface IssueRequest {
   readonly contents: Contents;
@@ -45,21 +38,17 @@ export interface IssueRequest {
   readonly now: number;
 }
 
-/** @throws BAD_DOCUMENT, DISK */
-export async function issue(request: IssueRequest): Promise<Issued> {
+/** @throws BAD_DOCUMENT, DISK, BUSY; USAGE when bundle.json would be too large */
+export async function issue(store: Store, request: IssueRequest): Promise<IssuedBundle> {
   const { contents, signKey } = request;
-  const store = contents.layout.root;
   const id = bundleIdOf(request.volumes);
   const roots = await rootsOf(contents);
-  const before = await readIssued(store, id);
-  if (before !== undefined && isSame(before.document, request, roots)) return signed(store, before, signKey);
-  const { origin, sequence } = await nextOrigin(store, await readOrigin(store));
-  const document: BundleDocument = {
+  const unnumbered: BundleDocument = {
     kind: 'omni-airgap/bundle',
     schema: 1,
     id,
-    origin,
-    sequence,
+    origin: '',
+    sequence: 0,
     createdAt: new Date(request.now).toISOString(),
     ...(request.by === undefined ? {} : { createdBy: request.by }),
     tool: request.tool,
@@ -74,39 +63,35 @@ export async function issue(request: IssueRequest): Promise<Issued> {
     files: [],
     ...(contents.sparse.length === 0 ? {} : { sparse: [...contents.sparse] }),
     secrets: request.secrets,
-    egress: [...(await summarizeEgress(store))],
+    egress: [...(await store.egressHosts())],
   };
-  const summary = await summarize(document, contents.layout);
+  const summary = await summarize(unnumbered, contents.layout);
+  return store.bundles.issue({
+    id,
+    isSame: (issued) => isSame(issued, request, roots),
+    describe: (origin) => described({ ...summary, document: { ...unnumbered, ...origin } }),
+    signKey,
+  });
+}
+
+/** With the files that people read. @throws USAGE when bundle.json would be too large */
+function described(summary: Summary): IssuedBundle {
   const files: readonly SmallFile[] = [
     { name: 'README.txt', bytes: Buffer.from(readmeText(summary)) },
     { name: 'report.html', bytes: Buffer.from(reportPage(summary)) },
   ];
-  const described = {
-    ...document,
+  const document: BundleDocument = {
+    ...summary.document,
     files: files.map(({ name, bytes }) => ({ name, size: bytes.byteLength, sha256: hexOf(digestOf(bytes)) })),
   };
-  const bytes = Buffer.from(serializeBundleDocument(described));
+  const bytes = Buffer.from(serializeBundleDocument(document));
   if (bytes.byteLength > maxBundleDocumentBytes) {
     throw new CodedError(
       'USAGE',
       `bundle.json would have ${bytes.byteLength} bytes; carry fewer names at a time`,
     );
   }
-  const folder = issuedFolder(store, id);
-  await ensureFolder(join(store, 'bundles'));
-  await ensureFolder(folder);
-  await removeTemporaries(folder);
-  // What may be there is about another document.
-  await withdraw(store, id);
-  const signature = join(folder, signatureName);
-  await rm(signature, { force: true }).catch((error: unknown) => {
-    throw diskError(error, signature);
-  });
-  for (const file of files) await writeFileAtomic(join(folder, file.name), file.bytes);
-  const issued = await signed(store, { document: described, bytes, files }, signKey);
-  await writeFileAtomic(join(folder, documentName), bytes);
-  await forgetWithdrawn(store, id);
-  return issued;
+  return { document, bytes, files };
 }
 
 /** Whether the document says what was asked for; its volumes are the same already. */

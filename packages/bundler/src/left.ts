@@ -2,7 +2,7 @@
 
 import type { Descriptor, Digest } from '@omni-airgap/oci';
 import type { Layout } from '@omni-airgap/oci/layout';
-import { Carried } from '@omni-airgap/store';
+import type { Store } from '@omni-airgap/store';
 
 export interface Left {
   /** Ids of the bundles that hold it. */
@@ -13,10 +13,11 @@ export interface Left {
 
 /** @returns the sum, and which it is @throws BAD_DOCUMENT, DISK */
 export async function whatLeft(
+  store: Store,
   layout: Layout,
   descriptors: Iterable<Descriptor>,
 ): Promise<Left & { readonly digests: ReadonlySet<Digest> }> {
-  const carried = await Carried.read(layout.root);
+  const carried = await store.bundles.carried();
   const bundles = new Set<string>();
   const digests = new Set<Digest>();
   let bytes = 0;

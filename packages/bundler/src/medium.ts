@@ -27,7 +27,7 @@ import {
   syncFolder,
   writeFileAtomic,
 } from '@omni-airgap/oci/fs';
-import type { Issued } from './issued.ts';
+import type { IssuedBundle } from '@omni-airgap/store';
 
 /** There while a process works on the folder. */
 const lockName = 'bundle.lock';
@@ -162,7 +162,7 @@ export class Medium {
    * Writes the small files, and bundle.json last: from then on the folder is a bundle.
    * @throws DISK
    */
-  async finish({ document, bytes, files }: Issued): Promise<void> {
+  async finish({ document, bytes, files }: IssuedBundle): Promise<void> {
     await removeTemporaries(this.folder);
     for (const { name, bytes: content } of files) await writeChanged(join(this.folder, name), content);
     const here = document.volumes.filter((_, volume) => this.#done.has(volume));

@@ -19,7 +19,7 @@ export interface ReadBackContext {
   readonly journal: VolumeJournal;
   readonly layout: Layout;
   readonly progress: Progress;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What was written is what the store holds, and that is damaged. */

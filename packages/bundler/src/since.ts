@@ -28,7 +28,7 @@ import {
 import { CodedError, printable, systemCodeOf } from '@omni-airgap/oci/base';
 import { readSmallFile } from '@omni-airgap/oci/fs';
 import type { Layout } from '@omni-airgap/oci/layout';
-import { findIssued, issuedFolder, readIssuedDocument } from '@omni-airgap/store';
+import type { Store } from '@omni-airgap/store';
 import { imagePath, schematicPath, schematicRepository, versionsPath } from '@omni-airgap/talos';
 import { kindOf } from './document-kind.ts';
 import { Inside } from './inside.ts';
@@ -56,7 +56,7 @@ export function repositoryOf(name: string): string {
  *   this store issued
  * @throws NO_INPUT, USAGE, BAD_DOCUMENT
  */
-export async function readInside(store: string, layout: Layout, since: readonly string[]): Promise<Inside> {
+export async function readInside(store: Store, layout: Layout, since: readonly string[]): Promise<Inside> {
   const bases: Base[] = [];
   for (const text of since) bases.push(await readBase(store, text));
   // A later bundle of a store lists all names there were then: it speaks for the earlier ones too.
@@ -82,30 +82,40 @@ function namesOf(base: Base): readonly (readonly [string, Digest])[] {
     : carried.roots.map(({ name, descriptor }) => [name, descriptor.digest]);
 }
 
-async function readBase(store: string, text: string): Promise<Base> {
-  const bytes = await readSmallFile(await pathOf(store, text), maxBundleDocumentBytes);
+async function readBase(store: Store, text: string): Promise<Base> {
+  const path = await pathOf(text);
+  const bytes = await (path === undefined
+    ? bytesIssued(store, text)
+    : readSmallFile(path, maxBundleDocumentBytes));
   if (bytes === undefined)
     throw new CodedError('NO_INPUT', `--since ${printable(text)}: no bundle.json there`);
   if (kindOf(bytes, text) === 'bundle') return { kind: 'bundle', document: parseBundleDocument(bytes, text) };
   const document = parseReceiptDocument(bytes, text);
-  const issued = await readIssuedDocument(store, document.bundle);
+  const issued = await store.bundles.document(document.bundle);
   return { kind: 'receipt', document, issued: issued?.document };
 }
 
-async function pathOf(store: string, text: string): Promise<string> {
+/** Undefined for what is no path. */
+async function pathOf(text: string): Promise<string | undefined> {
   try {
     const info = await lstat(text);
     return info.isDirectory() ? join(text, documentName) : text;
   } catch (error) {
     if (!['ENOENT', 'ENAMETOOLONG'].includes(systemCodeOf(error) ?? '')) throw error;
+    return undefined;
   }
+}
+
+/** bundle.json of a bundle that this store issued. @param text its id, or how that begins @throws NO_INPUT, USAGE */
+async function bytesIssued(store: Store, text: string): Promise<Uint8Array | undefined> {
   if (!/^[a-f0-9]{8,64}$/.test(text)) {
     throw new CodedError(
       'NO_INPUT',
       `--since ${printable(text)}: no such file, nor the id of a bundle (8 characters of it at least)`,
     );
   }
-  return join(issuedFolder(store, await findIssued(store, text, '--since')), documentName);
+  const id = await store.bundles.find(text, '--since');
+  return (await store.bundles.document(id))?.bytes;
 }
 
 async function addBundle(inside: Inside, document: BundleDocument, layout: Layout): Promise<void> {

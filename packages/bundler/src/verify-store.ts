@@ -2,6 +2,7 @@
 import { type Digest, Hasher, noProgress, type Progress } from '@omni-airgap/oci';
 import { isCoded, messageOf } from '@omni-airgap/oci/base';
 import { eachBlock } from '@omni-airgap/oci/fs';
+import { Store } from '@omni-airgap/store';
 import { readContents } from './contents.ts';
 import { type Left, whatLeft } from './left.ts';
 
@@ -25,17 +26,28 @@ export interface VerifyStoreOptions {
   /** Look at names and sizes only. */
   readonly quick?: boolean;
   readonly progress?: Progress;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
-/** @throws NO_INPUT, INCOMPLETE, MISSING_CONTENT when a manifest is not there, DISK */
-export async function verifyStore(store: string, options: VerifyStoreOptions = {}): Promise<StoreCheck> {
+/**
+ * @throws NO_INPUT, INCOMPLETE, MISSING_CONTENT when a manifest is not there; BUSY while another command removes content;
+ * DISK
+ */
+export function verifyStore(root: string, options: VerifyStoreOptions = {}): Promise<StoreCheck> {
+  const { signal } = options;
+  return Store.use(root, { access: 'read', purpose: 'omni-airgap verify', signal }, (store) =>
+    verifyOpen(store, options),
+  );
+}
+
+async function verifyOpen(store: Store, options: VerifyStoreOptions): Promise<StoreCheck> {
   const { progress = noProgress, signal, quick = false } = options;
+  if (store.warning !== undefined) progress.note(store.warning);
   const { layout, descriptors, graphs } = await readContents(store, signal);
   const damages: StoreDamage[] = [];
   const bad = new Set<Digest>();
   let bytes = 0;
-  const { digests, ...left } = await whatLeft(layout, descriptors.values());
+  const { digests, ...left } = await whatLeft(store, layout, descriptors.values());
   const blobs = [...descriptors.values()].filter(({ digest }) => !digests.has(digest));
   if (!quick) progress.expect(blobs.reduce((sum, blob) => sum + blob.size, 0));
   for (const blob of blobs) {

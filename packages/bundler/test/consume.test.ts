@@ -5,10 +5,17 @@ import { join } from 'node:path';
 import { BundleStore, verifyBundle, volumeName } from '@omni-airgap/format';
 import { hexOf } from '@omni-airgap/oci';
 import { Journal } from '@omni-airgap/oci/fs';
-import { Carried } from '@omni-airgap/store';
 import { describe, expect, test } from 'vitest';
 import { bundle, consumingInto, inspectStore, verifyStore } from '../src/index.ts';
-import { filesOf, optionsFor, sampleStore, type TestStore, temporaryFolder, volumesOf } from './store.ts';
+import {
+  filesOf,
+  inStore,
+  optionsFor,
+  sampleStore,
+  type TestStore,
+  temporaryFolder,
+  volumesOf,
+} from './store.ts';
 
 const any = { mode: 'any' } as const;
 const present = { volumes: 'present' } as const;
@@ -87,11 +94,11 @@ describe('what leaves', () => {
     const [first = 0] = runs;
     await bundle(optionsFor(store, at('a'), { ...small, volumes: `0-${first}`, consume: true }));
     expect(await blobsOf(store)).toContain(name);
-    expect((await Carried.read(store.root)).has(cut)).toBe(false);
+    expect((await inStore(store.root, ({ bundles }) => bundles.carried())).has(cut)).toBe(false);
     const rest = `${first + 1}-${volumes.length - 1}`;
     await bundle(optionsFor(store, at('b'), { ...small, volumes: rest, consume: true }));
     expect(await blobsOf(store)).not.toContain(name);
-    expect((await Carried.read(store.root)).has(cut)).toBe(true);
+    expect((await inStore(store.root, ({ bundles }) => bundles.carried())).has(cut)).toBe(true);
     await isWhole(at('a'), at('b'));
   });
 });
@@ -194,7 +201,7 @@ test('a medium that was begun and whose content is leaving is no place for anoth
     { plan: issued.slice(0, 64) },
     ...[0, 1, 2].map((volume) => ({ volume })),
   );
-  expect(await consumingInto(store.root, out)).toBe(id);
+  expect(await inStore(store.root, (opened) => consumingInto(opened, out))).toBe(id);
   await store.image('ghcr.io/dexidp/dex:v2', [2, 40]);
   await expect(bundle(optionsFor(store, out))).rejects.toMatchObject({
     code: 'CONFLICT',
@@ -204,7 +211,7 @@ test('a medium that was begun and whose content is leaving is no place for anoth
   await bundle(optionsFor(store, out, { issued: id, consume: true }));
   await isWhole(out);
   expect((await readdir(out)).filter((name) => name.startsWith('content.tar.'))).toHaveLength(volumes.length);
-  expect(await consumingInto(store.root, out)).toBeUndefined();
+  expect(await inStore(store.root, (opened) => consumingInto(opened, out))).toBeUndefined();
 });
 
 test('a store that turns out damaged when it is read back takes the bundle back, and finishes once it is right', async () => {

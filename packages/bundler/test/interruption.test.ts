@@ -10,11 +10,11 @@ import { join } from 'node:path';
 import { BundleStore, verifyBundle } from '@omni-airgap/format';
 import { digestFromHex } from '@omni-airgap/oci';
 import { Layout } from '@omni-airgap/oci/layout';
-import { Carried, parseLockDocument } from '@omni-airgap/store';
+import { parseLockDocument } from '@omni-airgap/store';
 import { describe, expect, test } from 'vitest';
 import { type BundleOptions, bundle, consumingInto } from '../src/index.ts';
 import { type FaultyRun, type Outcome, runFaulty } from './child.ts';
-import { optionsFor, TestStore, temporaryFolder, volumesOf } from './store.ts';
+import { inStore, optionsFor, TestStore, temporaryFolder, volumesOf } from './store.ts';
 
 const any = { mode: 'any' } as const;
 /** Runs of one process. */
@@ -142,14 +142,17 @@ test('F23 stopped or killed at any operation while consuming: all content is in 
     expect(there.every(Boolean), `${what}: manifests stay`).toBe(true);
     const blobs = new Set(await blobsIn(options.store));
     // What has gone is on record: fetch does not bring it again, and mirror finishes the medium first.
-    const carried = await Carried.read(options.store);
+    const carried = await inStore(options.store, ({ bundles }) => bundles.carried());
     for (const name of all.filter((one) => !blobs.has(one))) {
       const { size } = await stat(join(site.original.root, 'blobs', 'sha256', name));
       expect(carried.has({ digest: digestFromHex(name), size }), `${what}: ${name}`).toBe(true);
     }
     const isFinished = existsSync(join(options.out, 'bundle.json'));
     if (blobs.size < all.length && !isFinished)
-      expect(await consumingInto(options.store, options.out), what).toBeDefined();
+      expect(
+        await inStore(options.store, (opened) => consumingInto(opened, options.out)),
+        what,
+      ).toBeDefined();
     await expectHealed(site, options, what);
   };
   await each(site, 'stop', every(site.operations), check);

@@ -13,12 +13,11 @@ import {
 } from '@omni-airgap/format';
 import { noProgress } from '@omni-airgap/oci';
 import { Layout } from '@omni-airgap/oci/layout';
-import { VolumeJournal } from '@omni-airgap/store';
 import { describe, expect, test } from 'vitest';
 import { bundle } from '../src/index.ts';
 import { Medium } from '../src/medium.ts';
 import { ReadBack } from '../src/read-back.ts';
-import { flip, made, optionsFor, type TestStore } from './store.ts';
+import { flip, inStore, made, optionsFor, type TestStore } from './store.ts';
 
 const any = { mode: 'any' } as const;
 
@@ -37,7 +36,7 @@ describe('F26 F27 read-back', () => {
     const blob = await store.blob(500, 200_000, 'application/octet-stream');
     const plan = planVolumes(new Map(), [blob], 256 * 1024);
     const map = new VolumeMap(new Map(), plan);
-    const journal = await VolumeJournal.open(store.root, 'c'.repeat(64));
+    const journal = await inStore(store.root, ({ bundles }) => bundles.volumeJournal('c'.repeat(64)));
     const medium = await Medium.open(join(folder, 'out'), 'c'.repeat(64), plan.sizes);
     const { sha256 } = await writeVolume(map, 1, layout, medium.folder);
     await journal.hashed(1, sha256);
@@ -167,7 +166,7 @@ describe('F26 F27 a blob that is cut over volumes', () => {
       const layout = await Layout.open(store.root);
       const map = new VolumeMap(new Map(), planVolumes(new Map(), [iso], small.volumeSize));
       const plan = 'd'.repeat(64);
-      const journal = await VolumeJournal.open(store.root, plan);
+      const journal = await inStore(store.root, ({ bundles }) => bundles.volumeJournal(plan));
       const medium = await Medium.open(join(folder, 'out'), plan, map.sizes);
       const readBack = new ReadBack({ map, medium, journal, layout, progress: noProgress }, [0, 1, 2, 3, 4]);
       const all = (async () => {

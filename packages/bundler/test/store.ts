@@ -7,7 +7,7 @@ import { bytesOf, type Descriptor, descriptorOf, graphOf, MediaType, walk } from
 import { byText } from '@omni-airgap/oci/base';
 import { Layout } from '@omni-airgap/oci/layout';
 import { buildManifest, generatedBlob } from '@omni-airgap/oci/testing';
-import { type LockDocument, type LockedItem, parseLockDocument } from '@omni-airgap/store';
+import { type LockDocument, type LockedItem, parseLockDocument, Store } from '@omni-airgap/store';
 import { onTestFinished } from 'vitest';
 import type { BundleOptions } from '../src/index.ts';
 
@@ -233,4 +233,9 @@ export async function flip(path: string, at: number): Promise<void> {
   await file.read(byte, 0, 1, at);
   await file.write(Buffer.from([(byte[0] ?? 0) ^ 1]), 0, 1, at);
   await file.close();
+}
+
+/** For one look at its records. */
+export function inStore<T>(root: string, look: (store: Store) => Promise<T>): Promise<T> {
+  return Store.use(root, { access: 'shared', purpose: 'test' }, look);
 }

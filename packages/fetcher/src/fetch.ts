@@ -2,8 +2,6 @@
  * fetch: brings a store to what mirror.yaml says. Items are independent: one that fails leaves the others done, and
  * the same command run again does only what is left.
  */
-
-import { join } from 'node:path';
 import { type CountedSigner, countSigners } from '@omni-airgap/format';
 import {
   Copier,
@@ -15,9 +13,9 @@ import {
   tallying,
 } from '@omni-airgap/oci';
 import { type CodedError, messageOf, WorkQueue } from '@omni-airgap/oci/base';
-import { Layout } from '@omni-airgap/oci/layout';
+import type { Layout } from '@omni-airgap/oci/layout';
 import { type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
-import { beginWork, Carried, DownloadJournal, openEgressLog, readLock, writeLock } from '@omni-airgap/store';
+import { Store } from '@omni-airgap/store';
 import { hostPattern, publicFactoryHost } from '@omni-airgap/talos';
 import { FactoryClient } from './factory/client.ts';
 import { Builds, type FactoryContext, factoryPatience } from './factory/file.ts';
@@ -64,33 +62,46 @@ const manifestsAtOnce = 16;
 export const defaultTransfers = 12;
 
 /**
- * @throws CONFIG, NO_INPUT, SECRET before any request, CONFLICT while gc runs; otherwise, when items failed, one error with the code of
- * the worst, after everything else is done and locked
+ * @throws CONFIG, NO_INPUT, SECRET before any request or write; BUSY while another command removes content; otherwise, when
+ * items failed, one error with the code of the worst, after everything else is done and locked
  */
 export async function fetch(options: FetchOptions): Promise<FetchReport> {
+  const fetchInto = await prepareFetch(options);
+  const { store, signal } = options;
+  return Store.use(
+    store,
+    { access: 'shared', purpose: 'omni-airgap fetch', create: true, signal },
+    fetchInto,
+  );
+}
+
+/**
+ * The first half of fetch: reads and checks all input, without any request or write.
+ * @returns the second half, which fetches into a store that is open for adding content
+ * @throws CONFIG, NO_INPUT, SECRET; the second half as fetch
+ */
+export async function prepareFetch(options: FetchOptions): Promise<(store: Store) => Promise<FetchReport>> {
   const mirror = await readMirror(options.config);
   if (options.allowSecrets !== true) refuseSecrets(mirror);
   const signers = await readSigners(options);
-  const elsewhere = options.restore === true ? {} : { elsewhere: await Carried.read(options.store) };
-  const layout = await Layout.open(options.store, { create: true, ...elsewhere });
-  const endWork = await beginWork(layout.root, 'fetch');
-  try {
-    return await fetchInto(layout, resolveMirror(mirror), signers, options);
-  } finally {
-    await endWork();
-  }
+  const wanted = resolveMirror(mirror);
+  return async (store) => {
+    const layout = await store.openLayout({ carried: options.restore !== true });
+    return fetchInto(store, layout, wanted, signers, options);
+  };
 }
 
 async function fetchInto(
+  store: Store,
   layout: Layout,
   wanted: ResolvedMirror,
   signers: ImageContext['signers'],
   options: FetchOptions,
 ): Promise<FetchReport> {
   const { allowSecrets = false, concurrency = defaultTransfers, progress = noProgress, signal } = options;
-  const before = await readLock(options.store);
+  const before = await store.lockDocument();
   const onRetry = (error: CodedError): void => progress.note(`trying again: ${error.message}`);
-  const egressLog = await openEgressLog(join(options.store, 'egress.jsonl'));
+  const egressLog = await store.openEgressLog();
   const network = await openNetwork(options.network, {
     hosts: hostsOf(wanted).map(hostPattern),
     allowPrivate: false,
@@ -108,7 +119,7 @@ async function fetchInto(
     view.onEvent(event);
   };
   const transfers = new WorkQueue(concurrency);
-  const journal = new DownloadJournal(options.store);
+  const journal = store.downloads;
   const stoppable = { signal };
   const builds = new Builds(progress);
   const run = new Run(signal);
@@ -141,9 +152,11 @@ async function fetchInto(
     await fetchAll(run, wanted, images, media);
     const { items, failures } = run;
     const missing = failures.map((failure) => failure.name);
-    // What could not be brought anew is still what it was: its pins must not get lost.
-    const kept = (before?.items ?? []).filter((item) => missing.includes(item.name) && !items.has(item.name));
-    await writeLock(options.store, [...items.values(), ...kept], missing, before, options.by);
+    await store.updateLockDocument((now) => {
+      // What could not be brought anew is still what it was: its pins must not get lost.
+      const kept = (now?.items ?? []).filter((item) => missing.includes(item.name) && !items.has(item.name));
+      return { items: [...items.values(), ...kept], missing };
+    }, options.by);
     for (const url of media.journaled) if (run.isLocked(url)) await journal.forget(url);
     signal?.throwIfAborted();
     for (const { name, error } of failures) progress.note(`failed: ${name}: ${messageOf(error)}`);

@@ -6,9 +6,8 @@
 import { noProgress, type Progress } from '@omni-airgap/oci';
 import { isCoded } from '@omni-airgap/oci/base';
 import { freeBytes } from '@omni-airgap/oci/fs';
-import { Layout } from '@omni-airgap/oci/layout';
 import { type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
-import { Carried, readLock } from '@omni-airgap/store';
+import { Store } from '@omni-airgap/store';
 import { type EgressHost, fitWarnings, hostPattern, publicFactoryHost } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
 import { FactoryClient } from './factory/client.ts';
@@ -41,13 +40,25 @@ export interface Plan extends Totals {
 
 const itemsAtOnce = 16;
 
-/** @throws CONFIG, NO_INPUT, SECRET; what an item's registry says against it stands in the item */
+/**
+ * @throws CONFIG, NO_INPUT, SECRET; BUSY while another command removes content; what an item's registry says against it
+ * stands in the item
+ */
 export async function plan(options: PlanOptions): Promise<Plan> {
-  const { build = false, allowSecrets = false, progress = noProgress, signal } = options;
   const mirror = await readMirror(options.config);
-  if (!allowSecrets) refuseSecrets(mirror);
+  if (options.allowSecrets !== true) refuseSecrets(mirror);
+  const store = await openIfThere(options.store, options.signal);
+  try {
+    return await planInto(store, mirror, options);
+  } finally {
+    await store?.close();
+  }
+}
+
+async function planInto(store: Store | undefined, mirror: Mirror, options: PlanOptions): Promise<Plan> {
+  const { build = false, restore = false, progress = noProgress, signal } = options;
   const wanted = resolveMirror(mirror);
-  const layout = await openIfThere(options.store, options.restore === true);
+  const layout = await store?.openLayout({ carried: !restore });
   const hosts = hostsOf(wanted);
   const network = await openNetwork(options.network, {
     hosts: hosts.map(hostPattern),
@@ -60,7 +71,7 @@ export async function plan(options: PlanOptions): Promise<Plan> {
     network,
     factory: new FactoryClient({ gate: network.gate, host: publicFactoryHost, ...stoppable }),
     layout,
-    lock: layout === undefined ? undefined : await readLock(options.store),
+    lock: await store?.lockDocument(),
     build,
     builds: new Builds(progress),
     limit: pLimit(itemsAtOnce),
@@ -110,9 +121,9 @@ function warningsOf({ omni, talos, kubernetes, platforms, images }: Mirror): rea
     : fits;
 }
 
-async function openIfThere(store: string, restore: boolean): Promise<Layout | undefined> {
+async function openIfThere(root: string, signal: AbortSignal | undefined): Promise<Store | undefined> {
   try {
-    return await Layout.open(store, restore ? {} : { elsewhere: await Carried.read(store) });
+    return await Store.open(root, { access: 'look', purpose: 'omni-airgap plan', signal });
   } catch (error) {
     if (isCoded(error, 'NO_INPUT')) return undefined;
     throw error;

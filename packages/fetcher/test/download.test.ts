@@ -1,9 +1,8 @@
 /** A download of a file that has no digest upstream, broken off and continued. */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Layout } from '@omni-airgap/oci/layout';
 import { openNetwork } from '@omni-airgap/oci/registry';
-import { DownloadJournal } from '@omni-airgap/store';
+import { Store } from '@omni-airgap/store';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { download } from '../src/factory/download.ts';
 import { factoryHost } from './factory-double.ts';
@@ -93,7 +92,9 @@ describe('a download that is continued', () => {
         response.end(isRest ? undefined : file.subarray(0, 400_000));
       },
     });
-    const layout = await Layout.open(site.store, { create: true });
+    const store = await Store.open(site.store, { access: 'shared', purpose: 'test', create: true });
+    onTestFinished(() => store.close());
+    const layout = await store.openLayout();
     const network = await openNetwork(site.network, {
       hosts: [factoryHost, '*.r2.cloudflarestorage.com'],
       allowPrivate: false,
@@ -102,7 +103,7 @@ describe('a download that is continued', () => {
     const context = {
       gate: network.gate,
       layout,
-      journal: new DownloadJournal(site.store),
+      journal: store.downloads,
       retry: { tries: 3, sleep: async () => {} },
     };
     const url = `https://${factoryHost}/${iso}`;

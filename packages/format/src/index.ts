@@ -50,7 +50,7 @@ export { Html, html, htmlLines } from './html.ts';
 export { fingerprintOf, parsePrivateKey, parsePublicKey, signBytes, verifyBytes } from './signature.ts';
 export { type BundleCheck, type NamedDamage, verifyBundle } from './verify-bundle.ts';
 export { checkMemberHeader, checkSmallContent, checkTrailer } from './volumes/member-header.ts';
-export { mapOf, VolumeMap, volumeName } from './volumes/volume-map.ts';
+export { mapOf, planHash, planHashOf, VolumeMap, volumeName } from './volumes/volume-map.ts';
 export { type BlobSize, type PlacedBlob, planVolumes, smallBlobLimit } from './volumes/volume-plan.ts';
 export { VolumeVerifier } from './volumes/volume-verifier.ts';
 export { hashVolume, type WrittenVolume, writeVolume } from './volumes/write-volume.ts';

@@ -5,7 +5,14 @@
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
-import { CodedError, isCoded, type JsonObject, parseStrictObject } from '@omni-airgap/oci/base';
+import {
+  byText,
+  CodedError,
+  isCoded,
+  type JsonObject,
+  parseStrictObject,
+  systemCodeOf,
+} from '@omni-airgap/oci/base';
 import type { EgressSink } from '@omni-airgap/oci/http';
 
 export interface EgressLog extends EgressSink {
@@ -51,6 +58,31 @@ export async function openEgressLog(path: string): Promise<EgressLog> {
       if (failure !== undefined) throw failure;
     },
   };
+}
+
+export interface HostSummary {
+  readonly host: string;
+  readonly requests: number;
+  /** Bytes received. */
+  readonly bytes: number;
+}
+
+/** Requests that were made, sorted by host; empty when nothing was recorded. */
+export async function summarizeEgress(path: string): Promise<readonly HostSummary[]> {
+  const hosts = new Map<string, { requests: number; bytes: number }>();
+  try {
+    for await (const record of readEgressLog(path)) {
+      const { host, bytes, refused } = record ?? {};
+      if (typeof host !== 'string' || refused !== undefined) continue;
+      const entry = hosts.get(host) ?? { requests: 0, bytes: 0 };
+      entry.requests++;
+      entry.bytes += typeof bytes === 'number' ? bytes : 0;
+      hosts.set(host, entry);
+    }
+  } catch (error) {
+    if (systemCodeOf(error) !== 'ENOENT') throw error;
+  }
+  return [...hosts].map(([host, counts]) => ({ host, ...counts })).sort((a, b) => byText(a.host, b.host));
 }
 
 /** A line is far shorter; a file without line ends must not fill the memory. */

@@ -9,10 +9,12 @@ import {
   digestSchema,
   manyOf,
   parseDocument,
+  serializeDocument,
   textSchema,
   timeSchema,
   verifiedSchema,
 } from '@omni-airgap/format';
+import { byText } from '@omni-airgap/oci/base';
 import * as v from 'valibot';
 
 const fileSchema = v.strictObject({
@@ -59,4 +61,39 @@ export const maxLockBytes: number = 64 * 1024 * 1024;
 /** @throws BAD_DOCUMENT */
 export function parseLockDocument(bytes: Uint8Array, what = 'lock.json'): LockDocument {
   return parseDocument(schema, bytes, what, 1);
+}
+
+export function serializeLock(lock: LockDocument): string {
+  return serializeDocument(lock);
+}
+
+/**
+ * What a fetch came to, over what lock.json said before: items that have not changed keep the time they were fetched at,
+ * by whom, and what was verified about them.
+ * @param by account and machine
+ */
+export function mergedLock(
+  items: readonly LockedItem[],
+  missing: readonly string[],
+  before: LockDocument | undefined,
+  by: string | undefined,
+): LockDocument {
+  const fetchedBy = by === undefined ? {} : { fetchedBy: by };
+  const known = new Map(before?.items.map((item) => [item.name, item]));
+  const merged = [...items]
+    .sort((a, b) => byText(a.name, b.name))
+    .map((item) => {
+      const old = known.get(item.name);
+      if (old?.descriptor.digest !== item.descriptor.digest) return { ...item, ...fetchedBy };
+      const kept = { ...item, fetchedAt: old.fetchedAt, ...fetcherOf(old) };
+      // What was checked about these bytes stays true in a run that does not check.
+      return item.verified === undefined && old.verified !== undefined
+        ? { ...kept, verified: old.verified }
+        : kept;
+    });
+  return { kind: 'omni-airgap/lock', schema: 1, items: merged, missing: [...missing].sort(byText) };
+}
+
+function fetcherOf({ fetchedBy }: LockedItem): Pick<LockedItem, 'fetchedBy'> {
+  return fetchedBy === undefined ? {} : { fetchedBy };
 }

@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { CodedError, parseStrictObject } from '@omni-airgap/oci/base';
-import { readSmallFile, writeFileAtomic } from '@omni-airgap/oci/fs';
+import { readSmallFile, removeTemporaries, writeFileAtomic } from '@omni-airgap/oci/fs';
 
 export interface Origin {
   /** 32 hex characters. */
@@ -14,21 +14,36 @@ export interface Origin {
   readonly sequence: number;
 }
 
-/** @throws BAD_DOCUMENT */
+/** A new name where the store has none yet. @throws BAD_DOCUMENT, DISK */
 export async function readOrigin(store: string): Promise<Origin> {
-  const path = join(store, 'origin.json');
+  const path = pathIn(store);
   const bytes = await readSmallFile(path, 4096);
-  if (bytes === undefined) return { origin: randomBytes(16).toString('hex'), sequence: 0 };
-  const { origin, sequence } = parseStrictObject(bytes, { what: path });
-  if (typeof origin !== 'string' || !/^[a-f0-9]{32}$/.test(origin) || typeof sequence !== 'number') {
-    throw new CodedError('BAD_DOCUMENT', `${path}: not what this program wrote; restore it from a backup`);
-  }
-  return { origin, sequence };
+  return bytes === undefined
+    ? { origin: randomBytes(16).toString('hex'), sequence: 0 }
+    : parseOrigin(bytes, path);
 }
 
-/** Counts one more bundle; on disk before the bundle is, so that no number is ever used twice. */
-export async function nextOrigin(store: string, before: Origin): Promise<Origin> {
-  const next = { origin: before.origin, sequence: before.sequence + 1 };
-  await writeFileAtomic(join(store, 'origin.json'), `${JSON.stringify(next)}\n`);
-  return next;
+/** One more bundle. */
+export function nextOrigin({ origin, sequence }: Origin): Origin {
+  return { origin, sequence: sequence + 1 };
+}
+
+/** On disk when this resolves; the records are locked. @throws DISK */
+export async function writeOrigin(store: string, origin: Origin): Promise<void> {
+  const path = pathIn(store);
+  const text = `${JSON.stringify(origin)}\n`;
+  parseOrigin(Buffer.from(text), path);
+  await removeTemporaries(store, 'origin.json');
+  await writeFileAtomic(path, text);
+}
+
+function parseOrigin(bytes: Uint8Array, path: string): Origin {
+  const { origin, sequence } = parseStrictObject(bytes, { what: path });
+  const isCount = typeof sequence === 'number' && Number.isSafeInteger(sequence) && sequence >= 0;
+  if (typeof origin === 'string' && /^[a-f0-9]{32}$/.test(origin) && isCount) return { origin, sequence };
+  throw new CodedError('BAD_DOCUMENT', `${path}: not what this program wrote; restore it from a backup`);
+}
+
+function pathIn(store: string): string {
+  return join(store, 'origin.json');
 }

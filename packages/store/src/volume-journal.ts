@@ -2,7 +2,7 @@
  * What is known of the volumes of a plan, kept in the store: their hashes, so that content is hashed once for any
  * number of media, and which of them lie on a medium.
  */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { isHex64 } from '@omni-airgap/oci';
 import type { JsonObject } from '@omni-airgap/oci/base';
 import { ensureFolder, Journal } from '@omni-airgap/oci/fs';
@@ -22,12 +22,9 @@ export class VolumeJournal {
     this.#volumes = volumes;
   }
 
-  /** @param plan its hash, hex @throws DISK */
-  static async open(store: string, plan: string): Promise<VolumeJournal> {
-    const bundles = join(store, 'bundles');
-    const plans = join(bundles, 'plans');
-    for (const folder of [bundles, plans]) await ensureFolder(folder);
-    const journal = new Journal(join(plans, `${plan}.jsonl`));
+  /** @param folder of all plans, made with the one above it when there is something to write @param plan its hash, hex @throws DISK */
+  static async open(folder: string, plan: string): Promise<VolumeJournal> {
+    const journal = new Journal(join(folder, `${plan}.jsonl`));
     return new VolumeJournal(journal, statesIn(await journal.read()));
   }
 
@@ -55,7 +52,7 @@ export class VolumeJournal {
   /** For a volume whose hash turned out to be that of damaged content. @throws DISK */
   async forget(volume: number): Promise<void> {
     this.#volumes.delete(volume);
-    await this.#journal.append({ volume });
+    await this.#append({ volume });
   }
 
   /** For a plan that is not followed any more. @throws DISK */
@@ -68,7 +65,13 @@ export class VolumeJournal {
     const before = this.#volumes.get(volume);
     if (before?.sha256 === state.sha256 && before.written === state.written) return;
     this.#volumes.set(volume, state);
-    await this.#journal.append({ volume, ...state });
+    await this.#append({ volume, ...state });
+  }
+
+  async #append(record: object): Promise<void> {
+    const folder = dirname(this.#journal.path);
+    for (const path of [dirname(folder), folder]) await ensureFolder(path);
+    await this.#journal.append(record);
   }
 }
 

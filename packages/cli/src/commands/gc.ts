@@ -2,7 +2,7 @@
 
 import { formatVolumeRange } from '@omni-airgap/bundler';
 import { formatBytes } from '@omni-airgap/oci/base';
-import { type GcReport, gc } from '@omni-airgap/store';
+import { type GcReport, Store } from '@omni-airgap/store';
 import { Command } from 'commander';
 import { collected, withCommon, withExample } from '../flags.ts';
 import { count } from '../format.ts';
@@ -34,7 +34,13 @@ export function addGc(session: Session): Command {
         session,
         flags,
         'gc',
-        () => gc({ store, dryRun, dropIssued, signal: session.signal }),
+        () => {
+          const { signal } = session;
+          const access = dryRun ? 'read' : 'exclusive';
+          return Store.use(store, { access, purpose: 'omni-airgap gc', signal }, (opened) =>
+            opened.collectGarbage({ dryRun, dropIssued, signal }),
+          );
+        },
         (result) => describe(result, store, dryRun),
       );
     });

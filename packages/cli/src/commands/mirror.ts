@@ -1,7 +1,7 @@
 /** omni-airgap mirror */
-
-import { type BundleReport, bundle, consumingInto, refuseInStore } from '@omni-airgap/bundler';
-import { defaultTransfers, fetch } from '@omni-airgap/fetcher';
+import { type BundleReport, bundleFrom, consumingInto, refuseInStore } from '@omni-airgap/bundler';
+import { defaultTransfers, prepareFetch } from '@omni-airgap/fetcher';
+import { Store } from '@omni-airgap/store';
 import { Command } from 'commander';
 import { type BundleFlags, bundleOptions, describeBundle, withBundleFlags } from '../bundle-flags.ts';
 import {
@@ -38,25 +38,41 @@ export function addMirror(session: Session): Command {
         async (progress): Promise<BundleReport> => {
           const options = await bundleOptions(session, flags, progress);
           await refuseInStore(flags.out, flags.store);
-          // What has begun to leave the store is finished first, whatever mirror.yaml says by now.
-          const issued = await consumingInto(flags.store, flags.out);
-          if (issued !== undefined) {
-            progress.note(`${flags.out} was begun before: nothing is fetched, only what is left is written`);
-            return bundle({ ...options, issued, consume: true });
-          }
-          const { config, store, concurrency } = flags;
-          await fetch({
+          const { config, store: root, concurrency } = flags;
+          const { signal } = session;
+          const fetching = {
             config,
-            store,
+            store: root,
             network: networkSettings(flags, session.env, true),
             allowSecrets: flags.allowSecrets === true,
             ...signerOptions(flags),
             by: account(),
             concurrency,
             progress,
-            signal: session.signal,
+            signal,
+          };
+          // Where there is no store, none is made before mirror.yaml has been read and found right.
+          const prepared = (await Store.exists(root)) ? undefined : await prepareFetch(fetching);
+          // Alone from the start: content will be removed, and hours of fetching must not end in a refusal.
+          const opening = {
+            access: 'exclusive',
+            purpose: 'omni-airgap mirror',
+            create: true,
+            signal,
+          } as const;
+          return Store.use(root, opening, async (store) => {
+            // What has begun to leave the store is finished first, whatever mirror.yaml says by now.
+            const issued = await consumingInto(store, flags.out);
+            if (issued !== undefined) {
+              progress.note(
+                `${flags.out} was begun before: nothing is fetched, only what is left is written`,
+              );
+              return bundleFrom(store, { ...options, issued, consume: true });
+            }
+            const fetchInto = prepared ?? (await prepareFetch(fetching));
+            await fetchInto(store);
+            return bundleFrom(store, { ...options, consume: true });
           });
-          return bundle({ ...options, consume: true });
         },
         (result, seconds) => describeBundle(result, flags.out, seconds),
       );

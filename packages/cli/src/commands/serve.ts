@@ -1,18 +1,20 @@
 /** omni-airgap serve */
 import { once } from 'node:events';
-import { join } from 'node:path';
+import { realpath } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { CodedError, printable } from '@omni-airgap/oci/base';
 import { readNamedFile } from '@omni-airgap/oci/fs';
-import { Layout } from '@omni-airgap/oci/layout';
 import {
   type AccessEntry,
   createServer,
   openBundles,
+  type Server,
   type ServerOptions,
   type TlsOptions,
   wantsFile,
 } from '@omni-airgap/server';
+import { Store } from '@omni-airgap/store';
 import { Command } from 'commander';
 import { collected, maxAgeOption, withCommon, withExample } from '../flags.ts';
 import { count } from '../format.ts';
@@ -71,32 +73,71 @@ async function serve(session: Session, flags: Flags): Promise<void> {
   const { host, port } = parseListen(flags.listen);
   boundGarbage();
   const tls = await readTls(flags);
-  const server = await createServer({
-    ...(await contentOf(flags, (text) => output.stderr(`serve: ${text}\n`))),
-    externalUrl: flags.externalUrl,
-    tls,
-    onAccess: (entry) => {
-      if (flags.quiet !== true) output.stderr(`${accessLine(entry)}\n`);
-    },
-  });
-  try {
-    await server.listen(host, port);
-    const unreachable = server.unreachable();
-    if (flags.json === true) output.stdout(`${JSON.stringify({ url: server.url, unreachable })}\n`);
-    else {
-      const mode = flags.writable === undefined ? ', read-only' : ', taking pushes';
-      output.stdout(`Serving at ${server.url}${mode}. Ctrl-C ends it.\n`);
-      if (unreachable.length > 0) {
-        output.stderr(`serve: ${count(unreachable.length, 'name')} cannot be had as one would expect:\n`);
-        for (const { name, reason } of unreachable) {
-          output.stderr(`  ${printable(name)}: ${printable(reason)}\n`);
-        }
-      }
+  const warn = (text: string): void => output.stderr(`serve: ${text}\n`);
+  await withStores(flags, signal, async (stores) => {
+    for (const { warning } of Object.values(stores)) if (warning !== undefined) warn(warning);
+    const server = await createServer({
+      ...(await contentOf(flags, stores, warn)),
+      externalUrl: flags.externalUrl,
+      tls,
+      onAccess: (entry) => {
+        if (flags.quiet !== true) output.stderr(`${accessLine(entry)}\n`);
+      },
+    });
+    try {
+      await server.listen(host, port);
+      announce(session, flags, server);
+      if (!signal.aborted) await once(signal, 'abort');
+    } finally {
+      await server.close(graceMs);
     }
-    if (!signal.aborted) await once(signal, 'abort');
-  } finally {
-    await server.close(graceMs);
+  });
+}
+
+function announce({ output }: Session, flags: Flags, server: Server): void {
+  const unreachable = server.unreachable();
+  if (flags.json === true) {
+    output.stdout(`${JSON.stringify({ url: server.url, unreachable })}\n`);
+    return;
   }
+  const mode = flags.writable === undefined ? ', read-only' : ', taking pushes';
+  output.stdout(`Serving at ${server.url}${mode}. Ctrl-C ends it.\n`);
+  if (unreachable.length === 0) return;
+  output.stderr(`serve: ${count(unreachable.length, 'name')} cannot be had as one would expect:\n`);
+  for (const { name, reason } of unreachable) output.stderr(`  ${printable(name)}: ${printable(reason)}\n`);
+}
+
+/** Folders that are served, open for as long as the server runs. */
+interface Stores {
+  readonly source?: Store;
+  readonly writable?: Store;
+}
+
+/**
+ * Nobody removes content from what is served, and nobody else uses what takes pushes.
+ * @throws NO_INPUT, BUSY, BAD_DOCUMENT, DISK, and what the work throws
+ */
+async function withStores(
+  { store, writable }: Flags,
+  signal: AbortSignal,
+  work: (stores: Stores) => Promise<void>,
+): Promise<void> {
+  const purpose = 'omni-airgap serve';
+  const withSource = async (more: Stores): Promise<void> => {
+    if (store === undefined || (await isSameFolder(store, writable))) return work(more);
+    return Store.use(store, { access: 'read', purpose, signal }, (source) => work({ ...more, source }));
+  };
+  if (writable === undefined) return withSource({});
+  const opening = { access: 'exclusive', purpose, create: true, signal } as const;
+  return Store.use(writable, opening, (opened) => withSource({ writable: opened }));
+}
+
+async function isSameFolder(path: string, other: string | undefined): Promise<boolean> {
+  if (other === undefined) return false;
+  const [one, two] = await Promise.all(
+    [path, other].map((name) => realpath(name).catch(() => resolve(name))),
+  );
+  return one === two;
 }
 
 /**
@@ -108,22 +149,21 @@ function boundGarbage(): void {
 }
 
 async function contentOf(
-  flags: Flags,
+  { bundle, verifyKey, allowUnsigned, maxAge }: Flags,
+  { source, writable }: Stores,
   warn: (text: string) => void,
 ): Promise<Pick<ServerOptions, 'source' | 'provenance' | 'writable' | 'wishesFile' | 'allowSparse'>> {
-  const { bundle, store, writable, maxAge } = flags;
-  const trust =
-    bundle.length === 0 ? undefined : await readTrust(flags.verifyKey, flags.allowUnsigned === true);
+  const trust = bundle.length === 0 ? undefined : await readTrust(verifyKey, allowUnsigned === true);
   const opened = trust === undefined ? undefined : await openBundles(bundle, trust, maxAge);
   for (const text of opened?.warnings ?? []) warn(text);
   return {
     ...(opened === undefined ? {} : { source: opened.source, provenance: opened.provenance }),
-    ...(store === undefined ? {} : { source: await Layout.open(store) }),
+    ...(source === undefined ? {} : { source: await source.openLayout() }),
     ...(writable === undefined
       ? {}
       : {
-          writable: await Layout.open(writable, { create: true }),
-          wishesFile: join(writable, wantsFile),
+          writable: await writable.openLayout(),
+          wishesFile: join(writable.root, wantsFile),
           // A site may have been brought one platform only.
           allowSparse: true,
         }),

@@ -4,8 +4,9 @@
  * refused, so after this check nothing in a volume is left unexplained: writer, reader and verifier share it.
  */
 
+import { createHash } from 'node:crypto';
 import { type Digest, hexOf } from '@omni-airgap/oci';
-import { CodedError } from '@omni-airgap/oci/base';
+import { byText, CodedError } from '@omni-airgap/oci/base';
 import type { Names } from '@omni-airgap/oci/layout';
 import type { BundleDocument } from '../documents/bundle-document.ts';
 import { memberSize, paddingOf, tarBlock, tarHeader, trailerSize } from './tar-header.ts';
@@ -226,6 +227,32 @@ export function mapOf({ roots, blobs, volumes, base = [] }: BundleDocument): Vol
   return new VolumeMap(
     names,
     { blobs, sizes },
+    base.map(({ id }) => id),
+  );
+}
+
+/**
+ * The hash of a plan: names, places of blobs, sizes of volumes, bases. It decides every byte of the volumes but the content,
+ * and is known before any of it is read.
+ * @param bases ids of the bundles it is made on
+ * @returns hex
+ */
+export function planHash(names: Names, map: VolumeMap, bases: readonly string[]): string {
+  const hash = createHash('sha256');
+  for (const [name, { digest, size, mediaType }] of [...names].sort(([a], [b]) => byText(a, b))) {
+    hash.update(`${name} ${digest} ${size} ${mediaType}\n`);
+  }
+  for (const { digest, size, volume, offset } of map.blobs)
+    hash.update(`${digest} ${size} ${volume} ${offset}\n`);
+  return hash.update([...map.sizes, ...bases].join()).digest('hex');
+}
+
+/** The hash of the plan that a bundle was made by. @param map mapOf the document @returns hex */
+export function planHashOf({ roots, base = [] }: BundleDocument, map: VolumeMap): string {
+  const names = new Map(roots.map(({ name, descriptor }) => [name, descriptor]));
+  return planHash(
+    names,
+    map,
     base.map(({ id }) => id),
   );
 }

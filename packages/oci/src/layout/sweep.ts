@@ -6,8 +6,11 @@ import { diskError } from '../fs/disk-error.ts';
 import { type Digest, digestFromHex, isHex64 } from '../model/digest.ts';
 
 const anyPart = /^[a-f0-9]{64}(?:\..+)?\.(?:part|json)$/;
-/** Locks of runs, and files that were being written: of killed processes, since no other works here. */
-const anyLeftover = /^(?:[a-f0-9]{16}\.run|\..+\.tmp)$/;
+/**
+ * Locks of runs, and files that were being written: of killed processes, since no other works here. And marks of commands
+ * at work, as version 0.1 left them.
+ */
+const anyLeftover = /^(?:[a-f0-9]{16}\.run|\..+\.tmp|[0-9]+-[a-f0-9]{8}\.[a-f0-9]{8}\.(?:fetch|gc))$/;
 
 /** What a sweep removed. */
 export interface Removed {
@@ -20,7 +23,7 @@ export interface Removed {
 
 /**
  * Removes every blob but those to keep, and all downloads that broke off; whoever calls it has seen to it that nothing
- * is being brought: see beginWork.
+ * is being brought.
  * @param options.dryRun only counts
  * @throws DISK
  */

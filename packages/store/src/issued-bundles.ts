@@ -1,0 +1,374 @@
+/**
+ * The bundles that a store has issued, in `bundles/<id>/`: bundle.json with its small files, from which media are written,
+ * and consumed.jsonl, the volumes whose content has left the store. A bundle that was taken back has withdrawn.json in
+ * place of bundle.json: no media are made of it any more, but content may have left the store with some.
+ */
+import type { KeyObject } from 'node:crypto';
+import { readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  type BundleDocument,
+  documentName,
+  mapOf,
+  maxBundleDocumentBytes,
+  type PlacedBlob,
+  parseBundleDocument,
+  planHashOf,
+  signatureName,
+  signBytes,
+  verifyBytes,
+} from '@omni-airgap/format';
+import { digestOf, hexOf, isHex64 } from '@omni-airgap/oci';
+import { CodedError, systemCodeOf } from '@omni-airgap/oci/base';
+import {
+  diskError,
+  ensureFolder,
+  Journal,
+  readSmallFile,
+  removeTemporaries,
+  syncFolder,
+  writeFileAtomic,
+} from '@omni-airgap/oci/fs';
+import type { Layout } from '@omni-airgap/oci/layout';
+import { Carried, type ConsumedBundle } from './carried.ts';
+import { nextOrigin, type Origin, readOrigin, writeOrigin } from './origin.ts';
+import { VolumeJournal } from './volume-journal.ts';
+
+const maxSmallFileBytes = 64 * 1024 * 1024;
+
+export interface IssuedDocument {
+  readonly document: BundleDocument;
+  /** bundle.json */
+  readonly bytes: Uint8Array;
+}
+
+/** A small file of a bundle. */
+export interface SmallFile {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+export interface IssuedBundle extends IssuedDocument {
+  /** README.txt, report.html, and bundle.json.sig when it is signed. */
+  readonly files: readonly SmallFile[];
+}
+
+export interface NewIssue {
+  readonly id: string;
+  /** Whether a bundle with this id says what was asked for: then no other is issued. */
+  readonly isSame: (issued: BundleDocument) => boolean;
+  /** Its bundle.json under this number, and the small files that this names. Other processes wait meanwhile. */
+  readonly describe: (origin: Origin) => IssuedBundle;
+  /** Undefined: unsigned, or with the signature that it has. */
+  readonly signKey: KeyObject | undefined;
+}
+
+/** An issued bundle that is not written whole: what its other volumes hold must stay in the store until it is. */
+export interface PendingBundle {
+  readonly id: string;
+  readonly sequence: number;
+  /** Hash of its plan, hex. */
+  readonly plan: string;
+  /** Those that lie on no medium yet; never empty. */
+  readonly volumes: readonly number[];
+  /** What these hold, and volume 000, which goes to every medium. */
+  readonly blobs: readonly PlacedBlob[];
+}
+
+/** What the store allows. */
+interface Guard {
+  /** Runs work that changes records: alone. */
+  change<T>(work: () => Promise<T>): Promise<T>;
+  /** @throws INTERNAL unless content may be removed */
+  requireExclusive(): void;
+}
+
+export class IssuedBundles {
+  readonly #root: string;
+  readonly #folder: string;
+  readonly #guard: Guard;
+
+  constructor(root: string, guard: Guard) {
+    this.#root = root;
+    this.#folder = join(root, 'bundles');
+    this.#guard = guard;
+  }
+
+  /**
+   * @param text an id, or how it begins (8 characters at least)
+   * @param flag for messages
+   * @returns the id of a bundle that is issued
+   * @throws NO_INPUT, USAGE when several begin so; DISK
+   */
+  async find(text: string, flag: string): Promise<string> {
+    const id = await this.#findKnown(text, flag);
+    const folder = join(this.#folder, id);
+    const names = await readdir(folder).catch((error: unknown) => {
+      throw diskError(error, folder);
+    });
+    if (names.includes(documentName)) return id;
+    throw new CodedError(
+      'NO_INPUT',
+      names.includes('withdrawn.json')
+        ? `${flag} ${text}: this bundle was taken back (its store was damaged) or was let go (gc --drop-issued); make a new one`
+        : `${flag} ${text}: ${folder} has no bundle.json; restore it from a backup, or make a new bundle`,
+    );
+  }
+
+  /** Undefined for a bundle that is not issued, or not any more. @throws BAD_DOCUMENT, DISK */
+  document(id: string): Promise<IssuedDocument | undefined> {
+    return readDocument(this.#pathOf(id, documentName));
+  }
+
+  /** Undefined when it, or what its bundle.json names, is not all there. @throws BAD_DOCUMENT, DISK */
+  async read(id: string): Promise<IssuedBundle | undefined> {
+    const issued = await this.document(id);
+    if (issued === undefined) return undefined;
+    const files: SmallFile[] = [];
+    for (const { name, sha256 } of issued.document.files) {
+      const content = await readSmallFile(this.#pathOf(id, name), maxSmallFileBytes);
+      if (content === undefined || hexOf(digestOf(content)) !== sha256) return undefined;
+      files.push({ name, bytes: content });
+    }
+    const signature = await readSmallFile(this.#pathOf(id, signatureName), 4096);
+    if (signature !== undefined) files.push({ name: signatureName, bytes: signature });
+    return { ...issued, files };
+  }
+
+  /** All that are whole, the newest first. @throws BAD_DOCUMENT, DISK */
+  async all(): Promise<readonly IssuedBundle[]> {
+    const all: IssuedBundle[] = [];
+    for (const id of await this.#ids()) {
+      const issued = await this.read(id);
+      if (issued !== undefined) all.push(issued);
+    }
+    return all.sort((a, b) => b.document.sequence - a.document.sequence);
+  }
+
+  /**
+   * The bundle with this id: the one that was issued before when it says the same, otherwise a new one under the next
+   * sequence number. Of any number of processes that issue the same at once, one makes the document.
+   *
+   * The number is counted up on disk before the bundle exists, so that none is used twice.
+   * @throws BAD_DOCUMENT, DISK, BUSY, and what `describe` throws
+   */
+  issue({ id, isSame, describe, signKey }: NewIssue): Promise<IssuedBundle> {
+    return this.#guard.change(async () => {
+      const before = await this.read(id);
+      if (before !== undefined && isSame(before.document)) return this.#withSignature(before, signKey);
+      const origin = nextOrigin(await readOrigin(this.#root));
+      const issued = describe(origin);
+      const path = this.#pathOf(id, documentName);
+      parseBundleDocument(issued.bytes, path);
+      await writeOrigin(this.#root, origin);
+      const folder = join(this.#folder, id);
+      for (const path of [this.#folder, folder]) await ensureFolder(path);
+      await removeTemporaries(folder);
+      // What may be there is about another document.
+      await this.#withdraw(id);
+      await remove(this.#pathOf(id, signatureName));
+      for (const file of issued.files) await writeFileAtomic(join(folder, file.name), file.bytes);
+      const signed = await this.#withSignature(issued, signKey);
+      await writeFileAtomic(path, issued.bytes);
+      await remove(this.#pathOf(id, 'withdrawn.json'));
+      return signed;
+    });
+  }
+
+  /** With the signature that it has, or, where that is not the key's, with a new one. @throws DISK, BUSY */
+  sign(issued: IssuedBundle, key: KeyObject): Promise<IssuedBundle> {
+    return this.#guard.change(() => this.#withSignature(issued, key));
+  }
+
+  /** Takes a bundle back. What left the store with it stays on record. @throws DISK, BUSY */
+  withdraw(id: string): Promise<void> {
+    return this.#guard.change(() => this.#withdraw(id));
+  }
+
+  /** What is known of the volumes of a plan. @param plan its hash, hex @throws DISK */
+  volumeJournal(plan: string): Promise<VolumeJournal> {
+    return VolumeJournal.open(join(this.#folder, 'plans'), plan);
+  }
+
+  /** Bundles that are not written whole, the oldest first. @throws BAD_DOCUMENT, DISK */
+  async pending(): Promise<readonly PendingBundle[]> {
+    const found: PendingBundle[] = [];
+    for (const id of await this.#ids()) {
+      const pending = await this.#pendingOf(id);
+      if (pending !== undefined) found.push(pending);
+    }
+    return found.sort((a, b) => a.sequence - b.sequence);
+  }
+
+  /**
+   * Forgets what is kept for a pending bundle: it is taken back, and no more media of it can be written. Once more for the
+   * same bundle does nothing.
+   * @param text its id, or how that begins (8 characters at least)
+   * @param flag for messages
+   * @returns its id
+   * @throws NO_INPUT, USAGE when it is written whole, or several begin so; BAD_DOCUMENT, DISK, BUSY
+   */
+  async drop(text: string, flag: string, dryRun: boolean): Promise<string> {
+    const id = await this.#findKnown(text, flag);
+    if ((await this.document(id)) === undefined) return id;
+    const pending = await this.#pendingOf(id);
+    if (pending === undefined) {
+      throw new CodedError(
+        'USAGE',
+        `${flag} ${text}: all volumes of this bundle are written, so nothing is kept for it; leave it out`,
+      );
+    }
+    if (dryRun) return id;
+    await this.#guard.change(async () => {
+      // Should the same be bundled again, it begins with its first volume: nobody knows where the old ones are.
+      await (await this.volumeJournal(pending.plan)).remove();
+      await this.#withdraw(id);
+    });
+    return id;
+  }
+
+  /** The documents of all that are issued. @throws BAD_DOCUMENT, DISK */
+  async documents(): Promise<readonly BundleDocument[]> {
+    const found: BundleDocument[] = [];
+    for (const id of await this.#ids()) {
+      const issued = await this.document(id);
+      if (issued !== undefined) found.push(issued.document);
+    }
+    return found;
+  }
+
+  /** What has left the store with bundles; nothing for a store that is not there. @throws BAD_DOCUMENT, DISK */
+  async carried(): Promise<Carried> {
+    const consumed: ConsumedBundle[] = [];
+    for (const id of await this.#ids()) {
+      const volumes = await this.consumedVolumes(id);
+      if (volumes.size === 0) continue;
+      const issued = await this.document(id);
+      const kept = issued ?? (await readDocument(this.#pathOf(id, 'withdrawn.json')));
+      if (kept !== undefined)
+        consumed.push({ document: kept.document, volumes, isIssued: issued !== undefined });
+    }
+    return new Carried(consumed);
+  }
+
+  /** Volumes whose content may have left the store with this bundle. @throws DISK */
+  async consumedVolumes(id: string): Promise<ReadonlySet<number>> {
+    const records = await this.#consumedJournal(id).read();
+    return new Set(records.flatMap(({ volume }) => (typeof volume === 'number' ? [volume] : [])));
+  }
+
+  /**
+   * Removes content from the store that is safe in volumes of a bundle. Which volumes these are is on the disk before any
+   * of it goes. The store is open for this command alone.
+   * @returns bytes that were removed
+   * @throws DISK
+   */
+  async consume(
+    id: string,
+    volumes: Iterable<number>,
+    blobs: readonly PlacedBlob[],
+    layout: Layout,
+  ): Promise<number> {
+    this.#guard.requireExclusive();
+    const recorded = await this.consumedVolumes(id);
+    const unrecorded = [...new Set(volumes)].filter((volume) => !recorded.has(volume));
+    if (unrecorded.length > 0)
+      await this.#consumedJournal(id).append(...unrecorded.map((volume) => ({ volume })));
+    let bytes = 0;
+    for (const { digest, size } of blobs) {
+      if ((await layout.stat(digest)) !== undefined) bytes += size;
+      await remove(layout.pathOf(digest));
+    }
+    return bytes;
+  }
+
+  /** What killed processes left of files that they were writing. @throws DISK, BUSY */
+  removeTemporaries(): Promise<void> {
+    return this.#guard.change(async () => {
+      for (const id of await this.#ids()) await removeTemporaries(join(this.#folder, id));
+    });
+  }
+
+  /** Ids of all bundles that the store knows of, those that it took back among them. @throws DISK */
+  async #ids(): Promise<readonly string[]> {
+    try {
+      return (await readdir(this.#folder)).filter(isHex64);
+    } catch (error) {
+      if (['ENOENT', 'ENOTDIR'].includes(systemCodeOf(error) ?? '')) return [];
+      throw diskError(error, this.#folder);
+    }
+  }
+
+  /** As find, for bundles that were taken back too. @throws NO_INPUT, USAGE; DISK */
+  async #findKnown(text: string, flag: string): Promise<string> {
+    const found = (await this.#ids()).filter((id) => id.startsWith(text));
+    const [id] = found;
+    if (id === undefined || text.length < 8) {
+      throw new CodedError('NO_INPUT', `${flag} ${text}: ${this.#root} has issued no such bundle`);
+    }
+    if (found.length > 1) {
+      throw new CodedError('USAGE', `${flag} ${text}: ${found.length} bundles begin so; write more of it`);
+    }
+    return id;
+  }
+
+  async #pendingOf(id: string): Promise<PendingBundle | undefined> {
+    const issued = await this.document(id);
+    if (issued === undefined) return undefined;
+    const map = mapOf(issued.document);
+    const plan = planHashOf(issued.document, map);
+    const journal = await this.volumeJournal(plan);
+    const volumes = [...map.sizes.keys()].filter((volume) => !journal.isWritten(volume));
+    if (volumes.length === 0) return undefined;
+    return { id, sequence: issued.document.sequence, plan, volumes, blobs: map.blobsIn([0, ...volumes]) };
+  }
+
+  async #withSignature(issued: IssuedBundle, key: KeyObject | undefined): Promise<IssuedBundle> {
+    const { bytes, files, document } = issued;
+    const before = files.find(({ name }) => name === signatureName);
+    if (key === undefined || (before !== undefined && isSignature(bytes, before.bytes, key))) return issued;
+    const signature = Buffer.from(signBytes(bytes, key));
+    await writeFileAtomic(this.#pathOf(document.id, signatureName), signature);
+    const others = files.filter((file) => file !== before);
+    return { ...issued, files: [...others, { name: signatureName, bytes: signature }] };
+  }
+
+  async #withdraw(id: string): Promise<void> {
+    const folder = join(this.#folder, id);
+    try {
+      await rename(this.#pathOf(id, documentName), this.#pathOf(id, 'withdrawn.json'));
+      await syncFolder(folder);
+    } catch (error) {
+      if (systemCodeOf(error) !== 'ENOENT') throw diskError(error, folder);
+    }
+  }
+
+  #consumedJournal(id: string): Journal {
+    return new Journal(this.#pathOf(id, 'consumed.jsonl'));
+  }
+
+  #pathOf(id: string, name: string): string {
+    return join(this.#folder, id, name);
+  }
+}
+
+async function readDocument(path: string): Promise<IssuedDocument | undefined> {
+  const bytes = await readSmallFile(path, maxBundleDocumentBytes);
+  return bytes === undefined ? undefined : { document: parseBundleDocument(bytes, path), bytes };
+}
+
+async function remove(path: string): Promise<void> {
+  await rm(path, { force: true }).catch((error: unknown) => {
+    throw diskError(error, path);
+  });
+}
+
+function isSignature(bytes: Uint8Array, signature: Uint8Array, key: KeyObject): boolean {
+  try {
+    verifyBytes(bytes, Buffer.from(signature).toString('latin1'), key, signatureName);
+    return true;
+  } catch (error) {
+    if (!(error instanceof CodedError)) throw error;
+    return false;
+  }
+}
