@@ -2,6 +2,7 @@
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { temporaryFolder } from '@omni-airgap/oci/testing';
 import { expect, onTestFinished, test } from 'vitest';
 import { openEgressLog } from '../src/egress-log.ts';
 
@@ -24,5 +25,6 @@ test('appends JSON lines to a private file', async () => {
   expect((await stat(path)).mode & 0o777).toBe(0o600);
 });
 test('a place that cannot be written is a DISK error', async () => {
-  await expect(openEgressLog('/nonexistent/egress.jsonl')).rejects.toMatchObject({ code: 'DISK' });
+  const missing = join(await temporaryFolder(), 'missing');
+  await expect(openEgressLog(join(missing, 'egress.jsonl'))).rejects.toMatchObject({ code: 'DISK' });
 });
