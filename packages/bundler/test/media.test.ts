@@ -131,20 +131,12 @@ describe('the folder', () => {
     },
   );
 
-  test('that another run is writing to is refused, and the bundle of that run is right', async () => {
+  test('of several runs at once, each waits for the others a moment or is refused, and the bundle is right', async () => {
     const { folder, store } = await made();
     const out = join(folder, 'out');
     const runs = await Promise.allSettled([1, 2, 3].map(() => bundle(optionsFor(store, out))));
     const refused = runs.filter((one) => one.status === 'rejected').map(({ reason }) => reason);
-    expect(refused.length).toBeGreaterThan(0);
-    for (const reason of refused) {
-      expect(reason).toMatchObject({
-        code: 'BUSY',
-        message: expect.stringContaining(
-          `${out}: in use by omni-airgap bundle (process ${process.pid} on host `,
-        ),
-      });
-    }
+    for (const reason of refused) expect(reason).toMatchObject({ code: 'BUSY' });
     expect(refused.length).toBeLessThan(3);
     expect(await bundle(optionsFor(store, out))).toMatchObject({ written: false });
     expect((await verifyBundle(await BundleStore.open([out], any))).damages).toEqual([]);
@@ -156,7 +148,12 @@ describe('the folder', () => {
     const out = join(folder, 'out');
     const plan = 'f'.repeat(64);
     const other = await Medium.open(out, plan, [1024]);
-    await expect(bundle(optionsFor(store, out))).rejects.toMatchObject({ code: 'BUSY' });
+    await expect(bundle(optionsFor(store, out))).rejects.toMatchObject({
+      code: 'BUSY',
+      message: expect.stringContaining(
+        `${out}: in use by omni-airgap bundle (process ${process.pid} on host `,
+      ),
+    });
     await other.close();
     await bundle(optionsFor(store, out));
     const files = await filesOf(out);
