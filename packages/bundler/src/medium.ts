@@ -3,7 +3,7 @@
  * plan, and which volumes are done, so that an interrupted run goes on; the folder is a bundle once bundle.json is in
  * it, and that comes last.
  */
-import { lstat, readdir, rm, stat, statfs } from 'node:fs/promises';
+import { lstat, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type BundleDocument,
@@ -20,6 +20,7 @@ import {
   acquireLock,
   diskError,
   ensureFolder,
+  freeBytes,
   Journal,
   type Lock,
   readSmallFile,
@@ -126,16 +127,16 @@ export class Medium {
           if (partial !== undefined || !this.has(Number(index))) await rm(join(this.folder, name));
         }
       }
-      const { bavail, bsize } = await statfs(this.folder);
-      if (bavail * bsize < needed + (needed > 0 ? reserve : 0)) {
-        const last = this.#lastThatFits(bavail * bsize);
+      const free = await freeBytes(this.folder);
+      if (free < needed + (needed > 0 ? reserve : 0)) {
+        const last = this.#lastThatFits(free);
         const advice =
           last > 0
             ? `use a larger medium, or several: --volumes 0-${last} here and the others elsewhere`
             : 'use a larger medium, or several and a smaller --volume-size';
         throw new CodedError(
           'DISK',
-          `${this.folder}: ${formatBytes(needed + reserve)} are needed and ${formatBytes(bavail * bsize)} are free; ${advice}`,
+          `${this.folder}: ${formatBytes(needed + reserve)} are needed and ${formatBytes(free)} are free; ${advice}`,
         );
       }
       await this.#unfinished.begin({ plan: this.#plan }, ...[...this.#done].map((volume) => ({ volume })));

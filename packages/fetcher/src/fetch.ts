@@ -18,7 +18,7 @@ import { type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import { Store } from '@omni-airgap/store';
 import { hostPattern, publicFactoryHost } from '@omni-airgap/talos';
 import { FactoryClient } from './factory/client.ts';
-import { Builds, type FactoryContext, factoryPatience } from './factory/file.ts';
+import { Builds, type FactoryContext, slowFactory } from './factory/file.ts';
 import { listTasks } from './factory/lists.ts';
 import { fetchBuilds } from './factory/media.ts';
 import { readCatalog } from './images/catalog.ts';
@@ -109,7 +109,7 @@ async function fetchInto(
     // Manifests must not wait until a large blob gives its connection back.
     connections: concurrency + manifestsAtOnce,
     pacing: true,
-    patience: factoryPatience,
+    slowHosts: slowFactory,
     onRetry,
   });
   const counts = tallying(progress);

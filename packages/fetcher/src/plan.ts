@@ -11,7 +11,7 @@ import { Store } from '@omni-airgap/store';
 import { type EgressHost, fitWarnings, hostPattern, publicFactoryHost } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
 import { FactoryClient } from './factory/client.ts';
-import { Builds, factoryPatience } from './factory/file.ts';
+import { Builds, slowFactory } from './factory/file.ts';
 import { type Mirror, readMirror, refuseSecrets } from './mirror/mirror.ts';
 import { hostsOf, type ResolvedMirror, resolveMirror, type WantedImage } from './mirror/resolved-mirror.ts';
 import { type PlanContext, type PlannedImage, planBuilds, planImage, planLists } from './plan-items.ts';
@@ -64,7 +64,7 @@ async function planInto(store: Store | undefined, mirror: Mirror, options: PlanO
     hosts: hosts.map(hostPattern),
     allowPrivate: false,
     connections: itemsAtOnce,
-    patience: factoryPatience,
+    slowHosts: slowFactory,
   });
   const stoppable = { signal };
   const context: PlanContext = {

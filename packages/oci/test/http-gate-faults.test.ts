@@ -44,7 +44,7 @@ test('a host that makes what it is asked for is waited for longer, and no other'
   const slow = await server((_, response) => void setTimeout(() => response.end('made'), 2500));
   const { gate } = gateTo(
     { 'factory.example': slow, 'ghcr.io': slow },
-    { headersTimeoutMs: 100, patience: { hosts: ['factory.example'], headersTimeoutMs: 60_000 } },
+    { headersTimeoutMs: 100, slowHosts: { hosts: ['factory.example'], headersTimeoutMs: 60_000 } },
   );
   const made = await gate.request({ method: 'GET', url: 'https://factory.example/' });
   expect(await made.text()).toBe('made');

@@ -5,7 +5,7 @@
 
 import type { Descriptor, Progress } from '@omni-airgap/oci';
 import { CodedError, type WorkQueue } from '@omni-airgap/oci/base';
-import type { Patience } from '@omni-airgap/oci/http';
+import type { SlowHosts } from '@omni-airgap/oci/http';
 import type { Layout } from '@omni-airgap/oci/layout';
 import type { DownloadJournal, LockDocument, LockedFile } from '@omni-airgap/store';
 import { contentTypeOf, publicFactoryHost } from '@omni-airgap/talos';
@@ -88,7 +88,7 @@ async function bring(context: FactoryContext, path: string, label: string): Prom
 }
 
 /** A first build of a disk image has been seen to take minutes; its answer does not begin before that. */
-export const factoryPatience: Patience = { hosts: [publicFactoryHost], headersTimeoutMs: 15 * 60_000 };
+export const slowFactory: SlowHosts = { hosts: [publicFactoryHost], headersTimeoutMs: 15 * 60_000 };
 const atOnce = 8;
 
 export class Builds {

@@ -5,7 +5,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { blockSize, giveBuffer, takeBuffer } from './buffers.ts';
 
-/** A writer to an open file. Call finish() to write the last block. */
+/** A writer to an open file: drain() writes the last block, release() gives the buffers back. */
 export class BlockWriter {
   readonly #file: FileHandle;
   /** Where the next block goes, in bytes from the start of the file. */

@@ -1,4 +1,4 @@
-/** Connections: one bounded pool per origin and way there. */
+/** Connections: one bounded pool per origin and route to it. */
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import type { Dispatcher } from 'undici';
 import { type Lookup, systemLookup } from './host.ts';
@@ -16,14 +16,14 @@ export interface ConnectionOptions {
   readonly lookup?: Lookup | undefined;
 }
 
-export interface Way {
+export interface Route {
   readonly dispatcher: Dispatcher;
   readonly via?: 'proxy';
 }
 
 export class Connections {
   readonly #options: ConnectionOptions;
-  readonly #ways = new Map<string, Promise<Way>>();
+  readonly #routes = new Map<string, Promise<Route>>();
   readonly #secureContext: SecureContext | undefined;
 
   constructor(options: ConnectionOptions) {
@@ -39,21 +39,21 @@ export class Connections {
    * @param target physical URL
    * @param publicOnly refuse names that resolve to inside addresses; moot behind a proxy, which resolves them
    */
-  way(target: URL, publicOnly: boolean): Promise<Way> {
+  route(target: URL, publicOnly: boolean): Promise<Route> {
     const key = `${target.origin} ${publicOnly}`;
-    const way = this.#ways.get(key) ?? this.#newWay(target, publicOnly);
-    this.#ways.set(key, way);
-    return way;
+    const route = this.#routes.get(key) ?? this.#newRoute(target, publicOnly);
+    this.#routes.set(key, route);
+    return route;
   }
 
-  /** Ends all connections at once; what is still under way fails. */
+  /** Ends all connections at once; requests in progress fail. */
   async close(): Promise<void> {
-    const ways = [...this.#ways.values()];
-    this.#ways.clear();
-    await Promise.all(ways.map(async (way) => (await way).dispatcher.destroy()));
+    const routes = [...this.#routes.values()];
+    this.#routes.clear();
+    await Promise.all(routes.map(async (route) => (await route).dispatcher.destroy()));
   }
 
-  async #newWay(target: URL, publicOnly: boolean): Promise<Way> {
+  async #newRoute(target: URL, publicOnly: boolean): Promise<Route> {
     const { connections = 8, connectTimeoutMs = 10_000, lookup = systemLookup } = this.#options;
     const options = { connections, connectTimeoutMs, secureContext: this.#secureContext };
     const proxy = proxyFor(this.#options.proxy, target);

@@ -15,7 +15,7 @@ import { type GateResponse, gateResponse } from './response.ts';
 import { parseRetryAfter, throwIfAborted } from './retry.ts';
 
 /** Hosts whose answers may be long in coming, since they make what they are asked for. */
-export interface Patience {
+export interface SlowHosts {
   /** Logical, with port when not 443. */
   readonly hosts: readonly string[];
   readonly headersTimeoutMs: number;
@@ -26,7 +26,7 @@ export interface GateOptions extends ConnectionOptions {
   readonly egressLog?: EgressSink | undefined;
   /** Default 60 s, from the last byte sent to the headers of the answer. */
   readonly headersTimeoutMs?: number | undefined;
-  readonly patience?: Patience | undefined;
+  readonly slowHosts?: SlowHosts | undefined;
   /** Longest pause within a body; default 60 s. There is no total time-out. */
   readonly stallTimeoutMs?: number | undefined;
   /** Hold requests back where hosts say that they are busy; without it, who retries waits by itself. */
@@ -136,8 +136,8 @@ export class HttpGate {
   }
 
   #headersTimeoutOf(url: URL): number {
-    const { patience, headersTimeoutMs = 60_000 } = this.#options;
-    return patience?.hosts.includes(url.host) ? patience.headersTimeoutMs : headersTimeoutMs;
+    const { slowHosts, headersTimeoutMs = 60_000 } = this.#options;
+    return slowHosts?.hosts.includes(url.host) ? slowHosts.headersTimeoutMs : headersTimeoutMs;
   }
 
   #headers(request: GateRequest): Record<string, string> {
@@ -190,7 +190,7 @@ export class HttpGate {
     headers: Readonly<Record<string, string>>,
   ): Promise<GateResponse> {
     const target = physicalUrl(this.policy, url);
-    const { dispatcher, via } = await this.#connections.way(target, !anyAddressAllowed(this.policy, url));
+    const { dispatcher, via } = await this.#connections.route(target, !anyAddressAllowed(this.policy, url));
     throwIfAborted(request.signal);
     const { body } = request;
     const stream = body === undefined || body instanceof Uint8Array ? undefined : body;

@@ -1,6 +1,6 @@
 /** The one HTTP gate: egress policy, connections, retries. */
 
-export { HttpGate, type Method, type Patience, type StreamBody } from './gate.ts';
+export { HttpGate, type Method, type SlowHosts, type StreamBody } from './gate.ts';
 export { type EgressPolicy, hostAllowed, parseUpstream } from './policy.ts';
 export { addressesOf, askDatagram, openTcp, openTls, openTunnel } from './probe.ts';
 export { type ProxySettings, proxyFor, proxyFromEnvironment, proxyFromFlag } from './proxy.ts';

@@ -4,7 +4,7 @@
  */
 import { CodedError } from '../base/errors.ts';
 import { readNamedFile } from '../fs/files.ts';
-import { HttpGate, type Patience } from '../http/gate.ts';
+import { HttpGate, type SlowHosts } from '../http/gate.ts';
 import { parseHostPattern } from '../http/host.ts';
 import { Pacing } from '../http/pacing.ts';
 import { parseUpstream } from '../http/policy.ts';
@@ -27,7 +27,7 @@ export interface NetworkSettings {
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-export interface Reach {
+export interface NetworkScope {
   /** Hosts that may be reached besides those the settings name. */
   readonly hosts: readonly string[];
   /** Whether names may lead to private addresses: inside yes, outside no. */
@@ -37,7 +37,7 @@ export interface Reach {
   readonly connections?: number | undefined;
   /** Outside: hold back where a host says that it is busy, for all requests to it. */
   readonly pacing?: boolean | undefined;
-  readonly patience?: Patience | undefined;
+  readonly slowHosts?: SlowHosts | undefined;
   /** Told what is tried again. */
   readonly onRetry?: ((error: CodedError) => void) | undefined;
 }
@@ -51,22 +51,22 @@ export interface Network {
 }
 
 /** @throws USAGE, CONFIG, NO_INPUT for settings that cannot be used */
-export async function openNetwork(settings: NetworkSettings, reach: Reach): Promise<Network> {
+export async function openNetwork(settings: NetworkSettings, scope: NetworkScope): Promise<Network> {
   const upstreams = settings.upstreams.map(parseUpstream);
   const trusted = settings.allowHosts.map(parseHostPattern);
   const gate = new HttpGate({
     policy: {
-      hosts: [...new Set([...reach.hosts.map(parseHostPattern), ...trusted, ...settings.plainHttp])],
+      hosts: [...new Set([...scope.hosts.map(parseHostPattern), ...trusted, ...settings.plainHttp])],
       plainHttp: settings.plainHttp,
-      allowPrivate: reach.allowPrivate,
+      allowPrivate: scope.allowPrivate,
       upstreams,
     },
     ca: settings.caCert === undefined ? undefined : [await readPem(settings.caCert)],
     proxy: settings.proxy,
-    egressLog: reach.egressLog,
-    connections: reach.connections,
-    patience: reach.patience,
-    pacing: reach.pacing === true ? new Pacing() : undefined,
+    egressLog: scope.egressLog,
+    connections: scope.connections,
+    slowHosts: scope.slowHosts,
+    pacing: scope.pacing === true ? new Pacing() : undefined,
   });
   const files =
     settings.registryConfig === undefined ? defaultCredentialFiles(settings.env) : [settings.registryConfig];
@@ -84,7 +84,7 @@ export async function openNetwork(settings: NetworkSettings, reach: Reach): Prom
           credentials,
           plainHttp: settings.plainHttp.includes(host),
           trustedRealms: trusted,
-          retry: { onRetry: reach.onRetry },
+          retry: { onRetry: scope.onRetry },
         });
         clients.set(host, client);
       }
