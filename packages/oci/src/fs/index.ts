@@ -24,6 +24,5 @@ export {
   type Unlocked,
 } from './lock.ts';
 export { eachBlock, fetchLocated, openForReading, readInto, readPieces, slicePieces } from './pieces.ts';
-export { isRunning, markPattern, processMark } from './process-mark.ts';
 export { Runs, runPattern } from './run.ts';
 export { SyncedWriter } from './synced-writer.ts';
