@@ -192,6 +192,15 @@ describe('a helper is asked once for a registry', () => {
     expect(await calls()).toBe(2);
   });
 
+  test.each(['basic', 'token'] as const)('and a new answer may be refused too (%s)', async (kind) => {
+    const { repository } = await start(kind, `wc -l < ${folder}/calls`);
+    await expect(repository.has(layerOf(Buffer.from('x')))).rejects.toMatchObject({
+      code: 'DENIED',
+      message: /the credentials for registry\.example were refused, also after a second look-up/,
+    });
+    expect(await calls()).toBe(2);
+  });
+
   test('a program that cannot be used is not started for each request either', async () => {
     await helper('fail', `echo called >> ${folder}/calls; exit 3`);
     const source = credentialsFromFiles([await file({ credsStore: 'fail' })]);

@@ -129,14 +129,18 @@ export class Authenticator {
   ): Promise<Token> {
     const ask = (credential: Credential | undefined): Promise<Token> =>
       requestToken(this.#options.gate, { realm: scheme.realm, scopes, service: scheme.service, credential });
+    const isRefusal = (error: unknown): error is CodedError =>
+      isCoded(error, 'DENIED') && error.status === 401;
     const credential = await this.#find(repository);
     try {
       return await ask(credential);
     } catch (error) {
-      if (credential === undefined || !isCoded(error, 'DENIED') || error.status !== 401) throw error;
+      if (credential === undefined || !isRefusal(error)) throw error;
       const again = await this.#find(repository, undefined, credential);
       if (again === undefined || isSame(again, credential)) throw this.refusedCredential(error);
-      return ask(again);
+      return ask(again).catch((second: unknown) => {
+        throw isRefusal(second) ? this.refusedCredential(second) : second;
+      });
     }
   }
 
