@@ -2,7 +2,7 @@ import type { Layout } from '@omni-airgap/oci/layout';
 import { schematicFrom } from '@omni-airgap/talos';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { answer, carried, cmdline, other, post, v } from './carried.ts';
-import { putFiles, type Running, start } from './support.ts';
+import { putFiles, putSchematic, type Running, start } from './support.ts';
 
 let layout: Layout;
 let id: string;
@@ -114,6 +114,22 @@ describe('/image', () => {
       'metal-amd64.raw.zst',
       'kernel-arm64',
     ]);
+  });
+
+  test('of a carried schematic that nobody can read back nothing is composed, and the others are not in its way', async () => {
+    const text = 'customization:\n    extraKernelArgs:\n        - |4-\n            a\n          b\n';
+    const unreadable = await putSchematic(layout, text);
+    await putFiles(layout, `factory.talos.dev/talos-media/${unreadable}:${v}`, {
+      'cmdline-metal-amd64': cmdline,
+    });
+    const server = await serve();
+    const { url } = server;
+    await post(url, other);
+    const base = `${url}/image/${schematicFrom(other).id}/${v}`;
+    expect((await fetch(`${base}/cmdline-metal-amd64`)).status).toBe(200);
+    expect(await answer(await fetch(`${url}/schematics/${unreadable}`))).toEqual([200, text]);
+    const own = await fetch(`${url}/image/${unreadable}/${v}/cmdline-metal-amd64-secureboot`);
+    expect([own.status, await own.text()]).toEqual([404, expect.stringContaining('the wish was recorded')]);
   });
 
   test('x86_64, as iPXE says it', async () => {

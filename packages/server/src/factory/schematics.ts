@@ -10,6 +10,7 @@ import {
   findSecrets,
   type Schematic,
   schematicFrom,
+  TalosError,
   validateSchematic,
 } from '@omni-airgap/talos';
 import type { WishList } from '../wishes/wish-list.ts';
@@ -52,9 +53,17 @@ export class Schematics {
     return carried === undefined ? this.#made.get(id) : Buffer.from(carried).toString('utf8');
   }
 
+  /** What it says; undefined when it is not known, or is a text that the factory writes and nobody can read back. */
   async get(id: string, signal?: AbortSignal): Promise<Schematic | undefined> {
     const text = await this.text(id, signal);
-    return text === undefined ? undefined : decodeSchematic(text);
+    if (text === undefined) return undefined;
+    try {
+      return decodeSchematic(text);
+    } catch (error) {
+      // It is served as it is; only what depends on what it says cannot be told.
+      if (error instanceof TalosError) return undefined;
+      throw error;
+    }
   }
 
   /**
