@@ -116,7 +116,7 @@ describe('/image', () => {
     ]);
   });
 
-  test('of a carried schematic that nobody can read back nothing is composed, and the others are not in its way', async () => {
+  test('a carried schematic that cannot be parsed does not break requests for others', async () => {
     const text = 'customization:\n    extraKernelArgs:\n        - |4-\n            a\n          b\n';
     const unreadable = await putSchematic(layout, text);
     await putFiles(layout, `factory.talos.dev/talos-media/${unreadable}:${v}`, {

@@ -53,14 +53,14 @@ export class Schematics {
     return carried === undefined ? this.#made.get(id) : Buffer.from(carried).toString('utf8');
   }
 
-  /** What it says; undefined when it is not known, or is a text that the factory writes and nobody can read back. */
+  /** Returns undefined when it is unknown, or when its text cannot be parsed: Go writes some texts that nobody can. */
   async get(id: string, signal?: AbortSignal): Promise<Schematic | undefined> {
     const text = await this.text(id, signal);
     if (text === undefined) return undefined;
     try {
       return decodeSchematic(text);
     } catch (error) {
-      // It is served as it is; only what depends on what it says cannot be told.
+      // The text itself is still served.
       if (error instanceof TalosError) return undefined;
       throw error;
     }
@@ -92,7 +92,7 @@ export class Schematics {
     if (known.isCarried) return known;
     this.#remember(id, canonical);
     const secrets = findSecrets(schematic).map(({ where, what }) => `${where}: ${what}`);
-    // Go writes some texts that cannot be read back; a list of wishes with one would not be read back either.
+    // Go writes some texts that nobody can parse; the list of wishes would then be refused at the next start.
     const isReadable = commonSchematicId(canonical) === id;
     const hasText = isReadable && secrets.length === 0;
     this.#wishes.add({ kind: 'schematic', id, ...(hasText ? { text: canonical } : {}), secrets });

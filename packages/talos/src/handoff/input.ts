@@ -1,4 +1,4 @@
-/** What the files of a hand-off are made from: what the site says of itself, and what was loaded; and how they name it. */
+/** Input of the hand-off files: what the site file says and what was loaded; and the names made from it. */
 import type { Site } from '../site.ts';
 
 interface HandoffRegistry {
@@ -40,8 +40,8 @@ export interface HandoffInput {
 }
 
 /**
- * Where an image lies in the registry, without tag.
- * @param host the registry that it came from
+ * Returns the name of an image in the site's registry, without tag.
+ * @param host the registry that the image came from
  */
 export function imageName({ registry }: HandoffInput, host: string, repository: string): string {
   const parts = [registry.host, registry.prefix, ...(registry.keepHost ? [host] : []), repository];

@@ -1,7 +1,6 @@
 /**
- * A YAML text and its documents, parsed by the `yaml` package within bounds that hold before anything is built:
- * bytes, tokens and levels of nesting are counted while the text is split into tokens, so neither the parser's
- * recursion nor its trees can grow beyond them. Positions become `FILE:LINE:COLUMN`.
+ * A YAML text and its documents, parsed by the `yaml` package. Bytes, tokens and levels of nesting are counted while the
+ * text is split into tokens, so the bounds hold before the parser recurses or builds a tree.
  */
 import {
   Composer,
@@ -22,7 +21,7 @@ import { quoted, TalosError } from '../errors.ts';
 /** How a message begins, such as `mirror.yaml:3:5`. Lines and columns count from 1, columns in UTF-16 units. */
 export type PlaceFormat = (line: number, column: number) => string;
 
-/** A list of 20,000 entries has as many; its tree takes some 80 MiB. */
+/** About 20,000 list entries; their tree takes 80 MiB. */
 const maxTokens = 100_000;
 /** Levels of nested lists and mappings. */
 const maxDepth = 32;
@@ -30,7 +29,7 @@ const maxDepth = 32;
 /** Types of the parser's tokens for lists and mappings. */
 const collections = new Set(['block-map', 'block-seq', 'flow-collection']);
 
-/** In place of messages of the parser that show the text, which may be secret, or that are for programmers. */
+/** Replaces parser messages that quote the text, which may hold a secret, or that are meant for programmers. */
 const messages: ReadonlyMap<string, string> = new Map([
   ['NON_STRING_KEY', 'a key must be plain text'],
   [
@@ -41,8 +40,8 @@ const messages: ReadonlyMap<string, string> = new Map([
 ]);
 
 /**
- * What no YAML may hold, and what one reader takes for a line break and another for text. A byte order mark may only
- * begin the text, a carriage return only come before a line feed.
+ * Characters that YAML does not allow, and those that are a line break to some readers and text to others: U+0085,
+ * U+2028, U+2029, a carriage return without a line feed. A byte order mark is allowed at the start only.
  */
 const badCharacter =
   /\r(?!\n)|[^\t\n\r\u{20}-\u{84}\u{86}-\u{2027}\u{202a}-\u{d7ff}\u{e000}-\u{fefe}\u{ff00}-\u{fffd}\u{10000}-\u{10ffff}]/u;
@@ -53,8 +52,8 @@ export class YamlText {
   readonly #lines = new LineCounter();
 
   /**
-   * @param input UTF-8, or UTF-16 with a byte order mark; the mark is taken off
-   * @throws BAD_YAML for more bytes than allowed, for what is not text, and for characters that no YAML may hold
+   * @param input UTF-8, or UTF-16 with a byte order mark, which is removed
+   * @throws BAD_YAML for more than `maxBytes` bytes, for bytes that are not text, and for characters not allowed
    */
   constructor(input: string | Uint8Array, maxBytes: number, format: PlaceFormat) {
     this.#format = format;
@@ -70,7 +69,7 @@ export class YamlText {
     throw this.#error(line, bad.index - before.lastIndexOf('\n'), complaint(bad[0]));
   }
 
-  /** The documents, each parsed when it is asked for; none for an empty text. @throws BAD_YAML */
+  /** Yields the documents, each parsed on demand; none for an empty text. @throws BAD_YAML */
   *documents(): Generator<Document.Parsed> {
     const composer = new Composer({
       lineCounter: this.#lines,
@@ -86,15 +85,14 @@ export class YamlText {
       if (failure !== undefined) {
         throw this.error(failure.pos[0], messageOf(failure));
       }
-      // Without a document in the text there is one all the same, which holds what is wrong with the text.
+      // A text without documents yields one without contents, which carries the errors.
       if (document.contents !== null) yield document as Document.Parsed;
     }
   }
 
   /**
-   * Refuses what has no use in such files and a history of surprises: anchors, aliases, tags, merge keys and duplicate
-   * keys.
-   * @param allowedTag the one tag that may stand there
+   * Refuses anchors, aliases, tags, merge keys and duplicate keys.
+   * @param allowedTag the one tag that is accepted
    * @throws BAD_YAML
    */
   checkPlain(document: Document.Parsed, allowedTag?: string): void {
@@ -107,7 +105,7 @@ export class YamlText {
       if (node.anchor !== undefined) {
         throw this.error(offset, 'anchors are not supported; write the value out');
       }
-      // The parser sets none by itself: one that is there was written.
+      // The parser sets no tag by itself.
       if (node.tag !== undefined && node.tag !== allowedTag) {
         throw this.error(offset, `tag ${quoted(node.tag)} is not supported; write the value alone`);
       }
@@ -127,13 +125,13 @@ export class YamlText {
     });
   }
 
-  /** The place of an offset in the text. */
+  /** Returns line and column of an offset in the text. */
   position(offset: number): { readonly line: number; readonly column: number } {
     const { line, col } = this.#lines.linePos(offset);
     return { line, column: col };
   }
 
-  /** `mirror.yaml:3:5`, as the format says it. */
+  /** Returns the place of an offset, as the format writes it: `mirror.yaml:3:5`. */
   placeOf(offset: number): string {
     const { line, column } = this.position(offset);
     return this.#format(line, column);
@@ -147,7 +145,7 @@ export class YamlText {
     return new TalosError('BAD_YAML', `${this.#format(line, column)}: ${problem}`);
   }
 
-  /** The parser's stack holds the document, then the open collections, then at most one scalar. */
+  /** Yields parser tokens. The parser's stack holds the document, the open collections, and at most one scalar. */
   *#tokens(): ReturnType<Parser['parse']> {
     const parser = new Parser(this.#lines.addNewLine);
     this.#lines.addNewLine(0);
@@ -160,7 +158,7 @@ export class YamlText {
         throw this.error(offset, `more than ${maxTokens} YAML tokens; split it, or move long lists out`);
       }
       if (before === '?' && beforeThat !== CST.SCALAR && /^[,\]}]$/.test(lexeme)) {
-        // A key to this parser, text to others.
+        // This parser reads a key here, Go reads text.
         throw this.error(offset, 'a question mark alone; put it in quotes');
       }
       [before, beforeThat] = [lexeme, before];
@@ -168,7 +166,7 @@ export class YamlText {
         if (token.type === 'directive') {
           throw this.error(token.offset, 'a line that begins with % is not supported');
         }
-        // The first is enough: an error for each of many costs time.
+        // Stop at the first error: collecting thousands costs seconds.
         if (token.type === 'error') throw this.error(token.offset, token.message.split(': ')[0] ?? '');
         yield token;
       }
@@ -181,12 +179,12 @@ export class YamlText {
   }
 }
 
-/** What the parser says, without the text that it may show. */
+/** Returns the parser's message without the text that it may quote. */
 function messageOf({ code, message }: YAMLParseError): string {
   return messages.get(code) ?? (code === 'UNEXPECTED_TOKEN' ? (message.split(': ')[0] ?? '') : message);
 }
 
-/** Undefined for bytes that are no text. */
+/** Returns undefined for bytes that are not text. */
 function decode(bytes: Uint8Array): string | undefined {
   const [first, second] = bytes;
   const encoding =

@@ -4,8 +4,8 @@
  * undefined. What does not fit is collected and thrown at the end, in the words of the library without the values,
  * which may be secret. Source: yaml/go-yaml 1c17b9c internal/libyaml/constructor.go.
  *
- * The text is parsed strictly: anchors, aliases, merge keys and tags but `!!binary` are refused, which the library takes
- * and no Go program writes.
+ * Anchors, aliases, merge keys and every tag except `!!binary` are refused: the library accepts them, but no Go program
+ * writes them.
  */
 import { isMap, isScalar, isSeq, type Node as ParsedNode } from 'yaml';
 import { quoted, TalosError } from '../../errors.ts';
