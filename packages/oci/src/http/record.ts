@@ -3,6 +3,7 @@
  * host did. Never a query, a header or a credential (threat T53).
  */
 
+/** One request that was made, or one that was refused. */
 export interface EgressRecord {
   /** ISO 8601, when the request was made. */
   readonly time: string;

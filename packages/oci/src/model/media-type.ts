@@ -1,5 +1,6 @@
 /** Media types this project interprets, and which of them are manifests. */
 
+/** Sources: image-spec v1.1.1 media-types.md; distribution v2.8 docs/spec/manifest-v2-2.md. */
 export const MediaType = {
   ociManifest: 'application/vnd.oci.image.manifest.v1+json',
   ociIndex: 'application/vnd.oci.image.index.v1+json',
