@@ -2,9 +2,10 @@
  * The whole main job on one machine, without privileges: a sample upstream on loopback, then the real command from
  * init to load, into a registry and an object store that begin empty, and a comparison of what arrived.
  */
+
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
-import { readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, normalize, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { messageOf, systemCodeOf } from '../packages/oci/src/base/index.ts';
@@ -13,8 +14,32 @@ import { Layout } from '../packages/oci/src/layout/index.ts';
 import { openNetwork } from '../packages/oci/src/registry/index.ts';
 import { parseLockDocument } from '../packages/store/src/index.ts';
 import { CliProcesses, CommandFailed, shownProgram } from './lib/cli-process.ts';
-import { claimFolder, FolderRefused } from './lib/demo-folder.ts';
 import { startSampleUpstream } from './sample-upstream/sample-upstream.ts';
+
+const marker = '.omni-airgap-demo';
+
+type DemoKind = 'sample' | 'online';
+
+/** A folder that the demo must not use. The message says why and what to do. */
+class FolderRefused extends Error {}
+
+/**
+ * @returns whether an earlier demo of this kind has been here
+ * @throws FolderRefused for a folder with other things in it, or of the other kind
+ */
+async function claimFolder(folder: string, kind: DemoKind): Promise<boolean> {
+  await mkdir(folder, { recursive: true });
+  const entries = await readdir(folder);
+  if (entries.length === 0) {
+    await writeFile(join(folder, marker), `${kind}\n`);
+    return false;
+  }
+  const other = `name another folder with --dir`;
+  if (!entries.includes(marker)) throw new FolderRefused(`${folder} was not made by the demo; ${other}`);
+  const made = (await readFile(join(folder, marker), 'utf8')).trim();
+  if (made !== kind) throw new FolderRefused(`${folder} belongs to a demo of the kind "${made}"; ${other}`);
+  return true;
+}
 
 const help = `Usage: ./scripts/demo [--dir DIR] [--online]
 

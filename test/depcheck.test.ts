@@ -1,10 +1,9 @@
-/** Architecture as a test: imports follow the table in layers.ts and go in no circle. */
+/** Architecture as a test: imports follow the table in architecture.ts and go in no circle. */
+
 import { globSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { circlesIn } from './circles.ts';
-import { importsOf } from './imports.ts';
-import { layers, type SourceFile, violationsIn } from './layers.ts';
 import { dependenciesOf, manifestFolders, read, root } from './repository.ts';
+import { circlesIn, importsOf, layers, type SourceFile, violationsIn } from './support/architecture.ts';
 
 const sources = globSync(['packages/*/{src,test}/**/*.ts', 'test/**/*.ts', 'scripts/**/*.ts'], { cwd: root });
 

@@ -1,8 +1,8 @@
 /** bundle against cp and sync of the same bytes to the same disk; with read-back, one read more. */
+
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { BenchmarkContext } from './benchmark.ts';
-import { type Measured, measureCli, measureShell, median, show } from './measure.ts';
+import { type BenchmarkContext, type Measured, measureCli, measureShell, median, show } from './measure.ts';
 import { makeStore } from './store.ts';
 
 const rounds = 5;

@@ -2,6 +2,7 @@
  * fetch against skopeo copy, image by image, from a local Distribution registry into an OCI layout: large images on
  * loopback, a hundred mixed ones over an emulated long line; then a fetch that has nothing to do.
  */
+
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
@@ -12,8 +13,7 @@ import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../../package
 import { Layout } from '../../packages/oci/src/layout/index.ts';
 import { buildManifest, generatedBytes, seededRandom } from '../../packages/oci/src/testing/index.ts';
 import { startRegistry } from '../../test/services/docker-registry.ts';
-import type { BenchmarkContext } from './benchmark.ts';
-import { type Measured, measure, measureCli, median, show } from './measure.ts';
+import { type BenchmarkContext, type Measured, measure, measureCli, median, show } from './measure.ts';
 
 const rounds = 3;
 const most = { wall: 0.75, cpu: 0.8, line: 0.18, peakMiB: 200, unchangedSeconds: 3 };

@@ -2,6 +2,7 @@
  * load into an object store against the AWS command line with the same files: once without reading back, as that
  * one does, and once as it is. Into Ceph's gateway on this host.
  */
+
 import { createWriteStream } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,8 +11,7 @@ import { BundleStore } from '../../packages/format/src/index.ts';
 import { MediaType } from '../../packages/oci/src/index.ts';
 import { startCeph } from '../../test/services/ceph.ts';
 import { makeBundle } from '../../test/support/made-bundle.ts';
-import type { BenchmarkContext } from './benchmark.ts';
-import { type Measured, measure, measureCli, median, show } from './measure.ts';
+import { type BenchmarkContext, type Measured, measure, measureCli, median, show } from './measure.ts';
 
 const rounds = 3;
 const most = { ratio: 1.2, peakMiB: 200 };

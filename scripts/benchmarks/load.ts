@@ -2,6 +2,7 @@
  * load against skopeo copy from a layout, into a local Distribution registry, hashing and verifying included; then a
  * load that has nothing to do.
  */
+
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { serializeDocument } from '../../packages/format/src/index.ts';
@@ -9,8 +10,7 @@ import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../../package
 import { Layout } from '../../packages/oci/src/layout/index.ts';
 import { buildManifest, generatedBlob } from '../../packages/oci/src/testing/index.ts';
 import { startRegistry } from '../../test/services/docker-registry.ts';
-import type { BenchmarkContext } from './benchmark.ts';
-import { type Measured, measure, measureCli, median, show } from './measure.ts';
+import { type BenchmarkContext, type Measured, measure, measureCli, median, show } from './measure.ts';
 
 const rounds = 3;
 const layerCount = 64;

@@ -1,4 +1,5 @@
 /** Processes measured from outside: time, and the largest resident set. */
+
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -68,3 +69,14 @@ export function show(what: string, run: Measured, sizeMiB: number): void {
     `${what.padEnd(34)} ${run.seconds.toFixed(2).padStart(8)} s ${rate.padStart(12)} ${run.peakMiB.toFixed(0).padStart(6)} MiB peak`,
   );
 }
+
+/** What a benchmark is given, and what it gives back. */
+export interface BenchmarkContext {
+  /** An empty folder on a disk; removed afterwards. */
+  readonly folder: string;
+  /** How much content to move: MiB. */
+  readonly sizeMiB: number;
+}
+
+/** Prints what it measured. @returns what missed its mark, one line each */
+export type Benchmark = (context: BenchmarkContext) => Promise<readonly string[]>;

@@ -10,7 +10,7 @@ import {
   volumeName,
 } from '../../packages/format/src/index.ts';
 import { type Descriptor, digestOf, MediaType } from '../../packages/oci/src/index.ts';
-import type { BenchmarkContext } from './benchmark.ts';
+import type { BenchmarkContext } from './measure.ts';
 
 const blobCount = 20_000;
 const nameCount = 2_000;

@@ -20,7 +20,7 @@ import {
 } from '../../packages/oci/src/index.ts';
 import { Layout } from '../../packages/oci/src/layout/index.ts';
 import { nodeFlags } from '../lib/node-flags.ts';
-import type { BenchmarkContext } from './benchmark.ts';
+import type { BenchmarkContext } from './measure.ts';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '..', '..');

@@ -1,7 +1,7 @@
 /** verify against sha256sum of the volumes. */
+
 import { join } from 'node:path';
-import type { BenchmarkContext } from './benchmark.ts';
-import { type Measured, measureCli, measureShell, median, show } from './measure.ts';
+import { type BenchmarkContext, type Measured, measureCli, measureShell, median, show } from './measure.ts';
 import { makeStore } from './store.ts';
 
 const rounds = 5;

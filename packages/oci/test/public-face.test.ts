@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 
-const home = new URL('../', import.meta.url);
+const home = new URL('..', import.meta.url);
 const { exports } = JSON.parse(readFileSync(new URL('package.json', home), 'utf8')) as {
   readonly exports: Readonly<Record<string, string>>;
 };

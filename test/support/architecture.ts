@@ -3,9 +3,10 @@
  * and, inside `oci`, which room may import which.
  * cli -> fetcher | bundler | loader | server -> store, objects -> format -> oci; talos by itself.
  */
+
 import { isBuiltin } from 'node:module';
 import { posix } from 'node:path';
-import { importsOf } from './imports.ts';
+import { parseAst } from 'vitest/node';
 
 interface Layer {
   readonly siblings: readonly string[];
@@ -77,7 +78,7 @@ export interface SourceFile {
 }
 
 /** The names in dependencies, devDependencies and so on of `packages/<name>/package.json`, or '.' for the root's. */
-export type DeclaredIn = (folder: string) => readonly string[];
+type DeclaredIn = (folder: string) => readonly string[];
 
 /** One line for each import that breaks the table: `file:line: what it imports, and why not`. */
 export function violationsIn(file: SourceFile, declared: DeclaredIn): string[] {
@@ -143,4 +144,75 @@ function roomViolation(
   const from = roomOf(path);
   const to = roomOf(target);
   return from === to || rooms[from]?.includes(to) === true ? undefined : `${from} must not know ${to}`;
+}
+
+interface Import {
+  readonly specifier: string;
+  /** From 1. */
+  readonly line: number;
+}
+
+type Node = Readonly<Record<string, unknown>>;
+
+/** @throws what the parser throws when `source` is not TypeScript */
+export function importsOf(source: string): Import[] {
+  const found: Import[] = [];
+  visit(parseAst(source, { lang: 'ts' }) as unknown as Node, (node) => {
+    const literal = importedBy(node);
+    if (literal === undefined) return;
+    // A computed specifier cannot be judged; it is handed out as something that no rule allows.
+    const specifier = literal['type'] === 'Literal' ? String(literal['value']) : '(computed)';
+    const line = source.slice(0, node['start'] as number).split('\n').length;
+    found.push({ specifier, line });
+  });
+  return found;
+}
+
+function importedBy(node: Node): Node | undefined {
+  switch (node['type']) {
+    case 'ImportDeclaration':
+    case 'ExportAllDeclaration':
+    case 'ExportNamedDeclaration':
+    case 'ImportExpression':
+    case 'TSImportType':
+      return (node['source'] ?? undefined) as Node | undefined;
+    case 'TSExternalModuleReference':
+      return node['expression'] as Node;
+    case 'CallExpression': {
+      const callee = node['callee'] as Node;
+      return callee['name'] === 'require' ? (node['arguments'] as Node[])[0] : undefined;
+    }
+    default:
+      return undefined;
+  }
+}
+
+function visit(node: Node, see: (node: Node) => void): void {
+  if (typeof node['type'] === 'string') see(node);
+  for (const child of Object.values(node)) {
+    if (typeof child === 'object' && child !== null) visit(child as Node, see);
+  }
+}
+
+/** Each circle as `a -> b -> a`, imports of types included. */
+export function circlesIn(files: readonly SourceFile[]): string[] {
+  const imports = new Map(
+    files.map(({ path, source }) => [
+      path,
+      importsOf(source)
+        .filter(({ specifier }) => specifier.startsWith('.'))
+        .map(({ specifier }) => posix.join(posix.dirname(path), specifier)),
+    ]),
+  );
+  const circles: string[] = [];
+  const seen = new Set<string>();
+  const follow = (path: string, trail: readonly string[]): void => {
+    const start = trail.indexOf(path);
+    if (start >= 0) circles.push([...trail.slice(start), path].join(' -> '));
+    if (seen.has(path)) return;
+    seen.add(path);
+    for (const next of imports.get(path) ?? []) follow(next, [...trail, path]);
+  };
+  for (const { path } of files) follow(path, []);
+  return circles;
 }
