@@ -62,21 +62,20 @@ const cli = new CliProcesses();
 async function demo(dir: string, online: boolean): Promise<void> {
   const at = (name: string): string => join(dir, name);
   if (await claimFolder(dir, online ? 'online' : 'sample')) {
-    console.log(`${dir} has what an earlier demo made: each step takes up what is there already.`);
+    console.log(`${dir} has what an earlier demo made: each step reuses it.`);
   }
   const upstream = online ? [] : await sampleUpstream(at('upstream'));
   const config = ['--config', at('mirror.yaml')];
   const store = ['--store', at('store')];
 
   title('Outside: what to carry, and what that means');
-  if (existsSync(at('mirror.yaml')))
-    console.log(`\n${at('mirror.yaml')} is there already: init is left out.`);
+  if (existsSync(at('mirror.yaml'))) console.log(`\n${at('mirror.yaml')} already exists: init is skipped.`);
   else await cli.run('init', ...config);
   await cli.run('plan', ...config, ...store, ...upstream);
 
   title('Outside: fetch it, then pack and sign it');
   await cli.run('fetch', ...config, ...store, ...upstream);
-  if (existsSync(at('site.key'))) console.log(`\n${at('site.key')} is there already: keygen is left out.`);
+  if (existsSync(at('site.key'))) console.log(`\n${at('site.key')} already exists: keygen is skipped.`);
   else await cli.run('keygen', '--out', at('site'));
   await cli.run('bundle', ...store, '--out', at('media'), '--sign-key', at('site.key'));
 
@@ -140,7 +139,7 @@ async function digestOfFile(path: string): Promise<string> {
 }
 
 function compare(what: string, outside: string | undefined, inside: string | undefined): void {
-  console.log(`\n${what}\n  outside  ${outside ?? 'not there'}\n  inside   ${inside ?? 'not there'}`);
+  console.log(`\n${what}\n  outside  ${outside ?? 'missing'}\n  inside   ${inside ?? 'missing'}`);
   if (outside === undefined || outside !== inside) throw new CommandFailed(`comparing ${what}`, 3);
   console.log('  the same');
 }
@@ -162,7 +161,7 @@ function closing(dir: string, online: boolean): string {
     ['registry', "content of the site's registry (an OCI image layout again)"],
     ['objects', "the site's object store: Talos media and schematics"],
     ['receipt.json', 'what was placed where'],
-    ['handoff', 'configuration for Omni, the Image Factory and Talos; its README.txt says how to go on'],
+    ['handoff', 'configuration for Omni, the Image Factory and Talos; its README.txt lists the next steps'],
     ['state', 'what load remembers, so that an older bundle is noticed'],
     ['pulled', 'the image that was pulled back'],
   ].map(([name = '', what = '']) => `  ${at(name).padEnd(dir.length + 15)}${what}`);
@@ -179,7 +178,7 @@ Try next (all of it works without the upstream and without a network):
   curl http://127.0.0.1:5000/v2/siderolabs/omni/tags/list
   skopeo inspect --tls-verify=false docker://127.0.0.1:5000/siderolabs/omni:v1.10.4
 Once more, to see that nothing is done twice: ./scripts/demo${dir === 'demo' ? '' : ` --dir ${dir}`}
-Away with it: rm -r ${dir}`;
+Clean up: rm -r ${dir}`;
 }
 
 /** @returns the exit code */
@@ -208,7 +207,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => {
     interrupted = true;
     void cli.stop().then(() => {
-      console.error('demo: stopped; the same command goes on where it was');
+      console.error('demo: stopped; the same command resumes where it left off');
       process.exit(130);
     });
   });

@@ -152,7 +152,7 @@ testWith(['mcopy', 'mkfs.vfat'], 'a FAT file system takes it and gives it back',
   await command('mcopy', ['-n', '-i', image, '::*', back]);
   expect(readdirSync(back).sort()).toEqual(readdirSync(media).sort());
   const verified = await cli(['verify', '--bundle', back, '--verify-key', site.at('site.pub')]);
-  expect(verified.stdout).toContain('Whole and right');
+  expect(verified.stdout).toContain('Complete and undamaged');
 });
 
 testWith(
@@ -167,7 +167,7 @@ testWith(
     await command('bsdtar', ['-xf', image, '-C', back]);
     expect(readdirSync(back).sort()).toEqual(readdirSync(media).sort());
     const verified = await cli(['verify', '--bundle', back, '--verify-key', site.at('site.pub')]);
-    expect(verified.stdout).toContain('Whole and right');
+    expect(verified.stdout).toContain('Complete and undamaged');
   },
 );
 

@@ -207,8 +207,8 @@ describe('./scripts/demo once more', () => {
     const again = await run('./scripts/demo');
     expect(again.status).toBe(0);
     expect(again.stdout).toContain('demo has what an earlier demo made');
-    expect(again.stdout).toContain('demo/mirror.yaml is there already: init is left out.');
-    expect(again.stdout).toContain('demo/site.key is there already: keygen is left out.');
+    expect(again.stdout).toContain('demo/mirror.yaml already exists: init is skipped.');
+    expect(again.stdout).toContain('demo/site.key already exists: keygen is skipped.');
     // By fetch, by bundle, by load.
     expect(again.stdout.match(/^Nothing to do: /gm)).toHaveLength(3);
     expect(again.stdout).not.toContain('scripts/omni-airgap init');
@@ -219,7 +219,7 @@ describe('./scripts/demo once more', () => {
       if (stdout.includes('{"url":')) child.kill('SIGINT');
     });
     expect(stopped.status).toBe(130);
-    expect(stopped.stderr).toContain('demo: stopped; the same command goes on where it was');
+    expect(stopped.stderr).toContain('demo: stopped; the same command resumes where it left off');
     expect(stopped.stdout).not.toContain('== Done');
     expect(leftOver()).toEqual([]);
   });
@@ -249,7 +249,7 @@ describe('the transcript in README.md', () => {
       .replaceAll(/signed by [a-f0-9]+/g, 'signed by KEY')
       .replaceAll(/ in [0-9]+ (?:s|min [0-9]+ s)\b/g, ' in TIME')
       .replaceAll(/file:\/\/\S*\/demo\//g, 'file:///DIR/demo/')
-      .replaceAll(/[0-9]+ blobs? there already/g, 'N blobs there already')
+      .replaceAll(/[0-9]+ blobs? already present/g, 'N blobs already present')
       .replaceAll(/[0-9]+ mounted/g, 'N mounted');
 
   test('is what the demo prints, with … for what is left out', () => {

@@ -118,7 +118,7 @@ media:
 });
 
 test.each<[title: string, args: readonly string[], message: RegExp]>([
-  ['no mirror.yaml', ['fetch'], /mirror\.yaml: not there; omni-airgap init/],
+  ['no mirror.yaml', ['fetch'], /mirror\.yaml: not found; omni-airgap init/],
   ['no store', ['bundle', '--out', 'media'], /store/],
   ['no bundle named', ['load', '--registry', 'registry.site:5000'], /--bundle DIR/],
   ['no target', ['load', '--bundle', 'media', '--allow-unsigned'], /--registry HOST, --object-store URL/],
@@ -167,7 +167,7 @@ test('init and keygen write once, and say what is there already', async () => {
   for (const args of [init, keygen]) {
     await cliJson(args);
     const before = snapshot(site.root);
-    expectFailure(await cli(args), 4, /is there already.*\[CONFLICT\]/);
+    expectFailure(await cli(args), 4, /already exists.*\[CONFLICT\]/);
     expect(snapshot(site.root)).toEqual(before);
   }
 });

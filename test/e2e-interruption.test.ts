@@ -87,7 +87,7 @@ test.each(['SIGINT', 'SIGTERM'] as const)(
     expect(ended.code).toBe(130);
     expect(ended.stderr).toContain('omni-airgap: stopping; press Ctrl-C again to stop at once');
     expect(ended.stderr.trimEnd().split('\n').at(-1)).toBe(
-      'omni-airgap: stopped; the same command goes on where it was [ABORTED]',
+      'omni-airgap: stopped; the same command resumes where it left off [ABORTED]',
     );
     await expectRestFetched();
   },

@@ -200,7 +200,7 @@ test('a report that was rewritten on the way is found by verify, at once too', a
   for (const how of [[], ['--quick']]) {
     const ended = await cli(['verify', '--bundle', medium, ...key(), ...how]);
     expectFailure(ended, 3, /report\.html is not what bundle\.json says.*\[DIGEST_MISMATCH\]/);
-    expect(ended.stdout).toContain('do not go by what it says');
+    expect(ended.stdout).toContain('do not rely on it');
   }
 });
 
@@ -239,7 +239,7 @@ test('verify says what it did not do', async () => {
   const seen = async (...flags: string[]) => (await cli(['verify', ...flags])).stdout;
   const { folder, store } = { folder: site.at('media'), store: site.at('store') };
   expect(await seen('--bundle', folder)).toMatch(
-    /^Whole and right.*\n.*signature not checked \(--verify-key\)/,
+    /^Complete and undamaged.*\n.*signature not checked \(--verify-key\)/,
   );
   expect(await seen('--bundle', folder, '--quick')).toMatch(/^Structure is right.*\n.*content not read/);
   expect(await seen('--store', store, '--quick')).toMatch(/^Structure is right.*content not read/);

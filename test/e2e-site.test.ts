@@ -231,7 +231,7 @@ media:
       });
       expect(second.receipt.images).toEqual(first.receipt.images);
       const words = await remember(startCli(args, { env: s3 }).ended);
-      expect(words.stdout).toContain('Nothing to do: all of it was there already.');
+      expect(words.stdout).toContain('Nothing to do: everything is already present.');
     });
 
     test('skopeo reads the same images from the registry, the store, the unpacked volumes and serve', async () => {
@@ -306,8 +306,8 @@ media:
           ['bundle', ...site.bundle, '--volume-size', '2MiB'],
           /^Nothing to do: .* holds this very bundle already/,
         ],
-        [['load', ...site.media, '--object-store', folder], /Nothing to do: all of it was there already/],
-        [['verify', ...site.media], /^Whole and right: bundle [a-f0-9]{64}\n/],
+        [['load', ...site.media, '--object-store', folder], /Nothing to do: everything is already present/],
+        [['verify', ...site.media], /^Complete and undamaged: bundle [a-f0-9]{64}\n/],
       ];
       for (const [args, words] of again) {
         const { code, stdout, stderr } = await remember(startCli(args).ended);

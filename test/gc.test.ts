@@ -89,7 +89,7 @@ test('it says for whom and how to go on; what was let go goes, and is not issued
   expectFailure(
     await cli([...media('second', '2-3'), '--issued', short]),
     2,
-    /--issued.*was let go.*\[NO_INPUT\]/,
+    /--issued.*was forgotten.*\[NO_INPUT\]/,
   );
   expectFailure(
     await cli(['gc', '--store', site.at('store'), '--drop-issued', 'f'.repeat(12)]),
@@ -97,7 +97,7 @@ test('it says for whom and how to go on; what was let go goes, and is not issued
     /\[NO_INPUT\]/,
   );
   const bundled = ['bundle', '--store', site.at('store'), '--out', site.at('whole'), '--volume-size', '1MiB'];
-  expectFailure(await cli([...bundled, '--since', short]), 2, /--since.*was let go.*\[NO_INPUT\]/);
+  expectFailure(await cli([...bundled, '--since', short]), 2, /--since.*was forgotten.*\[NO_INPUT\]/);
   await cliJson(bundled);
 });
 

@@ -58,7 +58,7 @@ test('one copy on disk; mirror, fetch and plan with nothing new bring nothing ag
   expect(planned.bytesToFetch).toBe(0);
   expect(blobsAsked()).toEqual([]);
   const verified = await cli(['verify', '--store', site.at('store')]);
-  expect(verified.stdout).toMatch(/Left the store: .* now in bundle [a-f0-9]{64}\.\nWhole and right/);
+  expect(verified.stdout).toMatch(/Left the store: .* now in bundle [a-f0-9]{64}\.\nComplete and undamaged/);
 });
 
 test('what is new is fetched alone, and carried on the bundle that has the rest', async () => {

@@ -47,7 +47,7 @@ test('the executable fetches, bundles, verifies, loads and serves', async () => 
   await omniAirgap('keygen', '--out', 'site');
   await omniAirgap('bundle', '--out', 'media', '--sign-key', 'site.key');
   const bundle = ['--bundle', 'media', '--verify-key', 'site.pub'];
-  expect(await omniAirgap('verify', ...bundle)).toMatch(/^Whole and right: bundle [0-9a-f]{64}/);
+  expect(await omniAirgap('verify', ...bundle)).toMatch(/^Complete and undamaged: bundle [0-9a-f]{64}/);
   const objects = pathToFileURL(join(machine, 'objects')).href;
   await omniAirgap('load', ...bundle, '--object-store', objects, '--state', 'state');
 

@@ -301,6 +301,6 @@ describe('wishes go out and come back', () => {
     const after = await cliJson<{ wishes: unknown[] }>(['wants', '--from', site.at('writable')]);
     expect(after.wishes).toEqual(before.wishes);
     expect(after.wishes.length).toBeGreaterThan(2);
-    expectFailure(await cli(['wants', '--from', site.root]), 2, /wants\.json: not there/);
+    expectFailure(await cli(['wants', '--from', site.root]), 2, /wants\.json: not found/);
   });
 });

@@ -33,7 +33,10 @@ async function writeNew(path: string, text: string | Buffer, mode: number): Prom
   const file = await open(path, 'wx', mode).catch((error: unknown) => {
     if (systemCodeOf(error) === 'EEXIST') throw isThere(path);
     if (systemCodeOf(error) === 'ENOENT')
-      throw new CodedError('NO_INPUT', `${path}: the folder ${dirname(path)} is not there; make it first`);
+      throw new CodedError(
+        'NO_INPUT',
+        `${path}: the folder ${dirname(path)} does not exist; create it first`,
+      );
     throw diskError(error, path);
   });
   try {
@@ -62,6 +65,6 @@ async function refuseThere(path: string): Promise<void> {
 function isThere(path: string): CodedError {
   return new CodedError(
     'CONFLICT',
-    `${path}: is there already; a key is never overwritten, name another with --out`,
+    `${path}: already exists; keys are never overwritten, name another file with --out`,
   );
 }

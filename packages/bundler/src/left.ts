@@ -1,4 +1,4 @@
-/** What of a store's content is not there any more because it left with bundles. */
+/** Content that --consume has moved out of the store onto bundles. */
 
 import type { Descriptor, Digest } from '@omni-airgap/oci';
 import type { Layout } from '@omni-airgap/oci/layout';

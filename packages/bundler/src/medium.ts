@@ -210,7 +210,7 @@ async function refuseFilesIn(folder: string): Promise<void> {
   if (taken === undefined) return;
   throw new CodedError(
     'CONFLICT',
-    `${join(folder, taken)}: is there already, and of no bundle that was begun here; use an empty folder, or move it away`,
+    `${join(folder, taken)} already exists and was not written by omni-airgap; use an empty folder or move it away`,
   );
 }
 

@@ -58,7 +58,7 @@ async function verifyOpen(store: Store, options: VerifyStoreOptions): Promise<St
     const pieces = await layout.locate(blob);
     if (pieces === undefined) {
       const size = await layout.stat(blob.digest);
-      damage(size === undefined ? 'is not there' : `has ${size} bytes instead of ${blob.size}`);
+      damage(size === undefined ? 'is missing' : `has ${size} bytes instead of ${blob.size}`);
     } else if (!quick) {
       const hasher = new Hasher();
       const use = (block: Uint8Array): void => {

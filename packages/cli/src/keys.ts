@@ -27,7 +27,7 @@ export async function readTrust(verifyKey: string | undefined, allowUnsigned: bo
   if (allowUnsigned) return { mode: 'any' };
   throw new CodedError(
     'UNSIGNED',
-    'whose bundle this is must be checked: pass --verify-key PUB, or --allow-unsigned to take it from anybody',
+    "the bundle's signature must be checked: pass --verify-key PUB, or --allow-unsigned to accept it from anyone",
   );
 }
 

@@ -35,11 +35,11 @@ export function describePlan(result: Plan): string {
     `${all}, ${formatBytes(result.bytes)} (shared content once), ${formatBytes(result.bytesToFetch)} to fetch.`,
     ...(result.unknown > 0
       ? [
-          `${count(result.unknown, 'item')} have a size once the factory has built them; --build has it build them.`,
+          `${count(result.unknown, 'size')} ${result.unknown === 1 ? 'is' : 'are'} unknown until the factory has built the files; --build builds them now.`,
         ]
       : []),
     `Free where the store is: ${formatBytes(result.freeBytes)}${result.freeBytes < result.bytesToFetch ? ', which is NOT enough' : ''}.`,
-    'Hosts needed, TCP 443 unless said:',
+    'Hosts to allow (TCP 443 unless noted):',
     wrap(result.hosts.map(({ pattern, port }) => (port === 443 ? pattern : `${pattern}:${port}`))),
   );
   return lines.join('\n');

@@ -72,7 +72,7 @@ function program(session: Session, commands: readonly Command[]): Command {
     .version(version)
     .exitOverride()
     .configureOutput({ writeOut: session.output.stdout, writeErr: session.output.stderr })
-    .showHelpAfterError('(add --help for what can be said)')
+    .showHelpAfterError('(run with --help to list the options)')
     .addHelpText(
       'after',
       '\nExit codes: 0 done, 1 unexpected, 2 usage or configuration, 3 integrity, 4 refused by policy,\n5 incomplete (run again to resume), 130 interrupted.',
@@ -84,7 +84,7 @@ function program(session: Session, commands: readonly Command[]): Command {
         .configureHelp({ optionDescription })
         .configureOutput({ writeOut: session.output.stdout, writeErr: session.output.stderr });
     }
-    root.addCommand(command.showHelpAfterError('(add --help for what can be said)'));
+    root.addCommand(command.showHelpAfterError('(run with --help to list the options)'));
   }
   root.hook('preAction', (_, command) => refuseEmpty(command));
   return root;
@@ -95,10 +95,7 @@ function refuseEmpty(command: Command): void {
   for (const option of command.options) {
     const value: unknown = command.getOptionValue(option.attributeName());
     if (value === '' || (Array.isArray(value) && value.includes('')))
-      throw new CodedError(
-        'USAGE',
-        `${option.long}: its value is empty; leave the flag out or say what it is`,
-      );
+      throw new CodedError('USAGE', `${option.long}: its value is empty; omit the flag or specify a value`);
   }
 }
 
@@ -113,7 +110,7 @@ function described(
   error: unknown,
   interrupted: boolean,
 ): { readonly code: ErrorCode; readonly message: string } {
-  if (interrupted) return { code: 'ABORTED', message: 'stopped; the same command goes on where it was' };
+  if (interrupted) return { code: 'ABORTED', message: 'stopped; the same command resumes where it left off' };
   const code = error instanceof CodedError ? error.code : 'INTERNAL';
   return { code, message: printable(messageOf(error), 2000) };
 }

@@ -92,7 +92,7 @@ describe('refused before any request', () => {
       { verifyImagesIdentities: ['https://acme\\.example/release\\?ref=v.*'] },
       'write =REGEXP if all are meant',
     ],
-    ['an identity that fits anybody', { verifyImagesIdentities: ['.*'] }, 'fits anybody'],
+    ['an identity that fits anybody', { verifyImagesIdentities: ['.*'] }, 'matches anyone'],
     ['an issuer that is no https URL', { verifyImagesIssuers: ['accounts.example'] }, 'must be an https URL'],
     [
       'two issuers for one identity',

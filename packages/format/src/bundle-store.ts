@@ -238,7 +238,7 @@ async function refuseStrangers(folder: string, { volumes }: BundleDocument): Pro
       if (!/^content\.tar\.[0-9]+$/.test(name) || known.has(name)) continue;
       throw new CodedError(
         'BAD_VOLUME',
-        `${join(folder, name)}: is no volume of this bundle, which ends with ${volumes.at(-1)?.name}; remove it`,
+        `${join(folder, name)}: does not belong to this bundle (its last volume is ${volumes.at(-1)?.name}); remove it`,
       );
     }
   } catch (error) {

@@ -255,7 +255,7 @@ async function checkStore(
   const [first] = stale;
   if (first !== undefined) {
     progress.note(
-      `${sink.url}: ${stale.length} unfinished upload(s) take space there, the first for ${first.key} since ${first.startedAt}; a load that was stopped goes on with its own`,
+      `${sink.url}: ${stale.length} unfinished upload(s) take space there, the first for ${first.key} since ${first.startedAt}; a load that was stopped resumes its own`,
     );
   }
   await sink.requireRoom?.(objects.map(({ key, descriptor }) => ({ key, size: descriptor.size })));

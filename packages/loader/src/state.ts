@@ -63,7 +63,7 @@ export function checkEquivocation(bundle: Accepted, others: readonly Accepted[])
   if (other === undefined) return;
   throw new CodedError(
     'ROLLBACK',
-    `bundles ${bundle.id.slice(0, 12)} and ${other.id.slice(0, 12)} both say that they are number ${bundle.sequence} of one store, and one was accepted here or is given too; find out which is the right one, and let the store issue it anew, with a smaller --volume-size: that gets the next number`,
+    `bundles ${bundle.id.slice(0, 12)} and ${other.id.slice(0, 12)} both say that they are number ${bundle.sequence} of one store, and one was accepted here or is given too; find out which is the right one, and let the store issue it again, with a smaller --volume-size: that gets the next number`,
   );
 }
 
@@ -90,7 +90,7 @@ export function checkRollback(
     ];
   } else if (bundle.sequence > (newest?.sequence ?? 0) + maxJump) {
     refusal = [
-      `${name} says that it is number ${bundle.sequence} of its store, and ${newest === undefined ? 'none was' : `number ${newest.sequence} was the last`} accepted here: taken at its word, it would shut out all that come after it`,
+      `${name} claims number ${bundle.sequence}, ${newest === undefined ? 'and none was accepted here before' : `far ahead of ${newest.sequence}, the last one accepted here`}; accepting it would lock out every bundle in between`,
       'find out where it comes from, or use --allow-rollback',
     ];
   }

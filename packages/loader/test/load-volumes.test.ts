@@ -86,7 +86,7 @@ test('T46 a volume too many is refused before the registry is asked', async () =
   const double = await startDouble();
   await expect(loadInto(double, [folder])).rejects.toMatchObject({
     code: 'BAD_VOLUME',
-    message: expect.stringMatching(/content\.tar\.009: is no volume of this bundle/),
+    message: expect.stringMatching(/content\.tar\.009: does not belong to this bundle/),
   });
   expect(double.requests).toEqual([]);
 });

@@ -175,5 +175,5 @@ describe('parseWants', () => {
 
 test('an empty list is a fragment of comments that says so', async () => {
   const list = await WishList.open(undefined);
-  expect(wantsFragment(list.document())).toContain('# Nothing was asked for that is not there.');
+  expect(wantsFragment(list.document())).toContain('# Clients requested nothing that is missing here.');
 });

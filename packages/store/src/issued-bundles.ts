@@ -110,7 +110,7 @@ export class IssuedBundles {
     throw new CodedError(
       'NO_INPUT',
       names.includes('withdrawn.json')
-        ? `${flag} ${text}: this bundle was taken back (its store was damaged) or was let go (gc --drop-issued); make a new one`
+        ? `${flag} ${text}: this bundle was taken back (its store was damaged) or was forgotten (gc --drop-issued); make a new one`
         : `${flag} ${text}: ${folder} has no bundle.json; restore it from a backup, or make a new bundle`,
     );
   }

@@ -155,7 +155,7 @@ export class Store {
   async completeLockDocument(): Promise<LockDocument> {
     const lock = await this.lockDocument();
     if (lock === undefined) {
-      throw new CodedError('NO_INPUT', `${this.#lockPath}: not there; run omni-airgap fetch first`);
+      throw new CodedError('NO_INPUT', `${this.#lockPath}: not found; run omni-airgap fetch first`);
     }
     if (lock.missing.length > 0) {
       throw new CodedError(

@@ -8,7 +8,7 @@ import { type CommonFlags, report, type Session } from '../session.ts';
 
 export function addDiff(session: Session): Command {
   const command = new Command('diff')
-    .description('say what changed between two bundles, stores or receipts')
+    .description('show what changed between two bundles, stores or receipts')
     .argument('<from>', 'folder of a bundle or store, a bundle.json or a receipt')
     .argument('<to>', 'the same, for the later state')
     .action(async (from: string, to: string, flags: CommonFlags) => {

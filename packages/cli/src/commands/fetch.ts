@@ -33,7 +33,7 @@ interface Flags extends CommonFlags, NetworkFlags, SignerFlags {
 export function addFetch(session: Session): Command {
   const command = withSigners(
     new Command('fetch')
-      .description('bring the store to what mirror.yaml says; run it again to go on after a failure')
+      .description('fetch what mirror.yaml asks for into the store; run it again to resume')
       .option('--config <file>', 'what to carry', './mirror.yaml')
       .option('--store <dir>', 'the store', './store')
       .option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory'),
@@ -77,7 +77,7 @@ function describe(result: FetchReport, store: string, seconds: number): string {
   return [
     changed.length === 0
       ? `Nothing to do: all ${count(items, 'item')} (${formatBytes(bytes)}) are in ${store} already.`
-      : `Fetched ${count(changed.length, 'item')} of ${items}: ${formatBytes(storedBytes)} of image content in ${formatDuration(seconds)}, ${count(presentBlobs, 'blob')} there already.`,
+      : `Fetched ${count(changed.length, 'item')} of ${items}: ${formatBytes(storedBytes)} of image content in ${formatDuration(seconds)}, ${count(presentBlobs, 'blob')} already present.`,
     ...(verified === 0 ? [] : [`Checked the signature of ${count(verified, 'image')}.`]),
     ...signers.map(({ signer, images }) => `  ${count(images, 'image')} by ${printable(signer, 1000)}`),
     `Next: omni-airgap bundle --store ${store} --out ./media`,

@@ -18,10 +18,10 @@ export function addGc(session: Session): Command {
   const command = new Command('gc')
     .description('remove from the store what lock.json no longer names')
     .option('--store <dir>', 'the store', './store')
-    .option('--dry-run', 'only say what would be removed')
+    .option('--dry-run', 'only print what would be removed')
     .option(
       '--drop-issued <id>',
-      'let go of a bundle that was issued and not written whole: no more media of it (repeatable)',
+      'forget an issued bundle whose media were never finished (repeatable)',
       collected,
       [],
     )
@@ -52,7 +52,7 @@ function describe(
   store: string,
   dryRun: boolean,
 ): string {
-  const lines = dropped.map((id) => `${dryRun ? 'Would let go of' : 'Let go of'} bundle ${id}.`);
+  const lines = dropped.map((id) => `${dryRun ? 'Would forget' : 'Forgot'} bundle ${id}.`);
   lines.push(
     `${dryRun ? 'Would remove' : 'Removed'} ${count(names.length, 'name')}, ${count(blobs, 'blob')} and ${count(partial, 'partial file')}: ${formatBytes(bytes)}.`,
   );

@@ -17,7 +17,7 @@ import { report, type Session } from '../session.ts';
 
 export function addInspect(session: Session): Command {
   const command = withBundleOrStore(new Command('inspect'))
-    .description('say what is in a bundle or a store; the first medium of a bundle is enough')
+    .description('show what a bundle or a store holds; the first medium of a bundle is enough')
     .action(async (flags: BundleOrStoreFlags) => {
       const store = storeToRead('inspect', flags);
       if (store !== undefined) {

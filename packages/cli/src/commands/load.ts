@@ -64,7 +64,7 @@ export function addLoad(session: Session): Command {
       'where the object store answers; credentials come from the AWS variables or files',
     )
     .option('--verify-key <file>', 'the public key the bundle must be signed with')
-    .option('--allow-unsigned', 'take a bundle from anybody (said in the receipt)')
+    .option('--allow-unsigned', 'accept an unsigned bundle (recorded in the receipt)')
     .option(
       '--allow-rollback',
       'take a bundle that is older than one that was loaded here, or far ahead of it',
@@ -90,8 +90,8 @@ export function addLoad(session: Session): Command {
       '--site <file>',
       'YAML with what only this site knows: URLs, WireGuard address, CA file, NTP servers',
     )
-    .option('--handoff <dir>', 'write configuration to go on with into this folder', './handoff')
-    .option('--dry-run', 'say what would go where, and change nothing')
+    .option('--handoff <dir>', 'write ready-to-use configuration files to this folder', './handoff')
+    .option('--dry-run', 'show what would go where; changes nothing')
     .option('--receipt <file>', 'write what was placed where to this file')
     .option(
       '--state <dir>',
@@ -172,12 +172,12 @@ function describeLoad(result: LoadReport, seconds: number): string {
   const { registry: moved } = result;
   if (moved !== undefined) {
     lines.push(
-      `Registry ${registry}: ${count(images.length, 'name')}, ${formatBytes(moved.storedBytes)} stored, ${count(moved.presentBlobs, 'blob')} there already, ${moved.mountedBlobs} mounted.`,
+      `Registry ${registry}: ${count(images.length, 'name')}, ${formatBytes(moved.storedBytes)} stored, ${count(moved.presentBlobs, 'blob')} already present, ${moved.mountedBlobs} mounted.`,
     );
   }
   if (objectStore !== undefined) {
     lines.push(
-      `Object store ${objectStore}: ${count(objects.length, 'object')}, ${result.objectsStored} stored, ${result.objectsPresent} there already.`,
+      `Object store ${objectStore}: ${count(objects.length, 'object')}, ${result.objectsStored} stored, ${result.objectsPresent} already present.`,
     );
   }
   if (result.verifiedBytes !== undefined) {
@@ -198,12 +198,12 @@ function describeLoad(result: LoadReport, seconds: number): string {
   }
   if (result.handoff !== undefined) {
     const { folder, kept } = result.handoff;
-    lines.push(`How to go on: ${join(folder, 'README.txt')}.`);
+    lines.push(`Next steps: ${join(folder, 'README.txt')}.`);
     for (const name of kept)
       lines.push(`${join(folder, name)} was changed here; the new text is in ${name}.new.`);
   }
   const did = (moved?.storedBlobs ?? 0) + result.objectsStored;
-  if (did === 0) lines.push('Nothing to do: all of it was there already.');
+  if (did === 0) lines.push('Nothing to do: everything is already present.');
   return lines.join('\n');
 }
 
@@ -215,6 +215,6 @@ function describePlan({ bundle, images, objects, bytes }: PlannedLoad): string {
   const present = items.length - lines.length;
   return [
     ...lines,
-    `Bundle ${bundle}: ${count(lines.length, 'item')} to store (${formatBytes(bytes)}), ${present} there already. Nothing was changed.`,
+    `Bundle ${bundle}: ${count(lines.length, 'item')} to store (${formatBytes(bytes)}), ${present} already present. Nothing was changed.`,
   ].join('\n');
 }

@@ -28,7 +28,7 @@ export function addMirror(session: Session): Command {
   )
     .addHelpText(
       'after',
-      '\nContent leaves the store once the volume that holds it is written, synced and read back; it is not\nfetched again. Run it again after an interruption: it goes on where it was. For a newer state name\nanother --out, and with --since the bundles that are inside.',
+      '\nContent leaves the store once the volume that holds it is written, synced and read back; it is not\nfetched again. Run it again after an interruption: it resumes where it left off. For a newer state name\nanother --out, and with --since the bundles that are inside.',
     )
     .action(async (flags: Flags) => {
       await report(

@@ -17,7 +17,7 @@ export function addPlan(session: Session): Command {
     .description('show what a fetch would bring, and what it takes; changes nothing')
     .option('--config <file>', 'what to carry', './mirror.yaml')
     .option('--store <dir>', 'the store', './store')
-    .option('--build', 'let the factory build what its size is asked of (takes minutes the first time)')
+    .option('--build', 'let the factory build the files whose size is unknown (takes minutes the first time)')
     .option('--allow-secrets', 'with --build: let schematics with secrets in them go to the Image Factory')
     .action(async ({ config, store, build, allowSecrets, ...flags }: Flags) => {
       const network = networkSettings(flags, session.env, true);

@@ -54,7 +54,7 @@ export function addServe(session: Session): Command {
     .option('--cert <file>', 'serve HTTPS with this certificate chain (PEM)')
     .option('--key <file>', 'and its key (PEM)')
     .option('--verify-key <file>', 'the public key the bundle must be signed with')
-    .option('--allow-unsigned', 'serve a bundle from anybody')
+    .option('--allow-unsigned', 'serve an unsigned bundle from anyone')
     .addOption(maxAgeOption())
     .action((flags: Flags) => serve(session, flags));
   return withExample(
@@ -103,7 +103,7 @@ function announce({ output }: Session, flags: Flags, server: Server): void {
   const mode = flags.writable === undefined ? ', read-only' : ', taking pushes';
   output.stdout(`Serving at ${server.url}${mode}. Ctrl-C ends it.\n`);
   if (unreachable.length === 0) return;
-  output.stderr(`serve: ${count(unreachable.length, 'name')} cannot be had as one would expect:\n`);
+  output.stderr(`serve: ${count(unreachable.length, 'name')} cannot be pulled under their usual path:\n`);
   for (const { name, reason } of unreachable) output.stderr(`  ${printable(name)}: ${printable(reason)}\n`);
 }
 

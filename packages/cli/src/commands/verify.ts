@@ -27,7 +27,7 @@ interface Flags extends BundleOrStoreFlags {
 
 export function addVerify(session: Session): Command {
   const command = withBundleOrStore(new Command('verify'))
-    .description('read a bundle or a store completely, and say what is damaged')
+    .description('read a bundle or a store completely and report damage')
     .option('--quick', 'only signature, structure and sizes; do not read the content')
     .action(async (flags: Flags) => {
       const store = storeToRead('verify', flags);
@@ -115,7 +115,7 @@ async function checkStore(session: Session, flags: Flags, store: string): Promis
 }
 
 function describeStore({ damages, blobs, bytes }: StoreCheck, isQuick: boolean, seconds: number): string {
-  const verdict = damages.length > 0 ? 'DAMAGED' : isQuick ? 'Structure is right' : 'Whole and right';
+  const verdict = damages.length > 0 ? 'DAMAGED' : isQuick ? 'Structure is right' : 'Complete and undamaged';
   const read = isQuick ? 'content not read (--quick)' : `${formatBytes(bytes)} in ${formatDuration(seconds)}`;
   return `${verdict}: ${count(blobs, 'blob')}, ${read}.`;
 }
@@ -135,7 +135,7 @@ const mostListed = 4;
 
 export function describeCheck(check: CheckedBundle, isQuick: boolean, seconds: number): string {
   const isDamaged = check.damages.length + check.fileDamages.length > 0;
-  const whole = isQuick ? 'Structure is right' : 'Whole and right';
+  const whole = isQuick ? 'Structure is right' : 'Complete and undamaged';
   const verdict = isDamaged
     ? 'DAMAGED'
     : check.unusable.length + check.absent.length > 0
@@ -146,7 +146,7 @@ export function describeCheck(check: CheckedBundle, isQuick: boolean, seconds: n
     : `${formatBytes(check.bytes)} in ${formatDuration(seconds)}`;
   return [
     ...volumesIn(check.damages).flatMap((volume) => describeVolume(check, volume)),
-    ...check.fileDamages.map(({ path, what }) => `Damaged: ${path} ${what}: do not go by what it says`),
+    ...check.fileDamages.map(({ path, what }) => `Damaged: ${path} ${what}; do not rely on it`),
     ...check.absent.map((name) => `Not here: ${name}`),
     ...describeUnusable(check),
     ...check.bases.map((id) => `Relies on bundle ${id},\n  which must have been loaded before.`),

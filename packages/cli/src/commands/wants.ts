@@ -16,7 +16,7 @@ interface Flags extends CommonFlags {
 
 export function addWants(session: Session): Command {
   const command = new Command('wants')
-    .description('list what was asked of serve and is not carried, as a part of mirror.yaml')
+    .description('list content that clients requested and serve did not have, as a part of mirror.yaml')
     .requiredOption('--from <url|dir>', 'address of the server, or the folder of its --writable')
     .option('--ca-cert <file>', 'trust the certificates in this PEM file as well')
     .action((flags: Flags) => wants(session, flags));
@@ -45,7 +45,7 @@ async function fromFolder(folder: string): Promise<WantsDocument> {
   if (bytes === undefined) {
     throw new CodedError(
       'NO_INPUT',
-      `${path}: not there; serve keeps wishes in the folder of its --writable`,
+      `${path}: not found; serve keeps wishes in the folder of its --writable`,
     );
   }
   return parseWants(bytes, path);

@@ -58,7 +58,7 @@ export async function summarizeLog(path: string): Promise<EgressSummary> {
     }
   } catch (error) {
     if (systemCodeOf(error) === 'ENOENT')
-      throw new CodedError('NO_INPUT', `${path}: not there; a fetch writes it into the store`);
+      throw new CodedError('NO_INPUT', `${path}: not found; a fetch writes it into the store`);
     throw diskError(error, path);
   }
   return {

@@ -36,7 +36,7 @@ images:
   # - {file: images.txt}                     # one a line; the output of "talosctl image k8s-bundle" as it is
 
 # Carry only some platforms of images and kubernetes (never of the Image Factory's set). Digests do not change: the
-# index stays as it is, and points at platforms that are then not there. Some registries (Distribution 2.8, the
+# index stays as it is, and points at platforms that are then missing. Some registries (Distribution 2.8, the
 # "registry:2" of many guides) refuse such an index, so all platforms are carried unless you say otherwise.
 # platforms: [linux/amd64]
 `;
@@ -54,7 +54,7 @@ export async function init(path: string): Promise<void> {
     if (systemCodeOf(error) === 'EEXIST') {
       throw new CodedError(
         'CONFLICT',
-        `${path}: is there already; remove it, or name another file with --config`,
+        `${path}: already exists; remove it, or name another file with --config`,
       );
     }
     throw diskError(error, path);

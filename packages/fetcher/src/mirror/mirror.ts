@@ -63,7 +63,7 @@ export interface Mirror {
 export async function readMirror(path: string): Promise<Mirror> {
   const bytes = await readSmallFile(path, maxMirrorBytes);
   if (bytes === undefined) {
-    throw new CodedError('NO_INPUT', `${path}: not there; omni-airgap init writes one to start from`);
+    throw new CodedError('NO_INPUT', `${path}: not found; omni-airgap init writes one to start from`);
   }
   return parseMirror(Buffer.from(bytes).toString('utf8'), path);
 }

@@ -37,7 +37,7 @@ export class ImageIdentity {
     }
     const anybody = `${randomUUID()}@${randomUUID()}.example`;
     if (this.#pattern.test(anybody))
-      throw bad('fits anybody, and a certificate is given to anybody; say who may sign');
+      throw bad('matches anyone, and anyone can get a certificate; specify who may sign');
     if (!URL.canParse(issuer) || new URL(issuer).protocol !== 'https:') {
       throw new CodedError('CONFIG', `--verify-images-issuer ${issuer}: must be an https URL`);
     }

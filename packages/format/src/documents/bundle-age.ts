@@ -32,7 +32,7 @@ export function checkBundleAge(
   const made = `bundle ${id.slice(0, 12)} was made at ${createdAt}`;
   // A day is left to clocks and time zones that are set wrong.
   if (days < -1) {
-    const text = `${made}, which is yet to come for this host: the clock here or there is wrong`;
+    const text = `${made}, which is in the future: check the clock on this host and on the one that made it`;
     if (maxDays === undefined) return text;
     throw new CodedError('EXPIRED', `${text}; set it, or leave --max-age out`);
   }

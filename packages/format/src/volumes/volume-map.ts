@@ -177,7 +177,7 @@ export class VolumeMap {
       for (const [i, blob] of (this.#inVolume[volume] ?? []).entries()) {
         if (blob.offset !== at + tarBlock) {
           throw bad(
-            `blob ${blob.digest} is said to lie at byte ${blob.offset} of ${volumeName(volume)}, not ${at + tarBlock}`,
+            `blob ${blob.digest} cannot be at byte ${blob.offset} of ${volumeName(volume)}: it follows at byte ${at + tarBlock}`,
           );
         }
         if (blob.size > 0 ? blob.offset >= end : blob.offset > end)
@@ -189,8 +189,7 @@ export class VolumeMap {
           throw bad(`blob ${blob.digest} runs past the end of ${volumeName(volume)}`);
         }
       }
-      if (at < end)
-        throw bad(`${volumeName(volume)} is said to have ${size} bytes, but its content ends at ${at}`);
+      if (at < end) throw bad(`${volumeName(volume)} cannot have ${size} bytes: its content ends at ${at}`);
       if (end <= 0 || end % tarBlock !== 0) throw bad(`${volumeName(volume)} cannot have ${size} bytes`);
       at -= end;
     }

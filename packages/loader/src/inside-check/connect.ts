@@ -70,7 +70,7 @@ function chainOf(certificate: DetailedPeerCertificate): readonly string[] {
 
 function nameOf(part: DetailedPeerCertificate['subject'] | undefined): string {
   const name = part?.CN ?? part?.O;
-  return (Array.isArray(name) ? name[0] : name) ?? 'somebody without a name';
+  return (Array.isArray(name) ? name[0] : name) ?? 'an unnamed subject';
 }
 
 /** Asks a time server once. Source: RFC 5905 section 7.3. @returns how far this host's clock is off */

@@ -39,7 +39,7 @@ export class NameTable {
   async load(): Promise<void> {
     const bytes = await readSmallFile(this.#path, maxIndexBytes);
     if (bytes === undefined)
-      throw new CodedError('NO_INPUT', `${this.#path}: not there, so this is no OCI layout`);
+      throw new CodedError('NO_INPUT', `${this.#path}: not found, so this is not an OCI layout`);
     this.#names = parseIndexFile(bytes, this.#path);
   }
 

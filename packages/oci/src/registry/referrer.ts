@@ -42,7 +42,7 @@ export async function listReferrers(
     const response = await askReferrers(repository, at, digest, signal);
     if (response === undefined) {
       if (page === 1) return readFallbackIndex(repository, digest, signal);
-      throw new CodedError('UPSTREAM', `${what}: page ${page} is not there`);
+      throw new CodedError('UPSTREAM', `${what}: page ${page} is missing`);
     }
     const manifests = (await response.json(what, maxManifestBytes))['manifests'];
     if (!Array.isArray(manifests)) throw new CodedError('BAD_DOCUMENT', `${what}: manifests must be a list`);

@@ -74,7 +74,7 @@ export class ManifestGraph {
     for await (const visited of visits) {
       const { kind, descriptor, parents } = visited;
       if (kind === 'manifest') this.#add(descriptor, visited.manifest);
-      else if (kind === 'missing') problem(descriptor.digest, 'is not there');
+      else if (kind === 'missing') problem(descriptor.digest, 'is missing');
       else if (kind === 'unusable') {
         if (parents.length === 0) {
           refused.set(descriptor.digest, visited.error);

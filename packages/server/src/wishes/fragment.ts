@@ -84,7 +84,7 @@ function schematicLines(wishes: readonly Wish[], id: string): readonly string[] 
     return builds.flatMap((build) => [`  # ${id}`, ...entryLines(inline(text), build)]);
   }
   return [
-    `  # schematic ${id}: nothing was asked of it yet. To carry its installer, take away the marks and say the version:`,
+    `  # schematic ${id}: nothing was requested from it yet. To carry its installer, remove the comment marks and specify the version:`,
     ...entryLines(inline(text), { version: 'v0.0.0', files: [], installers: ['metal'] }).map((line) =>
       `  # ${line.slice(2)}`.trimEnd(),
     ),
@@ -112,7 +112,7 @@ export function wantsFragment({ wishes, dropped }: WantsDocument): string {
   const hasMedia = media.some((line) => line.startsWith('  - '));
   return [
     '# What was asked for inside and is not carried. Merge it into mirror.yaml outside, then fetch and bundle again.',
-    ...(wishes.length === 0 ? ['# Nothing was asked for that is not there.'] : []),
+    ...(wishes.length === 0 ? ['# Clients requested nothing that is missing here.'] : []),
     ...(dropped === 0 ? [] : [`# ${dropped} more found no room in the list.`]),
     'apiVersion: omni-airgap/v1',
     ...(versions.size === 0

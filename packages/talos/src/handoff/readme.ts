@@ -14,7 +14,7 @@ export function readmeText(input: HandoffInput): string {
   const early = older && ca !== undefined ? earlyArgument(ca) : undefined;
   const steps: string[] = [
     `Look for FILL-IN in these files. Each is a value that only this site knows; a file for load --site
-gives them all at once, and load writes the files anew (nothing is sent again).`,
+gives them all at once, and load writes the files again (nothing is sent again).`,
     `Names and certificates. These names must resolve, for people and machines, and the certificate must be for them:
 ${namesOf(input)}
 Put server-chain.pem (the certificate, then the authority) and server-key.pem beside these files. dex runs as user 1001
@@ -30,7 +30,7 @@ and must be able to read the key: chown 1001 server-key.pem && chmod 400 server-
       echo "OMNI_ACCOUNT_ID=$(cat /proc/sys/kernel/random/uuid)"              # once; an Omni that gets another one loses its machines
       echo "OMNI_OIDC_SECRET=$(openssl rand -hex 32)"
       echo "OMNI_ADMIN_PASSWORD_HASH='$(htpasswd -BnC 12 admin | cut -d: -f2)'"  # asks for the password
-      echo "OMNI_EULA_NAME='...'"                                              # whoever accepts Omni's licence terms: yours to fill in
+      echo "OMNI_EULA_NAME='...'"                                              # whoever accepts Omni's license terms: yours to fill in
       echo "OMNI_EULA_EMAIL=..."
     } > .env && chmod 600 .env omni.asc signing-key.key`,
     input.signingKey === undefined

@@ -1,6 +1,6 @@
 /**
  * What would fail after gigabytes have moved, found before: rights and projects that are missing, and kinds of
- * content that the registry refuses. Rights are shown by an upload that is begun and cancelled in one repository of
+ * content that the registry refuses. Rights are shown by an upload that is started and canceled in one repository of
  * each project; kinds of content by some hundred bytes in the repository `omni-airgap/probe`. Fault F41.
  */
 import { bytesOf, isManifestType } from '@omni-airgap/oci';

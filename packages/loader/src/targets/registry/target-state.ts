@@ -85,7 +85,7 @@ export function conflictError(context: RegistryContext, conflicts: readonly Targ
   const more = conflicts.length - lines.length;
   return new CodedError(
     'CONFLICT',
-    `${lines.join('; ')}${more > 0 ? `; and ${more} more` : ''}; nothing was changed; use --overwrite-tags to replace what is there`,
+    `${lines.join('; ')}${more > 0 ? `; and ${more} more` : ''}; nothing was changed; use --overwrite-tags to replace existing tags`,
   );
 }
 
