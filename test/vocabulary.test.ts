@@ -68,11 +68,11 @@ describe('the reader', () => {
   });
 
   test.each([
-    ['each command resumes where it left off', 'go on'],
+    ['each command goes on where it stopped', 'go on'],
     ['site.pub goes inside on another way', 'on another way'],
     ['When it does not go well', 'not go well'],
     ['see to it', 'see to it'],
-    ['Clean up: rm -r demo', 'away with'],
+    ['Away with it: rm -r demo', 'away with'],
     ['Whole and right: bundle', 'whole and right'],
     ['--build has it build them.', 'has it build'],
     ['add --help for what can be said', 'say'],
