@@ -23,7 +23,7 @@ export const rules: readonly Rule[] = [
   word('what is there', 'existing …', 'what\\s+(?:is|are|was|were)\\s+(?:not\\s+)?there'),
   word('not there', 'missing, not found', '(?:is|are|was|were)?\\s*not\\s+there|(?:isn.t|aren.t)\\s+there'),
   word('what has left', 'removed …', 'what\\s+(?:has\\s+left|left|lies|came|comes)'),
-  word('that is none', 'bad …, not a …', '(?:is|are|was|were)\\s+none'),
+  word('that is none', 'bad …, not a …', '(?:that|which)\\s+(?:is|are|was|were)\\s+none'),
   word('by now', 'already, meanwhile'),
   word('on another way', 'through a separate channel', '(?:on|by)\\s+another\\s+way'),
   word('whole and right', 'complete and undamaged'),
