@@ -141,7 +141,7 @@ test.each([
   const ended = await running.ended;
   expect(ended.code).toBe(code);
   if (signal === 'SIGINT')
-    expectFailure({ ...ended, stderr: ended.stderr.split('\n').slice(-2).join('\n') }, 130, /goes on/);
+    expectFailure({ ...ended, stderr: ended.stderr.split('\n').slice(-2).join('\n') }, 130, /resumes/);
   expect(inside.repository('acme/app').tags.size).toBe(0);
   expect(existsSync(site.at('receipt.json'))).toBe(false);
   const before = puts().length;
