@@ -7,6 +7,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { command } from './command.ts';
 import { makeMedia, mediaCommands } from './media.ts';
 import { testWith } from './service-test.ts';
+import { temporaryFolder } from './temporary.ts';
 import { makeCertificates } from './tls.ts';
 
 testWith(mediaCommands, 'media: an ISO that boots, with kernel and initramfs in it', async () => {
@@ -64,7 +65,7 @@ test('a service without its programs names the Debian packages', async () => {
   onTestFinished(() => {
     process.env['PATH'] = path;
   });
-  process.env['PATH'] = '/nowhere';
+  process.env['PATH'] = temporaryFolder('no-programs');
   await expect(makeMedia()).rejects.toThrow(
     'not installed: xorriso, busybox-static, libarchive-tools (Debian packages)',
   );

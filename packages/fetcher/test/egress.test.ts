@@ -2,7 +2,7 @@
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { RegistryDoubleOptions } from '@omni-airgap/oci/testing';
+import { type RegistryDoubleOptions, temporaryFolder } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
 import { checkEgress } from '../src/egress/check.ts';
 import { summarizeLog } from '../src/egress/log.ts';
@@ -134,7 +134,9 @@ describe('log', () => {
   });
 
   test('a record that is not there', async () => {
-    await expect(summarizeLog('/nowhere/egress.jsonl')).rejects.toMatchObject({ code: 'NO_INPUT' });
+    await expect(summarizeLog(join(await temporaryFolder(), 'egress.jsonl'))).rejects.toMatchObject({
+      code: 'NO_INPUT',
+    });
   });
 });
 

@@ -362,7 +362,7 @@ describe('what is refused, with its place and what to write instead', () => {
   });
 
   test('a mirror.yaml that is not there', async () => {
-    await expect(readMirror('/nowhere/mirror.yaml')).rejects.toMatchObject({
+    await expect(readMirror(join(await temporaryFolder(), 'mirror.yaml'))).rejects.toMatchObject({
       code: 'NO_INPUT',
       message: expect.stringContaining('omni-airgap init'),
     });

@@ -3,8 +3,11 @@
  * sizes are compared on the same machine at the same moment, so a slow or busy machine changes nothing.
  */
 
-/** Above it growth is not linear: eight times the input takes 8 times as long, or 64 times when it is quadratic. */
-export const linearGrowth = 24;
+/**
+ * Above it growth is not linear: eight times the input takes 8 times as long, or 64 times when it is quadratic. Input that
+ * no longer fits the caches of the processor costs two or three times as much.
+ */
+export const linearGrowth = 32;
 
 /**
  * @param make the input of a size; called once with `size / 8` and once with `size`
@@ -20,7 +23,7 @@ export async function growthOf<Input>(
   const large = make(size);
   let calls = 1;
   // Short calls are repeated, so that the clock's resolution does not decide.
-  while ((await timeOf(run, small, calls)) < 2) calls *= 2;
+  while ((await timeOf(run, small, calls)) < 2000) calls *= 2;
   let ofSmall = Number.POSITIVE_INFINITY;
   let ofLarge = Number.POSITIVE_INFINITY;
   for (let round = 0; round < 5; round++) {
@@ -30,7 +33,7 @@ export async function growthOf<Input>(
   return ofLarge / ofSmall;
 }
 
-/** @returns milliseconds of processor time that `calls` calls take: a busy machine takes none of it */
+/** @returns microseconds of processor time of `calls` calls: what other processes take meanwhile does not count */
 async function timeOf<Input>(run: (input: Input) => unknown, input: Input, calls: number): Promise<number> {
   const start = process.cpuUsage();
   for (let call = 0; call < calls; call++) {
@@ -41,5 +44,5 @@ async function timeOf<Input>(run: (input: Input) => unknown, input: Input, calls
     }
   }
   const { user, system } = process.cpuUsage(start);
-  return (user + system) / 1000;
+  return user + system;
 }
