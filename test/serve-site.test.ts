@@ -284,6 +284,10 @@ describe('wishes go out and come back', () => {
 
   test('wants gives a mirror.yaml, which brings what was wished', async () => {
     const wished = schematicFrom(omnisOwn).id;
+    await postSchematic(
+      url,
+      `customization:\n    extraKernelArgs:\n        - a=https://x?jointoken=${canary}\n`,
+    );
     const fromUrl = await cli(['wants', '--from', `${url}/`]);
     expect(fromUrl.code, fromUrl.stderr).toBe(0);
     expect(fromUrl.stdout).not.toContain(canary);
