@@ -239,11 +239,12 @@ async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
   return Buffer.concat(chunks);
 }
 
-// A self-signed certificate in as few fields as X.509 allows. Source: RFC 5280 section 4.1.
-
 const ecdsaWithSha256 = der(0x30, Buffer.from('06082a8648ce3d040302', 'hex'));
 
-/** PEM, version 1, good for the years 2026 to 2046. */
+/**
+ * A self-signed certificate in as few fields as X.509 allows. Source: RFC 5280 section 4.1.
+ * PEM, version 1, good for the years 2026 to 2046.
+ */
 function selfSigned(key: SigningKey, commonName: string): string {
   const attribute = der(0x30, Buffer.from('0603550403', 'hex'), der(0x0c, Buffer.from(commonName)));
   const name = der(0x30, der(0x31, attribute));

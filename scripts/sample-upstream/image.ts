@@ -152,8 +152,6 @@ function json(value: unknown): Buffer {
   return Buffer.from(JSON.stringify(value));
 }
 
-// Tar streams for image layers: folders and files, all of one time, owned by root. Source: POSIX.1-1988 ustar.
-
 interface TarFile {
   /** Relative path without a leading slash; folders on the way are added. */
   readonly path: string;
@@ -165,6 +163,7 @@ interface TarFile {
 const block = 512;
 const mtime = 1_754_000_000;
 
+/** Tar streams for image layers: folders and files, all of one time, owned by root. Source: POSIX.1-1988 ustar. */
 function* tar(files: Iterable<TarFile>): Generator<Uint8Array> {
   const folders = new Set<string>();
   for (const { path, size, mode = 0o644, chunks } of files) {

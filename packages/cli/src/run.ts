@@ -127,27 +127,28 @@ function explain(error: unknown, code: ErrorCode, message: string, output: Outpu
     output.stderr('omni-airgap: this is a bug; OMNI_AIRGAP_TRACE=1 shows where\n');
 }
 
-// The commands by name, in the order of the help. Each is loaded when it is asked for, and all of them for the help:
-// what a command does not need takes longer to load than its own part.
-
 type AddCommand = (session: Session) => Command;
 
-const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
-  init: async () => (await import('./commands/init.ts')).addInit,
-  plan: async () => (await import('./commands/plan.ts')).addPlan,
-  fetch: async () => (await import('./commands/fetch.ts')).addFetch,
-  egress: async () => (await import('./commands/egress.ts')).addEgress,
-  gc: async () => (await import('./commands/gc.ts')).addGc,
-  bundle: async () => (await import('./commands/bundle.ts')).addBundle,
-  mirror: async () => (await import('./commands/mirror.ts')).addMirror,
-  verify: async () => (await import('./commands/verify.ts')).addVerify,
-  inspect: async () => (await import('./commands/inspect.ts')).addInspect,
-  diff: async () => (await import('./commands/diff.ts')).addDiff,
-  load: async () => (await import('./commands/load.ts')).addLoad,
-  serve: async () => (await import('./commands/serve.ts')).addServe,
-  wants: async () => (await import('./commands/wants.ts')).addWants,
-  keygen: async () => (await import('./commands/keygen.ts')).addKeygen,
-};
+/**
+ * The commands by name, in the order of the help. Each is loaded when it is asked for, and all of them for the help:
+ * what a command does not need takes longer to load than its own part.
+ */
+const commands: ReadonlyMap<string, () => Promise<AddCommand>> = new Map([
+  ['init', async () => (await import('./commands/init.ts')).addInit],
+  ['plan', async () => (await import('./commands/plan.ts')).addPlan],
+  ['fetch', async () => (await import('./commands/fetch.ts')).addFetch],
+  ['egress', async () => (await import('./commands/egress.ts')).addEgress],
+  ['gc', async () => (await import('./commands/gc.ts')).addGc],
+  ['bundle', async () => (await import('./commands/bundle.ts')).addBundle],
+  ['mirror', async () => (await import('./commands/mirror.ts')).addMirror],
+  ['verify', async () => (await import('./commands/verify.ts')).addVerify],
+  ['inspect', async () => (await import('./commands/inspect.ts')).addInspect],
+  ['diff', async () => (await import('./commands/diff.ts')).addDiff],
+  ['load', async () => (await import('./commands/load.ts')).addLoad],
+  ['serve', async () => (await import('./commands/serve.ts')).addServe],
+  ['wants', async () => (await import('./commands/wants.ts')).addWants],
+  ['keygen', async () => (await import('./commands/keygen.ts')).addKeygen],
+]);
 
 /**
  * @param word the first of the command line
@@ -156,10 +157,10 @@ const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
  */
 async function commandsFor(word: string | undefined, session: Session): Promise<readonly Command[]> {
   const isNamed = word !== undefined && !word.startsWith('-') && word !== 'help';
-  if (isNamed && !Object.hasOwn(commands, word)) {
+  if (isNamed && !commands.has(word)) {
     throw new CodedError('USAGE', `${printable(word)}: no such command; omni-airgap --help lists them`);
   }
-  const names = isNamed ? [word] : Object.keys(commands);
-  const adders = await Promise.all(names.map(async (name) => commands[name]?.()));
+  const names = isNamed ? [word] : [...commands.keys()];
+  const adders = await Promise.all(names.map(async (name) => commands.get(name)?.()));
   return adders.flatMap((add) => add?.(session) ?? []);
 }

@@ -227,9 +227,6 @@ async function needsOf(
   return needs;
 }
 
-// The files beside the volumes that people read: README.txt and report.html. bundle.json states their hashes, so a
-// page that somebody rewrote on the way is told from the one that was signed.
-
 /** A file that is not what bundle.json says. */
 interface FileDamage {
   readonly path: string;
@@ -238,7 +235,11 @@ interface FileDamage {
 
 const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 
-/** @param folders each has its own copy; one that is not there can mislead nobody */
+/**
+ * The files beside the volumes that people read: README.txt and report.html. bundle.json states their hashes, so a
+ * page that somebody rewrote on the way is told from the one that was signed.
+ * @param folders each has its own copy; one that is not there can mislead nobody
+ */
 async function verifyFiles(
   folders: readonly string[],
   { files }: Pick<BundleDocument, 'files'>,

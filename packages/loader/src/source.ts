@@ -236,10 +236,11 @@ export function throwWorst(errors: readonly unknown[]): void {
   if (volumes.length > 0) throw new MissingVolumes(volumes);
 }
 
-// A push that failed because bytes had another digest: was it the medium? Then the volume is named, so that a
-// person knows which disc to copy again. Fault F30.
-
-/** The same error, or BAD_VOLUME when the blob it is about is damaged in the bundle. */
+/**
+ * A push that failed because bytes had another digest: was it the medium? Then the volume is named, so that a
+ * person knows which disc to copy again. Fault F30.
+ * @returns the same error, or BAD_VOLUME when the blob it is about is damaged in the bundle.
+ */
 export async function explainDamage(
   source: LoadSource,
   error: unknown,

@@ -205,10 +205,6 @@ async function start(upload: MultipartUpload, journal: UploadJournal): Promise<S
   return { uploadId, partSize, known: new Map() };
 }
 
-// What is known of an upload in parts that is under way, on disk: which upload, how it is cut, and each part that
-// arrived. A killed load goes on with it; a part is believed only when the store lists it with the same size and tag,
-// and the medium still gives the same bytes. Fault F43.
-
 interface UploadedPart {
   /** From 1. */
   readonly number: number;
@@ -226,6 +222,11 @@ interface UploadRecord {
   readonly parts: readonly UploadedPart[];
 }
 
+/**
+ * What is known of an upload in parts that is under way, on disk: which upload, how it is cut, and each part that
+ * arrived. A killed load goes on with it; a part is believed only when the store lists it with the same size and tag,
+ * and the medium still gives the same bytes. Fault F43.
+ */
 class UploadJournal {
   readonly #folder: string;
   readonly #object: string;

@@ -253,9 +253,6 @@ function hostOfRule(rule: EgressHost, records: readonly EgressRecord[]): string 
   return records.map((record) => record.host).find((host) => hostAllowed(policy, new URL(`https://${host}`)));
 }
 
-// One connection to a host, step by step, for `egress check`: name, TCP, TLS. It says where it breaks, and who
-// vouches for the other side: a firewall that looks inside shows itself by its own issuer.
-
 interface ConnectionReport {
   /** What the name stands for; empty behind a proxy, which looks it up. */
   readonly addresses: readonly string[];
@@ -277,7 +274,11 @@ interface ConnectionSettings {
   readonly timeoutMs: number;
 }
 
-/** @param url where the host's requests go; its path is not used. Never throws. */
+/**
+ * One connection to a host, step by step, for `egress check`: name, TCP, TLS. It says where it breaks, and who
+ * vouches for the other side: a firewall that looks inside shows itself by its own issuer.
+ * @param url where the host's requests go; its path is not used. Never throws.
+ */
 async function tryConnection(url: URL, settings: ConnectionSettings): Promise<ConnectionReport> {
   const host = url.hostname.replace(/^\[|\]$/g, '');
   const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80));

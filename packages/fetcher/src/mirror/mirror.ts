@@ -186,9 +186,6 @@ async function readImages(
   return [...images];
 }
 
-// Lists of images, one a line, as people keep them and as `talosctl image k8s-bundle` prints them: with tag, with
-// digest, or with both; comments and blank lines are skipped, repeated lines count once.
-
 /** Ten thousand references are about a megabyte. */
 const maxImageListBytes: number = 4 * 1024 * 1024;
 
@@ -213,6 +210,8 @@ function readReference(text: string): string {
 }
 
 /**
+ * Lists of images, one a line, as people keep them and as `talosctl image k8s-bundle` prints them: with tag, with
+ * digest, or with both; comments and blank lines are skipped, repeated lines count once.
  * @param file name for messages
  * @returns canonical references in the order they stand
  * @throws CONFIG with file, line and column

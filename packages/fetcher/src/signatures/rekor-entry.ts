@@ -11,20 +11,21 @@ import { type JsonValue, parseStrictObject } from '@omni-airgap/oci/base';
 import type { TransparencyLogEntry } from '@sigstore/bundle';
 
 /** Where the certificate stands in the body of each kind that signers of images write. */
-const certificatePaths: Readonly<Record<string, readonly (string | number)[]>> = {
-  'hashedrekord 0.0.1': ['spec', 'signature', 'publicKey', 'content'],
-  'dsse 0.0.1': ['spec', 'signatures', 0, 'verifier'],
-  'hashedrekord 0.0.2': [
-    ...['spec', 'hashedRekordV002', 'signature', 'verifier', 'x509Certificate', 'rawBytes'],
+const certificatePaths: ReadonlyMap<string, readonly (string | number)[]> = new Map([
+  ['hashedrekord 0.0.1', ['spec', 'signature', 'publicKey', 'content']],
+  ['dsse 0.0.1', ['spec', 'signatures', 0, 'verifier']],
+  [
+    'hashedrekord 0.0.2',
+    ['spec', 'hashedRekordV002', 'signature', 'verifier', 'x509Certificate', 'rawBytes'],
   ],
-};
+]);
 
 /** @throws unless the entry is about a signature by this certificate */
 export function checkEntryCertificate(
   { canonicalizedBody, kindVersion: { kind, version } }: TransparencyLogEntry,
   certificate: X509Certificate,
 ): void {
-  const path = certificatePaths[`${kind} ${version}`];
+  const path = certificatePaths.get(`${kind} ${version}`);
   if (path === undefined)
     throw new Error(`its log entry is a ${kind} ${version}, which no signature of an image is`);
   const body = parseStrictObject(canonicalizedBody, { what: 'its log entry' });

@@ -90,13 +90,12 @@ export async function hashVolume(
   return { name: volumeName(volume), size: map.sizes[volume] ?? 0, sha256: hash.digest('hex') };
 }
 
-// The bytes of a volume, made from the store in large blocks: content is read straight into the memory that it is
-// hashed in and written from. While one block is being used the next is read.
-
 /** One is read, one used, one written. */
 const blocks = 3;
 
 /**
+ * The bytes of a volume, made from the store in large blocks: content is read straight into the memory that it is
+ * hashed in and written from. While one block is being used the next is read.
  * Every byte of a volume, in order, in blocks of alignedBlockSize (the last may be shorter), lent until the promise
  * of `use` settles; `use` is called with the next block before that.
  * @throws MISSING_CONTENT when the source lacks a blob, DISK, and what `use` throws

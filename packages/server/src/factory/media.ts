@@ -167,11 +167,6 @@ async function cmdlineFor(
   return undefined;
 }
 
-// A kernel command line made from that of another schematic. It is the platform's own arguments, then `talos.environment`
-// when there is META, then the schematic's extra arguments, which may also replace or remove earlier ones. Only what
-// surely comes to the same is composed. An overlay has no part in it.
-// Source: siderolabs/talos pkg/imager/imager.go (buildCmdline); siderolabs/image-factory internal/profile/profile.go.
-
 /** Arguments that replace those of the platform. */
 const replacing = ['console', 'talos.platform'];
 
@@ -189,6 +184,10 @@ function areAdded(args: readonly string[], before: readonly string[]): boolean {
 }
 
 /**
+ * A kernel command line made from that of another schematic. It is the platform's own arguments, then `talos.environment`
+ * when there is META, then the schematic's extra arguments, which may also replace or remove earlier ones. Only what
+ * surely comes to the same is composed. An overlay has no part in it.
+ * Source: siderolabs/talos pkg/imager/imager.go (buildCmdline); siderolabs/image-factory internal/profile/profile.go.
  * @param cmdline the command line of `from`, for the same version, platform, architecture and SecureBoot
  * @returns that of `to`; undefined when it cannot be told
  */

@@ -73,10 +73,6 @@ export function isFileBody(body: Answer['body']): body is FileBody {
   return typeof body === 'object' && 'pieces' in body;
 }
 
-// The request target, taken apart before anything looks at it. Only origin form, no empty and no dot segments, no
-// control characters, no second reading: what cannot be understood in one way is refused (T54, F51).
-// Source: RFC 9112 section 3.2; RFC 3986 section 3.3.
-
 interface Target {
   readonly segments: readonly string[];
   readonly query: URLSearchParams;
@@ -87,7 +83,12 @@ const pathPattern = /^\/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*$/;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this looks for
 const refusedInSegment = /[\u0000-\u001f\u007f/\\%]/;
 
-/** @returns undefined when the target is not acceptable */
+/**
+ * The request target, taken apart before anything looks at it. Only origin form, no empty and no dot segments, no
+ * control characters, no second reading: what cannot be understood in one way is refused (T54, F51).
+ * Source: RFC 9112 section 3.2; RFC 3986 section 3.3.
+ * @returns undefined when the target is not acceptable
+ */
 export function parseTarget(target: string): Target | undefined {
   const mark = target.indexOf('?');
   const path = mark < 0 ? target : target.slice(0, mark);
@@ -109,10 +110,6 @@ export function parseTarget(target: string): Target | undefined {
   return { segments, query: new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1)) };
 }
 
-// The Range header for a body of known size. One range is served; several are answered with the whole body, as
-// the RFC allows.
-// Source: RFC 9110 section 14.
-
 /** Bytes `start` to `end`, both included. */
 export interface ByteRange {
   readonly start: number;
@@ -122,6 +119,9 @@ export interface ByteRange {
 const singlePattern = /^bytes=[ \t]*([0-9]{0,15})-([0-9]{0,15})[ \t]*$/i;
 
 /**
+ * The Range header for a body of known size. One range is served; several are answered with the whole body, as
+ * the RFC allows.
+ * Source: RFC 9110 section 14.
  * @param header as received
  * @param size bytes of the whole body
  * @returns the range, `whole` when the header does not apply, `unsatisfiable` for 416

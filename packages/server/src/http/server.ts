@@ -287,12 +287,13 @@ function refuseRaw(error: NodeJS.ErrnoException, socket: Socket): void {
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }
 
-// Pages of other sites, such as Omni's, may read what the Image Factory offers, as at the public one.
-// Source: Fetch standard, section 3.3 (CORS protocol); siderolabs/image-factory 26b95cac internal/frontend/http/http.go (Handler).
-
 const readable = 'Content-Disposition, Content-Length, Content-Type';
 
-/** Headers that let the page that asked read the answer; none where no page asked. */
+/**
+ * Pages of other sites, such as Omni's, may read what the Image Factory offers, as at the public one.
+ * Source: Fetch standard, section 3.3 (CORS protocol); siderolabs/image-factory 26b95cac internal/frontend/http/http.go (Handler).
+ * @returns headers that let the page that asked read the answer; none where no page asked.
+ */
 function crossOriginHeaders({ method, headers }: Pick<Request, 'method' | 'headers'>) {
   if (headers.origin === undefined || (method !== 'GET' && method !== 'HEAD')) return {};
   return { 'Access-Control-Allow-Origin': '*', 'Access-Control-Expose-Headers': readable };

@@ -159,15 +159,16 @@ function block(label: string, text: string): Html {
   return html`<pre tabindex="0" role="group" aria-label="${label}"><code>${htmlLines(text)}</code></pre>`;
 }
 
-// Tables of the page. On a phone their rows become blocks, which is why each element says its role: without, it would
-// be none for a screen reader then.
-
 interface Column {
   readonly name: string;
   readonly kind?: 'number' | 'sum' | 'time';
 }
 
-/** @param rows a cell for each column; the first is the row's header */
+/**
+ * Tables of the page. On a phone their rows become blocks, which is why each element says its role: without, it would
+ * be none for a screen reader then.
+ * @param rows a cell for each column; the first is the row's header
+ */
 function table(caption: string, columns: readonly Column[], rows: readonly (readonly Html[])[]): Html {
   const head = columns.map(
     ({ name, kind = '' }) => html`<th scope="col" role="columnheader" class="${kind}">${name}</th>`,

@@ -155,12 +155,13 @@ export class Uploads {
   }
 }
 
-// The requests of a blob upload: begin, chunk, finish, status, cancel, single POST, mount.
-// Source: distribution-spec v1.1.1 spec.md#pushing-blobs (endpoints 4a, 4b, 5, 6, 11, 13, 14).
-
 const contentRangePattern = /^([0-9]{1,15})-([0-9]{1,15})$/;
 
-/** Handlers for `/v2/<repository>/blobs/uploads/`. */
+/**
+ * The requests of a blob upload: begin, chunk, finish, status, cancel, single POST, mount.
+ * Source: distribution-spec v1.1.1 spec.md#pushing-blobs (endpoints 4a, 4b, 5, 6, 11, 13, 14).
+ * Handlers for `/v2/<repository>/blobs/uploads/`.
+ */
 export function beginMethods(uploads: Uploads, blobs: Blobs, repository: string): Methods {
   return { POST: (request) => begin(uploads, blobs, repository, request) };
 }

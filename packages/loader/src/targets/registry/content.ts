@@ -107,9 +107,10 @@ function about(error: unknown, name: string): unknown {
   });
 }
 
-// A repository that is only pushed what is mounted: content whose volume is not mounted must be there already,
-// from a disc that was loaded before. Fault F28.
-
+/**
+ * A repository that is only pushed what is mounted: content whose volume is not mounted must be there already,
+ * from a disc that was loaded before. Fault F28.
+ */
 class MountedOnly implements Storage, Mounter {
   readonly registry: string;
   readonly path: string;

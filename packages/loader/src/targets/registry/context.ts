@@ -40,9 +40,6 @@ export function registryContext(
   return { ...rest, source, repository };
 }
 
-// The bundles as a source for a registry, completed by what they rely on: content that an earlier bundle brought
-// is read, or mounted, inside the site from the repository where it lies.
-
 interface Relied {
   readonly digest: Digest;
   /** Bytes. */
@@ -51,6 +48,10 @@ interface Relied {
   readonly repository: string;
 }
 
+/**
+ * The bundles as a source for a registry, completed by what they rely on: content that an earlier bundle brought
+ * is read, or mounted, inside the site from the repository where it lies.
+ */
 export class SiteSource implements Fetcher, RangeFetcher, Presence {
   readonly #bundles: LoadSource;
   readonly #relied: ReadonlyMap<Digest, Relied>;
