@@ -53,3 +53,14 @@ test('has the plain form when all is well', () => {
   expect(status).toBe(0);
   expect(lines.at(-1)).toBe('1 passed, 0 failed');
 });
+
+test('a filter that matches no test fails: a typo is no pass', () => {
+  const args = [join(root, 'node_modules/vitest/vitest.mjs'), 'run', 'no-such-test'];
+  const { status, stderr } = spawnSync(process.execPath, args, {
+    cwd: root,
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
+  expect(status).toBe(1);
+  expect(stderr).toContain('No test files found');
+});
