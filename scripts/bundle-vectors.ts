@@ -11,7 +11,7 @@ import { bundleIdOf } from '../packages/format/src/documents/bundle-document.ts'
 import { tarHeader } from '../packages/format/src/volumes/tar-header.ts';
 import { VolumeMap, volumeName } from '../packages/format/src/volumes/volume-map.ts';
 import { layoutFiles, planVolumes } from '../packages/format/src/volumes/volume-plan.ts';
-import { type Descriptor, digestOf, MediaType } from '../packages/oci/src/index.ts';
+import { type Descriptor, digestOf, MediaType } from '../packages/oci/src/model/index.ts';
 
 export const vectorsPath: string = join(
   import.meta.dirname,

@@ -6,7 +6,7 @@ import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, expect, onTestFinished, test } from 'vitest';
 import { reportPage } from '../packages/bundler/src/report-page.ts';
 import type { Summary } from '../packages/bundler/src/summary.ts';
-import { digestOf } from '../packages/oci/src/index.ts';
+import { digestOf } from '../packages/oci/src/model/index.ts';
 import { describeWith } from './services/service-test.ts';
 import { temporaryFolder } from './services/temporary.ts';
 

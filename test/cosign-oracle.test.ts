@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type ImageKey, readImageKey, verifyImage } from '../packages/fetcher/src/signatures/cosign.ts';
 import { signBytes } from '../packages/format/src/index.ts';
-import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../packages/oci/src/index.ts';
+import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../packages/oci/src/model/index.ts';
 import { type Network, openNetwork, type RepositoryClient } from '../packages/oci/src/registry/index.ts';
 import { buildManifest } from '../packages/oci/src/testing/index.ts';
 import { type Registry, startRegistry } from './services/docker-registry.ts';

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { MediaType } from '../packages/oci/src/index.ts';
+import { MediaType } from '../packages/oci/src/model/index.ts';
 import {
   buildManifest,
   type Fault,

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
-import { descriptorOf, MediaType } from '../packages/oci/src/index.ts';
+import { descriptorOf, MediaType } from '../packages/oci/src/model/index.ts';
 import { buildManifest, generatedBlob, startHttpServer } from '../packages/oci/src/testing/index.ts';
 import { cliJson, startCli } from './support/cli.ts';
 import { workspace } from './support/workspace.ts';

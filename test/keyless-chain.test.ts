@@ -7,7 +7,7 @@ import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { authority, expected, signed, stranger } from '../packages/fetcher/test/keyless-cases.ts';
 import { claimType } from '../packages/fetcher/test/sigstore-authority.ts';
 import { publishImage } from '../packages/fetcher/test/site.ts';
-import { type Descriptor, MediaType } from '../packages/oci/src/index.ts';
+import { type Descriptor, MediaType } from '../packages/oci/src/model/index.ts';
 import {
   buildManifest,
   type RegistryDouble,

@@ -20,7 +20,7 @@ import {
   wrongSignings,
 } from '../packages/fetcher/test/keyless-cases.ts';
 import { bundleType, claimType, signStatement } from '../packages/fetcher/test/sigstore-authority.ts';
-import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../packages/oci/src/index.ts';
+import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../packages/oci/src/model/index.ts';
 import { type Network, openNetwork, type RepositoryClient } from '../packages/oci/src/registry/index.ts';
 import { buildManifest } from '../packages/oci/src/testing/index.ts';
 import { type Registry, startRegistry } from './services/docker-registry.ts';

@@ -17,7 +17,7 @@ import {
 import { type BundleDocument, parseBundleDocument } from '../packages/format/src/index.ts';
 import type { LoadOptions } from '../packages/loader/src/load.ts';
 import { load } from '../packages/loader/src/load.ts';
-import type { Digest } from '../packages/oci/src/index.ts';
+import type { Digest } from '../packages/oci/src/model/index.ts';
 import { type RegistryDouble, startRegistryDouble } from '../packages/oci/src/testing/index.ts';
 
 /** Content of an increment that is small is not looked at: it may come once more. */

@@ -8,7 +8,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { BundleStore } from '../../packages/format/src/index.ts';
-import { MediaType } from '../../packages/oci/src/index.ts';
+import { MediaType } from '../../packages/oci/src/model/index.ts';
 import { startCeph } from '../../test/services/ceph.ts';
 import { makeBundle } from '../../test/support/made-bundle.ts';
 import { type BenchmarkContext, type Measured, measure, measureCli, median, show } from './measure.ts';

@@ -6,8 +6,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { serializeDocument } from '../../packages/format/src/index.ts';
-import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../../packages/oci/src/index.ts';
 import { Layout } from '../../packages/oci/src/layout/index.ts';
+import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../../packages/oci/src/model/index.ts';
 import { buildManifest, generatedBlob } from '../../packages/oci/src/testing/index.ts';
 import { startRegistry } from '../../test/services/docker-registry.ts';
 import { type BenchmarkContext, type Measured, measure, measureCli, median, show } from './measure.ts';

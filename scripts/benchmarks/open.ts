@@ -9,7 +9,7 @@ import {
   serializeBundleDocument,
   volumeName,
 } from '../../packages/format/src/index.ts';
-import { type Descriptor, digestOf, MediaType } from '../../packages/oci/src/index.ts';
+import { type Descriptor, digestOf, MediaType } from '../../packages/oci/src/model/index.ts';
 import type { BenchmarkContext } from './measure.ts';
 
 const blobCount = 20_000;

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { Layout } from '../../packages/oci/src/layout/index.ts';
 import {
   bytesOf,
   type Descriptor,
@@ -17,8 +18,7 @@ import {
   Hasher,
   hexOf,
   MediaType,
-} from '../../packages/oci/src/index.ts';
-import { Layout } from '../../packages/oci/src/layout/index.ts';
+} from '../../packages/oci/src/model/index.ts';
 import { nodeFlags } from '../lib/node-flags.ts';
 import type { BenchmarkContext } from './measure.ts';
 

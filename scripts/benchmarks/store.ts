@@ -2,15 +2,9 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { serializeDocument } from '../../packages/format/src/index.ts';
-import {
-  bytesOf,
-  type Descriptor,
-  descriptorOf,
-  graphOf,
-  MediaType,
-  walk,
-} from '../../packages/oci/src/index.ts';
+import { graphOf, walk } from '../../packages/oci/src/index.ts';
 import { Layout } from '../../packages/oci/src/layout/index.ts';
+import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../../packages/oci/src/model/index.ts';
 import { buildManifest, generatedBlob } from '../../packages/oci/src/testing/index.ts';
 
 const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip';

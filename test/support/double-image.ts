@@ -1,5 +1,5 @@
 /** Images inside a registry double. */
-import { collect, type Descriptor, MediaType } from '../../packages/oci/src/index.ts';
+import { collect, type Descriptor, MediaType } from '../../packages/oci/src/model/index.ts';
 import {
   buildManifest,
   generatedBytes,

@@ -1,7 +1,7 @@
 /** A registry on loopback with one image, whose one layer is generated while it is sent: any size, no memory. */
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { type Descriptor, descriptorOf, MediaType } from '../../packages/oci/src/index.ts';
+import { type Descriptor, descriptorOf, MediaType } from '../../packages/oci/src/model/index.ts';
 import { buildManifest, generatedBlob, startHttpServer } from '../../packages/oci/src/testing/index.ts';
 
 export interface LargeUpstream {

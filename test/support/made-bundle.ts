@@ -1,8 +1,8 @@
 /** A bundle of generated content, without a fetch before it. */
 import { join } from 'node:path';
 import { writeTestBundle } from '../../packages/format/src/testing/index.ts';
-import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../../packages/oci/src/index.ts';
 import { Layout } from '../../packages/oci/src/layout/index.ts';
+import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../../packages/oci/src/model/index.ts';
 import { buildManifest, generatedBlob } from '../../packages/oci/src/testing/index.ts';
 import { temporaryFolder } from '../services/temporary.ts';
 

@@ -1,10 +1,10 @@
 /** Whether the store still has what is to be written, and has it right; what has left it is named with its bundle. */
 
 import type { PlacedBlob } from '@omni-airgap/format';
-import { Hasher } from '@omni-airgap/oci';
 import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { eachBlock } from '@omni-airgap/oci/fs';
 import type { Layout } from '@omni-airgap/oci/layout';
+import { Hasher } from '@omni-airgap/oci/model';
 import type { Store } from '@omni-airgap/store';
 
 /** Ids that a message names. */

@@ -1,6 +1,8 @@
 /** What a store is locked to: everything that lock.json names, down to the last blob. */
-import { type Descriptor, type Digest, graphOf, isIndexType, plain, walk } from '@omni-airgap/oci';
+
+import { graphOf, walk } from '@omni-airgap/oci';
 import type { Layout } from '@omni-airgap/oci/layout';
+import { type Descriptor, type Digest, isIndexType, plain } from '@omni-airgap/oci/model';
 import type { LockedItem, Store } from '@omni-airgap/store';
 
 export interface Contents {

@@ -7,9 +7,9 @@ import {
   parseBundleDocument,
   parseReceiptDocument,
 } from '@omni-airgap/format';
-import type { Digest } from '@omni-airgap/oci';
 import { byText, CodedError, printable, systemCodeOf } from '@omni-airgap/oci/base';
 import { readSmallFile } from '@omni-airgap/oci/fs';
+import type { Digest } from '@omni-airgap/oci/model';
 import { Store } from '@omni-airgap/store';
 import { readContents } from './contents.ts';
 import { kindOf } from './document-kind.ts';

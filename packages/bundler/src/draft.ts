@@ -12,9 +12,10 @@ import {
   VolumeMap,
   type WrittenVolume,
 } from '@omni-airgap/format';
-import { type Descriptor, type Digest, graphOf, isManifestType, walk } from '@omni-airgap/oci';
+import { graphOf, walk } from '@omni-airgap/oci';
 import { byText, CodedError } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
+import { type Descriptor, type Digest, isManifestType } from '@omni-airgap/oci/model';
 import type { IssuedBundle, Store } from '@omni-airgap/store';
 import { type Contents, readContents } from './contents.ts';
 import type { Inside } from './inside.ts';

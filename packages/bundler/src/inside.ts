@@ -3,7 +3,7 @@
  * what lies in its object store, under which keys.
  */
 import type { BlobSize, BundleBase } from '@omni-airgap/format';
-import type { Descriptor, Digest } from '@omni-airgap/oci';
+import type { Descriptor, Digest } from '@omni-airgap/oci/model';
 
 export class Inside {
   /** What was loaded, by id. */

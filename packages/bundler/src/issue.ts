@@ -14,8 +14,8 @@ import {
   serializeBundleDocument,
   type WrittenVolume,
 } from '@omni-airgap/format';
-import { type Digest, digestOf, fetchManifest, hexOf, subjectOfTag } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
+import { type Digest, digestOf, fetchManifest, hexOf, subjectOfTag } from '@omni-airgap/oci/model';
 import type { IssuedBundle, SmallFile, Store } from '@omni-airgap/store';
 import type { Contents } from './contents.ts';
 import { readmeText } from './readme.ts';

@@ -1,7 +1,7 @@
 /** Content that --consume has moved out of the store onto bundles. */
 
-import type { Descriptor, Digest } from '@omni-airgap/oci';
 import type { Layout } from '@omni-airgap/oci/layout';
+import type { Descriptor, Digest } from '@omni-airgap/oci/model';
 import type { Store } from '@omni-airgap/store';
 
 export interface Left {

@@ -14,7 +14,6 @@ import {
   signatureName,
   volumeName,
 } from '@omni-airgap/format';
-import { digestOf, hexOf } from '@omni-airgap/oci';
 import { CodedError, formatBytes, systemCodeOf } from '@omni-airgap/oci/base';
 import {
   acquireLock,
@@ -28,6 +27,7 @@ import {
   syncFolder,
   writeFileAtomic,
 } from '@omni-airgap/oci/fs';
+import { digestOf, hexOf } from '@omni-airgap/oci/model';
 import type { IssuedBundle } from '@omni-airgap/store';
 
 /** There while a process works on the folder. */

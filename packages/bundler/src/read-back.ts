@@ -4,10 +4,11 @@
  */
 import { join } from 'node:path';
 import { type PlacedBlob, type VolumeMap, VolumeVerifier, volumeName } from '@omni-airgap/format';
-import type { Digest, Progress } from '@omni-airgap/oci';
+import type { Progress } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
 import { eachBlockDirect } from '@omni-airgap/oci/fs';
 import type { Layout } from '@omni-airgap/oci/layout';
+import type { Digest } from '@omni-airgap/oci/model';
 import type { VolumeJournal } from '@omni-airgap/store';
 import { isRight, wrongBytes } from './content-check.ts';
 import type { Medium } from './medium.ts';

@@ -3,8 +3,8 @@
  * permission, and the bundle says what was done. No value is ever named.
  */
 import type { BundleDocument } from '@omni-airgap/format';
-import { collectVerified } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
+import { collectVerified } from '@omni-airgap/oci/model';
 import { findSecretsInText, maxSchematicBytes } from '@omni-airgap/talos';
 import type { Contents } from './contents.ts';
 

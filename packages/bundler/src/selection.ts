@@ -1,7 +1,7 @@
 /** What a bundle carries: all content, or what is not inside yet; and where the rest of it lies. */
 import { type BlobSize, type BundleRelies, smallBlobLimit } from '@omni-airgap/format';
-import { Annotation, type Digest, isManifestType } from '@omni-airgap/oci';
 import { byText } from '@omni-airgap/oci/base';
+import { Annotation, type Digest, isManifestType } from '@omni-airgap/oci/model';
 import type { Contents } from './contents.ts';
 import type { Inside } from './inside.ts';
 import { repositoryOf } from './since.ts';

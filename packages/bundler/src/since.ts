@@ -13,21 +13,19 @@ import {
   parseReceiptDocument,
   type ReceiptDocument,
 } from '@omni-airgap/format';
+import { graphOf, type SelectChild, walk } from '@omni-airgap/oci';
+import { CodedError, printable, systemCodeOf } from '@omni-airgap/oci/base';
+import { readSmallFile } from '@omni-airgap/oci/fs';
+import type { Layout } from '@omni-airgap/oci/layout';
 import {
   Annotation,
   childrenOf,
   type Descriptor,
   type Digest,
   fetchManifest,
-  graphOf,
   isIndexType,
   parseReference,
-  type SelectChild,
-  walk,
-} from '@omni-airgap/oci';
-import { CodedError, printable, systemCodeOf } from '@omni-airgap/oci/base';
-import { readSmallFile } from '@omni-airgap/oci/fs';
-import type { Layout } from '@omni-airgap/oci/layout';
+} from '@omni-airgap/oci/model';
 import type { Store } from '@omni-airgap/store';
 import { imagePath, schematicPath, schematicRepository, versionsPath } from '@omni-airgap/talos';
 import { kindOf } from './document-kind.ts';

@@ -3,19 +3,17 @@
  * the first medium alone is enough. The report page, README.txt and `inspect` all say this.
  */
 import type { BlobSize, BundleDocument, BundleRoot } from '@omni-airgap/format';
+import { type Fetcher, type Presence, walk } from '@omni-airgap/oci';
+import { isCoded, parseStrictObject } from '@omni-airgap/oci/base';
 import {
   Annotation,
   collectVerified,
   type Descriptor,
   type Digest,
-  type Fetcher,
   hexOf,
   type ImageManifest,
   type IndexManifest,
-  type Presence,
-  walk,
-} from '@omni-airgap/oci';
-import { isCoded, parseStrictObject } from '@omni-airgap/oci/base';
+} from '@omni-airgap/oci/model';
 
 import { type ProductVersions, versionsOf } from './versions.ts';
 

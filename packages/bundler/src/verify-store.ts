@@ -1,7 +1,9 @@
 /** verify --store: every blob that lock.json leads to, read and hashed; with `quick`, only whether it is there. */
-import { type Digest, Hasher, noProgress, type Progress } from '@omni-airgap/oci';
+
+import { noProgress, type Progress } from '@omni-airgap/oci';
 import { isCoded, messageOf } from '@omni-airgap/oci/base';
 import { eachBlock } from '@omni-airgap/oci/fs';
+import { type Digest, Hasher } from '@omni-airgap/oci/model';
 import { Store } from '@omni-airgap/store';
 import { readContents } from './contents.ts';
 import { type Left, whatLeft } from './left.ts';

@@ -3,8 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BundleStore, verifyBundle, volumeName } from '@omni-airgap/format';
-import { hexOf } from '@omni-airgap/oci';
 import { Journal } from '@omni-airgap/oci/fs';
+import { hexOf } from '@omni-airgap/oci/model';
 import { describe, expect, test } from 'vitest';
 import { bundle, consumingInto, inspectStore, verifyStore } from '../src/index.ts';
 import {

@@ -10,7 +10,7 @@ import {
   verifyBundle,
   volumeName,
 } from '@omni-airgap/format';
-import { parseDigest } from '@omni-airgap/oci';
+import { parseDigest } from '@omni-airgap/oci/model';
 import { describe, expect, test } from 'vitest';
 import { bundle, diff } from '../src/index.ts';
 import { mediaSchematic, optionsFor, sampleStore, type TestStore, temporaryFolder } from './store.ts';

@@ -3,9 +3,10 @@ import { mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { serializeDocument } from '@omni-airgap/format';
-import { bytesOf, type Descriptor, descriptorOf, graphOf, MediaType, walk } from '@omni-airgap/oci';
+import { graphOf, walk } from '@omni-airgap/oci';
 import { byText } from '@omni-airgap/oci/base';
 import { Layout } from '@omni-airgap/oci/layout';
+import { bytesOf, type Descriptor, descriptorOf, MediaType } from '@omni-airgap/oci/model';
 import { buildManifest, generatedBlob } from '@omni-airgap/oci/testing';
 import { type LockDocument, type LockedItem, parseLockDocument, Store } from '@omni-airgap/store';
 import { onTestFinished } from 'vitest';

@@ -9,11 +9,11 @@ import {
   type CopyTally,
   noProgress,
   type Progress,
-  parseReference,
   tallying,
 } from '@omni-airgap/oci';
 import { type CodedError, messageOf, WorkQueue } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
+import { parseReference } from '@omni-airgap/oci/model';
 import { type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import { Store } from '@omni-airgap/store';
 import { hostPattern, publicFactoryHost } from '@omni-airgap/talos';

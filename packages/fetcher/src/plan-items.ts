@@ -3,20 +3,17 @@
  * schematic, a list of the factory.
  */
 
+import { type Fetcher, GraphBounds, graphOf, walk } from '@omni-airgap/oci';
+import { isCoded, messageOf, settleAll } from '@omni-airgap/oci/base';
+import type { Layout } from '@omni-airgap/oci/layout';
 import {
   childrenOf,
   type Descriptor,
   type Digest,
-  type Fetcher,
   fetchManifest,
-  GraphBounds,
-  graphOf,
   isIndexType,
   parseReference,
-  walk,
-} from '@omni-airgap/oci';
-import { isCoded, messageOf, settleAll } from '@omni-airgap/oci/base';
-import type { Layout } from '@omni-airgap/oci/layout';
+} from '@omni-airgap/oci/model';
 import type { Network, RepositoryClient } from '@omni-airgap/oci/registry';
 import type { LockDocument } from '@omni-airgap/store';
 import { contentTypeOf, imagePath, publicFactoryHost, talosctlPath } from '@omni-airgap/talos';

@@ -1,6 +1,7 @@
 /** What the items of a plan come to: content that several share counts once. */
-import type { Descriptor, Digest } from '@omni-airgap/oci';
+
 import type { Layout } from '@omni-airgap/oci/layout';
+import type { Descriptor, Digest } from '@omni-airgap/oci/model';
 import type { LockedItem } from '@omni-airgap/store';
 
 type Kind = LockedItem['kind'];

@@ -1,6 +1,7 @@
 /** What hangs on an image comes along, signatures of signatures included, and is never lost silently. */
-import { hexOf, MediaType } from '@omni-airgap/oci';
+
 import { Layout } from '@omni-airgap/oci/layout';
+import { hexOf, MediaType } from '@omni-airgap/oci/model';
 import { buildManifest } from '@omni-airgap/oci/testing';
 import { expect, test } from 'vitest';
 import { attach, publishImage, refer, startSite } from './site.ts';

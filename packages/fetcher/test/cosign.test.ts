@@ -2,7 +2,7 @@
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Descriptor, type Digest, digestOf, MediaType } from '@omni-airgap/oci';
+import { type Descriptor, type Digest, digestOf, MediaType } from '@omni-airgap/oci/model';
 import { buildManifest } from '@omni-airgap/oci/testing';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { publishImage, type Site, startSite } from './site.ts';

@@ -1,6 +1,6 @@
 /** The set of a self-hosted Image Factory: its sources, its catalogs, and the images that those name. */
 import { gzipSync } from 'node:zlib';
-import { MediaType } from '@omni-airgap/oci';
+import { MediaType } from '@omni-airgap/oci/model';
 import { buildManifest } from '@omni-airgap/oci/testing';
 import { expect, test } from 'vitest';
 import { publishImage, type Site, startSite } from './site.ts';

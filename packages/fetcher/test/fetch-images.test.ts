@@ -1,8 +1,9 @@
 /** Images into a store: whole or in part, by tag and by digest; and what goes wrong on the way. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { graphOf, MediaType, noProgress, walk } from '@omni-airgap/oci';
+import { graphOf, noProgress, walk } from '@omni-airgap/oci';
 import { Layout } from '@omni-airgap/oci/layout';
+import { MediaType } from '@omni-airgap/oci/model';
 import { buildManifest } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
 import { publishImage, startSite } from './site.ts';

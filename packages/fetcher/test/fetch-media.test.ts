@@ -1,6 +1,8 @@
 /** Media files of a schematic as one artifact: built, fetched, pinned; what the factory gives and must not. */
-import { type Digest, noProgress } from '@omni-airgap/oci';
+
+import { noProgress } from '@omni-airgap/oci';
 import { Layout } from '@omni-airgap/oci/layout';
+import type { Digest } from '@omni-airgap/oci/model';
 import { describe, expect, test } from 'vitest';
 import { factoryHost, storageHost } from './factory-double.ts';
 import { filesOf, iso, mediaSite, mirrorOf, setName, text, vanilla } from './media-site.ts';

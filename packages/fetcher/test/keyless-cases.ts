@@ -1,5 +1,5 @@
 /** Signings of which each has one thing wrong, for a layer of cosign 2 and for a bundle of cosign 3 alike. */
-import type { Digest } from '@omni-airgap/oci';
+import type { Digest } from '@omni-airgap/oci/model';
 import { Authority, claimOf, type Signing, signStatement } from './sigstore-authority.ts';
 
 export const authority = new Authority();

@@ -1,7 +1,7 @@
 /** A site with one image and the keyless signatures that a test gives it. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Descriptor, type Digest, MediaType } from '@omni-airgap/oci';
+import { type Descriptor, type Digest, MediaType } from '@omni-airgap/oci/model';
 import { buildManifest } from '@omni-airgap/oci/testing';
 import type { FetchOptions } from '../src/fetch.ts';
 import { authority, expected, type Made } from './keyless-cases.ts';

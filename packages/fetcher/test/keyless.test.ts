@@ -1,7 +1,7 @@
 /** Keyless signatures of cosign: who signed is verified against a pinned trust root, and everything that must not. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { bytesOf, type Digest, descriptorOf, MediaType } from '@omni-airgap/oci';
+import { bytesOf, type Digest, descriptorOf, MediaType } from '@omni-airgap/oci/model';
 import { buildManifest, MemoryStore } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
 import { readIdentities } from '../src/signatures/identity.ts';

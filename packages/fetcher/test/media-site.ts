@@ -1,7 +1,7 @@
 /** What the Image Factory has for the vanilla schematic, and how tests look at what was kept of it. */
 import type { ServerResponse } from 'node:http';
-import { collect, fetchManifest } from '@omni-airgap/oci';
 import { Layout } from '@omni-airgap/oci/layout';
+import { collect, fetchManifest } from '@omni-airgap/oci/model';
 import { schematicFrom } from '@omni-airgap/talos';
 import { factoryHost } from './factory-double.ts';
 import { type Site, someBytes, startSite, talosVersion } from './site.ts';

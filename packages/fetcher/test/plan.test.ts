@@ -2,7 +2,8 @@
 import { existsSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestOf, MediaType, noProgress } from '@omni-airgap/oci';
+import { noProgress } from '@omni-airgap/oci';
+import { digestOf, MediaType } from '@omni-airgap/oci/model';
 import { buildManifest } from '@omni-airgap/oci/testing';
 import { schematicFrom } from '@omni-airgap/talos';
 import { expect, test } from 'vitest';

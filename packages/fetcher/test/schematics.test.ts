@@ -1,6 +1,7 @@
 /** Schematics: made known to the factory, kept as it keeps them, and never with a secret in them. */
-import { collect, digestFromHex } from '@omni-airgap/oci';
+
 import { Layout } from '@omni-airgap/oci/layout';
+import { collect, digestFromHex } from '@omni-airgap/oci/model';
 import { schematicFrom, schematicId } from '@omni-airgap/talos';
 import { expect, test } from 'vitest';
 import { plan } from '../src/plan.ts';

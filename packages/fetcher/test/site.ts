@@ -2,8 +2,8 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Descriptor, hexOf, MediaType } from '@omni-airgap/oci';
 import type { EgressRecord } from '@omni-airgap/oci/http';
+import { type Descriptor, hexOf, MediaType } from '@omni-airgap/oci/model';
 import type { NetworkSettings } from '@omni-airgap/oci/registry';
 import {
   buildManifest,

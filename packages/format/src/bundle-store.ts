@@ -8,8 +8,6 @@ import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type {
   Bytes,
-  Descriptor,
-  Digest,
   Located,
   NameLister,
   Piece,
@@ -19,6 +17,7 @@ import type {
 } from '@omni-airgap/oci';
 import { byText, CodedError, systemCodeOf } from '@omni-airgap/oci/base';
 import { diskError, fetchLocated, readSmallFile } from '@omni-airgap/oci/fs';
+import type { Descriptor, Digest } from '@omni-airgap/oci/model';
 import {
   type BundleDocument,
   bundleIdOf,

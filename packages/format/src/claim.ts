@@ -5,15 +5,7 @@
  * Sources: sigstore/cosign specs/SIGNATURE_SPEC.md; sigstore/sigstore pkg/signature/payload. Faults F16, F17.
  */
 import { createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
-
-import {
-  collectVerified,
-  type Descriptor,
-  type Digest,
-  descriptorOf,
-  type Fetcher,
-  MediaType,
-} from '@omni-airgap/oci';
+import type { Fetcher } from '@omni-airgap/oci';
 import {
   CodedError,
   type JsonObject,
@@ -22,6 +14,13 @@ import {
   printable,
   refuseOtherCase,
 } from '@omni-airgap/oci/base';
+import {
+  collectVerified,
+  type Descriptor,
+  type Digest,
+  descriptorOf,
+  MediaType,
+} from '@omni-airgap/oci/model';
 
 export interface SignedImage {
   readonly digest: Digest;

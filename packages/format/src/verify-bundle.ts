@@ -5,19 +5,10 @@
 
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  childrenOf,
-  contentKey,
-  type Descriptor,
-  type Digest,
-  type Fetcher,
-  Hasher,
-  isManifestType,
-  type Presence,
-  walk,
-} from '@omni-airgap/oci';
+import { contentKey, type Fetcher, type Presence, walk } from '@omni-airgap/oci';
 import { isCoded, messageOf, printable, systemCodeOf } from '@omni-airgap/oci/base';
 import { eachBlock } from '@omni-airgap/oci/fs';
+import { childrenOf, type Descriptor, type Digest, Hasher, isManifestType } from '@omni-airgap/oci/model';
 import type { BundleStore } from './bundle-store.ts';
 import type { BundleDocument } from './documents/bundle-document.ts';
 import { volumeName } from './volumes/volume-map.ts';

@@ -4,9 +4,9 @@ import { generateKeyPairSync } from 'node:crypto';
 import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { bytesOf, descriptorOf, digestOf, MediaType } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
 import { Layout } from '@omni-airgap/oci/layout';
+import { bytesOf, descriptorOf, digestOf, MediaType } from '@omni-airgap/oci/model';
 import {
   generateGraph,
   growthOf,

@@ -2,7 +2,7 @@
 
 import { open, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { collect, digestOf, hexOf, MediaType } from '@omni-airgap/oci';
+import { collect, digestOf, hexOf, MediaType } from '@omni-airgap/oci/model';
 import { run, temporaryFolder } from '@omni-airgap/oci/testing';
 import { expect, test } from 'vitest';
 import { BundleStore } from '../src/bundle-store.ts';

@@ -1,7 +1,8 @@
 /** Bundles of which not everything is there: one medium of several, a damaged one, an increment on a base. */
 import { readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { collect, graphOf, MediaType, walk } from '@omni-airgap/oci';
+import { graphOf, walk } from '@omni-airgap/oci';
+import { collect, MediaType } from '@omni-airgap/oci/model';
 import { generatedBlob, generateGraph, temporaryFolder, temporaryLayout } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
 import { BundleStore } from '../src/bundle-store.ts';

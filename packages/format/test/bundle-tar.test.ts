@@ -1,9 +1,9 @@
 /** T12: our volumes as other programs see them. */
 import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { bytesOf, descriptorOf, MediaType } from '@omni-airgap/oci';
 import { ExitCode, exitCodeOf } from '@omni-airgap/oci/base';
 import { Layout } from '@omni-airgap/oci/layout';
+import { bytesOf, descriptorOf, MediaType } from '@omni-airgap/oci/model';
 import {
   generatedBlob,
   generateGraph,

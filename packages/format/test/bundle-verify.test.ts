@@ -2,7 +2,8 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { copyFile, mkdir, open, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { bytesOf, collect, type Descriptor, descriptorOf, graphOf, MediaType, walk } from '@omni-airgap/oci';
+import { graphOf, walk } from '@omni-airgap/oci';
+import { bytesOf, collect, type Descriptor, descriptorOf, MediaType } from '@omni-airgap/oci/model';
 import {
   buildManifest,
   generatedBlob,

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, truncateSync } from 'node:fs';
 import { cp, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { bytesOf, descriptorOf, MediaType } from '@omni-airgap/oci';
+import { bytesOf, descriptorOf, MediaType } from '@omni-airgap/oci/model';
 import { buildManifest, generatedBlob, temporaryFolder, temporaryLayout } from '@omni-airgap/oci/testing';
 import { expect, onTestFinished, test } from 'vitest';
 import { BundleStore } from '../src/bundle-store.ts';

@@ -1,5 +1,5 @@
-import type { Descriptor } from '@omni-airgap/oci';
-import { digestOf } from '@omni-airgap/oci';
+import type { Descriptor } from '@omni-airgap/oci/model';
+import { digestOf } from '@omni-airgap/oci/model';
 import { seededRandom } from '@omni-airgap/oci/testing';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';

@@ -7,9 +7,9 @@ import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
 import { dirname, join, resolve } from 'node:path';
 import { serializeDocument } from '@omni-airgap/format';
 import type { ObjectStoreTarget } from '@omni-airgap/objects';
-import { parseReference } from '@omni-airgap/oci';
 import { CodedError, messageOf, parseStrictObject } from '@omni-airgap/oci/base';
 import { ensureFolder, readNamedFile, readSmallFile, writeFileAtomic } from '@omni-airgap/oci/fs';
+import { parseReference } from '@omni-airgap/oci/model';
 import {
   compareVersions,
   type HandoffInput,

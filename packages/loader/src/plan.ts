@@ -1,7 +1,8 @@
 /** What a load would do: each name and key, whether it is there, and how many bytes would move. */
 
-import { type Descriptor, walk } from '@omni-airgap/oci';
+import { walk } from '@omni-airgap/oci';
 import { settleAll } from '@omni-airgap/oci/base';
+import type { Descriptor } from '@omni-airgap/oci/model';
 import pLimit from 'p-limit';
 import type { OpenStore } from './targets/objects/object-plan.ts';
 import type { RegistryContext } from './targets/registry/context.ts';

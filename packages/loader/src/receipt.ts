@@ -1,7 +1,7 @@
 /** What was placed where, for the site and for `bundle --since`. */
 
 import type { ReceiptDocument } from '@omni-airgap/format';
-import { childrenOf, type Digest, fetchManifest } from '@omni-airgap/oci';
+import { childrenOf, type Digest, fetchManifest } from '@omni-airgap/oci/model';
 import type { LoadSource } from './source.ts';
 import { targetText } from './targets/names.ts';
 import type { LoadedObject } from './targets/objects/load-objects.ts';

@@ -7,6 +7,7 @@
 
 import type { KeyObject } from 'node:crypto';
 import { areSignatures, claimOf, isSignedClaim, signatureManifest, signClaim } from '@omni-airgap/format';
+import { CodedError, isCoded, settleAll } from '@omni-airgap/oci/base';
 import {
   bytesOf,
   companionTag,
@@ -15,8 +16,7 @@ import {
   isImageManifestType,
   isManifestType,
   parseReference,
-} from '@omni-airgap/oci';
-import { CodedError, isCoded, settleAll } from '@omni-airgap/oci/base';
+} from '@omni-airgap/oci/model';
 import pLimit from 'p-limit';
 import type { RegistryContext } from './targets/registry/context.ts';
 import { isCompanion } from './targets/registry/push-order.ts';

@@ -17,19 +17,10 @@ import {
   checkTrailer,
   type PlacedBlob,
 } from '@omni-airgap/format';
-import {
-  type Bytes,
-  type Descriptor,
-  type Digest,
-  Hasher,
-  isDigest,
-  type Located,
-  type Piece,
-  type RangeFetcher,
-  type ReadOnlyStorage,
-} from '@omni-airgap/oci';
+import type { Bytes, Located, Piece, RangeFetcher, ReadOnlyStorage } from '@omni-airgap/oci';
 import { byText, CodedError, isCoded } from '@omni-airgap/oci/base';
 import { eachBlock, fetchLocated } from '@omni-airgap/oci/fs';
+import { type Descriptor, type Digest, Hasher, isDigest } from '@omni-airgap/oci/model';
 import type { Spool } from './spool.ts';
 
 /** Missing volumes that a message names. */

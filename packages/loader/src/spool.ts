@@ -6,7 +6,7 @@ import { constants, lstatSync } from 'node:fs';
 import { open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BundleStore, checkMemberHeader, type PlacedBlob } from '@omni-airgap/format';
-import { hexOf, type Piece, type Progress } from '@omni-airgap/oci';
+import type { Piece, Progress } from '@omni-airgap/oci';
 import {
   BlockWriter,
   diskError,
@@ -16,6 +16,7 @@ import {
   runPattern,
   syncFolder,
 } from '@omni-airgap/oci/fs';
+import { hexOf } from '@omni-airgap/oci/model';
 
 const temporaryPattern = new RegExp(`^[a-f0-9]{64}\\.[0-9]+\\.(${runPattern})\\.tmp$`);
 

@@ -6,9 +6,9 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BundleDocument, type BundleSigner, serializeDocument } from '@omni-airgap/format';
-import { bytesOf, descriptorOf, MediaType } from '@omni-airgap/oci';
 import { CodedError, isCoded, systemCodeOf } from '@omni-airgap/oci/base';
 import { diskError, ensureFolder, writeFileAtomic } from '@omni-airgap/oci/fs';
+import { bytesOf, descriptorOf, MediaType } from '@omni-airgap/oci/model';
 import type { RepositoryClient } from '@omni-airgap/oci/registry';
 
 /** A bundle that was accepted. Its text is the tag, and the name of the file. */

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MediaType } from '@omni-airgap/oci';
+import { MediaType } from '@omni-airgap/oci/model';
 import { expect, onTestFinished, test } from 'vitest';
 import {
   addBlob,

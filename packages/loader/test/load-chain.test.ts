@@ -1,8 +1,8 @@
 import { copyFile, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { type Descriptor, hexOf, MediaType } from '@omni-airgap/oci';
 import type { Layout } from '@omni-airgap/oci/layout';
+import { type Descriptor, hexOf, MediaType } from '@omni-airgap/oci/model';
 import { expect, test } from 'vitest';
 import {
   addBlob,

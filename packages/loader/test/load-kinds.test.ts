@@ -1,7 +1,7 @@
 /** Kinds of registries: what each wants is known, what it refuses is found before anything large moves. */
 import { generateKeyPairSync } from 'node:crypto';
-import { MediaType } from '@omni-airgap/oci';
 import type { Layout } from '@omni-airgap/oci/layout';
+import { MediaType } from '@omni-airgap/oci/model';
 import {
   artifactory,
   gitlab,

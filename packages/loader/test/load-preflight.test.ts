@@ -1,6 +1,7 @@
 /** What a registry refuses is found before anything large moves, with what to do about it. */
-import { type Descriptor, digestFromHex, MediaType } from '@omni-airgap/oci';
+
 import type { Layout } from '@omni-airgap/oci/layout';
+import { type Descriptor, digestFromHex, MediaType } from '@omni-airgap/oci/model';
 import { expect, test } from 'vitest';
 import { dryRun } from '../src/load.ts';
 import {

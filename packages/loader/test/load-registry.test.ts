@@ -1,7 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseReceiptDocument } from '@omni-airgap/format';
-import { digestFromHex, MediaType, noProgress } from '@omni-airgap/oci';
+import { noProgress } from '@omni-airgap/oci';
+import { digestFromHex, MediaType } from '@omni-airgap/oci/model';
 import { expect, test } from 'vitest';
 import { dryRun } from '../src/load.ts';
 import {

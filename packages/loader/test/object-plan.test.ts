@@ -1,7 +1,7 @@
 /** What of a bundle goes into an object store. */
 import { join } from 'node:path';
-import { Annotation, MediaType } from '@omni-airgap/oci';
 import { Layout } from '@omni-airgap/oci/layout';
+import { Annotation, MediaType } from '@omni-airgap/oci/model';
 import { expect, test } from 'vitest';
 import { planObjects } from '../src/targets/objects/object-plan.ts';
 import { addBlob, addManifest, bytesFor, temporary } from './support.ts';

@@ -2,8 +2,8 @@ import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { claimOf } from '@omni-airgap/format';
-import { digestFromHex, MediaType } from '@omni-airgap/oci';
 import type { Layout } from '@omni-airgap/oci/layout';
+import { digestFromHex, MediaType } from '@omni-airgap/oci/model';
 import { describe, expect, test } from 'vitest';
 import { addBlob, addImage, addSignature, bytesFor, loadInto, makeBundle, startDouble } from './support.ts';
 

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BundleDocument } from '@omni-airgap/format';
 import { type TestBundleOptions, writeTestBundle } from '@omni-airgap/format/testing';
-import { bytesOf, type Descriptor, descriptorOf, hexOf, MediaType } from '@omni-airgap/oci';
 import { Layout } from '@omni-airgap/oci/layout';
+import { bytesOf, type Descriptor, descriptorOf, hexOf, MediaType } from '@omni-airgap/oci/model';
 import {
   type RegistryDouble,
   type RegistryDoubleOptions,

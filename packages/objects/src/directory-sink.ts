@@ -2,7 +2,7 @@
 import { constants } from 'node:fs';
 import { chmod, lstat, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type Bytes, checkFinished, type Digest, Hasher } from '@omni-airgap/oci';
+import type { Bytes } from '@omni-airgap/oci';
 import { CodedError, formatBytes, systemCodeOf } from '@omni-airgap/oci/base';
 import {
   BlockWriter,
@@ -15,6 +15,7 @@ import {
   runPattern,
   syncFolder,
 } from '@omni-airgap/oci/fs';
+import { checkFinished, type Digest, Hasher } from '@omni-airgap/oci/model';
 import {
   checkObjectKey,
   type NewObject,

@@ -1,7 +1,8 @@
 /** A place for files by key: a bucket, or a folder behind a web server. No registry: no repositories, no tags. */
 
-import type { Bytes, Descriptor, Digest, Piece } from '@omni-airgap/oci';
+import type { Bytes, Piece } from '@omni-airgap/oci';
 import { CodedError, printable } from '@omni-airgap/oci/base';
+import type { Descriptor, Digest } from '@omni-airgap/oci/model';
 
 export interface ObjectInfo {
   /** Bytes. */

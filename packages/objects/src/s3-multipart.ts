@@ -13,9 +13,10 @@ import {
   ListPartsCommand,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
-import { checkFinished, Hasher, type Piece } from '@omni-airgap/oci';
+import type { Piece } from '@omni-airgap/oci';
 import { CodedError, isCoded } from '@omni-airgap/oci/base';
 import { ensureFolder, Journal, readInto, slicePieces } from '@omni-airgap/oci/fs';
+import { checkFinished, Hasher } from '@omni-airgap/oci/model';
 import type { NewObject } from './object-sink.ts';
 import type { PartBuffers } from './part-buffers.ts';
 import { abort, type S3Connection, withPayload } from './s3-connection.ts';

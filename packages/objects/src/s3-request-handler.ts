@@ -1,7 +1,8 @@
 /** The AWS SDK over the one HTTP gate: its requests obey the same policy and leave the same records as all others. */
 import { Readable } from 'node:stream';
-import { type Bytes, bytesOf, collect } from '@omni-airgap/oci';
+import type { Bytes } from '@omni-airgap/oci';
 import type { HttpGate, Method, StreamBody } from '@omni-airgap/oci/http';
+import { bytesOf, collect } from '@omni-airgap/oci/model';
 
 /** S3 answers to everything but GetObject are small; a page of a listing has a thousand entries. */
 const maxAnswerBytes = 8 * 1024 * 1024;

@@ -12,18 +12,18 @@ import {
   ListMultipartUploadsCommand,
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
+import type { Bytes } from '@omni-airgap/oci';
+import { CodedError, giveBack, isCoded } from '@omni-airgap/oci/base';
+import { readInto } from '@omni-airgap/oci/fs';
+import type { HttpGate } from '@omni-airgap/oci/http';
 import {
-  type Bytes,
   checkFinished,
   type Descriptor,
   digestFromHex,
   Hasher,
   hexOf,
   isHex64,
-} from '@omni-airgap/oci';
-import { CodedError, giveBack, isCoded } from '@omni-airgap/oci/base';
-import { readInto } from '@omni-airgap/oci/fs';
-import type { HttpGate } from '@omni-airgap/oci/http';
+} from '@omni-airgap/oci/model';
 import pLimit from 'p-limit';
 import type { NewObject, ObjectInfo, ObjectSink, StaleUpload } from './object-sink.ts';
 import { PartBuffers } from './part-buffers.ts';

@@ -1,8 +1,8 @@
 /** Objects as files below a folder: what killed processes leave, and what others are writing. */
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { descriptorOf } from '@omni-airgap/oci';
 import { acquireLock } from '@omni-airgap/oci/fs';
+import { descriptorOf } from '@omni-airgap/oci/model';
 import { temporaryFolder } from '@omni-airgap/oci/testing';
 import { expect, test } from 'vitest';
 import { DirectorySink } from '../src/directory-sink.ts';

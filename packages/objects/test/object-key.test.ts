@@ -1,7 +1,7 @@
 /** T50 s3.key: no key leaves the prefix of a bucket or the folder, whatever a bundle says. */
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { collect, descriptorOf } from '@omni-airgap/oci';
+import { collect, descriptorOf } from '@omni-airgap/oci/model';
 import { temporaryFolder as temporary } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
 import { DirectorySink } from '../src/directory-sink.ts';

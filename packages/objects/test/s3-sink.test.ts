@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestFromHex } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
 import { HttpGate } from '@omni-airgap/oci/http';
+import { digestFromHex } from '@omni-airgap/oci/model';
 import { temporaryFolder as temporary } from '@omni-airgap/oci/testing';
 import { expect, onTestFinished, test } from 'vitest';
 import { DirectorySink } from '../src/directory-sink.ts';

@@ -4,9 +4,10 @@
  * while it is sent. What is damaged is refused for a while, and then tried again: a bad contact is no bad medium.
  */
 import { stat } from 'node:fs/promises';
-import { collectVerified, type Descriptor, type Digest, type Piece } from '@omni-airgap/oci';
+import type { Piece } from '@omni-airgap/oci';
 import { CodedError, isCoded, messageOf } from '@omni-airgap/oci/base';
 import { diskError } from '@omni-airgap/oci/fs';
+import { collectVerified, type Descriptor, type Digest } from '@omni-airgap/oci/model';
 import { hashPieces } from './http/hash.ts';
 import type { FileBody } from './http/message.ts';
 import type { ContentSource } from './source.ts';

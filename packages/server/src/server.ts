@@ -1,7 +1,7 @@
 /** The server put together: content, the registry and the Image Factory over it, the page, the HTTP core. */
 import type { RequestListener } from 'node:http';
-import { isRegistryHost } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
+import { isRegistryHost } from '@omni-airgap/oci/model';
 import type { Provenance } from './bundles.ts';
 import { factoryRoutes } from './factory/factory-routes.ts';
 import { Holdings } from './factory/holdings.ts';

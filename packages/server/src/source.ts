@@ -4,8 +4,6 @@
  */
 import type {
   Bytes,
-  Descriptor,
-  Digest,
   Fetcher,
   Located,
   NameLister,
@@ -15,6 +13,7 @@ import type {
   Tagger,
 } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
+import type { Descriptor, Digest } from '@omni-airgap/oci/model';
 
 export interface ContentSource extends Fetcher, Located, NameLister {
   /** Bytes of the blob with this digest; undefined when it is not there. */

@@ -156,7 +156,7 @@ test('what is pushed here counts at once', async () => {
   const blob = Buffer.from('arm64 kernel');
   const config = Buffer.from('{}');
   const digests: string[] = [];
-  const { digestOf } = await import('@omni-airgap/oci');
+  const { digestOf } = await import('@omni-airgap/oci/model');
   for (const bytes of [blob, config]) {
     digests.push(digestOf(bytes));
     const done = await fetch(`${url}/v2/talos-media/${id}/blobs/uploads/?digest=${digestOf(bytes)}`, {

@@ -1,4 +1,4 @@
-import { bytesOf, descriptorOf, MediaType } from '@omni-airgap/oci';
+import { bytesOf, descriptorOf, MediaType } from '@omni-airgap/oci/model';
 import { buildManifest } from '@omni-airgap/oci/testing';
 import { expect, test } from 'vitest';
 import type { ContentSource } from '../src/source.ts';

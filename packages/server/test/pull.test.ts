@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MediaType } from '@omni-airgap/oci';
+import { MediaType } from '@omni-airgap/oci/model';
 import { describe, expect, test } from 'vitest';
 import { codeOf, newLayout, nowhere, putImage, putIndex, start, temporaryFolder } from './support.ts';
 

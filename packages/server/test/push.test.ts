@@ -1,9 +1,9 @@
 import { readdir } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { digestOf, MediaType, maxManifestBytes } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
 import { Layout } from '@omni-airgap/oci/layout';
+import { digestOf, MediaType, maxManifestBytes } from '@omni-airgap/oci/model';
 import { buildManifest } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
 import type { WritableSource } from '../src/index.ts';

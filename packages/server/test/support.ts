@@ -3,8 +3,15 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Annotation, bytesOf, type Descriptor, type Digest, descriptorOf, MediaType } from '@omni-airgap/oci';
 import { Layout } from '@omni-airgap/oci/layout';
+import {
+  Annotation,
+  bytesOf,
+  type Descriptor,
+  type Digest,
+  descriptorOf,
+  MediaType,
+} from '@omni-airgap/oci/model';
 import { onTestFinished } from 'vitest';
 import { type AccessEntry, createServer, type Server, type ServerOptions } from '../src/index.ts';
 

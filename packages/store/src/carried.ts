@@ -3,7 +3,7 @@
  * medium; the record of it keeps a fetch from bringing it again, and everybody from taking it for lost.
  */
 import { type BundleDocument, mapOf } from '@omni-airgap/format';
-import type { Descriptor, Digest } from '@omni-airgap/oci';
+import type { Descriptor, Digest } from '@omni-airgap/oci/model';
 
 type Sized = Pick<Descriptor, 'digest' | 'size'>;
 

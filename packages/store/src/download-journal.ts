@@ -5,9 +5,9 @@
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Digest, digestOf, hexOf, isDigest } from '@omni-airgap/oci';
 import { isCoded, parseStrictObject } from '@omni-airgap/oci/base';
 import { readSmallFile, writeFileAtomic } from '@omni-airgap/oci/fs';
+import { type Digest, digestOf, hexOf, isDigest } from '@omni-airgap/oci/model';
 
 export type JournalEntry =
   | { readonly state: 'partial'; readonly size: number; readonly validator: string }

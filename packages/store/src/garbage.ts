@@ -2,9 +2,11 @@
  * Garbage of a store: content that lock.json no longer names. What bundles need that are issued and not written whole stays
  * until they are, or are dropped; so do the manifests of all that was issued: they say what lies where inside.
  */
-import { type Digest, graphOf, walk } from '@omni-airgap/oci';
+
+import { graphOf, walk } from '@omni-airgap/oci';
 import { removeTemporaries } from '@omni-airgap/oci/fs';
 import { type Layout, type Removed, removeGarbage } from '@omni-airgap/oci/layout';
+import type { Digest } from '@omni-airgap/oci/model';
 import type { IssuedBundles, PendingBundle } from './issued-bundles.ts';
 import type { LockDocument } from './lock-document.ts';
 

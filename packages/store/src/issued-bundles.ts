@@ -18,7 +18,6 @@ import {
   signBytes,
   verifyBytes,
 } from '@omni-airgap/format';
-import { digestOf, hexOf, isHex64 } from '@omni-airgap/oci';
 import { CodedError, systemCodeOf } from '@omni-airgap/oci/base';
 import {
   diskError,
@@ -30,6 +29,7 @@ import {
   writeFileAtomic,
 } from '@omni-airgap/oci/fs';
 import type { Layout } from '@omni-airgap/oci/layout';
+import { digestOf, hexOf, isHex64 } from '@omni-airgap/oci/model';
 import { Carried, type ConsumedBundle } from './carried.ts';
 import { nextOrigin, type Origin, readOrigin, writeOrigin } from './origin.ts';
 import { VolumeJournal } from './volume-journal.ts';

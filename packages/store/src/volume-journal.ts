@@ -3,9 +3,9 @@
  * number of media, and which of them lie on a medium.
  */
 import { dirname, join } from 'node:path';
-import { isHex64 } from '@omni-airgap/oci';
 import type { JsonObject } from '@omni-airgap/oci/base';
 import { ensureFolder, Journal } from '@omni-airgap/oci/fs';
+import { isHex64 } from '@omni-airgap/oci/model';
 
 interface VolumeState {
   /** Hex. */

@@ -2,8 +2,8 @@
 import { appendFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BundleDocument } from '@omni-airgap/format';
-import { bytesOf, descriptorOf, MediaType } from '@omni-airgap/oci';
 import { Layout } from '@omni-airgap/oci/layout';
+import { bytesOf, descriptorOf, MediaType } from '@omni-airgap/oci/model';
 import { temporaryFolder } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
 import type { Store } from '../src/store.ts';

@@ -1,5 +1,5 @@
 import { serializeDocument } from '@omni-airgap/format';
-import { digestOf, MediaType } from '@omni-airgap/oci';
+import { digestOf, MediaType } from '@omni-airgap/oci/model';
 import { describe, expect, test } from 'vitest';
 import { parseLockDocument } from '../src/lock-document.ts';
 

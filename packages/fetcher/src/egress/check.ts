@@ -5,7 +5,6 @@
 
 import { isIP, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { fetchManifest, isIndexType, parseReference } from '@omni-airgap/oci';
 import { CodedError, isCoded, messageOf, printable, systemCodeOf } from '@omni-airgap/oci/base';
 import { readSmallFile } from '@omni-airgap/oci/fs';
 import {
@@ -20,6 +19,7 @@ import {
   parseUpstream,
   proxyFor,
 } from '@omni-airgap/oci/http';
+import { fetchManifest, isIndexType, parseReference } from '@omni-airgap/oci/model';
 import {
   type Network,
   type NetworkSettings,

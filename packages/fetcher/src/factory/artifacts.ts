@@ -3,6 +3,9 @@
  * content gives equal bytes, so nothing is made twice.
  */
 
+import { walk } from '@omni-airgap/oci';
+import { byText } from '@omni-airgap/oci/base';
+import type { Layout } from '@omni-airgap/oci/layout';
 import {
   Annotation,
   bytesOf,
@@ -11,10 +14,7 @@ import {
   descriptorOf,
   MediaType,
   plain,
-  walk,
-} from '@omni-airgap/oci';
-import { byText } from '@omni-airgap/oci/base';
-import type { Layout } from '@omni-airgap/oci/layout';
+} from '@omni-airgap/oci/model';
 import { schematicMediaType } from '@omni-airgap/talos';
 
 export const mediaArtifactType = 'application/vnd.omni-airgap.talos-media.v1';

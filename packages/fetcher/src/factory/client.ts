@@ -4,7 +4,6 @@
  * Source: siderolabs/image-factory docs/api.md. Threats T51, T52; faults F20, F22.
  */
 
-import { collect, type Descriptor, digestFromHex, digestOf, isHex64 } from '@omni-airgap/oci';
 import { CodedError, printable } from '@omni-airgap/oci/base';
 import {
   errorFromResponse,
@@ -14,6 +13,7 @@ import {
   retrying,
 } from '@omni-airgap/oci/http';
 import type { Layout } from '@omni-airgap/oci/layout';
+import { collect, type Descriptor, digestFromHex, digestOf, isHex64 } from '@omni-airgap/oci/model';
 import type { DownloadJournal } from '@omni-airgap/store';
 import {
   commonSchematicId,

@@ -3,7 +3,7 @@
  * Its validator (a strong ETag, or the date) tells whether the rest still belongs to what is here.
  * Sources: RFC 9110 sections 13.1.5 (If-Range) and 14 (ranges). Threats T14, T37; faults F03, F06, F07.
  */
-import type { Bytes, Descriptor } from '@omni-airgap/oci';
+import type { Bytes } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
 import {
   backOff,
@@ -14,6 +14,7 @@ import {
   type RetryOptions,
 } from '@omni-airgap/oci/http';
 import type { Layout } from '@omni-airgap/oci/layout';
+import type { Descriptor } from '@omni-airgap/oci/model';
 import type { DownloadJournal } from '@omni-airgap/store';
 
 export interface DownloadContext {

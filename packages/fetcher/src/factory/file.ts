@@ -3,10 +3,11 @@
  * is: lock.json pins it, and another one under its name is a conflict. Fault F22.
  */
 
-import type { Descriptor, Progress } from '@omni-airgap/oci';
+import type { Progress } from '@omni-airgap/oci';
 import { CodedError, type WorkQueue } from '@omni-airgap/oci/base';
 import type { SlowHosts } from '@omni-airgap/oci/http';
 import type { Layout } from '@omni-airgap/oci/layout';
+import type { Descriptor } from '@omni-airgap/oci/model';
 import type { DownloadJournal, LockDocument, LockedFile } from '@omni-airgap/store';
 import { contentTypeOf, publicFactoryHost } from '@omni-airgap/talos';
 import pLimit from 'p-limit';

@@ -4,8 +4,8 @@
  * Source: siderolabs/image-factory docs/api.md.
  */
 
-import { bytesOf, descriptorOf, MediaType, plain } from '@omni-airgap/oci';
 import { CodedError, messageOf, parseStrictJson } from '@omni-airgap/oci/base';
+import { bytesOf, descriptorOf, MediaType, plain } from '@omni-airgap/oci/model';
 import type { LockedItem } from '@omni-airgap/store';
 import {
   isTalosctlName,

@@ -1,8 +1,8 @@
 /** Schematics and media files from the Image Factory, as artifacts in the store. */
 
-import { bytesOf, collect, type Descriptor, descriptorOf, fetchManifest } from '@omni-airgap/oci';
 import { CodedError, isCoded } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
+import { bytesOf, collect, type Descriptor, descriptorOf, fetchManifest } from '@omni-airgap/oci/model';
 import type { LockDocument, LockedFile, LockedItem } from '@omni-airgap/store';
 import {
   commonSchematicId,

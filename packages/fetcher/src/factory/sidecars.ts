@@ -5,7 +5,7 @@
  * Sources: siderolabs/image-factory docs/api.md (Checksums, Signatures), enterprise/assetsignature/writer.go. Fault F22.
  */
 import { createHash } from 'node:crypto';
-import { type Descriptor, type Fetcher, hexOf } from '@omni-airgap/oci';
+import type { Fetcher } from '@omni-airgap/oci';
 import {
   CodedError,
   type JsonObject,
@@ -13,6 +13,7 @@ import {
   messageOf,
   parseStrictObject,
 } from '@omni-airgap/oci/base';
+import { type Descriptor, hexOf } from '@omni-airgap/oci/model';
 import type { FactoryClient } from './client.ts';
 
 export const signatureSuffix = '.sigstore.json';

@@ -5,6 +5,7 @@
  * Sources: sigstore/cosign specs/SIGNATURE_SPEC.md; distribution-spec v1.1.1 spec.md#listing-referrers.
  */
 
+import { CodedError } from '@omni-airgap/oci/base';
 import {
   companionSuffixes,
   companionTag,
@@ -12,8 +13,7 @@ import {
   type Digest,
   isManifestType,
   type Reference,
-} from '@omni-airgap/oci';
-import { CodedError } from '@omni-airgap/oci/base';
+} from '@omni-airgap/oci/model';
 import type { RepositoryClient } from '@omni-airgap/oci/registry';
 
 /** What hangs on an image under a tag of its own, or under its digest when it has none. */

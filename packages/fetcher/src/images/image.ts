@@ -6,24 +6,26 @@
 import {
   type Copier,
   type CopyEvent,
-  childrenOf,
-  type Descriptor,
-  type Digest,
   type Fetcher,
-  fetchManifest,
   graphOf,
-  isIndexType,
-  isManifestType,
-  type Manifest,
   type Progress,
-  parseReference,
-  plain,
   type RangeFetcher,
-  type Reference,
   walk,
 } from '@omni-airgap/oci';
 import { CodedError, printable, settleAll } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
+import {
+  childrenOf,
+  type Descriptor,
+  type Digest,
+  fetchManifest,
+  isIndexType,
+  isManifestType,
+  type Manifest,
+  parseReference,
+  plain,
+  type Reference,
+} from '@omni-airgap/oci/model';
 import type { Network } from '@omni-airgap/oci/registry';
 import type { LockedItem } from '@omni-airgap/store';
 import { publicFactoryHost } from '@omni-airgap/talos';

@@ -4,9 +4,9 @@
  */
 
 import { dirname, resolve } from 'node:path';
-import { collect, formatReference, parseReference } from '@omni-airgap/oci';
 import { CodedError, messageOf, printable } from '@omni-airgap/oci/base';
 import { readSmallFile } from '@omni-airgap/oci/fs';
+import { collect, formatReference, parseReference } from '@omni-airgap/oci/model';
 import {
   findSecrets,
   parseYamlFile,

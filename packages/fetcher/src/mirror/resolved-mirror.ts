@@ -1,5 +1,5 @@
 /** What a mirror.yaml asks for, one entry for each thing to fetch, and the hosts that it takes. */
-import { parseReference } from '@omni-airgap/oci';
+import { parseReference } from '@omni-airgap/oci/model';
 import {
   compareVersions,
   type EgressHost,

@@ -1,8 +1,8 @@
 /** The schematic of a media entry: written in mirror.yaml, in a file beside it, or named by its ID. */
 import { resolve } from 'node:path';
-import { isHex64 } from '@omni-airgap/oci';
 import { messageOf, printable } from '@omni-airgap/oci/base';
 import { readSmallFile } from '@omni-airgap/oci/fs';
+import { isHex64 } from '@omni-airgap/oci/model';
 import {
   type IdentifiedSchematic,
   maxSchematicBytes,

@@ -12,9 +12,10 @@ import {
   signatureBytes,
   signedPayload,
 } from '@omni-airgap/format';
-import { type Descriptor, type Digest, digestOf, type Fetcher, fetchManifest } from '@omni-airgap/oci';
+import type { Fetcher } from '@omni-airgap/oci';
 import { CodedError, messageOf } from '@omni-airgap/oci/base';
 import { readNamedFile } from '@omni-airgap/oci/fs';
+import { type Descriptor, type Digest, digestOf, fetchManifest } from '@omni-airgap/oci/model';
 
 /** Images that a key must have signed. */
 export interface ImageKey {

@@ -15,15 +15,7 @@ import {
   signedPayload,
   strictBase64,
 } from '@omni-airgap/format';
-import {
-  collectVerified,
-  type Descriptor,
-  type Digest,
-  digestOf,
-  type Fetcher,
-  fetchManifest,
-  hexOf,
-} from '@omni-airgap/oci';
+import type { Fetcher } from '@omni-airgap/oci';
 import {
   CodedError,
   isCoded,
@@ -33,6 +25,14 @@ import {
   printable,
   refuseOtherCase,
 } from '@omni-airgap/oci/base';
+import {
+  collectVerified,
+  type Descriptor,
+  type Digest,
+  digestOf,
+  fetchManifest,
+  hexOf,
+} from '@omni-airgap/oci/model';
 import type { ImageIdentity } from './identity.ts';
 import { kindOfEntry } from './rekor-entry.ts';
 import type { Signer, SigstoreRoot } from './sigstore-root.ts';

@@ -1,7 +1,8 @@
 /** Which images must be signed and by whom, as the operator says it, and what is found of an image. */
 
-import { companionTag, type Descriptor, type Fetcher, parseReference } from '@omni-airgap/oci';
+import type { Fetcher } from '@omni-airgap/oci';
 import { CodedError, isCoded, messageOf } from '@omni-airgap/oci/base';
+import { companionTag, type Descriptor, parseReference } from '@omni-airgap/oci/model';
 import type { LockedItem } from '@omni-airgap/store';
 import { publicFactoryHost } from '@omni-airgap/talos';
 import type { Companion } from '../images/companions.ts';

@@ -3,8 +3,8 @@
  * A document of a newer schema is refused with the advice to update, never half understood.
  */
 
-import { type Digest, isDigest, isMediaType } from '@omni-airgap/oci';
 import { CodedError, parseStrictObject, printable } from '@omni-airgap/oci/base';
+import { type Digest, isDigest, isMediaType } from '@omni-airgap/oci/model';
 import * as v from 'valibot';
 
 export const bytesSchema = v.pipe(v.number(), v.safeInteger(), v.minValue(0));

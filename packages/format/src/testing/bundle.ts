@@ -3,8 +3,9 @@
 import type { KeyObject } from 'node:crypto';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Descriptor, digestFromHex, type Located } from '@omni-airgap/oci';
+import type { Located } from '@omni-airgap/oci';
 import type { Layout } from '@omni-airgap/oci/layout';
+import { type Descriptor, digestFromHex } from '@omni-airgap/oci/model';
 import {
   type BundleDocument,
   bundleIdOf,

@@ -3,9 +3,10 @@
  * member, volume 000 as a whole, and the end of the archive. A volume in which one of these was changed is not the
  * volume that was signed for, whatever its blobs are. Fault F30.
  */
-import { collect } from '@omni-airgap/oci';
+
 import { CodedError } from '@omni-airgap/oci/base';
 import { eachBlock, readPieces } from '@omni-airgap/oci/fs';
+import { collect } from '@omni-airgap/oci/model';
 import type { BundleStore } from '../bundle-store.ts';
 import { type FixedRun, volumeName } from './volume-map.ts';
 import type { PlacedBlob } from './volume-plan.ts';

@@ -5,9 +5,9 @@
  */
 
 import { createHash } from 'node:crypto';
-import { type Digest, hexOf } from '@omni-airgap/oci';
 import { byText, CodedError } from '@omni-airgap/oci/base';
 import type { Names } from '@omni-airgap/oci/layout';
+import { type Digest, hexOf } from '@omni-airgap/oci/model';
 import type { BundleDocument } from '../documents/bundle-document.ts';
 import { memberSize, paddingOf, tarBlock, tarHeader, trailerSize } from './tar-header.ts';
 import { layoutFiles, type PlacedBlob, type VolumePlan } from './volume-plan.ts';

@@ -5,9 +5,9 @@
  * each in the first volume with room. A blob that no volume can hold starts one and goes on in the next ones.
  */
 
-import type { Digest } from '@omni-airgap/oci';
 import { byText, CodedError } from '@omni-airgap/oci/base';
 import { formatIndexFile, layoutMarker, type Names } from '@omni-airgap/oci/layout';
+import type { Digest } from '@omni-airgap/oci/model';
 import { memberSize, tarBlock, trailerSize } from './tar-header.ts';
 
 /** Blobs up to this size are in volume 000. */

@@ -3,8 +3,8 @@
  * bundle.json implies. Together they prove a volume, with one hash for each byte.
  */
 import { createHash } from 'node:crypto';
-import { type Digest, Hasher } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
+import { type Digest, Hasher } from '@omni-airgap/oci/model';
 import { type VolumeMap, volumeName } from './volume-map.ts';
 
 export interface Damage {

@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { NewObject, ObjectSink } from '@omni-airgap/objects';
-import { checkFinished, type Descriptor, descriptorOf, Hasher } from '@omni-airgap/oci';
+import { checkFinished, type Descriptor, descriptorOf, Hasher } from '@omni-airgap/oci/model';
 import { type Finding, finding } from './finding.ts';
 
 const contentType = 'text/plain';

@@ -3,8 +3,9 @@
  * the Kubernetes versions. What is pushed for it is a few bytes in the repository `omni-airgap/probe`, and one body of
  * 48 MiB that is deleted again where the registry deletes.
  */
-import { type Bytes, bytesOf, type Descriptor, Hasher, isManifestType, MediaType } from '@omni-airgap/oci';
+import type { Bytes } from '@omni-airgap/oci';
 import { CodedError, isCoded } from '@omni-airgap/oci/base';
+import { bytesOf, type Descriptor, Hasher, isManifestType, MediaType } from '@omni-airgap/oci/model';
 import type { RegistryClient, RepositoryClient } from '@omni-airgap/oci/registry';
 import { belowPrefix, type RegistryTarget } from '../targets/names.ts';
 import { type Shape, sampleOf } from '../targets/registry/capability-probe.ts';

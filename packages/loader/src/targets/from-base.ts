@@ -1,6 +1,7 @@
 /** Whether what an increment relies on from its base is at the site, looked up before anything is moved. */
 
 import type { ObjectSink } from '@omni-airgap/objects';
+import { settleAll } from '@omni-airgap/oci/base';
 import {
   childrenOf,
   type Descriptor,
@@ -8,8 +9,7 @@ import {
   fetchManifest,
   isManifestType,
   MediaType,
-} from '@omni-airgap/oci';
-import { settleAll } from '@omni-airgap/oci/base';
+} from '@omni-airgap/oci/model';
 import pLimit from 'p-limit';
 import type { LoadSource } from '../source.ts';
 import type { PlacedName } from './names.ts';

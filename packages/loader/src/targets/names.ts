@@ -3,14 +3,14 @@
  * become one with different content are refused, both named.
  */
 
+import { CodedError, printable } from '@omni-airgap/oci/base';
 import {
   type Descriptor,
   isRegistryHost,
   isRepository,
   parseReference,
   type Reference,
-} from '@omni-airgap/oci';
-import { CodedError, printable } from '@omni-airgap/oci/base';
+} from '@omni-airgap/oci/model';
 
 export interface RegistryTarget {
   /** Host with port, if any. */

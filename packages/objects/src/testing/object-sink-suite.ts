@@ -1,9 +1,10 @@
 /** What every place for objects must do, as tests that each of them runs. */
 import { truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Bytes, Descriptor, Piece } from '@omni-airgap/oci';
-import { collect, type Digest, digestOf } from '@omni-airgap/oci';
+import type { Bytes, Piece } from '@omni-airgap/oci';
 import { ExitCode, exitCodeOf } from '@omni-airgap/oci/base';
+import type { Descriptor } from '@omni-airgap/oci/model';
+import { collect, type Digest, digestOf } from '@omni-airgap/oci/model';
 import { generatedBlob } from '@omni-airgap/oci/testing';
 import { describe, expect, onTestFinished, test } from 'vitest';
 

@@ -2,8 +2,9 @@
  * The Image Factory's HTTP API over what was carried. Nothing is built here.
  * Source: siderolabs/image-factory 78e378a48 docs/api.md, internal/frontend/http.
  */
-import { collect } from '@omni-airgap/oci';
+
 import { isCoded } from '@omni-airgap/oci/base';
+import { collect } from '@omni-airgap/oci/model';
 import {
   compareVersions,
   contentTypeOf,

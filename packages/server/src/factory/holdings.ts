@@ -2,8 +2,9 @@
  * What of the Image Factory's was carried: schematics, media, installers, lists. Everything is looked up in the
  * catalog by name, so what is pushed here later counts at once.
  */
-import { type Descriptor, type Digest, digestFromHex } from '@omni-airgap/oci';
+
 import { isCoded } from '@omni-airgap/oci/base';
+import { type Descriptor, type Digest, digestFromHex } from '@omni-airgap/oci/model';
 import {
   type Architecture,
   compareVersions,

@@ -4,8 +4,8 @@
  * Source: siderolabs/image-factory docs/api.md; internal/frontend/http/image.go, pxe.go.
  */
 
-import type { Descriptor } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
+import type { Descriptor } from '@omni-airgap/oci/model';
 import {
   contentTypeOf,
   formatBootTarget,

@@ -4,8 +4,9 @@
  */
 
 import { Worker } from 'node:worker_threads';
-import { type Digest, Hasher, isDigest, type Piece } from '@omni-airgap/oci';
+import type { Piece } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
+import { type Digest, Hasher, isDigest } from '@omni-airgap/oci/model';
 import { type Block, Lease, readBlocks } from './blocks.ts';
 
 /** Plain JavaScript in a string: a release is one file, and has none beside it to start the thread from. */

@@ -4,7 +4,8 @@
  */
 
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Bytes, Digest, Piece } from '@omni-airgap/oci';
+import type { Bytes, Piece } from '@omni-airgap/oci';
+import type { Digest } from '@omni-airgap/oci/model';
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;
 type Method = (typeof methods)[number];

@@ -1,8 +1,8 @@
 /** The page at `/`: what this server holds, how to use it, what is missing. It needs neither internet nor script. */
 
 import { Html, html, htmlLines } from '@omni-airgap/format';
-import { collect } from '@omni-airgap/oci';
 import { isCoded } from '@omni-airgap/oci/base';
+import { collect } from '@omni-airgap/oci/model';
 import { isSchematicId, schematicRepository, TalosError } from '@omni-airgap/talos';
 import { failed, json, plainText } from '../factory/answer.ts';
 import type { Holdings } from '../factory/holdings.ts';

@@ -1,8 +1,8 @@
 /** The sections of the page: what the server holds, what was asked for, how to use it. */
 
 import { type Html, html, htmlLines } from '@omni-airgap/format';
-import { type Descriptor, hexOf, subjectOfTag } from '@omni-airgap/oci';
 import { formatBytes } from '@omni-airgap/oci/base';
+import { type Descriptor, hexOf, subjectOfTag } from '@omni-airgap/oci/model';
 import { isMediaName, parseMediaName } from '@omni-airgap/talos';
 import type { HeldInstaller, HeldMedia } from '../factory/holdings.ts';
 import type { Repository } from '../registry/catalog.ts';

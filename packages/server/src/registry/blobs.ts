@@ -4,8 +4,8 @@
  * Source: distribution-spec v1.1.1 spec.md#pulling-blobs.
  */
 
-import { type Digest, isDigest } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
+import { type Digest, isDigest } from '@omni-airgap/oci/model';
 import type { Answer, Methods } from '../http/message.ts';
 import type { Integrity } from '../integrity.ts';
 import type { ContentSource } from '../source.ts';

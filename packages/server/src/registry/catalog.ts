@@ -7,6 +7,7 @@
  * meet without their hosts are found with their hosts only, and reported.
  */
 
+import { byText, messageOf } from '@omni-airgap/oci/base';
 import {
   type Descriptor,
   type Digest,
@@ -14,8 +15,7 @@ import {
   isRepository,
   parseReference,
   type Reference,
-} from '@omni-airgap/oci';
-import { byText, messageOf } from '@omni-airgap/oci/base';
+} from '@omni-airgap/oci/model';
 import type { ContentSource } from '../source.ts';
 import { ManifestGraph } from './graph.ts';
 import { newestRelease, otherInstallerName, parseInstallerPath } from './installers.ts';

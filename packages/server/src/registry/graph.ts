@@ -2,19 +2,18 @@
  * The manifests of a source, read once: what each points at, what it is a referrer of, and the sizes that it
  * records for blobs. Missing children (a sparse index) are left out; damaged ones are reported.
  */
+
+import { type Fetcher, type Presence, walk } from '@omni-airgap/oci';
+import { messageOf, printable } from '@omni-airgap/oci/base';
 import {
   Annotation,
   childrenOf,
   type Descriptor,
   type Digest,
-  type Fetcher,
   isManifestType,
   type Manifest,
-  type Presence,
   referrerOf,
-  walk,
-} from '@omni-airgap/oci';
-import { messageOf, printable } from '@omni-airgap/oci/base';
+} from '@omni-airgap/oci/model';
 import type { ContentSource } from '../source.ts';
 
 export interface GraphNode {

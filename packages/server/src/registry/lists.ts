@@ -3,8 +3,8 @@
  * Source: distribution-spec v1.1.1 spec.md#listing-tags, #listing-referrers.
  */
 
-import { isDigest, MediaType } from '@omni-airgap/oci';
 import { byText } from '@omni-airgap/oci/base';
+import { isDigest, MediaType } from '@omni-airgap/oci/model';
 import type { Answer, Request } from '../http/message.ts';
 import type { Catalog } from './catalog.ts';
 import { refuse, registryHeaders } from './refusal.ts';

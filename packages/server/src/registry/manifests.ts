@@ -2,6 +2,8 @@
  * Manifests: pulled verified, byte for byte, with the media type they were stored with; pushed with checks.
  * Source: distribution-spec v1.1.1 spec.md#pulling-manifests, #pushing-manifests, #deleting-manifests.
  */
+
+import { type CodedError, isCoded } from '@omni-airgap/oci/base';
 import {
   bytesOf,
   childrenOf,
@@ -16,8 +18,7 @@ import {
   type Manifest,
   maxManifestBytes,
   parseManifest,
-} from '@omni-airgap/oci';
-import { type CodedError, isCoded } from '@omni-airgap/oci/base';
+} from '@omni-airgap/oci/model';
 import type { Answer, Methods, Request } from '../http/message.ts';
 import type { Integrity } from '../integrity.ts';
 import type { ContentSource, WritableSource } from '../source.ts';

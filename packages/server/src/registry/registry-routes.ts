@@ -3,7 +3,7 @@
  * Source: distribution-spec v1.1.1 spec.md#endpoints.
  */
 
-import { isRepository } from '@omni-airgap/oci';
+import { isRepository } from '@omni-airgap/oci/model';
 import type { Answer, Methods, RouteGroup } from '../http/message.ts';
 import type { Integrity } from '../integrity.ts';
 import type { ContentSource, WritableSource } from '../source.ts';

@@ -6,8 +6,9 @@
 
 import { randomUUID } from 'node:crypto';
 import { PassThrough } from 'node:stream';
-import { type Bytes, type Descriptor, isDigest, MediaType } from '@omni-airgap/oci';
+import type { Bytes } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
+import { type Descriptor, isDigest, MediaType } from '@omni-airgap/oci/model';
 import type { Answer, Methods, Request } from '../http/message.ts';
 import type { WritableSource } from '../source.ts';
 import type { Blobs } from './blobs.ts';

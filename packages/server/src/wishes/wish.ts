@@ -3,8 +3,8 @@
  * part of a mirror.yaml, so each field is checked against its grammar here, whoever the wish came from.
  */
 
-import { isRegistryHost, isRepository, parseReference, subjectOfTag } from '@omni-airgap/oci';
 import { CodedError, type JsonValue } from '@omni-airgap/oci/base';
+import { isRegistryHost, isRepository, parseReference, subjectOfTag } from '@omni-airgap/oci/model';
 import {
   decodeSchematic,
   isMediaName,

@@ -4,8 +4,9 @@
  */
 
 import type { NewObject, ObjectSink } from '@omni-airgap/objects';
-import { collect, type Digest, descriptorOf, type Progress } from '@omni-airgap/oci';
+import type { Progress } from '@omni-airgap/oci';
 import { byText, CodedError, isCoded } from '@omni-airgap/oci/base';
+import { collect, type Digest, descriptorOf } from '@omni-airgap/oci/model';
 import pLimit from 'p-limit';
 import { explainDamage, type LoadSource, MissingVolumes, throwWorst } from '../../source.ts';
 import { maxVersionListBytes, uniteVersions } from '../version-list.ts';

@@ -4,17 +4,16 @@
  */
 
 import type { ObjectSink } from '@omni-airgap/objects';
+import type { Fetcher, Presence } from '@omni-airgap/oci';
+import { byText, CodedError, printable } from '@omni-airgap/oci/base';
 import {
   Annotation,
   collectVerified,
   type Descriptor,
   descriptorOf,
-  type Fetcher,
   fetchManifest,
-  type Presence,
   parseReference,
-} from '@omni-airgap/oci';
-import { byText, CodedError, printable } from '@omni-airgap/oci/base';
+} from '@omni-airgap/oci/model';
 import {
   contentTypeOf,
   formatBootTarget,

@@ -2,18 +2,17 @@
  * What a registry may refuse: kinds of content, found in a bundle, and the least content that shows whether the
  * registry takes them. Source: facts about zot, Quay, Harbor and Distribution in docs/loading.md.
  */
+
+import { type Fetcher, type Presence, walk } from '@omni-airgap/oci';
 import {
   childrenOf,
   type Descriptor,
   descriptorOf,
   digestOf,
-  type Fetcher,
   isManifestType,
   type Manifest,
   MediaType,
-  type Presence,
-  walk,
-} from '@omni-airgap/oci';
+} from '@omni-airgap/oci/model';
 
 /** In the order they are tried. */
 export const shapes = ['image', 'docker', 'artifact', 'index', 'mixed', 'sparse', 'referrer'] as const;

@@ -7,17 +7,15 @@ import {
   type Bytes,
   Copier,
   type CopyTally,
-  type Descriptor,
-  type Digest,
   type Mounter,
   type OpenBytes,
   type PushResult,
   type Storage,
   tallying,
-  verified,
   walk,
 } from '@omni-airgap/oci';
 import { CodedError, giveBack, isCoded, messageOf, settleAll } from '@omni-airgap/oci/base';
+import { type Descriptor, type Digest, verified } from '@omni-airgap/oci/model';
 import type { RepositoryClient } from '@omni-airgap/oci/registry';
 import pLimit from 'p-limit';
 import { explainDamage, type LoadSource, MissingVolumes, throwWorst } from '../../source.ts';

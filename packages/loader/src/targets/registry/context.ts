@@ -1,15 +1,7 @@
 /** One load into one registry: what all its steps share. */
 
-import {
-  type Bytes,
-  type Descriptor,
-  type Digest,
-  type Fetcher,
-  type Presence,
-  type Progress,
-  parseReference,
-  type RangeFetcher,
-} from '@omni-airgap/oci';
+import type { Bytes, Fetcher, Presence, Progress, RangeFetcher } from '@omni-airgap/oci';
+import { type Descriptor, type Digest, parseReference } from '@omni-airgap/oci/model';
 import type { RegistryClient, RepositoryClient } from '@omni-airgap/oci/registry';
 import type { LoadSource } from '../../source.ts';
 import { placeRepository, type RegistryTarget } from '../names.ts';

@@ -4,18 +4,18 @@
  */
 
 import { areSignatures, signatureManifest } from '@omni-airgap/format';
+import type { Fetcher } from '@omni-airgap/oci';
+import { byText, parseStrictObject } from '@omni-airgap/oci/base';
 import {
   Annotation,
   collectVerified,
   type Descriptor,
   descriptorOf,
-  type Fetcher,
   fetchManifest,
   type ImageManifest,
   type IndexManifest,
   subjectOfTag,
-} from '@omni-airgap/oci';
-import { byText, parseStrictObject } from '@omni-airgap/oci/base';
+} from '@omni-airgap/oci/model';
 import { versionsPath } from '@omni-airgap/talos';
 import { maxVersionListBytes, uniteVersions } from '../version-list.ts';
 

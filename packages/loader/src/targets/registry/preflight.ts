@@ -3,8 +3,9 @@
  * content that the registry refuses. Rights are shown by an upload that is started and canceled in one repository of
  * each project; kinds of content by some hundred bytes in the repository `omni-airgap/probe`. Fault F41.
  */
-import { bytesOf, isManifestType } from '@omni-airgap/oci';
+
 import { CodedError, type ErrorCode, isCoded, messageOf } from '@omni-airgap/oci/base';
+import { bytesOf, isManifestType } from '@omni-airgap/oci/model';
 import type { RegistryClient, RepositoryClient } from '@omni-airgap/oci/registry';
 import { belowPrefix } from '../names.ts';
 import { type Sample, type Shape, sampleOf, shapes } from './capability-probe.ts';

@@ -2,8 +2,8 @@
  * Names for content that is in place: a tag is united with what is there where it grows, and read back. Faults F42, F48.
  */
 
-import { bytesOf, type Descriptor } from '@omni-airgap/oci';
 import { CodedError, isCoded, messageOf, settleAll } from '@omni-airgap/oci/base';
+import { bytesOf, type Descriptor } from '@omni-airgap/oci/model';
 import pLimit from 'p-limit';
 import type { RegistryContext } from './context.ts';
 import { isGrowOnly, unite } from './grow-only.ts';

@@ -3,7 +3,9 @@
  * after the image, and what speaks about a signature after that one: some registries refuse it otherwise.
  * Fault F40; source: goharbor/harbor answers 404 for a subject that it does not have.
  */
-import { type Digest, type Fetcher, fetchManifest, subjectOfTag } from '@omni-airgap/oci';
+
+import type { Fetcher } from '@omni-airgap/oci';
+import { type Digest, fetchManifest, subjectOfTag } from '@omni-airgap/oci/model';
 import type { PlacedName } from '../names.ts';
 
 /** Deeper chains of signatures of signatures do not exist. */

@@ -3,8 +3,8 @@
  * something else is a conflict, unless its kind of tag only ever grows. Fault F42.
  */
 
-import { type Descriptor, fetchManifest, isIndexType, isManifestType } from '@omni-airgap/oci';
 import { CodedError, settleAll } from '@omni-airgap/oci/base';
+import { type Descriptor, fetchManifest, isIndexType, isManifestType } from '@omni-airgap/oci/model';
 import pLimit from 'p-limit';
 import { type PlacedName, placeNames } from '../names.ts';
 import type { RegistryContext, SiteSource } from './context.ts';
