@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type ImageKey, readImageKey, verifyImage } from '../packages/fetcher/src/signatures/cosign.ts';
 import { signBytes } from '../packages/format/src/index.ts';
-import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../packages/oci/src/model/index.ts';
+import { type Descriptor, descriptorOf, MediaType, openerOf } from '../packages/oci/src/model/index.ts';
 import { type Network, openNetwork, type RepositoryClient } from '../packages/oci/src/registry/index.ts';
 import { buildManifest } from '../packages/oci/src/testing/index.ts';
 import { type Registry, startRegistry } from './services/docker-registry.ts';
@@ -211,9 +211,9 @@ else
         config: descriptorOf(MediaType.ociConfig, config),
         layers,
       });
-      await repository.push(layer, () => bytesOf(payload));
-      await repository.push(descriptorOf(MediaType.ociConfig, config), () => bytesOf(config));
-      await repository.push(descriptor, () => bytesOf(bytes));
+      await repository.push(layer, openerOf(payload));
+      await repository.push(descriptorOf(MediaType.ociConfig, config), openerOf(config));
+      await repository.push(descriptor, openerOf(bytes));
       await repository.tag(descriptor, `${rootOf(imager).digest.replace(':', '-')}.sig`);
       const found = {
         cosign: await verifies(site.at('site.pub'), `${imager}:v1.13.9`),

@@ -20,7 +20,7 @@ import {
   wrongSignings,
 } from '../packages/fetcher/test/keyless-cases.ts';
 import { bundleType, claimType, signStatement } from '../packages/fetcher/test/sigstore-authority.ts';
-import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../packages/oci/src/model/index.ts';
+import { type Descriptor, descriptorOf, MediaType, openerOf } from '../packages/oci/src/model/index.ts';
 import { type Network, openNetwork, type RepositoryClient } from '../packages/oci/src/registry/index.ts';
 import { buildManifest } from '../packages/oci/src/testing/index.ts';
 import { type Registry, startRegistry } from './services/docker-registry.ts';
@@ -116,9 +116,9 @@ else
       );
       const config = descriptorOf(MediaType.ociConfig, bytes);
       for (const [descriptor, content] of [[config, bytes] as const, ...layers])
-        await repository.push(descriptor, () => bytesOf(content));
+        await repository.push(descriptor, openerOf(content));
       const built = buildManifest(mediaType, { config, layers: layers.map(([layer]) => layer), ...more });
-      await repository.push(built.descriptor, () => bytesOf(built.bytes));
+      await repository.push(built.descriptor, openerOf(built.bytes));
       return built.descriptor;
     }
 
@@ -142,7 +142,7 @@ else
       const list = buildManifest(MediaType.ociIndex, {
         manifests: [{ ...manifest, artifactType: bundleType }],
       });
-      await repository.push(list.descriptor, () => bytesOf(list.bytes));
+      await repository.push(list.descriptor, openerOf(list.bytes));
       await repository.tag(list.descriptor, tag);
       return manifest;
     }

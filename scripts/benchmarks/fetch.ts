@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { Layout } from '../../packages/oci/src/layout/index.ts';
-import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../../packages/oci/src/model/index.ts';
+import { type Descriptor, descriptorOf, MediaType, openerOf } from '../../packages/oci/src/model/index.ts';
 import { buildManifest, generatedBytes, seededRandom } from '../../packages/oci/src/testing/index.ts';
 import { startRegistry } from '../../test/services/docker-registry.ts';
 import { type BenchmarkContext, type Measured, measure, measureCli, median, show } from './measure.ts';
@@ -93,7 +93,7 @@ async function publish(folder: string, registry: string, images: readonly MadeIm
       JSON.stringify({ os: 'linux', architecture: 'amd64', config: { of: name } }),
     );
     const config = descriptorOf(MediaType.ociConfig, configBytes);
-    await layout.push(config, () => bytesOf(configBytes));
+    await layout.push(config, openerOf(configBytes));
     const descriptors: Descriptor[] = [];
     for (const size of layers) {
       const chunks: Uint8Array[] = [];
@@ -101,12 +101,12 @@ async function publish(folder: string, registry: string, images: readonly MadeIm
       // Real gzip, or skopeo would compress them on their way.
       const layer = gzipSync(Buffer.concat(chunks), { level: 0 });
       const descriptor = descriptorOf(layerType, layer);
-      await layout.push(descriptor, () => bytesOf(layer));
+      await layout.push(descriptor, openerOf(layer));
       descriptors.push(descriptor);
       bytes += layer.byteLength;
     }
     const manifest = buildManifest(MediaType.ociManifest, { config, layers: descriptors });
-    await layout.push(manifest.descriptor, () => bytesOf(manifest.bytes));
+    await layout.push(manifest.descriptor, openerOf(manifest.bytes));
     await layout.tag(manifest.descriptor, `${name}:v1`);
     await measure(
       'skopeo',

@@ -7,7 +7,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { serializeDocument } from '../../packages/format/src/index.ts';
 import { Layout } from '../../packages/oci/src/layout/index.ts';
-import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../../packages/oci/src/model/index.ts';
+import { type Descriptor, descriptorOf, MediaType, openerOf } from '../../packages/oci/src/model/index.ts';
 import { buildManifest, generatedBlob } from '../../packages/oci/src/testing/index.ts';
 import { startRegistry } from '../../test/services/docker-registry.ts';
 import { type BenchmarkContext, type Measured, measure, measureCli, median, show } from './measure.ts';
@@ -116,7 +116,7 @@ async function makeStore(folder: string, images: readonly MadeImage[]): Promise<
       JSON.stringify({ os: 'linux', architecture: 'amd64', config: { of: image.name } }),
     );
     const config = descriptorOf(MediaType.ociConfig, configBytes);
-    await layout.push(config, () => bytesOf(configBytes));
+    await layout.push(config, openerOf(configBytes));
     const layers: Descriptor[] = [];
     for (let i = 0; i < image.layers; i++) {
       const { descriptor, open } = await generatedBlob(seed++, image.layerBytes, layerType);
@@ -124,7 +124,7 @@ async function makeStore(folder: string, images: readonly MadeImage[]): Promise<
       layers.push(descriptor);
     }
     const { descriptor, bytes } = buildManifest(MediaType.ociManifest, { config, layers });
-    await layout.push(descriptor, () => bytesOf(bytes));
+    await layout.push(descriptor, openerOf(bytes));
     await layout.tag(descriptor, image.name);
     items.push({
       name: image.name,

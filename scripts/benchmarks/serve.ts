@@ -12,12 +12,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Layout } from '../../packages/oci/src/layout/index.ts';
 import {
-  bytesOf,
   type Descriptor,
   descriptorOf,
   Hasher,
   hexOf,
   MediaType,
+  openerOf,
 } from '../../packages/oci/src/model/index.ts';
 import { nodeFlags } from '../lib/node-flags.ts';
 import type { BenchmarkContext } from './measure.ts';
@@ -55,8 +55,8 @@ async function fill(folder: string, mebibytes: number): Promise<Descriptor> {
     JSON.stringify({ schemaVersion: 2, mediaType: MediaType.ociManifest, config, layers: [layer] }),
   );
   const named = descriptorOf(MediaType.ociManifest, manifest);
-  await layout.push(config, () => bytesOf(empty));
-  await layout.push(named, () => bytesOf(manifest));
+  await layout.push(config, openerOf(empty));
+  await layout.push(named, openerOf(manifest));
   await layout.tag(named, 'bench.local/bench/blob:v1');
   return layer;
 }

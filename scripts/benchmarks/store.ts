@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { serializeDocument } from '../../packages/format/src/index.ts';
 import { graphOf, walk } from '../../packages/oci/src/index.ts';
 import { Layout } from '../../packages/oci/src/layout/index.ts';
-import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../../packages/oci/src/model/index.ts';
+import { type Descriptor, descriptorOf, MediaType, openerOf } from '../../packages/oci/src/model/index.ts';
 import { buildManifest, generatedBlob } from '../../packages/oci/src/testing/index.ts';
 
 const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip';
@@ -16,7 +16,7 @@ export async function makeStore(folder: string, sizeMiB: number): Promise<void> 
   const layout = await Layout.open(folder, { create: true });
   const configBytes = Buffer.from('{"os":"linux","architecture":"amd64"}');
   const config = descriptorOf(MediaType.ociConfig, configBytes);
-  await layout.push(config, () => bytesOf(configBytes));
+  await layout.push(config, openerOf(configBytes));
   const layers: Descriptor[] = [];
   for (let left = sizeMiB * 1024 * 1024, seed = 1; left > 0; left -= layerSize, seed++) {
     const { descriptor, open } = await generatedBlob(seed, Math.min(left, layerSize), layerType);
@@ -24,7 +24,7 @@ export async function makeStore(folder: string, sizeMiB: number): Promise<void> 
     layers.push(descriptor);
   }
   const { descriptor, bytes } = buildManifest(MediaType.ociManifest, { config, layers });
-  await layout.push(descriptor, () => bytesOf(bytes));
+  await layout.push(descriptor, openerOf(bytes));
   const name = 'quay.io/bench/image:v1';
   await layout.tag(descriptor, name);
   const graph = await graphOf(walk(layout, [descriptor]));

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { writeTestBundle } from '../../packages/format/src/testing/index.ts';
 import { Layout } from '../../packages/oci/src/layout/index.ts';
-import { bytesOf, type Descriptor, descriptorOf, MediaType } from '../../packages/oci/src/model/index.ts';
+import { type Descriptor, descriptorOf, MediaType, openerOf } from '../../packages/oci/src/model/index.ts';
 import { buildManifest, generatedBlob } from '../../packages/oci/src/testing/index.ts';
 import { temporaryFolder } from '../services/temporary.ts';
 
@@ -29,7 +29,7 @@ export async function makeBundle(
   const small = async (mediaType: string, text: string): Promise<Descriptor> => {
     const bytes = Buffer.from(text);
     const descriptor = descriptorOf(mediaType, bytes);
-    await layout.push(descriptor, () => bytesOf(bytes));
+    await layout.push(descriptor, openerOf(bytes));
     return descriptor;
   };
   const generated = async (mediaType: string, size: number): Promise<Descriptor> => {
@@ -39,7 +39,7 @@ export async function makeBundle(
   };
   const tag = async (name: string, members: object): Promise<void> => {
     const { descriptor, bytes } = buildManifest(MediaType.ociManifest, members);
-    await layout.push(descriptor, () => bytesOf(bytes));
+    await layout.push(descriptor, openerOf(bytes));
     await layout.tag(descriptor, name);
     roots.set(name, descriptor);
   };

@@ -6,7 +6,7 @@ import { serializeDocument } from '@omni-airgap/format';
 import { graphOf, walk } from '@omni-airgap/oci';
 import { byText } from '@omni-airgap/oci/base';
 import { Layout } from '@omni-airgap/oci/layout';
-import { bytesOf, type Descriptor, descriptorOf, MediaType } from '@omni-airgap/oci/model';
+import { type Descriptor, descriptorOf, MediaType, openerOf } from '@omni-airgap/oci/model';
 import { buildManifest, generatedBlob } from '@omni-airgap/oci/testing';
 import { type LockDocument, type LockedItem, parseLockDocument, Store } from '@omni-airgap/store';
 import { onTestFinished } from 'vitest';
@@ -57,11 +57,11 @@ export class TestStore {
         Buffer.from(JSON.stringify({ os: 'linux', architecture, seeds })),
       );
       const { descriptor, bytes } = buildManifest(MediaType.ociManifest, { config, layers });
-      await this.layout.push(descriptor, () => bytesOf(bytes));
+      await this.layout.push(descriptor, openerOf(bytes));
       manifests.push({ ...descriptor, platform: { os: 'linux', architecture } });
     }
     const index = buildManifest(MediaType.ociIndex, { manifests });
-    await this.layout.push(index.descriptor, () => bytesOf(index.bytes));
+    await this.layout.push(index.descriptor, openerOf(index.bytes));
     return this.#lock(name, 'image', index.descriptor);
   }
 
@@ -75,13 +75,13 @@ export class TestStore {
         Buffer.from(JSON.stringify({ os: 'linux', architecture, seed })),
       );
       const { descriptor, bytes } = buildManifest(MediaType.ociManifest, { config, layers });
-      if (architecture === 'amd64') await this.layout.push(descriptor, () => bytesOf(bytes));
+      if (architecture === 'amd64') await this.layout.push(descriptor, openerOf(bytes));
       manifests.push({ ...descriptor, platform: { os: 'linux', architecture } });
     }
     const inner = buildManifest(MediaType.ociIndex, { manifests });
-    await this.layout.push(inner.descriptor, () => bytesOf(inner.bytes));
+    await this.layout.push(inner.descriptor, openerOf(inner.bytes));
     const outer = buildManifest(MediaType.ociIndex, { manifests: [inner.descriptor] });
-    await this.layout.push(outer.descriptor, () => bytesOf(outer.bytes));
+    await this.layout.push(outer.descriptor, openerOf(outer.bytes));
     await this.#lock(name, 'image', outer.descriptor, ['linux/amd64']);
     return { outer: outer.descriptor, inner: inner.descriptor };
   }
@@ -110,7 +110,7 @@ export class TestStore {
       config,
       layers,
     });
-    await this.layout.push(descriptor, () => bytesOf(bytes));
+    await this.layout.push(descriptor, openerOf(bytes));
     return this.#lock(name, kind, descriptor);
   }
 
@@ -119,7 +119,7 @@ export class TestStore {
     const layer = await this.#push('application/vnd.sidero.dev-image.schematic', Buffer.from(yaml));
     const config = await this.#push(MediaType.dockerConfig, Buffer.from('{"os":""}'));
     const { descriptor, bytes } = buildManifest(MediaType.dockerManifest, { config, layers: [layer] });
-    await this.layout.push(descriptor, () => bytesOf(bytes));
+    await this.layout.push(descriptor, openerOf(bytes));
     const id = layer.digest.slice(7);
     await this.#lock(`factory.talos.dev/siderolabs/image-factory/schematics:${id}`, 'schematic', descriptor);
     return id;
@@ -139,7 +139,7 @@ export class TestStore {
 
   async #push(mediaType: string, bytes: Uint8Array): Promise<Descriptor> {
     const descriptor = descriptorOf(mediaType, bytes);
-    await this.layout.push(descriptor, () => bytesOf(bytes));
+    await this.layout.push(descriptor, openerOf(bytes));
     return descriptor;
   }
 

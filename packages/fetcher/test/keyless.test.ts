@@ -1,7 +1,7 @@
 /** Keyless signatures of cosign: who signed is verified against a pinned trust root, and everything that must not. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { bytesOf, type Digest, descriptorOf, MediaType } from '@omni-airgap/oci/model';
+import { type Digest, descriptorOf, MediaType, openerOf } from '@omni-airgap/oci/model';
 import { buildManifest, MemoryStore } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
 import { readIdentities } from '../src/signatures/identity.ts';
@@ -28,8 +28,8 @@ test("the real thing: Sidero's signature of an installer, under the public trust
   const layer = { ...descriptorOf(claimType, Buffer.from(payload)), annotations };
   const config = descriptorOf(MediaType.ociConfig, Buffer.from('{}'));
   const manifest = buildManifest(MediaType.ociManifest, { config, layers: [layer] });
-  await store.push(layer, () => bytesOf(Buffer.from(payload)));
-  await store.push(manifest.descriptor, () => bytesOf(manifest.bytes));
+  await store.push(layer, openerOf(Buffer.from(payload)));
+  await store.push(manifest.descriptor, openerOf(manifest.bytes));
   const image = {
     digest: 'sha256:f41795cc88f40eb1bc6b3c638c4a3123f6ef3c90627bfc35c04ebab82581e3ee' as Digest,
     repository: 'siderolabs/installer',

@@ -4,7 +4,7 @@ import { rm } from 'node:fs/promises';
 import { Layout } from '@omni-airgap/oci/layout';
 import { describe, expect, test } from 'vitest';
 import { factoryHost } from './factory-double.ts';
-import { filesOf, iso, mediaSite, mirrorOf, setName, text } from './media-site.ts';
+import { bundleOver, filesOf, iso, mediaSite, mirrorOf, setName, text } from './media-site.ts';
 import { type Site, someBytes } from './site.ts';
 
 const signature = 'metal-amd64.iso.sigstore.json';
@@ -27,18 +27,6 @@ function offer(site: Site, suffix: string, body: string, status = 200): void {
     answer: (_, response) => text(response, status, body),
   });
 }
-
-/** As the factory's Enterprise edition signs. */
-const bundleOver = (digest: Uint8Array, change: object = {}): string =>
-  JSON.stringify({
-    mediaType: 'application/vnd.dev.sigstore.bundle.v0.3+json',
-    verificationMaterial: { publicKey: { hint: 'aGludA==' } },
-    messageSignature: {
-      messageDigest: { algorithm: 'SHA2_256', digest: Buffer.from(digest).toString('base64') },
-      signature: 'c2ln',
-    },
-    ...change,
-  });
 
 describe('offered', () => {
   test('a checksum that fits, and a signature, which is kept beside the file byte for byte (F22)', async () => {

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CodedError } from '@omni-airgap/oci/base';
 import { Layout } from '@omni-airgap/oci/layout';
-import { bytesOf, descriptorOf, digestOf, MediaType } from '@omni-airgap/oci/model';
+import { descriptorOf, digestOf, MediaType, openerOf } from '@omni-airgap/oci/model';
 import {
   generateGraph,
   growthOf,
@@ -57,7 +57,7 @@ describe('the signature', () => {
   test('T41 every byte of bundle.json counts', async () => {
     const layout = await temporaryLayout();
     const config = Buffer.from('{}');
-    await layout.push(descriptorOf(MediaType.empty, config), () => bytesOf(config));
+    await layout.push(descriptorOf(MediaType.empty, config), openerOf(config));
     const folder = await temporaryFolder();
     await writeTestBundle(layout, folder, { key: pair.privateKey });
     const bytes = await read(folder);

@@ -3,7 +3,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { copyFile, mkdir, open, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { graphOf, walk } from '@omni-airgap/oci';
-import { bytesOf, collect, type Descriptor, descriptorOf, MediaType } from '@omni-airgap/oci/model';
+import { bytesOf, collect, type Descriptor, descriptorOf, MediaType, openerOf } from '@omni-airgap/oci/model';
 import {
   buildManifest,
   generatedBlob,
@@ -165,12 +165,12 @@ describe('names whose manifests lead astray are unusable, and no others', () => 
     const layout = await temporaryLayout();
     const put = async (mediaType: string, members: object): Promise<Descriptor> => {
       const { descriptor, bytes } = buildManifest(mediaType, members);
-      await layout.push(descriptor, () => bytesOf(bytes));
+      await layout.push(descriptor, openerOf(bytes));
       return descriptor;
     };
     const bytes = Buffer.from('{}');
     const config = descriptorOf(MediaType.ociConfig, bytes);
-    await layout.push(config, () => bytesOf(bytes));
+    await layout.push(config, openerOf(bytes));
     const one = await put(MediaType.ociManifest, { config, layers: [] });
     await layout.tag(one, image);
     const root = await indexOf(one, (members) => put(MediaType.ociIndex, members));
@@ -209,7 +209,7 @@ describe('names whose manifests lead astray are unusable, and no others', () => 
       const annotations = { name };
       const manifests = i === 2 ? [] : [absent];
       const { descriptor, bytes } = buildManifest(MediaType.ociIndex, { manifests, annotations });
-      await layout.push(descriptor, () => bytesOf(bytes));
+      await layout.push(descriptor, openerOf(bytes));
       await layout.tag(descriptor, name);
     }
     const folder = await temporaryFolder();

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, truncateSync } from 'node:fs';
 import { cp, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { bytesOf, descriptorOf, MediaType } from '@omni-airgap/oci/model';
+import { descriptorOf, MediaType, openerOf } from '@omni-airgap/oci/model';
 import { buildManifest, generatedBlob, temporaryFolder, temporaryLayout } from '@omni-airgap/oci/testing';
 import { expect, onTestFinished, test } from 'vitest';
 import { BundleStore } from '../src/bundle-store.ts';
@@ -17,12 +17,12 @@ test('EIO in the middle of a volume: place and item are named, the rest is verif
   const layout = await temporaryLayout();
   const configBytes = Buffer.from('{}');
   const config = descriptorOf(MediaType.ociConfig, configBytes);
-  await layout.push(config, () => bytesOf(configBytes));
+  await layout.push(config, openerOf(configBytes));
   for (const [i, size] of [6 * mib, 5 * mib, 4 * mib].entries()) {
     const { descriptor, open } = await generatedBlob(i + 1, size, 'application/vnd.oci.image.layer.v1.tar');
     await layout.push(descriptor, open);
     const image = buildManifest(MediaType.ociManifest, { config, layers: [descriptor] });
-    await layout.push(image.descriptor, () => bytesOf(image.bytes));
+    await layout.push(image.descriptor, openerOf(image.bytes));
     await layout.tag(image.descriptor, `registry.test/app-${i}:v1`);
   }
   const folder = await temporaryFolder();

@@ -9,12 +9,12 @@ import type { KeyObject } from 'node:crypto';
 import { areSignatures, claimOf, isSignedClaim, signatureManifest, signClaim } from '@omni-airgap/format';
 import { CodedError, isCoded, settleAll } from '@omni-airgap/oci/base';
 import {
-  bytesOf,
   companionTag,
   type Descriptor,
   fetchManifest,
   isImageManifestType,
   isManifestType,
+  openerOf,
   parseReference,
 } from '@omni-airgap/oci/model';
 import pLimit from 'p-limit';
@@ -83,9 +83,9 @@ async function signOne(context: RegistryContext, name: TargetState, key: KeyObje
     if (layers.some((layer) => isSignedClaim(layer, claim, key))) return false;
     const layer = signClaim(claim, key);
     const { manifest, config } = signatureManifest([...layers, layer], before?.annotations);
-    await repository.push(layer, () => bytesOf(claim), signal);
-    await repository.push(config.descriptor, () => bytesOf(config.bytes), signal);
-    await repository.push(manifest.descriptor, () => bytesOf(manifest.bytes), signal);
+    await repository.push(layer, openerOf(claim), signal);
+    await repository.push(config.descriptor, openerOf(config.bytes), signal);
+    await repository.push(manifest.descriptor, openerOf(manifest.bytes), signal);
     try {
       await repository.tag(manifest.descriptor, tag, signal);
       return true;

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { type BundleDocument, type BundleSigner, serializeDocument } from '@omni-airgap/format';
 import { CodedError, isCoded, systemCodeOf } from '@omni-airgap/oci/base';
 import { diskError, ensureFolder, writeFileAtomic } from '@omni-airgap/oci/fs';
-import { bytesOf, descriptorOf, MediaType } from '@omni-airgap/oci/model';
+import { descriptorOf, MediaType, openerOf } from '@omni-airgap/oci/model';
 import type { RepositoryClient } from '@omni-airgap/oci/registry';
 
 /** A bundle that was accepted. Its text is the tag, and the name of the file. */
@@ -133,8 +133,8 @@ export function registryState(repository: RepositoryClient, note: (text: string)
       );
       const manifest = descriptorOf(MediaType.ociManifest, bytes);
       if ((await repository.resolve(tag, signal))?.digest === manifest.digest) return;
-      await repository.push(empty, () => bytesOf(config), signal);
-      await repository.push(manifest, () => bytesOf(bytes), signal);
+      await repository.push(empty, openerOf(config), signal);
+      await repository.push(manifest, openerOf(bytes), signal);
       await repository.tag(manifest, tag, signal);
     },
   };

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { BundleDocument } from '@omni-airgap/format';
 import { type TestBundleOptions, writeTestBundle } from '@omni-airgap/format/testing';
 import { Layout } from '@omni-airgap/oci/layout';
-import { bytesOf, type Descriptor, descriptorOf, hexOf, MediaType } from '@omni-airgap/oci/model';
+import { type Descriptor, descriptorOf, hexOf, MediaType, openerOf } from '@omni-airgap/oci/model';
 import {
   type RegistryDouble,
   type RegistryDoubleOptions,
@@ -142,7 +142,7 @@ export async function addImage(
 
 export async function addBlob(layout: Layout, mediaType: string, bytes: Uint8Array): Promise<Descriptor> {
   const descriptor = descriptorOf(mediaType, bytes);
-  await layout.push(descriptor, () => bytesOf(bytes));
+  await layout.push(descriptor, openerOf(bytes));
   return descriptor;
 }
 

@@ -10,7 +10,7 @@
 
 import { type CodedError, isCoded } from './base/errors.ts';
 import { settleAll, WorkQueue } from './base/tasks.ts';
-import { bytesOf } from './model/bytes.ts';
+import { openerOf } from './model/bytes.ts';
 import type { Descriptor } from './model/descriptor.ts';
 import type { Digest } from './model/digest.ts';
 import { childrenOf, fetchManifest } from './model/manifest.ts';
@@ -113,7 +113,7 @@ export class Copier {
         await settleAll(children.map((child) => visit(child, depth + 1)));
         const result = await this.#manifests.run(0, () => {
           this.#signal?.throwIfAborted();
-          return target.push(descriptor, () => bytesOf(bytes), this.#signal);
+          return target.push(descriptor, openerOf(bytes), this.#signal);
         });
         this.#onEvent({ kind: 'done', descriptor, result });
       });

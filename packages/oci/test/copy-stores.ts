@@ -1,7 +1,7 @@
 /** Stores for tests of the copy engine, and content to put into them. */
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'vitest';
-import { bytesOf } from '../src/model/bytes.ts';
+import { openerOf } from '../src/model/bytes.ts';
 import { type Descriptor, descriptorOf } from '../src/model/descriptor.ts';
 import type { Digest } from '../src/model/digest.ts';
 import { MediaType } from '../src/model/media-type.ts';
@@ -39,7 +39,7 @@ export class Recorder extends MemoryStore {
 
 export async function put(store: MemoryStore, mediaType: string, bytes: Uint8Array): Promise<Descriptor> {
   const descriptor = descriptorOf(mediaType, bytes);
-  await store.push(descriptor, () => bytesOf(bytes));
+  await store.push(descriptor, openerOf(bytes));
   return descriptor;
 }
 
@@ -49,7 +49,7 @@ export async function putManifest(
   members: object,
 ): Promise<Descriptor> {
   const { descriptor, bytes } = buildManifest(mediaType, members);
-  await store.push(descriptor, () => bytesOf(bytes));
+  await store.push(descriptor, openerOf(bytes));
   return descriptor;
 }
 

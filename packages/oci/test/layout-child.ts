@@ -9,7 +9,7 @@
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Layout } from '../src/layout/layout.ts';
-import { bytesOf } from '../src/model/bytes.ts';
+import { openerOf } from '../src/model/bytes.ts';
 import { descriptorOf } from '../src/model/descriptor.ts';
 import { MediaType } from '../src/model/media-type.ts';
 import { generatedBlob } from '../src/testing/generated-blob.ts';
@@ -20,11 +20,11 @@ const [first = 0, count = 0, size = 0, pause = 0] = numbers.map(Number);
 const layout = await Layout.open(root, { create: true });
 const config = Buffer.from('{}');
 const configDescriptor = descriptorOf(MediaType.ociConfig, config);
-await layout.push(configDescriptor, () => bytesOf(config));
+await layout.push(configDescriptor, openerOf(config));
 
 const image = async (layers: readonly object[]): Promise<ReturnType<typeof buildManifest>['descriptor']> => {
   const { descriptor, bytes } = buildManifest(MediaType.ociManifest, { config: configDescriptor, layers });
-  await layout.push(descriptor, () => bytesOf(bytes));
+  await layout.push(descriptor, openerOf(bytes));
   return descriptor;
 };
 

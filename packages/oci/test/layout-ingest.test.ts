@@ -1,5 +1,5 @@
 /** Downloads that broke off: kept, taken over, gone on with, or thrown away. */
-import { link, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { CodedError, ExitCode, exitCodeOf } from '../src/base/errors.ts';
@@ -174,6 +174,40 @@ describe('F01 what a killed process left', () => {
     expect(await layout.push(blob.descriptor, source.open)).toBe('stored');
     expect(source.offsets).toEqual([1_000_000, 0]);
     await expectStored(layout);
+  });
+
+  test.each([
+    ['is refused with more bytes than there are', () => blob.open()],
+    [
+      'is refused by the sender',
+      async function* (offset = 0) {
+        if (offset > 0) throw new CodedError('DIGEST_MISMATCH', 'the sender announces another size');
+        yield* blob.open();
+      },
+    ],
+  ] as const satisfies readonly (readonly [string, OpenBytes])[])(
+    'F6 %s when it is gone on with, and all of it fetched again',
+    async (_what, open) => {
+      const layout = await temporaryLayout();
+      await writeFile(join(layout.root, 'ingest', `${hex}.part`), whole.subarray(0, 1_000_000));
+      await writeFile(join(layout.root, 'ingest', `${hex}.${killed}.0.part`), whole.subarray(0, 500_000));
+      const source = recorded(open);
+      expect(await layout.push(blob.descriptor, source.open)).toBe('stored');
+      expect(source.offsets.at(-1)).toBe(0);
+      expect(source.offsets).toHaveLength(2);
+      expect(Buffer.compare(await readFile(layout.pathOf(blob.descriptor.digest)), whole)).toBe(0);
+    },
+  );
+
+  test('complete and read-only already, when the process died just before the rename, can be written again', async () => {
+    const layout = await temporaryLayout();
+    await writeFile(join(layout.root, 'ingest', `${hex}.part`), whole.subarray(0, 1_000_000), {
+      mode: 0o444,
+    });
+    await expect(layout.push(blob.descriptor, breaking(1_000_000))).rejects.toMatchObject({
+      code: 'NETWORK',
+    });
+    expect((await stat(join(layout.root, 'ingest', `${hex}.part`))).mode & 0o777).toBe(0o600);
   });
 
   test('with a hole where a write was lost is thrown away too', async () => {

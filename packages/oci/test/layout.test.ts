@@ -3,7 +3,7 @@ import { lstat, mkdir, readdir, readFile, rm, symlink, truncate, writeFile } fro
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Layout } from '../src/layout/layout.ts';
-import { bytesOf } from '../src/model/bytes.ts';
+import { openerOf } from '../src/model/bytes.ts';
 import { type Descriptor, descriptorOf } from '../src/model/descriptor.ts';
 import { hexOf } from '../src/model/digest.ts';
 import { MediaType } from '../src/model/media-type.ts';
@@ -16,13 +16,13 @@ import { makeWritable, partsOf, temporaryFolder, temporaryLayout } from '../src/
 async function putImage(layout: Layout, text: string, members: object = {}): Promise<Descriptor> {
   const config = Buffer.from(text);
   const configDescriptor = descriptorOf(MediaType.ociConfig, config);
-  await layout.push(configDescriptor, () => bytesOf(config));
+  await layout.push(configDescriptor, openerOf(config));
   const { descriptor, bytes } = buildManifest(MediaType.ociManifest, {
     config: configDescriptor,
     layers: [],
     ...members,
   });
-  await layout.push(descriptor, () => bytesOf(bytes));
+  await layout.push(descriptor, openerOf(bytes));
   return descriptor;
 }
 

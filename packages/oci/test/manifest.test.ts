@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { bytesOf } from '../src/model/bytes.ts';
+import { bytesOf, openerOf } from '../src/model/bytes.ts';
 import { descriptorOf } from '../src/model/descriptor.ts';
 import { childrenOf, fetchManifest, maxManifestBytes, parseManifest } from '../src/model/manifest.ts';
 import { MediaType } from '../src/model/media-type.ts';
@@ -122,7 +122,7 @@ describe('fetching a manifest', () => {
     const store = new MemoryStore();
     const bytes = Buffer.from(` ${JSON.stringify(image, undefined, 3)}\n`);
     const descriptor = descriptorOf(MediaType.ociManifest, bytes);
-    await store.push(descriptor, () => bytesOf(bytes));
+    await store.push(descriptor, openerOf(bytes));
     const fetched = await fetchManifest(store, descriptor);
     expect(Buffer.compare(bytes, fetched.bytes)).toBe(0);
   });

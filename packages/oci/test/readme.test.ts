@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { bytesOf } from '../src/model/bytes.ts';
+import { openerOf } from '../src/model/bytes.ts';
 import { type Descriptor, descriptorOf } from '../src/model/descriptor.ts';
 import { MediaType } from '../src/model/media-type.ts';
 import { finished } from '../src/testing/child.ts';
@@ -43,7 +43,7 @@ test('every example runs and prints what it says', async () => {
   const repository = client.repository('siderolabs/omni');
   const push = async (bytes: Uint8Array, mediaType: string): Promise<Descriptor> => {
     const descriptor = descriptorOf(mediaType, bytes);
-    await repository.push(descriptor, () => bytesOf(bytes));
+    await repository.push(descriptor, openerOf(bytes));
     return descriptor;
   };
   const config = await push(Buffer.from('{"architecture":"amd64","os":"linux"}'), MediaType.ociConfig);

@@ -1,4 +1,4 @@
-import { bytesOf, descriptorOf, MediaType } from '@omni-airgap/oci/model';
+import { descriptorOf, MediaType, openerOf } from '@omni-airgap/oci/model';
 import { buildManifest } from '@omni-airgap/oci/testing';
 import { expect, test } from 'vitest';
 import type { ContentSource } from '../src/source.ts';
@@ -44,7 +44,7 @@ test('T18 a name that leads to forty nested indexes is reported and not served, 
   let index = good.manifest;
   for (let level = 0; level < 40; level++) {
     const { descriptor, bytes } = buildManifest(MediaType.ociIndex, { manifests: [index] });
-    await layout.push(descriptor, () => bytesOf(bytes));
+    await layout.push(descriptor, openerOf(bytes));
     index = descriptor;
   }
   await layout.tag(index, 'ghcr.io/a/deep:v1');

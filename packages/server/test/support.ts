@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { Layout } from '@omni-airgap/oci/layout';
 import {
   Annotation,
-  bytesOf,
   type Descriptor,
   type Digest,
   descriptorOf,
   MediaType,
+  openerOf,
 } from '@omni-airgap/oci/model';
 import { onTestFinished } from 'vitest';
 import { type AccessEntry, createServer, type Server, type ServerOptions } from '../src/index.ts';
@@ -39,7 +39,7 @@ export async function start(options: ServerOptions): Promise<Running> {
 
 async function put(layout: Layout, mediaType: string, bytes: Uint8Array): Promise<Descriptor> {
   const descriptor = descriptorOf(mediaType, bytes);
-  await layout.push(descriptor, () => bytesOf(bytes));
+  await layout.push(descriptor, openerOf(bytes));
   return descriptor;
 }
 

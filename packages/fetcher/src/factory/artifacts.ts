@@ -8,11 +8,11 @@ import { byText } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
 import {
   Annotation,
-  bytesOf,
   type Descriptor,
   type Digest,
   descriptorOf,
   MediaType,
+  openerOf,
   plain,
 } from '@omni-airgap/oci/model';
 import { schematicMediaType } from '@omni-airgap/talos';
@@ -73,8 +73,8 @@ export function schematicArtifact(canonical: Uint8Array): Artifact & { readonly 
 
 /** Its files must be there. @returns the manifest */
 export async function storeArtifact(layout: Layout, artifact: Artifact, name: string): Promise<Descriptor> {
-  await layout.push(artifact.config, () => bytesOf(artifact.configBytes));
-  await layout.push(artifact.manifest, () => bytesOf(artifact.bytes));
+  await layout.push(artifact.config, openerOf(artifact.configBytes));
+  await layout.push(artifact.manifest, openerOf(artifact.bytes));
   await layout.tag(artifact.manifest, name);
   return artifact.manifest;
 }

@@ -5,7 +5,7 @@
  */
 
 import { CodedError, messageOf, parseStrictJson } from '@omni-airgap/oci/base';
-import { bytesOf, descriptorOf, MediaType, plain } from '@omni-airgap/oci/model';
+import { descriptorOf, MediaType, openerOf, plain } from '@omni-airgap/oci/model';
 import type { LockedItem } from '@omni-airgap/store';
 import {
   isTalosctlName,
@@ -89,7 +89,7 @@ async function storeSmall(
   const mediaType =
     file.endsWith('.json') || file === versionsPath ? 'application/json' : MediaType.octetStream;
   const descriptor = descriptorOf(mediaType, bytes);
-  await context.layout.push(descriptor, () => bytesOf(bytes));
+  await context.layout.push(descriptor, openerOf(bytes));
   return store(context, name, `${context.factory.base}/${path}`, [{ name: file, descriptor }]);
 }
 

@@ -2,7 +2,7 @@
 
 import { CodedError, isCoded } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
-import { bytesOf, collect, type Descriptor, descriptorOf, fetchManifest } from '@omni-airgap/oci/model';
+import { collect, type Descriptor, descriptorOf, fetchManifest, openerOf } from '@omni-airgap/oci/model';
 import type { LockDocument, LockedFile, LockedItem } from '@omni-airgap/store';
 import {
   commonSchematicId,
@@ -79,7 +79,7 @@ async function fetchSchematic(context: FactoryContext, wanted: WantedSchematic):
     wanted.kind === 'text' ? await factory.createSchematic(wanted) : await readKnown(context, wanted.id);
   const { id, bytes } = known;
   const artifact = schematicArtifact(bytes);
-  await layout.push(artifact.layer, () => bytesOf(bytes));
+  await layout.push(artifact.layer, openerOf(bytes));
   const descriptor = await storeArtifact(layout, artifact, schematicName(id));
   return {
     id,
@@ -150,7 +150,7 @@ async function storeSignature(
   const bytes = await signatureBundle(factory, path, descriptor);
   if (bytes === undefined) return undefined;
   const bundle = descriptorOf(contentTypeOf(`${name}${signatureSuffix}`), bytes);
-  await layout.push(bundle, () => bytesOf(bytes));
+  await layout.push(bundle, openerOf(bytes));
   return {
     name: `${name}${signatureSuffix}`,
     digest: bundle.digest,

@@ -5,7 +5,7 @@
  */
 import type { Bytes } from '@omni-airgap/oci';
 import { CodedError, isCoded } from '@omni-airgap/oci/base';
-import { bytesOf, type Descriptor, Hasher, isManifestType, MediaType } from '@omni-airgap/oci/model';
+import { type Descriptor, Hasher, isManifestType, MediaType, openerOf } from '@omni-airgap/oci/model';
 import type { RegistryClient, RepositoryClient } from '@omni-airgap/oci/registry';
 import { belowPrefix, type RegistryTarget } from '../targets/names.ts';
 import { type Shape, sampleOf } from '../targets/registry/capability-probe.ts';
@@ -59,7 +59,7 @@ export async function checkRegistryInside(check: RegistryCheck): Promise<readonl
 
 async function pushSample(probe: RepositoryClient, shape: Shape, signal?: AbortSignal): Promise<Descriptor> {
   const sample = sampleOf(shape);
-  for (const { descriptor, bytes } of sample) await probe.push(descriptor, () => bytesOf(bytes), signal);
+  for (const { descriptor, bytes } of sample) await probe.push(descriptor, openerOf(bytes), signal);
   const last = sample.at(-1)?.descriptor;
   if (last === undefined || !isManifestType(last.mediaType)) {
     throw new CodedError('INTERNAL', `the sample of ${shape} ends with no manifest`);

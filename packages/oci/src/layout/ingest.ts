@@ -6,7 +6,7 @@
  * becomes free when that run is gone. A rename claims it, so two processes never write one file.
  */
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, open, readdir, rename, rm } from 'node:fs/promises';
+import { chmod, type FileHandle, lstat, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { giveBack } from '../base/chunk-memory.ts';
 import { CodedError, isCoded, systemCodeOf } from '../base/errors.ts';
@@ -32,14 +32,14 @@ export interface Expected {
   readonly maxSize: number;
   /** False: nothing will tell whether what came still fits, so a failed attempt leaves nothing. Default true. */
   readonly resumable?: boolean;
+  /** True: what an earlier attempt left is not used. */
+  readonly fresh?: boolean;
 }
 
 /** A file that has received all bytes and is synced, not yet under its final name. */
 export interface Ingested {
   readonly path: string;
   readonly hasher: Hasher;
-  /** Bytes that an earlier attempt had left here. */
-  readonly resumedFrom: number;
 }
 
 export class Ingest {
@@ -77,21 +77,20 @@ export class Ingest {
     open: OpenBytes,
     signal: AbortSignal | undefined,
   ): Promise<Ingested> {
-    const { key, what, maxSize, resumable = true } = expected;
+    const { key, what, maxSize, resumable = true, fresh = false } = expected;
     const part = await this.#claim(key, run);
     let file: FileHandle | undefined;
     let writer: BlockWriter | undefined;
     try {
       file = await openPart(part.path);
       const hasher = new Hasher();
-      if (part.size > maxSize || !resumable) await file.truncate();
+      if (part.size > maxSize || !resumable || fresh) await file.truncate();
       else if (part.size > 0) {
         const piece = { path: part.path, offset: 0, size: part.size };
         await eachBlock([piece], (block) => hasher.update(block), signal);
       }
       writer = new BlockWriter(file, hasher.size);
-      const resumedFrom = hasher.size;
-      for await (const chunk of open(resumedFrom)) {
+      for await (const chunk of open(hasher.size)) {
         signal?.throwIfAborted();
         hasher.update(chunk);
         if (hasher.size > maxSize) {
@@ -102,7 +101,7 @@ export class Ingest {
       }
       await writer.drain();
       await file.sync();
-      return { path: part.path, hasher, resumedFrom };
+      return { path: part.path, hasher };
     } catch (error) {
       await writer?.drain().catch(() => {});
       await this.#leave(key, part.path, !resumable || isCoded(error, 'DIGEST_MISMATCH', 'BAD_DOCUMENT'));
@@ -127,7 +126,11 @@ export class Ingest {
       try {
         await rename(join(this.folder, name), mine);
         const info = await lstat(mine);
-        if (info.isFile() && info.nlink === 1) return { path: mine, size: info.size };
+        if (info.isFile() && info.nlink === 1) {
+          // A process that was killed just before the last rename had made it read-only.
+          await chmod(mine, 0o600);
+          return { path: mine, size: info.size };
+        }
         // Writing to it would change a file that is known by another name, or no file at all.
         await rm(mine);
       } catch (error) {

@@ -5,7 +5,7 @@
  */
 import { chmod, lstat, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CodedError, systemCodeOf } from '../base/errors.ts';
+import { CodedError, isCoded, systemCodeOf } from '../base/errors.ts';
 import { diskError } from '../fs/disk-error.ts';
 import { ensureFolder, FolderSync, readSmallFile } from '../fs/files.ts';
 import { fetchLocated } from '../fs/pieces.ts';
@@ -119,21 +119,28 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
     if (await this.has(descriptor)) return 'present';
     const { digest, size } = descriptor;
     const expected = { key: hexOf(digest), what: digest, maxSize: size };
-    for (let attempt = 1; ; attempt++) {
-      const use = async ({ path, hasher, resumedFrom }: Ingested): Promise<boolean> => {
-        try {
-          checkFinished(hasher, descriptor);
-        } catch (error) {
-          await this.#ingest.discard(path);
-          // What an earlier attempt left may be what was wrong: once more, all of it.
-          if (resumedFrom > 0 && attempt === 1) return false;
-          throw error;
-        }
-        await this.#publish(path, digest);
-        return true;
-      };
-      if (await this.#ingest.receive(expected, open, use, signal)) return 'stored';
+    let resumed = false;
+    const opening: OpenBytes = (offset = 0) => {
+      resumed = offset > 0;
+      return open(offset);
+    };
+    const publish = async ({ path, hasher }: Ingested): Promise<void> => {
+      try {
+        checkFinished(hasher, descriptor);
+      } catch (error) {
+        await this.#ingest.discard(path);
+        throw error;
+      }
+      await this.#publish(path, digest);
+    };
+    try {
+      await this.#ingest.receive(expected, opening, publish, signal);
+    } catch (error) {
+      // What an earlier attempt left may be what was wrong: once more, all of it.
+      if (!resumed || !isCoded(error, 'DIGEST_MISMATCH', 'BAD_DOCUMENT')) throw error;
+      await this.#ingest.receive({ ...expected, fresh: true }, opening, publish, signal);
     }
+    return 'stored';
   }
 
   /**

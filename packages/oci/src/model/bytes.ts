@@ -1,13 +1,18 @@
 /** Helpers over `Bytes`: bounded collecting, and checking on the way through. */
 
 import { CodedError } from '../base/errors.ts';
-import type { Bytes } from '../storage.ts';
+import type { Bytes, OpenBytes } from '../storage.ts';
 import type { Descriptor } from './descriptor.ts';
 import { Hasher } from './digest.ts';
 
 /** Bytes held in memory as a stream. */
 export async function* bytesOf(...chunks: Uint8Array[]): Bytes {
   for (const chunk of chunks) if (chunk.byteLength > 0) yield chunk;
+}
+
+/** Opens bytes held in memory, at any offset: what every push of such bytes takes. */
+export function openerOf(bytes: Uint8Array): OpenBytes {
+  return (offset = 0) => bytesOf(bytes.subarray(offset));
 }
 
 /**

@@ -1,6 +1,6 @@
 /** The content model: digests, descriptors, manifests, references, and the bytes they name. */
 
-export { bytesOf, checkFinished, collect, collectVerified, verified } from './bytes.ts';
+export { bytesOf, checkFinished, collect, collectVerified, openerOf, verified } from './bytes.ts';
 export { Annotation, type Descriptor, descriptorOf, isMediaType, plain } from './descriptor.ts';
 export {
   type Digest,

@@ -2,7 +2,7 @@
  * Random OCI content, the same for the same seed: images, indexes with platforms, nested indexes, Docker's variants,
  * artifacts that refer to an image; layers are shared between them.
  */
-import { bytesOf } from '../model/bytes.ts';
+import { openerOf } from '../model/bytes.ts';
 import { Annotation, type Descriptor, descriptorOf, type Platform, plain } from '../model/descriptor.ts';
 import { MediaType } from '../model/media-type.ts';
 import type { Pusher, Tagger } from '../storage.ts';
@@ -66,7 +66,7 @@ export async function generateGraph(target: Pusher & Tagger, options: GraphOptio
   const layers: { readonly seed: number; readonly size: number }[] = [];
 
   const put = async (built: BuiltManifest): Promise<Descriptor> => {
-    await target.push(built.descriptor, () => bytesOf(built.bytes));
+    await target.push(built.descriptor, openerOf(built.bytes));
     pushed.set(built.descriptor.digest, built.descriptor);
     return built.descriptor;
   };

@@ -5,7 +5,7 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { CodedError, ExitCode, exitCodeOf } from '../base/errors.ts';
 import { readPieces } from '../fs/pieces.ts';
-import { bytesOf, collect } from '../model/bytes.ts';
+import { bytesOf, collect, openerOf } from '../model/bytes.ts';
 import { type Descriptor, descriptorOf, plain } from '../model/descriptor.ts';
 import { digestOf } from '../model/digest.ts';
 import { MediaType } from '../model/media-type.ts';
@@ -53,7 +53,7 @@ async function smallImage(seed: number): Promise<readonly GeneratedBlob[]> {
     config: config.descriptor,
     layers: [layer.descriptor],
   });
-  return [config, layer, { descriptor, open: (offset = 0) => bytesOf(bytes.subarray(offset)) }];
+  return [config, layer, { descriptor, open: openerOf(bytes) }];
 }
 
 function read(store: Fetcher, descriptor: Descriptor): Promise<Uint8Array> {

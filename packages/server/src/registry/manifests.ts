@@ -5,7 +5,6 @@
 
 import { type CodedError, isCoded } from '@omni-airgap/oci/base';
 import {
-  bytesOf,
   childrenOf,
   collect,
   type Descriptor,
@@ -17,6 +16,7 @@ import {
   isTag,
   type Manifest,
   maxManifestBytes,
+  openerOf,
   parseManifest,
 } from '@omni-airgap/oci/model';
 import type { Answer, Methods, Request } from '../http/message.ts';
@@ -115,7 +115,7 @@ async function put(
   if (missing !== undefined) {
     return refuse('MANIFEST_BLOB_UNKNOWN', `${missing.digest} (${missing.mediaType}) must be pushed first`);
   }
-  await writable.push(descriptor, () => bytesOf(bytes));
+  await writable.push(descriptor, openerOf(bytes));
   const refused = (await catalog.graph.read(options.source, [descriptor])).get(descriptor.digest);
   if (isCoded(refused, 'BAD_DOCUMENT')) return refuse('MANIFEST_INVALID', refused.message);
   if (refused !== undefined) throw refused;

@@ -5,7 +5,7 @@
  */
 
 import { CodedError, type ErrorCode, isCoded, messageOf } from '@omni-airgap/oci/base';
-import { bytesOf, isManifestType } from '@omni-airgap/oci/model';
+import { isManifestType, openerOf } from '@omni-airgap/oci/model';
 import type { RegistryClient, RepositoryClient } from '@omni-airgap/oci/registry';
 import { belowPrefix } from '../names.ts';
 import { type Sample, type Shape, sampleOf, shapes } from './capability-probe.ts';
@@ -133,8 +133,7 @@ export async function requireListed(
 }
 
 async function push(repository: RepositoryClient, { descriptor, bytes }: Sample, signal?: AbortSignal) {
-  const open = (): ReturnType<typeof bytesOf> => bytesOf(bytes);
-  await repository.push(descriptor, open, signal);
+  await repository.push(descriptor, openerOf(bytes), signal);
   if (isManifestType(descriptor.mediaType)) await repository.resolve(descriptor.digest, signal);
 }
 

@@ -3,7 +3,7 @@
  */
 
 import { CodedError, isCoded, messageOf, settleAll } from '@omni-airgap/oci/base';
-import { bytesOf, type Descriptor } from '@omni-airgap/oci/model';
+import { type Descriptor, openerOf } from '@omni-airgap/oci/model';
 import pLimit from 'p-limit';
 import type { RegistryContext } from './context.ts';
 import { isGrowOnly, unite } from './grow-only.ts';
@@ -88,9 +88,9 @@ async function setTag(
       if (united === 'contained') return there.digest;
       if (united !== 'different') {
         for (const blob of united.blobs) {
-          await repository.push(blob.descriptor, () => bytesOf(blob.bytes), signal);
+          await repository.push(blob.descriptor, openerOf(blob.bytes), signal);
         }
-        await repository.push(united.descriptor, () => bytesOf(united.bytes), signal);
+        await repository.push(united.descriptor, openerOf(united.bytes), signal);
         wanted = united.descriptor;
       }
     }
