@@ -15,7 +15,14 @@ import {
   type WrittenVolume,
 } from '@omni-airgap/format';
 import { CodedError } from '@omni-airgap/oci/base';
-import { type Digest, digestOf, fetchManifest, hexOf, subjectOfTag } from '@omni-airgap/oci/model';
+import {
+  type Digest,
+  digestOf,
+  fetchManifest,
+  hexOf,
+  isSignatureTag,
+  subjectOfTag,
+} from '@omni-airgap/oci/model';
 import type { IssuedBundle, SmallFile, Store } from '@omni-airgap/store';
 import type { Contents } from './contents.ts';
 import { readmeText } from './readme.ts';
@@ -130,9 +137,11 @@ async function rootsOf({ items, layout }: Contents): Promise<BundleRoot[]> {
   const signed = new Set<string>();
   for (const { kind, name, descriptor } of items) {
     if (kind !== 'signature') continue;
-    const subject =
-      subjectOfTag(name.slice(name.lastIndexOf(':') + 1)) ??
-      (await fetchManifest(layout, descriptor)).manifest.subject?.digest;
+    const tag = name.slice(name.lastIndexOf(':') + 1);
+    const tagged = subjectOfTag(tag);
+    // Sources and the like hang on an image too, and are no signature.
+    if (tagged !== undefined && !isSignatureTag(tag)) continue;
+    const subject = tagged ?? (await fetchManifest(layout, descriptor)).manifest.subject?.digest;
     signed.add(`${repositoryOf(name)} ${subject}`);
   }
   return items.map(({ name, descriptor, kind, source, fetchedAt, fetchedBy, verified }) => {

@@ -22,6 +22,7 @@ import { Builds, type FactoryContext, slowFactory } from './factory/file.ts';
 import { listTasks } from './factory/lists.ts';
 import { fetchBuilds } from './factory/media.ts';
 import { readCatalog } from './images/catalog.ts';
+import { Companions } from './images/companions.ts';
 import { fetchImage, type ImageContext, localFirst, TransfersView } from './images/image.ts';
 import { readMirror, refuseSecrets } from './mirror/mirror.ts';
 import { hostsOf, type ResolvedMirror, resolveMirror, type WantedImage } from './mirror/resolved-mirror.ts';
@@ -129,6 +130,7 @@ async function fetchInto(
     copier: new Copier({ onEvent, blobs: transfers, manifests: manifestsAtOnce, ...stoppable }),
     view,
     builds,
+    companions: new Companions({ onNote: (text) => progress.note(text), signal }),
     signers,
     ...stoppable,
   };

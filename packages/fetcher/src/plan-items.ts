@@ -25,7 +25,7 @@ import type { Builds } from './factory/file.ts';
 import { listName, listNames, offeredTalosctl } from './factory/lists.ts';
 import { lockedSchematic, mediaSetName, type StoredSchematic, schematicName } from './factory/media.ts';
 import { readCatalog } from './images/catalog.ts';
-import { companionName, findCompanions } from './images/companions.ts';
+import { type Companions, companionName } from './images/companions.ts';
 import { localFirst, requirePlatform, resolveReference, selectPlatforms, sum } from './images/image.ts';
 import type { WantedBuilds, WantedImage, WantedLists } from './mirror/resolved-mirror.ts';
 import type { WantedSchematic } from './mirror/schematic.ts';
@@ -39,6 +39,7 @@ export interface PlanContext {
   /** Whether the factory may be made to build. */
   readonly build: boolean;
   readonly builds: Builds;
+  readonly companions: Companions;
   readonly limit: LimitFunction;
   readonly signal?: AbortSignal | undefined;
 }
@@ -66,7 +67,7 @@ export async function planImage(context: PlanContext, image: WantedImage): Promi
     const named = image.catalog === undefined ? [] : await readCatalog(source, root, image);
     const content = [...graph.values()];
     const counted = await countBytes(content, layout);
-    const companions = await findCompanions(repository, content, signal);
+    const companions = await context.companions.find(repository, content);
     const signatures = companions.map(async (companion): Promise<Planned> => {
       const { descriptor } = companion;
       const below = await graphOf(walk(source, [descriptor], { signal }));

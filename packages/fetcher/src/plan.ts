@@ -12,6 +12,7 @@ import { type EgressHost, fitWarnings, hostPattern, publicFactoryHost } from '@o
 import pLimit from 'p-limit';
 import { FactoryClient } from './factory/client.ts';
 import { Builds, slowFactory } from './factory/file.ts';
+import { Companions } from './images/companions.ts';
 import { type Mirror, readMirror, refuseSecrets } from './mirror/mirror.ts';
 import { hostsOf, type ResolvedMirror, resolveMirror, type WantedImage } from './mirror/resolved-mirror.ts';
 import { type PlanContext, type PlannedImage, planBuilds, planImage, planLists } from './plan-items.ts';
@@ -74,6 +75,7 @@ async function planInto(store: Store | undefined, mirror: Mirror, options: PlanO
     lock: await store?.lockDocument(),
     build,
     builds: new Builds(progress),
+    companions: new Companions({ onNote: (text) => progress.note(text), signal }),
     limit: pLimit(itemsAtOnce),
     ...stoppable,
   };

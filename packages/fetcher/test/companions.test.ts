@@ -1,7 +1,8 @@
 /** What hangs on an image comes along, signatures of signatures included, and is never lost silently. */
 
+import { noProgress, type Progress } from '@omni-airgap/oci';
 import { Layout } from '@omni-airgap/oci/layout';
-import { hexOf, MediaType } from '@omni-airgap/oci/model';
+import { digestFromHex, hexOf, MediaType } from '@omni-airgap/oci/model';
 import { buildManifest } from '@omni-airgap/oci/testing';
 import { expect, test } from 'vitest';
 import { attach, publishImage, refer, startSite } from './site.ts';
@@ -116,3 +117,85 @@ test.each([401, 403, 429, 500])(
     expect((await site.lock()).missing).toEqual([dex]);
   },
 );
+
+const dexRepository = 'dexidp/dex';
+const notes = (): { readonly progress: Progress; readonly said: string[] } => {
+  const said: string[] = [];
+  return { said, progress: { ...noProgress, note: (text) => said.push(text) } };
+};
+
+test('P13 tags of other tools come along, with what refers to them; the tags are listed once, over pages', async () => {
+  const site = await startSite({ 'ghcr.io': { pageSize: 3 } });
+  const registry = site.registry('ghcr.io');
+  const { root, children } = await publishImage(registry, dexRepository, 'v1');
+  await publishImage(registry, dexRepository, 'v2', { seed: 2 });
+  const [child] = children;
+  if (child === undefined) throw new Error('no child');
+  const suffixes = ['.imgpkg', '.image-locations.imgpkg', '.src', '.git', '.dockerfile'];
+  const attached = suffixes.map((suffix) => attach(registry, dexRepository, root, suffix, `${suffix} of it`));
+  attach(registry, dexRepository, child, '.src', 'source of one platform');
+  const [imgpkg] = attached;
+  if (imgpkg === undefined) throw new Error('no attachment');
+  attach(registry, dexRepository, imgpkg, '.sig');
+  // Of an image that nobody asked for.
+  attach(registry, dexRepository, { ...root, digest: digestFromHex('7'.repeat(64)) }, '.src');
+  await site.mirror("images: ['ghcr.io/dexidp/dex:v1', 'ghcr.io/dexidp/dex:v2']");
+  await site.fetch();
+  const name = (digest: string, suffix: string): string =>
+    `ghcr.io/dexidp/dex:${digest.replace(':', '-')}${suffix}`;
+  const found = (await site.lock()).items.filter((item) => item.kind === 'signature');
+  expect(found.map((item) => item.name).sort()).toEqual(
+    [
+      ...suffixes.map((suffix) => name(root.digest, suffix)),
+      name(child.digest, '.src'),
+      name(imgpkg.digest, '.sig'),
+    ].sort(),
+  );
+  const lists = site.asked('ghcr.io').filter((path) => path.includes('/tags/list'));
+  // Eleven tags, in pages of three.
+  expect(lists).toHaveLength(4);
+  expect(new Set(lists).size).toBe(4);
+});
+
+test.each([
+  ['refused to everyone', { status: 401 }, false],
+  ['refused to us', { status: 403 }, false],
+  ['unknown to the registry', { status: 404 }, false],
+  ['no method of it', { status: 405 }, false],
+  ['failing', { status: 500, headers: { 'retry-after': '0' } }, true],
+  ['no list', { body: '{"tags": 7}' }, true],
+  ['of pages that cannot be told', { headers: { link: 'next' } }, true],
+] as const)(
+  'P13 a list of tags that is %s: cosign and the specification hold, %s',
+  async (_what, action, isNamed) => {
+    const site = await startSite();
+    const registry = site.registry('ghcr.io');
+    const { root } = await publishImage(registry, dexRepository, 'v1');
+    attach(registry, dexRepository, root, '.sig');
+    registry.fault({ match: { path: /tags\/list/ }, do: action });
+    await site.mirror(`images: ['${dex}']`);
+    const { progress, said } = notes();
+    await site.fetch({ progress });
+    expect((await site.lock()).items).toHaveLength(2);
+    const named = said.filter((text) => text.startsWith('cannot list the tags of ghcr.io/dexidp/dex'));
+    expect(named).toHaveLength(isNamed ? 1 : 0);
+  },
+);
+
+test('C2 a signature that only the fallback tag names comes along from a registry with the referrers API', async () => {
+  const site = await startSite();
+  const registry = site.registry('ghcr.io');
+  const { root } = await publishImage(registry, dexRepository, 'v1');
+  const repository = registry.repository(dexRepository);
+  const referrer = refer(registry, dexRepository, root);
+  const { bytes } = buildManifest(MediaType.ociIndex, { manifests: [referrer] });
+  repository.addManifest(bytes, MediaType.ociIndex, `sha256-${hexOf(root.digest)}`);
+  const body = JSON.stringify({ schemaVersion: 2, mediaType: MediaType.ociIndex, manifests: [] });
+  const headers = { 'content-type': MediaType.ociIndex };
+  registry.fault({ match: { path: /referrers/ }, do: { status: 200, headers, body } });
+  await site.mirror(`images: ['${dex}']`);
+  await site.fetch();
+  expect((await site.lock()).items.map((item) => item.name)).toContain(
+    `ghcr.io/dexidp/dex@${referrer.digest}`,
+  );
+});

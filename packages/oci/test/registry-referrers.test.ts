@@ -88,6 +88,27 @@ describe('referrers', () => {
     );
     await expect(repository.referrers(image.descriptor.digest)).rejects.toMatchObject({ status });
   });
+  test('C2 what only the fallback tag names is listed beside what the API names, each once', async () => {
+    const { registry, repository } = await startRegistry(withConfig);
+    const store = registry.repository('a/b');
+    for (const { descriptor, bytes } of [image, a]) await repository.push(descriptor, opener(bytes));
+    // As a registry that gained the API knows only what was pushed since.
+    store.addManifest(b.bytes, MediaType.ociManifest);
+    const index = manifestOf({ manifests: [a.descriptor, b.descriptor] }, MediaType.ociIndex);
+    store.addManifest(index.bytes, MediaType.ociIndex, tag);
+    const entries = JSON.stringify({ schemaVersion: 2, manifests: [a.descriptor] });
+    const headers = { 'content-type': MediaType.ociIndex };
+    registry.fault({ match: { path: /referrers/ }, do: { status: 200, headers, body: entries } });
+    const found = await repository.referrers(image.descriptor.digest);
+    expect(digests(found)).toEqual(digests([a.descriptor, b.descriptor]));
+  });
+  test.each([401, 403, 429, 500])('C2 %i for the fallback tag beside the API is an error', async (status) => {
+    const { repository } = await startRegistry(
+      { ...withConfig, script: [{ match: { path: /manifests\/sha256-/ }, do: { status } }] },
+      { tries: 2 },
+    );
+    await expect(repository.referrers(image.descriptor.digest)).rejects.toMatchObject({ status });
+  });
   test('a redirect within the registry is followed', async () => {
     const { repository } = await startRegistry({
       ...withConfig,

@@ -32,7 +32,7 @@ import { publicFactoryHost } from '@omni-airgap/talos';
 import type { Builds } from '../factory/file.ts';
 import type { WantedImage } from '../mirror/resolved-mirror.ts';
 import { type ExpectedSigners, verifySigned } from '../signatures/signers.ts';
-import { companionName, findCompanions } from './companions.ts';
+import { type Companions, companionName } from './companions.ts';
 
 export interface ImageContext {
   readonly network: Network;
@@ -40,6 +40,7 @@ export interface ImageContext {
   readonly copier: Copier;
   readonly view: TransfersView;
   readonly builds: Builds;
+  readonly companions: Companions;
   readonly signers: ExpectedSigners;
   readonly signal?: AbortSignal | undefined;
 }
@@ -60,7 +61,7 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
   const isSparse = wanted.platforms !== undefined && isIndexType(root.mediaType);
   if (isSparse) requirePlatform((await fetchManifest(layout, root, signal)).manifest, wanted.platforms);
   const graph = await graphOf(walk(layout, [root], { select, signal }));
-  const companions = await findCompanions(repository, graph.values(), signal);
+  const companions = await context.companions.find(repository, graph.values());
   const fetchedAt = new Date().toISOString();
   const host = `https://${reference.registry}`;
   const signatures = companions.map(async (companion): Promise<LockedItem> => {

@@ -29,6 +29,7 @@ export {
   formatReference,
   isRegistryHost,
   isRepository,
+  isSignatureTag,
   isTag,
   parseReference,
   type Reference,

@@ -31,7 +31,7 @@ export function isTag(value: string): boolean {
 
 /** What cosign adds to the tag of what it signs; the tag without any is the referrers tag of the specification. */
 export const companionSuffixes = ['.sig', '.att', '.sbom'] as const;
-const companionPattern = /^sha256-([a-f0-9]{64})(?:\.(?:sig|att|sbom))?$/;
+const companionPattern = /^sha256-([a-f0-9]{64})(\.[A-Za-z0-9._-]{1,56})?$/;
 
 /**
  * The tag of what speaks about a manifest: `sha256-<hex>`, and with a suffix the tags of cosign.
@@ -41,10 +41,22 @@ export function companionTag(subject: Digest, suffix: '' | (typeof companionSuff
   return `sha256-${hexOf(subject)}${suffix}`;
 }
 
-/** What a companion tag speaks about; undefined for any other tag. */
+/**
+ * What a tag `sha256-<hex>` or `sha256-<hex>.<anything>` speaks about. Suffixes are not cosign's alone: imgpkg writes
+ * `.imgpkg` and `.image-locations.imgpkg`, others `.src`. Undefined for any other tag.
+ */
 export function subjectOfTag(tag: string): Digest | undefined {
   const hex = companionPattern.exec(tag)?.[1];
   return hex === undefined ? undefined : digestFromHex(hex);
+}
+
+/** True for the referrers tag and the tags of cosign: lists of signatures and the like, which can be united. */
+export function isSignatureTag(tag: string): boolean {
+  const suffix = companionPattern.exec(tag)?.[2];
+  return (
+    subjectOfTag(tag) !== undefined &&
+    (suffix === undefined || companionSuffixes.some((one) => one === suffix))
+  );
 }
 
 /** A repository path of at most 255 characters. */

@@ -1,8 +1,9 @@
 /**
- * Manifests that refer to another one. Only a 200 with an OCI index is an answer of the referrers API; where there
- * is none, the fallback tag `sha256-<hex>` is read: an index of the referrers of a manifest, kept by clients. Nothing
- * in it is believed that the manifests themselves do not say. An answer that is neither yes nor no is an error: a
- * signature must not get lost because a registry was busy.
+ * Manifests that refer to another one: those that the referrers API lists, and those that the fallback tag
+ * `sha256-<hex>` lists, an index kept by clients. A registry that gained the API may know only of what was pushed since,
+ * and some clients write the tag beside it (regclient#471). Only a 200 with an OCI index is an answer of the API.
+ * Nothing in the fallback index is believed that the manifests themselves do not say. An answer that is neither yes nor
+ * no is an error: a signature must not get lost because a registry was busy.
  * Sources: distribution-spec v1.1.1 spec.md#listing-referrers, #pushing-manifests-with-subject,
  * #referrers-tag-schema. Faults F18, F19.
  */
@@ -17,7 +18,7 @@ import { isManifestType, MediaType } from '../model/media-type.ts';
 import { companionTag } from '../model/reference.ts';
 import type { PushResult } from '../storage.ts';
 import { fetchContent, hasContent } from './content.ts';
-import { putManifest, readNamed } from './manifest.ts';
+import { putManifest, readNamed, resolveName } from './manifest.ts';
 import type { RepositoryView } from './session.ts';
 
 const maxPages = 100;
@@ -34,6 +35,19 @@ export async function listReferrers(
   digest: Digest,
   signal: AbortSignal | undefined,
 ): Promise<readonly Descriptor[]> {
+  const found = new Map<Digest, Descriptor>();
+  for (const entry of await listByApi(repository, digest, signal)) found.set(entry.digest, entry);
+  for (const entry of await readFallbackIndex(repository, digest, found, signal))
+    found.set(entry.digest, entry);
+  return [...found.values()];
+}
+
+/** Nothing where there is no API. */
+async function listByApi(
+  repository: RepositoryView,
+  digest: Digest,
+  signal: AbortSignal | undefined,
+): Promise<readonly Descriptor[]> {
   const what = `referrers of ${digest} (${repository.name})`;
   const found: Descriptor[] = [];
   let at: URL | undefined = repository.url(`referrers/${digest}`);
@@ -41,13 +55,13 @@ export async function listReferrers(
     if (page > maxPages) throw new CodedError('UPSTREAM', `${what}: more than ${maxPages} pages`);
     const response = await askReferrers(repository, at, digest, signal);
     if (response === undefined) {
-      if (page === 1) return readFallbackIndex(repository, digest, signal);
+      if (page === 1) return [];
       throw new CodedError('UPSTREAM', `${what}: page ${page} is missing`);
     }
     const manifests = (await response.json(what, maxManifestBytes))['manifests'];
     if (!Array.isArray(manifests)) throw new CodedError('BAD_DOCUMENT', `${what}: manifests must be a list`);
     found.push(...manifests.map((entry, i) => parseDescriptor(entry, `${what} [${i}]`)));
-    at = repository.registry.nextPage(response);
+    at = repository.registry.nextPage(response, what);
   }
   return found;
 }
@@ -125,18 +139,25 @@ interface FallbackIndex {
   readonly raw: readonly JsonValue[];
 }
 
-/** @returns those entries whose manifests are there and do have the subject @throws BAD_DOCUMENT, and as pulls */
+/**
+ * @param known what need not be looked at again
+ * @returns the other entries whose manifests are there and do have the subject
+ * @throws BAD_DOCUMENT, and as pulls
+ */
 async function readFallbackIndex(
   repository: RepositoryView,
   subject: Digest,
+  known: ReadonlyMap<Digest, Descriptor>,
   signal: AbortSignal | undefined,
 ): Promise<readonly Descriptor[]> {
+  // Rarely there, and some registries count each GET of a manifest as a pull.
+  if ((await resolveName(repository, companionTag(subject), signal)) === undefined) return [];
   const source = {
     fetch: (descriptor: Descriptor) => fetchContent(repository, descriptor, 0, signal),
   };
   const found: Descriptor[] = [];
   for (const entry of (await readIndex(repository, subject, signal)).entries) {
-    if (!isManifestType(entry.mediaType)) continue;
+    if (!isManifestType(entry.mediaType) || known.has(entry.digest)) continue;
     try {
       const { manifest } = await fetchManifest(source, entry, signal);
       if (manifest.subject?.digest === subject) found.push(entry);

@@ -5,6 +5,7 @@
 import { CodedError } from '../base/errors.ts';
 import { printable } from '../base/text.ts';
 import type { GateRequest, HttpGate } from '../http/gate.ts';
+import { nextLink } from '../http/link.ts';
 import { resolveReference } from '../http/policy.ts';
 import type { GateResponse } from '../http/response.ts';
 import { errorFromResponse } from '../http/response.ts';
@@ -130,21 +131,17 @@ export class RegistrySession {
   }
 
   /**
-   * The next page of a list: RFC 8288 `Link: <…>; rel="next"`, which must lead to the registry itself.
+   * The next page of a list, which must lead to the registry itself.
+   * @param what the list, beginning the message
    * @returns undefined on the last page
-   * @throws EGRESS_DENIED for a page elsewhere (T33)
+   * @throws UPSTREAM for a Link header that cannot be read; EGRESS_DENIED for a page elsewhere (T33)
    */
-  nextPage(response: GateResponse): URL | undefined {
-    const link = response.headers['link'];
-    const target =
-      link === undefined ? undefined : /^\s*<([^<>]{1,4096})>\s*;\s*rel="?next"?\s*$/i.exec(link)?.[1];
+  nextPage(response: GateResponse, what: string): URL | undefined {
+    const target = nextLink(response.headers['link'], what);
     if (target === undefined) return undefined;
     const url = this.ownReference(target, response.url);
     if (url === undefined) {
-      throw new CodedError(
-        'EGRESS_DENIED',
-        `refused the next page of a list of ${this.host}: ${printable(target)}`,
-      );
+      throw new CodedError('EGRESS_DENIED', `${what}: refused the next page: ${printable(target)}`);
     }
     return url;
   }

@@ -40,7 +40,7 @@ export async function* listTags(
       }
       yield tag;
     }
-    at = repository.registry.nextPage(response);
+    at = repository.registry.nextPage(response, what);
   }
 }
 

@@ -14,7 +14,7 @@ import {
   fetchManifest,
   type ImageManifest,
   type IndexManifest,
-  subjectOfTag,
+  isSignatureTag,
 } from '@omni-airgap/oci/model';
 import { versionsPath } from '@omni-airgap/talos';
 import { maxVersionListBytes, uniteVersions } from '../version-list.ts';
@@ -23,7 +23,7 @@ const growingRepository = /(?:^|\/)(?:talos-media\/[a-f0-9]{64}|talos-catalog\/[
 
 /** True for names whose content is united with what is there, instead of being in conflict with it. */
 export function isGrowOnly(repository: string, tag: string): boolean {
-  return subjectOfTag(tag) !== undefined || growingRepository.test(repository);
+  return isSignatureTag(tag) || growingRepository.test(repository);
 }
 
 export interface United {
