@@ -2,19 +2,11 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import {
-  cpSync,
-  createReadStream,
-  globSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-} from 'node:fs';
-import { basename, delimiter, dirname, join } from 'node:path';
+import { createReadStream, globSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { basename, delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { read, root, trackedFiles } from './repository.ts';
+import { copyClone, read, root } from './repository.ts';
 import { testWith } from './services/service-test.ts';
 import { temporaryFolder } from './services/temporary.ts';
 
@@ -24,22 +16,14 @@ interface Run {
   readonly stderr: string;
 }
 
-/** What a clone has, and nothing that was installed or made here; no tool of this clone is in its PATH either. */
-function freshClone(): string {
-  const clone = join(realpathSync(temporaryFolder('demo')), 'clone');
-  for (const path of trackedFiles()) {
-    mkdirSync(join(clone, dirname(path)), { recursive: true });
-    cpSync(join(root, path), join(clone, path));
-  }
-  return clone;
-}
-
+/** No tool of this clone is in it. */
 const path = (process.env['PATH'] ?? '')
   .split(delimiter)
   .filter((folder) => !folder.startsWith(root))
   .join(delimiter);
 const env = { ...process.env, PATH: path, CI: 'true' };
-const clone = freshClone();
+const clone = join(realpathSync(temporaryFolder('demo')), 'clone');
+copyClone(clone);
 const demo = join(clone, 'demo');
 let first: Run;
 

@@ -1,7 +1,7 @@
 /** The repository as the tests about it see it: tracked files and manifests. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, globSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { cpSync, existsSync, globSync, mkdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 
 export const root = join(import.meta.dirname, '..');
 
@@ -10,6 +10,14 @@ export function trackedFiles(): string[] {
   return execFileSync('git', ['ls-files', '-z'], { cwd: root, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 })
     .split('\0')
     .filter((path) => path !== '' && existsSync(join(root, path)));
+}
+
+/** Makes a folder with what a fresh clone has: the tracked files, and nothing that was installed or made here. */
+export function copyClone(folder: string): void {
+  for (const path of trackedFiles()) {
+    mkdirSync(join(folder, dirname(path)), { recursive: true });
+    cpSync(join(root, path), join(folder, path));
+  }
 }
 
 export function read(path: string): string {

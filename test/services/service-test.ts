@@ -12,6 +12,12 @@ export function describeWith(commands: readonly string[], title: string, body: (
   else test(title, (context) => leaveOut(context, missing));
 }
 
+/** A group of tests that needs root too: it makes devices, mounts or namespaces. */
+export function describeAsRoot(commands: readonly string[], title: string, body: () => void): void {
+  if (process.getuid?.() === 0) describeWith(commands, title, body);
+  else test(title, (context) => leaveOut(context, new Error('root is needed to make bare Debian systems')));
+}
+
 /** One test that needs these programs. @param timeout ms */
 export function testWith(
   commands: readonly string[],
@@ -34,7 +40,7 @@ function missingOf(commands: readonly string[]): MissingService | undefined {
   }
 }
 
-function leaveOut(context: TestContext, missing: MissingService): void {
+function leaveOut(context: TestContext, missing: Error): void {
   if (process.env['CI'] === 'true') throw missing;
   context.skip(missing.message);
 }
