@@ -86,7 +86,7 @@ describeAsRoot([...bareRootCommands, 'docker-registry'], 'bare Debian systems', 
         ['keygen', '--out', 'site'],
         ['bundle', '--out', 'media', '--sign-key', 'site.key'],
         ['verify', ...media],
-        ['load', ...media, ...target, '--object-store', 'file:///root/objects', '--receipt', 'receipt.json'],
+        ['load', ...media, ...target, '--object-store', 'file:///srv/objects', '--receipt', 'receipt.json'],
       ])
         expect(await system.run(['omni-airgap', ...args]), args[0]).toMatchObject({ status: 0 });
 
@@ -101,9 +101,7 @@ describeAsRoot([...bareRootCommands, 'docker-registry'], 'bare Debian systems', 
         },
       });
       expect(answer.headers.get('docker-content-digest')).toBe(omni?.descriptor.digest);
-      expect(
-        globSync('objects/image/*/*/metal-amd64.iso', { cwd: join(system.folder, 'root') }),
-      ).toHaveLength(1);
+      expect(globSync('srv/objects/image/*/*/metal-amd64.iso', { cwd: system.folder })).toHaveLength(1);
     });
 
     test(

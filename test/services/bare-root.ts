@@ -57,6 +57,9 @@ export const installNpm = 'apt-get install --no-install-recommends git npm';
 /** Part of the archive's name: a change of what is in it makes a new one. */
 const recipe = createHash('sha256').update(`1 ${installNpm}`).digest('hex').slice(0, 12);
 
+/** Name files with certificate authorities, for Node.js and for OpenSSL. */
+const authorityVariables = ['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE'];
+
 /**
  * Whether this machine's Debian mirror has a release.
  * @returns false also when debootstrap does not know it
@@ -156,7 +159,7 @@ function bareRoot(folder: string): BareRoot {
     async run([name = '', ...args], { cwd = '/root', minutes = 5 } = {}) {
       const inside = ['--root', folder, '--wd', cwd, name, ...args];
       const call = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc', ...inside];
-      const options = { env: environment(), timeout: minutes * 60_000, maxBuffer: 64 * 1024 * 1024 };
+      const options = { env: environment(folder), timeout: minutes * 60_000, maxBuffer: 64 * 1024 * 1024 };
       return new Promise((resolve) => {
         execFile('unshare', call, options, (error, stdout, stderr) => {
           const status = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
@@ -168,10 +171,12 @@ function bareRoot(folder: string): BareRoot {
   };
 }
 
-/** A log-in as Debian has it, with what this machine needs to reach a registry. */
-function environment(): NodeJS.ProcessEnv {
-  const kept = Object.entries(process.env).filter(([name]) =>
-    /^(?:https?_proxy|no_proxy|NODE_EXTRA_CA_CERTS|SSL_CERT_FILE)$/i.test(name),
+/** A log-in as Debian has it, with this machine's proxies, and its certificate authorities where they were copied. */
+function environment(folder: string): NodeJS.ProcessEnv {
+  const kept = Object.entries(process.env).filter(
+    ([name, value = '']) =>
+      /^(?:https?|no)_proxy$/i.test(name) ||
+      (authorityVariables.includes(name) && existsSync(join(folder, value))),
   );
   return {
     ...Object.fromEntries(kept),
