@@ -1,17 +1,41 @@
 /**
  * bundle: what a store is locked to, or what of it is not inside yet, laid out in volumes, described and signed in
- * the store, and written to a medium. Any step can be interrupted: the same command goes on after the last volume
- * that is whole.
+ * the store, and written to a medium. Any step can be interrupted: the same command resumes after the last whole volume.
  */
-import { type BundleDocument, signatureName, volumeName, type WrittenVolume } from '@omni-airgap/format';
+
+import { realpath } from 'node:fs/promises';
+import { isAbsolute, relative, resolve, sep } from 'node:path';
+import {
+  type BundleDocument,
+  mapOf,
+  planHashOf,
+  signatureName,
+  volumeName,
+  type WrittenVolume,
+} from '@omni-airgap/format';
+import { noProgress, type Progress } from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
 import { type IssuedBundle, Store } from '@omni-airgap/store';
-import type { BundleOptions } from './bundle-options.ts';
-import { type Bundling, bytesOf, hashVolumes, openBundling, refuseInStore, volumesOf } from './bundling.ts';
-import { Consumer } from './consume.ts';
-import { requireContent } from './content-check.ts';
-import { BadStore } from './read-back.ts';
-import { parseVolumeRange } from './volume-range.ts';
-import { writeMedium } from './write-medium.ts';
+import { Consumer, consumingInto } from './consumed.ts';
+import { requireContent } from './locked-content.ts';
+import { Medium } from './medium.ts';
+import { type BundlePlan, type NewBundle, planIssued, planNew } from './plan.ts';
+import { parseVolumeRange } from './volume-flags.ts';
+import { BadStore, hashVolumes, type VolumeRun, writeMedium } from './volume-writer.ts';
+
+export interface BundleOptions extends NewBundle {
+  /** Folder that becomes the bundle; made when it is not there. */
+  readonly out: string;
+  /** Id (8 characters at least) of a bundle that was issued before: its volumes are written, not those of a new one. */
+  readonly issued?: string | undefined;
+  /** Which volumes go there, such as `2-5`; default all. Volume 000 goes to every medium. */
+  readonly volumes?: string | undefined;
+  /** Read each volume back after writing; default true. */
+  readonly readBack?: boolean;
+  /** Remove content from the store once it is safe on the medium. */
+  readonly consume?: boolean;
+  readonly progress?: Progress;
+}
 
 export interface BundleReport {
   readonly id: string;
@@ -53,7 +77,7 @@ export async function bundle(options: BundleOptions): Promise<BundleReport> {
  */
 export async function bundleFrom(store: Store, options: BundleOptions): Promise<BundleReport> {
   await refuseInStore(options.out, store.root);
-  const work = await openBundling(store, options);
+  const work = await openRun(store, options);
   try {
     return await make(work, options);
   } finally {
@@ -62,9 +86,9 @@ export async function bundleFrom(store: Store, options: BundleOptions): Promise<
 }
 
 /** From what it will be to its bundle.json on the medium. */
-async function make(work: Bundling, options: BundleOptions): Promise<BundleReport> {
+async function make(work: BundleRun, options: BundleOptions): Promise<BundleReport> {
   const { readBack = true, consume = false } = options;
-  const { draft, map, medium, journal } = work;
+  const { plan, map, medium, journal } = work;
   const all = [...map.sizes.keys()];
   const chosen = parseVolumeRange(options.volumes, all.length);
   const toWrite = [...new Set([0, ...chosen])].filter((volume) => !medium.has(volume));
@@ -72,22 +96,22 @@ async function make(work: Bundling, options: BundleOptions): Promise<BundleRepor
   // writing the volumes hashes them, and the content is read once.
   const isIssuedFirst = chosen.length < all.length || consume;
   const toHash = isIssuedFirst ? all.filter((volume) => journal.sha256Of(volume) === undefined) : [];
-  await requireContent(draft.store, draft.layout, map.blobsIn([...toWrite, ...toHash]));
+  await requireContent(plan.store, plan.layout, map.blobsIn([...toWrite, ...toHash]));
   work.progress.expect(bytesOf(work, toHash) + (readBack ? 2 : 1) * bytesOf(work, toWrite));
   if (toWrite.length > 0) await medium.begin(await spaceFor(work, toWrite, options));
   await hashVolumes(work, toHash);
-  let issued = isIssuedFirst ? await draft.issue(volumesOf(work)) : undefined;
+  let issued = isIssuedFirst ? await plan.issue(volumesOf(work)) : undefined;
   const consumer =
-    consume && issued !== undefined ? await Consumer.open(draft, issued.document.id, journal) : undefined;
+    consume && issued !== undefined ? await Consumer.open(plan, issued.document.id, journal) : undefined;
   try {
     await writeMedium(work, toWrite, readBack, consumer);
   } catch (error) {
     // Only a read-back finds that; by then the bundle has been signed.
     if (error instanceof BadStore && issued !== undefined)
-      await draft.store.bundles.withdraw(issued.document.id);
+      await plan.store.bundles.withdraw(issued.document.id);
     throw error;
   }
-  issued ??= await draft.issue(volumesOf(work));
+  issued ??= await plan.issue(volumesOf(work));
   await medium.finish(issued);
   return reportOf(work, issued, { written: toWrite.length > 0, consumedBytes: consumer?.bytes ?? 0 });
 }
@@ -97,7 +121,7 @@ const documentBytes = 500;
 
 /** Bytes that must be free: what is consumed on the same disk makes room for the next volume. */
 async function spaceFor(
-  work: Bundling,
+  work: BundleRun,
   toWrite: readonly number[],
   { consume, store }: BundleOptions,
 ): Promise<number> {
@@ -109,7 +133,7 @@ async function spaceFor(
 }
 
 function reportOf(
-  work: Bundling,
+  work: BundleRun,
   { document, files }: IssuedBundle,
   run: Pick<BundleReport, 'written' | 'consumedBytes'>,
 ): BundleReport {
@@ -127,4 +151,66 @@ function reportOf(
     signed: files.some(({ name }) => name === signatureName),
     ...run,
   };
+}
+
+/** What all steps share. */
+interface BundleRun extends VolumeRun {
+  readonly plan: BundlePlan;
+}
+
+/**
+ * Nothing is written by now but what the store knows of an issued bundle.
+ * @throws as planNew and planIssued; BUSY while another process writes to the folder; CONFLICT when it holds another
+ * bundle; DISK
+ */
+async function openRun(store: Store, options: BundleOptions): Promise<BundleRun> {
+  const { out, issued, signKey, signal, progress = noProgress } = options;
+  const plan =
+    issued === undefined ? await planNew(store, options) : await planIssued(store, issued, signKey);
+  const { map, layout, hash } = plan;
+  const medium = await Medium.open(out, hash, map.sizes);
+  try {
+    await refuseOther(medium, plan);
+    // Another run may have written to both until now.
+    const journal = await store.bundles.volumeJournal(hash);
+    for (const [volume, { sha256 }] of (plan.volumes ?? []).entries()) await journal.hashed(volume, sha256);
+    return { plan, map, layout, journal, medium, progress, signal };
+  } catch (error) {
+    await medium.close();
+    throw error;
+  }
+}
+
+/** All volumes, each of which has been hashed by now. */
+function volumesOf({ map: { sizes }, journal }: BundleRun): readonly WrittenVolume[] {
+  return sizes.map((size, volume): WrittenVolume => {
+    const sha256 = journal.sha256Of(volume);
+    if (sha256 === undefined) throw new CodedError('INTERNAL', `volume ${volume} was never hashed`);
+    return { name: volumeName(volume), size, sha256 };
+  });
+}
+
+function bytesOf({ map: { sizes } }: BundleRun, volumes: readonly number[]): number {
+  return volumes.reduce((sum, volume) => sum + (sizes[volume] ?? 0), 0);
+}
+
+/** Content that leaves the store must not stay in its folder. @throws USAGE */
+export async function refuseInStore(out: string, store: string): Promise<void> {
+  const inside = relative(await realpath(store).catch(() => store), resolve(out));
+  if (inside === '..' || inside.startsWith(`..${sep}`) || isAbsolute(inside)) return;
+  throw new CodedError('USAGE', `--out ${out}: is in the store; name a folder on the medium`);
+}
+
+/** @throws CONFLICT */
+async function refuseOther({ document, folder, begun }: Medium, { hash, store }: BundlePlan): Promise<void> {
+  if (document !== undefined && planHashOf(document, mapOf(document)) !== hash) {
+    throw new CodedError('CONFLICT', `${folder}: holds another bundle (${document.id}); use an empty folder`);
+  }
+  const id = begun === undefined ? undefined : await consumingInto(store, folder);
+  if (id !== undefined) {
+    throw new CodedError(
+      'CONFLICT',
+      `${folder}: bundle ${id} is being written here, and its content has begun to leave the store; finish it first: bundle --issued ${id.slice(0, 12)} --out ${folder} --consume`,
+    );
+  }
 }

@@ -11,9 +11,9 @@ import { byText, CodedError, printable, systemCodeOf } from '@omni-airgap/oci/ba
 import { readSmallFile } from '@omni-airgap/oci/fs';
 import type { Digest } from '@omni-airgap/oci/model';
 import { Store } from '@omni-airgap/store';
-import { readContents } from './contents.ts';
-import { kindOf } from './document-kind.ts';
-import { reliedBlobs } from './summary.ts';
+import { kindOf } from './base.ts';
+import { readLockedContent } from './locked-content.ts';
+import { reliedBlobs } from './report/summary.ts';
 
 export interface DiffReport {
   readonly from: string;
@@ -109,7 +109,7 @@ async function readDocumentSide(path: string): Promise<Side> {
 
 async function readStoreSide(path: string, signal?: AbortSignal): Promise<Side> {
   const contents = await Store.use(path, { access: 'read', purpose: 'omni-airgap diff', signal }, (store) =>
-    readContents(store, signal),
+    readLockedContent(store, signal),
   );
   const blobs = new Map<Digest, { size: number; kind: string }>();
   for (const { digest, size } of contents.descriptors.values()) {

@@ -10,9 +10,9 @@ import {
 } from '@omni-airgap/format';
 import { CodedError } from '@omni-airgap/oci/base';
 import { type LockedItem, Store } from '@omni-airgap/store';
-import { readContents } from './contents.ts';
-import { type Left, whatLeft } from './left.ts';
-import { type Summary, summarize } from './summary.ts';
+import { type Consumed, consumedOf } from './consumed.ts';
+import { readLockedContent } from './locked-content.ts';
+import { type Summary, summarize } from './report/summary.ts';
 
 export interface Inspection extends Summary {
   /** Whose signature was checked. */
@@ -53,7 +53,7 @@ export interface StoreInspection {
   /** Bytes of all content, each blob once. */
   readonly bytes: number;
   /** What of it is not here because it left with bundles. */
-  readonly left: Left;
+  readonly left: Consumed;
   /** What it has issued, the newest last. */
   readonly bundles: readonly Pick<BundleDocument, 'id' | 'sequence' | 'createdAt'>[];
 }
@@ -66,8 +66,8 @@ export function inspectStore(root: string, signal?: AbortSignal): Promise<StoreI
 }
 
 async function inspectOpen(store: Store, signal: AbortSignal | undefined): Promise<StoreInspection> {
-  const { layout, items, descriptors } = await readContents(store, signal);
-  const { digests: _, ...left } = await whatLeft(store, layout, descriptors.values());
+  const { layout, items, descriptors } = await readLockedContent(store, signal);
+  const { digests: _, ...left } = await consumedOf(store, layout, descriptors.values());
   const bundles = (await store.bundles.all()).map(({ document: { id, sequence, createdAt } }) => ({
     id,
     sequence,

@@ -5,8 +5,8 @@ import { isCoded, messageOf } from '@omni-airgap/oci/base';
 import { eachBlock } from '@omni-airgap/oci/fs';
 import { type Digest, Hasher } from '@omni-airgap/oci/model';
 import { Store } from '@omni-airgap/store';
-import { readContents } from './contents.ts';
-import { type Left, whatLeft } from './left.ts';
+import { type Consumed, consumedOf } from './consumed.ts';
+import { readLockedContent } from './locked-content.ts';
 
 interface StoreDamage {
   readonly path: string;
@@ -21,7 +21,7 @@ export interface StoreCheck {
   /** Names whose content is not all there and right. */
   readonly unusable: readonly string[];
   /** What is not here because it left with bundles. */
-  readonly left: Left;
+  readonly left: Consumed;
 }
 
 export interface VerifyStoreOptions {
@@ -45,11 +45,11 @@ export function verifyStore(root: string, options: VerifyStoreOptions = {}): Pro
 async function verifyOpen(store: Store, options: VerifyStoreOptions): Promise<StoreCheck> {
   const { progress = noProgress, signal, quick = false } = options;
   if (store.warning !== undefined) progress.note(store.warning);
-  const { layout, descriptors, graphs } = await readContents(store, signal);
+  const { layout, descriptors, graphs } = await readLockedContent(store, signal);
   const damages: StoreDamage[] = [];
   const bad = new Set<Digest>();
   let bytes = 0;
-  const { digests, ...left } = await whatLeft(store, layout, descriptors.values());
+  const { digests, ...left } = await consumedOf(store, layout, descriptors.values());
   const blobs = [...descriptors.values()].filter(({ digest }) => !digests.has(digest));
   if (!quick) progress.expect(blobs.reduce((sum, blob) => sum + blob.size, 0));
   for (const blob of blobs) {

@@ -16,7 +16,7 @@ import { Layout } from '@omni-airgap/oci/layout';
 import { describe, expect, test } from 'vitest';
 import { bundle } from '../src/index.ts';
 import { Medium } from '../src/medium.ts';
-import { ReadBack } from '../src/read-back.ts';
+import { ReadBack } from '../src/volume-writer.ts';
 import { flip, inStore, made, optionsFor, type TestStore } from './store.ts';
 
 const any = { mode: 'any' } as const;

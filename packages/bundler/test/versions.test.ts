@@ -1,6 +1,6 @@
 /** Versions of products, read off names. */
 import { expect, test } from 'vitest';
-import { versionsOf } from '../src/versions.ts';
+import { versionsOf } from '../src/report/versions.ts';
 
 const id = '3'.repeat(64);
 

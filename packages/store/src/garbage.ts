@@ -64,10 +64,7 @@ export async function collectGarbage(parts: Parts, options: GcOptions): Promise<
   for await (const [name] of layout.names()) if (!wanted.has(name)) names.push(name);
   // Names first: one that is there must never stand for content that is not.
   if (!dryRun) await Promise.all(names.map((name) => layout.untag(name)));
-  const removed = await removeGarbage(layout.root, keep, {
-    dryRun,
-    ...(signal === undefined ? {} : { signal }),
-  });
+  const removed = await removeGarbage(layout.root, keep, { dryRun, signal });
   if (!dryRun) {
     await removeTemporaries(layout.root);
     await bundles.removeTemporaries();

@@ -31,7 +31,7 @@ export interface WrittenVolume {
 export interface WriteVolumeOptions {
   /** Called with the number of bytes just written. */
   readonly onBytes?: (bytes: number) => void;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**

@@ -30,7 +30,7 @@ export interface Removed {
 export async function removeGarbage(
   root: string,
   keep: ReadonlySet<Digest>,
-  options: { readonly dryRun: boolean; readonly signal?: AbortSignal },
+  options: { readonly dryRun: boolean; readonly signal?: AbortSignal | undefined },
 ): Promise<Removed> {
   const ingest = join(root, 'ingest');
   const blobs = join(root, 'blobs', 'sha256');

@@ -14,7 +14,6 @@ import {
   type ImageManifest,
   type IndexManifest,
 } from '@omni-airgap/oci/model';
-
 import { type ProductVersions, versionsOf } from './versions.ts';
 
 export interface SummaryItem {

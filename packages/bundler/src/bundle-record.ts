@@ -1,6 +1,6 @@
 /**
- * Issuing: the bundle.json for a set of volumes, kept in the store with its signature, report and README, so that
- * media can be written from it at any time. The same content gives the document that was issued before.
+ * The record of a bundle: bundle.json for a set of volumes, with its report and README, kept in the store with its
+ * signature, so that media can be written from it at any time. The same content gives the document that was issued before.
  */
 import type { KeyObject } from 'node:crypto';
 import {
@@ -24,15 +24,15 @@ import {
   subjectOfTag,
 } from '@omni-airgap/oci/model';
 import type { IssuedBundle, SmallFile, Store } from '@omni-airgap/store';
-import type { Contents } from './contents.ts';
-import { readmeText } from './readme.ts';
-import { reportPage } from './report-page.ts';
-import type { SecretsRecord } from './secrets.ts';
-import { repositoryOf } from './since.ts';
-import { type Summary, summarize } from './summary.ts';
+import { repositoryOf } from './base.ts';
+import type { LockedContent } from './locked-content.ts';
+import type { SecretsRecord } from './plan.ts';
+import { reportPage } from './report/page.ts';
+import { readmeText } from './report/readme.ts';
+import { type Summary, summarize } from './report/summary.ts';
 
 export interface IssueRequest {
-  readonly contents: Contents;
+  readonly contents: LockedContent;
   readonly blobs: readonly PlacedBlob[];
   readonly volumes: readonly WrittenVolume[];
   readonly bases: readonly BundleBase[];
@@ -120,12 +120,12 @@ function isSame(document: BundleDocument, request: IssueRequest, roots: readonly
 }
 
 /** Images need no word: they are most of it. */
-function kindOf({ kinds }: Contents, digest: Digest): { readonly kind?: string } {
+function kindOf({ kinds }: LockedContent, digest: Digest): { readonly kind?: string } {
   const kind = kinds.get(digest) ?? 'image';
   return kind === 'image' ? {} : { kind };
 }
 
-function withKinds(contents: Contents, { repositories, objects }: BundleRelies): BundleRelies {
+function withKinds(contents: LockedContent, { repositories, objects }: BundleRelies): BundleRelies {
   const named = repositories.map(({ repository, blobs }) => ({
     repository,
     blobs: blobs.map((blob) => ({ ...blob, ...kindOf(contents, blob.digest) })),
@@ -133,7 +133,7 @@ function withKinds(contents: Contents, { repositories, objects }: BundleRelies):
   return { repositories: named, objects };
 }
 
-async function rootsOf({ items, layout }: Contents): Promise<BundleRoot[]> {
+async function rootsOf({ items, layout }: LockedContent): Promise<BundleRoot[]> {
   const signed = new Set<string>();
   for (const { kind, name, descriptor } of items) {
     if (kind !== 'signature') continue;

@@ -1,11 +1,14 @@
 /**
- * What `--since` names, and what each says is inside. A bundle is taken to be loaded into all that the site has; a
- * receipt says what it was loaded into, and counts for that alone. Only content whose place at the site is known
- * counts, so that whoever loads can find it.
+ * The bases of an incremental bundle: what `--since` names, and what a site has by it, in which repositories of its registry
+ * and under which keys of its object store. A bundle counts as loaded into all that the site has; a receipt states what it
+ * was loaded into, and counts for that alone. Only content whose place at the site is known counts, so that whoever loads
+ * can find it.
  */
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
+  type BlobSize,
+  type BundleBase,
   type BundleDocument,
   documentName,
   maxBundleDocumentBytes,
@@ -14,7 +17,7 @@ import {
   type ReceiptDocument,
 } from '@omni-airgap/format';
 import { graphOf, type SelectChild, walk } from '@omni-airgap/oci';
-import { CodedError, printable, systemCodeOf } from '@omni-airgap/oci/base';
+import { CodedError, isCoded, parseStrictObject, printable, systemCodeOf } from '@omni-airgap/oci/base';
 import { readSmallFile } from '@omni-airgap/oci/fs';
 import type { Layout } from '@omni-airgap/oci/layout';
 import {
@@ -28,8 +31,6 @@ import {
 } from '@omni-airgap/oci/model';
 import type { Store } from '@omni-airgap/store';
 import { imagePath, schematicPath, schematicRepository, versionsPath } from '@omni-airgap/talos';
-import { kindOf } from './document-kind.ts';
-import { Inside } from './inside.ts';
 
 type Base =
   | { readonly kind: 'bundle'; readonly document: BundleDocument }
@@ -54,12 +55,16 @@ export function repositoryOf(name: string): string {
  *   this store issued
  * @throws NO_INPUT, USAGE, BAD_DOCUMENT
  */
-export async function readInside(store: Store, layout: Layout, since: readonly string[]): Promise<Inside> {
+export async function readSiteInventory(
+  store: Store,
+  layout: Layout,
+  since: readonly string[],
+): Promise<SiteInventory> {
   const bases: Base[] = [];
   for (const text of since) bases.push(await readBase(store, text));
   // A later bundle of a store lists all names there were then: it speaks for the earlier ones too.
   bases.sort((a, b) => a.document.sequence - b.document.sequence);
-  const inside = new Inside();
+  const inside = new SiteInventory();
   for (const [i, base] of bases.entries()) {
     const { origin, sequence } = base.document;
     const id = base.kind === 'bundle' ? base.document.id : base.document.bundle;
@@ -116,7 +121,7 @@ async function bytesIssued(store: Store, text: string): Promise<Uint8Array | und
   return (await store.bundles.document(id))?.bytes;
 }
 
-async function addBundle(inside: Inside, document: BundleDocument, layout: Layout): Promise<void> {
+async function addBundle(inside: SiteInventory, document: BundleDocument, layout: Layout): Promise<void> {
   const { relies } = document;
   const relied = (relies?.repositories ?? []).flatMap(({ repository, blobs }) =>
     blobs.map((blob) => ({ repository, ...blob })),
@@ -148,7 +153,7 @@ async function addBundle(inside: Inside, document: BundleDocument, layout: Layou
 
 /** @param issued the bundle, when this store issued it; otherwise what its own names stand for is looked at */
 async function addReceipt(
-  inside: Inside,
+  inside: SiteInventory,
   receipt: ReceiptDocument,
   issued: BundleDocument | undefined,
   layout: Layout,
@@ -223,4 +228,71 @@ function keyOf(name: string, { digest, annotations }: Descriptor): string | unde
   }
   const [, id] = schematicName.exec(name) ?? [];
   return id !== undefined && digest === `sha256:${id}` ? schematicPath(id) : undefined;
+}
+
+/** What a site has already, by all bases together. */
+export class SiteInventory {
+  /** What was loaded, by id. */
+  readonly bases = new Map<string, BundleBase>();
+  /** What each name stood for when it was last carried in. */
+  readonly names = new Map<string, Digest>();
+  /** By repository, with its upstream host. */
+  readonly repositories = new Map<string, Set<Digest>>();
+  /** By key of the object store: where it lies, or will once what was loaded into the registry is loaded there too. */
+  readonly objects = new Map<string, BlobSize>();
+  /** Bytes of each blob; undefined when nothing was loaded into a registry. */
+  #registry: Map<Digest, number> | undefined;
+  /** Likewise for an object store. */
+  #objectStore: Map<Digest, number> | undefined;
+
+  /** The site has a registry, as far as is known. */
+  addRegistry(): void {
+    this.#registry ??= new Map();
+  }
+
+  /** The site has an object store, as far as is known. */
+  addObjectStore(): void {
+    this.#objectStore ??= new Map();
+  }
+
+  /** @param key under which an object store gets it, for a file whose key is known */
+  place(repository: string, { digest, size }: BlobSize, key?: string): void {
+    this.addRegistry();
+    this.#registry?.set(digest, size);
+    if (key !== undefined) this.objects.set(key, { digest, size });
+    this.repositories.set(repository, (this.repositories.get(repository) ?? new Set()).add(digest));
+  }
+
+  /** @param key undefined where the object store has it, and nobody knows the key */
+  placeObject(key: string | undefined, { digest, size }: BlobSize): void {
+    this.addObjectStore();
+    this.#objectStore?.set(digest, size);
+    if (key !== undefined) this.objects.set(key, { digest, size });
+  }
+
+  /**
+   * Whether a load finds it wherever it needs it, in everything that the site is known to have.
+   * @param isObject whether an object store gets it, which holds nothing but files
+   */
+  holds({ digest, size }: Pick<Descriptor, 'digest' | 'size'>, isObject: boolean): boolean {
+    const isInRegistry = this.#registry?.get(digest) === size;
+    const isInObjectStore = this.#objectStore?.get(digest) === size;
+    if (this.#registry === undefined) return isInObjectStore;
+    return isInRegistry && (this.#objectStore === undefined || !isObject || isInObjectStore);
+  }
+}
+
+/** Which of the two documents about a bundle a file is, where either will do. @throws BAD_DOCUMENT when it is neither */
+export function kindOf(bytes: Uint8Array, path: string): 'bundle' | 'receipt' {
+  const neither = (cause?: unknown): CodedError =>
+    new CodedError('BAD_DOCUMENT', `${printable(path)}: neither a bundle.json nor a receipt`, { cause });
+  try {
+    const { kind } = parseStrictObject(bytes, { what: path });
+    if (kind === 'omni-airgap/receipt') return 'receipt';
+    if (kind === 'omni-airgap/bundle') return 'bundle';
+  } catch (error) {
+    if (isCoded(error, 'BAD_DOCUMENT')) throw neither(error);
+    throw error;
+  }
+  throw neither();
 }

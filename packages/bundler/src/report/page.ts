@@ -4,7 +4,7 @@
  */
 import { countSigners, type Html, html, signerText } from '@omni-airgap/format';
 import { formatBytes, formatTime } from '@omni-airgap/oci/base';
-import { style } from './report-style.ts';
+import { style } from './style.ts';
 import type { Summary, SummaryItem } from './summary.ts';
 
 const kindTitles: readonly (readonly [string, string])[] = [
