@@ -5,7 +5,7 @@
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isCoded, parseStrictObject } from '@omni-airgap/oci/base';
+import { CodedError, isCoded, parseStrictObject } from '@omni-airgap/oci/base';
 import { readSmallFile, writeFileAtomic } from '@omni-airgap/oci/fs';
 import { type Digest, digestOf, hexOf, isDigest } from '@omni-airgap/oci/model';
 
@@ -28,21 +28,20 @@ export class DownloadJournal {
     const path = this.#pathOf(url);
     try {
       const bytes = await readSmallFile(path, maxEntryBytes);
-      if (bytes === undefined) return undefined;
-      const { state, size, validator, digest } = parseStrictObject(bytes, { what: path });
-      if (typeof size !== 'number' || !Number.isSafeInteger(size)) return undefined;
-      if (state === 'partial' && typeof validator === 'string') return { state, size, validator };
-      if (state === 'done' && isDigest(digest)) return { state, size, digest };
-      return undefined;
+      return bytes === undefined ? undefined : parseEntry(bytes, path);
     } catch (error) {
       if (isCoded(error, 'BAD_DOCUMENT')) return undefined;
       throw error;
     }
   }
 
-  /** @throws DISK */
+  /** @throws DISK; INTERNAL for an entry that `read` would not give back */
   async write(url: string, entry: JournalEntry): Promise<void> {
-    await writeFileAtomic(this.#pathOf(url), `${JSON.stringify({ url, ...entry })}\n`);
+    const path = this.#pathOf(url);
+    const text = `${JSON.stringify({ url, ...entry })}\n`;
+    if (parseEntry(Buffer.from(text), path) === undefined)
+      throw new CodedError('INTERNAL', `${path}: a download cannot be recorded so`);
+    await writeFileAtomic(path, text);
   }
 
   async forget(url: string): Promise<void> {
@@ -52,4 +51,13 @@ export class DownloadJournal {
   #pathOf(url: string): string {
     return join(this.#folder, `${hexOf(digestOf(Buffer.from(url)))}.json`);
   }
+}
+
+/** @throws BAD_DOCUMENT */
+function parseEntry(bytes: Uint8Array, path: string): JournalEntry | undefined {
+  const { state, size, validator, digest } = parseStrictObject(bytes, { what: path });
+  if (typeof size !== 'number' || !Number.isSafeInteger(size)) return undefined;
+  if (state === 'partial' && typeof validator === 'string') return { state, size, validator };
+  if (state === 'done' && isDigest(digest)) return { state, size, digest };
+  return undefined;
 }

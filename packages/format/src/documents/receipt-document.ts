@@ -53,7 +53,12 @@ export function parseReceiptDocument(bytes: Uint8Array, what = 'receipt'): Recei
   return parseDocument(schema, bytes, what, 1);
 }
 
-/** The text of a receipt. The bundle id stands in its first line, to be copied onto paper. */
+/**
+ * The text of a receipt. The bundle id stands in its first line, to be copied onto paper.
+ * @throws BAD_DOCUMENT for one that `bundle --since` would not read
+ */
 export function serializeReceipt(receipt: ReceiptDocument): string {
-  return serializeDocument(receipt).replace(/^\{\s+/, '{ ');
+  const text = serializeDocument(receipt).replace(/^\{\s+/, '{ ');
+  parseReceiptDocument(Buffer.from(text));
+  return text;
 }

@@ -128,7 +128,13 @@ export class WishList {
     const path = this.#path;
     if (path === undefined) return;
     const text = `${JSON.stringify(this.document(), undefined, 1)}\n`;
-    this.#writing = this.#writing.catch(() => {}).then(() => writeFileAtomic(path, text));
+    this.#writing = this.#writing
+      .catch(() => {})
+      .then(() => {
+        // The next server must be able to read it.
+        parseWants(Buffer.from(text), path);
+        return writeFileAtomic(path, text);
+      });
     // A full disk must not end the server; the next wish tries again, and close() reports it.
     this.#writing.catch(() => {});
   }
