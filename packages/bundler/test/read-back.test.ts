@@ -71,6 +71,7 @@ describe('F26 F27 read-back', () => {
       code: 'BAD_VOLUME',
       message: expect.stringContaining(path),
     });
+    await medium.close();
     expect(await readdir(medium.folder)).toEqual([]);
     expect(journal.sha256Of(1)).toBe(sha256);
   });
@@ -178,6 +179,7 @@ describe('F26 F27 a blob that is cut over volumes', () => {
         }
       })();
       await expect(all).rejects.toMatchObject({ code: 'BAD_VOLUME' });
+      await medium.close();
       expect(await readdir(medium.folder)).toEqual([volumeName(0)]);
       expect(journal.sha256Of(bad)).toBeDefined();
     },
