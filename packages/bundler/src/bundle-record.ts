@@ -26,10 +26,12 @@ import {
 import type { IssuedBundle, SmallFile, Store } from '@omni-airgap/store';
 import { repositoryOf } from './base.ts';
 import type { LockedContent } from './locked-content.ts';
-import type { SecretsRecord } from './plan.ts';
 import { reportPage } from './report/page.ts';
 import { readmeText } from './report/readme.ts';
 import { type Summary, summarize } from './report/summary.ts';
+
+/** What was done about secrets in schematics. */
+export type SecretsRecord = NonNullable<BundleDocument['secrets']>;
 
 export interface IssueRequest {
   readonly contents: LockedContent;

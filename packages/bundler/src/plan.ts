@@ -28,7 +28,7 @@ import {
 import type { IssuedBundle, Store } from '@omni-airgap/store';
 import { findSecretsInText, maxSchematicBytes } from '@omni-airgap/talos';
 import { readSiteInventory, repositoryOf, type SiteInventory } from './base.ts';
-import { issue } from './bundle-record.ts';
+import { issue, type SecretsRecord } from './bundle-record.ts';
 import { type LockedContent, readLockedContent } from './locked-content.ts';
 
 export interface BundlePlan {
@@ -236,8 +236,6 @@ function placesOf(
       .map(([key, { digest, size }]) => ({ key, digest, size })),
   };
 }
-
-export type SecretsRecord = NonNullable<BundleDocument['secrets']>;
 
 /** @throws SECRET naming the schematic and where in it, unless that is allowed */
 async function checkSecrets(contents: LockedContent, isAllowed: boolean): Promise<SecretsRecord> {
