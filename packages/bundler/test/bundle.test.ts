@@ -145,7 +145,7 @@ describe('signing', () => {
     await expect(readFile(pair.privateKey)).rejects.toMatchObject({ code: 'ENOENT' });
     await expect(keygen(join(name, 'below'))).rejects.toMatchObject({
       code: 'NO_INPUT',
-      message: expect.stringContaining('make it first'),
+      message: expect.stringContaining('create it first'),
     });
   });
 });

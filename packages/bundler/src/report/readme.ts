@@ -38,7 +38,7 @@ several media, each holds some of the volumes and all hold the other files.
 1. CHECK THE MEDIUM (each of them)
    sha256sum -c SHA256SUMS
 
-2. CHECK WHO MADE IT (with the public key you received through a separate channel)
+2. CHECK WHO MADE IT (with the public key that you received separately)
    base64 -d bundle.json.sig > /tmp/bundle.sig
    openssl dgst -sha256 -verify KEY.pub -signature /tmp/bundle.sig bundle.json
    or: cosign verify-blob --key KEY.pub --signature bundle.json.sig \\
