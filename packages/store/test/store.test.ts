@@ -2,7 +2,7 @@
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BundleDocument, serializeDocument } from '@omni-airgap/format';
-import { digestFromHex } from '@omni-airgap/oci';
+import { digestFromHex } from '@omni-airgap/oci/model';
 import { temporaryFolder } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
 import type { NewIssue } from '../src/issued-bundles.ts';
