@@ -7,28 +7,25 @@ import {
   exitCodeOf,
   messageOf,
   printable,
-  systemCodeOf,
 } from '@omni-airgap/oci/base';
 import { Command, CommanderError, Help, type Option } from 'commander';
 import { type Output, type Session, version } from './session.ts';
+import { standardOutput } from './streams.ts';
 
-const processOutput: Output = {
-  stdout: (text) => void process.stdout.write(text),
-  stderr: (text) => void process.stderr.write(text),
-  isTerminal: process.stderr.isTTY === true,
-};
-
-/** Whoever reads our output may stop early, as `head` does: that ends the output, not the work. */
-function outliveReaders(): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error) => {
-      if (systemCodeOf(error) !== 'EPIPE') throw error;
-    });
-  }
+/**
+ * @param args without node and script
+ * @returns the exit code: that of the work, or of DISK where the work was done and its result could not be printed
+ */
+export async function run(args: readonly string[], output: Output = standardOutput()): Promise<ExitCode> {
+  const code = await runCommand(args, output);
+  const lost = await output.lost();
+  if (code !== ExitCode.ok || lost === undefined) return code;
+  const message = `the work is done, but its result could not be printed: ${lost.message}`;
+  explain(lost, lost.code, message, output);
+  return exitCodeOf(lost);
 }
 
-/** @param args without node and script @returns the exit code */
-export async function run(args: readonly string[], output: Output = processOutput): Promise<ExitCode> {
+async function runCommand(args: readonly string[], output: Output): Promise<ExitCode> {
   const controller = new AbortController();
   const stop = (): void => {
     if (controller.signal.aborted) process.exit(ExitCode.interrupted);
@@ -44,7 +41,6 @@ export async function run(args: readonly string[], output: Output = processOutpu
     output.stdout(text);
   };
   const session: Session = { output: { ...output, stdout }, signal: controller.signal, env: process.env };
-  if (output === processOutput) outliveReaders();
   try {
     const root = program(session, await commandsFor(args[0], session));
     await root.parseAsync([...args], { from: 'user' });

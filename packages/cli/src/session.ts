@@ -1,16 +1,22 @@
 /** One run of one command: where its output goes, how it is watched, how it is stopped. */
 
 import { hostname, userInfo } from 'node:os';
+import type { CodedError } from '@omni-airgap/oci/base';
 import { proxyFromEnvironment, proxyFromFlag } from '@omni-airgap/oci/http';
 import type { NetworkSettings } from '@omni-airgap/oci/registry';
 import manifest from '../package.json' with { type: 'json' };
 import { ProgressView } from './progress-view.ts';
 
 export interface Output {
+  /** What the command was run for: when it cannot be written, the run has failed. */
   readonly stdout: (text: string) => void;
+  /** A line on the standard output that nothing depends on. */
+  readonly notice: (text: string) => void;
   readonly stderr: (text: string) => void;
   /** Whether the standard error is a terminal that can redraw a line. */
   readonly isTerminal: boolean;
+  /** Waits until everything is written. @returns why a part of stdout could not be, as DISK */
+  readonly lost: () => Promise<CodedError | undefined>;
 }
 
 export interface CommonFlags {

@@ -10,7 +10,8 @@ test.each(['constructor', '__proto__', 'toString', 'nothing'])(
       const take = (text: string): void => {
         said += text;
       };
-      expect(await run(args, { stdout: take, stderr: take, isTerminal: false })).toBe(2);
+      const output = { stdout: take, notice: take, stderr: take, isTerminal: false };
+      expect(await run(args, { ...output, lost: async () => undefined })).toBe(2);
       expect(said).toBe(`omni-airgap: ${word}: no such command; omni-airgap --help lists them [USAGE]\n`);
     }
   },

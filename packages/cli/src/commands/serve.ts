@@ -101,7 +101,7 @@ function announce({ output }: Session, flags: Flags, server: Server): void {
     return;
   }
   const mode = flags.writable === undefined ? ', read-only' : ', taking pushes';
-  output.stdout(`Serving at ${server.url}${mode}. Ctrl-C ends it.\n`);
+  output.notice(`Serving at ${server.url}${mode}. Ctrl-C ends it.\n`);
   if (unreachable.length === 0) return;
   output.stderr(`serve: ${count(unreachable.length, 'name')} cannot be pulled under their usual path:\n`);
   for (const { name, reason } of unreachable) output.stderr(`  ${printable(name)}: ${printable(reason)}\n`);
