@@ -1,5 +1,5 @@
 /**
- * The documents that `--json` prints are an interface: keys, their order and types are kept in json-documents.json. A new
+ * The documents that `--json` prints are an interface: keys, their order and types are kept in json-documents.snap. A new
  * key may come; one that goes or changes its type breaks the scripts of operators. After a wanted change: run with `-u`.
  */
 import { existsSync } from 'node:fs';
@@ -168,7 +168,7 @@ test('every command prints the document that it printed before', async () => {
   );
 
   expect(unlisted, 'keys that are data: name their object in json-documents-exceptions.json').toEqual([]);
-  const path = join(import.meta.dirname, 'json-documents.json');
+  const path = join(import.meta.dirname, 'json-documents.snap');
   expect(existsSync(path), 'run once with -u').toBe(true);
   await expect(`${JSON.stringify(documents, null, 2)}\n`).toMatchFileSnapshot(path);
 
