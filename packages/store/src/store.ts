@@ -101,7 +101,7 @@ export class Store {
         ? await acquireLock(path, access, { purpose, signal })
         : await acquireReadLock(path, { purpose, signal, create: access === 'read' });
     try {
-      await Layout.open(root, { create });
+      if (create) await Layout.open(root, { create });
       return new Store(root, options, content);
     } catch (error) {
       await content.release();

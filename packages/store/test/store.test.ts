@@ -47,8 +47,10 @@ describe('who may have it open together', () => {
   test('one that cannot be opened stays free', async () => {
     const root = await emptyStore();
     await writeFile(join(root, 'oci-layout'), '{"imageLayoutVersion":"9.0.0"}');
-    for (let i = 0; i < 2; i++)
-      await expect(open(root, 'exclusive')).rejects.toMatchObject({ code: 'BAD_DOCUMENT' });
+    for (let i = 0; i < 2; i++) {
+      const opened = Store.open(root, { access: 'exclusive', purpose, create: true });
+      await expect(opened).rejects.toMatchObject({ code: 'BAD_DOCUMENT' });
+    }
   });
 });
 
