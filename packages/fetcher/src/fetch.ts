@@ -11,7 +11,7 @@ import {
   type Progress,
   tallying,
 } from '@omni-airgap/oci';
-import { type CodedError, messageOf, WorkQueue } from '@omni-airgap/oci/base';
+import { type CodedError, messageOf, printable, WorkQueue } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
 import { parseReference } from '@omni-airgap/oci/model';
 import { type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
@@ -68,12 +68,26 @@ export const defaultTransfers = 12;
  */
 export async function fetch(options: FetchOptions): Promise<FetchReport> {
   const fetchInto = await prepareFetch(options);
-  const { store, signal } = options;
+  const { store, progress = noProgress, signal } = options;
   return Store.use(
     store,
-    { access: 'shared', purpose: 'omni-airgap fetch', create: true, signal },
+    {
+      access: 'shared',
+      purpose: 'omni-airgap fetch',
+      create: true,
+      onRepaired: repairNote(progress),
+      signal,
+    },
     fetchInto,
   );
+}
+
+/** Tells of a name that was removed when a store was repaired. */
+export function repairNote(progress: Progress): (name: string, mediaType: string) => void {
+  return (name, mediaType) =>
+    progress.note(
+      `repaired: ${printable(name)} was stored by an earlier version, but is ${printable(mediaType)} and no image; removed from the store`,
+    );
 }
 
 /**
@@ -112,6 +126,7 @@ async function fetchInto(
     pacing: true,
     slowHosts: slowFactory,
     onRetry,
+    onNote: (text) => progress.note(text),
   });
   const counts = tallying(progress);
   const view = new TransfersView(progress);

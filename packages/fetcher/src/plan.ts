@@ -66,6 +66,7 @@ async function planInto(store: Store | undefined, mirror: Mirror, options: PlanO
     allowPrivate: false,
     connections: itemsAtOnce,
     slowHosts: slowFactory,
+    onNote: (text) => progress.note(text),
   });
   const stoppable = { signal };
   const context: PlanContext = {

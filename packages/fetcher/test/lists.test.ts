@@ -68,11 +68,37 @@ test('a Talos version that the factory does not offer is named', async () => {
   });
 });
 
-test('a list that is none is refused (T21)', async () => {
+const extensions = `version/${talosVersion}/extensions/official`;
+const overlays = `version/${talosVersion}/overlays/official`;
+test.each([
+  ['versions', '<html>log in</html>', 'a web page'],
+  ['versions', '{"versions":[]}', 'not a list of names'],
+  ['versions', '[5]', 'not a list of names'],
+  [extensions, '<!DOCTYPE html>', 'a web page'],
+  [extensions, 'blocked', 'a value was expected'],
+  [extensions, '{}', 'not a catalog'],
+  [extensions, '[{"name":5}]', '0.name'],
+  [extensions, '[{"name":"a","digest":"sha256:1"}]', '0.digest'],
+  [overlays, '[{"image":"a"}]', '0.name'],
+  [overlays, '["a"]', 'not a catalog'],
+  [`talosctl/${talosVersion}`, '<html>', 'a web page'],
+  [`talosctl/${talosVersion}`, '{}', 'not a list of names'],
+  [`talosctl/${talosVersion}`, '["https://portal.example/login"]', 'names no talosctl'],
+  ['secureboot/signing-cert.pem', '<html>', 'a web page'],
+  ['secureboot/signing-cert.pem', 'blocked', 'not PEM'],
+  ['oci/cosign/signing-key.pub', '{}', 'not PEM'],
+])('%s that is %j is refused, and comes when it is right (T21, F10)', async (path, answer, message) => {
   const site = await mediaSite();
-  site.factory.files.set('versions', Buffer.from('<html>log in</html>'));
+  const right = site.factory.files.get(path) ?? Buffer.alloc(0);
+  site.factory.files.set(path, Buffer.from(answer));
   await site.mirror(mirrorOf(['kernel-amd64']));
-  await expect(site.fetch()).rejects.toMatchObject({ code: 'UPSTREAM' });
+  await expect(site.fetch()).rejects.toMatchObject({
+    code: 'UPSTREAM',
+    message: expect.stringContaining(message),
+  });
+  site.factory.files.set(path, right);
+  await site.fetch();
+  expect((await site.lock()).missing).toEqual([]);
 });
 
 test('what a factory does not have (its certificate, say) is left out', async () => {

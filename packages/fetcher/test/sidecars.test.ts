@@ -62,12 +62,16 @@ describe('offered', () => {
     expect((await site.lock()).missing).toEqual([]);
   });
 
-  test('a checksum that is none', async () => {
+  test.each([
+    ['a page', '<html>log in</html>', 'a web page'],
+    ['text', 'blocked', 'not a line'],
+    ['a hash that is cut', 'abc123  metal-amd64.iso', 'not a line'],
+  ])('%s in place of a checksum is no fault of the file (C13)', async (_what, answer, message) => {
     const site = await isoSite();
-    offer(site, 'sha256', '<html>log in</html>');
+    offer(site, 'sha256', answer);
     await expect(site.fetch()).rejects.toMatchObject({
-      code: 'DIGEST_MISMATCH',
-      message: expect.stringContaining('nothing usable'),
+      code: 'UPSTREAM',
+      message: expect.stringContaining(message),
     });
   });
 
@@ -75,7 +79,7 @@ describe('offered', () => {
     ['about other bytes', 'DIGEST_MISMATCH', () => bundleOver(Buffer.alloc(32))],
     ['of another type', 'BAD_SIGNATURE', (digest: Buffer) => bundleOver(digest, { mediaType: 'other' })],
     ['about nothing', 'BAD_SIGNATURE', (digest: Buffer) => bundleOver(digest, { messageSignature: {} })],
-    ['that is a page', 'BAD_SIGNATURE', () => '<html>log in</html>'],
+    ['that is a page', 'UPSTREAM', () => '<html>log in</html>'],
     [
       'with a key twice (T21)',
       'BAD_SIGNATURE',

@@ -1,8 +1,14 @@
 /** The AWS SDK over the one HTTP gate: its requests obey the same policy and leave the same records as all others. */
 import { Readable } from 'node:stream';
 import type { Bytes } from '@omni-airgap/oci';
-import type { HttpGate, Method, StreamBody } from '@omni-airgap/oci/http';
-import { bytesOf, collect } from '@omni-airgap/oci/model';
+import {
+  type HttpGate,
+  type Method,
+  type StreamBody,
+  saysPage,
+  unexpectedAnswer,
+} from '@omni-airgap/oci/http';
+import { bytesOf } from '@omni-airgap/oci/model';
 
 /** S3 answers to everything but GetObject are small; a page of a listing has a thousand entries. */
 const maxAnswerBytes = 8 * 1024 * 1024;
@@ -73,9 +79,14 @@ export class GateRequestHandler {
     });
     const isObject =
       request.method === 'GET' && response.status === 200 && request.query?.['x-id'] === 'GetObject';
+    // What HEAD says is the type of the object.
+    if (!isObject && request.method !== 'HEAD' && response.status < 300 && saysPage(response)) {
+      await response.cancel();
+      throw unexpectedAnswer(response, `${request.method} ${request.path}`, 'an answer of the object store');
+    }
     const bytes = isObject
       ? response.body
-      : bytesOf(await collect(response.body, maxAnswerBytes, 'an answer of the object store'));
+      : bytesOf(await response.bytes('an answer of the object store', maxAnswerBytes));
     return {
       response: {
         statusCode: response.status,

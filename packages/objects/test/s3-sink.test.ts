@@ -165,6 +165,17 @@ test('F43 an upload that the store has forgotten is begun anew', async () => {
   expect(await sink.put(object, ignore)).toBe('stored');
 });
 
+test('C13 a web page in place of an answer is named', async () => {
+  const double = await startS3Double();
+  const sink = await openSink(double, join(await temporary(), 'journal'));
+  const portal = { status: 200, body: '<html>log in</html>', headers: { 'content-type': 'text/html' } };
+  double.fault = ({ method }) => (method === 'HEAD' ? undefined : portal);
+  await expect(sink.put(await objectOf(12 * mib), ignore)).rejects.toMatchObject({
+    code: 'UPSTREAM',
+    message: expect.stringContaining('a web page (text/html)'),
+  });
+});
+
 test('T28 an answer without end, and entities that grow, are refused; memory stays as it was', async () => {
   const { double, object, sink } = await brokenOff();
   const xml = { 'content-type': 'application/xml' };
@@ -175,7 +186,7 @@ test('T28 an answer without end, and entities that grow, are refused; memory sta
 
   parts(`<ListPartsResult>${'<Part></Part>'.repeat(9 * mib)}</ListPartsResult>`);
   await expect(sink.put(object, ignore)).rejects.toMatchObject({
-    code: 'BAD_DOCUMENT',
+    code: 'UPSTREAM',
     message: expect.stringContaining('an answer of the object store'),
   });
 

@@ -153,6 +153,27 @@ describe('names', () => {
     expect(await readdir(layout.root)).not.toContain('index.json.lock');
   });
 
+  test('C1 stand for manifests only, and what an earlier version named otherwise is removed', async () => {
+    const layout = await temporaryLayout();
+    const image = await putImage(layout, 'a');
+    const page = descriptorOf('text/html', Buffer.from('<html>'));
+    await layout.push(page, openerOf(Buffer.from('<html>')));
+    const before = await indexOf(layout);
+    await expect(layout.tag(page, 'v1')).rejects.toMatchObject({ code: 'BAD_DOCUMENT' });
+    expect(await indexOf(layout)).toBe(before);
+    await layout.tag(image, 'v2');
+    const right = await indexOf(layout);
+    const wrong = `{"mediaType":"text/html","digest":"${page.digest}","size":6,"annotations":{"org.opencontainers.image.ref.name":"v1"}}`;
+    await writeFile(
+      join(layout.root, 'index.json'),
+      right.replace('"manifests":[', `"manifests":[${wrong},`),
+    );
+    await expect(Layout.open(layout.root)).rejects.toMatchObject({ code: 'BAD_DOCUMENT', descriptor: page });
+    expect([...(await Layout.removeForeignNames(layout.root)).keys()]).toEqual(['v1']);
+    expect(await indexOf(layout)).toBe(right);
+    expect((await Layout.removeForeignNames(layout.root)).size).toBe(0);
+  });
+
   test('referrers are the named manifests with that subject', async () => {
     const layout = await temporaryLayout();
     const image = await putImage(layout, 'a');

@@ -263,7 +263,7 @@ describe('tags', () => {
       script: [{ match: { path: /tags/ }, do: { status: 200, body } }],
     });
     const bad = await startRegistry(answer('{"tags":["v1\\u001b[2J"]}'));
-    await expect(listed(bad.repository.tags())).rejects.toMatchObject({ code: 'BAD_DOCUMENT' });
+    await expect(listed(bad.repository.tags())).rejects.toMatchObject({ code: 'UPSTREAM' });
     const none = await startRegistry(answer('{"tags":null}'));
     expect(await listed(none.repository.tags())).toEqual([]);
     const unknown = await startRegistry();

@@ -14,7 +14,8 @@ import {
   timeSchema,
   verifiedSchema,
 } from '@omni-airgap/format';
-import { byText } from '@omni-airgap/oci/base';
+import { byText, CodedError, printable } from '@omni-airgap/oci/base';
+import { isManifestType } from '@omni-airgap/oci/model';
 import * as v from 'valibot';
 
 const fileSchema = v.strictObject({
@@ -58,9 +59,36 @@ export type LockDocument = v.InferOutput<typeof schema>;
 
 export const maxLockBytes: number = 64 * 1024 * 1024;
 
-/** @throws BAD_DOCUMENT */
+/** @throws BAD_DOCUMENT; for an item that is no manifest, with its descriptor */
 export function parseLockDocument(bytes: Uint8Array, what = 'lock.json'): LockDocument {
-  return parseDocument(schema, bytes, what, 1);
+  const lock = parseDocument(schema, bytes, what, 1);
+  const foreign = lock.items.find(isForeign);
+  if (foreign === undefined) return lock;
+  const { name, descriptor } = foreign;
+  throw new CodedError(
+    'BAD_DOCUMENT',
+    `${what}: ${printable(name)}: ${printable(descriptor.mediaType)} is not a manifest type`,
+    { descriptor },
+  );
+}
+
+/**
+ * Takes items that are no manifests out of a lock.json: earlier versions recorded web pages as images.
+ * @returns the rest, with the names of the removed items among those that are missing
+ * @throws BAD_DOCUMENT
+ */
+export function withoutForeignItems(
+  bytes: Uint8Array,
+  what: string,
+): { readonly lock: LockDocument; readonly removed: readonly LockedItem[] } {
+  const lock = parseDocument(schema, bytes, what, 1);
+  const removed = lock.items.filter(isForeign);
+  const missing = [...new Set([...lock.missing, ...removed.map(({ name }) => name)])].sort(byText);
+  return { lock: { ...lock, items: lock.items.filter((item) => !isForeign(item)), missing }, removed };
+}
+
+function isForeign({ descriptor }: LockedItem): boolean {
+  return !isManifestType(descriptor.mediaType);
 }
 
 export function serializeLock(lock: LockDocument): string {

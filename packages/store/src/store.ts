@@ -7,7 +7,7 @@
  * read, changed and written. The order is content, then records; a lock is never upgraded.
  */
 import { join } from 'node:path';
-import { CodedError } from '@omni-airgap/oci/base';
+import { CodedError, isCoded } from '@omni-airgap/oci/base';
 import {
   acquireLock,
   acquireReadLock,
@@ -19,6 +19,7 @@ import {
   writeFileAtomic,
 } from '@omni-airgap/oci/fs';
 import { Layout } from '@omni-airgap/oci/layout';
+import { isManifestType } from '@omni-airgap/oci/model';
 import { DownloadJournal } from './download-journal.ts';
 import { type EgressLog, type HostSummary, openEgressLog, summarizeEgress } from './egress-log.ts';
 import { collectGarbage, type GcOptions, type GcReport } from './garbage.ts';
@@ -30,6 +31,7 @@ import {
   mergedLock,
   parseLockDocument,
   serializeLock,
+  withoutForeignItems,
 } from './lock-document.ts';
 
 /** How a store is open, and so which others may have it open meanwhile. */
@@ -49,6 +51,11 @@ export interface StoreOptions {
   readonly purpose: string;
   /** Makes an empty store where there is none. Default false. */
   readonly create?: boolean;
+  /**
+   * Repairs the records of a store into which an earlier version put web pages as images, and is told each removed
+   * name. Default: such a store is refused, with the remedy.
+   */
+  readonly onRepaired?: ((name: string, mediaType: string) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -101,11 +108,13 @@ export class Store {
         ? await acquireLock(path, access, { purpose, signal })
         : await acquireReadLock(path, { purpose, signal, create: access === 'read' });
     try {
+      const store = new Store(root, options, content);
+      if (options.onRepaired !== undefined) await store.#repair(options.onRepaired);
       if (create) await Layout.open(root, { create });
-      return new Store(root, options, content);
+      return store;
     } catch (error) {
       await content.release();
-      throw error;
+      throw withRemedy(error, root);
     }
   }
 
@@ -142,13 +151,23 @@ export class Store {
    * @throws BAD_DOCUMENT, DISK
    */
   async openLayout({ carried = false }: { readonly carried?: boolean } = {}): Promise<Layout> {
-    return Layout.open(this.root, carried ? { elsewhere: await this.bundles.carried() } : {});
+    const elsewhere = carried ? { elsewhere: await this.bundles.carried() } : {};
+    try {
+      return await Layout.open(this.root, elsewhere);
+    } catch (error) {
+      throw withRemedy(error, this.root);
+    }
   }
 
   /** lock.json; undefined when nothing was ever fetched into this store. @throws BAD_DOCUMENT, DISK */
   async lockDocument(): Promise<LockDocument | undefined> {
     const bytes = await readSmallFile(this.#lockPath, maxLockBytes);
-    return bytes === undefined ? undefined : parseLockDocument(bytes, this.#lockPath);
+    if (bytes === undefined) return undefined;
+    try {
+      return parseLockDocument(bytes, this.#lockPath);
+    } catch (error) {
+      throw withRemedy(error, this.root);
+    }
   }
 
   /** lock.json, for what needs a store that is as mirror.yaml says. @throws NO_INPUT, INCOMPLETE; BAD_DOCUMENT, DISK */
@@ -212,6 +231,27 @@ export class Store {
     );
   }
 
+  /** Names that stand for no manifest are removed from index.json and lock.json; their content is garbage. */
+  async #repair(onRepaired: (name: string, mediaType: string) => void): Promise<void> {
+    const found = new Map<string, string>();
+    for (const [name, { mediaType }] of await Layout.removeForeignNames(this.root))
+      found.set(name, mediaType);
+    if ((await this.#foreignItems()) !== undefined) {
+      await this.#change(async () => {
+        const { lock, removed = [] } = (await this.#foreignItems()) ?? {};
+        for (const { name, descriptor } of removed) found.set(name, descriptor.mediaType);
+        if (lock !== undefined) await writeFileAtomic(this.#lockPath, serializeLock(lock));
+      });
+    }
+    for (const [name, mediaType] of found) onRepaired(name, mediaType);
+  }
+
+  async #foreignItems(): Promise<ReturnType<typeof withoutForeignItems> | undefined> {
+    const bytes = await readSmallFile(this.#lockPath, maxLockBytes);
+    const found = bytes === undefined ? undefined : withoutForeignItems(bytes, this.#lockPath);
+    return found?.removed.length === 0 ? undefined : found;
+  }
+
   get #lockPath(): string {
     return join(this.root, 'lock.json');
   }
@@ -244,4 +284,15 @@ export class Store {
       `${this.root}: content cannot be removed while others may use the store`,
     );
   }
+}
+
+/** Tells what to do about a name that stands for no manifest. */
+function withRemedy(error: unknown, root: string): unknown {
+  if (!isCoded(error, 'BAD_DOCUMENT') || error.descriptor === undefined) return error;
+  if (isManifestType(error.descriptor.mediaType)) return error;
+  return new CodedError(
+    error.code,
+    `${error.message}: an earlier version stored another answer, such as a web page, as an image; run omni-airgap fetch --store ${root}, which repairs the store`,
+    { cause: error, descriptor: error.descriptor },
+  );
 }

@@ -36,6 +36,11 @@ describe('documents', () => {
     ['a time that is none', { ...lock, items: [{ ...item, fetchedAt: 'now' }] }, 'items.0.fetchedAt'],
     ['T16 a size that is text', { ...lock, items: [{ ...item, bytes: '5' }] }, 'items.0.bytes'],
     ['a list that is an object', { ...lock, items: {} }, 'items'],
+    [
+      'a web page in place of an image (C1)',
+      { ...lock, items: [{ ...item, descriptor: { ...item.descriptor, mediaType: 'text/html' } }] },
+      'ghcr.io/siderolabs/omni:v1.10.4: text/html is not a manifest type',
+    ],
     ['a newer schema', { ...lock, schema: 2, new: true }, 'schema 2 is newer than this program'],
   ])('with %s are refused, naming the member', (_what, document, member) => {
     expect(() => parse(document)).toThrow(expect.objectContaining({ code: 'BAD_DOCUMENT' }));

@@ -45,8 +45,8 @@ export function addFetch(session: Session): Command {
       const network = networkSettings(flags, session.env, true);
       const common = { config, store, network, allowSecrets: flags.allowSecrets === true };
       if (flags.dryRun === true) {
-        const work = () => plan({ ...common, restore: flags.restore === true, signal: session.signal });
-        await report(session, flags, 'fetch', work, describePlan);
+        const planning = { ...common, restore: flags.restore === true, signal: session.signal };
+        await report(session, flags, 'fetch', (progress) => plan({ ...planning, progress }), describePlan);
         return;
       }
       await report(

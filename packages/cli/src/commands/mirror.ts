@@ -1,6 +1,6 @@
 /** omni-airgap mirror */
 import { type BundleReport, bundleFrom, consumingInto, refuseInStore } from '@omni-airgap/bundler';
-import { defaultTransfers, prepareFetch } from '@omni-airgap/fetcher';
+import { defaultTransfers, prepareFetch, repairNote } from '@omni-airgap/fetcher';
 import { Store } from '@omni-airgap/store';
 import { Command } from 'commander';
 import { type BundleFlags, bundleOptions, describeBundle, withBundleFlags } from '../bundle-flags.ts';
@@ -58,6 +58,7 @@ export function addMirror(session: Session): Command {
             access: 'exclusive',
             purpose: 'omni-airgap mirror',
             create: true,
+            onRepaired: repairNote(progress),
             signal,
           } as const;
           return Store.use(root, opening, async (store) => {

@@ -9,11 +9,14 @@ import {
   errorFromResponse,
   type GateResponse,
   type HttpGate,
+  looksLikePage,
   type RetryOptions,
   retrying,
+  saysPage,
+  unexpectedAnswer,
 } from '@omni-airgap/oci/http';
 import type { Layout } from '@omni-airgap/oci/layout';
-import { collect, type Descriptor, digestFromHex, digestOf, isHex64 } from '@omni-airgap/oci/model';
+import { type Descriptor, digestFromHex, digestOf, isHex64 } from '@omni-airgap/oci/model';
 import type { DownloadJournal } from '@omni-airgap/store';
 import {
   commonSchematicId,
@@ -92,7 +95,9 @@ export class FactoryClient {
     return this.#retrying(async () => {
       const response = await this.#request('GET', path);
       if (response.status !== 200) throw await errorFromResponse(response, path);
-      return collect(response.body, max, path);
+      const bytes = await response.bytes(path, max);
+      if (!saysPage(response) && !looksLikePage(bytes)) return bytes;
+      throw unexpectedAnswer(response, path, 'an answer of the Image Factory', { bytes });
     });
   }
 
@@ -118,6 +123,7 @@ export class FactoryClient {
       const response = await this.#request('HEAD', path);
       await response.cancel();
       if (response.status !== 200) throw await errorFromResponse(response, 'head');
+      if (saysPage(response)) throw unexpectedAnswer(response, path, 'a file of the Image Factory');
       const size = lengthOf(response);
       if (size !== undefined && size > 0) return size;
       throw new CodedError(

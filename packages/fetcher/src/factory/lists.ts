@@ -5,7 +5,7 @@
  */
 
 import { CodedError, messageOf, parseStrictJson } from '@omni-airgap/oci/base';
-import { descriptorOf, MediaType, openerOf, plain } from '@omni-airgap/oci/model';
+import { descriptorOf, isDigest, MediaType, openerOf, plain } from '@omni-airgap/oci/model';
 import type { LockedItem } from '@omni-airgap/store';
 import {
   isTalosctlName,
@@ -14,6 +14,7 @@ import {
   talosctlPath,
   versionsPath,
 } from '@omni-airgap/talos';
+import * as v from 'valibot';
 import type { WantedLists } from '../mirror/resolved-mirror.ts';
 import { catalogArtifactType, fileArtifact, isWhole, storeArtifact, type TitledFile } from './artifacts.ts';
 import type { FactoryClient } from './client.ts';
@@ -21,9 +22,11 @@ import { descriptorOfFile, type FactoryContext, fetchFile } from './file.ts';
 
 /** The real lists have some ten kilobytes. */
 const maxListBytes = 4 * 1024 * 1024;
-const maxKeyBytes = 64 * 1024;
 /** For what belongs to no version. */
 const currentTag = 'latest';
+
+/** @throws UPSTREAM for an answer that is not what its path promises */
+type ListCheck = (bytes: Uint8Array, path: string) => void;
 
 /** One artifact to make: its name in the store tells what it is. */
 export interface ListTask {
@@ -34,13 +37,15 @@ export interface ListTask {
 /** @returns tasks that give an item, or undefined where the factory does not offer it */
 export function listTasks(context: FactoryContext, wanted: WantedLists): readonly ListTask[] {
   const { versions, talosctlVersions } = wanted;
-  const small = (what: string, tag: string, file: string, path: string, max: number): ListTask => {
+  const small = (what: string, tag: string, file: string, path: string, check: ListCheck): ListTask => {
     const name = listName(what, tag);
     return {
       name,
       run: async () => {
-        const bytes = await context.factory.getOffered(path, max);
-        return bytes === undefined ? undefined : storeSmall(context, name, file, path, bytes);
+        const bytes = await context.factory.getOffered(path, maxListBytes);
+        if (bytes === undefined) return undefined;
+        check(bytes, path);
+        return storeSmall(context, name, file, path, bytes);
       },
     };
   };
@@ -51,15 +56,15 @@ export function listTasks(context: FactoryContext, wanted: WantedLists): readonl
     },
     ...versions.flatMap((version) =>
       (['extensions', 'overlays'] as const).map((what) =>
-        small(what, version, `${what}.json`, officialPath(version, what), maxListBytes),
+        small(what, version, `${what}.json`, officialPath(version, what), checkCatalog),
       ),
     ),
     ...talosctlVersions.map((version) => ({
       name: listName('talosctl', version),
       run: () => fetchTalosctl(context, version, wanted.talosctl),
     })),
-    small('secureboot', currentTag, 'signing-cert.pem', 'secureboot/signing-cert.pem', maxKeyBytes),
-    small('cosign', currentTag, 'signing-key.pub', 'oci/cosign/signing-key.pub', maxKeyBytes),
+    small('secureboot', currentTag, 'signing-cert.pem', 'secureboot/signing-cert.pem', checkPem),
+    small('cosign', currentTag, 'signing-key.pub', 'oci/cosign/signing-key.pub', checkPem),
   ];
 }
 
@@ -144,7 +149,7 @@ async function fetchTalosctl(
 /**
  * The names of the wanted talosctl binaries of a version.
  * @returns undefined when the factory has none of the version
- * @throws CONFIG for a system that it is not made for
+ * @throws CONFIG for a system that it is not made for; UPSTREAM for a list that names no talosctl
  */
 export async function offeredTalosctl(
   factory: FactoryClient,
@@ -172,6 +177,9 @@ function binaryFor(offered: readonly string[], system: string, version: string):
   const file = offered.find((one) => isFor(one, system));
   if (file !== undefined) return file;
   const systems = offered.map((one) => one.replace(/^talosctl-|\.exe$/g, ''));
+  if (systems.length === 0) {
+    throw new CodedError('UPSTREAM', `${talosctlListPath(version)}: the factory's list names no talosctl`);
+  }
   throw new CodedError(
     'CONFIG',
     `talos.talosctl: ${version} has none for ${system}; there are ${systems.join(', ')}`,
@@ -196,12 +204,49 @@ async function store(
 }
 
 function stringList(bytes: Uint8Array, what: string): readonly string[] {
-  let value: unknown;
-  try {
-    value = parseStrictJson(bytes, { what });
-  } catch (cause) {
-    throw new CodedError('UPSTREAM', `${what}: ${messageOf(cause)}`, { cause });
-  }
+  const value = jsonOf(bytes, what);
   if (Array.isArray(value) && value.every((entry) => typeof entry === 'string')) return value;
-  throw new CodedError('UPSTREAM', `${what}: the factory's answer is no list of names`);
+  throw new CodedError('UPSTREAM', `${what}: the factory's answer is not a list of names`);
+}
+
+function jsonOf(bytes: Uint8Array, what: string): unknown {
+  try {
+    return parseStrictJson(bytes, { what });
+  } catch (cause) {
+    throw new CodedError('UPSTREAM', messageOf(cause), { cause });
+  }
+}
+
+const text = v.optional(v.string());
+/** Extensions and overlays. Source: siderolabs/image-factory pkg/client/client.go (ExtensionInfo, OverlayInfo). */
+const catalogSchema = v.array(
+  v.looseObject({
+    name: v.pipe(v.string(), v.minLength(1)),
+    ref: text,
+    image: text,
+    digest: v.optional(
+      v.pipe(
+        v.string(),
+        v.check((value) => isDigest(value), 'it is not a digest'),
+      ),
+    ),
+    author: text,
+    description: text,
+  }),
+);
+
+function checkCatalog(bytes: Uint8Array, path: string): void {
+  const result = v.safeParse(catalogSchema, jsonOf(bytes, path));
+  if (result.success) return;
+  const [issue] = result.issues;
+  const where = v.getDotPath(issue) ?? 'the list';
+  throw new CodedError(
+    'UPSTREAM',
+    `${path}: the factory's answer is not a catalog: ${where}: ${issue.message}`,
+  );
+}
+
+function checkPem(bytes: Uint8Array, path: string): void {
+  if (/^-----BEGIN [A-Z ]+-----\r?\n/.test(Buffer.from(bytes).toString('latin1'))) return;
+  throw new CodedError('UPSTREAM', `${path}: the factory's answer is not PEM`);
 }

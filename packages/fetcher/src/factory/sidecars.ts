@@ -47,10 +47,12 @@ export async function compareChecksum(
 /** @param said a line `<hex>  <name>`, as sha256sum prints it */
 function compare(path: string, said: Uint8Array, hex: string, descriptor: Descriptor): void {
   const expected = /^([a-f0-9]+)(?:\s|$)/.exec(Buffer.from(said).toString('latin1').trim())?.[1];
+  if (expected?.length !== hex.length)
+    throw new CodedError('UPSTREAM', `${path}: the factory's checksum is not a line "<hex>  <name>"`);
   if (expected === hex) return;
   throw new CodedError(
     'DIGEST_MISMATCH',
-    `${path}: the bytes have ${hex}, the factory's checksum says ${expected ?? 'nothing usable'}`,
+    `${path}: the bytes have ${hex}, the factory's checksum says ${expected}`,
     { descriptor },
   );
 }

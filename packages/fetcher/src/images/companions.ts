@@ -6,7 +6,7 @@
  * Sources: sigstore/cosign specs/SIGNATURE_SPEC.md; distribution-spec v1.1.1 spec.md#listing-referrers, #listing-tags.
  */
 
-import { CodedError, isCoded } from '@omni-airgap/oci/base';
+import { CodedError, isCoded, printable } from '@omni-airgap/oci/base';
 import {
   companionSuffixes,
   companionTag,
@@ -32,6 +32,10 @@ export function companionName(
   { name }: Companion,
 ): string {
   return `${image.registry}/${image.repository}${name.startsWith('@') ? name : `:${name}`}`;
+}
+
+function skippedNote({ registry, path }: RepositoryClient, { digest, mediaType }: Descriptor): string {
+  return `referrer ${registry}/${path}@${digest} is not carried: ${printable(mediaType)} is not a manifest type that registries accept`;
 }
 
 /** A signature of a signature of a signature is the most that makes sense; a registry can make up chains without end. */
@@ -82,6 +86,10 @@ export class Companions {
       const companions = await Promise.all(batch.map((d) => this.#companionsOf(repository, d.digest)));
       waiting = [];
       for (const companion of companions.flat()) {
+        if (!isManifestType(companion.descriptor.mediaType)) {
+          this.#onNote(skippedNote(repository, companion.descriptor));
+          continue;
+        }
         found.set(companion.name, companion);
         // A signature may itself be signed.
         waiting.push(companion.descriptor);

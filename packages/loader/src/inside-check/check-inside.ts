@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ObjectStoreTarget, openSink } from '@omni-airgap/objects';
 import { CodedError, parseStrictJson } from '@omni-airgap/oci/base';
-import { collect } from '@omni-airgap/oci/model';
+import { looksLikePage, saysPage, unexpectedAnswer } from '@omni-airgap/oci/http';
 import { type Network, type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import { type Site, selfHostedWireguardPort, versionsPath } from '@omni-airgap/talos';
 import type { RegistryTarget } from '../targets/names.ts';
@@ -157,7 +157,9 @@ async function checkFactory(network: Network, factory: URL, signal?: AbortSignal
       await response.cancel();
       throw new CodedError('UPSTREAM', `${url.href} answers ${response.status}`, { status: response.status });
     }
-    const bytes = await collect(response.body, maxListBytes, 'the list of Talos versions');
+    const bytes = await response.bytes('the list of Talos versions', maxListBytes);
+    if (saysPage(response) || looksLikePage(bytes))
+      throw unexpectedAnswer(response, url.href, 'the list of Talos versions', { bytes });
     const versions = parseStrictJson(bytes, { what: url.href });
     if (!Array.isArray(versions) || versions.length === 0)
       throw new CodedError('NOT_FOUND', 'the factory offers no Talos version');

@@ -4,13 +4,14 @@
  * Source of the JSON shape: distribution-spec v1.1.1 spec.md#error-codes.
  */
 
-import { CodedError, type ErrorCode } from '../base/errors.ts';
+import { CodedError, type ErrorCode, isCoded, messageOf } from '../base/errors.ts';
 import { type JsonObject, parseStrictObject } from '../base/json.ts';
 import { printable } from '../base/text.ts';
 import { collect } from '../model/bytes.ts';
 import type { Bytes } from '../storage.ts';
 import { type Exchange, type Head, shown } from './exchange.ts';
 import { parseRetryAfter } from './retry.ts';
+import { looksLikePage, saysPage, unexpectedAnswer } from './web-page.ts';
 
 /** An answer whose body has not been read yet. */
 export interface GateResponse {
@@ -21,9 +22,11 @@ export interface GateResponse {
   readonly url: URL;
   /** To be read to its end, once, or cancelled. Errors while reading: NETWORK, ABORTED. */
   readonly body: Bytes;
-  /** @param maxBytes default 1 MiB @throws BAD_DOCUMENT when there is more */
+  /** The whole body. @param what for messages @param maxBytes default 1 MiB @throws UPSTREAM when there is more */
+  bytes(what: string, maxBytes?: number): Promise<Uint8Array>;
+  /** @param maxBytes default 1 MiB @throws UPSTREAM when there is more */
   text(maxBytes?: number): Promise<string>;
-  /** @param what for messages @param maxBytes default 1 MiB @throws BAD_DOCUMENT unless it is a strict JSON object */
+  /** @param what for messages @param maxBytes default 1 MiB @throws UPSTREAM unless it is a strict JSON object */
   json(what: string, maxBytes?: number): Promise<JsonObject>;
   /** Gives the body up; the connection is kept when little of it was left. */
   cancel(): Promise<void>;
@@ -32,17 +35,39 @@ export interface GateResponse {
 const defaultMaxBytes = 1024 * 1024;
 
 export function gateResponse(head: Head, body: Exchange, url: URL): GateResponse {
+  const { status, headers } = head;
+  const bytes: GateResponse['bytes'] = async (what, maxBytes = defaultMaxBytes) => {
+    try {
+      return await collect(body, maxBytes, what);
+    } catch (error) {
+      // An answer is no document that somebody signed: whatever it is, it says nothing about content.
+      throw isCoded(error, 'BAD_DOCUMENT') ? asUpstream(error, url) : error;
+    }
+  };
   return {
-    status: head.status,
-    headers: head.headers,
+    status,
+    headers,
     url,
     body,
-    text: async (maxBytes = defaultMaxBytes) =>
-      Buffer.from(await collect(body, maxBytes, shown(url))).toString('utf8'),
-    json: async (what, maxBytes = defaultMaxBytes) =>
-      parseStrictObject(await collect(body, maxBytes, what), { what }),
+    bytes,
+    text: async (maxBytes) => Buffer.from(await bytes(shown(url), maxBytes)).toString('utf8'),
+    json: async (what, maxBytes) => {
+      const answer = await bytes(what, maxBytes);
+      try {
+        return parseStrictObject(answer, { what });
+      } catch (error) {
+        if (saysPage({ headers }) || looksLikePage(answer)) {
+          throw unexpectedAnswer({ headers, url }, what, 'JSON', { bytes: answer, cause: error });
+        }
+        throw asUpstream(error, url);
+      }
+    },
     cancel: async () => body.cancel(),
   };
+}
+
+function asUpstream(error: unknown, url: URL): CodedError {
+  return new CodedError('UPSTREAM', `${messageOf(error)} (${shown(url)})`, { cause: error });
 }
 
 /** What an error answer says. */

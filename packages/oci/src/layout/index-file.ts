@@ -42,9 +42,14 @@ export function formatIndexFile(names: Names, bases: readonly string[] = []): st
 
 /**
  * Names in an index.json, ours or another tool's. Entries without a name go by their digest.
- * @throws BAD_DOCUMENT
+ * @param foreign receives the entries that are no manifests; default: they are refused
+ * @throws BAD_DOCUMENT; for an entry that is no manifest, with its descriptor
  */
-export function parseIndexFile(bytes: Uint8Array, what: string): Map<string, Descriptor> {
+export function parseIndexFile(
+  bytes: Uint8Array,
+  what: string,
+  foreign?: Map<string, Descriptor>,
+): Map<string, Descriptor> {
   const doc = parseStrictObject(bytes, { what });
   const { manifests } = doc;
   if (doc['schemaVersion'] !== 2 || !Array.isArray(manifests)) {
@@ -53,13 +58,20 @@ export function parseIndexFile(bytes: Uint8Array, what: string): Map<string, Des
   const names = new Map<string, Descriptor>();
   for (const [i, raw] of manifests.entries()) {
     const { mediaType, digest, size, annotations } = parseDescriptor(raw, `${what} manifests[${i}]`);
-    if (!isManifestType(mediaType)) {
-      throw new CodedError('BAD_DOCUMENT', `${what} manifests[${i}]: ${mediaType} is not a manifest type`);
-    }
+    const descriptor = { mediaType, digest, size };
     const name = annotations?.[Annotation.refName] ?? `@${digest}`;
+    if (!isManifestType(mediaType)) {
+      foreign?.set(name, descriptor);
+      if (foreign !== undefined) continue;
+      throw new CodedError(
+        'BAD_DOCUMENT',
+        `${what} manifests[${i}]: ${printable(name)}: ${mediaType} is not a manifest type`,
+        { descriptor },
+      );
+    }
     if (names.has(name))
       throw new CodedError('BAD_DOCUMENT', `${what}: name ${printable(name)} stands twice`);
-    names.set(name, { mediaType, digest, size });
+    names.set(name, descriptor);
   }
   return names;
 }

@@ -13,6 +13,7 @@ import { checkFinished } from '../model/bytes.ts';
 import { type Descriptor, plain } from '../model/descriptor.ts';
 import { type Digest, digestOf, hexOf } from '../model/digest.ts';
 import { fetchManifest, referrerOf } from '../model/manifest.ts';
+import { isManifestType } from '../model/media-type.ts';
 import type {
   Bytes,
   Located,
@@ -24,6 +25,7 @@ import type {
   ReferrerLister,
   Target,
 } from '../storage.ts';
+import type { Names } from './index-file.ts';
 import { Ingest, type Ingested } from './ingest.ts';
 import { NameTable } from './name-table.ts';
 
@@ -77,6 +79,16 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
     }
     await layout.#names.load();
     return layout;
+  }
+
+  /**
+   * Removes names that stand for no manifest, such as a web page that was stored as an image: with one of them, the
+   * layout cannot be opened.
+   * @returns the removed names; empty where there is no layout
+   * @throws BAD_DOCUMENT, BUSY, DISK
+   */
+  static removeForeignNames(root: string): Promise<Names> {
+    return new NameTable(root).removeForeign();
   }
 
   /** Where a blob of this digest is or would be. */
@@ -175,7 +187,15 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
     return this.#names.get(name);
   }
 
+  /** @throws BAD_DOCUMENT for what is no manifest: nothing could read the names any more */
   async tag(descriptor: Descriptor, name: string): Promise<void> {
+    if (!isManifestType(descriptor.mediaType)) {
+      throw new CodedError(
+        'BAD_DOCUMENT',
+        `${name}: ${descriptor.mediaType} is not a manifest type, so it cannot have a name`,
+        { descriptor },
+      );
+    }
     if (!(await this.has(descriptor))) {
       throw new CodedError(
         'MISSING_CONTENT',

@@ -8,7 +8,7 @@ import { byText } from '../base/text.ts';
 import { readSmallFile, removeTemporaries, writeFileAtomic } from '../fs/files.ts';
 import { acquireLock, type Lock } from '../fs/lock.ts';
 import type { Descriptor } from '../model/descriptor.ts';
-import { formatIndexFile, layoutMarker, maxIndexBytes, parseIndexFile } from './index-file.ts';
+import { formatIndexFile, layoutMarker, maxIndexBytes, type Names, parseIndexFile } from './index-file.ts';
 
 /** A process holds the lock for one small write; this is long enough for the slowest disk. */
 const lockTimeoutMs = 30_000;
@@ -53,6 +53,26 @@ export class NameTable {
     } finally {
       await lock.release();
     }
+  }
+
+  /** Removes the names on disk that stand for no manifest. @returns them @throws BAD_DOCUMENT, BUSY, DISK */
+  async removeForeign(): Promise<Names> {
+    if ((await this.#readLeniently()).foreign.size === 0) return new Map();
+    const lock = await this.#lock();
+    try {
+      const { names, foreign } = await this.#readLeniently();
+      await writeFileAtomic(this.#path, formatIndexFile(names));
+      return foreign;
+    } finally {
+      await lock.release();
+    }
+  }
+
+  async #readLeniently(): Promise<{ readonly names: Names; readonly foreign: Names }> {
+    const foreign = new Map<string, Descriptor>();
+    const bytes = await readSmallFile(this.#path, maxIndexBytes);
+    const names = bytes === undefined ? new Map() : parseIndexFile(bytes, this.#path, foreign);
+    return { names, foreign };
   }
 
   get(name: string): Descriptor | undefined {

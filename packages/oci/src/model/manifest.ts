@@ -15,7 +15,7 @@ import {
   isImageManifestType,
   isIndexType,
   isManifestType,
-  schema1Types,
+  refusedType,
 } from './media-type.ts';
 
 /** Source: distribution-spec v1.1.1 spec.md#pushing-manifests; Distribution refuses more. */
@@ -70,9 +70,8 @@ export function parseManifest(
   if (bytes.byteLength > maxManifestBytes) {
     throw bad(`${bytes.byteLength} bytes, more than the ${maxManifestBytes} a manifest may have`);
   }
-  if (schema1Types.includes(mediaType)) {
-    throw bad('Docker schema 1 cannot be carried with its digest; ask the publisher for an OCI image');
-  }
+  const refused = refusedType(mediaType);
+  if (refused !== undefined) throw bad(refused);
   if (!isManifestType(mediaType)) throw bad(`${printable(mediaType)} is not a manifest type`);
   const doc = parseStrictObject(bytes, { what });
   refuseOtherCase(doc, members, what);

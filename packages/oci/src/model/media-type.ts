@@ -13,11 +13,23 @@ export const MediaType = {
   octetStream: 'application/octet-stream',
 } as const;
 
-/** Schema 1 is refused by name: it cannot be carried without changing its digest. */
-export const schema1Types: readonly string[] = [
+/** Schema 1 cannot be carried without changing its digest. */
+const schema1Types: readonly string[] = [
   'application/vnd.docker.distribution.manifest.v1+json',
   'application/vnd.docker.distribution.manifest.v1+prettyjws',
 ];
+
+/**
+ * Why content of a type is not carried, for types of manifests that nothing handles any more; undefined for all others.
+ * Sources: distribution v2.8 docs/spec/manifest-v2-1.md; image-spec v1.1.0-rc3, which removed artifact.md.
+ */
+export function refusedType(mediaType: string): string | undefined {
+  if (schema1Types.includes(mediaType))
+    return 'Docker schema 1 cannot be carried with its digest; ask the publisher for an OCI image';
+  if (mediaType === 'application/vnd.oci.artifact.manifest.v1+json')
+    return `${mediaType} was removed from the OCI specification and registries refuse it; ask the publisher to push it again with a current tool`;
+  return undefined;
+}
 
 /** What we say we accept when asking a registry for a manifest. */
 export const manifestAccept: string = [

@@ -9,10 +9,11 @@ import { printable } from '../base/text.ts';
 import type { GateResponse } from '../http/response.ts';
 import { errorFromResponse } from '../http/response.ts';
 import { backOff, isTransient, retrying } from '../http/retry.ts';
+import { saysPage, unexpectedAnswer } from '../http/web-page.ts';
 import { mismatch } from '../model/bytes.ts';
 import type { Descriptor } from '../model/descriptor.ts';
 import { isDigest } from '../model/digest.ts';
-import { isManifestType, manifestAccept } from '../model/media-type.ts';
+import { isManifestType, manifestAccept, refusedType } from '../model/media-type.ts';
 import type { Bytes } from '../storage.ts';
 import type { RepositoryView } from './session.ts';
 
@@ -39,6 +40,7 @@ export async function headContent(
   const response = await repository.once({ method: 'HEAD', at, doing, headers: accept, digest, ...options });
   if (response.status === 404) return false;
   if (response.status !== 200) throw await errorFromResponse(response, `${doing} (${repository.name})`);
+  if (isPage(response, descriptor)) throw notContent(response, doing, repository, descriptor);
   const named = response.headers['docker-content-digest'];
   if (isDigest(named) && named !== digest) {
     throw mismatch(descriptor, `the registry says ${named}`, repository.name);
@@ -70,7 +72,11 @@ export async function* fetchContent(
   offset: number,
   signal: AbortSignal | undefined,
 ): Bytes {
-  const { digest, size } = descriptor;
+  const { digest, size, mediaType } = descriptor;
+  const refused = refusedType(mediaType);
+  if (refused !== undefined) {
+    throw new CodedError('UPSTREAM', `pull ${digest} (${repository.name}): ${refused}`, { descriptor });
+  }
   const retry = repository.registry.retryOptions(signal);
   let at = offset;
   let ranges = true;
@@ -132,6 +138,10 @@ async function startOf(
     throw await errorFromResponse(response, `pull ${descriptor.digest} (${repository.name})`);
   }
   const length = headers['content-length'];
+  if (isPage(response, descriptor)) {
+    await response.cancel();
+    throw notContent(response, `pull ${descriptor.digest}`, repository, descriptor);
+  }
   if (length !== undefined && Number(length) !== size) {
     await response.cancel();
     throw mismatch(
@@ -141,6 +151,25 @@ async function startOf(
     );
   }
   return 0;
+}
+
+/**
+ * Whether an answer is a web page in place of the content. Content may be HTML itself, and some hosts label every blob
+ * so: a page is what has this label and not the length that was announced.
+ */
+function isPage(response: GateResponse, { size, mediaType }: Descriptor): boolean {
+  if (!saysPage(response)) return false;
+  return isManifestType(mediaType) || Number(response.headers['content-length'] ?? -1) !== size;
+}
+
+function notContent(
+  response: GateResponse,
+  doing: string,
+  repository: RepositoryView,
+  { mediaType }: Descriptor,
+): CodedError {
+  const wanted = isManifestType(mediaType) ? 'a manifest' : 'a blob';
+  return unexpectedAnswer(response, `${doing} (${repository.name})`, wanted);
 }
 
 /** @returns false when the registry deletes nothing (405), or does not have it @throws DENIED, UPSTREAM, NETWORK */

@@ -1,17 +1,19 @@
 /**
  * Manifests, byte for byte as they came: what a tag or digest stands for, and how one is stored. A HEAD is enough where
- * the registry names the digest; where it does not, the manifest is read and hashed.
+ * the registry names digest and type; where it does not, the manifest is read, hashed and asked for its type.
  * Sources: distribution-spec v1.1.1 spec.md#checking-if-content-exists-in-the-registry, #pushing-manifests. Fault F38.
  */
-import { CodedError } from '../base/errors.ts';
+import { CodedError, isCoded } from '../base/errors.ts';
+import { parseStrictObject } from '../base/json.ts';
 import { printable } from '../base/text.ts';
 import type { GateResponse } from '../http/response.ts';
 import { errorFromResponse } from '../http/response.ts';
-import { collect, mismatch } from '../model/bytes.ts';
-import { type Descriptor, isMediaType } from '../model/descriptor.ts';
+import { looksLikePage, saysPage, typeOfAnswer, unexpectedAnswer } from '../http/web-page.ts';
+import { mismatch } from '../model/bytes.ts';
+import { type Descriptor, descriptorOf } from '../model/descriptor.ts';
 import { type Digest, digestOf, isDigest } from '../model/digest.ts';
-import { maxManifestBytes } from '../model/manifest.ts';
-import { manifestAccept, schema1Types } from '../model/media-type.ts';
+import { maxManifestBytes, parseManifest } from '../model/manifest.ts';
+import { isManifestType, manifestAccept, refusedType } from '../model/media-type.ts';
 import { isTag } from '../model/reference.ts';
 import type { PushResult } from '../storage.ts';
 import { hasContent } from './content.ts';
@@ -22,7 +24,11 @@ interface NamedManifest {
   readonly bytes: Uint8Array;
 }
 
-/** @returns undefined for 404 @throws BAD_NAME, DIGEST_MISMATCH, DENIED, UPSTREAM, NETWORK */
+/**
+ * What a name stands for: always one of the four manifest types.
+ * @returns undefined for 404
+ * @throws UPSTREAM for an answer of another type, such as a web page; BAD_NAME, DIGEST_MISMATCH, DENIED, NETWORK
+ */
 export async function resolveName(
   repository: RepositoryView,
   name: string,
@@ -34,9 +40,10 @@ export async function resolveName(
     if (response.status !== 200) throw await errorFromResponse(response, resolving(repository, name));
     const digest = response.headers['docker-content-digest'];
     const length = response.headers['content-length'];
-    if (isDigest(digest) && length !== undefined && /^[0-9]{1,10}$/.test(length)) {
+    const mediaType = manifestTypeOf(repository, name, response);
+    if (mediaType !== undefined && isDigest(digest) && length !== undefined && /^[0-9]{1,10}$/.test(length)) {
       requireDigest(repository, name, digest);
-      return { mediaType: typeOf(repository, name, response), digest, size: Number(length) };
+      return { mediaType, digest, size: Number(length) };
     }
   }
   return (await readNamed(repository, name, signal))?.descriptor;
@@ -54,13 +61,52 @@ export async function readNamed(
     return undefined;
   }
   if (response.status !== 200) throw await errorFromResponse(response, resolving(repository, name));
-  const mediaType = typeOf(repository, name, response);
-  const bytes = await collect(response.body, maxManifestBytes, `manifest ${name} of ${repository.name}`);
+  const announced = manifestTypeOf(repository, name, response);
+  const bytes = await response.bytes(resolving(repository, name), maxManifestBytes);
+  if (announced === undefined || looksLikePage(bytes)) {
+    const mediaType = labeledWrongly(repository, name, response, bytes);
+    return { descriptor: descriptorOf(mediaType, bytes), bytes };
+  }
   const digest = digestOf(bytes);
   const said = response.headers['docker-content-digest'];
   if (isDigest(said)) requireDigest(repository, said, digest);
   requireDigest(repository, name, digest);
-  return { descriptor: { mediaType, digest, size: bytes.byteLength }, bytes };
+  return { descriptor: { mediaType: announced, digest, size: bytes.byteLength }, bytes };
+}
+
+/**
+ * The type of a manifest whose Content-Type is none: proxies and file servers label it application/json or text/plain.
+ * Taken only when nothing can be doubted: it parses, says its type itself, and has the digest that was named.
+ * @throws UPSTREAM
+ */
+function labeledWrongly(
+  repository: RepositoryView,
+  name: string,
+  response: GateResponse,
+  bytes: Uint8Array,
+): string {
+  const what = resolving(repository, name);
+  const refuse = (cause?: unknown): CodedError =>
+    unexpectedAnswer(response, what, 'a manifest', { bytes, cause });
+  if (saysPage(response)) throw refuse();
+  let mediaType: unknown;
+  try {
+    mediaType = parseStrictObject(bytes, { what })['mediaType'];
+    if (typeof mediaType !== 'string') throw refuse();
+    parseManifest(bytes, mediaType, what);
+  } catch (cause) {
+    throw isCoded(cause, 'UPSTREAM') ? cause : refuse(cause);
+  }
+  const digest = digestOf(bytes);
+  const said = response.headers['docker-content-digest'];
+  const wrong = [said, name].find((other) => isDigest(other) && other !== digest);
+  if (wrong !== undefined) throw refuse(mismatch(descriptorOf(mediaType, bytes), `it is not ${wrong}`));
+  const label = printable(typeOfAnswer(response) ?? 'no Content-Type', 100);
+  repository.registry.note(
+    `labels manifests as ${label}; their own mediaType is used instead`,
+    `${repository.path}, ${name}`,
+  );
+  return mediaType;
 }
 
 function ask(
@@ -91,16 +137,19 @@ function requireDigest(repository: RepositoryView, name: string, digest: string)
   );
 }
 
-function typeOf(repository: RepositoryView, name: string, response: GateResponse): string {
-  const mediaType = response.headers['content-type']?.split(';')[0]?.trim();
-  if (mediaType !== undefined && schema1Types.includes(mediaType)) {
-    throw new CodedError(
-      'UPSTREAM',
-      `${resolving(repository, name)}: the registry only has Docker schema 1, which cannot be carried with its digest`,
-    );
-  }
-  if (isMediaType(mediaType)) return mediaType;
-  throw new CodedError('UPSTREAM', `${resolving(repository, name)}: no usable Content-Type`);
+/**
+ * The manifest type that an answer announces; undefined when its label is none.
+ * @throws UPSTREAM for types of manifests that cannot be carried
+ */
+function manifestTypeOf(
+  repository: RepositoryView,
+  name: string,
+  response: GateResponse,
+): string | undefined {
+  const mediaType = typeOfAnswer(response) ?? '';
+  const refused = refusedType(mediaType);
+  if (refused !== undefined) throw new CodedError('UPSTREAM', `${resolving(repository, name)}: ${refused}`);
+  return isManifestType(mediaType) ? mediaType : undefined;
 }
 
 function resolving(repository: RepositoryView, name: string): string {

@@ -40,6 +40,8 @@ export interface NetworkScope {
   readonly slowHosts?: SlowHosts | undefined;
   /** Told what is tried again. */
   readonly onRetry?: ((error: CodedError) => void) | undefined;
+  /** Told what registries do wrong and was accepted nevertheless. */
+  readonly onNote?: ((text: string) => void) | undefined;
 }
 
 /** The network of one command. Close it at the end. */
@@ -85,6 +87,7 @@ export async function openNetwork(settings: NetworkSettings, scope: NetworkScope
           plainHttp: settings.plainHttp.includes(host),
           trustedRealms: trusted,
           retry: { onRetry: scope.onRetry },
+          onNote: scope.onNote,
         });
         clients.set(host, client);
       }

@@ -1,5 +1,6 @@
 /** Whether a registry answers and lets us in. Source: distribution-spec v1.1.1 spec.md#determining-support. */
 import { errorFromResponse } from '../http/response.ts';
+import { saysPage, unexpectedAnswer } from '../http/web-page.ts';
 import type { RegistrySession } from './session.ts';
 
 /** @throws DENIED, UPSTREAM, NETWORK, EGRESS_DENIED */
@@ -15,4 +16,5 @@ export async function ping(registry: RegistrySession, signal: AbortSignal | unde
   });
   if (response.status !== 200) throw await errorFromResponse(response, what);
   await response.cancel();
+  if (saysPage(response)) throw unexpectedAnswer(response, what, 'the API of a registry');
 }

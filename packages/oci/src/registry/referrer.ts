@@ -1,16 +1,17 @@
 /**
  * Manifests that refer to another one: those that the referrers API lists, and those that the fallback tag
  * `sha256-<hex>` lists, an index kept by clients. A registry that gained the API may know only of what was pushed since,
- * and some clients write the tag beside it (regclient#471). Only a 200 with an OCI index is an answer of the API.
+ * and some clients write the tag beside it (regclient#471). A 200 that is no web page is an answer of the API.
  * Nothing in the fallback index is believed that the manifests themselves do not say. An answer that is neither yes nor
  * no is an error: a signature must not get lost because a registry was busy.
  * Sources: distribution-spec v1.1.1 spec.md#listing-referrers, #pushing-manifests-with-subject,
  * #referrers-tag-schema. Faults F18, F19.
  */
-import { CodedError, isCoded } from '../base/errors.ts';
+import { CodedError, isCoded, messageOf } from '../base/errors.ts';
 import { type JsonValue, parseStrictObject } from '../base/json.ts';
 import type { GateResponse } from '../http/response.ts';
 import { errorFromResponse } from '../http/response.ts';
+import { saysPage } from '../http/web-page.ts';
 import { type Descriptor, descriptorOf, parseDescriptor } from '../model/descriptor.ts';
 import type { Digest } from '../model/digest.ts';
 import { fetchManifest, type Manifest, maxManifestBytes, referrerOf } from '../model/manifest.ts';
@@ -59,14 +60,27 @@ async function listByApi(
       throw new CodedError('UPSTREAM', `${what}: page ${page} is missing`);
     }
     const manifests = (await response.json(what, maxManifestBytes))['manifests'];
-    if (!Array.isArray(manifests)) throw new CodedError('BAD_DOCUMENT', `${what}: manifests must be a list`);
-    found.push(...manifests.map((entry, i) => parseDescriptor(entry, `${what} [${i}]`)));
+    if (!Array.isArray(manifests)) throw new CodedError('UPSTREAM', `${what}: manifests must be a list`);
+    found.push(...manifests.map((entry, i) => listedReferrer(entry, `${what} [${i}]`)));
     at = repository.registry.nextPage(response, what);
   }
   return found;
 }
 
-/** @returns the answer of the referrers API, or undefined when the registry has none */
+/** @throws UPSTREAM: a list that a registry makes is no content */
+function listedReferrer(entry: unknown, where: string): Descriptor {
+  try {
+    return parseDescriptor(entry, where);
+  } catch (cause) {
+    throw new CodedError('UPSTREAM', messageOf(cause), { cause });
+  }
+}
+
+/**
+ * The answer of the referrers API, or undefined when the registry has none. A web page means that there is none, as
+ * registries answer whose web site takes every unknown path; whoever answers all requests with a page is found out
+ * when the fallback tag is asked for. Everything else with status 200 must be the list, whatever its label says.
+ */
 async function askReferrers(
   repository: RepositoryView,
   start: URL,
@@ -86,8 +100,7 @@ async function askReferrers(
       signal,
     });
     const { status, headers } = response;
-    if (status === 200 && headers['content-type']?.split(';')[0]?.trim() === MediaType.ociIndex)
-      return response;
+    if (status === 200 && !saysPage(response)) return response;
     const redirect = status >= 300 && status < 400;
     if (!redirect && status !== 200 && !unsupported.has(status)) {
       throw await errorFromResponse(response, `${doing} (${repository.name})`);

@@ -28,6 +28,8 @@ export interface RegistryOptions {
   readonly tries?: number | undefined;
   /** Hooks into waiting: progress, and tests. */
   readonly retry?: Pick<RetryOptions, 'onRetry' | 'random' | 'sleep'> | undefined;
+  /** Told what the registry does wrong and was accepted nevertheless: one line for people. */
+  readonly onNote?: ((text: string) => void) | undefined;
 }
 
 interface RegistryRequest extends Omit<GateRequest, 'url' | 'authorization'> {
@@ -56,6 +58,8 @@ export class RegistrySession {
   readonly #options: RegistryOptions;
   readonly #auth: Authenticator;
   readonly #turns = new Map<string, Promise<unknown>>();
+  /** Notes are about the registry, so the first of a kind says it. */
+  readonly #noted = new Set<string>();
 
   constructor(options: RegistryOptions) {
     const { gate, host, credentials, plainHttp = false, trustedRealms = [] } = options;
@@ -67,6 +71,16 @@ export class RegistrySession {
     if (origin === null) throw new CodedError('BAD_NAME', `not a registry host: ${printable(host)}`);
     this.origin = origin;
     this.#auth = new Authenticator({ gate, origin, host, credentials, trustedRealms });
+  }
+
+  /**
+   * Tells the user what the registry does wrong, once.
+   * @param kind what it does; @param example where it did so first
+   */
+  note(kind: string, example: string): void {
+    if (this.#noted.has(kind)) return;
+    this.#noted.add(kind);
+    this.#options.onNote?.(`${this.host} ${kind} (${example})`);
   }
 
   retryOptions(signal?: AbortSignal): RetryOptions {

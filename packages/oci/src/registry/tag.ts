@@ -18,7 +18,7 @@ const maxPages = 1000;
 const pageSize = 1000;
 const maxPageBytes = 4 * 1024 * 1024;
 
-/** @throws NOT_FOUND for a repository that does not exist; BAD_DOCUMENT, UPSTREAM, EGRESS_DENIED */
+/** @throws NOT_FOUND for a repository that does not exist; UPSTREAM, EGRESS_DENIED */
 export async function* listTags(
   repository: RepositoryView,
   signal: AbortSignal | undefined,
@@ -33,10 +33,10 @@ export async function* listTags(
     const what = `tags of ${repository.name}`;
     // Distribution says null for a repository whose tags were all deleted.
     const tags = (await response.json(what, maxPageBytes))['tags'] ?? [];
-    if (!Array.isArray(tags)) throw new CodedError('BAD_DOCUMENT', `${what}: tags must be a list`);
+    if (!Array.isArray(tags)) throw new CodedError('UPSTREAM', `${what}: tags must be a list`);
     for (const tag of tags) {
       if (typeof tag !== 'string' || !isTag(tag)) {
-        throw new CodedError('BAD_DOCUMENT', `${what}: not a tag: ${printable(String(tag))}`);
+        throw new CodedError('UPSTREAM', `${what}: not a tag: ${printable(String(tag))}`);
       }
       yield tag;
     }
