@@ -1,13 +1,32 @@
 /** A download of a file that has no digest upstream, broken off and continued. */
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { noProgress } from '@omni-airgap/oci';
 import { openNetwork } from '@omni-airgap/oci/registry';
 import { Store } from '@omni-airgap/store';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { download } from '../src/factory/download.ts';
+import { type DownloadContext, download } from '../src/factory/download.ts';
 import { factoryHost } from './factory-double.ts';
 import { filesOf, iso, mediaSite, mirrorOf, setName, text } from './media-site.ts';
 import { type Site, someBytes } from './site.ts';
+
+/** A download by itself, which gives up after three tries and never waits. */
+async function downloadContext(site: Site): Promise<DownloadContext> {
+  const store = await Store.open(site.store, { access: 'shared', purpose: 'test', create: true });
+  onTestFinished(() => store.close());
+  const layout = await store.openLayout();
+  const network = await openNetwork(site.network, {
+    hosts: [factoryHost, '*.r2.cloudflarestorage.com'],
+    allowPrivate: false,
+  });
+  onTestFinished(() => network.close());
+  return {
+    gate: network.gate,
+    layout,
+    journal: store.downloads,
+    retry: { tries: 3, sleep: async () => {} },
+  };
+}
 
 describe('a download that is continued', () => {
   /** Cuts the first run after 400 kB and gives up, so that a second run finds a part. */
@@ -92,20 +111,7 @@ describe('a download that is continued', () => {
         response.end(isRest ? undefined : file.subarray(0, 400_000));
       },
     });
-    const store = await Store.open(site.store, { access: 'shared', purpose: 'test', create: true });
-    onTestFinished(() => store.close());
-    const layout = await store.openLayout();
-    const network = await openNetwork(site.network, {
-      hosts: [factoryHost, '*.r2.cloudflarestorage.com'],
-      allowPrivate: false,
-    });
-    onTestFinished(() => network.close());
-    const context = {
-      gate: network.gate,
-      layout,
-      journal: store.downloads,
-      retry: { tries: 3, sleep: async () => {} },
-    };
+    const context = await downloadContext(site);
     const url = `https://${factoryHost}/${iso}`;
     await expect(
       download(context, { url, mediaType: 'application/x-iso9660-image', size: 700_000, onBytes: () => {} }),
@@ -114,14 +120,83 @@ describe('a download that is continued', () => {
     expect(await readdir(join(site.store, 'blobs', 'sha256'))).toEqual([]);
   });
 
-  test('begins again where upstream names no version of the file, and leaves no part behind', async () => {
+  test.each([
+    [
+      'zeros at its end, as a power cut leaves them (A4)',
+      (part: Buffer) => part.fill(0, part.byteLength - 256 * 1024),
+    ],
+    ['one wrong bit (A4)', (part: Buffer) => part.fill((part[77] ?? 0) ^ 4, 77, 78)],
+  ])('begins again when its part has %s', async (_what, damage) => {
+    const site = await broken();
+    const ingest = join(site.store, 'ingest');
+    const [part] = (await readdir(ingest)).filter((name) => name.endsWith('.part'));
+    const path = join(ingest, part ?? '');
+    await writeFile(path, damage(await readFile(path)));
+    await site.fetch();
+    expect(rangesOf(site).slice(2)).toEqual([undefined]);
+    expect((await filesOf(site, setName))['metal-amd64.iso']).toEqual(site.factory.files.get(iso));
+  });
+
+  describe('where upstream names no version of the file (C4)', () => {
+    async function unnamed(cuts?: number): Promise<Site> {
+      const site = await mediaSite();
+      site.factory.etagOf = () => undefined;
+      site.factory.rules.push({
+        path: /metal-amd64\.iso\?X-Amz/,
+        cutAfter: 400_000,
+        ...(cuts === undefined ? {} : { times: cuts }),
+      });
+      await site.mirror(mirrorOf(['metal-amd64.iso']));
+      return site;
+    }
+
+    test('begins again at byte 0 in the same run', async () => {
+      const site = await unnamed(1);
+      let moved = 0;
+      await site.fetch({
+        progress: {
+          ...noProgress,
+          advance: (bytes) => {
+            moved += bytes;
+          },
+        },
+      });
+      expect(rangesOf(site)).toEqual([undefined, undefined]);
+      expect((await filesOf(site, setName))['metal-amd64.iso']).toEqual(site.factory.files.get(iso));
+      // What came twice counts once.
+      expect(moved).toBeLessThan(750_000);
+    });
+  });
+
+  test('is given up after so many tries, and leaves nothing, where upstream names no version (C4)', async () => {
     const site = await mediaSite();
     site.factory.etagOf = () => undefined;
-    site.factory.rules.push({ path: /metal-amd64\.iso\?X-Amz/, times: 1, cutAfter: 400_000 });
+    site.factory.rules.push({ path: /metal-amd64\.iso\?X-Amz/, cutAfter: 400_000 });
+    const context = await downloadContext(site);
+    const url = `https://${factoryHost}/${iso}`;
+    let counted = 0;
+    const onBytes = (bytes: number): void => {
+      counted += bytes;
+    };
+    const mediaType = 'application/x-iso9660-image';
+    await expect(download(context, { url, mediaType, size: 700_000, onBytes })).rejects.toMatchObject({
+      code: 'NETWORK',
+    });
+    expect(rangesOf(site)).toEqual([undefined, undefined, undefined]);
+    expect(counted).toBeLessThanOrEqual(400_000);
+    expect(await readdir(join(site.store, 'ingest'))).toEqual([]);
+  });
+
+  test.each([503, 429])('is tried again when the first answer is a %i', async (status) => {
+    const site = await mediaSite();
+    site.factory.rules.push({
+      path: /metal-amd64\.iso\?X-Amz/,
+      times: 1,
+      answer: (_, response) =>
+        void response.writeHead(status, { 'retry-after': '0', 'content-length': 0 }).end(),
+    });
     await site.mirror(mirrorOf(['metal-amd64.iso']));
-    await expect(site.fetch()).rejects.toMatchObject({ code: 'NETWORK' });
     await site.fetch();
-    expect(rangesOf(site)).toEqual([undefined, undefined]);
     expect((await filesOf(site, setName))['metal-amd64.iso']).toEqual(site.factory.files.get(iso));
   });
 });

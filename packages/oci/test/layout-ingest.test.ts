@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { CodedError, ExitCode, exitCodeOf } from '../src/base/errors.ts';
 import { acquireLock } from '../src/fs/lock.ts';
+import type { Checkpoint, Checkpoints } from '../src/layout/ingest.ts';
 import { Layout } from '../src/layout/layout.ts';
 import { collect } from '../src/model/bytes.ts';
 import { digestOf, hexOf } from '../src/model/digest.ts';
@@ -90,14 +91,93 @@ describe('F06 what a failed push leaves', () => {
     await expect(layout.push(blob.descriptor, refused)).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
     expect(await partsOf(layout)).toEqual([]);
   });
+});
 
-  test('is found again for content whose digest is not known', async () => {
+describe('A4 content whose digest is not known', () => {
+  const every = 524_288;
+  const key = 'https://x/metal-amd64.iso';
+  const partName = `${hexOf(digestOf(Buffer.from(key)))}.part`;
+
+  /** A layout, and what was recorded for the download. */
+  async function site() {
     const layout = await temporaryLayout();
-    const options = { mediaType: MediaType.octetStream, key: 'https://x/metal-amd64.iso', maxSize: size };
-    await expect(layout.ingest(breaking(2_500_000), options)).rejects.toMatchObject({ code: 'NETWORK' });
+    const recorded: Checkpoint[] = [];
+    const checkpoints: Checkpoints = {
+      every,
+      read: async () => recorded,
+      add: async (checkpoint) => void recorded.push(checkpoint),
+    };
+    return {
+      layout,
+      recorded,
+      part: join(layout.root, 'ingest', partName),
+      ingest: (open: OpenBytes) =>
+        layout.ingest(open, { mediaType: MediaType.octetStream, key, maxSize: size, checkpoints }),
+    };
+  }
+  const dripping: OpenBytes = async function* () {
+    for (let at = 0; at < 2_500_000; at += 100_000) yield whole.subarray(at, at + 100_000);
+    throw new CodedError('NETWORK', 'the line broke');
+  };
+  /** 2,500,000 bytes came; then the line broke. */
+  async function broken() {
+    const made = await site();
+    await expect(made.ingest(dripping)).rejects.toMatchObject({ code: 'NETWORK' });
+    return made;
+  }
+
+  test('is recorded as it comes, and where it stops', async () => {
+    const { recorded, part } = await broken();
+    const sizes = recorded.map((one) => one.size);
+    expect(sizes).toEqual([600_000, 1_200_000, 1_800_000, 2_400_000, 2_500_000]);
+    for (const checkpoint of recorded)
+      expect(checkpoint.digest).toBe(digestOf(whole.subarray(0, checkpoint.size)));
+    expect((await stat(part)).size).toBe(2_500_000);
+  });
+
+  test('resumes where it stopped', async () => {
+    const { layout, ingest } = await broken();
     const source = recorded();
-    expect(await layout.ingest(source.open, options)).toEqual(blob.descriptor);
+    expect(await ingest(source.open)).toEqual(blob.descriptor);
     expect(source.offsets).toEqual([2_500_000]);
+    await expectStored(layout);
+  });
+
+  const sectors = 256 * 1024;
+  test.each([
+    [
+      'zeros at its end, after a power cut',
+      (bytes: Buffer) => bytes.fill(0, bytes.byteLength - sectors),
+      1_800_000,
+    ],
+    [
+      'zeros past its end, which never were recorded',
+      (b: Buffer) => Buffer.concat([b, Buffer.alloc(300_000)]),
+      2_500_000,
+    ],
+    [
+      'a bad sector before a checkpoint in the middle',
+      (bytes: Buffer) => bytes.fill(0xff, 1_100_000, 1_100_512),
+      600_000,
+    ],
+    ['a wrong bit before the first checkpoint', (bytes: Buffer) => bytes.fill((bytes[9] ?? 0) ^ 1, 9, 10), 0],
+    ['an end that was lost', (bytes: Buffer) => bytes.subarray(0, 2_000_000), 1_800_000],
+    ['nothing', () => Buffer.alloc(0), 0],
+  ] as const)('with %s resumes at the last checkpoint that fits', async (_what, damage, kept) => {
+    const { layout, ingest, part } = await broken();
+    await writeFile(part, damage(Buffer.from(whole.subarray(0, 2_500_000))));
+    const source = recorded();
+    expect(await ingest(source.open)).toEqual(blob.descriptor);
+    expect(source.offsets).toEqual([kept]);
+    await expectStored(layout);
+  });
+
+  test('begins at byte 0 when nothing was recorded', async () => {
+    const { layout, recorded: checkpoints, ingest } = await broken();
+    checkpoints.length = 0;
+    const source = recorded();
+    expect(await ingest(source.open)).toEqual(blob.descriptor);
+    expect(source.offsets).toEqual([0]);
     await expectStored(layout);
   });
 });
@@ -107,7 +187,6 @@ describe('content that nothing can check when it is gone on with', () => {
     mediaType: MediaType.octetStream,
     key: 'https://x/changing.iso',
     maxSize: size,
-    resumable: false,
   };
 
   test('leaves nothing when it fails', async () => {

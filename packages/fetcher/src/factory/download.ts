@@ -29,7 +29,7 @@ export interface DownloadJob {
   readonly mediaType: string;
   /** Bytes, as a HEAD said. */
   readonly size: number;
-  /** Told the bytes that need not be fetched again, and then those that come. */
+  /** Told the bytes that need not be fetched again, and then those that come; fewer than none when it starts over. */
   readonly onBytes: (bytes: number) => void;
 }
 
@@ -59,23 +59,37 @@ export async function download(context: DownloadContext, job: DownloadJob): Prom
   const before = await journal.read(url);
   let validator = before?.state === 'partial' && before.size === size ? before.validator : undefined;
   let first: GateResponse | undefined;
-  for (let changes = 0; ; changes++) {
-    if (validator === undefined) {
-      first ??= await open(context, job, 0, undefined);
-      validator = validatorOf(first);
-      if (validator !== undefined) await journal.write(url, { state: 'partial', size, validator });
-    }
-    const body = new Body(context, job, validator, first);
+  let counted = 0;
+  const onBytes = (bytes: number): void => {
+    counted += bytes;
+    job.onBytes(bytes);
+  };
+  for (let changes = 0, failures = 0; ; ) {
     try {
+      if (validator === undefined) {
+        first ??= await open(context, job, 0, undefined);
+        validator = validatorOf(first);
+        if (validator !== undefined) await journal.write(url, { state: 'partial', size, validator });
+      }
+      const body = new Body(context, { ...job, onBytes }, validator, first);
       const key = `${url} ${validator ?? ''} ${size}`;
-      const resumable = validator !== undefined;
-      const options = { mediaType, key, maxSize: size, resumable };
+      const checkpoints = validator === undefined ? undefined : journal.checkpointsOf(url);
+      const options = { mediaType, key, maxSize: size, checkpoints };
       return await layout.ingest((offset) => body.read(offset), options, retry.signal);
     } catch (error) {
-      if (!(error instanceof Changed) || changes === maxChanges) throw error;
-      await journal.forget(url);
-      first = error.response;
-      validator = undefined;
+      if (error instanceof Changed) {
+        if (changes++ === maxChanges) throw error;
+        await journal.forget(url);
+        first = error.response;
+        validator = undefined;
+      } else {
+        // With a validator the body has resumed by itself; without one nothing but the whole file will do.
+        if (validator !== undefined || !isTransient(error)) throw error;
+        if (++failures === (retry.tries ?? defaultTries)) throw error;
+        first = undefined;
+        await backOff(error, failures, retry);
+      }
+      onBytes(-counted);
     }
   }
 }
@@ -98,7 +112,7 @@ class Body {
     this.#first = first;
   }
 
-  /** From `offset` to the end; what breaks on the way goes on from there. */
+  /** From `offset` to the end; what breaks on the way resumes from there if there is a validator. */
   async *read(offset = 0): Bytes {
     const { size, url, onBytes } = this.#job;
     const { retry } = this.#context;
@@ -119,8 +133,8 @@ class Body {
         if (at < size) throw new CodedError('NETWORK', `${url}: ended after ${at} of ${size} bytes`);
       } catch (error) {
         failures = at > before ? 1 : failures + 1;
-        const isFinal = this.#validator === undefined && at > 0;
-        if (isFinal || !isTransient(error) || failures >= (retry.tries ?? defaultTries)) throw error;
+        const isFinal = this.#validator === undefined || !isTransient(error);
+        if (isFinal || failures >= (retry.tries ?? defaultTries)) throw error;
         await backOff(error, failures, retry);
       }
     }

@@ -1,6 +1,8 @@
 /**
  * Where content is while it is not yet content: `ingest/` inside the layout. A download that broke off stays
- * here and goes on at its last byte, also after a crash; nothing here is ever read as content.
+ * here and resumes; nothing here is ever read as content. What has a digest resumes at its last byte, also after a
+ * crash, since a wrong byte shows at the end. What has none resumes at its last checkpoint: bytes that were synced, and
+ * whose hash is on record. A power cut may leave zeros behind that point, a bad sector before it.
  *
  * File names: `<key>.part` is free to be continued by anybody; `<key>.<run>.<n>.part` belongs to a run (fs/run.ts) and
  * becomes free when that run is gone. A rename claims it, so two processes never write one file.
@@ -14,7 +16,7 @@ import { BlockWriter } from '../fs/block-writer.ts';
 import { diskError } from '../fs/disk-error.ts';
 import { eachBlock } from '../fs/pieces.ts';
 import { Runs, runPattern } from '../fs/run.ts';
-import { Hasher } from '../model/digest.ts';
+import { type Digest, Hasher } from '../model/digest.ts';
 import type { OpenBytes } from '../storage.ts';
 
 const partPattern = new RegExp(`^([a-f0-9]{64})(?:\\.(${runPattern})\\.[0-9]+)?\\.part$`);
@@ -30,11 +32,34 @@ export interface Expected {
   readonly what: string;
   /** Bytes after which the sender is lying. */
   readonly maxSize: number;
-  /** False: nothing will tell whether what came still fits, so a failed attempt leaves nothing. Default true. */
-  readonly resumable?: boolean;
-  /** True: what an earlier attempt left is not used. */
+  /**
+   * How much of what an earlier attempt left is used. `all`: `use` compares the whole with a digest. Checkpoints: up to
+   * the last of them that fits. `none`: nothing, and a failed attempt leaves nothing.
+   */
+  readonly resume: 'all' | 'none' | Checkpoints;
+  /** True: begin at byte 0 this time. */
   readonly fresh?: boolean;
 }
+
+/** The first bytes of a download, which were synced when this was recorded. */
+export interface Checkpoint {
+  /** Bytes. */
+  readonly size: number;
+  /** Of these bytes. */
+  readonly digest: Digest;
+}
+
+/** The checkpoints of one download, kept by whoever knows that the rest will belong to the same content. */
+export interface Checkpoints {
+  /** Bytes from one to the next; default 64 MiB: half a second of a fast line, and as much comes again after a crash. */
+  readonly every?: number;
+  /** In any order. @throws DISK */
+  read(): Promise<readonly Checkpoint[]>;
+  /** Records one; on the disk when this resolves. @throws DISK */
+  add(checkpoint: Checkpoint): Promise<void>;
+}
+
+const defaultEvery = 64 * 1024 * 1024;
 
 /** A file that has received all bytes and is synced, not yet under its final name. */
 export interface Ingested {
@@ -77,19 +102,18 @@ export class Ingest {
     open: OpenBytes,
     signal: AbortSignal | undefined,
   ): Promise<Ingested> {
-    const { key, what, maxSize, resumable = true, fresh = false } = expected;
+    const { key, what, maxSize, resume, fresh = false } = expected;
+    const checkpoints = typeof resume === 'object' ? resume : undefined;
     const part = await this.#claim(key, run);
     let file: FileHandle | undefined;
     let writer: BlockWriter | undefined;
+    let hasher: Hasher | undefined;
     try {
       file = await openPart(part.path);
-      const hasher = new Hasher();
-      if (part.size > maxSize || !resumable || fresh) await file.truncate();
-      else if (part.size > 0) {
-        const piece = { path: part.path, offset: 0, size: part.size };
-        await eachBlock([piece], (block) => hasher.update(block), signal);
-      }
+      hasher = fresh || part.size > maxSize ? new Hasher() : await usable(part, resume, signal);
+      if (hasher.size < part.size) await file.truncate(hasher.size);
       writer = new BlockWriter(file, hasher.size);
+      let next = hasher.size + (checkpoints?.every ?? defaultEvery);
       for await (const chunk of open(hasher.size)) {
         signal?.throwIfAborted();
         hasher.update(chunk);
@@ -98,13 +122,24 @@ export class Ingest {
         }
         await writer.write(chunk);
         giveBack(chunk);
+        if (checkpoints === undefined || hasher.size < next) continue;
+        await record(checkpoints, file, writer, hasher);
+        next = hasher.size + (checkpoints.every ?? defaultEvery);
       }
       await writer.drain();
       await file.sync();
       return { path: part.path, hasher };
     } catch (error) {
-      await writer?.drain().catch(() => {});
-      await this.#leave(key, part.path, !resumable || isCoded(error, 'DIGEST_MISMATCH', 'BAD_DOCUMENT'));
+      const refused = resume === 'none' || isCoded(error, 'DIGEST_MISMATCH', 'BAD_DOCUMENT');
+      // The first error is the one to report: what cannot be recorded now comes again next time.
+      if (file !== undefined && writer !== undefined && hasher !== undefined) {
+        const stopping =
+          checkpoints === undefined || refused || hasher.size < worthKeeping
+            ? writer.drain()
+            : record(checkpoints, file, writer, hasher);
+        await stopping.catch(() => {});
+      }
+      await this.#leave(key, part.path, refused);
       throw systemCodeOf(error) === undefined || isCoded(error) ? error : diskError(error, part.path);
     } finally {
       await writer?.release();
@@ -149,6 +184,42 @@ export class Ingest {
       // The first error is the one to report; what is left here is taken over or removed by the next run.
     }
   }
+}
+
+/**
+ * What of a part may be used, read and hashed.
+ * @returns has seen the bytes to keep, which may be none
+ */
+async function usable(
+  part: { readonly path: string; readonly size: number },
+  resume: Expected['resume'],
+  signal: AbortSignal | undefined,
+): Promise<Hasher> {
+  let good = new Hasher();
+  if (resume === 'none' || part.size === 0) return good;
+  const all = resume === 'all' ? [{ size: part.size, digest: undefined }] : await resume.read();
+  const fitting = all.filter(({ size }) => size <= part.size).sort((a, b) => a.size - b.size);
+  for (const { size, digest } of fitting) {
+    const hasher = good.copy();
+    const piece = { path: part.path, offset: good.size, size: size - good.size };
+    await eachBlock([piece], (block) => hasher.update(block), signal);
+    // What follows a wrong byte is wrong too.
+    if (digest !== undefined && hasher.copy().finish() !== digest) break;
+    good = hasher;
+  }
+  return good;
+}
+
+/** Makes what came durable, then says so. */
+async function record(
+  checkpoints: Checkpoints,
+  file: FileHandle,
+  writer: BlockWriter,
+  hasher: Hasher,
+): Promise<void> {
+  await writer.drain();
+  await file.sync();
+  await checkpoints.add({ size: hasher.size, digest: hasher.copy().finish() });
 }
 
 function openPart(path: string): Promise<FileHandle> {

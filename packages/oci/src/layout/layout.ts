@@ -26,7 +26,7 @@ import type {
   Target,
 } from '../storage.ts';
 import type { Names } from './index-file.ts';
-import { Ingest, type Ingested } from './ingest.ts';
+import { type Checkpoints, Ingest, type Ingested } from './ingest.ts';
 import { NameTable } from './name-table.ts';
 
 /** Says of content whether it need not be here. */
@@ -130,7 +130,7 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
   async push(descriptor: Descriptor, open: OpenBytes, signal?: AbortSignal): Promise<PushResult> {
     if (await this.has(descriptor)) return 'present';
     const { digest, size } = descriptor;
-    const expected = { key: hexOf(digest), what: digest, maxSize: size };
+    const expected = { key: hexOf(digest), what: digest, maxSize: size, resume: 'all' } as const;
     let resumed = false;
     const opening: OpenBytes = (offset = 0) => {
       resumed = offset > 0;
@@ -157,9 +157,10 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
 
   /**
    * Stores content whose digest is not known before it is here.
-   * @param key names the download (such as its URL), so that a broken one goes on where it stopped
+   * @param key names the download (such as its URL), so that a broken one can be found again
    * @param maxSize bytes
-   * @param resumable false: nothing tells whether what came still fits, so a failed attempt leaves nothing
+   * @param checkpoints where a broken one resumes; without them nothing tells whether what came is right and still
+   * fits, so it begins at byte 0, and a failed attempt leaves nothing
    * @throws DIGEST_MISMATCH when there are more, DISK, and what the stream throws
    */
   async ingest(
@@ -168,11 +169,11 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
       readonly mediaType: string;
       readonly key: string;
       readonly maxSize: number;
-      readonly resumable?: boolean;
+      readonly checkpoints?: Checkpoints | undefined;
     },
     signal?: AbortSignal,
   ): Promise<Descriptor> {
-    const { key: what, maxSize, resumable = true } = options;
+    const { key: what, maxSize, checkpoints: resume = 'none' } = options;
     const key = hexOf(digestOf(Buffer.from(what)));
     const store = async ({ path, hasher }: Ingested): Promise<Descriptor> => {
       const { size } = hasher;
@@ -180,7 +181,7 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
       await this.#publish(path, digest);
       return { mediaType: options.mediaType, digest, size };
     };
-    return this.#ingest.receive({ key, what, maxSize, resumable }, open, store, signal);
+    return this.#ingest.receive({ key, what, maxSize, resume }, open, store, signal);
   }
 
   async resolve(name: string): Promise<Descriptor | undefined> {

@@ -36,7 +36,7 @@ export function digestOf(bytes: Uint8Array): Digest {
 
 /** A running SHA-256; `finish` gives the digest and ends it. */
 export class Hasher {
-  readonly #hash: Hash = createHash('sha256');
+  #hash: Hash = createHash('sha256');
   #size = 0;
 
   /** Bytes seen so far. */
@@ -47,6 +47,14 @@ export class Hasher {
   update(chunk: Uint8Array): void {
     this.#hash.update(chunk);
     this.#size += chunk.byteLength;
+  }
+
+  /** One that has seen the same bytes; the two go on by themselves. */
+  copy(): Hasher {
+    const copy = new Hasher();
+    copy.#hash = this.#hash.copy();
+    copy.#size = this.#size;
+    return copy;
   }
 
   finish(): Digest {

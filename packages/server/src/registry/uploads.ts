@@ -98,8 +98,7 @@ class Upload {
 
   /** Gives it up; nothing stays on disk. */
   async cancel(): Promise<void> {
-    // This code makes the store remove the bytes rather than keep them for a later attempt, which cannot come.
-    this.#stream.destroy(new CodedError('DIGEST_MISMATCH', 'the upload was given up before its end'));
+    this.#stream.destroy(new CodedError('ABORTED', 'the upload was given up before its end'));
     await this.#stored.catch(() => {});
   }
 }
