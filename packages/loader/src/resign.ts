@@ -12,7 +12,7 @@ import {
   companionTag,
   type Descriptor,
   fetchManifest,
-  isImageManifestType,
+  isManifestType,
   isManifestType,
   openerOf,
   parseReference,
@@ -105,7 +105,7 @@ async function signaturesAt(
   readonly annotations?: Readonly<Record<string, string>> | undefined;
 }> {
   const at = `${context.target.host}/${name.repository}:${tag}`;
-  const { manifest } = isImageManifestType(there.mediaType)
+  const { manifest } = isManifestType(there.mediaType)
     ? await fetchManifest(context.repository(name.repository), there, context.signal)
     : { manifest: undefined };
   if (manifest?.kind === 'image' && (manifest.layers.length === 0 || areSignatures(manifest.layers))) {

@@ -22,7 +22,7 @@ export {
   parseManifest,
   referrerOf,
 } from './manifest.ts';
-export { isImageManifestType, isIndexType, isManifestType, MediaType } from './media-type.ts';
+export { isIndexType, isManifestType, MediaType } from './media-type.ts';
 export {
   companionSuffixes,
   companionTag,
