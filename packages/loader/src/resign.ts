@@ -13,7 +13,6 @@ import {
   type Descriptor,
   fetchManifest,
   isManifestType,
-  isManifestType,
   openerOf,
   parseReference,
 } from '@omni-airgap/oci/model';
