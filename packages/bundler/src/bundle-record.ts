@@ -74,13 +74,22 @@ export async function issue(store: Store, request: IssueRequest): Promise<Issued
     secrets: request.secrets,
     egress: [...(await store.egressHosts())],
   };
-  const summary = await summarize(unnumbered, contents.layout);
+  const summary = withMissing(await summarize(unnumbered, contents.layout), contents);
   return store.bundles.issue({
     id,
     isSame: (issued) => isSame(issued, request, roots),
     describe: (origin) => described({ ...summary, document: { ...unnumbered, ...origin } }),
     signKey,
   });
+}
+
+/** Whoever approves the bundle sees which platforms were wanted and could not be had. */
+function withMissing(summary: Summary, { items }: LockedContent): Summary {
+  const missing = new Map(items.map(({ name, missingPlatforms }) => [name, missingPlatforms]));
+  return {
+    ...summary,
+    items: summary.items.map((item) => ({ ...item, missingPlatforms: missing.get(item.name) })),
+  };
 }
 
 /** With the files that people read. @throws USAGE when bundle.json would be too large */

@@ -5,7 +5,14 @@ import { graphOf, walk } from '@omni-airgap/oci';
 import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { eachBlock } from '@omni-airgap/oci/fs';
 import type { Layout } from '@omni-airgap/oci/layout';
-import { type Descriptor, type Digest, Hasher, isIndexType, plain } from '@omni-airgap/oci/model';
+import {
+  type Descriptor,
+  type Digest,
+  Hasher,
+  isIndexType,
+  isOfPlatforms,
+  plain,
+} from '@omni-airgap/oci/model';
 import type { LockedItem, Store } from '@omni-airgap/store';
 
 export interface LockedContent {
@@ -34,10 +41,12 @@ export async function readLockedContent(store: Store, signal?: AbortSignal): Pro
   const sparse = new Map<Digest, Descriptor>();
   for (const item of lock.items) {
     const root = item.descriptor;
-    const isPartial = item.platforms !== undefined;
-    if (isPartial && isIndexType(root.mediaType)) sparse.set(root.digest, root);
+    const { platforms } = item;
+    if (platforms !== undefined && isIndexType(root.mediaType)) sparse.set(root.digest, root);
     const select = async (child: Descriptor, index: Descriptor): Promise<boolean> => {
-      if (!isPartial || (await layout.has(child))) return true;
+      // One that was wanted and is not there was lost, and the walk says so.
+      if (platforms === undefined || isOfPlatforms(child, platforms) || (await layout.has(child)))
+        return true;
       // An index within the image's own may lack platforms too.
       sparse.set(index.digest, plain(index));
       return false;

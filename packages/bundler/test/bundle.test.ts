@@ -75,6 +75,24 @@ describe('bundle.json', () => {
     expect(check).toMatchObject({ damages: [], unusable: [] });
   });
 
+  test.each([['linux/arm64'], ['linux/arm64/v8'], ['linux/aarch64']])(
+    'P2 a child that was wanted and was lost from the store is no platform that was left out: %s',
+    async (platform) => {
+      const { store, out } = await made();
+      await store.sparseImage('quay.io/acme/app:v1', 40, ['linux/amd64', platform]);
+      await expect(bundle(optionsFor(store, out))).rejects.toMatchObject({ code: 'MISSING_CONTENT' });
+    },
+  );
+
+  test('P2 the report names platforms that were wanted and that the image does not have', async () => {
+    const { store, out } = await made();
+    await store.sparseImage('quay.io/acme/app:v1', 40, ['linux/amd64'], ['linux/s390x', 'linux/<b>']);
+    await bundle(optionsFor(store, out));
+    const page = await readFile(join(out, 'report.html'), 'utf8');
+    expect(page).toContain('not there upstream: linux/s390x, linux/&lt;b&gt;');
+    expect(page.match(/not there upstream/g)).toHaveLength(1);
+  });
+
   test('the sequence number is counted for each issue, never twice', async () => {
     const { store, folder, out } = await made();
     expect((await bundle(optionsFor(store, out))).sequence).toBe(1);

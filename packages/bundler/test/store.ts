@@ -66,7 +66,12 @@ export class TestStore {
   }
 
   /** An index within an index; of its two platforms, linux/amd64 alone was fetched. */
-  async sparseImage(name: string, seed: number): Promise<{ outer: Descriptor; inner: Descriptor }> {
+  async sparseImage(
+    name: string,
+    seed: number,
+    platforms: string[] = ['linux/amd64'],
+    missingPlatforms?: string[],
+  ): Promise<{ outer: Descriptor; inner: Descriptor }> {
     const layers = [await this.blob(seed, 1000, layerType)];
     const manifests: Descriptor[] = [];
     for (const architecture of ['amd64', 'arm64']) {
@@ -82,7 +87,7 @@ export class TestStore {
     await this.layout.push(inner.descriptor, openerOf(inner.bytes));
     const outer = buildManifest(MediaType.ociIndex, { manifests: [inner.descriptor] });
     await this.layout.push(outer.descriptor, openerOf(outer.bytes));
-    await this.#lock(name, 'image', outer.descriptor, ['linux/amd64']);
+    await this.#lock(name, 'image', outer.descriptor, platforms, missingPlatforms);
     return { outer: outer.descriptor, inner: inner.descriptor };
   }
 
@@ -148,6 +153,7 @@ export class TestStore {
     kind: LockedItem['kind'],
     root: Descriptor,
     platforms?: string[],
+    missingPlatforms?: string[],
   ): Promise<Descriptor> {
     const { mediaType, digest, size } = root;
     const descriptor = { mediaType, digest, size };
@@ -156,7 +162,11 @@ export class TestStore {
     const bytes = [...graph.values()].reduce((sum, one) => sum + one.size, 0);
     const source = `https://${name.split('/')[0]}`;
     const item = { name, kind, descriptor, bytes, source, fetchedAt: '2026-01-01T00:00:00Z' };
-    this.#items.set(name, platforms === undefined ? item : { ...item, platforms });
+    this.#items.set(name, {
+      ...item,
+      ...(platforms === undefined ? {} : { platforms }),
+      ...(missingPlatforms === undefined ? {} : { missingPlatforms }),
+    });
     await this.#write();
     return descriptor;
   }

@@ -65,6 +65,9 @@ export interface SignerFlags {
   readonly verifyImagesExcept: readonly string[];
 }
 
+export const requirePlatformsHelp: string =
+  'fail (exit 2) when an image lacks one of the wanted platforms; default: carry the others and name it';
+
 /** What fetch must find signed, and by whom. */
 export function withSigners(command: Command): Command {
   return command

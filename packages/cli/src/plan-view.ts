@@ -17,6 +17,11 @@ export function describePlan(result: Plan): string {
   const lines = [table([['NAME', 'KIND', 'SIZE', 'TO FETCH'], ...rows], [2, 3]), ''];
   for (const { name, problem } of result.items)
     if (problem !== undefined) lines.push(`Problem: ${name}: ${problem}`);
+  for (const { name, missingPlatforms } of result.items)
+    if (missingPlatforms !== undefined)
+      lines.push(
+        `Warning: ${name} has no ${missingPlatforms.join(', ')} upstream; its other platforms are carried`,
+      );
   for (const warning of result.warnings) lines.push(`Warning: ${warning}`);
   const kinds = Object.entries(result.kinds).filter(([, total]) => total.items > 0);
   const ofKind = ([kind, { items, bytes, unknown }]: (typeof kinds)[number]): string => {

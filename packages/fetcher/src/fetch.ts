@@ -24,6 +24,7 @@ import { fetchBuilds } from './factory/media.ts';
 import { readCatalog } from './images/catalog.ts';
 import { Companions } from './images/companions.ts';
 import { fetchImage, type ImageContext, localFirst, TransfersView } from './images/image.ts';
+import { missingText } from './images/platforms.ts';
 import { readMirror, refuseSecrets } from './mirror/mirror.ts';
 import { hostsOf, type ResolvedMirror, resolveMirror, type WantedImage } from './mirror/resolved-mirror.ts';
 import { failureOf, Run } from './run.ts';
@@ -41,6 +42,8 @@ export interface FetchOptions extends SignerOptions {
   readonly allowSecrets?: boolean;
   /** Bring back what has left the store with a bundle; default: it counts as there. */
   readonly restore?: boolean;
+  /** Images that lack one of the wanted platforms fail; default: they are carried without it, and named. */
+  readonly requirePlatforms?: boolean;
   /** Account and machine, for the record. */
   readonly by?: string;
   readonly progress?: Progress;
@@ -54,8 +57,15 @@ export interface FetchReport extends CopyTally {
   readonly verified: number;
   /** Who signed how many of them. */
   readonly signers: readonly CountedSigner[];
+  /** Images that lack some of the wanted platforms upstream. */
+  readonly missingPlatforms: readonly MissingPlatforms[];
   /** Names the store has now and had not, or had with another digest. */
   readonly changed: readonly string[];
+}
+
+interface MissingPlatforms {
+  readonly name: string;
+  readonly platforms: readonly string[];
 }
 
 const manifestsAtOnce = 16;
@@ -147,6 +157,7 @@ async function fetchInto(
     builds,
     companions: new Companions({ onNote: (text) => progress.note(text), signal }),
     signers,
+    requirePlatforms: options.requirePlatforms,
     ...stoppable,
   };
   const media: FactoryContext = {
@@ -176,6 +187,10 @@ async function fetchInto(
     }, options.by);
     for (const url of media.journaled) if (run.isLocked(url)) await journal.forget(url);
     signal?.throwIfAborted();
+    const missingPlatforms = [...items.values()].flatMap((item) =>
+      item.missingPlatforms === undefined ? [] : [{ name: item.name, platforms: item.missingPlatforms }],
+    );
+    for (const { name, platforms } of missingPlatforms) progress.note(`${name} ${missingText(platforms)}`);
     for (const { name, error } of failures) progress.note(`failed: ${name}: ${messageOf(error)}`);
     if (failures.length > 0) throw failureOf(failures, items.size + failures.length);
     const found = countSigners([...items.values()].map((item) => item.verified));
@@ -186,6 +201,7 @@ async function fetchInto(
       verified: found.reduce((sum, { images }) => sum + images, 0),
       signers: found,
       bytes: [...items.values()].reduce((sum, item) => sum + item.bytes, 0),
+      missingPlatforms,
       changed: [...items.values()]
         .filter((item) => known.get(item.name) !== item.descriptor.digest)
         .map((item) => item.name),

@@ -7,11 +7,14 @@ import { type Fetcher, GraphBounds, graphOf, walk } from '@omni-airgap/oci';
 import { isCoded, messageOf, settleAll } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
 import {
+  bytesOf,
   childrenOf,
   type Descriptor,
   type Digest,
   fetchManifest,
+  formatPlatform,
   isIndexType,
+  isOfPlatforms,
   parseReference,
 } from '@omni-airgap/oci/model';
 import type { Network, RepositoryClient } from '@omni-airgap/oci/registry';
@@ -26,7 +29,8 @@ import { listName, listNames, offeredTalosctl } from './factory/lists.ts';
 import { lockedSchematic, mediaSetName, type StoredSchematic, schematicName } from './factory/media.ts';
 import { readCatalog } from './images/catalog.ts';
 import { type Companions, companionName } from './images/companions.ts';
-import { localFirst, requirePlatform, resolveReference, selectPlatforms, sum } from './images/image.ts';
+import { localFirst, resolveReference, sum } from './images/image.ts';
+import { findPlatforms, selectPlatforms } from './images/platforms.ts';
 import type { WantedBuilds, WantedImage, WantedLists } from './mirror/resolved-mirror.ts';
 import type { WantedSchematic } from './mirror/schematic.ts';
 import { countBytes, type Planned, type PlannedItem } from './plan-totals.ts';
@@ -40,6 +44,7 @@ export interface PlanContext {
   readonly build: boolean;
   readonly builds: Builds;
   readonly companions: Companions;
+  readonly requirePlatforms?: boolean | undefined;
   readonly limit: LimitFunction;
   readonly signal?: AbortSignal | undefined;
 }
@@ -62,8 +67,10 @@ export async function planImage(context: PlanContext, image: WantedImage): Promi
     return { planned: [{ item: base, content: [] }], named: [] };
   try {
     const repository = network.registry(reference.registry).repository(reference.repository);
-    const ask = (): Promise<ImageGraph> => imageGraph(repository, layout, image, signal);
-    const { root, graph, perPlatform, source } = await (isBuilt ? builds.run(image.reference, ask) : ask());
+    const ask = (): Promise<ImageGraph> => imageGraph(context, repository, image);
+    const { root, graph, perPlatform, missing, source } = await (isBuilt
+      ? builds.run(image.reference, ask)
+      : ask());
     const named = image.catalog === undefined ? [] : await readCatalog(source, root, image);
     const content = [...graph.values()];
     const counted = await countBytes(content, layout);
@@ -83,7 +90,16 @@ export async function planImage(context: PlanContext, image: WantedImage): Promi
     });
     return {
       planned: [
-        { item: { ...base, digest: root.digest, ...counted }, content, perPlatform },
+        {
+          item: {
+            ...base,
+            digest: root.digest,
+            ...counted,
+            ...(missing.length === 0 ? {} : { missingPlatforms: missing }),
+          },
+          content,
+          perPlatform,
+        },
         ...(await Promise.all(signatures)),
       ],
       named,
@@ -209,27 +225,37 @@ interface ImageGraph {
   readonly root: Descriptor;
   readonly graph: ReadonlyMap<Digest, Descriptor>;
   readonly perPlatform: readonly (readonly [platform: string, bytes: number])[];
+  /** Wanted platforms that it lacks. */
+  readonly missing: readonly string[];
   /** Where its content can be read. */
   readonly source: Fetcher;
 }
 
-/** @param layout asked first, when there is a store @throws NOT_FOUND, CONFIG, and as pulls */
+/** The store, when there is one, is asked first. @throws NOT_FOUND, CONFIG, and as pulls */
 async function imageGraph(
+  { layout, requirePlatforms, signal }: PlanContext,
   repository: RepositoryClient,
-  layout: Layout | undefined,
   image: WantedImage,
-  signal: AbortSignal | undefined,
 ): Promise<ImageGraph> {
   const reference = parseReference(image.reference);
   const root = await resolveReference(repository, reference, signal);
-  const source = layout === undefined ? repository : localFirst(layout, repository);
-  const select = selectPlatforms(image.platforms);
+  const anywhere = layout === undefined ? repository : localFirst(layout, repository);
+  const { bytes, manifest } = await fetchManifest(anywhere, root, signal);
+  // Read once: registries count the pulls of a manifest.
+  const source: Fetcher = {
+    fetch: (descriptor, stop) =>
+      descriptor.digest === root.digest ? bytesOf(bytes) : anywhere.fetch(descriptor, stop),
+  };
+  const found = await findPlatforms(source, root, image, { all: requirePlatforms, signal });
+  const missing = found?.missing ?? [];
   if (!isIndexType(root.mediaType)) {
-    return { root, graph: await graphOf(walk(source, [root], { signal })), perPlatform: [], source };
+    return { root, graph: await graphOf(walk(source, [root], { signal })), perPlatform: [], missing, source };
   }
-  const { manifest } = await fetchManifest(source, root, signal);
-  requirePlatform(manifest, image.platforms);
-  const chosen = childrenOf(manifest).filter((child) => select?.(child) ?? true);
+  const select = selectPlatforms(image.platforms);
+  const { platforms } = image;
+  const chosen = childrenOf(manifest).filter(
+    (child) => platforms === undefined || isOfPlatforms(child, platforms),
+  );
   // A walk for each: what several platforms share counts for each of them, and once for all.
   const limit = pLimit(platformsAtOnce);
   const bounds = new GraphBounds(root);
@@ -256,8 +282,8 @@ async function imageGraph(
   const perPlatform: (readonly [string, number])[] = [];
   for (const [i, content] of below.entries()) {
     for (const [digest, descriptor] of content) graph.set(digest, descriptor);
-    const { os = 'unknown', architecture = '' } = chosen[i]?.platform ?? {};
-    if (os !== 'unknown') perPlatform.push([`${os}/${architecture}`, sum(content)]);
+    const platform = chosen[i]?.platform;
+    if (platform !== undefined) perPlatform.push([formatPlatform(platform), sum(content)]);
   }
-  return { root, graph, perPlatform, source };
+  return { root, graph, perPlatform, missing, source };
 }

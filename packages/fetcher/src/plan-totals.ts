@@ -15,6 +15,8 @@ export interface PlannedItem {
   readonly bytes?: number;
   readonly missing?: number;
   readonly problem?: string;
+  /** Platforms that are wanted, and that it lacks upstream. */
+  readonly missingPlatforms?: readonly string[];
 }
 
 /** An item with its content; without, when only its size is known, or nothing. */

@@ -27,6 +27,8 @@ interface PlanOptions {
   readonly allowSecrets?: boolean;
   /** Count what has left the store with a bundle as missing. */
   readonly restore?: boolean;
+  /** Images that lack a wanted platform are a problem. */
+  readonly requirePlatforms?: boolean;
   /** Told what the factory builds. */
   readonly progress?: Progress;
   readonly signal?: AbortSignal;
@@ -78,6 +80,7 @@ async function planInto(store: Store | undefined, mirror: Mirror, options: PlanO
     builds: new Builds(progress),
     companions: new Companions({ onNote: (text) => progress.note(text), signal }),
     limit: pLimit(itemsAtOnce),
+    requirePlatforms: options.requirePlatforms,
     ...stoppable,
   };
   try {
@@ -87,7 +90,7 @@ async function planInto(store: Store | undefined, mirror: Mirror, options: PlanO
       ...(await totalsOf(planned, layout)),
       freeBytes: await freeBytes(options.store),
       hosts,
-      warnings: warningsOf(mirror),
+      warnings: warningsOf(mirror, wanted),
     };
   } finally {
     await network.close();
@@ -108,14 +111,14 @@ async function planAll(context: PlanContext, wanted: ResolvedMirror): Promise<re
   return [...[...first, ...second].flatMap((one) => one.planned), ...builds.flat(), ...lists];
 }
 
-function warningsOf({ omni, talos, kubernetes, platforms, images }: Mirror): readonly string[] {
+function warningsOf({ omni, talos, kubernetes }: Mirror, { images }: ResolvedMirror): readonly string[] {
   const fits = fitWarnings({
     ...(omni === undefined ? {} : { omni: omni.version }),
     talos: talos?.versions ?? [],
     kubernetes: kubernetes?.versions ?? [],
     ...(talos?.imageFactory === undefined ? {} : { factory: talos.imageFactory.version }),
   });
-  const isSparse = platforms !== undefined && (kubernetes !== undefined || images.length > 0);
+  const isSparse = images.some(({ platforms }) => platforms !== undefined);
   return isSparse
     ? [
         ...fits,

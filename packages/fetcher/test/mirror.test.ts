@@ -6,6 +6,7 @@ import { schematicFrom } from '@omni-airgap/talos';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { init } from '../src/mirror/init.ts';
 import { parseMirror, readMirror } from '../src/mirror/mirror.ts';
+import { resolveMirror } from '../src/mirror/resolved-mirror.ts';
 
 const head = 'apiVersion: omni-airgap/v1\n';
 const vanilla = '376567988ad370138ad8b2698212367b8edcb69b5fd68c80be1f2ec7d603b4ba';
@@ -62,7 +63,7 @@ platforms: [linux/amd64, linux/arm/v7]
       },
       talosctl: ['linux-amd64', 'darwin-arm64'],
       kubernetes: { versions: ['v1.36.1'] },
-      images: ['docker.io/library/busybox:1.36', 'ghcr.io/dexidp/dex:v2.41.1'],
+      images: [{ reference: 'docker.io/library/busybox:1.36' }, { reference: 'ghcr.io/dexidp/dex:v2.41.1' }],
       platforms: ['linux/amd64', 'linux/arm/v7'],
     });
     expect(mirror.media).toMatchObject([
@@ -104,6 +105,37 @@ media:
     expect(schematic.canonical).toContain("enrollKeys: 'off'");
   });
 
+  test('P2 platforms in their normal form, of all images, of one, and of a list', async () => {
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, 'images.txt'), 'ghcr.io/a/listed:v1\n');
+    const path = join(folder, 'mirror.yaml');
+    const text = `${head}platforms: [linux/arm64/v8, linux/x86_64, linux/aarch64, linux/arm]
+images:
+  - ghcr.io/a/all:v1
+  - image: ghcr.io/a/own:v1
+    platforms: [linux/arm64/v8, linux/arm64]
+  - {image: ghcr.io/a/twice:v1, platforms: [linux/s390x]}
+  - {image: ghcr.io/a/twice:v1, platforms: [linux/amd64]}
+  - {image: ghcr.io/a/both:v1, platforms: [linux/s390x]}
+  - ghcr.io/a/both:v1
+  - {file: images.txt, platforms: [linux/amd64/v1]}
+`;
+    await writeFile(path, text);
+    const all = ['linux/arm64', 'linux/amd64', 'linux/arm/v7'];
+    const wanted = resolveMirror(await readMirror(path)).images;
+    expect(Object.fromEntries(wanted.map(({ reference, platforms }) => [reference, platforms]))).toEqual({
+      'ghcr.io/a/all:v1': all,
+      'ghcr.io/a/own:v1': ['linux/arm64'],
+      'ghcr.io/a/twice:v1': ['linux/s390x', 'linux/amd64'],
+      'ghcr.io/a/both:v1': ['linux/s390x', ...all],
+      'ghcr.io/a/listed:v1': ['linux/amd64'],
+    });
+    await writeFile(path, text.replace(/^platforms: \[.*$/m, ''));
+    const without = resolveMirror(await readMirror(path)).images;
+    // Wanted whole in one place is carried whole.
+    expect(without.find(({ reference }) => reference === 'ghcr.io/a/both:v1')?.platforms).toBeUndefined();
+  });
+
   test('an inline schematic keeps a text that looks like a list of images', async () => {
     const written = 'customization: {embeddedMachineConfiguration: "{file: -}"}';
     const { media } = await parse(
@@ -141,7 +173,7 @@ media:
       `ghcr.io/siderolabs/flannel:v0.27@${digest}`,
       'registry.k8s.io/pause:3.10.1',
       `registry.k8s.io/etcd@${digest}`,
-    ];
+    ].map((reference) => ({ reference }));
     expect((await readMirror(path)).images).toEqual(expected);
     expect((await parse('images: [{file: -}]', list)).images).toEqual(expected);
     expect((await parse('images: {file: -}', list)).images).toEqual(expected);
@@ -239,7 +271,7 @@ describe('what is refused, with its place and what to write instead', () => {
     [
       'an image as other tools name it',
       'images:\n  - name: ghcr.io/a/b:v1',
-      /:3:5: images\[0\]\.name is not known here; known are file/,
+      /:3:5: images\[0\]\.name is not known here; known are image, file, platforms/,
     ],
     ['a second document', 'images: [a/b:1]\n---\nimages: []', /:3:1: there is a second document; remove/],
     ['a key that is no text', '? [a]\n: b', /:2:3: a key must be plain text/],
@@ -298,6 +330,18 @@ describe('what is refused, with its place and what to write instead', () => {
     ],
     ['a list of images that is not there', 'images: [{file: none.txt}]', /:2:10: none\.txt: no such file/],
     ['standard input twice', 'images: [{file: -}, {file: -}]', /:2:21: standard input can be read once only/],
+    [
+      'an entry of both',
+      'images: [{image: a/b:1, file: x}]',
+      /:2:10: images\[0\] must name either an image or a file/,
+    ],
+    ['an entry of neither', 'images: [{platforms: [linux/arm64]}]', /:2:10: images\[0\] must name either/],
+    ['an entry of a bad image', 'images: [{image: a/B:1}]', /:2:10: bad repository name/],
+    [
+      'an entry of a bad platform',
+      'images: [{image: a/b:1, platforms: [arm64]}]',
+      /images\[0\]\.platforms\[0\] arm64 is no platform; write it like linux\/amd64/,
+    ],
     [
       'a platform without a slash',
       'platforms: [amd64]',

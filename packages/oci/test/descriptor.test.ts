@@ -54,7 +54,8 @@ describe('descriptor', () => {
     ['an artifact type that is none', { ...good, artifactType: 'x y' }],
     ['annotations that are no object', { ...good, annotations: ['a'] }],
     ['annotations that are no text', { ...good, annotations: { a: 1 } }],
-    ['a platform without architecture', { ...good, platform: { os: 'linux' } }],
+    ['a platform whose architecture is no text', { ...good, platform: { os: 'linux', architecture: 5 } }],
+    ['a platform that is a list', { ...good, platform: [] }],
     ['a platform that is text', { ...good, platform: 'linux/amd64' }],
     ['text', 'sha256:abc'],
     ['nothing', null],
@@ -71,6 +72,17 @@ describe('descriptor', () => {
       expect(() => parse({ ...good, urls: url })).toThrow('foreign urls');
     },
   );
+
+  test.each([
+    ['null', null],
+    ['empty', {}],
+    ['of empty strings', { architecture: '', os: '' }],
+    ['of nulls', { architecture: null, os: null, variant: null }],
+    ['without architecture', { os: 'linux' }],
+    ['unknown/unknown', { architecture: 'unknown', os: 'unknown' }],
+  ])('P3 a platform that is %s is none', (_what, platform) => {
+    expect(parse({ ...good, platform })).toEqual(good);
+  });
 
   test('T24 embedded data must be the content', () => {
     expect(parse({ ...good, data: bytes.toString('base64') })).toEqual(good);

@@ -41,6 +41,8 @@ const itemSchema = v.strictObject({
   fetchedBy: v.optional(textSchema),
   /** Platforms carried, when not all of the index are. */
   platforms: v.optional(v.array(textSchema)),
+  /** Platforms that were wanted too, and that the image did not have upstream. */
+  missingPlatforms: v.optional(v.array(textSchema)),
   /** The signature that was checked. */
   verified: v.optional(verifiedSchema),
   /** Files of a media artifact, each pinned by the digest it had when first fetched. */

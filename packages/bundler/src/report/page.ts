@@ -130,11 +130,16 @@ function rowOf(item: SummaryItem): Html {
   );
   const from = item.source === undefined ? html`` : html`<br><small>${originOf(item)}</small>`;
   return html`<tr><td><code>${item.name}</code><br><small class="digest">${item.digest}</small>${from}</td>
-<td>${item.platforms.join(', ')}${files.length === 0 ? html`` : html`<ul class="files">${files}</ul>`}${
+<td>${item.platforms.join(', ')}${missingOf(item)}${files.length === 0 ? html`` : html`<ul class="files">${files}</ul>`}${
     item.inBase ? html`<span class="base">with a base</span>` : html``
   }${item.signature === undefined ? html`` : html`<div><small>${signatureText(item)}</small></div>`}</td>
 <td class="number" data-label="Carried">${formatBytes(item.bytes)}</td></tr>
 `;
+}
+
+function missingOf({ missingPlatforms = [] }: SummaryItem): Html {
+  if (missingPlatforms.length === 0) return html``;
+  return html`<div><strong>not there upstream: ${missingPlatforms.join(', ')}</strong></div>`;
 }
 
 function originOf({ source, fetchedAt, fetchedBy }: SummaryItem): string {

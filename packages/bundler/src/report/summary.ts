@@ -4,15 +4,14 @@
  */
 import type { BlobSize, BundleDocument, BundleRoot } from '@omni-airgap/format';
 import { type Fetcher, type Presence, walk } from '@omni-airgap/oci';
-import { isCoded, parseStrictObject } from '@omni-airgap/oci/base';
+import { isCoded } from '@omni-airgap/oci/base';
 import {
   Annotation,
-  collectVerified,
   type Descriptor,
   type Digest,
-  hexOf,
+  formatPlatform,
   type ImageManifest,
-  type IndexManifest,
+  platformOfImage,
 } from '@omni-airgap/oci/model';
 import { type ProductVersions, versionsOf } from './versions.ts';
 
@@ -26,6 +25,8 @@ export interface SummaryItem {
   readonly inBase: boolean;
   /** `linux/amd64`…; empty for what has none. */
   readonly platforms: readonly string[];
+  /** Wanted at fetch, and not there upstream; undefined where that is not known, as of a bundle that is read. */
+  readonly missingPlatforms?: readonly string[] | undefined;
   /** Files of an artifact. */
   readonly files: readonly { readonly name: string; readonly digest: Digest; readonly size: number }[];
   readonly signature: BundleRoot['signature'];
@@ -45,8 +46,6 @@ export interface Summary {
   /** Content that a base brought. */
   readonly relied: { readonly blobs: number; readonly bytes: number };
 }
-
-const maxConfigBytes = 4 * 1024 * 1024;
 
 /**
  * @param source where the manifests are: the store, or the bundle itself
@@ -119,7 +118,9 @@ async function readGraph(source: Fetcher, carried: Carried, root: Descriptor): P
     const { manifest } = visited;
     const found =
       manifest.kind === 'index'
-        ? platformsOf(manifest)
+        ? manifest.manifests.flatMap(({ platform }) =>
+            platform === undefined ? [] : [formatPlatform(platform)],
+          )
         : parents.length === 0
           ? await ownPlatform(bundle, manifest)
           : [];
@@ -129,29 +130,15 @@ async function readGraph(source: Fetcher, carried: Carried, root: Descriptor): P
   return { bytes, platforms: [...platforms].sort(), files };
 }
 
-/** Attestations in an index have the platform unknown/unknown. */
-function platformsOf({ manifests }: IndexManifest): readonly string[] {
-  return manifests.flatMap(({ platform }) => {
-    if (platform === undefined || platform.os === 'unknown') return [];
-    const { os, architecture, variant } = platform;
-    return [variant === undefined ? `${os}/${architecture}` : `${os}/${architecture}/${variant}`];
-  });
-}
-
 /** The platform of an image that is in no index stands in its configuration. */
 async function ownPlatform(bundle: Fetcher & Presence, image: ImageManifest): Promise<readonly string[]> {
-  const { config, artifactType } = image;
-  if (artifactType !== undefined || config.size > maxConfigBytes || !(await bundle.has(config))) return [];
+  if (!(await bundle.has(image.config))) return [];
   try {
-    const what = `configuration ${hexOf(config.digest)}`;
-    const bytes = await collectVerified(bundle.fetch(config), config, maxConfigBytes, what);
-    const { os, architecture } = parseStrictObject(bytes, { what });
-    return typeof os === 'string' && typeof architecture === 'string' && os !== ''
-      ? [`${os}/${architecture}`]
-      : [];
+    const platform = await platformOfImage(bundle, image);
+    return platform === undefined ? [] : [formatPlatform(platform)];
   } catch (error) {
-    // A configuration of another form says nothing of a platform; one in a volume that is not here cannot.
-    if (isCoded(error, 'BAD_DOCUMENT', 'BAD_VOLUME')) return [];
+    // A configuration in a volume that is not here cannot be read.
+    if (isCoded(error, 'BAD_VOLUME')) return [];
     throw error;
   }
 }

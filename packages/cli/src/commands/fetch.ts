@@ -4,6 +4,7 @@ import { defaultTransfers, type FetchReport, fetch, plan } from '@omni-airgap/fe
 import { formatBytes, printable } from '@omni-airgap/oci/base';
 import { Command } from 'commander';
 import {
+  requirePlatformsHelp,
   type SignerFlags,
   signerOptions,
   withCommon,
@@ -28,6 +29,7 @@ interface Flags extends CommonFlags, NetworkFlags, SignerFlags {
   readonly allowSecrets?: true;
   readonly dryRun?: true;
   readonly restore?: true;
+  readonly requirePlatforms?: true;
 }
 
 export function addFetch(session: Session): Command {
@@ -38,12 +40,19 @@ export function addFetch(session: Session): Command {
       .option('--store <dir>', 'the store', './store')
       .option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory'),
   )
+    .option('--require-platforms', requirePlatformsHelp)
     .option('--restore', 'bring back what bundle --consume has taken out of the store')
     .option('--dry-run', 'only show what would be fetched, as plan does')
     .action(async (flags: Flags) => {
       const { config, store, concurrency } = flags;
       const network = networkSettings(flags, session.env, true);
-      const common = { config, store, network, allowSecrets: flags.allowSecrets === true };
+      const common = {
+        config,
+        store,
+        network,
+        allowSecrets: flags.allowSecrets === true,
+        requirePlatforms: flags.requirePlatforms === true,
+      };
       if (flags.dryRun === true) {
         const planning = { ...common, restore: flags.restore === true, signal: session.signal };
         await report(session, flags, 'fetch', (progress) => plan({ ...planning, progress }), describePlan);
@@ -73,12 +82,15 @@ export function addFetch(session: Session): Command {
 }
 
 function describe(result: FetchReport, store: string, seconds: number): string {
-  const { changed, items, bytes, storedBytes, presentBlobs, verified, signers } = result;
+  const { changed, items, bytes, storedBytes, presentBlobs, verified, signers, missingPlatforms } = result;
   return [
     changed.length === 0
       ? `Nothing to do: all ${count(items, 'item')} (${formatBytes(bytes)}) are in ${store} already.`
       : `Fetched ${count(changed.length, 'item')} of ${items}: ${formatBytes(storedBytes)} of image content in ${formatDuration(seconds)}, ${count(presentBlobs, 'blob')} already present.`,
     ...(verified === 0 ? [] : [`Checked the signature of ${count(verified, 'image')}.`]),
+    ...missingPlatforms.map(
+      ({ name, platforms }) => `${printable(name)} has no ${platforms.join(', ')} upstream.`,
+    ),
     ...signers.map(({ signer, images }) => `  ${count(images, 'image')} by ${printable(signer, 1000)}`),
     `Next: omni-airgap bundle --store ${store} --out ./media`,
   ].join('\n');

@@ -5,6 +5,7 @@ import { Store } from '@omni-airgap/store';
 import { Command } from 'commander';
 import { type BundleFlags, bundleOptions, describeBundle, withBundleFlags } from '../bundle-flags.ts';
 import {
+  requirePlatformsHelp,
   type SignerFlags,
   signerOptions,
   withCommon,
@@ -16,6 +17,7 @@ import { account, type NetworkFlags, networkSettings, report, type Session } fro
 
 interface Flags extends BundleFlags, NetworkFlags, SignerFlags {
   readonly config: string;
+  readonly requirePlatforms?: true;
 }
 
 export function addMirror(session: Session): Command {
@@ -24,7 +26,9 @@ export function addMirror(session: Session): Command {
       new Command('mirror')
         .description('fetch and bundle in one go, with one copy of the content on disk')
         .option('--config <file>', 'what to carry', './mirror.yaml'),
-    ).option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory and cross'),
+    )
+      .option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory and cross')
+      .option('--require-platforms', requirePlatformsHelp),
   )
     .addHelpText(
       'after',
@@ -45,6 +49,7 @@ export function addMirror(session: Session): Command {
             store: root,
             network: networkSettings(flags, session.env, true),
             allowSecrets: flags.allowSecrets === true,
+            requirePlatforms: flags.requirePlatforms === true,
             ...signerOptions(flags),
             by: account(),
             concurrency,

@@ -7,7 +7,13 @@ import { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import type { Fetcher } from '@omni-airgap/oci';
 import { CodedError, messageOf } from '@omni-airgap/oci/base';
-import { collectVerified, type Descriptor, fetchManifest, isIndexType } from '@omni-airgap/oci/model';
+import {
+  collectVerified,
+  type Descriptor,
+  fetchManifest,
+  isIndexType,
+  normalizePlatform,
+} from '@omni-airgap/oci/model';
 import { type CatalogEntry, nearestName, parseImageDigests, parseOverlays } from '@omni-airgap/talos';
 import { Parser } from 'tar';
 import type { WantedCatalog, WantedImage } from '../mirror/resolved-mirror.ts';
@@ -74,7 +80,9 @@ async function readCatalogFile(
   if (isIndexType(root.mediaType)) {
     const { manifest } = await fetchManifest(source, root);
     const children = manifest.kind === 'index' ? manifest.manifests : [];
-    const amd64 = children.find((child) => child.platform?.architecture === 'amd64');
+    const amd64 = children.find(
+      ({ platform }) => platform !== undefined && normalizePlatform(platform).architecture === 'amd64',
+    );
     if (amd64 === undefined) throw new CodedError('BAD_DOCUMENT', `${what}: has no image for amd64`);
     image = amd64;
   }

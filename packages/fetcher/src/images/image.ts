@@ -12,16 +12,13 @@ import {
   type RangeFetcher,
   walk,
 } from '@omni-airgap/oci';
-import { CodedError, printable, settleAll } from '@omni-airgap/oci/base';
+import { CodedError, settleAll } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
 import {
-  childrenOf,
   type Descriptor,
   type Digest,
-  fetchManifest,
   isIndexType,
   isManifestType,
-  type Manifest,
   parseReference,
   plain,
   type Reference,
@@ -33,6 +30,7 @@ import type { Builds } from '../factory/file.ts';
 import type { WantedImage } from '../mirror/resolved-mirror.ts';
 import { type ExpectedSigners, verifySigned } from '../signatures/signers.ts';
 import { type Companions, companionName } from './companions.ts';
+import { findPlatforms, selectPlatforms } from './platforms.ts';
 
 export interface ImageContext {
   readonly network: Network;
@@ -42,6 +40,8 @@ export interface ImageContext {
   readonly builds: Builds;
   readonly companions: Companions;
   readonly signers: ExpectedSigners;
+  /** An image that lacks a platform fails, instead of being carried without it. */
+  readonly requirePlatforms?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -58,8 +58,9 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
   );
   const select = selectPlatforms(wanted.platforms);
   await copier.copy(source, layout, root, select === undefined ? {} : { select });
+  const local = localFirst(layout, repository);
+  const platforms = await findPlatforms(local, root, wanted, { all: context.requirePlatforms, signal });
   const isSparse = wanted.platforms !== undefined && isIndexType(root.mediaType);
-  if (isSparse) requirePlatform((await fetchManifest(layout, root, signal)).manifest, wanted.platforms);
   const graph = await graphOf(walk(layout, [root], { select, signal }));
   const companions = await context.companions.find(repository, graph.values());
   const fetchedAt = new Date().toISOString();
@@ -84,7 +85,10 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
     fetchedAt,
     verified,
   };
-  return [isSparse ? { ...item, platforms: [...(wanted.platforms ?? [])] } : item, ...items];
+  const missing = platforms?.missing ?? [];
+  const sparse = isSparse ? { platforms: [...(platforms?.carried ?? wanted.platforms ?? [])] } : {};
+  const lacking = missing.length > 0 ? { missingPlatforms: [...missing] } : {};
+  return [{ ...item, ...sparse, ...lacking }, ...items];
 }
 
 /** What a reference stands for upstream; a digest in it decides, whatever the tag says by now. */
@@ -96,36 +100,6 @@ export async function resolveReference(
   const root = await repository.resolve(reference.digest ?? reference.tag ?? 'latest', signal);
   if (root !== undefined) return root;
   throw new CodedError('NOT_FOUND', 'does not exist upstream; check its spelling in mirror.yaml');
-}
-
-/**
- * Nothing of an image is no image.
- * @throws CONFIG when the index names platforms, and none of the wanted ones is among them
- */
-export function requirePlatform(index: Manifest, platforms: readonly string[] | undefined): void {
-  const named = childrenOf(index).filter(
-    ({ platform }) => platform !== undefined && platform.os !== 'unknown',
-  );
-  const select = selectPlatforms(platforms);
-  if (select === undefined || named.length === 0 || named.some((child) => select(child))) return;
-  const there = new Set(named.map(({ platform }) => `${platform?.os}/${platform?.architecture}`));
-  throw new CodedError(
-    'CONFIG',
-    `there is no ${platforms?.join(', ')} of it, only ${printable([...there].join(', '))}; change platforms in mirror.yaml`,
-  );
-}
-
-/** Which children of an index to carry. Manifests that name no platform (attestations) belong to all. */
-export function selectPlatforms(
-  platforms: readonly string[] | undefined,
-): ((child: Descriptor) => boolean) | undefined {
-  if (platforms === undefined) return undefined;
-  return (child) => {
-    if (child.platform === undefined || child.platform.os === 'unknown') return true;
-    const { os, architecture, variant } = child.platform;
-    const name = `${os}/${architecture}`;
-    return platforms.includes(name) || (variant !== undefined && platforms.includes(`${name}/${variant}`));
-  };
 }
 
 /** Manifests that the store has are read there; of blobs the copy asks first. */

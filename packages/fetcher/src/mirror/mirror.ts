@@ -14,7 +14,7 @@ import {
   talosKubernetesImages,
   type YamlFile,
 } from '@omni-airgap/talos';
-import { checkShape } from './schema.ts';
+import { checkShape, type RawMirror } from './schema.ts';
 import { readSchematic, type WantedSchematic } from './schematic.ts';
 
 /** What Omni lists to know which Kubernetes versions there are. */
@@ -51,9 +51,16 @@ export interface Mirror {
   readonly talosctl: 'all' | readonly string[];
   readonly media: readonly WantedMedia[];
   readonly kubernetes?: { readonly versions: readonly string[] } | undefined;
-  /** Canonical references, each once. */
-  readonly images: readonly string[];
+  readonly images: readonly MirrorImage[];
+  /** In their normal form; undefined for all. */
   readonly platforms?: readonly string[] | undefined;
+}
+
+interface MirrorImage {
+  /** Canonical. */
+  readonly reference: string;
+  /** Where its entry says other ones than mirror.yaml as a whole. */
+  readonly platforms?: readonly string[];
 }
 
 /**
@@ -108,7 +115,8 @@ async function mirrorFrom(text: string, path: string, stdin: AsyncIterable<Uint8
     media.push({ place: source.placeOf(at), schematic, versions, files, installers });
   }
   const images = await readImages(raw.images, folder, source, stdin);
-  const hasKubelet = kubernetes !== undefined || images.some((name) => kubeletPattern.test(name));
+  const hasKubelet =
+    kubernetes !== undefined || images.some(({ reference }) => kubeletPattern.test(reference));
   if (omni !== undefined && !hasKubelet) {
     throw source.error(
       ['omni'],
@@ -155,24 +163,33 @@ function checkKubernetes(source: YamlFile, talos: readonly string[] | undefined,
 }
 
 async function readImages(
-  raw: readonly (string | { readonly file: string })[],
+  raw: RawMirror['images'],
   folder: string,
   source: YamlFile,
   stdin: AsyncIterable<Uint8Array>,
-): Promise<readonly string[]> {
-  const images = new Set<string>();
+): Promise<readonly MirrorImage[]> {
+  const images = new Map<string, MirrorImage>();
+  const add = (reference: string, platforms: readonly string[] | undefined): void => {
+    const key = `${reference} ${platforms?.join(' ')}`;
+    images.set(key, { reference, ...(platforms === undefined ? {} : { platforms }) });
+  };
   let readsStdin = false;
   for (const [i, wanted] of raw.entries()) {
     const at = ['images', i];
-    if (typeof wanted === 'string') {
+    const entry: Exclude<typeof wanted, string> = typeof wanted === 'string' ? { image: wanted } : wanted;
+    const { image, file, platforms } = entry;
+    if ((image === undefined) === (file === undefined)) {
+      throw source.error(at, `images[${i}] must name either an image or a file`);
+    }
+    if (image !== undefined) {
       try {
-        images.add(readReference(wanted));
+        add(readReference(image), platforms);
       } catch (cause) {
         throw source.error(at, messageOf(cause));
       }
       continue;
     }
-    const { file } = wanted;
+    if (file === undefined) continue;
     let bytes: Uint8Array | undefined;
     if (isStdin(file)) {
       if (readsStdin) throw source.error(at, 'standard input can be read once only');
@@ -181,9 +198,10 @@ async function readImages(
     } else bytes = await readSmallFile(resolve(folder, file), maxImageListBytes);
     if (bytes === undefined) throw source.error(at, `${printable(file)}: no such file`);
     const name = isStdin(file) ? 'standard input' : resolve(folder, file);
-    for (const reference of parseImageList(Buffer.from(bytes).toString('utf8'), name)) images.add(reference);
+    for (const reference of parseImageList(Buffer.from(bytes).toString('utf8'), name))
+      add(reference, platforms);
   }
-  return [...images];
+  return [...images.values()];
 }
 
 /** Ten thousand references are about a megabyte. */

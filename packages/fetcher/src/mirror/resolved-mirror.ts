@@ -89,8 +89,13 @@ function imagesOf({ omni, talos, kubernetes, platforms, images: named }: Mirror)
     catalog?: WantedCatalog,
   ): void => {
     const before = images.get(reference);
-    // Wanted whole somewhere means carried whole.
-    const both = before === undefined ? platforms : before.platforms === undefined ? undefined : platforms;
+    // Wanted whole somewhere means carried whole; wanted in parts, all of them.
+    const both =
+      before === undefined
+        ? platforms
+        : before.platforms === undefined || platforms === undefined
+          ? undefined
+          : [...new Set([...before.platforms, ...platforms])];
     const kept = catalog ?? before?.catalog;
     images.set(reference, {
       reference,
@@ -115,7 +120,7 @@ function imagesOf({ omni, talos, kubernetes, platforms, images: named }: Mirror)
   for (const version of kubernetes === undefined ? [] : (talos?.versions ?? [])) {
     for (const reference of talosKubernetesImages(version)) add(reference, platforms);
   }
-  for (const reference of named) add(reference, platforms);
+  for (const image of named) add(image.reference, image.platforms ?? platforms);
   return [...images.values()];
 }
 

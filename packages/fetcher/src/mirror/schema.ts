@@ -1,5 +1,6 @@
 /** The shape of mirror.yaml, and what is said of text that does not have it. */
 import { printable } from '@omni-airgap/oci/base';
+import { formatPlatform, parsePlatform } from '@omni-airgap/oci/model';
 import {
   isMediaName,
   isVersion,
@@ -110,6 +111,28 @@ const talosctlSchema = v.optional(
   ),
 );
 
+/** Kept in their normal form: `linux/arm64/v8` and `linux/arm64` are one. */
+const platformsSchema = v.pipe(
+  v.array(
+    v.pipe(
+      text('a platform'),
+      v.check(
+        (value) => parsePlatform(value) !== undefined,
+        (issue) => `${said(issue)} is no platform; write it like linux/amd64`,
+      ),
+      v.transform(normalName),
+    ),
+    'must be a list of platforms, such as [linux/amd64]',
+  ),
+  v.minLength(1, 'must not be empty; leave it out for all platforms'),
+  v.transform(unique),
+);
+
+function normalName(text: string): string {
+  const platform = parsePlatform(text);
+  return platform === undefined ? text : formatPlatform(platform);
+}
+
 const mirrorSchema = v.strictObject({
   apiVersion: v.literal('omni-airgap/v1', 'must be omni-airgap/v1'),
   omni: v.optional(v.strictObject({ version: versionSchema })),
@@ -141,29 +164,21 @@ const mirrorSchema = v.strictObject({
   images: v.optional(
     v.array(
       v.union(
-        [v.string(), v.strictObject({ file: text('a path') })],
-        'must be a reference such as ghcr.io/dexidp/dex:v2.41.1, or {file: PATH}',
+        [
+          v.string(),
+          v.strictObject({
+            image: v.optional(text('a reference')),
+            file: v.optional(text('a path')),
+            platforms: v.optional(platformsSchema),
+          }),
+        ],
+        'must be a reference such as ghcr.io/dexidp/dex:v2.41.1, {image: REFERENCE, platforms: […]}, or {file: PATH}',
       ),
       'must be a list, such as [ghcr.io/dexidp/dex:v2.41.1], or {file: PATH}',
     ),
     () => [],
   ),
-  platforms: v.optional(
-    v.pipe(
-      v.array(
-        v.pipe(
-          text('a platform'),
-          v.regex(
-            /^[a-z0-9]+\/[a-z0-9]+(?:\/[a-z0-9]+)?$/,
-            (issue) => `${said(issue)} is no platform; write it like linux/amd64`,
-          ),
-        ),
-        'must be a list of platforms, such as [linux/amd64]',
-      ),
-      v.minLength(1, 'must not be empty; leave it out for all platforms'),
-      v.transform(unique),
-    ),
-  ),
+  platforms: v.optional(platformsSchema),
 });
 export type RawMirror = v.InferOutput<typeof mirrorSchema>;
 

@@ -9,12 +9,7 @@ import { CodedError } from '../base/errors.ts';
 import { refuseOtherCase } from '../base/json.ts';
 import { printable } from '../base/text.ts';
 import { type Digest, digestOf, parseDigest } from './digest.ts';
-
-export interface Platform {
-  readonly os: string;
-  readonly architecture: string;
-  readonly variant?: string;
-}
+import { type Platform, platformFrom } from './platform.ts';
 
 /** The name of content: its media type, digest and size, with what a parent says about it. */
 export interface Descriptor {
@@ -24,6 +19,7 @@ export interface Descriptor {
   readonly size: number;
   readonly annotations?: Readonly<Record<string, string>>;
   readonly artifactType?: string;
+  /** Absent when none is named, as for attestations (`unknown/unknown`). */
   readonly platform?: Platform;
 }
 
@@ -94,13 +90,14 @@ export function parseDescriptor(value: unknown, where: string): Descriptor {
     }
   }
   if (artifactType !== undefined && !isMediaType(artifactType)) throw bad('artifactType is malformed');
+  const named = platformFrom(platform, where);
   return {
     mediaType,
     digest,
     size,
     ...(annotations === undefined ? {} : { annotations: parseAnnotations(annotations, where) }),
     ...(artifactType === undefined ? {} : { artifactType }),
-    ...(platform === undefined ? {} : { platform: parsePlatform(platform, where) }),
+    ...(named === undefined ? {} : { platform: named }),
   };
 }
 
@@ -115,13 +112,4 @@ export function parseAnnotations(value: unknown, where: string): Readonly<Record
     }
   }
   return value as Readonly<Record<string, string>>;
-}
-
-function parsePlatform(value: unknown, where: string): Platform {
-  const raw = (typeof value === 'object' && value !== null ? value : {}) as Readonly<Record<string, unknown>>;
-  const { os, architecture, variant } = raw;
-  if (typeof os !== 'string' || typeof architecture !== 'string') {
-    throw new CodedError('BAD_DOCUMENT', `${where}: a platform needs os and architecture`);
-  }
-  return { os, architecture, ...(typeof variant === 'string' ? { variant } : {}) };
 }

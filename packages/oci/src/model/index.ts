@@ -24,6 +24,14 @@ export {
 } from './manifest.ts';
 export { isIndexType, isManifestType, MediaType } from './media-type.ts';
 export {
+  formatPlatform,
+  isOfPlatforms,
+  normalizePlatform,
+  type Platform,
+  parsePlatform,
+  platformOfImage,
+} from './platform.ts';
+export {
   companionSuffixes,
   companionTag,
   formatReference,

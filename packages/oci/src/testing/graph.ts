@@ -3,8 +3,9 @@
  * artifacts that refer to an image; layers are shared between them.
  */
 import { openerOf } from '../model/bytes.ts';
-import { Annotation, type Descriptor, descriptorOf, type Platform, plain } from '../model/descriptor.ts';
+import { Annotation, type Descriptor, descriptorOf, plain } from '../model/descriptor.ts';
 import { MediaType } from '../model/media-type.ts';
+import type { Platform } from '../model/platform.ts';
 import type { Pusher, Tagger } from '../storage.ts';
 import { generatedBlob, seededRandom } from './generated-blob.ts';
 

@@ -99,8 +99,8 @@ async function onlyPlatform(
   const { manifest } = await fetchManifest(source, index, signal);
   const carried: Descriptor[] = [];
   for (const child of manifest.kind === 'index' ? manifest.manifests : []) {
-    const isPlatform = child.platform !== undefined && child.platform.os !== 'unknown';
-    if (isPlatform && isManifestType(child.mediaType) && (await source.has(child))) carried.push(child);
+    if (child.platform === undefined || !isManifestType(child.mediaType)) continue;
+    if (await source.has(child)) carried.push(child);
   }
   const [image, ...others] = carried;
   if (image === undefined || others.length > 0) return undefined;
