@@ -89,8 +89,8 @@ describe('bundle.json', () => {
     await store.sparseImage('quay.io/acme/app:v1', 40, ['linux/amd64'], ['linux/s390x', 'linux/<b>']);
     await bundle(optionsFor(store, out));
     const page = await readFile(join(out, 'report.html'), 'utf8');
-    expect(page).toContain('not there upstream: linux/s390x, linux/&lt;b&gt;');
-    expect(page.match(/not there upstream/g)).toHaveLength(1);
+    expect(page).toContain('missing upstream: linux/s390x, linux/&lt;b&gt;');
+    expect(page.match(/missing upstream/g)).toHaveLength(1);
   });
 
   test('the sequence number is counted for each issue, never twice', async () => {

@@ -2,8 +2,9 @@
 import { expect, test } from 'vitest';
 import { bytesOf } from '../src/model/bytes.ts';
 import { type Descriptor, descriptorOf } from '../src/model/descriptor.ts';
+import { platformOfImage } from '../src/model/manifest.ts';
 import { MediaType } from '../src/model/media-type.ts';
-import { formatPlatform, isOfPlatforms, parsePlatform, platformOfImage } from '../src/model/platform.ts';
+import { formatPlatform, isOfPlatforms, parsePlatform } from '../src/model/platform.ts';
 
 test.each([
   ['linux/amd64', 'linux/amd64'],

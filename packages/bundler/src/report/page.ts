@@ -139,7 +139,7 @@ function rowOf(item: SummaryItem): Html {
 
 function missingOf({ missingPlatforms = [] }: SummaryItem): Html {
   if (missingPlatforms.length === 0) return html``;
-  return html`<div><strong>not there upstream: ${missingPlatforms.join(', ')}</strong></div>`;
+  return html`<div><strong>missing upstream: ${missingPlatforms.join(', ')}</strong></div>`;
 }
 
 function originOf({ source, fetchedAt, fetchedBy }: SummaryItem): string {

@@ -20,6 +20,7 @@ export {
   type Manifest,
   maxManifestBytes,
   parseManifest,
+  platformOfImage,
   referrerOf,
 } from './manifest.ts';
 export { isIndexType, isManifestType, MediaType } from './media-type.ts';
@@ -29,7 +30,6 @@ export {
   normalizePlatform,
   type Platform,
   parsePlatform,
-  platformOfImage,
 } from './platform.ts';
 export {
   companionSuffixes,

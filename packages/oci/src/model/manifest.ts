@@ -4,7 +4,7 @@
  * Sources: image-spec v1.1.1 manifest.md, image-index.md; distribution v2.8 docs/spec/manifest-v2-2.md.
  */
 
-import { CodedError } from '../base/errors.ts';
+import { CodedError, isCoded } from '../base/errors.ts';
 import { parseStrictObject, refuseOtherCase } from '../base/json.ts';
 import { printable } from '../base/text.ts';
 import type { Fetcher } from '../storage.ts';
@@ -15,13 +15,18 @@ import {
   isImageManifestType,
   isIndexType,
   isManifestType,
+  MediaType,
   refusedType,
 } from './media-type.ts';
+import { type Platform, platformFrom } from './platform.ts';
 
 /** Source: distribution-spec v1.1.1 spec.md#pushing-manifests; Distribution refuses more. */
 export const maxManifestBytes: number = 4 * 1024 * 1024;
 /** Descriptors in one manifest; far above any real index. */
 const maxChildren = 10_000;
+/** Of a configuration; real ones have some ten kilobytes. */
+const maxConfigBytes = 4 * 1024 * 1024;
+const configTypes: readonly string[] = [MediaType.ociConfig, MediaType.dockerConfig];
 const members = [
   ...['schemaVersion', 'mediaType', 'artifactType', 'config', 'layers', 'manifests'],
   ...['subject', 'annotations', 'fsLayers'],
@@ -144,4 +149,28 @@ export async function fetchManifest(
   const what = `manifest ${descriptor.digest}`;
   const bytes = await collectVerified(source.fetch(descriptor, signal), descriptor, maxManifestBytes, what);
   return { bytes, manifest: parseManifest(bytes, descriptor.mediaType, what, reading) };
+}
+
+/**
+ * The platform of an image that is in no index, from its configuration.
+ * @returns undefined for what has none, such as a chart or another artifact
+ * @throws as the source, and DIGEST_MISMATCH
+ */
+export async function platformOfImage(
+  source: Fetcher,
+  { config, artifactType }: ImageManifest,
+  signal?: AbortSignal,
+): Promise<Platform | undefined> {
+  if (artifactType !== undefined || !configTypes.includes(config.mediaType) || config.size > maxConfigBytes) {
+    return undefined;
+  }
+  const what = `configuration ${config.digest}`;
+  const bytes = await collectVerified(source.fetch(config, signal), config, maxConfigBytes, what);
+  try {
+    return platformFrom(parseStrictObject(bytes, { what }), what);
+  } catch (error) {
+    // A configuration of another form says nothing of a platform.
+    if (isCoded(error, 'BAD_DOCUMENT')) return undefined;
+    throw error;
+  }
 }

@@ -3,13 +3,7 @@
  * Sources: containerd/platforms v1.0.0 database.go (normalizeOS, normalizeArch); image-spec v1.1.1 image-index.md, config.md.
  */
 
-import { CodedError, isCoded } from '../base/errors.ts';
-import { parseStrictObject } from '../base/json.ts';
-import type { Fetcher } from '../storage.ts';
-import { collectVerified } from './bytes.ts';
-import type { Descriptor } from './descriptor.ts';
-import type { ImageManifest } from './manifest.ts';
-import { MediaType } from './media-type.ts';
+import { CodedError } from '../base/errors.ts';
 
 /** As a document names it; compare two of them by formatPlatform. */
 export interface Platform {
@@ -17,10 +11,6 @@ export interface Platform {
   readonly architecture: string;
   readonly variant?: string;
 }
-
-/** Real ones have some ten kilobytes. */
-const maxConfigBytes = 4 * 1024 * 1024;
-const configTypes: readonly string[] = [MediaType.ociConfig, MediaType.dockerConfig];
 
 /** Other names of architectures; some say the variant too. */
 const architectures: ReadonlyMap<string, readonly [architecture: string, variant?: string]> = new Map([
@@ -85,35 +75,14 @@ export function platformFrom(value: unknown, where: string): Platform | undefine
 }
 
 /** Whether a child of an index belongs to one of the platforms. One that names none (an attestation) belongs to all. */
-export function isOfPlatforms({ platform }: Descriptor, platforms: readonly string[]): boolean {
+export function isOfPlatforms(
+  { platform }: { readonly platform?: Platform | undefined },
+  platforms: readonly string[],
+): boolean {
   if (platform === undefined) return true;
   const name = formatPlatform(platform);
   return platforms.some((text) => {
     const wanted = parsePlatform(text);
     return wanted !== undefined && formatPlatform(wanted) === name;
   });
-}
-
-/**
- * The platform of an image that is in no index, from its configuration.
- * @returns undefined for what has none, such as a chart or another artifact
- * @throws as the source, and DIGEST_MISMATCH
- */
-export async function platformOfImage(
-  source: Fetcher,
-  { config, artifactType }: ImageManifest,
-  signal?: AbortSignal,
-): Promise<Platform | undefined> {
-  if (artifactType !== undefined || !configTypes.includes(config.mediaType) || config.size > maxConfigBytes) {
-    return undefined;
-  }
-  const what = `configuration ${config.digest}`;
-  const bytes = await collectVerified(source.fetch(config, signal), config, maxConfigBytes, what);
-  try {
-    return platformFrom(parseStrictObject(bytes, { what }), what);
-  } catch (error) {
-    // A configuration of another form says nothing of a platform.
-    if (isCoded(error, 'BAD_DOCUMENT')) return undefined;
-    throw error;
-  }
 }
