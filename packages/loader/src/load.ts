@@ -4,16 +4,15 @@
  * was accepted is recorded next; names, lists and the receipt come when all content is in place.
  */
 import type { KeyObject } from 'node:crypto';
-import { join } from 'node:path';
 import {
   type BundleTrust,
   checkBundleAge,
   type ReceiptDocument,
   serializeReceipt,
 } from '@omni-airgap/format';
-import { type ObjectSink, type ObjectStoreTarget, openSink } from '@omni-airgap/objects';
+import { type ObjectSink, type ObjectStoreTarget, openSink, type ReadBackMode } from '@omni-airgap/objects';
 import { type CopyTally, noProgress, type Progress } from '@omni-airgap/oci';
-import { byText } from '@omni-airgap/oci/base';
+import { byText, formatBytes } from '@omni-airgap/oci/base';
 import { writeFileAtomic } from '@omni-airgap/oci/fs';
 import { type Network, type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import type { Site } from '@omni-airgap/talos';
@@ -31,10 +30,10 @@ import {
   registryState,
   type StateRecord,
 } from './state.ts';
-import { checkRelied, findRelied } from './targets/from-base.ts';
+import { checkRelied, findRelied, wantedObjects } from './targets/from-base.ts';
 import { belowPrefix, type RegistryTarget, targetText } from './targets/names.ts';
 import { type LoadedObject, loadObjects } from './targets/objects/load-objects.ts';
-import { type OpenStore, planObjects } from './targets/objects/object-plan.ts';
+import { type OpenStore, type PlannedObject, planObjects } from './targets/objects/object-plan.ts';
 import { checkRegistry, copyContent, verifyRegistry } from './targets/registry/content.ts';
 import { type RegistryContext, registryContext } from './targets/registry/context.ts';
 import { type LoadedImage, publishNames } from './targets/registry/publish-tags.ts';
@@ -55,9 +54,12 @@ export interface LoadOptions {
   readonly allowRollback?: boolean;
   /** The oldest bundle that is taken; no limit by default. */
   readonly maxAgeDays?: number | undefined;
-  /** `full`: pull everything back and hash it. `quick`: not even objects are. Default: objects are. */
+  /**
+   * `full`: pull everything back and hash it. `quick`: nothing; existing objects are taken for what their metadata
+   * says. Default: objects that no read-back is on record for.
+   */
   readonly verify?: 'full' | 'quick' | undefined;
-  /** Folder for what this host remembers: accepted bundles, unfinished uploads. */
+  /** Folder for what this host remembers: accepted bundles, unfinished uploads, objects that were read back. */
   readonly state: string;
   /** Folder for parts of blobs that are cut over volumes which are not mounted together. */
   readonly spool?: string | undefined;
@@ -120,8 +122,18 @@ export function load(options: LoadOptions): Promise<LoadReport> {
       for (const bundle of bundles.bundles) await new Spool(options.spool).clear(bundle);
     }
     const objects = [...files, ...documents];
+    if (options.verify === 'full' && store !== undefined) {
+      verifiedBytes = objects.reduce((sum, { size }) => sum + size, verifiedBytes ?? 0);
+    }
     const handoff = await handOff(options, registry);
-    const placed = { bundles, registry: registry?.context, objectStore: store?.sink.url, images, objects };
+    const placed = {
+      bundles,
+      registry: registry?.context,
+      objectStore: store?.sink.url,
+      objectsReadBack: options.verify !== 'quick' || store?.sink.unproven === undefined,
+      images,
+      objects,
+    };
     const receipt = await receiptOf(placed, options.tool, signal);
     if (options.receipt !== undefined) await writeFileAtomic(options.receipt, serializeReceipt(receipt));
     const present = objects.filter((object) => object.result === 'present').length;
@@ -140,8 +152,10 @@ export function load(options: LoadOptions): Promise<LoadReport> {
 
 /** What load would do, without doing it. @throws as load does before anything is moved */
 export function dryRun(options: LoadOptions): Promise<PlannedLoad> {
-  return withTargets(options, (bundles, { registry, store }) =>
-    planLoad(bundles.document.id, registry, store, options.signal),
+  return withTargets(
+    options,
+    (bundles, { registry, store }) => planLoad(bundles.document.id, registry, store, options.signal),
+    true,
   );
 }
 
@@ -153,10 +167,14 @@ interface Targets {
   readonly records: readonly StateRecord[];
 }
 
-/** Opens bundles and targets, refuses what is wrong with them, and closes everything at the end. */
+/**
+ * Opens bundles and targets, refuses what is wrong with them, and closes everything at the end.
+ * @param isDry reads no object back
+ */
 async function withTargets<T>(
   options: LoadOptions,
   run: (bundles: LoadSource, targets: Targets) => Promise<T>,
+  isDry = false,
 ): Promise<T> {
   const { registry: target, objectStore, progress = noProgress, signal } = options;
   const spool = options.spool === undefined ? undefined : new Spool(options.spool);
@@ -177,8 +195,9 @@ async function withTargets<T>(
     sink =
       objectStore === undefined
         ? undefined
-        : await openSink(objectStore, network, join(options.state, 'uploads'), {
-            readBack: options.verify !== 'quick',
+        : await openSink(objectStore, network, options.state, {
+            readBack: readBackModes[options.verify ?? 'default'],
+            note: (text) => progress.note(text),
           });
     const records = recordsOf(options, context, sink);
     await checkAccepted(options, bundles, records);
@@ -187,13 +206,40 @@ async function withTargets<T>(
       sink === undefined
         ? []
         : await planObjects(context?.source ?? bundles, bundles.document.roots, options.site?.pxe);
-    const store =
-      sink === undefined ? undefined : { sink, objects: await findRelied(bundles, sink, planned, signal) };
+    let store: OpenStore | undefined;
+    if (sink !== undefined) {
+      await noteReadBacks(options, bundles, sink, planned);
+      store = { sink, objects: await findRelied(bundles, sink, planned, isDry, signal) };
+    }
     return await run(bundles, { registry, store, records });
   } finally {
     await sink?.close();
     await network.close();
   }
+}
+
+const readBackModes: Readonly<Record<'full' | 'quick' | 'default', ReadBackMode>> = {
+  full: 'always',
+  default: 'once',
+  quick: 'never',
+};
+
+/** What is read from the object store before an existing object counts, told before that takes its time. */
+async function noteReadBacks(
+  { verify, progress = noProgress, signal }: LoadOptions,
+  bundles: LoadSource,
+  sink: ObjectSink,
+  planned: readonly PlannedObject[],
+): Promise<void> {
+  const objects = (await sink.unproven?.(wantedObjects(bundles, planned), signal)) ?? [];
+  if (objects.length === 0) return;
+  const bytes = objects.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
+  const which = `${sink.url}: load reads ${objects.length} existing object(s) back (${formatBytes(bytes)})`;
+  progress.note(
+    verify === 'full'
+      ? `${which}, as --verify full asks`
+      : `${which}: this host has no record of having read them; --verify quick skips this`,
+  );
 }
 
 function openRegistry(

@@ -14,6 +14,8 @@ export interface Placed {
   readonly registry: RegistryContext | undefined;
   /** As people name it. */
   readonly objectStore: string | undefined;
+  /** False when objects were taken for what their metadata says. */
+  readonly objectsReadBack: boolean;
   readonly images: readonly LoadedImage[];
   readonly objects: readonly LoadedObject[];
 }
@@ -24,7 +26,7 @@ export async function receiptOf(
   tool: string,
   signal?: AbortSignal,
 ): Promise<ReceiptDocument> {
-  const { bundles, registry, objectStore, images, objects } = placed;
+  const { bundles, registry, objectStore, objectsReadBack, images, objects } = placed;
   const { id, origin, sequence, roots } = bundles.document;
   const outside = new Map(roots.map((root) => [root.name, root]));
   const sparse = registry === undefined ? [] : await sparseIndexes(bundles, registry, signal);
@@ -39,6 +41,7 @@ export async function receiptOf(
     trust: bundles.signer,
     ...(registry === undefined ? {} : { registry: targetText(registry.target) }),
     objectStore,
+    ...(objectStore === undefined ? {} : { objectsReadBack }),
     images: images.map((image) => {
       const { signature, verified } = outside.get(image.name) ?? {};
       return {

@@ -22,6 +22,7 @@ import {
   type ObjectInfo,
   type ObjectSink,
   type StaleUpload,
+  type WantedObject,
 } from './object-sink.ts';
 
 const temporaryPattern = new RegExp(`^\\.(${runPattern})\\.[0-9]+\\.tmp$`);
@@ -51,6 +52,11 @@ export class DirectorySink implements ObjectSink {
       if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
       throw diskError(error, path);
     }
+  }
+
+  async holds({ key, descriptor }: WantedObject, signal?: AbortSignal): Promise<boolean> {
+    const there = await this.head(key, signal);
+    return there?.size === descriptor.size && there.digest === descriptor.digest;
   }
 
   async *get(key: string, signal?: AbortSignal): Bytes {

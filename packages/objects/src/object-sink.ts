@@ -7,9 +7,15 @@ import type { Descriptor, Digest } from '@omni-airgap/oci/model';
 export interface ObjectInfo {
   /** Bytes. */
   readonly size: number;
-  /** Undefined when the place does not know it without reading the object. */
+  /** What the place says without a proof; undefined when it says nothing. */
   readonly digest: Digest | undefined;
 }
+
+/**
+ * How much is read back. `once`: whatever no read-back is on record for. `always`: everything. `never`: nothing; an
+ * object is taken for what its metadata says.
+ */
+export type ReadBackMode = 'once' | 'always' | 'never';
 
 /** Where the bytes of a new object are. */
 type ObjectContent =
@@ -33,16 +39,24 @@ export interface StaleUpload {
   readonly startedAt: string;
 }
 
+/** An object by its key and the content that it should have. */
+export type WantedObject = Pick<NewObject, 'key' | 'descriptor'>;
+
 export interface ObjectSink {
   /** How people name the place: `s3://bucket/prefix`, `file:///srv/media`. */
   readonly url: string;
   /** Undefined only when there definitely is no such object. */
   head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined>;
+  /** Whether the object is there with this content, by its bytes and not by what the place says of them. */
+  holds(object: WantedObject, signal?: AbortSignal): Promise<boolean>;
+  /** Which of these objects seem to be there and would be read back to be sure; a folder always reads. */
+  unproven?(objects: readonly WantedObject[], signal?: AbortSignal): Promise<readonly WantedObject[]>;
   /** The bytes of an object that is there. */
   get(key: string, signal?: AbortSignal): Bytes;
   /**
    * Stores an object, replacing another one under its key; whole and right, or not at all.
-   * @throws DIGEST_MISMATCH when the content is not what the descriptor says; DISK, DENIED, UPSTREAM, NETWORK
+   * @throws DIGEST_MISMATCH when the content is not what the descriptor says, or the place keeps other bytes than it
+   * was given; DISK, DENIED, UPSTREAM, NETWORK
    */
   put(
     object: NewObject,

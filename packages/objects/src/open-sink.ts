@@ -37,15 +37,15 @@ export async function parseObjectStore(
 
 /**
  * The SDK is loaded only by those who have a bucket: it doubles the start-up time.
- * @param journals folder for what is known of unfinished uploads
+ * @param state folder for what this host knows of a bucket: uploads under way, objects that were read back
  */
 export async function openSink(
   target: ObjectStoreTarget,
   network: Network,
-  journals: string,
+  state: string,
   options: SinkOptions = {},
 ): Promise<ObjectSink> {
   if (target.kind === 'directory') return new DirectorySink(target.root);
   const { S3Sink } = await import('./s3-sink.ts');
-  return new S3Sink(network.gate, target.settings, journals, options);
+  return new S3Sink(network.gate, target.settings, state, options);
 }

@@ -1,32 +1,44 @@
 /**
- * Objects in an S3 bucket. What is there with the same size and recorded digest is left alone; everything that was
- * stored is read back once and hashed (unless that is turned off), since stores exist that answer 200 and keep
- * something else.
+ * Objects in an S3 bucket. Each is read back once and hashed, since stores exist that answer 200 and keep something
+ * else; after that its ETag and version tell that it is still the same. An existing object without a read-back on
+ * record is read before it counts.
  */
 import { createHash } from 'node:crypto';
+import { join } from 'node:path';
 import {
   CopyObjectCommand,
   DeleteObjectCommand,
   GetObjectCommand,
+  type GetObjectCommandOutput,
   HeadObjectCommand,
+  type HeadObjectCommandOutput,
   ListMultipartUploadsCommand,
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
 import type { Bytes } from '@omni-airgap/oci';
-import { CodedError, giveBack, isCoded } from '@omni-airgap/oci/base';
+import { CodedError, giveBack, isCoded, settleAll } from '@omni-airgap/oci/base';
 import { readInto } from '@omni-airgap/oci/fs';
 import type { HttpGate } from '@omni-airgap/oci/http';
 import {
+  bytesOf,
   checkFinished,
-  type Descriptor,
+  type Digest,
   digestFromHex,
   Hasher,
   hexOf,
   isHex64,
 } from '@omni-airgap/oci/model';
 import pLimit from 'p-limit';
-import type { NewObject, ObjectInfo, ObjectSink, StaleUpload } from './object-sink.ts';
+import type {
+  NewObject,
+  ObjectInfo,
+  ObjectSink,
+  ReadBackMode,
+  StaleUpload,
+  WantedObject,
+} from './object-sink.ts';
 import { PartBuffers } from './part-buffers.ts';
+import { type ObjectVersion, ReadBacks } from './read-backs.ts';
 import { abort, S3Connection, withPayload } from './s3-connection.ts';
 import { putInParts } from './s3-multipart.ts';
 import { AnswerBody } from './s3-request-handler.ts';
@@ -39,14 +51,30 @@ const maxCopyBytes = 5 * 1024 ** 3;
 const defaultPartSize = 16 * 1024 * 1024;
 /** Parts and small objects on their way, of all objects together. */
 const partsAtOnce = 3;
+const lookupsAtOnce = 16;
 const probeKey = 'omni-airgap-probe';
 
 export interface SinkOptions {
   /** Bytes; objects above it go up in parts. Default 16 MiB. */
   readonly partSize?: number;
-  /** Read and hash what was stored; default true. */
-  readonly readBack?: boolean;
+  /** Default `once`. */
+  readonly readBack?: ReadBackMode;
+  /** Told what an operator should know and nothing fails for. */
+  readonly note?: ((text: string) => void) | undefined;
 }
+
+/** An existing object, as HEAD shows it. */
+interface Existing extends ObjectVersion {
+  /** From its metadata, which was set when its upload began. */
+  readonly digest: Digest | undefined;
+  /** What keeps it from being replaced: `governance retention until 2027-01-01T00:00:00Z`, `a legal hold`. */
+  readonly lock: string | undefined;
+}
+
+/** What an existing object is worth. `wrong`: its metadata names this content, and its bytes are others. */
+type Verdict =
+  | { readonly kind: 'absent' | 'other' | 'right' }
+  | { readonly kind: 'wrong'; readonly digest: Digest; readonly lock: string | undefined };
 
 export class S3Sink implements ObjectSink {
   readonly url: string;
@@ -56,31 +84,46 @@ export class S3Sink implements ObjectSink {
   /** One large object goes up at a time, in several parts; the ones before it are read back meanwhile. */
   readonly #inTurn = pLimit(1);
   readonly #partSize: number;
-  readonly #readsBack: boolean;
+  readonly #mode: ReadBackMode;
+  readonly #readBacks: ReadBacks;
+  readonly #note: (text: string) => void;
   #md5: Promise<boolean> | undefined;
 
-  /** @param journals folder for what is known of unfinished uploads */
-  constructor(gate: HttpGate, settings: S3Settings, journals: string, options: SinkOptions = {}) {
+  /** @param state folder for what this host knows of the bucket */
+  constructor(gate: HttpGate, settings: S3Settings, state: string, options: SinkOptions = {}) {
     this.#partSize = options.partSize ?? defaultPartSize;
-    this.#readsBack = options.readBack ?? true;
+    this.#mode = options.readBack ?? 'once';
+    this.#note = options.note ?? (() => {});
     this.#connection = new S3Connection(gate, settings);
-    this.#journals = journals;
+    this.#journals = join(state, 'uploads');
+    const { href } = settings.endpoint;
+    this.#readBacks = new ReadBacks(join(state, 'read-back'), `${href} ${this.#connection.url}`);
     this.url = this.#connection.url;
   }
 
-  async head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined> {
-    const { client } = this.#connection;
-    try {
-      const answer = await this.#connection.retrying(key, signal, () =>
-        client.send(new HeadObjectCommand(this.#connection.at(key)), abort(signal)),
-      );
-      const hex = answer.Metadata?.[digestMetadata];
-      const digest = hex !== undefined && isHex64(hex) ? digestFromHex(hex) : undefined;
-      return { size: answer.ContentLength ?? 0, digest };
-    } catch (error) {
-      if (isCoded(error, 'NOT_FOUND')) return undefined;
-      throw error;
-    }
+  head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined> {
+    return this.#look(key, signal);
+  }
+
+  async holds(object: WantedObject, signal?: AbortSignal): Promise<boolean> {
+    const verdict = await this.#judge(object, signal);
+    if (verdict.kind === 'wrong') this.#note(wrongBytes(`${this.url}/${object.key}`, object, verdict.digest));
+    return verdict.kind === 'right';
+  }
+
+  async unproven(objects: readonly WantedObject[], signal?: AbortSignal): Promise<readonly WantedObject[]> {
+    if (this.#mode === 'never') return [];
+    const limit = pLimit(lookupsAtOnce);
+    const found = await settleAll(
+      objects.map((object) =>
+        limit(async () => {
+          const there = await this.#look(object.key, signal);
+          const isClaimed = there !== undefined && mayBe(there, object);
+          return isClaimed && !(await this.#isProven(there, object)) ? [object] : [];
+        }),
+      ),
+    );
+    return found.flat();
   }
 
   async *get(key: string, signal?: AbortSignal): Bytes {
@@ -88,8 +131,7 @@ export class S3Sink implements ObjectSink {
     const answer = await this.#connection.retrying(key, signal, () =>
       client.send(new GetObjectCommand(this.#connection.at(key)), abort(signal)),
     );
-    if (answer.Body === undefined) return;
-    yield* answer.Body instanceof AnswerBody ? answer.Body.bytes : (answer.Body as unknown as Bytes);
+    yield* bodyOf(answer);
   }
 
   async put(
@@ -97,8 +139,10 @@ export class S3Sink implements ObjectSink {
     onBytes: (bytes: number) => void,
     signal?: AbortSignal,
   ): Promise<'stored' | 'present'> {
-    const { key, descriptor, content } = object;
-    if (await this.#isThere(object, signal)) return 'present';
+    const { descriptor, content } = object;
+    const before = await this.#judge(object, signal);
+    if (before.kind === 'right') return 'present';
+    if (before.kind === 'wrong') this.#sendAgain(object, before);
     if (content.kind === 'object') await this.#copy(object, content.key, signal);
     else if (content.kind === 'pieces' && descriptor.size > this.#partSize) {
       const { pieces } = content;
@@ -118,13 +162,7 @@ export class S3Sink implements ObjectSink {
         }),
       );
     } else await this.#putWhole(object, onBytes, signal);
-    if (!(await this.#isThere(object, signal))) {
-      throw new CodedError(
-        'UPSTREAM',
-        `${this.url}/${key}: the object store does not show what was just stored`,
-      );
-    }
-    if (this.#readsBack) await this.#readBack(object, signal);
+    await this.#prove(object, signal);
     return 'stored';
   }
 
@@ -154,9 +192,86 @@ export class S3Sink implements ObjectSink {
     this.#connection.client.destroy();
   }
 
-  async #isThere({ key, descriptor }: NewObject, signal?: AbortSignal): Promise<boolean> {
-    const there = await this.head(key, signal);
-    return there?.size === descriptor.size && there.digest === descriptor.digest;
+  async #look(key: string, signal?: AbortSignal): Promise<Existing | undefined> {
+    const { client } = this.#connection;
+    try {
+      const answer = await this.#connection.retrying(key, signal, () =>
+        client.send(new HeadObjectCommand(this.#connection.at(key)), abort(signal)),
+      );
+      const hex = answer.Metadata?.[digestMetadata];
+      return {
+        key,
+        size: answer.ContentLength ?? 0,
+        digest: hex !== undefined && isHex64(hex) ? digestFromHex(hex) : undefined,
+        etag: answer.ETag,
+        versionId: answer.VersionId,
+        lock: lockOf(answer),
+      };
+    } catch (error) {
+      if (isCoded(error, 'NOT_FOUND')) return undefined;
+      throw error;
+    }
+  }
+
+  /** Reads the object when nothing else tells. */
+  async #judge(object: WantedObject, signal?: AbortSignal): Promise<Verdict> {
+    const there = await this.#look(object.key, signal);
+    if (there === undefined) return { kind: 'absent' };
+    if (!mayBe(there, object)) return { kind: 'other' };
+    if (await this.#isProven(there, object)) return { kind: 'right' };
+    const { digest } = object.descriptor;
+    if (this.#mode === 'never') return { kind: 'other' };
+    const read = await this.#readBack(object.key, signal);
+    if (read.digest === digest) {
+      await this.#readBacks.add(read.version, digest);
+      return { kind: 'right' };
+    }
+    return there.digest === undefined
+      ? { kind: 'other' }
+      : { kind: 'wrong', digest: read.digest, lock: there.lock };
+  }
+
+  /** Whether no read-back is needed to take this object for the wanted one. */
+  async #isProven(there: Existing, { descriptor }: WantedObject): Promise<boolean> {
+    if (this.#mode === 'always') return false;
+    if (this.#mode === 'never') return there.digest === descriptor.digest;
+    return this.#readBacks.has(there, descriptor.digest);
+  }
+
+  /** @throws DIGEST_MISMATCH for an object that nobody may replace */
+  #sendAgain(
+    object: NewObject,
+    { digest, lock }: { readonly digest: Digest; readonly lock: string | undefined },
+  ) {
+    const what = wrongBytes(`${this.url}/${object.key}`, object, digest);
+    if (lock === undefined) return this.#note(`${what}; load stores the object again`);
+    throw new CodedError(
+      'DIGEST_MISMATCH',
+      `${what}; ${lock} keeps it from being replaced: release it, or load into another prefix`,
+    );
+  }
+
+  /** After a store: what a reader gets is what was sent. @throws DIGEST_MISMATCH after removing the object, UPSTREAM */
+  async #prove(object: NewObject, signal?: AbortSignal): Promise<void> {
+    const { key, descriptor } = object;
+    const there = await this.#look(key, signal);
+    if (there === undefined || !mayBe(there, object)) {
+      throw new CodedError(
+        'UPSTREAM',
+        `${this.url}/${key}: the object store does not show what was just stored`,
+      );
+    }
+    if (this.#mode === 'never') return;
+    const read = await this.#readBack(key, signal);
+    if (read.digest === descriptor.digest) return this.#readBacks.add(read.version, read.digest);
+    // Only what this load wrote is removed: by now the key may hold an object of another one.
+    const isOurs = read.version.etag === there.etag && read.version.versionId === there.versionId;
+    if (isOurs) await this.remove(key, signal);
+    const what = wrongBytes(`${this.url}/${key}`, object, read.digest);
+    throw new CodedError(
+      'DIGEST_MISMATCH',
+      `${what}, though load sent the right ones${isOurs ? '; load removed the object' : ''}: run load again; if this happens again, the store or a proxy in front of it changes the bytes`,
+    );
   }
 
   async #putWhole(object: NewObject, onBytes: (bytes: number) => void, signal?: AbortSignal): Promise<void> {
@@ -202,16 +317,22 @@ export class S3Sink implements ObjectSink {
     );
   }
 
-  /** The object as a reader will get it, hashed. */
-  async #readBack(object: NewObject, signal?: AbortSignal): Promise<void> {
-    const { key, descriptor } = object;
-    const hasher = new Hasher();
-    for await (const chunk of this.get(key, signal)) {
-      hasher.update(chunk);
-      giveBack(chunk);
-    }
-    const expected: Descriptor = { mediaType: object.contentType, ...descriptor };
-    checkFinished(hasher, expected, `${this.url}/${key} read back`);
+  /** The object as a reader will get it, hashed. A transfer that breaks off begins again. */
+  #readBack(
+    key: string,
+    signal?: AbortSignal,
+  ): Promise<{ readonly digest: Digest; readonly version: ObjectVersion }> {
+    const { client } = this.#connection;
+    return this.#connection.retrying(key, signal, async () => {
+      const answer = await client.send(new GetObjectCommand(this.#connection.at(key)), abort(signal));
+      const hasher = new Hasher();
+      for await (const chunk of bodyOf(answer)) {
+        hasher.update(chunk);
+        giveBack(chunk);
+      }
+      const version = { key, size: hasher.size, etag: answer.ETag, versionId: answer.VersionId };
+      return { digest: hasher.finish(), version };
+    });
   }
 
   /**
@@ -249,4 +370,28 @@ export class S3Sink implements ObjectSink {
       Metadata: { [digestMetadata]: hexOf(descriptor.digest) },
     };
   }
+}
+
+/** Whether the object can be the wanted one, by its size and what its metadata says. */
+function mayBe({ size, digest }: Existing, { descriptor }: WantedObject): boolean {
+  return size === descriptor.size && (digest === undefined || digest === descriptor.digest);
+}
+
+/** Source: Amazon S3 API Reference, HeadObject: shown to those who have s3:GetObjectRetention, s3:GetObjectLegalHold. */
+function lockOf(answer: HeadObjectCommandOutput): string | undefined {
+  if (answer.ObjectLockLegalHoldStatus === 'ON') return 'a legal hold';
+  const until = answer.ObjectLockRetainUntilDate;
+  if (answer.ObjectLockMode === undefined || until === undefined || until.getTime() < Date.now()) {
+    return undefined;
+  }
+  return `${answer.ObjectLockMode.toLowerCase()} retention until ${until.toISOString()}`;
+}
+
+function wrongBytes(where: string, { descriptor }: WantedObject, digest: Digest): string {
+  return `${where}: read back, the stored bytes have ${digest} instead of ${descriptor.digest}`;
+}
+
+function bodyOf({ Body: body }: GetObjectCommandOutput): Bytes {
+  if (body === undefined) return bytesOf(new Uint8Array(0));
+  return body instanceof AnswerBody ? body.bytes : (body as unknown as Bytes);
 }

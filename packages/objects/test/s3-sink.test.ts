@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError } from '@omni-airgap/oci/base';
 import { HttpGate } from '@omni-airgap/oci/http';
@@ -8,14 +8,14 @@ import { temporaryFolder as temporary } from '@omni-airgap/oci/testing';
 import { expect, onTestFinished, test } from 'vitest';
 import { DirectorySink } from '../src/directory-sink.ts';
 import type { NewObject } from '../src/object-sink.ts';
-import { S3Sink } from '../src/s3-sink.ts';
+import { S3Sink, type SinkOptions } from '../src/s3-sink.ts';
 import { objectSinkSuite } from '../src/testing/object-sink-suite.ts';
 import { problem, type S3Double, startS3Double } from '../src/testing/s3-double.ts';
 
 const mib = 1024 * 1024;
 const partSize = 5 * mib;
 
-async function openSink(double: S3Double, journal: string): Promise<S3Sink> {
+async function openSink(double: S3Double, state: string, options: SinkOptions = {}): Promise<S3Sink> {
   const { host } = new URL(double.url);
   const gate = new HttpGate({
     policy: { hosts: [host], plainHttp: [host], allowPrivate: true, upstreams: [] },
@@ -28,7 +28,7 @@ async function openSink(double: S3Double, journal: string): Promise<S3Sink> {
     accessKeyId: 'key',
     secretAccessKey: 'secret',
   };
-  const sink = new S3Sink(gate, settings, journal, { partSize });
+  const sink = new S3Sink(gate, settings, state, { partSize, ...options });
   onTestFinished(async () => {
     await sink.close();
     await gate.close();
@@ -53,15 +53,51 @@ async function objectOf(size: number, key = 'image/a/v1/metal-amd64.iso'): Promi
 
 const ignore = (): void => {};
 
+function flipped(bytes: Buffer): Buffer {
+  const copy = Buffer.from(bytes);
+  copy[0] = (copy[0] ?? 0) ^ 1;
+  return copy;
+}
+
+/** Other bytes under the same metadata, as an upload over a bad line leaves them. */
+function damage(double: S3Double, key: string): void {
+  const at = `talos/site/${key}`;
+  const object = double.objects.get(at);
+  if (object === undefined) throw new Error(`no object ${at}`);
+  const bytes = flipped(object.bytes);
+  const etag = createHash('md5').update(bytes).digest('hex');
+  double.objects.set(at, { ...object, bytes, etag });
+}
+
+/** Reads of objects, as `METHOD key`, since a moment. */
+function readsOf(double: S3Double, from = 0): readonly string[] {
+  return double.requests
+    .slice(from)
+    .filter(({ method, query }) => method === 'GET' && query.get('x-id') === 'GetObject')
+    .map(({ path }) => path);
+}
+
 objectSinkSuite('an S3 bucket', async () => {
   const double = await startS3Double();
   const scratch = await temporary();
-  return { sink: await openSink(double, join(scratch, 'journal')), scratch };
+  return {
+    sink: await openSink(double, join(scratch, 'state')),
+    scratch,
+    damage: async (key) => damage(double, key),
+  };
 });
 
 objectSinkSuite('a folder', async () => {
   const scratch = await temporary();
-  return { sink: new DirectorySink(join(scratch, 'objects')), scratch };
+  const root = join(scratch, 'objects');
+  return {
+    sink: new DirectorySink(root),
+    scratch,
+    async damage(key) {
+      const bytes = await readFile(join(root, key));
+      await writeFile(join(root, key), flipped(bytes));
+    },
+  };
 });
 
 test('F46 plain bodies of known length under a signed hash, no checksum headers, path style', async () => {
@@ -235,6 +271,167 @@ test('F45 a store that keeps something else than it was sent is found by reading
     code: 'DIGEST_MISMATCH',
     message: expect.stringContaining('read back'),
   });
+});
+
+test('a read-back on record is enough, as long as the object is the one that was read', async () => {
+  const double = await startS3Double();
+  const state = await temporary();
+  const object = await objectOf(6 * mib);
+  await (await openSink(double, state)).put(object, ignore);
+  expect(readsOf(double)).toHaveLength(1);
+
+  const again = await openSink(double, state);
+  expect(await again.put(object, ignore)).toBe('present');
+  expect(await again.unproven([object])).toEqual([]);
+  expect(readsOf(double)).toHaveLength(1);
+
+  // Somebody else stored the same content again: another ETag needs another proof.
+  const at = `talos/site/${object.key}`;
+  const stored = double.objects.get(at);
+  if (stored !== undefined) double.objects.set(at, { ...stored, etag: 'another' });
+  expect(await again.unproven([object])).toEqual([object]);
+  expect(await again.put(object, ignore)).toBe('present');
+  expect(readsOf(double)).toHaveLength(2);
+  expect(await again.unproven([object])).toEqual([]);
+});
+
+test('the record is of one host and of one endpoint: elsewhere the object is read back, not sent', async () => {
+  const double = await startS3Double();
+  const object = await objectOf(1000);
+  await (await openSink(double, await temporary())).put(object, ignore);
+  const before = double.requests.length;
+  const sink = await openSink(double, await temporary());
+  expect(await sink.unproven([object])).toEqual([object]);
+  expect(await sink.put(object, ignore)).toBe('present');
+  expect(readsOf(double, before)).toHaveLength(1);
+  expect(double.requests.slice(before).some(({ method }) => method === 'PUT')).toBe(false);
+});
+
+test.each(['{', '[]', '{"object":"s3://talos/site"}', ''])(
+  'a record that holds %j proves nothing',
+  async (text) => {
+    const double = await startS3Double();
+    const state = await temporary();
+    const object = await objectOf(1000);
+    await (await openSink(double, state)).put(object, ignore);
+    const [record = ''] = await readdir(join(state, 'read-back'));
+    await writeFile(join(state, 'read-back', record), text);
+    expect(await (await openSink(double, state)).put(object, ignore)).toBe('present');
+    expect(readsOf(double)).toHaveLength(2);
+  },
+);
+
+test('an object whose read-back failed is removed, and stored by the next load', async () => {
+  const double = await startS3Double();
+  const state = await temporary();
+  const object = await objectOf(5000);
+  double.keep = flipped;
+  await expect((await openSink(double, state)).put(object, ignore)).rejects.toMatchObject({
+    code: 'DIGEST_MISMATCH',
+    message: expect.stringContaining('load removed the object'),
+  });
+  expect([...double.objects.keys()]).toEqual([]);
+  double.keep = (bytes) => bytes;
+  expect(await (await openSink(double, state)).put(object, ignore)).toBe('stored');
+});
+
+test('a read-back that does not come to its end is made up for by the next load', async () => {
+  const double = await startS3Double();
+  const state = await temporary();
+  const object = await objectOf(5000);
+  double.fault = ({ method }) => (method === 'GET' ? problem(403, 'AccessDenied') : undefined);
+  await expect((await openSink(double, state)).put(object, ignore)).rejects.toMatchObject({ code: 'DENIED' });
+  double.fault = () => undefined;
+  const before = double.requests.length;
+  expect(await (await openSink(double, state)).put(object, ignore)).toBe('present');
+  expect(readsOf(double, before)).toEqual([`talos/site/${object.key}`]);
+});
+
+test('a read-back whose line is cut begins again', async () => {
+  const double = await startS3Double();
+  const object = await objectOf(200_000);
+  let cuts = 1;
+  double.fault = ({ method, query }) =>
+    method === 'GET' && query.get('x-id') === 'GetObject' && cuts-- > 0 ? 'cut' : undefined;
+  expect(await (await openSink(double, await temporary())).put(object, ignore)).toBe('stored');
+  expect(readsOf(double)).toHaveLength(2);
+});
+
+test('wrong bytes under the right metadata are reported and stored again', async () => {
+  const double = await startS3Double();
+  const object = await objectOf(5000);
+  await (await openSink(double, await temporary())).put(object, ignore);
+  damage(double, object.key);
+  const notes: string[] = [];
+  const sink = await openSink(double, await temporary(), { note: (text) => notes.push(text) });
+  expect(await sink.put(object, ignore)).toBe('stored');
+  expect(notes).toEqual([
+    expect.stringMatching(/metal-amd64\.iso: read back, the stored bytes have .*again/),
+  ]);
+  expect(await sink.holds(object)).toBe(true);
+});
+
+test.each([
+  [
+    'retention',
+    {
+      'x-amz-object-lock-mode': 'COMPLIANCE',
+      'x-amz-object-lock-retain-until-date': '2999-01-01T00:00:00.000Z',
+    },
+    'compliance retention until 2999-01-01',
+  ],
+  ['a legal hold', { 'x-amz-object-lock-legal-hold': 'ON' }, 'a legal hold'],
+])('wrong bytes under %s stay, and the lock is named', async (_, headers, reason) => {
+  const double = await startS3Double();
+  const object = await objectOf(5000);
+  await (await openSink(double, await temporary())).put(object, ignore);
+  damage(double, object.key);
+  const at = `talos/site/${object.key}`;
+  const stored = double.objects.get(at);
+  if (stored !== undefined) double.objects.set(at, { ...stored, headers: { ...stored.headers, ...headers } });
+  const sink = await openSink(double, await temporary());
+  await expect(sink.put(object, ignore)).rejects.toMatchObject({
+    code: 'DIGEST_MISMATCH',
+    message: expect.stringContaining(reason),
+  });
+  expect(double.objects.has(at)).toBe(true);
+});
+
+test('an object that somebody else has put there meanwhile is not removed', async () => {
+  const double = await startS3Double();
+  const object = await objectOf(5000);
+  double.fault = ({ method, query }) =>
+    method === 'GET' && query.get('x-id') === 'GetObject'
+      ? { status: 200, body: 'of another load', headers: { etag: '"another"' } }
+      : undefined;
+  const sink = await openSink(double, await temporary());
+  await expect(sink.put(object, ignore)).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+  expect(double.objects.has(`talos/site/${object.key}`)).toBe(true);
+});
+
+test('always: what is on record is read too; never: nothing is read, and nothing is recorded', async () => {
+  const double = await startS3Double();
+  const state = await temporary();
+  const object = await objectOf(5000);
+  const quick = await openSink(double, state, { readBack: 'never' });
+  expect(await quick.put(object, ignore)).toBe('stored');
+  expect(await quick.put(object, ignore)).toBe('present');
+  expect(readsOf(double)).toEqual([]);
+  expect(await (await openSink(double, state)).unproven([object])).toEqual([object]);
+  expect(await (await openSink(double, state)).put(object, ignore)).toBe('present');
+  expect(readsOf(double)).toHaveLength(1);
+  damage(double, object.key);
+  const at = `talos/site/${object.key}`;
+  const stored = double.objects.get(at);
+  // A disk of the store that rots: the ETag is the one that was recorded.
+  const etag = createHash('md5')
+    .update(flipped(stored?.bytes ?? Buffer.alloc(0)))
+    .digest('hex');
+  if (stored !== undefined) double.objects.set(at, { ...stored, etag });
+  expect(await (await openSink(double, state)).put(object, ignore)).toBe('present');
+  const full = await openSink(double, state, { readBack: 'always' });
+  expect(await full.unproven([object])).toEqual([object]);
+  expect(await full.put(object, ignore)).toBe('stored');
 });
 
 test('F47 a clock that is an hour off is named as the reason', async () => {

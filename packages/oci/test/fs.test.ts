@@ -164,6 +164,14 @@ describe('small files', () => {
     expect((await lstat(folder)).isDirectory()).toBe(true);
   });
 
+  test('folders side by side are made at once, whoever makes the one above them', async () => {
+    for (let round = 0; round < 50; round++) {
+      const above = join(await temporaryFolder(), 'state');
+      await Promise.all(['a', 'b', 'c', 'd'].map((name) => ensureFolder(join(above, name))));
+      expect((await readdir(above)).sort()).toEqual(['a', 'b', 'c', 'd']);
+    }
+  });
+
   test('a place that takes no folders, as an automounter without the medium, is an error at once', async () => {
     for (const path of ['/proc/media', '/proc/media/usb']) {
       await expect(ensureFolder(path)).rejects.toMatchObject({

@@ -79,7 +79,7 @@ export function addLoad(session: Session): Command {
     .addOption(
       new Option(
         '--verify <depth>',
-        'full: pull everything back and hash it; quick: do not even read objects back',
+        'full: pull everything back and hash it; quick: do not read objects back, believe their metadata',
       ).choices(['full', 'quick'] as const),
     )
     .option(
@@ -95,7 +95,7 @@ export function addLoad(session: Session): Command {
     .option('--receipt <file>', 'write what was placed where to this file')
     .option(
       '--state <dir>',
-      'what this host remembers of loads (default: $XDG_STATE_HOME/omni-airgap or ~/.local/state/omni-airgap)',
+      'what this host remembers of loads: accepted bundles, uploads, read-backs (default: $XDG_STATE_HOME/omni-airgap or ~/.local/state/omni-airgap)',
     )
     .option('--spool <dir>', 'keep parts of files that lie on two discs here until the other disc is mounted')
     .action(async (flags: Flags) => {
@@ -177,7 +177,7 @@ function describeLoad(result: LoadReport, seconds: number): string {
   }
   if (objectStore !== undefined) {
     lines.push(
-      `Object store ${objectStore}: ${count(objects.length, 'object')}, ${result.objectsStored} stored, ${result.objectsPresent} already present.`,
+      `Object store ${objectStore}: ${count(objects.length, 'object')}, ${result.objectsStored} stored, ${result.objectsPresent} already present${result.receipt.objectsReadBack === false ? ', none of them read back (--verify quick)' : ''}.`,
     );
   }
   if (result.verifiedBytes !== undefined) {

@@ -31,6 +31,8 @@ const schema = v.strictObject({
   ]),
   registry: v.optional(textSchema),
   objectStore: v.optional(textSchema),
+  /** False after `--verify quick`: objects in a bucket were taken for what their metadata says. */
+  objectsReadBack: v.optional(v.boolean()),
   images: manyOf(
     v.strictObject({
       name: textSchema,

@@ -104,7 +104,7 @@ async function objects(
   folder: string,
   signal?: AbortSignal,
 ): Promise<readonly Finding[]> {
-  const sink = await openSink(target, network, join(folder, 'uploads'), { partSize: probePartSize });
+  const sink = await openSink(target, network, folder, { partSize: probePartSize });
   try {
     return await checkObjectsInside(sink, folder, signal);
   } finally {

@@ -1,6 +1,6 @@
 /** Whether what an increment relies on from its base is at the site, looked up before anything is moved. */
 
-import type { ObjectSink } from '@omni-airgap/objects';
+import type { ObjectSink, WantedObject } from '@omni-airgap/objects';
 import { settleAll } from '@omni-airgap/oci/base';
 import {
   childrenOf,
@@ -65,10 +65,23 @@ async function knownAsObjects(
   return found;
 }
 
-/** In a folder each reads a file. */
+/** In a folder each reads a file, in a bucket each that no read-back is on record for. */
 const readAtOnce = 4;
 
+/** Objects that are to be there in the end, and those that increments rely on, each once. */
+export function wantedObjects(
+  bundles: LoadSource,
+  objects: readonly PlannedObject[],
+): readonly WantedObject[] {
+  const relied = bundles.bundles.flatMap(({ document }) => document.relies?.objects ?? []);
+  const wanted = new Map<string, WantedObject>();
+  for (const { key, digest, size } of relied) wanted.set(key, { key, descriptor: { digest, size } });
+  for (const { key, descriptor } of objects) wanted.set(key, { key, descriptor });
+  return [...wanted.values()];
+}
+
 /**
+ * @param believes take an object for what its metadata says, for a look that reads nothing
  * @returns the objects, those that no bundle carries with the key they are under
  * @throws MISSING_CONTENT listing what is missing and the bundles that had it; DISK, DENIED, UPSTREAM, NETWORK
  */
@@ -76,11 +89,17 @@ export async function findRelied(
   bundles: LoadSource,
   sink: ObjectSink,
   objects: readonly PlannedObject[],
+  believes: boolean,
   signal?: AbortSignal,
 ): Promise<readonly PlannedObject[]> {
   const limit = pLimit(readAtOnce);
   const elsewhere = reliedKeys(bundles);
   const missing: string[] = [];
+  const isThere = async (key: string, descriptor: Descriptor): Promise<boolean> => {
+    if (!believes) return sink.holds({ key, descriptor }, signal);
+    const there = await sink.head(key, signal);
+    return there?.size === descriptor.size && there.digest === descriptor.digest;
+  };
   const found = await settleAll(
     objects.map((object) =>
       limit(async (): Promise<PlannedObject> => {
@@ -88,10 +107,9 @@ export async function findRelied(
         if (bytes !== undefined || (await bundles.has(descriptor))) return object;
         const other = elsewhere.get(descriptor.digest);
         // The bundle that had a list of versions has united it with what was there.
-        if (isVersionList ? await sink.head(key, signal) : await isThere(sink, key, descriptor, signal))
+        if (isVersionList ? await sink.head(key, signal) : await isThere(key, descriptor))
           return { ...object, from: key };
-        if (other !== undefined && (await isThere(sink, other, descriptor, signal)))
-          return { ...object, from: other };
+        if (other !== undefined && (await isThere(other, descriptor))) return { ...object, from: other };
         missing.push(`${sink.url}/${other ?? key} (${descriptor.digest})`);
         return object;
       }),
@@ -99,16 +117,6 @@ export async function findRelied(
   );
   if (missing.length > 0) throw bundles.missingBase(missing.sort());
   return found;
-}
-
-async function isThere(
-  sink: ObjectSink,
-  key: string,
-  descriptor: Descriptor,
-  signal: AbortSignal | undefined,
-): Promise<boolean> {
-  const there = await sink.head(key, signal);
-  return there?.size === descriptor.size && there.digest === descriptor.digest;
 }
 
 /** Keys where content lies that the bundles do not carry. */

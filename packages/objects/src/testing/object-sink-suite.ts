@@ -14,6 +14,10 @@ interface TestedSink {
     key: string,
     signal?: AbortSignal,
   ): Promise<{ readonly size: number; readonly digest: Digest | undefined } | undefined>;
+  holds(object: {
+    readonly key: string;
+    readonly descriptor: Pick<Descriptor, 'digest' | 'size'>;
+  }): Promise<boolean>;
   get(key: string, signal?: AbortSignal): Bytes;
   put(
     object: {
@@ -36,6 +40,8 @@ export interface OpenedSink {
   readonly sink: TestedSink;
   /** A folder where the suite may put files that it then stores. */
   readonly scratch: string;
+  /** Changes bytes of an object behind the sink's back; its size stays, and so does what the place says of it. */
+  damage?(key: string): Promise<void>;
   close?(): Promise<void>;
 }
 
@@ -132,6 +138,22 @@ export function objectSinkSuite(name: string, make: () => Promise<OpenedSink>): 
         'stored',
       );
       await expectHeld(sink, 'schematics/b', other);
+    });
+
+    test('an object is held when its bytes are the wanted ones, and is stored again when they are not', async () => {
+      const opened = await open();
+      const { sink } = opened;
+      const wanted = { key, descriptor: { digest: digestOf(other), size: other.byteLength } };
+      expect(await sink.holds(wanted)).toBe(false);
+      await put(sink, key, other);
+      expect(await sink.holds(wanted)).toBe(true);
+      expect(await sink.holds({ key, descriptor: large.descriptor })).toBe(false);
+      if (opened.damage === undefined) return;
+      await opened.damage(key);
+      expect(await sink.holds(wanted)).toBe(false);
+      expect(await put(sink, key, other)).toBe('stored');
+      expect(await sink.holds(wanted)).toBe(true);
+      await expectHeld(sink, key, other);
     });
 
     test('T13 wrong or missing bytes are refused; what was there stays', async () => {

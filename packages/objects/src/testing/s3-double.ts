@@ -9,6 +9,8 @@ import { onTestFinished } from 'vitest';
 
 interface StoredObject {
   readonly bytes: Buffer;
+  /** Of the bytes that the store was sent, whatever it keeps. */
+  readonly etag: string;
   readonly headers: Readonly<Record<string, string>>;
 }
 
@@ -27,8 +29,11 @@ interface S3Request {
   readonly body: Buffer;
 }
 
-/** Instead of the right answer. `lose`: do it, and close the connection. `drop`: close it. */
-type S3Fault = { status: number; body?: string; headers?: Record<string, string> } | 'lose' | 'drop';
+/**
+ * Instead of the right answer. `lose`: do it, and close the connection. `drop`: close it. `cut`: close it within the
+ * body of the right answer.
+ */
+type S3Fault = { status: number; body?: string; headers?: Record<string, string> } | 'lose' | 'drop' | 'cut';
 
 export interface S3Double {
   readonly url: string;
@@ -86,9 +91,14 @@ async function answer(
     handle(double, seen);
     return void request.socket.destroy();
   }
-  const { status, headers = {}, body: text = '' } = fault ?? handle(double, seen);
+  const answered = fault === undefined || fault === 'cut' ? handle(double, seen) : fault;
+  const { status, headers = {}, body: text = '' } = answered;
   const bytes = Buffer.from(text);
   response.writeHead(status, { 'content-length': bytes.byteLength, ...headers });
+  if (fault === 'cut') {
+    response.write(bytes.subarray(0, bytes.byteLength / 2), () => request.socket.destroy());
+    return;
+  }
   response.end(seen.method === 'HEAD' ? undefined : bytes);
 }
 
@@ -119,9 +129,10 @@ function handle(double: S3Double, request: S3Request): Answer {
         ? double.objects.get(decodeURIComponent(source.replace(/^\//, '')))
         : undefined;
     if (source !== undefined && from === undefined) return problem(404, 'NoSuchKey');
-    double.objects.set(key, { bytes: from?.bytes ?? double.keep(body), headers: kept(headers) });
-    const copied = `<CopyObjectResult><ETag>"${etag(body)}"</ETag></CopyObjectResult>`;
-    return from === undefined ? { status: 200, headers: { etag: `"${etag(body)}"` } } : xml(copied);
+    const tag = from?.etag ?? etag(body);
+    double.objects.set(key, { bytes: from?.bytes ?? double.keep(body), etag: tag, headers: kept(headers) });
+    const copied = `<CopyObjectResult><ETag>"${tag}"</ETag></CopyObjectResult>`;
+    return from === undefined ? { status: 200, headers: { etag: `"${tag}"` } } : xml(copied);
   }
   if (method === 'DELETE') {
     double.objects.delete(key);
@@ -131,7 +142,7 @@ function handle(double: S3Double, request: S3Request): Answer {
   if (object === undefined) return problem(404, 'NoSuchKey');
   return {
     status: 200,
-    headers: { ...object.headers, 'content-length': object.bytes.byteLength },
+    headers: { ...object.headers, etag: `"${object.etag}"`, 'content-length': object.bytes.byteLength },
     body: object.bytes,
   };
 }
@@ -156,9 +167,10 @@ function part(double: S3Double, { method, query, body, path }: S3Request, id: st
     return xml(`<ListPartsResult><IsTruncated>false</IsTruncated>${list.join('')}</ListPartsResult>`);
   }
   double.uploads.delete(id);
-  const bytes = double.keep(Buffer.concat(parts.map(([, one]) => one)));
-  double.objects.set(upload.key, { bytes, headers: upload.headers });
-  return xml('<CompleteMultipartUploadResult><ETag>"x-1"</ETag></CompleteMultipartUploadResult>');
+  const sent = Buffer.concat(parts.map(([, one]) => one));
+  const tag = `${etag(sent)}-${parts.length}`;
+  double.objects.set(upload.key, { bytes: double.keep(sent), etag: tag, headers: upload.headers });
+  return xml(`<CompleteMultipartUploadResult><ETag>"${tag}"</ETag></CompleteMultipartUploadResult>`);
 }
 
 function listUploads(double: S3Double): Answer {

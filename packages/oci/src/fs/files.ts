@@ -60,15 +60,17 @@ async function makeFolders(path: string): Promise<void> {
     if (code !== 'ENOENT' && (await isThere(path))) return;
     if (code !== 'ENOENT') throw error;
     const parent = dirname(path);
-    if (await isThere(parent)) {
-      throw new CodedError('DISK', `${path}: ${parent} takes no new folders; is the medium mounted?`, {
-        cause: error,
-      });
-    }
+    const isParentThere = await isThere(parent);
     if (parent === path) throw error;
-    await makeFolders(parent);
+    if (!isParentThere) await makeFolders(parent);
+    // Also where the parent is there: somebody may have made it since.
     await mkdir(path).catch((again: unknown) => {
-      if (systemCodeOf(again) !== 'EEXIST') throw again;
+      const code = systemCodeOf(again);
+      if (code === 'EEXIST') return;
+      if (code !== 'ENOENT' || !isParentThere) throw again;
+      throw new CodedError('DISK', `${path}: ${parent} takes no new folders; is the medium mounted?`, {
+        cause: again,
+      });
     });
   }
 }

@@ -94,8 +94,7 @@ async function readyObject(load: ObjectLoad, object: PlannedObject): Promise<New
   if (object.bytes !== undefined) return { ...named, content: { kind: 'bytes', bytes: object.bytes } };
   const wanted = bundles.wantedFor(descriptor);
   if (wanted.length > 0) {
-    const there = await sink.head(key, signal);
-    if (there?.size === descriptor.size && there.digest === descriptor.digest) return undefined;
+    if (await sink.holds({ key, descriptor }, signal)) return undefined;
     throw new MissingVolumes(wanted);
   }
   const pieces = await bundles.locate(descriptor);
