@@ -3,6 +3,8 @@ import { enableCompileCache } from 'node:module';
 
 // Before the imports that cost: a compiled copy of every module is kept for the next start.
 enableCompileCache();
+// Certificates are always checked (oci/http); Node.js would warn on the standard error that they are not.
+delete process.env['NODE_TLS_REJECT_UNAUTHORIZED'];
 // Without top-level await: the single executable of a release is a CommonJS bundle, which has none.
 void import('./run.ts').then(async ({ run }) => {
   process.exitCode = await run(process.argv.slice(2));

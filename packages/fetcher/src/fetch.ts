@@ -123,10 +123,15 @@ async function fetchInto(
   signers: ImageContext['signers'],
   options: FetchOptions,
 ): Promise<FetchReport> {
-  const { allowSecrets = false, concurrency = defaultTransfers, progress = noProgress, signal } = options;
+  const { allowSecrets = false, concurrency = defaultTransfers, progress = noProgress } = options;
   const before = await store.lockDocument();
   const onRetry = (error: CodedError): void => progress.note(`trying again: ${error.message}`);
   const egressLog = await store.openEgressLog();
+  // Nothing is requested without a record.
+  const signal = AbortSignal.any([
+    egressLog.failed,
+    ...(options.signal === undefined ? [] : [options.signal]),
+  ]);
   const network = await openNetwork(options.network, {
     hosts: hostsOf(wanted).map(hostPattern),
     allowPrivate: false,
@@ -180,13 +185,18 @@ async function fetchInto(
     await fetchAll(run, wanted, images, media);
     const { items, failures } = run;
     const missing = failures.map((failure) => failure.name);
-    await store.updateLockDocument((now) => {
+    const locking = store.updateLockDocument((now) => {
       // What could not be brought anew is still what it was: its pins must not get lost.
       const kept = (now?.items ?? []).filter((item) => missing.includes(item.name) && !items.has(item.name));
       return { items: [...items.values(), ...kept], missing };
     }, options.by);
+    await locking.catch((error: unknown) => {
+      // On a full disk this fails as well; what stopped the run is what to tell.
+      egressLog.failed.throwIfAborted();
+      throw error;
+    });
     for (const url of media.journaled) if (run.isLocked(url)) await journal.forget(url);
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     const missingPlatforms = [...items.values()].flatMap((item) =>
       item.missingPlatforms === undefined ? [] : [{ name: item.name, platforms: item.missingPlatforms }],
     );

@@ -5,7 +5,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { HttpGate } from '../src/http/gate.ts';
 import type { ProxySettings } from '../src/http/proxy.ts';
 import type { EgressRecord } from '../src/http/record.ts';
@@ -105,6 +105,26 @@ describe.skipIf(!openssl)('TLS', () => {
       message: /--ca-cert/,
     });
   });
+  test.each([
+    ['to an origin', undefined],
+    ['to an origin through a proxy', 'http'],
+    ['to a proxy', 'https'],
+  ] as const)(
+    'A19 NODE_TLS_REJECT_UNAUTHORIZED=0 does not switch off the check of a connection %s',
+    async (_to, scheme) => {
+      vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0');
+      onTestFinished(() => void vi.unstubAllEnvs());
+      const proxyPort = scheme === 'https' ? port() : String((proxy.address() as { port: number }).port);
+      const settings =
+        scheme === undefined
+          ? {}
+          : { proxy: { https: new URL(`${scheme}://127.0.0.1:${proxyPort}`), noProxy: [] } };
+      await expect(get(`registry.lab:${port()}`, settings)).rejects.toMatchObject({
+        code: 'UPSTREAM',
+        message: /certificate refused/,
+      });
+    },
+  );
   test('a certificate for another name is refused', async () => {
     await expect(get(`other.lab:${port()}`, { ca: [cert] })).rejects.toMatchObject({
       code: 'UPSTREAM',
@@ -117,9 +137,9 @@ describe.skipIf(!openssl)('TLS', () => {
     const { text, record } = await get('registry.lab', { ca: [cert], proxy: settings });
     expect(text).toBe('secret place');
     expect(record).toMatchObject({ host: 'registry.lab', via: 'proxy', address: '', status: 200 });
-    expect(connects[0]).toMatch(/^CONNECT registry\.lab:443 HTTP\/1\.1\r\n/);
-    expect(connects[0]).toContain('proxy-authorization: Basic');
-    expect(connects[0]).not.toContain('s3cret');
+    expect(connects.at(-1)).toMatch(/^CONNECT registry\.lab:443 HTTP\/1\.1\r\n/);
+    expect(connects.at(-1)).toContain('proxy-authorization: Basic');
+    expect(connects.at(-1)).not.toContain('s3cret');
     expect(origin.requests.at(-1)?.headers).not.toHaveProperty('proxy-authorization');
   });
   test('plain HTTP where TLS was expected names the switch', async () => {

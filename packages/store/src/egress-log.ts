@@ -4,18 +4,26 @@
  */
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import {
   byText,
-  CodedError,
+  type CodedError,
+  formatBytes,
   isCoded,
   type JsonObject,
   parseStrictObject,
   systemCodeOf,
 } from '@omni-airgap/oci/base';
+import { diskError, freeBytes } from '@omni-airgap/oci/fs';
 import type { EgressSink } from '@omni-airgap/oci/http';
 
 export interface EgressLog extends EgressSink {
+  /**
+   * Fires with DISK as its reason when a line cannot be written: nothing may be requested that is not on record. What is
+   * recorded from then on is dropped.
+   */
+  readonly failed: AbortSignal;
   /** Writes what is buffered and closes the file. @throws DISK when a line could not be written */
   close(): Promise<void>;
 }
@@ -26,38 +34,48 @@ export interface EgressLog extends EgressSink {
  * @throws DISK when the file cannot be opened
  */
 export async function openEgressLog(path: string): Promise<EgressLog> {
-  const disk = (cause: unknown): CodedError =>
-    new CodedError('DISK', `${path}: the egress record cannot be written`, { cause });
-  const file = await open(path, 'a', 0o600).catch((cause: unknown) => {
-    throw disk(cause);
+  const file = await open(path, 'a', 0o600).catch(async (cause: unknown) => {
+    throw await egressError(cause, path);
   });
   await file.chmod(0o600).catch(() => undefined);
   let buffered = '';
-  let failure: CodedError | undefined;
+  const failing = new AbortController();
+  const { signal: failed } = failing;
   let writing: Promise<void> | undefined;
 
   const drain = async (): Promise<void> => {
     await new Promise(setImmediate);
-    while (buffered !== '' && failure === undefined) {
+    while (buffered !== '' && !failed.aborted) {
       const lines = buffered;
       buffered = '';
-      await file.appendFile(lines).catch((cause: unknown) => {
-        failure = disk(cause);
-      });
+      try {
+        await file.appendFile(lines);
+      } catch (cause) {
+        failing.abort(await egressError(cause, path));
+      }
     }
     writing = undefined;
   };
   return {
+    failed,
     record(record) {
+      if (failed.aborted) return;
       buffered += `${JSON.stringify(record)}\n`;
       writing ??= drain();
     },
     async close() {
       await writing;
       await file.close();
-      if (failure !== undefined) throw failure;
+      failed.throwIfAborted();
     },
   };
+}
+
+/** What the system says, and how much space there is: a full disk is the usual cause. */
+async function egressError(cause: unknown, path: string): Promise<CodedError> {
+  const free = await freeBytes(dirname(path)).catch(() => undefined);
+  const space = free === undefined ? '' : `; ${formatBytes(free)} free`;
+  return diskError(cause, `${path} (the egress record${space})`);
 }
 
 export interface HostSummary {

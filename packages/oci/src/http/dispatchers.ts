@@ -15,6 +15,9 @@ export interface DispatcherOptions {
   readonly secureContext: SecureContext | undefined;
 }
 
+/** Said, since else NODE_TLS_REJECT_UNAUTHORIZED=0 in the environment would switch the checks off. */
+const checked = { rejectUnauthorized: true } as const;
+
 /** @param publicOnly refuse names that resolve to inside addresses */
 export function directDispatcher(
   origin: string,
@@ -24,6 +27,7 @@ export function directDispatcher(
 ): Dispatcher {
   const connector = buildConnector({
     ...tls,
+    ...checked,
     timeout,
     allowH2: false,
     lookup: guardedLookup(lookup, publicOnly),
@@ -40,7 +44,7 @@ export function proxiedDispatcher(
   proxy: URL,
   { connections, connectTimeoutMs, ...secure }: DispatcherOptions,
 ): Dispatcher {
-  const tls = { ...secure, timeout: connectTimeoutMs, allowH2: false };
+  const tls = { ...secure, ...checked, timeout: connectTimeoutMs, allowH2: false };
   return new ProxyAgent({
     uri: proxy.href,
     connections,
