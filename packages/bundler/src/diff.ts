@@ -8,7 +8,7 @@ import {
   parseReceiptDocument,
 } from '@omni-airgap/format';
 import { byText, CodedError, printable, systemCodeOf } from '@omni-airgap/oci/base';
-import { readSmallFile } from '@omni-airgap/oci/fs';
+import { diskError, readSmallFile } from '@omni-airgap/oci/fs';
 import type { Digest } from '@omni-airgap/oci/model';
 import { Store } from '@omni-airgap/store';
 import { kindOf } from './base.ts';
@@ -80,7 +80,7 @@ async function readSide(path: string, signal?: AbortSignal): Promise<Side> {
   try {
     isFolder = (await lstat(path)).isDirectory();
   } catch (error) {
-    if (systemCodeOf(error) !== 'ENOENT') throw error;
+    if (systemCodeOf(error) !== 'ENOENT') throw diskError(error, printable(path));
     throw new CodedError('NO_INPUT', `${printable(path)}: no such file or folder`);
   }
   if (!isFolder) return readDocumentSide(path);

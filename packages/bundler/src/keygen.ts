@@ -1,10 +1,9 @@
 /** keygen: the P-256 key pair that bundles are signed with. */
 import { generateKeyPairSync } from 'node:crypto';
-import { lstat, open, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { lstat, rm } from 'node:fs/promises';
 import { fingerprintOf } from '@omni-airgap/format';
 import { CodedError, systemCodeOf } from '@omni-airgap/oci/base';
-import { diskError } from '@omni-airgap/oci/fs';
+import { diskError, writeNewFile } from '@omni-airgap/oci/fs';
 
 export interface KeyPair {
   readonly privateKey: string;
@@ -25,30 +24,18 @@ export async function keygen(name: string, passphrase?: string): Promise<KeyPair
   const paths = { privateKey: `${name}.key`, publicKey: `${name}.pub` };
   for (const path of Object.values(paths)) await refuseThere(path);
   await writeNew(paths.privateKey, privateKey.export({ type: 'pkcs8', format: 'pem', ...cipher }), 0o600);
-  await writeNew(paths.publicKey, publicKey.export({ type: 'spki', format: 'pem' }), 0o644);
+  try {
+    await writeNew(paths.publicKey, publicKey.export({ type: 'spki', format: 'pem' }), 0o644);
+  } catch (error) {
+    // One half of a pair would be in the way of the next attempt.
+    await rm(paths.privateKey, { force: true }).catch(() => {});
+    throw error;
+  }
   return { ...paths, fingerprint: fingerprintOf(publicKey) };
 }
 
 async function writeNew(path: string, text: string | Buffer, mode: number): Promise<void> {
-  const file = await open(path, 'wx', mode).catch((error: unknown) => {
-    if (systemCodeOf(error) === 'EEXIST') throw isThere(path);
-    if (systemCodeOf(error) === 'ENOENT')
-      throw new CodedError(
-        'NO_INPUT',
-        `${path}: the folder ${dirname(path)} does not exist; create it first`,
-      );
-    throw diskError(error, path);
-  });
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } catch (error) {
-    // Half a key would be in the way of the next attempt.
-    await rm(path, { force: true });
-    throw diskError(error, path);
-  } finally {
-    await file.close();
-  }
+  if (!(await writeNewFile(path, text, mode))) throw isThere(path);
 }
 
 /** Before anything is written, so that neither half of a pair is left alone. @throws CONFLICT, DISK */

@@ -8,6 +8,7 @@ import {
   messageOf,
   printable,
 } from '@omni-airgap/oci/base';
+import { systemError } from '@omni-airgap/oci/fs';
 import { Command, CommanderError, Help, type Option } from 'commander';
 import { type Output, type Session, version } from './session.ts';
 import { standardOutput } from './streams.ts';
@@ -45,7 +46,8 @@ async function runCommand(args: readonly string[], output: Output): Promise<Exit
     const root = program(session, await commandsFor(args[0], session));
     await root.parseAsync([...args], { from: 'user' });
     return ExitCode.ok;
-  } catch (error) {
+  } catch (thrown) {
+    const error = systemError(thrown);
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return ExitCode.ok;
       if (needsDocument) stdout(errorDocument('USAGE', error.message));

@@ -11,11 +11,11 @@ import {
   type Progress,
   tallying,
 } from '@omni-airgap/oci';
-import { type CodedError, messageOf, printable, WorkQueue } from '@omni-airgap/oci/base';
+import { type CodedError, messageOf, printable, WorkQueue, withCleanUp } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
 import { parseReference } from '@omni-airgap/oci/model';
 import { type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
-import { Store } from '@omni-airgap/store';
+import { type LockedItem, Store } from '@omni-airgap/store';
 import { hostPattern, publicFactoryHost } from '@omni-airgap/talos';
 import { FactoryClient } from './factory/client.ts';
 import { Builds, type FactoryContext, slowFactory } from './factory/file.ts';
@@ -181,28 +181,31 @@ async function fetchInto(
     progress,
     journaled: new Set(),
   };
-  try {
+  const work = async (): Promise<FetchReport> => {
     await fetchAll(run, wanted, images, media);
     const { items, failures } = run;
     const missing = failures.map((failure) => failure.name);
-    const locking = store.updateLockDocument((now) => {
-      // What could not be brought anew is still what it was: its pins must not get lost.
-      const kept = (now?.items ?? []).filter((item) => missing.includes(item.name) && !items.has(item.name));
-      return { items: [...items.values(), ...kept], missing };
-    }, options.by);
-    await locking.catch((error: unknown) => {
-      // On a full disk this fails as well; what stopped the run is what to tell.
-      egressLog.failed.throwIfAborted();
-      throw error;
-    });
-    for (const url of media.journaled) if (run.isLocked(url)) await journal.forget(url);
-    signal.throwIfAborted();
     const missingPlatforms = [...items.values()].flatMap((item) =>
       item.missingPlatforms === undefined ? [] : [{ name: item.name, platforms: item.missingPlatforms }],
     );
     for (const { name, platforms } of missingPlatforms) progress.note(`${name} ${missingText(platforms)}`);
     for (const { name, error } of failures) progress.note(`failed: ${name}: ${messageOf(error)}`);
-    if (failures.length > 0) throw failureOf(failures, items.size + failures.length);
+    const failure = failures.length === 0 ? undefined : failureOf(failures, items.size + failures.length);
+    const record = async (): Promise<void> => {
+      await store.updateLockDocument((now) => {
+        // What could not be brought anew is still what it was: its pins must not get lost.
+        const isKept = ({ name }: LockedItem): boolean => missing.includes(name) && !items.has(name);
+        return { items: [...items.values(), ...(now?.items ?? []).filter(isKept)], missing };
+      }, options.by);
+      for (const url of media.journaled) if (run.isLocked(url)) await journal.forget(url);
+    };
+    await record().catch((error: unknown) => {
+      // On a disk that has failed this fails as well; the first failure is what to tell.
+      egressLog.failed.throwIfAborted();
+      throw failure ?? error;
+    });
+    signal.throwIfAborted();
+    if (failure !== undefined) throw failure;
     const found = countSigners([...items.values()].map((item) => item.verified));
     const known = new Map(before?.items.map((item) => [item.name, item.descriptor.digest]));
     return {
@@ -216,10 +219,11 @@ async function fetchInto(
         .filter((item) => known.get(item.name) !== item.descriptor.digest)
         .map((item) => item.name),
     };
-  } finally {
+  };
+  return withCleanUp(work, async () => {
     await network.close();
     await egressLog.close();
-  }
+  });
 }
 
 async function fetchAll(

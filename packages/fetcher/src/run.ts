@@ -1,6 +1,7 @@
 /** The tasks of one fetch, bounded, and what came of them: items for lock.json, and failures that stop nothing else. */
 
 import { CodedError, ExitCode, exitCodeOf, messageOf } from '@omni-airgap/oci/base';
+import { systemError } from '@omni-airgap/oci/fs';
 import type { LockedItem } from '@omni-airgap/store';
 import pLimit from 'p-limit';
 
@@ -31,7 +32,7 @@ export class Run {
       this.#signal?.throwIfAborted();
       return await task();
     } catch (error) {
-      this.failures.push({ name, error });
+      this.failures.push({ name, error: systemError(error) });
       return undefined;
     }
   }

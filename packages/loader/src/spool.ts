@@ -65,7 +65,12 @@ export class Spool {
     for (const blob of bundle.map.blobs) {
       const runs = bundle.map.runsOf(blob);
       if (runs.length < 2) continue;
-      for (const { volume } of runs) await rm(this.#path(blob, volume), { force: true });
+      for (const { volume } of runs) {
+        const path = this.#path(blob, volume);
+        await rm(path, { force: true }).catch((error: unknown) => {
+          throw diskError(error, path);
+        });
+      }
     }
   }
 
@@ -87,7 +92,7 @@ export class Spool {
         await file.sync();
       } finally {
         await writer.release();
-        await file.close();
+        await file.close().catch(() => {});
       }
       await rename(temporary, path);
       await syncFolder(this.#folder);

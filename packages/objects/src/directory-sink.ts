@@ -106,7 +106,7 @@ export class DirectorySink implements ObjectSink {
         await file.sync();
       } finally {
         await writer.release();
-        await file.close();
+        await file.close().catch(() => {});
       }
       await chmod(temporary, 0o644);
       await rename(temporary, path);

@@ -65,7 +65,9 @@ export async function openEgressLog(path: string): Promise<EgressLog> {
     },
     async close() {
       await writing;
-      await file.close();
+      await file.close().catch(async (cause: unknown) => {
+        failing.abort(await egressError(cause, path));
+      });
       failed.throwIfAborted();
     },
   };
@@ -98,7 +100,7 @@ export async function summarizeEgress(path: string): Promise<readonly HostSummar
       hosts.set(host, entry);
     }
   } catch (error) {
-    if (systemCodeOf(error) !== 'ENOENT') throw error;
+    if (systemCodeOf(error) !== 'ENOENT') throw diskError(error, path);
   }
   return [...hosts].map(([host, counts]) => ({ host, ...counts })).sort((a, b) => byText(a.host, b.host));
 }

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { realpath } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
-import { CodedError, printable } from '@omni-airgap/oci/base';
+import { CodedError, printable, withCleanUp } from '@omni-airgap/oci/base';
 import { readNamedFile } from '@omni-airgap/oci/fs';
 import {
   type AccessEntry,
@@ -84,13 +84,14 @@ async function serve(session: Session, flags: Flags): Promise<void> {
         if (flags.quiet !== true) output.stderr(`${accessLine(entry)}\n`);
       },
     });
-    try {
-      await server.listen(host, port);
-      announce(session, flags, server);
-      if (!signal.aborted) await once(signal, 'abort');
-    } finally {
-      await server.close(graceMs);
-    }
+    await withCleanUp(
+      async () => {
+        await server.listen(host, port);
+        announce(session, flags, server);
+        if (!signal.aborted) await once(signal, 'abort');
+      },
+      () => server.close(graceMs),
+    );
   });
 }
 

@@ -1,7 +1,6 @@
 /** init: a mirror.yaml to start from, with every section explained. */
-import { open } from 'node:fs/promises';
-import { CodedError, systemCodeOf } from '@omni-airgap/oci/base';
-import { diskError } from '@omni-airgap/oci/fs';
+import { CodedError } from '@omni-airgap/oci/base';
+import { writeNewFile } from '@omni-airgap/oci/fs';
 
 /** Versions that belonged together when this was released. */
 const template = `# What to carry across the air gap. Every section but apiVersion is optional.
@@ -43,20 +42,9 @@ images:
 
 /**
  * Writes the template.
- * @throws CONFLICT when there is a file already, DISK
+ * @throws CONFLICT when there is a file already, NO_INPUT without its folder, DISK
  */
 export async function init(path: string): Promise<void> {
-  try {
-    const file = await open(path, 'wx');
-    await file.writeFile(template);
-    await file.close();
-  } catch (error) {
-    if (systemCodeOf(error) === 'EEXIST') {
-      throw new CodedError(
-        'CONFLICT',
-        `${path}: already exists; remove it, or name another file with --config`,
-      );
-    }
-    throw diskError(error, path);
-  }
+  if (await writeNewFile(path, template)) return;
+  throw new CodedError('CONFLICT', `${path}: already exists; remove it, or name another file with --config`);
 }

@@ -174,7 +174,7 @@ class PartReader {
   async close(): Promise<void> {
     const open = this.#open;
     this.#open = undefined;
-    await open?.file.close();
+    await open?.file.close().catch(() => {});
   }
 
   /** Goes on to the next part; false after the last. */

@@ -141,7 +141,7 @@ async function withFolder<T>(run: (folder: string) => Promise<T>): Promise<T> {
   try {
     return await run(folder);
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    await rm(folder, { recursive: true, force: true }).catch(() => {});
   }
 }
 

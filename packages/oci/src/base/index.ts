@@ -17,5 +17,5 @@ export {
   parseStrictObject,
   refuseOtherCase,
 } from './json.ts';
-export { settleAll, WorkQueue } from './tasks.ts';
+export { settleAll, WorkQueue, withCleanUp } from './tasks.ts';
 export { byText, formatBytes, formatTime, printable } from './text.ts';

@@ -9,6 +9,22 @@ export async function settleAll<T>(tasks: readonly Promise<T>[]): Promise<T[]> {
   });
 }
 
+/**
+ * Runs the work, then the clean-up, also after a failure. The clean-up's own failure counts only where the work succeeded:
+ * it must not hide the first error.
+ */
+export async function withCleanUp<T>(work: () => Promise<T>, cleanUp: () => Promise<void>): Promise<T> {
+  let result: T;
+  try {
+    result = await work();
+  } catch (error) {
+    await cleanUp().catch(() => {});
+    throw error;
+  }
+  await cleanUp();
+  return result;
+}
+
 interface Entry {
   readonly weight: number;
   readonly order: number;

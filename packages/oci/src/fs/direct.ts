@@ -47,7 +47,7 @@ export async function eachBlockDirect(
     return direct;
   } finally {
     await reading?.catch(() => {});
-    await file?.close();
+    await file?.close().catch(() => {});
     for (const buffer of buffers) giveAligned(buffer);
   }
 }

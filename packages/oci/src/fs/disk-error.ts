@@ -36,3 +36,19 @@ export function diskError(error: unknown, path: string): CodedError {
   const why = (code === undefined ? undefined : advice.get(code)) ?? messageOf(error);
   return new CodedError('DISK', `${path}: ${why}`, { cause: error });
 }
+
+/** Calls of the system about connections; their errors are none of a disk. */
+const networkCalls = new Set(['accept', 'bind', 'connect', 'getaddrinfo', 'listen', 'shutdown']);
+
+/**
+ * An error of the operating system that nothing has put into words yet, as a CodedError: DISK with the advice of its
+ * cause, or NETWORK. Anything else comes back as it is.
+ */
+export function systemError(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const { errno, syscall, path } = error as NodeJS.ErrnoException;
+  if (typeof errno !== 'number' || typeof syscall !== 'string') return error;
+  if (networkCalls.has(syscall) || (path === undefined && systemCodeOf(error)?.startsWith('ECONN') === true))
+    return new CodedError('NETWORK', error.message, { cause: error });
+  return diskError(error, path ?? syscall);
+}

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
+import { link, lstat, mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { CodedError, isCoded, systemCodeOf } from '../base/errors.ts';
 import { diskError } from './disk-error.ts';
@@ -17,6 +17,10 @@ function stemOf(name: string): string {
   return `.${name.slice(0, longestStem)}`;
 }
 
+function temporaryOf(path: string): string {
+  return join(dirname(path), `${stemOf(basename(path))}.${randomBytes(8).toString('hex')}.tmp`);
+}
+
 /** Makes a folder durable, so that names in it survive a power cut. */
 export async function syncFolder(path: string): Promise<void> {
   const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
@@ -26,7 +30,7 @@ export async function syncFolder(path: string): Promise<void> {
     // Some file systems (vfat, network) cannot sync a folder; there is nothing more that can be done for them.
     if (systemCodeOf(error) !== 'EINVAL') throw error;
   } finally {
-    await handle.close();
+    await handle.close().catch(() => {});
   }
 }
 
@@ -87,20 +91,77 @@ async function isThere(path: string): Promise<boolean> {
  * @throws DISK
  */
 export async function writeFileAtomic(path: string, data: string | Uint8Array, mode = 0o644): Promise<void> {
-  const temporary = join(dirname(path), `${stemOf(basename(path))}.${randomBytes(8).toString('hex')}.tmp`);
-  let handle: FileHandle | undefined;
+  const temporary = temporaryOf(path);
   try {
-    handle = await open(temporary, 'wx', mode);
-    await handle.writeFile(data);
-    await handle.sync();
-    await handle.close();
-    handle = undefined;
+    await writeSynced(temporary, data, mode);
     await rename(temporary, path);
     await syncFolder(dirname(path));
   } catch (error) {
-    await handle?.close().catch(() => {});
     await rm(temporary, { force: true }).catch(() => {});
     throw diskError(error, path);
+  }
+}
+
+/**
+ * Writes a whole small file that must not be there yet.
+ * @returns false when something of that name is there; it stays as it is
+ * @throws NO_INPUT when its folder does not exist; DISK
+ */
+export async function writeNewFile(path: string, data: string | Uint8Array, mode = 0o644): Promise<boolean> {
+  const temporary = temporaryOf(path);
+  try {
+    if (await isNamed(path)) return false;
+    await writeSynced(temporary, data, mode);
+    const isOurs = await giveName(temporary, path);
+    await rm(temporary, { force: true }).catch(() => {});
+    if (isOurs) await syncFolder(dirname(path));
+    return isOurs;
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => {});
+    if (systemCodeOf(error) === 'ENOENT')
+      throw new CodedError(
+        'NO_INPUT',
+        `${path}: the folder ${dirname(path)} does not exist; create it first`,
+      );
+    throw diskError(error, path);
+  }
+}
+
+/** What file systems without hard links, such as vfat, say to one. */
+const noLinks = new Set(['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP']);
+
+/** By a link, since a rename replaces what another process has put there meanwhile. @returns false when it has */
+async function giveName(temporary: string, path: string): Promise<boolean> {
+  try {
+    await link(temporary, path);
+    return true;
+  } catch (error) {
+    const code = systemCodeOf(error) ?? '';
+    if (code === 'EEXIST') return false;
+    if (!noLinks.has(code)) throw error;
+    await rename(temporary, path);
+    return true;
+  }
+}
+
+async function isNamed(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    (error: unknown) => {
+      if (systemCodeOf(error) === 'ENOENT') return false;
+      throw error;
+    },
+  );
+}
+
+/** On failure the caller removes it. */
+async function writeSynced(path: string, data: string | Uint8Array, mode: number): Promise<void> {
+  const handle = await open(path, 'wx', mode);
+  try {
+    await handle.writeFile(data);
+    await handle.sync();
+  } finally {
+    await handle.close().catch(() => {});
   }
 }
 
@@ -139,7 +200,7 @@ export async function readSmallFile(path: string, max: number): Promise<Uint8Arr
       }
       return await handle.readFile();
     } finally {
-      await handle.close();
+      await handle.close().catch(() => {});
     }
   } catch (error) {
     if (!isCoded(error) && systemCodeOf(error) === 'ENOENT') return undefined;

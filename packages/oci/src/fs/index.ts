@@ -3,7 +3,7 @@
 export { alignedBlockSize, giveAligned, takeAligned } from './aligned.ts';
 export { BlockWriter } from './block-writer.ts';
 export { eachBlockDirect } from './direct.ts';
-export { diskError } from './disk-error.ts';
+export { diskError, systemError } from './disk-error.ts';
 export {
   ensureFolder,
   freeBytes,
@@ -12,6 +12,7 @@ export {
   removeTemporaries,
   syncFolder,
   writeFileAtomic,
+  writeNewFile,
 } from './files.ts';
 export { Journal } from './journal.ts';
 export {

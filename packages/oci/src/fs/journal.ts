@@ -50,7 +50,7 @@ export class Journal {
         await file.writeFile(`\n${linesOf(records)}`);
         await file.sync();
       } finally {
-        await file.close();
+        await file.close().catch(() => {});
       }
       if (!this.#isNamed) await syncFolder(dirname(this.path));
       this.#isNamed = true;

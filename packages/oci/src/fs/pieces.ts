@@ -67,7 +67,7 @@ export async function eachBlock(
       }
     } finally {
       await reading?.catch(() => {});
-      await file.close();
+      await file.close().catch(() => {});
       for (const buffer of buffers) giveBuffer(buffer);
     }
   }
@@ -105,7 +105,7 @@ export async function* readPieces(pieces: readonly Piece[], signal?: AbortSignal
         yield chunk;
       }
     } finally {
-      await file.close();
+      await file.close().catch(() => {});
     }
   }
 }
@@ -121,7 +121,7 @@ export async function readInto(buffer: Buffer, pieces: readonly Piece[]): Promis
     try {
       await readRun(file, buffer.subarray(at, at + piece.size), piece, 0);
     } finally {
-      await file.close();
+      await file.close().catch(() => {});
     }
     at += piece.size;
   }

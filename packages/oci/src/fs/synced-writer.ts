@@ -61,9 +61,10 @@ export class SyncedWriter {
     await this.#file.sync();
   }
 
+  /** Never throws: what was to be on the medium is what `sync` has put there. */
   async close(): Promise<void> {
     await this.#syncing?.catch(() => {});
-    await this.#file.close();
+    await this.#file.close().catch(() => {});
   }
 
   #syncWritten(): Promise<void> {

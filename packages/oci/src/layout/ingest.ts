@@ -143,13 +143,13 @@ export class Ingest {
       throw systemCodeOf(error) === undefined || isCoded(error) ? error : diskError(error, part.path);
     } finally {
       await writer?.release();
-      await file?.close();
+      await file?.close().catch(() => {});
     }
   }
 
-  /** Removes what receive() gave, where it turned out to be wrong. */
+  /** Removes what receive() gave, where it turned out to be wrong. Never throws: why it is wrong is what is to be told. */
   async discard(path: string): Promise<void> {
-    await rm(path, { force: true });
+    await rm(path, { force: true }).catch(() => {});
   }
 
   /** Takes over what a killed process or a failed attempt left, or begins a new file. */

@@ -132,7 +132,7 @@ export async function readBlocks(
         await use(block, bytes, done === size);
       }
     } finally {
-      await file.close();
+      await file.close().catch(() => {});
     }
   }
   await lease.settled();
