@@ -26,6 +26,7 @@ export {
   talosctlPath,
   versionsPath,
 } from './factory.ts';
+export { faultOfFile, firstBytes } from './first-bytes.ts';
 export { handoffFiles } from './handoff/files.ts';
 export type { HandoffInput } from './handoff/input.ts';
 export { type CatalogEntry, parseImageDigests, parseOverlays } from './images/catalog.ts';
