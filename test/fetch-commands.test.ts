@@ -84,6 +84,21 @@ test('egress log sums up what was contacted', async () => {
   expect(hosts.every((host) => host.refused === 0)).toBe(true);
 });
 
+test('fetch --repin takes names that lock.json pins, and says which there are', async () => {
+  const slip = await cli(['fetch', ...flags, '--repin', 'metal-amd64.iso']);
+  expect(slip.code).toBe(2);
+  const pin =
+    /did you mean (factory\.talos\.dev\/talos-media\/[a-f0-9]{64}:v1\.13\.9\/metal-amd64\.iso)\?/.exec(
+      slip.stderr,
+    )?.[1];
+  expect(pin).toBeDefined();
+  const dry = await cli(['fetch', ...flags, '--repin', pin ?? '', '--dry-run']);
+  expect(dry.code).toBe(2);
+  expect(dry.stderr).toContain('[USAGE]');
+  const again = await cli(['fetch', ...flags, '--repin', pin ?? '']);
+  expect(again.code, again.stderr).toBe(0);
+});
+
 test('gc --dry-run counts what gc removes', async () => {
   site.write('mirror.yaml', `apiVersion: omni-airgap/v1\nimages: [ghcr.io/dexidp/dex:v2.41.1]\n`);
   await cliJson(['fetch', ...flags]);

@@ -4,7 +4,7 @@
  */
 import { createWriteStream } from 'node:fs';
 import { mkdir, rename, stat, writeFile } from 'node:fs/promises';
-import { dirname, extname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type IsoFile, iso } from './iso.ts';
@@ -12,8 +12,21 @@ import { Random } from './random.ts';
 import { fullSize, mediaShare } from './versions.ts';
 
 const mebibyte = 1024 * 1024;
-const xzMagic = Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]);
 const zstdMagic = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
+/** First bytes by the end of the name; of an archive, up to the mark in its first header. */
+const magics: readonly (readonly [end: string, magic: Buffer])[] = [
+  ['.xz', Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00])],
+  ['.zst', zstdMagic],
+  ['.gz', Buffer.from([0x1f, 0x8b, 0x08])],
+  ['.qcow2', Buffer.from('QFI\xfb\0\0\0\x03', 'latin1')],
+  ['.efi', Buffer.from('MZ')],
+  ['.ova', tarHeader('disk.vmdk')],
+  ['.tar', tarHeader('manifest.json')],
+];
+const programMagics: Readonly<Record<string, Buffer>> = {
+  darwin: Buffer.from([0xcf, 0xfa, 0xed, 0xfe]),
+  windows: Buffer.from('MZ'),
+};
 const kernelArguments =
   'console=tty0 init_on_alloc=1 slab_nomerge pti=on consoleblank=0 nvme_core.io_timeout=4294967295 printk.devkmsg=on selinux=1';
 
@@ -61,10 +74,9 @@ export class Media {
     const path = join(this.#folder, 'talosctl', version, file);
     await mkdir(dirname(path), { recursive: true });
     const size = this.#bytes(4);
-    const bytes = Buffer.concat([
-      Buffer.from('\x7fELF'),
-      ...new Random(this.#seed, version, file).noise(size - 4),
-    ]);
+    const magic = programMagics[file.split('-')[1] ?? ''] ?? Buffer.from('\x7fELF');
+    const noise = new Random(this.#seed, version, file).noise(size - magic.byteLength);
+    const bytes = Buffer.concat([magic, ...noise]);
     await writeFile(path, bytes);
     return { path, size };
   }
@@ -83,13 +95,13 @@ export class Media {
     }
     const kernel = this.#part(request, `kernel-${arch}`, mediaShare.kernel, Buffer.from('MZ'));
     if (file === `kernel-${arch}`) return kernel.chunks();
-    const initramfs = this.#part(request, `initramfs-${arch}.xz`, mediaShare.initramfs, xzMagic);
+    const initramfs = this.#part(request, `initramfs-${arch}.xz`, mediaShare.initramfs, zstdMagic);
     if (file === `initramfs-${arch}.xz`) return initramfs.chunks();
     const text = Buffer.from(canonical);
     const schematic = { name: 'SCHEMA.YML', size: text.byteLength, chunks: () => [text] };
     const files = [{ ...kernel, name: 'VMLINUZ.BIN' }, { ...initramfs, name: 'INITRD.XZ' }, schematic];
-    if (extname(file) === '.iso') return iso('TALOS', files);
-    const magic = { '.xz': xzMagic, '.zst': zstdMagic, '.efi': Buffer.from('MZ') }[extname(file)];
+    if (file.endsWith('.iso')) return iso('TALOS', files);
+    const magic = magics.find(([end]) => file.endsWith(end))?.[1];
     return magic === undefined ? undefined : this.#part(request, file, mediaShare.initramfs, magic).chunks();
   }
 
@@ -103,4 +115,12 @@ export class Media {
     }
     return { name, size, chunks };
   }
+}
+
+/** The beginning of a tar archive: enough for its mark at byte 257. */
+function tarHeader(name: string): Buffer {
+  const header = Buffer.alloc(512);
+  header.write(name);
+  header.write('ustar\x0000', 257, 'latin1');
+  return header;
 }

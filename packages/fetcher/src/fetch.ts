@@ -21,6 +21,7 @@ import { FactoryClient } from './factory/client.ts';
 import { Builds, type FactoryContext, slowFactory } from './factory/file.ts';
 import { listTasks } from './factory/lists.ts';
 import { fetchBuilds } from './factory/media.ts';
+import { Repins } from './factory/pin.ts';
 import { readCatalog } from './images/catalog.ts';
 import { Companions } from './images/companions.ts';
 import { fetchImage, type ImageContext, localFirst, TransfersView } from './images/image.ts';
@@ -44,6 +45,8 @@ export interface FetchOptions extends SignerOptions {
   readonly restore?: boolean;
   /** Images that lack one of the wanted platforms fail; default: they are carried without it, and named. */
   readonly requirePlatforms?: boolean;
+  /** Names of pins in lock.json that are replaced by what the factory has now: `ITEM` or `ITEM/FILE`. */
+  readonly repin?: readonly string[];
   /** Account and machine, for the record. */
   readonly by?: string;
   readonly progress?: Progress;
@@ -125,6 +128,7 @@ async function fetchInto(
 ): Promise<FetchReport> {
   const { allowSecrets = false, concurrency = defaultTransfers, progress = noProgress } = options;
   const before = await store.lockDocument();
+  const repins = new Repins(options.repin ?? [], before);
   const onRetry = (error: CodedError): void => progress.note(`trying again: ${error.message}`);
   const egressLog = await store.openEgressLog();
   // Nothing is requested without a record.
@@ -177,12 +181,18 @@ async function fetchInto(
     transfers,
     builds,
     lock: before,
+    repins,
+    by: options.by,
     allowSecrets,
     progress,
     journaled: new Set(),
   };
   const work = async (): Promise<FetchReport> => {
     await fetchAll(run, wanted, images, media);
+    if (run.failures.length === 0) {
+      for (const name of repins.unused)
+        progress.note(`--repin ${name} had no effect: mirror.yaml no longer asks for it`);
+    }
     const { items, failures } = run;
     const missing = failures.map((failure) => failure.name);
     const missingPlatforms = [...items.values()].flatMap((item) =>

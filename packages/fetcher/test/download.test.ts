@@ -8,7 +8,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { type DownloadContext, download } from '../src/factory/download.ts';
 import { factoryHost } from './factory-double.ts';
 import { filesOf, iso, mediaSite, mirrorOf, setName, text } from './media-site.ts';
-import { type Site, someBytes } from './site.ts';
+import { assetBytes, type Site } from './site.ts';
 
 /** A download by itself, which gives up after three tries and never waits. */
 async function downloadContext(site: Site): Promise<DownloadContext> {
@@ -54,7 +54,7 @@ describe('a download that is continued', () => {
 
   test('begins again when the file has changed meanwhile: 200 and all of it (F07, T37)', async () => {
     const site = await broken();
-    site.factory.files.set(iso, await someBytes(7, 700_000));
+    site.factory.files.set(iso, await assetBytes('metal-amd64.iso', 7, 700_000));
     await site.fetch();
     expect(rangesOf(site).slice(2)).toEqual(['bytes=400000-']);
     expect((await filesOf(site, setName))['metal-amd64.iso']).toEqual(site.factory.files.get(iso));
@@ -114,7 +114,13 @@ describe('a download that is continued', () => {
     const context = await downloadContext(site);
     const url = `https://${factoryHost}/${iso}`;
     await expect(
-      download(context, { url, mediaType: 'application/x-iso9660-image', size: 700_000, onBytes: () => {} }),
+      download(context, {
+        url,
+        file: 'metal-amd64.iso',
+        mediaType: 'application/x-iso9660-image',
+        size: 700_000,
+        onBytes: () => {},
+      }),
     ).rejects.toMatchObject({ code: 'NETWORK', message: expect.stringContaining('400000 of 700000 bytes') });
     expect(await context.journal.read(url)).toMatchObject({ state: 'partial', size: 700_000 });
     expect(await readdir(join(site.store, 'blobs', 'sha256'))).toEqual([]);
@@ -179,7 +185,9 @@ describe('a download that is continued', () => {
       counted += bytes;
     };
     const mediaType = 'application/x-iso9660-image';
-    await expect(download(context, { url, mediaType, size: 700_000, onBytes })).rejects.toMatchObject({
+    await expect(
+      download(context, { url, file: 'metal-amd64.iso', mediaType, size: 700_000, onBytes }),
+    ).rejects.toMatchObject({
       code: 'NETWORK',
     });
     expect(rangesOf(site)).toEqual([undefined, undefined, undefined]);

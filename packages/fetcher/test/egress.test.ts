@@ -8,7 +8,7 @@ import { checkEgress } from '../src/egress/check.ts';
 import { summarizeLog } from '../src/egress/log.ts';
 import { egressRules, formatNftables, portRules } from '../src/egress/rules.ts';
 import { factoryHost, storageHost } from './factory-double.ts';
-import { publishImage, type Site, someBytes, startSite, talosVersion } from './site.ts';
+import { assetBytes, publishImage, type Site, startSite, talosVersion } from './site.ts';
 
 const vanilla = '376567988ad370138ad8b2698212367b8edcb69b5fd68c80be1f2ec7d603b4ba';
 const five = [
@@ -145,7 +145,10 @@ describe('check', () => {
     const site = await startSite({ 'ghcr.io': options });
     await publishImage(site.registry('ghcr.io'), 'dexidp/dex', 'v1');
     site.factory.files.set('versions', Buffer.from(`["${talosVersion}"]`));
-    site.factory.files.set(`image/${vanilla}/${talosVersion}/cmdline-metal-amd64`, await someBytes(1, 100));
+    site.factory.files.set(
+      `image/${vanilla}/${talosVersion}/cmdline-metal-amd64`,
+      await assetBytes('cmdline-metal-amd64', 1, 100),
+    );
     await site.mirror(mirror);
     return site;
   }

@@ -6,7 +6,7 @@ import type { Digest } from '@omni-airgap/oci/model';
 import { describe, expect, test } from 'vitest';
 import { factoryHost, storageHost } from './factory-double.ts';
 import { filesOf, iso, mediaSite, mirrorOf, setName, text, vanilla } from './media-site.ts';
-import { publishImage, someBytes, startSite, talosVersion } from './site.ts';
+import { assetBytes, publishImage, startSite, talosVersion } from './site.ts';
 
 describe('media', () => {
   test('become one artifact; the schematic lies as the factory keeps it; a second fetch asks for no file', async () => {
@@ -181,7 +181,7 @@ describe('what the factory gives is refused', () => {
     if (pinned === undefined) throw new Error('not pinned');
     const { rm } = await import('node:fs/promises');
     await rm((await Layout.open(site.store)).pathOf(pinned.digest));
-    site.factory.files.set(iso, await someBytes(9, 700_000));
+    site.factory.files.set(iso, await assetBytes('metal-amd64.iso', 9, 700_000));
     await expect(site.fetch()).rejects.toMatchObject({
       code: 'CONFLICT',
       message: expect.stringContaining(pinned.digest),
@@ -189,7 +189,7 @@ describe('what the factory gives is refused', () => {
     const after = await site.lock();
     expect(after.missing).toEqual([setName]);
     expect(after.items.find((item) => item.name === setName)?.files?.[0]).toEqual(pinned);
-    site.factory.files.set(iso, await someBytes(1, 700_000));
+    site.factory.files.set(iso, await assetBytes('metal-amd64.iso', 1, 700_000));
     await site.fetch();
     expect((await site.lock()).missing).toEqual([]);
   });

@@ -4,7 +4,7 @@ import { Layout } from '@omni-airgap/oci/layout';
 import { collect, fetchManifest } from '@omni-airgap/oci/model';
 import { schematicFrom } from '@omni-airgap/talos';
 import { factoryHost } from './factory-double.ts';
-import { type Site, someBytes, startSite, talosVersion } from './site.ts';
+import { assetBytes, type Site, startSite, talosVersion } from './site.ts';
 
 export const vanilla = schematicFrom('customization: {}\n');
 export const iso = `image/${vanilla.id}/${talosVersion}/metal-amd64.iso`;
@@ -18,8 +18,8 @@ export const mirrorOf = (files: readonly string[], schematic = '{customization: 
 export async function mediaSite(hosts: Parameters<typeof startSite>[0] = {}): Promise<Site> {
   const site = await startSite(hosts);
   const { files } = site.factory;
-  files.set(iso, await someBytes(1, 700_000));
-  files.set(kernel, await someBytes(2, 30_000));
+  files.set(iso, await assetBytes('metal-amd64.iso', 1, 700_000));
+  files.set(kernel, await assetBytes('kernel-amd64', 2, 30_000));
   files.set('versions', Buffer.from('["v1.12.4","v1.13.9","v1.14.0-rc.1"]'));
   files.set(
     `version/${talosVersion}/extensions/official`,
@@ -36,8 +36,14 @@ export async function mediaSite(hosts: Parameters<typeof startSite>[0] = {}): Pr
       ),
     ),
   );
-  files.set(`talosctl/${talosVersion}/talosctl-linux-amd64`, await someBytes(3, 40_000));
-  files.set(`talosctl/${talosVersion}/talosctl-darwin-arm64`, await someBytes(4, 40_000));
+  files.set(
+    `talosctl/${talosVersion}/talosctl-linux-amd64`,
+    await assetBytes('talosctl-linux-amd64', 3, 40_000),
+  );
+  files.set(
+    `talosctl/${talosVersion}/talosctl-darwin-arm64`,
+    await assetBytes('talosctl-darwin-arm64', 4, 40_000),
+  );
   files.set('secureboot/signing-cert.pem', Buffer.from('-----BEGIN CERTIFICATE-----\n'));
   files.set('oci/cosign/signing-key.pub', Buffer.from('-----BEGIN PUBLIC KEY-----\n'));
   return site;

@@ -9,7 +9,7 @@ import { schematicFrom } from '@omni-airgap/talos';
 import { expect, test } from 'vitest';
 import { plan } from '../src/plan.ts';
 import { factoryHost } from './factory-double.ts';
-import { attach, publishImage, someBytes, startSite, talosVersion } from './site.ts';
+import { assetBytes, attach, publishImage, startSite, talosVersion } from './site.ts';
 
 const vanilla = schematicFrom('customization: {}\n').id;
 
@@ -18,7 +18,10 @@ async function planSite() {
   const registry = site.registry('ghcr.io');
   await publishImage(registry, 'dexidp/dex', 'v1');
   await publishImage(registry, 'dexidp/other', 'v1', { seed: 2, layerBytes: 5000 });
-  site.factory.files.set(`image/${vanilla}/${talosVersion}/metal-amd64.iso`, await someBytes(1, 700_000));
+  site.factory.files.set(
+    `image/${vanilla}/${talosVersion}/metal-amd64.iso`,
+    await assetBytes('metal-amd64.iso', 1, 700_000),
+  );
   site.factory.files.set('versions', Buffer.from(`["${talosVersion}"]`));
   await site.mirror(`talos: {versions: [${talosVersion}], talosctl: []}
 media: [{schematic: {customization: {}}, files: [metal-amd64.iso], installers: [metal]}]
@@ -87,7 +90,10 @@ test('talosctl is as large as its binaries, which no build is needed for', async
   const { site, plan: run } = await planSite();
   const list = [`https://${factoryHost}/talosctl/${talosVersion}/talosctl-linux-amd64`];
   site.factory.files.set(`talosctl/${talosVersion}`, Buffer.from(JSON.stringify(list)));
-  site.factory.files.set(`talosctl/${talosVersion}/talosctl-linux-amd64`, await someBytes(3, 40_000));
+  site.factory.files.set(
+    `talosctl/${talosVersion}/talosctl-linux-amd64`,
+    await assetBytes('talosctl-linux-amd64', 3, 40_000),
+  );
   const mirror = (system: string): string =>
     `talos: {versions: [${talosVersion}], talosctl: [${system}]}\nmedia: [{schematic: {customization: {}}, files: [metal-amd64.iso]}]`;
   await site.mirror(mirror('linux-amd64'));

@@ -3,7 +3,7 @@ import type { EgressRecord } from '@omni-airgap/oci/http';
 import { expect, test } from 'vitest';
 import { factoryHost, storageHost } from './factory-double.ts';
 import { iso, mediaSite } from './media-site.ts';
-import { publishImage, type Site, someBytes, startSite, talosVersion } from './site.ts';
+import { assetBytes, publishImage, type Site, startSite, talosVersion } from './site.ts';
 
 const isBlob = ({ method, path }: EgressRecord): boolean => method === 'GET' && path.includes('/blobs/');
 
@@ -18,7 +18,7 @@ async function publishMany(site: Site, count: number): Promise<readonly string[]
 
 test('the largest goes first, whether of an image or a file; all manifests are read while one blob is on its way', async () => {
   const site = await mediaSite({ 'ghcr.io': {} });
-  site.factory.files.set(iso, await someBytes(1, 9000));
+  site.factory.files.set(iso, await assetBytes('metal-amd64.iso', 1, 40_000));
   const images = await publishMany(site, 30);
   const registry = site.registry('ghcr.io');
   const isManifest = (method: string, path: string): boolean =>
@@ -38,7 +38,7 @@ images: ${JSON.stringify(images)}`);
   expect(first?.host).toBe('ghcr.io');
   const sizes = rest.map(({ bytes }) => bytes);
   expect(sizes).toEqual(sizes.toSorted((a, b) => b - a));
-  expect(sizes).toContain(9000);
+  expect(sizes).toContain(40_000);
 });
 
 test('what several images share is fetched once', async () => {

@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import { plan } from '../src/plan.ts';
 import { factoryHost } from './factory-double.ts';
 import { mediaSite, mirrorOf, setName, text, vanilla } from './media-site.ts';
-import { type Site, someBytes, talosVersion } from './site.ts';
+import { assetBytes, type Site, talosVersion } from './site.ts';
 
 const off = '{customization: {secureboot: {enrollKeys: off}}}';
 /** How some releases of the factory write it; we write 'off'. */
@@ -26,7 +26,10 @@ test.each([
   expect(id).not.toBe(schematicFrom(off).id);
   site.factory.schematics.set(id, spelled);
   site.factory.rules.push(answering(answer(id)));
-  site.factory.files.set(`image/${id}/${talosVersion}/kernel-amd64`, await someBytes(5, 1000));
+  site.factory.files.set(
+    `image/${id}/${talosVersion}/kernel-amd64`,
+    await assetBytes('kernel-amd64', 5, 5000),
+  );
   await site.mirror(mirrorOf(['kernel-amd64'], off));
   await site.fetch();
   const names = (await site.lock()).items.map((item) => item.name);
@@ -114,7 +117,10 @@ test('with a secret goes out when that is allowed', async () => {
   const site = await mediaSite();
   const schematic = '{customization: {extraKernelArgs: ["x=https://omni?jointoken=abc"]}}';
   const { id } = schematicFrom(schematic);
-  site.factory.files.set(`image/${id}/${talosVersion}/kernel-amd64`, await someBytes(5, 1000));
+  site.factory.files.set(
+    `image/${id}/${talosVersion}/kernel-amd64`,
+    await assetBytes('kernel-amd64', 5, 5000),
+  );
   await site.mirror(mirrorOf(['kernel-amd64'], schematic));
   await site.fetch({ allowSecrets: true });
   expect((await site.lock()).missing).toEqual([]);
@@ -124,7 +130,10 @@ test('by ID whose text holds a secret is not carried unless that is allowed (T52
   const site = await mediaSite();
   const secret = schematicFrom('{customization: {extraKernelArgs: ["x=https://omni?jointoken=CANARY"]}}');
   site.factory.schematics.set(secret.id, secret.canonical);
-  site.factory.files.set(`image/${secret.id}/${talosVersion}/kernel-amd64`, await someBytes(5, 1000));
+  site.factory.files.set(
+    `image/${secret.id}/${talosVersion}/kernel-amd64`,
+    await assetBytes('kernel-amd64', 5, 5000),
+  );
   await site.mirror(mirrorOf(['kernel-amd64'], secret.id));
   const error = await site.fetch().catch((e: unknown) => e);
   expect(error).toMatchObject({ code: 'SECRET' });

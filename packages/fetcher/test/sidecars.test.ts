@@ -5,7 +5,7 @@ import { Layout } from '@omni-airgap/oci/layout';
 import { describe, expect, test } from 'vitest';
 import { factoryHost } from './factory-double.ts';
 import { bundleOver, filesOf, iso, mediaSite, mirrorOf, setName, text } from './media-site.ts';
-import { type Site, someBytes } from './site.ts';
+import { assetBytes, type Site } from './site.ts';
 
 const signature = 'metal-amd64.iso.sigstore.json';
 
@@ -124,7 +124,7 @@ describe('not offered', () => {
     );
     expect(Object.keys(await filesOf(site, setName))).toEqual(['metal-amd64.iso']);
     // What came is kept: another file later is a conflict.
-    site.factory.files.set(iso, await someBytes(9, 700_000));
+    site.factory.files.set(iso, await assetBytes('metal-amd64.iso', 9, 700_000));
     expect(await site.fetch()).toMatchObject({ changed: [] });
   });
 

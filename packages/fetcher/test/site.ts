@@ -102,6 +102,26 @@ export async function someBytes(seed: number, size: number): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
+/** Where the mark of a kind of file stands, and the mark. */
+const marks: readonly (readonly [name: RegExp, at: number, mark: string])[] = [
+  [/^kernel-|\.efi$|\.exe$/, 0, 'MZ'],
+  [/^initramfs-|\.zst$/, 0, '\x28\xb5\x2f\xfd'],
+  [/\.iso$/, 32_768, '\x01CD001\x01'],
+  [/\.xz$/, 0, '\xfd7zXZ\0'],
+  [/^talosctl-darwin/, 0, '\xcf\xfa\xed\xfe'],
+  [/^talosctl-/, 0, '\x7fELF'],
+];
+
+/** A file of the factory with the first bytes of its kind, the same for the same seed. */
+export async function assetBytes(name: string, seed: number, size: number): Promise<Buffer> {
+  if (name.startsWith('cmdline-')) return Buffer.from(`talos.platform=metal console=tty0 seed=${seed}`);
+  const bytes = await someBytes(seed, size);
+  const [, at, mark] = marks.find(([pattern]) => pattern.test(name)) ?? [];
+  if (at === undefined || mark === undefined) throw new Error(`no first bytes for ${name}`);
+  bytes.write(mark, at, 'latin1');
+  return bytes;
+}
+
 export interface PublishedImage {
   readonly root: Descriptor;
   readonly children: readonly Descriptor[];

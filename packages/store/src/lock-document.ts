@@ -25,6 +25,19 @@ const fileSchema = v.strictObject({
   /** URL without query that it was fetched from. */
   source: textSchema,
   fetchedAt: timeSchema,
+  /** What it was pinned to before somebody replaced the pin on purpose, the latest first. */
+  replaced: v.optional(
+    v.array(
+      v.strictObject({
+        digest: digestSchema,
+        size: bytesSchema,
+        fetchedAt: timeSchema,
+        replacedAt: timeSchema,
+        /** Account and machine. */
+        replacedBy: v.optional(textSchema),
+      }),
+    ),
+  ),
 });
 export type LockedFile = v.InferOutput<typeof fileSchema>;
 

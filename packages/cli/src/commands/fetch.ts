@@ -1,9 +1,10 @@
 /** omni-airgap fetch */
 
 import { defaultTransfers, type FetchReport, fetch, plan } from '@omni-airgap/fetcher';
-import { formatBytes, printable } from '@omni-airgap/oci/base';
+import { CodedError, formatBytes, printable } from '@omni-airgap/oci/base';
 import { Command } from 'commander';
 import {
+  collected,
   requirePlatformsHelp,
   type SignerFlags,
   signerOptions,
@@ -30,6 +31,7 @@ interface Flags extends CommonFlags, NetworkFlags, SignerFlags {
   readonly dryRun?: true;
   readonly restore?: true;
   readonly requirePlatforms?: true;
+  readonly repin: readonly string[];
 }
 
 export function addFetch(session: Session): Command {
@@ -42,6 +44,12 @@ export function addFetch(session: Session): Command {
   )
     .option('--require-platforms', requirePlatformsHelp)
     .option('--restore', 'bring back what bundle --consume has taken out of the store')
+    .option(
+      '--repin <name>',
+      'accept what the factory has now for a file that lock.json pins: ITEM/FILE, or ITEM for all its files (repeatable)',
+      collected,
+      [],
+    )
     .option('--dry-run', 'only show what would be fetched, as plan does')
     .action(async (flags: Flags) => {
       const { config, store, concurrency } = flags;
@@ -54,6 +62,11 @@ export function addFetch(session: Session): Command {
         requirePlatforms: flags.requirePlatforms === true,
       };
       if (flags.dryRun === true) {
+        if (flags.repin.length > 0)
+          throw new CodedError(
+            'USAGE',
+            '--repin replaces a pin and --dry-run changes nothing; leave one out',
+          );
         const planning = { ...common, restore: flags.restore === true, signal: session.signal };
         await report(session, flags, 'fetch', (progress) => plan({ ...planning, progress }), describePlan);
         return;
@@ -66,6 +79,7 @@ export function addFetch(session: Session): Command {
           fetch({
             ...common,
             restore: flags.restore === true,
+            repin: flags.repin,
             by: account(),
             ...signerOptions(flags),
             concurrency,

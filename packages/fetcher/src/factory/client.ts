@@ -147,8 +147,9 @@ export class FactoryClient {
       journal,
       retry: { ...retry, signal },
     };
-    const mediaType = contentTypeOf(file.path);
-    return download(context, { url: `${this.base}/${file.path}`, mediaType, size: file.size, onBytes });
+    const { path, size } = file;
+    const job = { url: `${this.base}/${path}`, file: path.slice(path.lastIndexOf('/') + 1), size };
+    return download(context, { ...job, mediaType: contentTypeOf(path), onBytes });
   }
 
   #request(method: 'GET' | 'HEAD', path: string): Promise<GateResponse> {

@@ -12,10 +12,13 @@ import {
   type HttpGate,
   isTransient,
   type RetryOptions,
+  saysPage,
+  unexpectedAnswer,
 } from '@omni-airgap/oci/http';
 import type { Layout } from '@omni-airgap/oci/layout';
 import type { Descriptor } from '@omni-airgap/oci/model';
 import type { DownloadJournal } from '@omni-airgap/store';
+import { looked } from './pin.ts';
 
 export interface DownloadContext {
   readonly gate: HttpGate;
@@ -26,6 +29,8 @@ export interface DownloadContext {
 
 export interface DownloadJob {
   readonly url: string;
+  /** Its name, which tells what it should be. */
+  readonly file: string;
   readonly mediaType: string;
   /** Bytes, as a HEAD said. */
   readonly size: number;
@@ -51,7 +56,7 @@ class Changed extends CodedError {
 
 /**
  * Brings the file into the layout.
- * @throws UPSTREAM when length and HEAD disagree, NETWORK, NOT_FOUND, DENIED, DISK
+ * @throws UPSTREAM when length and HEAD disagree, or it cannot be what its name says; NETWORK, NOT_FOUND, DENIED, DISK
  */
 export async function download(context: DownloadContext, job: DownloadJob): Promise<Descriptor> {
   const { journal, layout, retry } = context;
@@ -75,7 +80,10 @@ export async function download(context: DownloadContext, job: DownloadJob): Prom
       const key = `${url} ${validator ?? ''} ${size}`;
       const checkpoints = validator === undefined ? undefined : journal.checkpointsOf(url);
       const options = { mediaType, key, maxSize: size, checkpoints };
-      return await layout.ingest((offset) => body.read(offset), options, retry.signal);
+      // Before the first byte is kept: what comes later has no digest to be judged by.
+      const read = (offset = 0): Bytes =>
+        offset > 0 ? body.read(offset) : looked(body.read(), job.file, size, url);
+      return await layout.ingest(read, options, retry.signal);
     } catch (error) {
       if (error instanceof Changed) {
         if (changes++ === maxChanges) throw error;
@@ -180,6 +188,10 @@ async function open(
   });
   if (at > 0 && (response.status === 206 || response.status === 416)) return response;
   if (response.status !== 200) throw await errorFromResponse(response, 'get', new URL(url));
+  if (saysPage(response)) {
+    await response.cancel();
+    throw unexpectedAnswer(response, url, 'a file of the Image Factory');
+  }
   const length = lengthOf(response);
   if (length !== undefined && length !== size) {
     await response.cancel();

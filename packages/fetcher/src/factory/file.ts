@@ -7,11 +7,12 @@ import type { Progress } from '@omni-airgap/oci';
 import { CodedError, type WorkQueue } from '@omni-airgap/oci/base';
 import type { SlowHosts } from '@omni-airgap/oci/http';
 import type { Layout } from '@omni-airgap/oci/layout';
-import type { Descriptor } from '@omni-airgap/oci/model';
+import type { Descriptor, Digest } from '@omni-airgap/oci/model';
 import type { DownloadJournal, LockDocument, LockedFile } from '@omni-airgap/store';
 import { contentTypeOf, publicFactoryHost } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
 import type { FactoryClient } from './client.ts';
+import { faultOfStored, pinName, type Repins } from './pin.ts';
 
 export interface FactoryContext {
   readonly factory: FactoryClient;
@@ -22,6 +23,9 @@ export interface FactoryContext {
   readonly builds: Builds;
   /** What the store was locked to before, if it was. */
   readonly lock: LockDocument | undefined;
+  readonly repins: Repins;
+  /** Account and machine, for the record. */
+  readonly by: string | undefined;
   /** Whether content that looks secret may be stored. */
   readonly allowSecrets: boolean;
   readonly progress: Progress;
@@ -30,6 +34,8 @@ export interface FactoryContext {
 }
 
 interface WantedFile {
+  /** Name of the item that lists it in lock.json. */
+  readonly item: string;
   readonly name: string;
   /** Below the factory's URL. */
   readonly path: string;
@@ -44,24 +50,76 @@ export function descriptorOfFile({ name, digest, size }: LockedFile): Descriptor
   return { mediaType: contentTypeOf(name), digest, size };
 }
 
-/** @throws CONFLICT when the factory now has another file; as the download */
+/** How many replaced pins lock.json remembers of one file. */
+const mostReplaced = 16;
+
+/**
+ * @throws UPSTREAM when it cannot be what its name says, in the store too; CONFLICT when the factory now has another file
+ * and its pin is not to be replaced; as the download
+ */
 export async function fetchFile(context: FactoryContext, wanted: WantedFile): Promise<LockedFile> {
   const { layout, journal, factory, journaled } = context;
-  const { name, path, version, known } = wanted;
-  if (known !== undefined && (await layout.has(descriptorOfFile(known)))) return known;
+  const { item, name, path, version, known } = wanted;
   const source = `${factory.base}/${path}`;
-  const { digest, size, ...rest } = await bring(context, path, `${name} ${version}`);
-  if (known !== undefined && known.digest !== digest) {
+  const isReplaced = context.repins.take(item, name);
+  if (isReplaced) {
+    // What is to be replaced may be what the journal remembers.
+    if ((await journal.read(source))?.state === 'done') await journal.forget(source);
+  } else if (known !== undefined && (await layout.has(descriptorOfFile(known)))) {
+    await requireRight(layout, item, known);
+    return known;
+  }
+  const descriptor = await bring(context, path, `${name} ${version}`);
+  const { digest, size } = descriptor;
+  const fault = await faultOfStored(layout, name, descriptor);
+  if (fault !== undefined) {
+    await journal.forget(source);
+    throw new CodedError('UPSTREAM', `${name} ${version}: ${fault}; run fetch again to download it anew`);
+  }
+  if (known !== undefined && known.digest !== digest && !isReplaced) {
     await journal.forget(source);
     throw new CodedError(
       'CONFLICT',
-      `${name} ${version}: the factory now has ${digest}, lock.json pins ${known.digest}; remove its entry from lock.json to accept the new one`,
+      `${name} ${version}: the factory now has ${digest}, lock.json pins ${known.digest}; to accept the new one, run fetch with --repin ${pinName(item, name)}`,
     );
   }
-  await wanted.check?.({ digest, size, ...rest });
+  await wanted.check?.(descriptor);
   await journal.write(source, { state: 'done', size, digest });
   journaled.add(source);
-  return { name, digest, size, source, fetchedAt: new Date().toISOString() };
+  const replaced = replacedBy(known, digest, context.by);
+  return { name, digest, size, source, fetchedAt: new Date().toISOString(), ...replaced };
+}
+
+/**
+ * Looks at content that is pinned: an earlier version pinned whatever came.
+ * @throws UPSTREAM with the way to replace it
+ */
+export async function requireRight(layout: Layout, item: string, file: LockedFile): Promise<void> {
+  const fault = await faultOfStored(layout, file.name, descriptorOfFile(file));
+  if (fault === undefined) return;
+  throw new CodedError(
+    'UPSTREAM',
+    `${file.name}: lock.json pins ${file.digest}, but ${fault}; to fetch it again, run fetch with --repin ${pinName(item, file.name)}`,
+  );
+}
+
+/** What a file was pinned to before, the latest first. */
+function replacedBy(
+  known: LockedFile | undefined,
+  digest: Digest,
+  by: string | undefined,
+): Pick<LockedFile, 'replaced'> {
+  const earlier = known?.replaced ?? [];
+  if (known === undefined || known.digest === digest)
+    return earlier.length === 0 ? {} : { replaced: earlier };
+  const one = {
+    digest: known.digest,
+    size: known.size,
+    fetchedAt: known.fetchedAt,
+    replacedAt: new Date().toISOString(),
+    ...(by === undefined ? {} : { replacedBy: by }),
+  };
+  return { replaced: [one, ...earlier].slice(0, mostReplaced) };
 }
 
 /** Into the layout: built, then fetched when its turn comes. */

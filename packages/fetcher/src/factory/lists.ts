@@ -18,7 +18,7 @@ import * as v from 'valibot';
 import type { WantedLists } from '../mirror/resolved-mirror.ts';
 import { catalogArtifactType, fileArtifact, isWhole, storeArtifact, type TitledFile } from './artifacts.ts';
 import type { FactoryClient } from './client.ts';
-import { descriptorOfFile, type FactoryContext, fetchFile } from './file.ts';
+import { descriptorOfFile, type FactoryContext, fetchFile, requireRight } from './file.ts';
 
 /** The real lists have some ten kilobytes. */
 const maxListBytes = 4 * 1024 * 1024;
@@ -129,12 +129,17 @@ async function fetchTalosctl(
     wanted !== 'all' &&
     pinned.length === wanted.length &&
     wanted.every((system) => pinned.some((file) => isFor(file.name, system)));
-  if (before !== undefined && isChosen && (await isWhole(layout, before.descriptor))) return before;
+  const isKept = before !== undefined && isChosen && !context.repins.concern(name);
+  if (isKept && (await isWhole(layout, before.descriptor))) {
+    for (const file of pinned) await requireRight(layout, name, file);
+    return before;
+  }
   const names = await offeredTalosctl(factory, version, wanted);
   if (names === undefined) return undefined;
   const files = await Promise.all(
     names.map((file) =>
       fetchFile(context, {
+        item: name,
         name: file,
         path: talosctlPath(version, file),
         version,

@@ -122,6 +122,7 @@ async function fetchMediaFile(
   const path = imagePath(id, version, name);
   let signature = pinned.find((one) => one.name === `${name}${signatureSuffix}`);
   const file = await fetchFile(context, {
+    item: mediaSetName(id, version),
     name,
     path,
     version,
