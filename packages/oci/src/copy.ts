@@ -8,7 +8,7 @@
  * waits for its children, so no bound can dead-lock.
  */
 
-import { type CodedError, isCoded } from './base/errors.ts';
+import { CodedError, isCoded } from './base/errors.ts';
 import { settleAll, WorkQueue } from './base/tasks.ts';
 import { openerOf } from './model/bytes.ts';
 import type { Descriptor } from './model/descriptor.ts';
@@ -150,10 +150,14 @@ export class Copier {
   }
 
   async #copyBlob(source: Fetcher, target: Storage, descriptor: Descriptor): Promise<void> {
-    const result = isMounter(target)
-      ? await this.#mountOrPush(source, target, descriptor)
-      : await this.#pushBlob(source, target, descriptor);
-    this.#onEvent({ kind: 'done', descriptor, result });
+    try {
+      const result = isMounter(target)
+        ? await this.#mountOrPush(source, target, descriptor)
+        : await this.#pushBlob(source, target, descriptor);
+      this.#onEvent({ kind: 'done', descriptor, result });
+    } catch (error) {
+      throw descriptor.urls === undefined ? error : withoutForeign(error, descriptor);
+    }
   }
 
   /** A sibling repository that has the blob, or is about to, spares sending it again. */
@@ -243,6 +247,16 @@ export function copyGraph(
   options: CopierOptions & CopyOptions = {},
 ): Promise<void> {
   return new Copier(options).copy(source, target, root, options);
+}
+
+/** A layer that was published elsewhere need not be in the registry (Windows images of old). */
+function withoutForeign(error: unknown, descriptor: Descriptor): unknown {
+  if (!isCoded(error, 'NOT_FOUND')) return error;
+  return new CodedError(
+    'NOT_FOUND',
+    `layer ${descriptor.digest} is not in the registry, only behind urls of its own (a foreign layer), which are never followed; leave out the image, or its platform with platforms in mirror.yaml`,
+    { cause: error, descriptor, status: error.status },
+  );
 }
 
 function succeeds(task: Promise<void>): Promise<boolean> {

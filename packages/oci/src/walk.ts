@@ -10,7 +10,7 @@
 import { CodedError, isCoded, messageOf } from './base/errors.ts';
 import type { Descriptor } from './model/descriptor.ts';
 import type { Digest } from './model/digest.ts';
-import { childrenOf, fetchManifest, type Manifest, type ManifestReading } from './model/manifest.ts';
+import { childrenOf, fetchManifest, type Manifest } from './model/manifest.ts';
 import { isIndexType, isManifestType } from './model/media-type.ts';
 import type { Fetcher, Presence } from './storage.ts';
 
@@ -41,7 +41,6 @@ export interface WalkOptions {
   readonly unusable?: 'throw' | 'report' | undefined;
   /** False leaves out what is no manifest. Default true. */
   readonly blobs?: boolean | undefined;
-  readonly reading?: ManifestReading | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -79,7 +78,7 @@ export async function* walk(
   roots: Iterable<Descriptor>,
   options: WalkOptions = {},
 ): AsyncGenerator<Visited, void, void> {
-  const { select, missing = 'throw', unusable = 'throw', blobs = true, reading, signal } = options;
+  const { select, missing = 'throw', unusable = 'throw', blobs = true, signal } = options;
   /** What was visited, and how many levels of indexes it has: its own and those below. */
   const seen = new Map<string, number>();
   for (const root of roots) {
@@ -129,7 +128,7 @@ export async function* walk(
       }
       let manifest: Manifest;
       try {
-        ({ manifest } = await fetchManifest(source, descriptor, signal, reading));
+        ({ manifest } = await fetchManifest(source, descriptor, signal));
       } catch (error) {
         signal?.throwIfAborted();
         if (unusable === 'throw') throw withPath(error, descriptor, parents);

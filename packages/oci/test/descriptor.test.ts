@@ -66,12 +66,36 @@ describe('descriptor', () => {
   });
 
   test.each([['http://169.254.169.254/'], ['https://mcr.microsoft.com/x']])(
-    'T23 foreign urls are never followed: %s is refused',
+    'P11 T23 urls stay in the view, for whoever has to say that they are not followed: %s',
     (url) => {
-      expect(() => parse({ ...good, urls: [url] })).toThrow('foreign urls');
-      expect(() => parse({ ...good, urls: url })).toThrow('foreign urls');
+      expect(parse({ ...good, urls: [url] })).toEqual({ ...good, urls: [url] });
+      for (const urls of [url, [5], { url }]) {
+        expect(() => parse({ ...good, urls })).toThrow('urls must be a list of text');
+      }
     },
   );
+
+  test.each(['urls', 'annotations', 'data', 'platform', 'artifactType'])('P10 %s: null is absent', (key) => {
+    expect(parse({ ...good, [key]: null })).toEqual(good);
+  });
+  test.each(['mediaType', 'digest', 'size'])('P10 %s must not be null', (key) => {
+    expect(() => parse({ ...good, [key]: null })).toThrow(expect.objectContaining({ code: 'BAD_DOCUMENT' }));
+  });
+
+  const empty = Buffer.from('{}');
+  const config = { mediaType: 'application/vnd.oci.empty.v1+json', digest: digestOf(empty), size: 2 };
+  test.each([
+    ['without padding', 'e30'],
+    ['with a line break', 'e30=\n'],
+    ['with a space', 'e3 0='],
+    ['with bits that say nothing', 'e31='],
+    ['with too much padding', 'e30=='],
+    ['of the alphabet for URLs', 'e30_'],
+    ['number', 5],
+  ])('P4 data %s is refused, since other readers refuse the whole layout for it', (_what, data) => {
+    expect(() => parse({ ...config, data })).toThrow(/RFC 4648/);
+    expect(parse({ ...config, data: 'e30=' })).toEqual(config);
+  });
 
   test.each([
     ['null', null],
@@ -90,8 +114,6 @@ describe('descriptor', () => {
       Buffer.from('hellO').toString('base64'),
       Buffer.from('hello!').toString('base64'),
       '',
-      5,
-      null,
     ]) {
       expect(() => parse({ ...good, data })).toThrow('embedded data');
     }

@@ -58,6 +58,8 @@ export interface GateRequest {
   readonly headersTimeoutMs?: number | undefined;
   /** What is fetched or sent, for the record only. */
   readonly digest?: string | undefined;
+  /** Take an answer labeled with a Content-Encoding as it is: for content that is checked. Default false. */
+  readonly anyEncoding?: boolean | undefined;
 }
 
 const maxHops = 10;
@@ -229,7 +231,8 @@ export class HttpGate {
     );
     const head = await exchange.head;
     const encoding = head.headers['content-encoding']?.toLowerCase();
-    if (encoding !== undefined && encoding !== 'identity') {
+    const isBody = request.method !== 'HEAD' && request.anyEncoding !== true;
+    if (isBody && encoding !== undefined && encoding !== 'identity') {
       const error = new CodedError(
         'UPSTREAM',
         `${request.method} ${shown(url)}: content encoding ${printable(encoding)} was not asked for`,

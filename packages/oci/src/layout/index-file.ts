@@ -51,7 +51,7 @@ export function parseIndexFile(
   foreign?: Map<string, Descriptor>,
 ): Map<string, Descriptor> {
   const doc = parseStrictObject(bytes, { what });
-  const { manifests } = doc;
+  const manifests = doc['manifests'] === null ? [] : doc['manifests'];
   if (doc['schemaVersion'] !== 2 || !Array.isArray(manifests)) {
     throw new CodedError('BAD_DOCUMENT', `${what}: not the index of an OCI image layout`);
   }

@@ -19,6 +19,8 @@ export interface Descriptor {
   readonly size: number;
   readonly annotations?: Readonly<Record<string, string>>;
   readonly artifactType?: string;
+  /** Where the content was first published, never empty. A registry may or may not have it too; nobody here asks there. */
+  readonly urls?: readonly string[];
   /** Absent when none is named, as for attestations (`unknown/unknown`). */
   readonly platform?: Platform;
 }
@@ -57,7 +59,7 @@ const members = ['mediaType', 'digest', 'size', 'urls', 'annotations', 'data', '
 
 /**
  * A view of an untrusted descriptor (from strict JSON). Unknown members are left out of the view.
- * `urls` is never followed; `data` must agree with digest and size when it is there.
+ * `urls` is never followed; `data` must agree with digest and size when it is there. Null stands for absent.
  * @throws BAD_DOCUMENT naming `where` and the member
  */
 export function parseDescriptor(value: unknown, where: string): Descriptor {
@@ -66,7 +68,11 @@ export function parseDescriptor(value: unknown, where: string): Descriptor {
     throw bad('a descriptor must be an object');
   const raw = value as Readonly<Record<string, unknown>>;
   refuseOtherCase(raw, members, where);
-  const { mediaType, size, annotations, artifactType, platform, data, urls } = raw;
+  const { mediaType, size } = raw;
+  // A nil of Go is written as null: absent.
+  const [annotations, artifactType, data, urls] = ['annotations', 'artifactType', 'data', 'urls'].map(
+    (key) => raw[key] ?? undefined,
+  );
   if (!isMediaType(mediaType))
     throw bad(`mediaType is missing or malformed: ${printable(String(mediaType))}`);
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
@@ -78,27 +84,38 @@ export function parseDescriptor(value: unknown, where: string): Descriptor {
   } catch (cause) {
     throw new CodedError('BAD_DOCUMENT', cause instanceof Error ? cause.message : where, { cause });
   }
-  if (urls !== undefined && (!Array.isArray(urls) || urls.length > 0)) {
-    throw bad(
-      'content behind foreign urls is not carried; use an image whose layers are all in its registry',
-    );
+  if (urls !== undefined && !(Array.isArray(urls) && urls.every((url) => typeof url === 'string'))) {
+    throw bad('urls must be a list of text');
   }
-  if (data !== undefined) {
-    const bytes = typeof data === 'string' ? Buffer.from(data, 'base64') : undefined;
-    if (bytes === undefined || bytes.byteLength !== size || digestOf(bytes) !== digest) {
-      throw bad('embedded data does not have the digest and size it is announced with');
-    }
-  }
+  if (data !== undefined) checkData(data, { digest, size }, bad);
   if (artifactType !== undefined && !isMediaType(artifactType)) throw bad('artifactType is malformed');
-  const named = platformFrom(platform, where);
+  const named = platformFrom(raw['platform'], where);
   return {
     mediaType,
     digest,
     size,
     ...(annotations === undefined ? {} : { annotations: parseAnnotations(annotations, where) }),
     ...(artifactType === undefined ? {} : { artifactType }),
+    ...(urls === undefined || urls.length === 0 ? {} : { urls }),
     ...(named === undefined ? {} : { platform: named }),
   };
+}
+
+/** Readers differ in what base64 they take, and some refuse a whole layout for it: only the one form is right. */
+function checkData(
+  data: unknown,
+  { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
+  bad: (what: string) => CodedError,
+): void {
+  const bytes = typeof data === 'string' ? Buffer.from(data, 'base64') : undefined;
+  if (bytes?.toString('base64') !== data) {
+    throw bad(
+      'embedded data is not base64 as RFC 4648 section 4 has it (with padding, without line breaks), which other readers refuse; ask the publisher to push it again',
+    );
+  }
+  if (bytes === undefined || bytes.byteLength !== size || digestOf(bytes) !== digest) {
+    throw bad('embedded data does not have the digest and size it is announced with');
+  }
 }
 
 /** @throws BAD_DOCUMENT unless it is a map of strings */

@@ -23,7 +23,7 @@ export {
   platformOfImage,
   referrerOf,
 } from './manifest.ts';
-export { isIndexType, isManifestType, MediaType } from './media-type.ts';
+export { isForeignLayerType, isIndexType, isManifestType, MediaType } from './media-type.ts';
 export {
   formatPlatform,
   isOfPlatforms,

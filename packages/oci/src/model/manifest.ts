@@ -5,19 +5,12 @@
  */
 
 import { CodedError, isCoded } from '../base/errors.ts';
-import { parseStrictObject, refuseOtherCase } from '../base/json.ts';
+import { type JsonValue, parseStrictObject, refuseOtherCase } from '../base/json.ts';
 import { printable } from '../base/text.ts';
 import type { Fetcher } from '../storage.ts';
 import { collectVerified } from './bytes.ts';
 import { type Descriptor, isMediaType, parseAnnotations, parseDescriptor } from './descriptor.ts';
-import {
-  isForeignLayerType,
-  isImageManifestType,
-  isIndexType,
-  isManifestType,
-  MediaType,
-  refusedType,
-} from './media-type.ts';
+import { isImageManifestType, isIndexType, isManifestType, MediaType, refusedType } from './media-type.ts';
 import { type Platform, platformFrom } from './platform.ts';
 
 /** Source: distribution-spec v1.1.1 spec.md#pushing-manifests; Distribution refuses more. */
@@ -52,25 +45,12 @@ export interface IndexManifest extends Common {
 /** The view of a parsed manifest. The bytes are what counts: keep them beside it. */
 export type Manifest = ImageManifest | IndexManifest;
 
-export interface ManifestReading {
-  /**
-   * Leaves layers of a foreign type that have `urls` out of the view, as a registry does that serves the manifest
-   * without them. Default: they are refused, since nobody could carry them.
-   */
-  readonly withoutForeignLayers?: boolean;
-}
-
 /**
  * @param bytes exactly as received
  * @param mediaType what the descriptor or Content-Type says; the document's own mediaType must agree
  * @throws BAD_DOCUMENT
  */
-export function parseManifest(
-  bytes: Uint8Array,
-  mediaType: string,
-  what = 'manifest',
-  { withoutForeignLayers = false }: ManifestReading = {},
-): Manifest {
+export function parseManifest(bytes: Uint8Array, mediaType: string, what = 'manifest'): Manifest {
   const bad = (problem: string): CodedError => new CodedError('BAD_DOCUMENT', `${what}: ${problem}`);
   if (bytes.byteLength > maxManifestBytes) {
     throw bad(`${bytes.byteLength} bytes, more than the ${maxManifestBytes} a manifest may have`);
@@ -81,43 +61,41 @@ export function parseManifest(
   const doc = parseStrictObject(bytes, { what });
   refuseOtherCase(doc, members, what);
   if (doc['schemaVersion'] !== 2) throw bad('schemaVersion must be 2');
-  if (doc['mediaType'] !== undefined && doc['mediaType'] !== mediaType) {
-    throw bad(`it says it is ${printable(String(doc['mediaType']))} but was announced as ${mediaType}`);
+  // A nil of Go is written as null: absent, or a list of nothing.
+  const member = (key: string): JsonValue | undefined => doc[key] ?? undefined;
+  const own = member('mediaType');
+  if (own !== undefined && own !== mediaType) {
+    throw bad(`it says it is ${printable(String(own))} but was announced as ${mediaType}`);
   }
+  const [subject, annotations] = [member('subject'), member('annotations')];
   const common: Common = {
     mediaType,
-    ...(doc['subject'] === undefined ? {} : { subject: parseDescriptor(doc['subject'], `${what} subject`) }),
-    ...(doc['annotations'] === undefined ? {} : { annotations: parseAnnotations(doc['annotations'], what) }),
+    ...(subject === undefined ? {} : { subject: parseDescriptor(subject, `${what} subject`) }),
+    ...(annotations === undefined ? {} : { annotations: parseAnnotations(annotations, what) }),
     ...(typeof doc['artifactType'] === 'string' && isMediaType(doc['artifactType'])
       ? { artifactType: doc['artifactType'] }
       : {}),
   };
   const list = (key: 'layers' | 'manifests'): readonly Descriptor[] => {
-    const raw = doc[key];
+    const raw = doc[key] === null ? [] : doc[key];
     if (!Array.isArray(raw)) throw bad(`${key} must be a list`);
     if (raw.length > maxChildren) throw bad(`${raw.length} ${key}, more than ${maxChildren}`);
-    return raw.flatMap((child, i) =>
-      withoutForeignLayers && isForeignLayer(child) ? [] : [parseDescriptor(child, `${what} ${key}[${i}]`)],
-    );
+    return raw.map((child, i) => parseDescriptor(child, `${what} ${key}[${i}]`));
   };
   if (isIndexType(mediaType)) {
-    if ('layers' in doc || 'config' in doc) throw bad('it is an image and an index at once');
+    if (member('layers') !== undefined || member('config') !== undefined)
+      throw bad('it is an image and an index at once');
     return { kind: 'index', ...common, manifests: list('manifests') };
   }
   if (!isImageManifestType(mediaType)) throw bad(`${mediaType} is not handled`);
-  if ('manifests' in doc || 'fsLayers' in doc) throw bad('it is an image and an index at once');
+  if (member('manifests') !== undefined || member('fsLayers') !== undefined)
+    throw bad('it is an image and an index at once');
   return {
     kind: 'image',
     ...common,
     config: parseDescriptor(doc['config'], `${what} config`),
     layers: list('layers'),
   };
-}
-
-function isForeignLayer(raw: unknown): boolean {
-  if (typeof raw !== 'object' || raw === null) return false;
-  const { mediaType, urls } = raw as Readonly<Record<string, unknown>>;
-  return typeof mediaType === 'string' && isForeignLayerType(mediaType) && Array.isArray(urls);
 }
 
 /** What a manifest points at and needs: children of an index; config and layers of an image. Not its subject. */
@@ -144,11 +122,10 @@ export async function fetchManifest(
   source: Fetcher,
   descriptor: Descriptor,
   signal?: AbortSignal,
-  reading?: ManifestReading,
 ): Promise<{ readonly bytes: Uint8Array; readonly manifest: Manifest }> {
   const what = `manifest ${descriptor.digest}`;
   const bytes = await collectVerified(source.fetch(descriptor, signal), descriptor, maxManifestBytes, what);
-  return { bytes, manifest: parseManifest(bytes, descriptor.mediaType, what, reading) };
+  return { bytes, manifest: parseManifest(bytes, descriptor.mediaType, what) };
 }
 
 /**

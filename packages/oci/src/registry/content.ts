@@ -89,6 +89,8 @@ export async function* fetchContent(
         doing: `pull ${digest}`,
         headers: at > 0 && ranges ? { ...accept, range: `bytes=${at}-` } : accept,
         digest,
+        // Some servers label a layer by the name of its file: its digest decides.
+        anyEncoding: true,
         signal,
       });
       let start = await startOf(response, repository, descriptor, at);
@@ -146,7 +148,7 @@ async function startOf(
     await response.cancel();
     throw mismatch(
       descriptor,
-      `the registry announces ${printable(length)} bytes, not ${size}`,
+      `the registry announces ${printable(length)} bytes${encodingOf(headers)}, not ${size}`,
       repository.name,
     );
   }
@@ -170,6 +172,13 @@ function notContent(
 ): CodedError {
   const wanted = isManifestType(mediaType) ? 'a manifest' : 'a blob';
   return unexpectedAnswer(response, `${doing} (${repository.name})`, wanted);
+}
+
+/** Bytes that were packed on their way have another length. */
+function encodingOf({ 'content-encoding': encoding }: GateResponse['headers']): string {
+  return encoding === undefined
+    ? ''
+    : ` with Content-Encoding ${printable(encoding, 40)}, which was not asked for`;
 }
 
 /** @returns false when the registry deletes nothing (405), or does not have it @throws DENIED, UPSTREAM, NETWORK */

@@ -123,6 +123,7 @@ function ask(
     at: `manifests/${name}`,
     doing: `resolve ${name}`,
     headers: { accept: manifestAccept },
+    anyEncoding: true,
     signal,
     digest: isDigest(name) ? name : undefined,
   });

@@ -59,7 +59,7 @@ async function listByApi(
       if (page === 1) return [];
       throw new CodedError('UPSTREAM', `${what}: page ${page} is missing`);
     }
-    const manifests = (await response.json(what, maxManifestBytes))['manifests'];
+    const manifests = (await response.json(what, maxManifestBytes))['manifests'] ?? [];
     if (!Array.isArray(manifests)) throw new CodedError('UPSTREAM', `${what}: manifests must be a list`);
     found.push(...manifests.map((entry, i) => listedReferrer(entry, `${what} [${i}]`)));
     at = repository.registry.nextPage(response, what);
@@ -223,7 +223,7 @@ async function readIndex(
     return { entries: [], raw: [] };
   }
   const what = `index ${companionTag(subject)} of ${repository.name}`;
-  const raw = parseStrictObject(named.bytes, { what })['manifests'];
+  const raw = parseStrictObject(named.bytes, { what })['manifests'] ?? [];
   if (!Array.isArray(raw) || raw.length > maxEntries) {
     throw new CodedError('BAD_DOCUMENT', `${what}: manifests must be a list of at most ${maxEntries}`);
   }

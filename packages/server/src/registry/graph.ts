@@ -67,7 +67,6 @@ export class ManifestGraph {
       missing: 'skip',
       unusable: 'report',
       blobs: false,
-      reading: { withoutForeignLayers: true },
       signal,
     });
     for await (const visited of visits) {

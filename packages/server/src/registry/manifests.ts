@@ -12,6 +12,7 @@ import {
   descriptorOf,
   digestOf,
   isDigest,
+  isForeignLayerType,
   isManifestType,
   isTag,
   type Manifest,
@@ -106,7 +107,7 @@ async function put(
   const descriptor = descriptorOf(mediaType, bytes);
   let manifest: Manifest;
   try {
-    manifest = parseManifest(bytes, mediaType, 'manifest', { withoutForeignLayers: true });
+    manifest = parseManifest(bytes, mediaType);
   } catch (error) {
     if (!isCoded(error, 'BAD_DOCUMENT')) throw error;
     return refuse('MANIFEST_INVALID', (error satisfies CodedError).message);
@@ -153,7 +154,9 @@ async function firstMissing(
   manifest: Manifest,
 ): Promise<Descriptor | undefined> {
   for (const child of childrenOf(manifest)) {
-    const mayBeMissing = allowSparse && manifest.kind === 'index' && isManifestType(child.mediaType);
+    const isForeign = child.urls !== undefined && isForeignLayerType(child.mediaType);
+    const mayBeMissing =
+      isForeign || (allowSparse && manifest.kind === 'index' && isManifestType(child.mediaType));
     if (!mayBeMissing && (await source.stat(child.digest)) !== child.size) return child;
   }
   return undefined;

@@ -113,7 +113,8 @@ function uniteIndexes(
 ): United | 'contained' {
   const known = new Set(theirIndex.manifests.map((entry) => entry.digest));
   const raw = (bytes: Uint8Array): readonly unknown[] =>
-    parseStrictObject(bytes, { what: 'index of referrers' })['manifests'] as readonly unknown[];
+    (parseStrictObject(bytes, { what: 'index of referrers' })['manifests'] as readonly unknown[] | null) ??
+    [];
   const added = raw(mine).filter((_, i) => {
     const entry = ourIndex.manifests[i];
     return entry !== undefined && !known.has(entry.digest);
