@@ -304,7 +304,12 @@ test('a tag that stands for something else is a conflict: nothing is changed unt
 
 test.each<[title: string, flags: () => readonly string[], code: number, message: RegExp]>([
   ['an empty value', () => ['--issued', ''], 2, /--issued: its value is empty.*\[USAGE\]/],
-  ['a folder as key', () => ['--sign-key', site.root], 2, /--sign-key .*not a regular file \[CONFIG\]/],
+  [
+    'a folder as key',
+    () => ['--sign-key', site.root],
+    2,
+    /--sign-key .*is a folder; specify a file \[CONFIG\]/,
+  ],
   ['a public key as private', () => ['--sign-key', site.at('site.pub')], 2, /keygen \[CONFIG\]/],
   [
     'a base that is none',

@@ -47,7 +47,8 @@ export async function bundleOptions(
   progress: Progress,
 ): Promise<BundleOptions> {
   const { store, out, since } = flags;
-  const signKey = flags.signKey === undefined ? undefined : await readPrivateKey(flags.signKey, session.env);
+  const signKey =
+    flags.signKey === undefined ? undefined : await readPrivateKey('--sign-key', flags.signKey, session.env);
   // One that was issued may have its signature.
   if (signKey === undefined && flags.issued === undefined)
     progress.note('not signed (no --sign-key): load will ask for --allow-unsigned');

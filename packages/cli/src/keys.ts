@@ -8,8 +8,8 @@ import type { Session } from './session.ts';
 /** Where the passphrase of a private key comes from: never the command line, which others can see. */
 export const passphraseVariable = 'OMNI_AIRGAP_KEY_PASSPHRASE';
 
-export async function readPrivateKey(path: string, env: Session['env']): Promise<KeyObject> {
-  return parsePrivateKey(await readPem('--sign-key', path), path, passphraseOf(env));
+export async function readPrivateKey(flag: string, path: string, env: Session['env']): Promise<KeyObject> {
+  return parsePrivateKey(await readPem(flag, path), path, passphraseOf(env));
 }
 
 /** @throws CONFIG when it is empty: whoever meant to set one would get a key that anybody can use */

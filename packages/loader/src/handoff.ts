@@ -8,7 +8,13 @@ import { dirname, join, resolve } from 'node:path';
 import { serializeDocument } from '@omni-airgap/format';
 import type { ObjectStoreTarget } from '@omni-airgap/objects';
 import { CodedError, messageOf, parseStrictObject } from '@omni-airgap/oci/base';
-import { ensureFolder, readNamedFile, readSmallFile, writeFileAtomic } from '@omni-airgap/oci/fs';
+import {
+  ensureFolder,
+  readNamedFile,
+  readSmallFile,
+  writeFileAtomic,
+  writeOutput,
+} from '@omni-airgap/oci/fs';
 import { parseReference } from '@omni-airgap/oci/model';
 import {
   compareVersions,
@@ -122,7 +128,7 @@ export async function writeHandoff(folder: string, input: HandoffInput): Promise
     files.push(name);
     if (isOurs) {
       written[name] = sha256;
-      await writeFileAtomic(path, text);
+      await writeOutput('--handoff', path, text);
     } else {
       written[name] = String(before[name] ?? '');
       kept.push(name);

@@ -13,7 +13,7 @@ import {
 import { type ObjectSink, type ObjectStoreTarget, openSink, type ReadBackMode } from '@omni-airgap/objects';
 import { type CopyTally, noProgress, type Progress } from '@omni-airgap/oci';
 import { byText, formatBytes } from '@omni-airgap/oci/base';
-import { writeFileAtomic } from '@omni-airgap/oci/fs';
+import { checkOutput, writeOutput } from '@omni-airgap/oci/fs';
 import { type Network, type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import type { Site } from '@omni-airgap/talos';
 import { describeSite, type WrittenHandoff, writeHandoff } from './handoff.ts';
@@ -102,7 +102,8 @@ export interface LoadReport {
  * @throws NO_INPUT, UNSIGNED, BAD_SIGNATURE, BAD_DOCUMENT, BAD_VOLUME, EXPIRED, ROLLBACK, CONFLICT, MISSING_CONTENT and what
  * the targets refuse, before anything is moved; INCOMPLETE naming volumes that must be mounted next; others
  */
-export function load(options: LoadOptions): Promise<LoadReport> {
+export async function load(options: LoadOptions): Promise<LoadReport> {
+  if (options.receipt !== undefined) await checkOutput('--receipt', options.receipt);
   return withTargets(options, async (bundles, { registry, store, records }) => {
     const { signal } = options;
     if (registry !== undefined) await checkRegistry(registry.context, registry.names);
@@ -135,7 +136,8 @@ export function load(options: LoadOptions): Promise<LoadReport> {
       objects,
     };
     const receipt = await receiptOf(placed, options.tool, signal);
-    if (options.receipt !== undefined) await writeFileAtomic(options.receipt, serializeReceipt(receipt));
+    if (options.receipt !== undefined)
+      await writeOutput('--receipt', options.receipt, serializeReceipt(receipt), { signal });
     const present = objects.filter((object) => object.result === 'present').length;
     return {
       receipt,

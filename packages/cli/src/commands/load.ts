@@ -148,7 +148,9 @@ async function loadOptions(session: Session, flags: Flags): Promise<LoadOptions>
     verify: flags.verify,
     state: flags.state ?? defaultState(session.env),
     spool,
-    ...(resignKey === undefined ? {} : { resignKey: await readPrivateKey(resignKey, session.env) }),
+    ...(resignKey === undefined
+      ? {}
+      : { resignKey: await readPrivateKey('--resign-key', resignKey, session.env) }),
     ...(flags.site === undefined ? {} : await readSite(flags.site)),
     handoff: flags.handoff,
     receipt,

@@ -6,7 +6,7 @@
 import { isIP, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { CodedError, isCoded, messageOf, printable, systemCodeOf } from '@omni-airgap/oci/base';
-import { readSmallFile } from '@omni-airgap/oci/fs';
+import { readNamedFile } from '@omni-airgap/oci/fs';
 import {
   addressesOf,
   type EgressPolicy,
@@ -79,8 +79,9 @@ export async function checkEgress(options: CheckOptions): Promise<EgressCheck> {
   const { timeoutMs = defaultTimeoutMs, network } = options;
   const wanted = resolveMirror(await readMirror(options.config));
   const rules = hostsOf(wanted);
-  const pem = network.caCert === undefined ? undefined : await readSmallFile(network.caCert, 1024 * 1024);
-  const ca = pem === undefined ? undefined : Buffer.from(pem).toString('latin1');
+  const pem =
+    network.caCert === undefined ? undefined : await readNamedFile('--ca-cert', network.caCert, 1024 * 1024);
+  const ca = pem?.toString('latin1');
   const upstreams = network.upstreams.map(parseUpstream);
   const reports = new Map<string, Promise<ConnectionReport>>();
   const connect = (host: string): Promise<ConnectionReport> => {

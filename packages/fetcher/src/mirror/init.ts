@@ -1,6 +1,6 @@
 /** init: a mirror.yaml to start from, with every section explained. */
 import { CodedError } from '@omni-airgap/oci/base';
-import { writeNewFile } from '@omni-airgap/oci/fs';
+import { writeOutput } from '@omni-airgap/oci/fs';
 
 /** Versions that belonged together when this was released. */
 const template = `# What to carry across the air gap. Every section but apiVersion is optional.
@@ -42,9 +42,9 @@ images:
 
 /**
  * Writes the template.
- * @throws CONFLICT when there is a file already, NO_INPUT without its folder, DISK
+ * @throws CONFLICT when there is a file already, USAGE for a folder, NO_INPUT without its folder, DISK
  */
 export async function init(path: string): Promise<void> {
-  if (await writeNewFile(path, template)) return;
+  if (await writeOutput('--config', path, template, { isNew: true })) return;
   throw new CodedError('CONFLICT', `${path}: already exists; remove it, or name another file with --config`);
 }

@@ -5,7 +5,7 @@
 
 import { dirname, resolve } from 'node:path';
 import { CodedError, messageOf, printable } from '@omni-airgap/oci/base';
-import { readSmallFile } from '@omni-airgap/oci/fs';
+import { readInput } from '@omni-airgap/oci/fs';
 import { collect, formatReference, parseReference } from '@omni-airgap/oci/model';
 import {
   findSecrets,
@@ -68,11 +68,11 @@ interface MirrorImage {
  * @throws CONFIG with file, line and column; NO_INPUT when there is no such file
  */
 export async function readMirror(path: string): Promise<Mirror> {
-  const bytes = await readSmallFile(path, maxMirrorBytes);
+  const bytes = await readInput('--config', path, maxMirrorBytes);
   if (bytes === undefined) {
     throw new CodedError('NO_INPUT', `${path}: not found; omni-airgap init writes one to start from`);
   }
-  return parseMirror(Buffer.from(bytes).toString('utf8'), path);
+  return parseMirror(bytes.toString('utf8'), path);
 }
 
 /** Like readMirror, from text. @param stdin where `{file: -}` is read from */
@@ -195,7 +195,7 @@ async function readImages(
       if (readsStdin) throw source.error(at, 'standard input can be read once only');
       readsStdin = true;
       bytes = await collect(stdin, maxImageListBytes, 'standard input');
-    } else bytes = await readSmallFile(resolve(folder, file), maxImageListBytes);
+    } else bytes = await readInput('file', resolve(folder, file), maxImageListBytes);
     if (bytes === undefined) throw source.error(at, `${printable(file)}: no such file`);
     const name = isStdin(file) ? 'standard input' : resolve(folder, file);
     for (const reference of parseImageList(Buffer.from(bytes).toString('utf8'), name))

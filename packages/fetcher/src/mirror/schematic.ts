@@ -1,7 +1,7 @@
 /** The schematic of a media entry: written in mirror.yaml, in a file beside it, or named by its ID. */
 import { resolve } from 'node:path';
 import { messageOf, printable } from '@omni-airgap/oci/base';
-import { readSmallFile } from '@omni-airgap/oci/fs';
+import { readInput } from '@omni-airgap/oci/fs';
 import { isHex64 } from '@omni-airgap/oci/model';
 import {
   type IdentifiedSchematic,
@@ -30,7 +30,7 @@ export async function readSchematic(
     return identified(source.textOf(at) ?? '', undefined, source, at);
   }
   const isLikeId = /^[0-9A-Fa-f]{60,68}$/.test(raw);
-  const bytes = isLikeId ? undefined : await readSmallFile(resolve(folder, raw), maxSchematicBytes);
+  const bytes = isLikeId ? undefined : await readInput('schematic', resolve(folder, raw), maxSchematicBytes);
   if (bytes === undefined) {
     const why = isLikeId
       ? 'a schematic ID has 64 hex characters, in lower case'

@@ -208,21 +208,6 @@ export async function readSmallFile(path: string, max: number): Promise<Uint8Arr
   }
 }
 
-/**
- * A small file that the user named, whole.
- * @param flag what names it, beginning messages: `--ca-cert`
- * @param max bytes
- * @throws NO_INPUT when it does not exist; CONFIG when it is larger or no regular file; DISK
- */
-export async function readNamedFile(flag: string, path: string, max: number): Promise<Buffer> {
-  const bytes = await readSmallFile(path, max).catch((error: unknown) => {
-    // A file that the user named says nothing about the integrity of content.
-    throw isCoded(error, 'BAD_DOCUMENT') ? new CodedError('CONFIG', `${flag} ${error.message}`) : error;
-  });
-  if (bytes === undefined) throw new CodedError('NO_INPUT', `${flag} ${path}: no such file`);
-  return Buffer.from(bytes);
-}
-
 /** Bytes free at a folder, or at the nearest above it that exists. @throws DISK */
 export async function freeBytes(folder: string): Promise<number> {
   for (let at = resolve(folder); ; at = dirname(at)) {

@@ -6,11 +6,11 @@
  */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError, messageOf } from '../base/errors.ts';
 import { type JsonObject, type JsonValue, parseStrictObject } from '../base/json.ts';
 import { printable } from '../base/text.ts';
+import { readNamedFile } from '../fs/named-file.ts';
 import { collect } from '../model/bytes.ts';
 
 /** What a registry or its token server is told to know who asks. */
@@ -119,8 +119,7 @@ interface CredentialFile {
 
 async function readCredentialFile(path: string): Promise<CredentialFile> {
   try {
-    const bytes = await readFile(path);
-    if (bytes.byteLength > maxFileBytes) throw new Error('more than 1 MiB');
+    const bytes = await readNamedFile('file', path, maxFileBytes);
     const doc = parseStrictObject(bytes, { what: path });
     return { path, auths: mapOf(doc['auths']), helpers: mapOf(doc['credHelpers']), store: doc['credsStore'] };
   } catch (cause) {

@@ -3,7 +3,7 @@
  * once from what the user said, closed at the end.
  */
 import { CodedError } from '../base/errors.ts';
-import { readNamedFile } from '../fs/files.ts';
+import { readNamedFile } from '../fs/named-file.ts';
 import { HttpGate, type SlowHosts } from '../http/gate.ts';
 import { parseHostPattern } from '../http/host.ts';
 import { Pacing } from '../http/pacing.ts';

@@ -1,0 +1,207 @@
+/**
+ * Files that an operator names, which need not be files: `/dev/null`, `/dev/stdout`, a named pipe, the `/dev/fd/63` of a
+ * shell. They are read and written through, and never replaced. A regular file is replaced in one piece.
+ */
+import { constants, read, type Stats, write } from 'node:fs';
+import { lstat, open, readlink, realpath, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { CodedError, isCoded, systemCodeOf } from '../base/errors.ts';
+import { diskError } from './disk-error.ts';
+import { writeFileAtomic, writeNewFile } from './files.ts';
+
+const readFrom = promisify(read);
+const writeTo = promisify(write);
+
+/** Milliseconds between two looks at a pipe whose other end is not there yet, or has nothing to say. */
+const pipePauseMs = 20;
+const maxLinks = 32;
+
+/**
+ * What an input that the operator named holds; undefined when there is no such file. From a pipe, everything until its
+ * other end is closed.
+ * @param flag what names it, beginning messages: `--config`
+ * @param max bytes
+ * @throws CONFIG when it is larger, a folder, a socket or a block device; DISK
+ */
+export async function readInput(flag: string, path: string, max: number): Promise<Buffer | undefined> {
+  const what = `${flag} ${path}`;
+  try {
+    const own = await ownDescriptor(path);
+    if (own !== undefined) return await readWhole(own, await stat(path), what, max);
+    // Without O_NONBLOCK a pipe without a writer would hold a thread, and with it the end of this process.
+    const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      return await readWhole(handle.fd, await handle.stat(), what, max);
+    } finally {
+      await handle.close().catch(() => {});
+    }
+  } catch (error) {
+    if (isCoded(error)) throw error;
+    const code = systemCodeOf(error);
+    if (code === 'ENOENT') return undefined;
+    // What open(2) says of a socket.
+    if (code === 'ENXIO') throw new CodedError('CONFIG', `${what}: is not a regular file`);
+    throw diskError(error, what);
+  }
+}
+
+/** As readInput. @throws NO_INPUT when it does not exist; CONFIG, DISK */
+export async function readNamedFile(flag: string, path: string, max: number): Promise<Buffer> {
+  const bytes = await readInput(flag, path, max);
+  if (bytes === undefined) throw new CodedError('NO_INPUT', `${flag} ${path}: no such file`);
+  return bytes;
+}
+
+/**
+ * Looks whether an output that the operator named can be written, before the work that it is for.
+ * @throws USAGE for a folder, a socket or a block device; NO_INPUT when its folder does not exist; DISK
+ */
+export async function checkOutput(flag: string, path: string): Promise<void> {
+  await placeOf(flag, path);
+}
+
+/**
+ * Writes an output that the operator named. A regular file is replaced at once and whole, that of a link where it is; a
+ * pipe or a character device is written to.
+ * @param options.isNew a regular file that exists stays as it is
+ * @returns false when it does
+ * @throws as checkOutput
+ */
+export async function writeOutput(
+  flag: string,
+  path: string,
+  data: string | Uint8Array,
+  options: { readonly isNew?: boolean; readonly signal?: AbortSignal | undefined } = {},
+): Promise<boolean> {
+  const place = await placeOf(flag, path);
+  const bytes = Buffer.from(data);
+  try {
+    if (place.kind === 'file') {
+      if (options.isNew === true) return await writeNewFile(place.path, bytes);
+      await writeFileAtomic(place.path, bytes);
+    } else if (place.kind === 'descriptor') await writeWhole(place.fd, bytes);
+    else {
+      const handle = await openThrough(path, options.signal);
+      try {
+        await writeWhole(handle.fd, bytes);
+      } finally {
+        await handle.close().catch(() => {});
+      }
+    }
+    return true;
+  } catch (error) {
+    if (options.signal?.aborted === true) throw error;
+    throw diskError(error, `${flag} ${path}`);
+  }
+}
+
+type Place =
+  | { readonly kind: 'file'; readonly path: string }
+  /** A pipe or device. */
+  | { readonly kind: 'through' }
+  /** What this process has open already, such as its standard output. */
+  | { readonly kind: 'descriptor'; readonly fd: number };
+
+async function placeOf(flag: string, path: string): Promise<Place> {
+  const what = `${flag} ${path}`;
+  try {
+    const fd = await ownDescriptor(path);
+    if (fd !== undefined) return { kind: 'descriptor', fd };
+    const info = await stat(path).catch((error: unknown) => {
+      if (systemCodeOf(error) === 'ENOENT') return undefined;
+      throw error;
+    });
+    if (info === undefined || info.isFile()) {
+      const target = await targetOf(path);
+      if (!(await stat(dirname(target))).isDirectory())
+        throw new CodedError('USAGE', `${what}: ${dirname(target)} is not a folder; specify another file`);
+      return { kind: 'file', path: target };
+    }
+    if (info.isFIFO() || info.isCharacterDevice()) return { kind: 'through' };
+    throw new CodedError('USAGE', `${what}: ${kindOf(info)}; specify a file`);
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT')
+      throw new CodedError('NO_INPUT', `${what}: its folder does not exist; create it first`);
+    throw diskError(error, what);
+  }
+}
+
+function kindOf(info: Stats): string {
+  if (info.isDirectory()) return 'is a folder';
+  return info.isBlockDevice() ? 'is a block device' : 'is not a regular file';
+}
+
+/** Where the last of its links leads, also when nothing is there yet. */
+async function targetOf(path: string): Promise<string> {
+  let at = path;
+  for (let i = 0; i < maxLinks; i++) {
+    const info = await lstat(at).catch(() => undefined);
+    if (info?.isSymbolicLink() !== true) return at;
+    at = resolve(dirname(at), await readlink(at));
+  }
+  throw Object.assign(new Error('too many links'), { code: 'ELOOP' });
+}
+
+/** The descriptor that `/dev/stdout`, `/dev/fd/3` or `/proc/self/fd/3` stands for; undefined for any other path. */
+async function ownDescriptor(path: string): Promise<number | undefined> {
+  let at = resolve(path);
+  for (let i = 0; i < maxLinks; i++) {
+    const folder = await realpath(dirname(at)).catch(() => undefined);
+    if (folder === undefined) return undefined;
+    const number = /^[0-9]+$/.exec(at.slice(at.lastIndexOf('/') + 1))?.[0];
+    if (folder === `/proc/${process.pid}/fd` && number !== undefined) return Number(number);
+    const next = await readlink(at).catch(() => undefined);
+    if (next === undefined) return undefined;
+    at = resolve(dirname(at), next);
+  }
+  return undefined;
+}
+
+/** Waits for somebody at the other end of a pipe, as any program does that writes to one. */
+async function openThrough(path: string, signal: AbortSignal | undefined) {
+  for (;;) {
+    signal?.throwIfAborted();
+    try {
+      return await open(path, constants.O_WRONLY | constants.O_NONBLOCK);
+    } catch (error) {
+      if (systemCodeOf(error) !== 'ENXIO') throw error;
+      await sleep(pipePauseMs);
+    }
+  }
+}
+
+async function writeWhole(fd: number, bytes: Buffer): Promise<void> {
+  for (let done = 0; done < bytes.byteLength; ) {
+    try {
+      done += (await writeTo(fd, bytes, done, bytes.byteLength - done, null)).bytesWritten;
+    } catch (error) {
+      if (systemCodeOf(error) !== 'EAGAIN') throw error;
+      await sleep(pipePauseMs);
+    }
+  }
+}
+
+async function readWhole(fd: number, info: Stats, what: string, max: number): Promise<Buffer> {
+  if (info.isDirectory() || info.isBlockDevice())
+    throw new CodedError('CONFIG', `${what}: ${kindOf(info)}; specify a file`);
+  const buffer = Buffer.alloc(Math.min(max, info.isFile() ? info.size : max) + 1);
+  let size = 0;
+  let hasWriter = !info.isFIFO();
+  for (;;) {
+    if (size > max) throw new CodedError('CONFIG', `${what}: more than the ${max} bytes it may have`);
+    if (size === buffer.byteLength) return buffer.subarray(0, size);
+    try {
+      const { bytesRead } = await readFrom(fd, buffer, size, buffer.byteLength - size, null);
+      size += bytesRead;
+      if (bytesRead > 0) hasWriter = true;
+      else if (hasWriter) return buffer.subarray(0, size);
+      else await sleep(pipePauseMs);
+    } catch (error) {
+      if (systemCodeOf(error) !== 'EAGAIN') throw error;
+      hasWriter = true;
+      await sleep(pipePauseMs);
+    }
+  }
+}
