@@ -198,6 +198,32 @@ describe('check', () => {
     expect(hosts[2]?.state).toBe('ok');
   }, 60_000);
 
+  test.each([
+    ['ghcr.io', 'ghcr.io'],
+    ['the factory', factoryHost],
+    ['its storage', storageHost],
+  ])('a web page in place of %s is a failure, and no missing rule (F5, F10)', async (_what, name) => {
+    const site = await checked();
+    const body = '<html>log in</html>';
+    const headers = { 'content-type': 'text/html', 'docker-content-digest': '' };
+    site.registry('ghcr.io').fault({
+      match: { path: name === 'ghcr.io' ? /manifests/ : /never/ },
+      do: { status: 200, headers, body },
+    });
+    site.factory.rules.push({
+      path: name === factoryHost ? /versions/ : name === storageHost ? /cmdline.*X-Amz/ : /never/,
+      answer: (_, response) => void response.writeHead(200, headers).end(body),
+    });
+    const { ok, hosts } = await checkEgress({ config: site.config, network: site.network });
+    expect(ok).toBe(false);
+    const found = hosts.find(({ host }) => host === name);
+    expect(found).toMatchObject({
+      state: 'failed',
+      problem: expect.stringContaining('a web page (text/html)'),
+    });
+    expect(found?.missingRule).toBeUndefined();
+  });
+
   test('a host that is refused by the other side is no missing rule', async () => {
     const site = await checked();
     site.factory.rules.push({

@@ -18,6 +18,8 @@ import {
   type ProxySettings,
   parseUpstream,
   proxyFor,
+  saysPage,
+  unexpectedAnswer,
 } from '@omni-airgap/oci/http';
 import { fetchManifest, isIndexType, parseReference } from '@omni-airgap/oci/model';
 import {
@@ -236,6 +238,7 @@ async function probeFactory(
         status: response.status,
       });
     }
+    if (saysPage(response)) throw unexpectedAnswer(response, path, 'an answer of the Image Factory');
   }
 }
 
