@@ -57,6 +57,20 @@ export function withNetwork(command: Command): Command {
     .option('--registry-config <file>', 'registry credentials: an auth.json of docker or podman');
 }
 
+/** withNetwork for commands that move content. */
+export function withTransfers(command: Command): Command {
+  const minRate = new Option(
+    '--min-rate <bytes>',
+    'give up and retry a transfer that stays below this many bytes per second for a minute; 0 turns it off (default: 1024)',
+  );
+  return withNetwork(command).addOption(minRate.argParser(parseRate));
+}
+
+function parseRate(text: string): number {
+  if (!/^[0-9]{1,12}$/.test(text)) throw new InvalidArgumentError('Must be a number of bytes per second.');
+  return Number(text);
+}
+
 export interface SignerFlags {
   readonly verifyImagesKey: readonly string[];
   readonly sigstoreRoot?: string;

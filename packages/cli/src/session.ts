@@ -33,6 +33,8 @@ export interface NetworkFlags {
   readonly registryConfig?: string;
   /** Inside only. */
   readonly proxy?: string;
+  /** Of commands that move content. */
+  readonly minRate?: number;
 }
 
 export interface Session {
@@ -81,6 +83,7 @@ export function networkSettings(
     caCert: flags.caCert,
     registryConfig: flags.registryConfig,
     proxy,
+    minRate: flags.minRate,
     env,
   };
 }

@@ -2,11 +2,12 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { noProgress } from '@omni-airgap/oci';
+import { HttpGate, parseUpstream, TooSlow } from '@omni-airgap/oci/http';
 import { openNetwork } from '@omni-airgap/oci/registry';
 import { Store } from '@omni-airgap/store';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type DownloadContext, download } from '../src/factory/download.ts';
-import { factoryHost } from './factory-double.ts';
+import { factoryHost, storageHost } from './factory-double.ts';
 import { filesOf, iso, mediaSite, mirrorOf, setName, text } from './media-site.ts';
 import { assetBytes, type Site } from './site.ts';
 
@@ -193,6 +194,48 @@ describe('a download that is continued', () => {
     expect(rangesOf(site)).toEqual([undefined, undefined, undefined]);
     expect(counted).toBeLessThanOrEqual(400_000);
     expect(await readdir(join(site.store, 'ingest'))).toEqual([]);
+  });
+
+  test('is given up after so many tries when it drips, though each brings a byte (F7)', async () => {
+    const site = await mediaSite();
+    const answers: (string | undefined)[] = [];
+    site.factory.rules.push({
+      path: /metal-amd64\.iso\?X-Amz/,
+      answer: (request, response, file) => {
+        answers.push(request.headers.range);
+        const from = Number(/^bytes=([0-9]+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
+        const range = { 'content-range': `bytes ${from}-${file.byteLength - 1}/${file.byteLength}` };
+        response.writeHead(from === 0 ? 200 : 206, {
+          'content-length': file.byteLength - from,
+          etag: site.factory.etagOf(iso) ?? '',
+          ...(from === 0 ? {} : range),
+        });
+        let at = from;
+        const timer = setInterval(() => response.write(file.subarray(at, ++at)), 5);
+        response.once('close', () => clearInterval(timer));
+      },
+    });
+    const gate = new HttpGate({
+      policy: {
+        hosts: [factoryHost, storageHost],
+        plainHttp: [],
+        allowPrivate: false,
+        upstreams: site.network.upstreams.map(parseUpstream),
+      },
+      rateFloor: { bytesPerSecond: 1024 * 1024, windowMs: 100 },
+    });
+    onTestFinished(() => gate.close());
+    const context = { ...(await downloadContext(site)), gate };
+    const job = {
+      url: `https://${factoryHost}/${iso}`,
+      file: 'metal-amd64.iso',
+      mediaType: 'x/iso',
+      size: 700_000,
+      onBytes: () => {},
+    };
+    await expect(download(context, job)).rejects.toBeInstanceOf(TooSlow);
+    expect(answers).toHaveLength(3);
+    expect(answers.slice(1).every((range) => /^bytes=[1-9]/.test(range ?? ''))).toBe(true);
   });
 
   test.each([503, 429])('is tried again when the first answer is a %i', async (status) => {

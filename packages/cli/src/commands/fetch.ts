@@ -10,8 +10,8 @@ import {
   signerOptions,
   withCommon,
   withExample,
-  withNetwork,
   withSigners,
+  withTransfers,
 } from '../flags.ts';
 import { count, formatDuration } from '../format.ts';
 import { describePlan } from '../plan-view.ts';
@@ -90,7 +90,7 @@ export function addFetch(session: Session): Command {
       );
     });
   return withExample(
-    withNetwork(withCommon(command, defaultTransfers)),
+    withTransfers(withCommon(command, defaultTransfers)),
     'omni-airgap fetch --config mirror.yaml --store ./store',
   );
 }

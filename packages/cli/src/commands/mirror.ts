@@ -10,8 +10,8 @@ import {
   signerOptions,
   withCommon,
   withExample,
-  withNetwork,
   withSigners,
+  withTransfers,
 } from '../flags.ts';
 import { account, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
 
@@ -84,7 +84,7 @@ export function addMirror(session: Session): Command {
       );
     });
   return withExample(
-    withNetwork(withCommon(command, defaultTransfers)),
+    withTransfers(withCommon(command, defaultTransfers)),
     'omni-airgap mirror --config mirror.yaml --store ./store --out /mnt/usb --sign-key site.key',
   );
 }

@@ -13,6 +13,7 @@ import {
   isTransient,
   type RetryOptions,
   saysPage,
+  TooSlow,
   unexpectedAnswer,
 } from '@omni-airgap/oci/http';
 import type { Layout } from '@omni-airgap/oci/layout';
@@ -140,7 +141,7 @@ class Body {
         // A body whose end is the end of the connection may be cut without anyone noticing.
         if (at < size) throw new CodedError('NETWORK', `${url}: ended after ${at} of ${size} bytes`);
       } catch (error) {
-        failures = at > before ? 1 : failures + 1;
+        failures = at > before && !(error instanceof TooSlow) ? 1 : failures + 1;
         const isFinal = this.#validator === undefined || !isTransient(error);
         if (isFinal || failures >= (retry.tries ?? defaultTries)) throw error;
         await backOff(error, failures, retry);

@@ -8,6 +8,7 @@ import type { Dispatcher } from 'undici';
 import { markReceived } from '../base/chunk-memory.ts';
 import { CodedError, isCoded, messageOf, systemCodeOf } from '../base/errors.ts';
 import { printable } from '../base/text.ts';
+import { type RateFloor, RateMeter, tooSlow } from './rate.ts';
 import { abortedError } from './retry.ts';
 
 export interface Head {
@@ -27,6 +28,12 @@ export interface ExchangeOptions {
   /** What a failure is told to the consumer as. */
   readonly toError: (error: unknown) => CodedError;
   readonly signal?: AbortSignal | undefined;
+  /** Of the body that comes, from its first byte on. */
+  readonly floor: RateFloor;
+  /** From the last byte sent to the headers; answers of status 1xx do not extend it. */
+  readonly headersTimeoutMs: number;
+  /** For messages, such as `GET https://ghcr.io/v2/`. */
+  readonly what: string;
 }
 
 type IncomingHeaders = Readonly<Record<string, string | string[] | undefined>>;
@@ -59,12 +66,17 @@ export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterat
   #chunks: Uint8Array[] = [];
   #queued = 0;
   #waiting: PromiseWithResolvers<IteratorResult<Uint8Array, undefined>> | undefined;
+  readonly #meter: RateMeter;
+  /** When the consumer began to wait; `performance.now()`. */
+  #waitingSince = 0;
+  #lastSent = 0;
   #ended = false;
   #discarding = false;
   #error: CodedError | undefined;
 
   constructor(options: ExchangeOptions) {
     this.#options = options;
+    this.#meter = new RateMeter(options.floor);
     this.head = new Promise((resolve, reject) => {
       this.#resolveHead = resolve;
       this.#rejectHead = reject;
@@ -75,16 +87,26 @@ export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterat
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
+    this.#lastSent = performance.now();
     this.address = this.peer?.address ?? '';
     if (this.#error !== undefined) controller.abort(this.#error);
   }
 
   onBodySent(chunk: Uint8Array): void {
     this.sent += chunk.byteLength;
+    this.#lastSent = performance.now();
   }
 
   onResponseStart(_: Dispatcher.DispatchController, status: number, headers: IncomingHeaders): void {
-    if (status < 200) return;
+    if (status < 200) {
+      // Each of them begins the time-out of the HTTP client anew (103 Early Hints without end).
+      if (performance.now() - this.#lastSent > this.#options.headersTimeoutMs) {
+        this.fail(
+          new CodedError('NETWORK', `${this.#options.what}: no answer in time, only status ${status}`),
+        );
+      }
+      return;
+    }
     this.status = status;
     const joined: Record<string, string> = {};
     for (const [name, value] of Object.entries(headers)) {
@@ -96,10 +118,14 @@ export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterat
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {
-    this.received += chunk.byteLength;
-    if (this.#discarding) return;
-    markReceived(chunk);
     const waiting = this.#waiting;
+    const waitedMs =
+      waiting === undefined || this.received === 0 ? 0 : performance.now() - this.#waitingSince;
+    this.received += chunk.byteLength;
+    const rate = this.#meter.moved(chunk.byteLength, waitedMs);
+    if (rate !== undefined) this.fail(tooSlow(this.#options.what, rate, this.#options.floor));
+    if (this.#discarding || this.#ended) return;
+    markReceived(chunk);
     if (waiting !== undefined) {
       this.#waiting = undefined;
       waiting.resolve({ done: false, value: chunk });
@@ -145,6 +171,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterat
     if (this.#error !== undefined) return Promise.reject(this.#error);
     if (this.#ended) return Promise.resolve({ done: true, value: undefined });
     this.#waiting = Promise.withResolvers();
+    this.#waitingSince = performance.now();
     return this.#waiting.promise;
   }
 

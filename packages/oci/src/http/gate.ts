@@ -10,6 +10,7 @@ import { type ConnectionOptions, Connections } from './connections.ts';
 import { Exchange, exchangeError, shown } from './exchange.ts';
 import type { Pacing } from './pacing.ts';
 import { anyAddressAllowed, checkUrl, type EgressPolicy, physicalUrl, resolveReference } from './policy.ts';
+import { defaultRateFloor, type RateFloor, RateMeter, tooSlow } from './rate.ts';
 import type { EgressRecord, EgressSink } from './record.ts';
 import { type GateResponse, gateResponse } from './response.ts';
 import { parseRetryAfter, throwIfAborted } from './retry.ts';
@@ -29,6 +30,8 @@ export interface GateOptions extends ConnectionOptions {
   readonly slowHosts?: SlowHosts | undefined;
   /** Longest pause within a body; default 60 s. There is no total time-out. */
   readonly stallTimeoutMs?: number | undefined;
+  /** Slowest rate of a body, in both directions; default 1 KiB/s over 60 s. */
+  readonly rateFloor?: RateFloor | undefined;
   /** Hold requests back where hosts say that they are busy; without it, who retries waits by itself. */
   readonly pacing?: Pacing | undefined;
 }
@@ -197,9 +200,15 @@ export class HttpGate {
     const { body } = request;
     const stream = body === undefined || body instanceof Uint8Array ? undefined : body;
     const time = new Date().toISOString();
+    const what = `${request.method} ${shown(url)}`;
+    const floor = this.#options.rateFloor ?? defaultRateFloor;
+    const headersTimeoutMs = request.headersTimeoutMs ?? this.#headersTimeoutOf(url);
     const exchange = new Exchange({
       signal: request.signal,
       toError: (error) => exchangeError(error, request.method, url),
+      floor,
+      headersTimeoutMs,
+      what,
       onEnd: (ended) => {
         this.#record(request, url, {
           time,
@@ -221,10 +230,14 @@ export class HttpGate {
           'accept-encoding': 'identity',
           ...(stream === undefined ? {} : { 'content-length': String(stream.size) }),
         },
-        body: (stream === undefined ? body : stream.size === 0 ? null : stream.open()) as Buffer | null,
+        body: (stream === undefined
+          ? body
+          : stream.size === 0
+            ? null
+            : floored(stream.open(), floor, what)) as Buffer | null,
         // Undici closes the connection after each HEAD unless told not to.
         ...(request.method === 'HEAD' ? { reset: false } : {}),
-        headersTimeout: request.headersTimeoutMs ?? this.#headersTimeoutOf(url),
+        headersTimeout: headersTimeoutMs,
         bodyTimeout: this.#options.stallTimeoutMs ?? 60_000,
       },
       exchange,
@@ -241,6 +254,18 @@ export class HttpGate {
       throw error;
     }
     return gateResponse(head, exchange, url);
+  }
+}
+
+/** A body to send: ends with TooSlow when the other side takes it more slowly than the floor. */
+async function* floored(body: Bytes, floor: RateFloor, what: string): Bytes {
+  const meter = new RateMeter(floor);
+  for await (const chunk of body) {
+    const since = performance.now();
+    const { byteLength } = chunk;
+    yield chunk;
+    const rate = meter.moved(byteLength, performance.now() - since);
+    if (rate !== undefined) throw tooSlow(what, rate, floor);
   }
 }
 

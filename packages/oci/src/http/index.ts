@@ -4,6 +4,7 @@ export { HttpGate, type Method, type SlowHosts, type StreamBody } from './gate.t
 export { type EgressPolicy, hostAllowed, parseUpstream } from './policy.ts';
 export { addressesOf, askDatagram, openTcp, openTls, openTunnel } from './probe.ts';
 export { type ProxySettings, proxyFor, proxyFromEnvironment, proxyFromFlag } from './proxy.ts';
+export { TooSlow } from './rate.ts';
 export type { EgressRecord, EgressSink } from './record.ts';
 export type { GateResponse } from './response.ts';
 export { errorFromResponse } from './response.ts';

@@ -6,6 +6,7 @@
  */
 import { CodedError } from '../base/errors.ts';
 import { printable } from '../base/text.ts';
+import { TooSlow } from '../http/rate.ts';
 import type { GateResponse } from '../http/response.ts';
 import { errorFromResponse } from '../http/response.ts';
 import { backOff, isTransient, retrying } from '../http/retry.ts';
@@ -113,7 +114,7 @@ export async function* fetchContent(
       // A body whose end is the end of the connection may be cut without anyone noticing.
       throw new CodedError('NETWORK', `pull ${digest} (${repository.name}): ${at} of ${size} bytes arrived`);
     } catch (error) {
-      failures = at > before ? 1 : failures + 1;
+      failures = at > before && !(error instanceof TooSlow) ? 1 : failures + 1;
       if (!isTransient(error) || failures >= (retry.tries ?? 1)) throw error;
       await backOff(error, failures, retry);
     }

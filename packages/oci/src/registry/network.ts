@@ -9,6 +9,7 @@ import { parseHostPattern } from '../http/host.ts';
 import { Pacing } from '../http/pacing.ts';
 import { parseUpstream } from '../http/policy.ts';
 import type { ProxySettings } from '../http/proxy.ts';
+import { defaultRateFloor } from '../http/rate.ts';
 import type { EgressSink } from '../http/record.ts';
 import { RegistryClient } from './client.ts';
 import { credentialsFromFiles, defaultCredentialFiles } from './credentials.ts';
@@ -24,6 +25,8 @@ export interface NetworkSettings {
   /** Path of an auth.json. */
   readonly registryConfig?: string | undefined;
   readonly proxy?: ProxySettings | undefined;
+  /** Bytes per second below which a transfer is given up and tried again; 0 for none. Default 1 KiB/s over 60 s. */
+  readonly minRate?: number | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
@@ -68,6 +71,10 @@ export async function openNetwork(settings: NetworkSettings, scope: NetworkScope
     egressLog: scope.egressLog,
     connections: scope.connections,
     slowHosts: scope.slowHosts,
+    rateFloor: {
+      ...defaultRateFloor,
+      ...(settings.minRate === undefined ? {} : { bytesPerSecond: settings.minRate }),
+    },
     pacing: scope.pacing === true ? new Pacing() : undefined,
   });
   const files =
