@@ -32,7 +32,9 @@ function counted(operation: Operation, name: string): Operation {
     if (state === undefined) return operation.apply(this, args);
     const { how, at } = state.run;
     // Notes of who holds a lock are for messages only: nothing depends on them.
-    if (String(args[0]).includes('.lock.holder-')) return current.exit(() => operation.apply(this, args));
+    const [path] = args;
+    if (typeof path === 'string' && path.includes('.lock.holder-'))
+      return current.exit(() => operation.apply(this, args));
     // Some are made of others, which do not count.
     const perform = (): Promise<unknown> => current.exit(() => operation.apply(this, args));
     if (how === 'stop' && state.hit !== undefined) return forEver;
