@@ -58,7 +58,7 @@ test.each<[title: string, yaml: string, message: RegExp]>([
   [
     'a Talos version without a table',
     'apiVersion: omni-airgap/v1\ntalos: {versions: [v1.99.0]}\nkubernetes: {versions: [v1.36.1]}\n',
-    /mirror\.yaml:2:.*talosctl image k8s-bundle/,
+    /mirror\.yaml:2:.*talosctl image k8s-bundle > .*kubernetes: \{images: \{v1\.99\.0: images-v1\.99\.0\.txt\}\}/,
   ],
   [
     'omni without kubernetes',

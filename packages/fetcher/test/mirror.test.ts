@@ -182,6 +182,67 @@ images:
   });
 });
 
+describe('images of a Talos version as its talosctl lists them', () => {
+  const listed = [
+    'ghcr.io/siderolabs/flannel:v0.28.9',
+    'registry.k8s.io/coredns/coredns:v1.14.9',
+    `registry.k8s.io/etcd:v3.7.9@sha256:${'0'.repeat(64)}`,
+    'registry.k8s.io/pause:3.11',
+    'registry.k8s.io/kube-apiserver:v1.37.0',
+    'ghcr.io/siderolabs/kubelet:v1.37.0',
+  ];
+
+  async function imagesFor(yaml: string, list = listed): Promise<readonly string[]> {
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, 'list.txt'), `${list.join('\n')}\n`);
+    const path = join(folder, 'mirror.yaml');
+    await writeFile(path, `${head}${yaml}`);
+    return resolveMirror(await readMirror(path)).images.map(({ reference }) => reference);
+  }
+
+  test.each(['v1.99.0', '1.99.0'])('beside one of the table, for %s', async (key) => {
+    const yaml = `talos: {versions: [v1.13.9, v1.99.0]}\nkubernetes: {versions: [v1.36.1], images: {${key}: list.txt}}\n`;
+    const images = await imagesFor(yaml);
+    const table = await imagesFor('talos: {versions: [v1.13.9]}\nkubernetes: {versions: [v1.36.1]}\n');
+    expect(images.toSorted()).toEqual([...new Set([...table, ...listed])].toSorted());
+  });
+
+  test('in place of the table for a version that it has', async () => {
+    const images = await imagesFor(
+      'talos: {versions: [v1.13.9]}\nkubernetes: {versions: [v1.36.1], images: {v1.13.9: list.txt}}\n',
+    );
+    expect(images).toEqual(expect.arrayContaining(listed));
+    expect(images.filter((name) => name.includes('/etcd:'))).toEqual([listed[2]]);
+  });
+
+  test.each([
+    [
+      'two for one version',
+      'images: {v1.13.9: list.txt, 1.13.9: list.txt}',
+      listed,
+      /:3:\d+: v1\.13\.9 is given twice/,
+    ],
+    [
+      'a list of something else',
+      'images: {v1.13.9: list.txt}',
+      [listed[2] ?? ''],
+      /:3:\d+: .*list\.txt lists no image of coredns, pause; write it with the talosctl of v1\.13\.9: talosctl image k8s-bundle$/,
+    ],
+    [
+      'an image that is none',
+      'images: {v1.13.9: list.txt}',
+      ['a b'],
+      /list\.txt:1:1: a reference has no spaces/,
+    ],
+  ])('%s', async (_what, images, list, message) => {
+    const yaml = `talos: {versions: [v1.13.9]}\nkubernetes: {versions: [v1.36.1], ${images}}\n`;
+    await expect(imagesFor(yaml, list)).rejects.toMatchObject({
+      code: 'CONFIG',
+      message: expect.stringMatching(message),
+    });
+  });
+});
+
 describe('what is refused, with its place and what to write instead', () => {
   test.each([
     [
@@ -235,7 +296,22 @@ describe('what is refused, with its place and what to write instead', () => {
     [
       'a Talos version that the table does not have',
       'talos: {versions: [v1.99.0]}\nkubernetes: {versions: [v1.36.1]}',
-      /:2:20: Talos v1\.99\.0 .*talosctl image k8s-bundle/,
+      /:2:20: Talos v1\.99\.0 .*talosctl image k8s-bundle.*kubernetes: \{images: /,
+    ],
+    [
+      'a list of images for a Talos version that is not wanted',
+      'talos: {versions: [v1.13.9]}\nkubernetes: {versions: [v1.36.1], images: {v1.14.0: images.txt}}',
+      /:3:53: v1\.14\.0 is not in talos\.versions/,
+    ],
+    [
+      'a list of images for no version',
+      'talos: {versions: [v1.13.9]}\nkubernetes: {versions: [v1.36.1], images: {v1.14: images.txt}}',
+      /:3:51: v1\.14 is no version; write it like v1\.14\.0/,
+    ],
+    [
+      'a list of images that is not there',
+      'talos: {versions: [v1.13.9]}\nkubernetes: {versions: [v1.36.1], images: {v1.13.9: none.txt}}',
+      /:3:53: none\.txt: no such file/,
     ],
     [
       'media without versions',

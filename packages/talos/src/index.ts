@@ -31,6 +31,7 @@ export { handoffFiles } from './handoff/files.ts';
 export type { HandoffInput } from './handoff/input.ts';
 export { type CatalogEntry, parseImageDigests, parseOverlays } from './images/catalog.ts';
 export {
+  checkKubernetesList,
   extensionsCatalog,
   factorySources,
   firstTalosctlVersion,

@@ -65,12 +65,21 @@ describe('Kubernetes images', () => {
   });
 
   it('an unknown Talos version names the command that lists its images', () => {
-    expect(() => talosKubernetesImages('v1.99.0')).toThrow(
-      expect.objectContaining({
-        code: 'UNKNOWN_TALOS_VERSION',
-        message: expect.stringMatching(/v1\.99\.0.*talosctl image k8s-bundle > images\.txt/),
-      }),
-    );
+    for (const [version, command] of [
+      ['v1.99.0', 'k8s-bundle'],
+      ['v1.12.99', 'k8s-bundle'],
+      // The one that its talosctl has.
+      ['v1.11.99', 'default'],
+      ['v1.8.0', 'default'],
+    ] as const) {
+      const message = `run the talosctl of ${version}, "talosctl image ${command} > images-${version}.txt", and add the file to mirror.yaml: kubernetes: {images: {${version}: images-${version}.txt}}`;
+      expect(() => talosKubernetesImages(version)).toThrow(
+        expect.objectContaining({
+          code: 'UNKNOWN_TALOS_VERSION',
+          message: expect.stringContaining(message),
+        }),
+      );
+    }
     expect(() => talosKubernetesImages('constructor')).toThrow(
       expect.objectContaining({ code: 'BAD_VERSION' }),
     );

@@ -28,11 +28,13 @@ media:
 
 kubernetes:
   versions: [v1.36.1]
+  # images: {v1.14.0: images.txt}            # for a Talos version newer than this program: the output of its
+  #                                          # "talosctl image k8s-bundle" as it is
 
 # Anything else that lives in a registry: images, Helm charts, artifacts.
 images:
   - ghcr.io/dexidp/dex:v2.41.1               # log-in for Omni
-  # - {file: images.txt}                     # one a line; the output of "talosctl image k8s-bundle" as it is
+  # - {file: images.txt}                     # one a line
 
 # Carry only some platforms of images and kubernetes (never of the Image Factory's set). Digests do not change: the
 # index stays as it is, and points at platforms that are then missing. Some registries (Distribution 2.8, the

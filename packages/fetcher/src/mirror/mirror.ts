@@ -8,10 +8,13 @@ import { CodedError, messageOf, printable } from '@omni-airgap/oci/base';
 import { readInput } from '@omni-airgap/oci/fs';
 import { collect, formatReference, parseReference } from '@omni-airgap/oci/model';
 import {
+  checkKubernetesList,
   findSecrets,
+  isVersion,
   parseYamlFile,
   TalosError,
   talosKubernetesImages,
+  vPrefixed,
   type YamlFile,
 } from '@omni-airgap/talos';
 import { checkShape, type RawMirror } from './schema.ts';
@@ -50,10 +53,16 @@ export interface Mirror {
   /** Systems such as `linux-amd64` whose talosctl comes along with media. */
   readonly talosctl: 'all' | readonly string[];
   readonly media: readonly WantedMedia[];
-  readonly kubernetes?: { readonly versions: readonly string[] } | undefined;
+  readonly kubernetes?: MirrorKubernetes | undefined;
   readonly images: readonly MirrorImage[];
   /** In their normal form; undefined for all. */
   readonly platforms?: readonly string[] | undefined;
+}
+
+interface MirrorKubernetes {
+  readonly versions: readonly string[];
+  /** References by Talos version, in place of those of the table; canonical. */
+  readonly images: ReadonlyMap<string, readonly string[]>;
 }
 
 interface MirrorImage {
@@ -92,9 +101,9 @@ export async function parseMirror(
 async function mirrorFrom(text: string, path: string, stdin: AsyncIterable<Uint8Array>): Promise<Mirror> {
   const parsed = parseYamlFile(text.replace(/(\bfile:[ \t]+)-(?=[ \t]*(?:\}|#|\r?$))/gm, `$1${dash}`), path);
   const source: YamlFile = { ...parsed, textOf: (at) => parsed.textOf(at)?.replaceAll(dash, '-') };
-  const { omni, talos, kubernetes, platforms, ...raw } = checkShape(source);
-  checkKubernetes(source, talos?.versions, kubernetes !== undefined);
+  const { omni, talos, platforms, ...raw } = checkShape(source);
   const folder = dirname(path);
+  const kubernetes = await readKubernetes(raw.kubernetes, talos?.versions, folder, source);
   const media: WantedMedia[] = [];
   for (const [i, wanted] of raw.media.entries()) {
     const versions = wanted.versions ?? talos?.versions;
@@ -144,22 +153,57 @@ async function mirrorFrom(text: string, path: string, stdin: AsyncIterable<Uint8
   };
 }
 
-/** What a Kubernetes cluster is made of follows from both versions. @throws BAD_YAML */
-function checkKubernetes(source: YamlFile, talos: readonly string[] | undefined, isWanted: boolean): void {
-  if (!isWanted) return;
+/** What a Kubernetes cluster is made of follows from both versions. @throws BAD_YAML, CONFIG */
+async function readKubernetes(
+  raw: RawMirror['kubernetes'],
+  talos: readonly string[] | undefined,
+  folder: string,
+  source: YamlFile,
+): Promise<MirrorKubernetes | undefined> {
+  if (raw === undefined) return undefined;
   if (talos === undefined) {
     throw source.error(
       ['kubernetes'],
       'kubernetes needs talos: {versions: […]}: etcd, coredns and others follow from the Talos version',
     );
   }
+  const images = new Map<string, readonly string[]>();
+  for (const [key, file] of Object.entries(raw.images)) {
+    const at = ['kubernetes', 'images', key];
+    if (!isVersion(key)) throw source.error(at, `${printable(key)} is no version; write it like v1.14.0`);
+    const version = vPrefixed(key);
+    if (!talos.includes(version)) throw source.error(at, `${version} is not in talos.versions`);
+    if (images.has(version)) throw source.error(at, `${version} is given twice`);
+    images.set(version, await readKubernetesList(version, file, folder, source, at));
+  }
   for (const [i, version] of talos.entries()) {
+    if (images.has(version)) continue;
     try {
       talosKubernetesImages(version);
     } catch (cause) {
       throw source.error(['talos', 'versions', i], messageOf(cause));
     }
   }
+  return { versions: raw.versions, images };
+}
+
+async function readKubernetesList(
+  version: string,
+  file: string,
+  folder: string,
+  source: YamlFile,
+  at: readonly string[],
+): Promise<readonly string[]> {
+  const path = resolve(folder, file);
+  const bytes = await readInput('kubernetes.images', path, maxImageListBytes);
+  if (bytes === undefined) throw source.error(at, `${printable(file)}: no such file`);
+  const references = parseImageList(bytes.toString('utf8'), path);
+  try {
+    checkKubernetesList(version, references);
+  } catch (cause) {
+    throw source.error(at, `${printable(file)} ${messageOf(cause)}`);
+  }
+  return references;
 }
 
 async function readImages(

@@ -118,7 +118,8 @@ function imagesOf({ omni, talos, kubernetes, platforms, images: named }: Mirror)
     for (const reference of kubernetesImages(version)) add(reference, platforms);
   }
   for (const version of kubernetes === undefined ? [] : (talos?.versions ?? [])) {
-    for (const reference of talosKubernetesImages(version)) add(reference, platforms);
+    const listed = kubernetes?.images.get(version) ?? talosKubernetesImages(version);
+    for (const reference of listed) add(reference, platforms);
   }
   for (const image of named) add(image.reference, image.platforms ?? platforms);
   return [...images.values()];

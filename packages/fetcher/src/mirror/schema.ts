@@ -160,7 +160,15 @@ const mirrorSchema = v.strictObject({
     ),
     () => [],
   ),
-  kubernetes: v.optional(v.strictObject({ versions: versionsSchema })),
+  kubernetes: v.optional(
+    v.strictObject({
+      versions: versionsSchema,
+      images: v.optional(
+        v.record(v.string(), text('a path'), 'must be a mapping such as {v1.14.0: images.txt}'),
+        () => ({}),
+      ),
+    }),
+  ),
   images: v.optional(
     v.array(
       v.union(

@@ -78,11 +78,41 @@ export function talosKubernetesImages(talosVersion: string): readonly string[] {
   if (images === undefined) {
     throw new TalosError(
       'UNKNOWN_TALOS_VERSION',
-      `Talos ${version} is not in the table of Kubernetes images (${range()}): leave it out of kubernetes and put the ` +
-        `output of "talosctl image k8s-bundle", from the talosctl of ${version}, into images: talosctl image k8s-bundle > images.txt`,
+      `Talos ${version} is not in the table of Kubernetes images (${range()}): run the talosctl of ${version}, ` +
+        `"${listCommand(version)} > images-${version}.txt", and add the file to mirror.yaml: ` +
+        `kubernetes: {images: {${version}: images-${version}.txt}}`,
     );
   }
   return Object.values(images);
+}
+
+/**
+ * The command of a Talos version's talosctl that prints the images of a Kubernetes cluster, one a line. From 1.12 on
+ * `talosctl image k8s-bundle`; before, it has another name.
+ */
+function listCommand(talosVersion: string): string {
+  return `talosctl image ${isFromMinor(talosVersion, 12) ? 'k8s-bundle' : 'default'}`;
+}
+
+/** Repositories, by their last segment, that every release's list of images has. */
+const alwaysListed = ['etcd', 'coredns', 'pause'] as const;
+
+/**
+ * Looks whether references are what `talosctl image k8s-bundle` prints, or `talosctl image default` below Talos 1.12.
+ * @throws BAD_IMAGE naming what a cluster would lack
+ */
+export function checkKubernetesList(talosVersion: string, references: readonly string[]): void {
+  const missing = alwaysListed.filter((name) => !references.some((one) => segmentOf(one) === name));
+  if (missing.length === 0) return;
+  throw new TalosError(
+    'BAD_IMAGE',
+    `lists no image of ${missing.join(', ')}; write it with the talosctl of ${talosVersion}: ${listCommand(talosVersion)}`,
+  );
+}
+
+/** `coredns` of `registry.k8s.io/coredns/coredns:v1.13.1@sha256:…` */
+function segmentOf(reference: string): string | undefined {
+  return /([^/:@]+)(?::[^/@]+)?(?:@.*)?$/.exec(reference)?.[1];
 }
 
 /** The Talos versions of the table, oldest first. */
