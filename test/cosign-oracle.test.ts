@@ -129,8 +129,9 @@ else
       const { digest } = rootOf(path);
       const there = await repository.resolve(`${digest.replace(':', '-')}.sig`);
       if (there === undefined) return false;
-      return verifyImage(repository, there, { digest, repository: path }, [ours]).then(
-        () => true,
+      const manifests = { tagged: there, referrers: [] };
+      return verifyImage(repository, manifests, { digest, repository: path }, [ours]).then(
+        (found) => found !== undefined,
         () => false,
       );
     }

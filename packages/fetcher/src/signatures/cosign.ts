@@ -1,21 +1,31 @@
 /**
- * Key-based signatures of cosign 2: a manifest at the tag `sha256-<hex>.sig`, each of whose layers is a signed claim.
- * The bytes that were signed are checked as they came; the claim must name the digest that is held.
- * Source: sigstore/cosign specs/SIGNATURE_SPEC.md. Faults F16, F17.
+ * Signatures of cosign by a key, in both of its forms: a manifest at the tag `sha256-<hex>.sig`, each of whose layers is a
+ * signed claim (cosign 2), and Sigstore bundles that refer to the image (cosign 3). The bytes that were signed are checked
+ * as they came; the claim must name the digest that is held. A log of signatures is not asked: the key is the operator's.
+ * Sources: sigstore/cosign specs/SIGNATURE_SPEC.md, specs/BUNDLE_SPEC.md; secure-systems-lab/dsse protocol.md. Faults F16, F17.
  */
 
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import {
   checkClaim,
   maxSignatures,
+  objectOf,
   type SignedImage,
   signatureBytes,
   signedPayload,
+  strictBase64,
 } from '@omni-airgap/format';
 import type { Fetcher } from '@omni-airgap/oci';
-import { CodedError, messageOf } from '@omni-airgap/oci/base';
+import { CodedError, isCoded, messageOf } from '@omni-airgap/oci/base';
 import { readNamedFile } from '@omni-airgap/oci/fs';
 import { type Descriptor, type Digest, digestOf, fetchManifest } from '@omni-airgap/oci/model';
+import {
+  checkStatement,
+  parseSignatureBundle,
+  type SignatureManifests,
+  signatureBundles,
+  statementType,
+} from './bundle.ts';
 
 /** Images that a key must have signed. */
 export interface ImageKey {
@@ -49,45 +59,118 @@ export async function readImageKey(text: string): Promise<ImageKey> {
   }
 }
 
+/** Which key verified, and the manifest that holds its signature. */
+export interface KeySignature {
+  readonly key: Digest;
+  readonly signature: Digest;
+}
+
 /**
  * Any valid signature by any of the keys is enough, as for cosign.
- * @param signature the manifest at the `.sig` tag of the image
  * @param image what must be signed
- * @returns the key that verified
+ * @returns undefined when there is no signature at all
  * @throws BAD_SIGNATURE saying why none does
  */
 export async function verifyImage(
   source: Fetcher,
-  signature: Descriptor,
+  { tagged, referrers }: SignatureManifests,
   image: SignedImage,
   keys: readonly ImageKey[],
-): Promise<ImageKey> {
-  const { manifest } = await fetchManifest(source, signature);
-  const layers = manifest.kind === 'image' ? manifest.layers : [];
-  const refused = (why: string): CodedError =>
-    new CodedError('BAD_SIGNATURE', `signature ${signature.digest} of ${image.digest}: ${why}`);
-  if (layers.length > maxSignatures) throw refused(`more than ${maxSignatures} signatures`);
-  let why = 'it holds no signature';
-  for (const layer of layers) {
+): Promise<KeySignature | undefined> {
+  const reasons = new Set<string>();
+  for await (const { manifest, verify } of candidates(source, image, referrers, tagged)) {
     try {
-      const payload = await signedPayload(source, layer);
-      const bytes = signatureBytes(layer);
-      const key = keys.find((one) => isSignedBy(payload, bytes, one.key));
-      if (key === undefined) throw refused('it is by another key, or its claim was changed');
-      checkClaim(payload, image);
-      return key;
+      const key = await verify(keys);
+      return { key: key.fingerprint, signature: manifest };
     } catch (error) {
-      if (!(error instanceof CodedError)) throw error;
-      why = error.message;
+      if (!isCoded(error, 'BAD_SIGNATURE', 'BAD_DOCUMENT')) throw error;
+      reasons.add(`signature ${manifest} of ${image.digest}: ${error.message}`);
     }
   }
-  throw refused(why);
+  const [why] = [...reasons].slice(-1);
+  if (why === undefined) return undefined;
+  throw new CodedError('BAD_SIGNATURE', why);
 }
 
+interface Candidate {
+  readonly manifest: Digest;
+  /** @throws BAD_SIGNATURE, BAD_DOCUMENT unless one of the keys signed exactly this image */
+  verify(keys: readonly ImageKey[]): Promise<ImageKey>;
+}
+
+async function* candidates(
+  source: Fetcher,
+  image: SignedImage,
+  referrers: readonly Descriptor[],
+  tagged: Descriptor | undefined,
+): AsyncGenerator<Candidate> {
+  for await (const { manifest, bytes } of signatureBundles(source, image, referrers)) {
+    yield { manifest, verify: async (keys) => keyOfBundle(bytes, image, keys) };
+  }
+  if (tagged === undefined) return;
+  const { manifest } = await fetchManifest(source, tagged);
+  const layers = manifest.kind === 'image' ? manifest.layers : [];
+  const refused = (why: string): Candidate => ({
+    manifest: tagged.digest,
+    verify: () => Promise.reject(new CodedError('BAD_SIGNATURE', why)),
+  });
+  if (layers.length === 0) yield refused('it holds no signature');
+  if (layers.length > maxSignatures) {
+    yield refused(`more than ${maxSignatures} signatures`);
+    return;
+  }
+  for (const layer of layers) {
+    yield {
+      manifest: tagged.digest,
+      verify: async (keys) => {
+        const payload = await signedPayload(source, layer);
+        const key = keyOf(payload, signatureBytes(layer), keys);
+        checkClaim(payload, image);
+        return key;
+      },
+    };
+  }
+}
+
+/** The bundle's hint at a key is a hint: who signed is shown by the signature alone. */
+function keyOfBundle(bytes: Uint8Array, image: SignedImage, keys: readonly ImageKey[]): ImageKey {
+  const { bundle, statement } = parseSignatureBundle(bytes);
+  if (objectOf(bundle['verificationMaterial'])['publicKey'] === undefined) {
+    throw new CodedError('BAD_SIGNATURE', 'it is by an identity, not by a key');
+  }
+  const { payload, signatures } = objectOf(bundle['dsseEnvelope']);
+  const [signature, ...more] = Array.isArray(signatures) ? signatures : [];
+  if (signature === undefined || more.length > 0) {
+    throw new CodedError('BAD_SIGNATURE', 'its envelope must hold exactly one signature');
+  }
+  const key = keyOf(
+    preAuthEncoding(strictBase64(payload, 'the signed statement')),
+    strictBase64(objectOf(signature)['sig'], 'the signature'),
+    keys,
+  );
+  checkStatement(statement, image);
+  return key;
+}
+
+/** What a DSSE signature is over. */
+function preAuthEncoding(payload: Uint8Array): Uint8Array {
+  const head = `DSSEv1 ${statementType.length} ${statementType} ${payload.byteLength} `;
+  return Buffer.concat([Buffer.from(head), payload]);
+}
+
+function keyOf(signed: Uint8Array, signature: Uint8Array, keys: readonly ImageKey[]): ImageKey {
+  const key = keys.find((one) => isSignedBy(signed, signature, one.key));
+  if (key !== undefined) return key;
+  throw new CodedError('BAD_SIGNATURE', 'it is by another key, or its claim was changed');
+}
+
+/** Newer versions of cosign hash as the curve asks for. */
+const hashes: readonly string[] = ['sha256', 'sha384', 'sha512'];
+
 function isSignedBy(payload: Uint8Array, signature: Uint8Array, key: KeyObject): boolean {
-  const algorithm = key.asymmetricKeyType === 'ed25519' ? null : 'sha256';
+  const algorithms = key.asymmetricKeyType === 'ed25519' ? [null] : hashes;
   try {
-    return verify(algorithm, payload, key, signature);
+    return algorithms.some((algorithm) => verify(algorithm, payload, key, signature));
   } catch {
     // A signature that does not even parse under this key's algorithm.
     return false;

@@ -13,7 +13,6 @@ import {
   type SignedImage,
   signatureBytes,
   signedPayload,
-  strictBase64,
 } from '@omni-airgap/format';
 import type { Fetcher } from '@omni-airgap/oci';
 import {
@@ -23,39 +22,18 @@ import {
   type JsonValue,
   parseStrictObject,
   printable,
-  refuseOtherCase,
 } from '@omni-airgap/oci/base';
-import {
-  collectVerified,
-  type Descriptor,
-  type Digest,
-  digestOf,
-  fetchManifest,
-  hexOf,
-} from '@omni-airgap/oci/model';
+import { type Descriptor, type Digest, digestOf, fetchManifest, hexOf } from '@omni-airgap/oci/model';
+import { checkStatement, parseSignatureBundle, type SignatureManifests, signatureBundles } from './bundle.ts';
 import type { ImageIdentity } from './identity.ts';
 import { kindOfEntry } from './rekor-entry.ts';
 import type { Signer, SigstoreRoot } from './sigstore-root.ts';
-
-/** What may hold the signatures of one image. */
-export interface SignatureManifests {
-  /** At the `.sig` tag. */
-  readonly tagged?: Descriptor | undefined;
-  /** What refers to something, this image or another. */
-  readonly referrers: readonly Descriptor[];
-}
 
 export interface KeylessSignature extends Signer {
   /** The manifest that holds it. */
   readonly signature: Digest;
 }
 
-const bundleType = 'application/vnd.dev.sigstore.bundle.v0.3+json';
-const statementType = 'application/vnd.in-toto+json';
-/** Bundles also hold provenance and lists of parts; only this says "signed" (CVE-2026-39395). */
-const signPredicate = 'https://sigstore.dev/cosign/sign/v1';
-/** With a proof of the log and a time stamp it has some 10 KiB; what is larger is an attestation. */
-const maxBundleBytes = 256 * 1024;
 const maxAnnotation = 64 * 1024;
 
 /**
@@ -99,15 +77,8 @@ async function* candidates(
   referrers: readonly Descriptor[],
   tagged: Descriptor | undefined,
 ): AsyncGenerator<Candidate> {
-  for (const referrer of referrers) {
-    const { manifest } = await fetchManifest(source, referrer);
-    if (manifest.kind !== 'image' || manifest.subject?.digest !== image.digest) continue;
-    const [layer, ...more] = manifest.layers;
-    if (layer?.mediaType !== bundleType || more.length > 0 || layer.size > maxBundleBytes) continue;
-    const what = `bundle ${layer.digest}`;
-    const bytes = await collectVerified(source.fetch(layer), layer, maxBundleBytes, what);
-    if (isAttestation(bytes)) continue;
-    yield { manifest: referrer.digest, verify: (root) => signerOfBundle(bytes, image, root) };
+  for await (const { manifest, bytes } of signatureBundles(source, image, referrers)) {
+    yield { manifest, verify: async (root) => signerOfBundle(bytes, image, root) };
   }
   if (tagged === undefined) return;
   const { manifest } = await fetchManifest(source, tagged);
@@ -131,44 +102,11 @@ async function* candidates(
   }
 }
 
-/** A bundle that speaks of something else than a signature; what cannot be read is no reason to pass it over. */
-function isAttestation(bytes: Uint8Array): boolean {
-  try {
-    const { predicateType } = statementIn(parseStrictObject(bytes, { what: 'bundle' }));
-    return typeof predicateType === 'string' && predicateType !== signPredicate;
-  } catch {
-    return false;
-  }
-}
-
-async function signerOfBundle(bytes: Uint8Array, image: SignedImage, root: SigstoreRoot): Promise<Signer> {
-  const bundle = parseStrictObject(bytes, { what: 'bundle' });
-  if (bundle['mediaType'] !== bundleType) throw new CodedError('BAD_SIGNATURE', `it is no ${bundleType}`);
-  const statement = statementIn(bundle);
+function signerOfBundle(bytes: Uint8Array, image: SignedImage, root: SigstoreRoot): Signer {
+  const { bundle, statement } = parseSignatureBundle(bytes);
   const signer = root.signerOf(bundle, new Uint8Array());
-  const { predicateType, subject } = statement;
-  if (predicateType !== signPredicate) throw new CodedError('BAD_SIGNATURE', 'it states something else');
-  const digests = (Array.isArray(subject) ? subject : []).map(
-    (one) => objectOf(objectOf(one)['digest'])['sha256'],
-  );
-  if (!digests.includes(hexOf(image.digest))) {
-    throw new CodedError('BAD_SIGNATURE', 'the signed statement is about another image');
-  }
+  checkStatement(statement, image);
   return signer;
-}
-
-/** The in-toto statement that a bundle signs. Cosign writes nothing else for an image, and takes nothing else. */
-function statementIn(bundle: JsonObject): JsonObject {
-  const { dsseEnvelope, messageSignature } = bundle;
-  if (dsseEnvelope === undefined || messageSignature !== undefined) {
-    throw new CodedError('BAD_SIGNATURE', 'it signs no statement');
-  }
-  const { payload, payloadType } = objectOf(dsseEnvelope);
-  if (payloadType !== statementType) throw new CodedError('BAD_SIGNATURE', 'it signs no in-toto statement');
-  const what = 'the signed statement';
-  const statement = parseStrictObject(strictBase64(payload, what), { what });
-  refuseOtherCase(statement, ['_type', 'predicate', 'predicateType', 'subject'], what);
-  return statement;
 }
 
 /**

@@ -78,15 +78,13 @@ export async function verifySigned(
       return undefined;
     }
   };
-  if (tagged !== undefined && byKey.length > 0) {
-    const found = await orReason(verifyImage(source, tagged, image, byKey));
-    if (found !== undefined) return { key: found.fingerprint, signature: tagged.digest };
+  const referrers = companions.filter(({ name }) => name.startsWith('@')).map(({ descriptor }) => descriptor);
+  const manifests = { referrers, tagged };
+  if (byKey.length > 0) {
+    const found = await orReason(verifyImage(source, manifests, image, byKey));
+    if (found !== undefined) return found;
   }
   if (keyless !== undefined && byIdentity.length > 0) {
-    const referrers = companions
-      .filter(({ name }) => name.startsWith('@'))
-      .map(({ descriptor }) => descriptor);
-    const manifests = { referrers, tagged };
     const found = await orReason(verifyKeyless(source, manifests, image, byIdentity, keyless.root));
     if (found !== undefined) return found;
   }
