@@ -12,7 +12,7 @@ import {
 } from '@omni-airgap/format';
 import { type ObjectSink, type ObjectStoreTarget, openSink, type ReadBackMode } from '@omni-airgap/objects';
 import { type CopyTally, noProgress, type Progress } from '@omni-airgap/oci';
-import { byText, formatBytes } from '@omni-airgap/oci/base';
+import { byText, CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { checkOutput, writeOutput } from '@omni-airgap/oci/fs';
 import { type Network, type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import type { Site } from '@omni-airgap/talos';
@@ -210,6 +210,7 @@ async function withTargets<T>(
         : await planObjects(context?.source ?? bundles, bundles.document.roots, options.site?.pxe);
     let store: OpenStore | undefined;
     if (sink !== undefined) {
+      if (!isDry) await preflightStore(options, bundles, sink);
       await noteReadBacks(options, bundles, sink, planned);
       store = { sink, objects: await findRelied(bundles, sink, planned, isDry, signal) };
     }
@@ -225,6 +226,29 @@ const readBackModes: Readonly<Record<'full' | 'quick' | 'default', ReadBackMode>
   default: 'once',
   quick: 'never',
 };
+
+/**
+ * Finds what the object store refuses before anything moves, to the registry either.
+ * @throws DENIED, NOT_FOUND, UPSTREAM, DISK naming all that was refused; NETWORK
+ */
+async function preflightStore(
+  { progress = noProgress, signal }: LoadOptions,
+  bundles: LoadSource,
+  sink: ObjectSink,
+): Promise<void> {
+  const copies = bundles.bundles.some(({ document }) => (document.relies?.objects ?? []).length > 0);
+  const steps = await sink.preflight(copies, signal);
+  const errors = steps.flatMap(({ what, error }) => (error === undefined ? [] : [{ what, error }]));
+  const [first] = errors;
+  if (first !== undefined) {
+    const { code, status } = first.error;
+    const list = errors.map(({ what, error }) => `${what}: ${error.message}`).join('; ');
+    throw new CodedError(code, `${list}; nothing was loaded`, { cause: first.error, status });
+  }
+  for (const { what, state, detail } of steps) {
+    if (state === 'note') progress.note(`${sink.url}: ${what}: ${detail}`);
+  }
+}
 
 /** What is read from the object store before an existing object counts, told before that takes its time. */
 async function noteReadBacks(

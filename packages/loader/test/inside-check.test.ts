@@ -1,5 +1,6 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -90,10 +91,18 @@ test('an object store: written, read, deleted, in parts, with wrong bytes; nothi
   const { ok, findings } = await checkInside(check);
   expect(states(findings)).toEqual({
     'object store: clock': 'ok',
-    'object store: write and read': 'ok',
-    'object store: upload in parts': 'ok',
+    'object store: write': 'ok',
+    'object store: look up': 'ok',
+    'object store: look up a missing object': 'ok',
+    'object store: read': 'ok',
+    'object store: begin an upload in parts': 'ok',
+    'object store: list parts': 'ok',
+    'object store: abort an upload': 'ok',
+    'object store: list unfinished uploads': 'ok',
+    'object store: copy': 'ok',
     'object store: wrong bytes': 'ok',
     'object store: delete': 'ok',
+    'object store: large object': 'ok',
   });
   expect(ok).toBe(true);
   expect(double.requests.some(({ query }) => query.has('partNumber'))).toBe(true);
@@ -102,7 +111,7 @@ test('an object store: written, read, deleted, in parts, with wrong bytes; nothi
     method === 'PUT' ? { status: 403, body: '<Error><Code>AccessDenied</Code></Error>' } : undefined;
   const refused = await checkInside(check);
   expect(refused.ok).toBe(false);
-  expect(refused.findings[1]?.detail).toContain('may not do that');
+  expect(refused.findings[1]?.detail).toContain('must allow s3:PutObject here');
   const date = new Date(Date.now() + 3_600_000).toUTCString();
   double.fault = () => ({ status: 403, headers: { date } });
   const late = await checkInside(check);
@@ -115,8 +124,12 @@ test('an object store: written, read, deleted, in parts, with wrong bytes; nothi
 
 test('a folder as object store', async () => {
   const root = join(await temporary(), 'objects');
-  const { ok } = await checkInside({ objectStore: { kind: 'directory', root }, site: {}, network });
-  expect(ok).toBe(true);
+  const check: InsideCheck = { objectStore: { kind: 'directory', root }, site: {}, network };
+  expect((await checkInside(check)).ok).toBe(true);
+  expect(await readdir(root)).toEqual([]);
+  await rm(root, { recursive: true });
+  await writeFile(root, 'a file where the folder should be');
+  expect((await checkInside(check)).ok).toBe(false);
 });
 
 test('the factory lists versions; Omni without a trusted certificate, and names that do not resolve, fail', async () => {

@@ -2,13 +2,22 @@
 
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type S3Double, startS3Double } from '@omni-airgap/objects/testing';
+import { problem, type S3Double, startS3Double } from '@omni-airgap/objects/testing';
 import { noProgress } from '@omni-airgap/oci';
 import type { Layout } from '@omni-airgap/oci/layout';
 import { type Descriptor, hexOf, MediaType } from '@omni-airgap/oci/model';
 import { expect, test } from 'vitest';
 import { dryRun, type LoadOptions, type LoadReport, load } from '../src/load.ts';
-import { addBlob, addManifest, bytesFor, makeBundle, type TestBundle, temporary } from './support.ts';
+import {
+  addBlob,
+  addManifest,
+  bytesFor,
+  makeBundle,
+  startDouble,
+  type TestBundle,
+  temporary,
+  two,
+} from './support.ts';
 
 const schematic = '3'.repeat(64);
 const kernel = bytesFor('kernel', 9000);
@@ -184,4 +193,32 @@ test('an increment builds only on objects that were read back', async () => {
   // The one that was copied, not the one it was copied from.
   expect(reads()).toEqual([`talos/${keyOf('v1.13.9')}`]);
   expect(double.objects.get(`talos/${keyOf('v1.13.9')}`)?.bytes.equals(kernel)).toBe(true);
+});
+
+test('a bucket that may not be written is found before anything goes into the registry', async () => {
+  const { double, load } = await site();
+  const registry = await startDouble();
+  const bundle = await makeBundle(async (layout) => {
+    await two(layout);
+    await media(layout, 'v1.13.8');
+  });
+  double.fault = ({ method }) => (method === 'PUT' ? problem(403, 'AccessDenied') : undefined);
+  const hosts = [registry.host, new URL(double.url).host];
+  const both = {
+    registry: { host: registry.host, prefix: '' },
+    network: { upstreams: [], allowHosts: [], plainHttp: hosts, env: {} },
+  };
+  await expect(load([bundle], both)).rejects.toMatchObject({
+    code: 'DENIED',
+    message: expect.stringMatching(/write: .*must allow s3:PutObject here; nothing was loaded$/),
+  });
+  expect(registry.requests.filter(({ method }) => method !== 'GET' && method !== 'HEAD')).toEqual([]);
+});
+
+test('A7 a store that does not list unfinished uploads is loaded into, with a note', async () => {
+  const { double, load, notes } = await site();
+  double.fault = ({ method, query }) =>
+    method === 'GET' && query.has('uploads') ? problem(501, 'NotImplemented') : undefined;
+  expect((await load([await bundleOf('v1.13.8')])).objectsStored).toBe(1);
+  expect(notes).toEqual([expect.stringContaining('list unfinished uploads')]);
 });

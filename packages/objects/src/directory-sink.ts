@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { chmod, lstat, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Bytes } from '@omni-airgap/oci';
-import { CodedError, formatBytes, systemCodeOf } from '@omni-airgap/oci/base';
+import { CodedError, formatBytes, isCoded, systemCodeOf } from '@omni-airgap/oci/base';
 import {
   BlockWriter,
   diskError,
@@ -15,12 +15,14 @@ import {
   runPattern,
   syncFolder,
 } from '@omni-airgap/oci/fs';
-import { checkFinished, type Digest, Hasher } from '@omni-airgap/oci/model';
+import { checkFinished, type Digest, digestOf, Hasher } from '@omni-airgap/oci/model';
 import {
   checkObjectKey,
   type NewObject,
   type ObjectInfo,
   type ObjectSink,
+  type ProbeStep,
+  probeKey,
   type StaleUpload,
   type WantedObject,
 } from './object-sink.ts';
@@ -141,6 +143,22 @@ export class DirectorySink implements ObjectSink {
       'DISK',
       `${this.#root}: ${formatBytes(needed)} are needed and ${formatBytes(free)} are free; make room, or name another folder with --object-store`,
     );
+  }
+
+  async preflight(_copies: boolean, signal?: AbortSignal): Promise<readonly ProbeStep[]> {
+    const what = 'write and read';
+    const key = probeKey();
+    const bytes = Buffer.from('omni-airgap\n');
+    const descriptor = { digest: digestOf(bytes), size: bytes.byteLength };
+    try {
+      const content = { kind: 'bytes', bytes } as const;
+      await this.put({ key, descriptor, contentType: 'text/plain', content }, () => {}, signal);
+      await this.remove(key);
+      return [{ what, state: 'ok', detail: this.url }];
+    } catch (error) {
+      if (!isCoded(error, 'DISK')) throw error;
+      return [{ what, state: 'failed', detail: error.message, error }];
+    }
   }
 
   async staleUploads(): Promise<readonly StaleUpload[]> {

@@ -1,5 +1,6 @@
 /** A place for files by key: a bucket, or a folder behind a web server. No registry: no repositories, no tags. */
 
+import { randomBytes } from 'node:crypto';
 import type { Bytes, Piece } from '@omni-airgap/oci';
 import { CodedError, printable } from '@omni-airgap/oci/base';
 import type { Descriptor, Digest } from '@omni-airgap/oci/model';
@@ -31,6 +32,17 @@ export interface NewObject {
   /** The name a browser saves it under. */
   readonly fileName?: string | undefined;
   readonly content: ObjectContent;
+}
+
+/** A kind of request that load makes, tried. */
+export interface ProbeStep {
+  /** `write`, `copy`, `list unfinished uploads`. */
+  readonly what: string;
+  /** `note`: load works without it. */
+  readonly state: 'ok' | 'note' | 'failed';
+  readonly detail: string;
+  /** Why it failed. */
+  readonly error?: CodedError;
 }
 
 /** An upload that was begun some time and never finished: it takes space and is nowhere to be seen. */
@@ -67,9 +79,13 @@ export interface ObjectSink {
   remove(key: string, signal?: AbortSignal): Promise<void>;
   /** Whether objects of these sizes will fit; only a folder knows. @throws DISK when they do not */
   requireRoom?(objects: readonly { readonly key: string; readonly size: number }[]): Promise<void>;
-  /** Whether the place itself refuses bytes that are not the ones that were signed for; only buckets are asked. */
-  checksPayload?(signal?: AbortSignal): Promise<boolean>;
-  /** Unfinished uploads of others, below the prefix. */
+  /**
+   * Makes each kind of request that load makes, with a few bytes under a key of its own that is removed again.
+   * @param copies whether copies inside the place are needed, as increments do
+   * @throws NETWORK, ABORTED; refusals are steps
+   */
+  preflight(copies: boolean, signal?: AbortSignal): Promise<readonly ProbeStep[]>;
+  /** Unfinished uploads of others, below the prefix; none where they cannot be listed. */
   staleUploads(signal?: AbortSignal): Promise<readonly StaleUpload[]>;
   close(): Promise<void>;
 }
@@ -82,4 +98,9 @@ export function checkObjectKey(key: string): string {
     throw new CodedError('BAD_NAME', `not an object key: ${printable(key)}`);
   }
   return key;
+}
+
+/** A key for a probe, another one each time: several loads may probe one place at once. */
+export function probeKey(): string {
+  return `omni-airgap-probe-${randomBytes(4).toString('hex')}`;
 }

@@ -62,14 +62,23 @@ export class S3Connection {
     return { Bucket: this.bucket, Key: `${this.prefix}${checkObjectKey(key)}` };
   }
 
-  /** One request, tried again after what may pass by itself. @throws NOT_FOUND, DENIED, UPSTREAM, NETWORK */
-  retrying<T>(key: string, signal: AbortSignal | undefined, run: () => Promise<T>): Promise<T> {
+  /**
+   * One request, tried again after what may pass by itself.
+   * @param right what the credentials must be allowed to do, as policies name it: `s3:PutObject`
+   * @throws NOT_FOUND, DENIED, UPSTREAM, NETWORK
+   */
+  retrying<T>(
+    key: string,
+    right: string,
+    signal: AbortSignal | undefined,
+    run: () => Promise<T>,
+  ): Promise<T> {
     return retrying(
       async () => {
         try {
           return await run();
         } catch (error) {
-          throw this.explain(error, key);
+          throw this.explain(error, key, right);
         }
       },
       { signal },
@@ -77,16 +86,24 @@ export class S3Connection {
   }
 
   /** What the SDK throws, as an error of ours. */
-  explain(error: unknown, key: string): unknown {
+  explain(error: unknown, key: string, right: string): unknown {
     for (let e = error; e instanceof Error; e = e.cause) if (isCoded(e)) return e;
     if (!(error instanceof Error) || error.name === 'AbortError') return error;
     const { $metadata, $response } = error as S3Error;
     const status = $metadata?.httpStatusCode;
     const code = status === 404 ? 'NOT_FOUND' : status === 401 || status === 403 ? 'DENIED' : 'UPSTREAM';
-    const what = `${this.url}/${key}: the object store answers ${printable(error.name)}`;
+    // An answer without a body, as those to HEAD, gets a name of the SDK's that says nothing.
+    const isNamed = !unnamed.has(error.name);
+    const answer = isNamed ? printable(error.name) : `${status ?? 'nothing'}`;
+    const what = `${this.url}/${key}: the object store answers ${answer}`;
     // An answer to HEAD has no body that could say why; its date does.
     const isSkewed = status === 403 && skewOf($response?.headers?.['date']) > maxSkewMs;
-    const advice = isSkewed ? skewHint : (hints.get(error.name) ?? printable(error.message));
+    const isDenied = status === 403 && (error.name === 'AccessDenied' || !isNamed);
+    const advice = isSkewed
+      ? skewHint
+      : isDenied
+        ? `${isNamed ? '' : 'the credentials are wrong, or they may not do that: '}their policy must allow ${right} here`
+        : (hints.get(error.name) ?? (isNamed ? printable(error.message) : ''));
     return new CodedError(code, `${what}${advice === '' ? '' : `: ${advice}`}`, {
       cause: error,
       // An error inside a 200 is one of the store, and may pass.
@@ -95,6 +112,8 @@ export class S3Connection {
   }
 }
 
+/** Names of errors for an answer that gave none. */
+const unnamed: ReadonlySet<string> = new Set(['Unknown', 'UnknownError', 'Error', '403', 'Forbidden']);
 const skewHint =
   'the clock here and the clock there differ too much; set this host to the site’s time server';
 /** By the error codes of S3, which the store chooses: a Map, so that `constructor` is none. */
@@ -103,7 +122,6 @@ const hints: ReadonlyMap<string, string> = new Map([
   ['NoSuchBucket', 'make the bucket first, or correct --object-store'],
   ['InvalidAccessKeyId', 'it does not know AWS_ACCESS_KEY_ID'],
   ['SignatureDoesNotMatch', 'AWS_SECRET_ACCESS_KEY or the region is wrong'],
-  ['AccessDenied', 'these credentials may not do that'],
 ]);
 
 /** Milliseconds between a Date header and now; 0 when there is none. */

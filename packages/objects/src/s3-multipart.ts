@@ -24,6 +24,8 @@ import { abort, type S3Connection, withPayload } from './s3-connection.ts';
 /** Source: Amazon S3 User Guide, "Amazon S3 multipart upload limits". */
 const maxParts = 10_000;
 const maxPages = 100;
+/** Statuses of a store that does not have an upload, or does not list its parts to these credentials or to anybody. */
+const unlistable: ReadonlySet<number> = new Set([403, 404, 405, 501]);
 
 interface MultipartUpload {
   readonly connection: S3Connection;
@@ -73,13 +75,13 @@ export async function putInParts(upload: MultipartUpload): Promise<void> {
   const list = [...parts.values()]
     .sort((a, b) => a.number - b.number)
     .map(({ number, etag }) => ({ PartNumber: number, ETag: etag }));
-  await connection.retrying(key, signal, async () => {
+  await connection.retrying(key, 's3:PutObject', signal, async () => {
     try {
       const complete = { ...at, MultipartUpload: { Parts: list } };
       return await connection.client.send(new CompleteMultipartUploadCommand(complete), abort(signal));
     } catch (error) {
       // An answer that was lost: the caller looks whether the object is there.
-      if (isCoded(connection.explain(error, key), 'NOT_FOUND')) return undefined;
+      if (isCoded(connection.explain(error, key, 's3:PutObject'), 'NOT_FOUND')) return undefined;
       throw error;
     }
   });
@@ -145,7 +147,7 @@ async function sendPart(
     PartNumber: number,
     ...(md5 ? { ContentMD5: createHash('md5').update(bytes).digest('base64') } : {}),
   };
-  const answer = await connection.retrying(key, signal, () =>
+  const answer = await connection.retrying(key, 's3:PutObject', signal, () =>
     connection.client.send(new UploadPartCommand(withPayload(part, bytes, sha256)), abort(signal)),
   );
   if (answer.ETag !== undefined) return answer.ETag;
@@ -166,7 +168,7 @@ async function resume(upload: MultipartUpload, journal: UploadJournal): Promise<
         UploadId: record.uploadId,
         PartNumberMarker: marker,
       };
-      const answer = await connection.retrying(object.key, signal, () =>
+      const answer = await connection.retrying(object.key, 's3:ListMultipartUploadParts', signal, () =>
         connection.client.send(new ListPartsCommand(input), abort(signal)),
       );
       for (const { PartNumber, Size, ETag } of answer.Parts ?? []) {
@@ -176,7 +178,10 @@ async function resume(upload: MultipartUpload, journal: UploadJournal): Promise<
       marker = answer.NextPartNumberMarker;
     }
   } catch (error) {
-    if (!isCoded(error, 'NOT_FOUND')) throw error;
+    // Resuming saves time; a store that forgot the upload, or does not list its parts, gets all of them again.
+    if (!isCoded(error) || !unlistable.has(error.status ?? 0)) throw error;
+    const at = { ...connection.at(object.key), UploadId: record.uploadId };
+    await connection.client.send(new AbortMultipartUploadCommand(at)).catch(() => {});
     await journal.remove();
     return undefined;
   }
@@ -194,7 +199,7 @@ async function resume(upload: MultipartUpload, journal: UploadJournal): Promise<
 async function start(upload: MultipartUpload, journal: UploadJournal): Promise<Started> {
   const { connection, object, description, signal } = upload;
   const { key, descriptor } = object;
-  const created = await connection.retrying(key, signal, () =>
+  const created = await connection.retrying(key, 's3:PutObject', signal, () =>
     connection.client.send(new CreateMultipartUploadCommand(description), abort(signal)),
   );
   const uploadId = created.UploadId;

@@ -12,7 +12,6 @@ import {
   type GetObjectCommandOutput,
   HeadObjectCommand,
   type HeadObjectCommandOutput,
-  ListMultipartUploadsCommand,
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
 import type { Bytes } from '@omni-airgap/oci';
@@ -33,6 +32,7 @@ import type {
   NewObject,
   ObjectInfo,
   ObjectSink,
+  ProbeStep,
   ReadBackMode,
   StaleUpload,
   WantedObject,
@@ -41,6 +41,7 @@ import { PartBuffers } from './part-buffers.ts';
 import { type ObjectVersion, ReadBacks } from './read-backs.ts';
 import { abort, S3Connection, withPayload } from './s3-connection.ts';
 import { putInParts } from './s3-multipart.ts';
+import { copyRights, listUploads, lookRights, probeBucket, probePayload } from './s3-preflight.ts';
 import { AnswerBody } from './s3-request-handler.ts';
 import type { S3Settings } from './s3-settings.ts';
 
@@ -52,7 +53,6 @@ const defaultPartSize = 16 * 1024 * 1024;
 /** Parts and small objects on their way, of all objects together. */
 const partsAtOnce = 3;
 const lookupsAtOnce = 16;
-const probeKey = 'omni-airgap-probe';
 
 export interface SinkOptions {
   /** Bytes; objects above it go up in parts. Default 16 MiB. */
@@ -128,7 +128,7 @@ export class S3Sink implements ObjectSink {
 
   async *get(key: string, signal?: AbortSignal): Bytes {
     const { client } = this.#connection;
-    const answer = await this.#connection.retrying(key, signal, () =>
+    const answer = await this.#connection.retrying(key, 's3:GetObject', signal, () =>
       client.send(new GetObjectCommand(this.#connection.at(key)), abort(signal)),
     );
     yield* bodyOf(answer);
@@ -168,24 +168,29 @@ export class S3Sink implements ObjectSink {
 
   async remove(key: string, signal?: AbortSignal): Promise<void> {
     const { client } = this.#connection;
-    await this.#connection.retrying(key, signal, () =>
+    await this.#connection.retrying(key, 's3:DeleteObject', signal, () =>
       client.send(new DeleteObjectCommand(this.#connection.at(key)), abort(signal)),
     );
   }
 
-  async checksPayload(signal?: AbortSignal): Promise<boolean> {
-    return !(await this.#needsMd5(signal));
+  async preflight(copies: boolean, signal?: AbortSignal): Promise<readonly ProbeStep[]> {
+    const { steps, md5 } = await probeBucket(this.#connection, copies, signal);
+    if (md5 !== undefined) this.#md5 = Promise.resolve(md5);
+    return steps;
   }
 
   async staleUploads(signal?: AbortSignal): Promise<readonly StaleUpload[]> {
-    const { client, bucket, prefix } = this.#connection;
-    const answer = await this.#connection.retrying('', signal, () =>
-      client.send(new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: prefix }), abort(signal)),
-    );
-    return (answer.Uploads ?? []).map(({ Key = '', Initiated }) => ({
-      key: Key,
-      startedAt: Initiated?.toISOString() ?? 'unknown',
-    }));
+    try {
+      const { Uploads: uploads = [] } = await listUploads(this.#connection, signal);
+      return uploads.map(({ Key = '', Initiated }) => ({
+        key: Key,
+        startedAt: Initiated?.toISOString() ?? 'unknown',
+      }));
+    } catch (error) {
+      // Only somebody's tidiness depends on it.
+      if (isCoded(error, 'DENIED', 'UPSTREAM', 'NOT_FOUND', 'NETWORK')) return [];
+      throw error;
+    }
   }
 
   async close(): Promise<void> {
@@ -195,7 +200,7 @@ export class S3Sink implements ObjectSink {
   async #look(key: string, signal?: AbortSignal): Promise<Existing | undefined> {
     const { client } = this.#connection;
     try {
-      const answer = await this.#connection.retrying(key, signal, () =>
+      const answer = await this.#connection.retrying(key, lookRights, signal, () =>
         client.send(new HeadObjectCommand(this.#connection.at(key)), abort(signal)),
       );
       const hex = answer.Metadata?.[digestMetadata];
@@ -266,12 +271,23 @@ export class S3Sink implements ObjectSink {
     if (read.digest === descriptor.digest) return this.#readBacks.add(read.version, read.digest);
     // Only what this load wrote is removed: by now the key may hold an object of another one.
     const isOurs = read.version.etag === there.etag && read.version.versionId === there.versionId;
-    if (isOurs) await this.remove(key, signal);
+    const removed = isOurs ? await this.#removeWrong(key, signal) : '';
     const what = wrongBytes(`${this.url}/${key}`, object, read.digest);
     throw new CodedError(
       'DIGEST_MISMATCH',
-      `${what}, though load sent the right ones${isOurs ? '; load removed the object' : ''}: run load again; if this happens again, the store or a proxy in front of it changes the bytes`,
+      `${what}, though load sent the right ones${removed}: run load again; if this happens again, the store or a proxy in front of it changes the bytes`,
     );
+  }
+
+  /** @returns what to say of it: the wrong bytes are worse news than that they cannot be removed */
+  async #removeWrong(key: string, signal?: AbortSignal): Promise<string> {
+    try {
+      await this.remove(key, signal);
+      return '; load removed the object';
+    } catch (error) {
+      if (!isCoded(error, 'DENIED', 'UPSTREAM', 'NETWORK')) throw error;
+      return `; load could not remove the object (${error.message})`;
+    }
   }
 
   async #putWhole(object: NewObject, onBytes: (bytes: number) => void, signal?: AbortSignal): Promise<void> {
@@ -285,7 +301,7 @@ export class S3Sink implements ObjectSink {
         : undefined;
       const input = { ...this.#describe(object), ContentMD5: md5 };
       const { client } = this.#connection;
-      await this.#connection.retrying(key, signal, () =>
+      await this.#connection.retrying(key, 's3:PutObject', signal, () =>
         client.send(new PutObjectCommand(withPayload(input, bytes, hexOf(descriptor.digest))), abort(signal)),
       );
       onBytes(bytes.byteLength);
@@ -312,7 +328,7 @@ export class S3Sink implements ObjectSink {
       CopySource: `${Bucket}/${Key.split('/').map(encodeURIComponent).join('/')}`,
       MetadataDirective: 'REPLACE' as const,
     };
-    await this.#connection.retrying(object.key, signal, () =>
+    await this.#connection.retrying(object.key, copyRights, signal, () =>
       this.#connection.client.send(new CopyObjectCommand(input), abort(signal)),
     );
   }
@@ -323,7 +339,7 @@ export class S3Sink implements ObjectSink {
     signal?: AbortSignal,
   ): Promise<{ readonly digest: Digest; readonly version: ObjectVersion }> {
     const { client } = this.#connection;
-    return this.#connection.retrying(key, signal, async () => {
+    return this.#connection.retrying(key, 's3:GetObject', signal, async () => {
       const answer = await client.send(new GetObjectCommand(this.#connection.at(key)), abort(signal));
       const hasher = new Hasher();
       for await (const chunk of bodyOf(answer)) {
@@ -335,30 +351,13 @@ export class S3Sink implements ObjectSink {
     });
   }
 
-  /**
-   * Whether the store lets a payload pass that is not the one that was signed for; asked once, with an object of
-   * a few bytes. Such a store gets a Content-MD5 as well.
-   */
+  /** Whether bodies need a Content-MD5: a probe tells, which is made once, and again when it failed. */
   #needsMd5(signal?: AbortSignal): Promise<boolean> {
-    this.#md5 ??= this.#probe(signal);
+    this.#md5 ??= probePayload(this.#connection, signal).catch((error: unknown) => {
+      this.#md5 = undefined;
+      throw error;
+    });
     return this.#md5;
-  }
-
-  async #probe(signal?: AbortSignal): Promise<boolean> {
-    const { client } = this.#connection;
-    const body = Buffer.from('these bytes are not the ones that were signed for');
-    const sha256 = createHash('sha256').update('other bytes').digest('hex');
-    const at = this.#connection.at(probeKey);
-    try {
-      await client.send(new PutObjectCommand(withPayload(at, body, sha256)), abort(signal));
-    } catch (error) {
-      const coded = this.#connection.explain(error, probeKey);
-      const isRefused = isCoded(coded, 'UPSTREAM') && (coded.status ?? 500) < 500;
-      if (isRefused) return false;
-      throw coded;
-    }
-    await client.send(new DeleteObjectCommand(at), abort(signal)).catch(() => {});
-    return true;
   }
 
   #describe(object: NewObject): Record<string, unknown> & { Bucket: string; Key: string } {

@@ -105,7 +105,9 @@ test('F46 plain bodies of known length under a signed hash, no checksum headers,
   const sink = await openSink(double, await temporary());
   await sink.put(await objectOf(1000), ignore);
   await sink.put(await objectOf(6 * mib, 'image/a/v1/large'), ignore);
-  const puts = double.requests.filter(({ method, path }) => method === 'PUT' && !path.endsWith('probe'));
+  const puts = double.requests.filter(
+    ({ method, path }) => method === 'PUT' && !path.includes('omni-airgap-probe'),
+  );
   expect(puts).toHaveLength(3);
   for (const { path, headers, body } of double.requests) {
     expect(path).toMatch(/^talos/);
@@ -432,6 +434,150 @@ test('always: what is on record is read too; never: nothing is read, and nothing
   const full = await openSink(double, state, { readBack: 'always' });
   expect(await full.unproven([object])).toEqual([object]);
   expect(await full.put(object, ignore)).toBe('stored');
+});
+
+type Request = Parameters<S3Double['fault']>[0];
+
+/** A right that a policy lacks, by the requests that need it; what is found, and whether load can do without. */
+const rights: readonly (readonly [
+  right: string,
+  what: string,
+  state: string,
+  is: (r: Request) => boolean,
+])[] = [
+  ['s3:PutObject', 'write', 'failed', ({ method }) => method === 'PUT'],
+  ['s3:GetObject', 'look up', 'failed', ({ method, path }) => method === 'HEAD' && !path.endsWith('-absent')],
+  [
+    's3:ListBucket',
+    'look up a missing object',
+    'failed',
+    ({ method, path }) => method === 'HEAD' && path.endsWith('-absent'),
+  ],
+  [
+    's3:GetObject',
+    'read',
+    'failed',
+    ({ method, query }) => method === 'GET' && query.get('x-id') === 'GetObject',
+  ],
+  ['s3:PutObject', 'begin an upload in parts', 'failed', ({ method }) => method === 'POST'],
+  [
+    's3:ListMultipartUploadParts',
+    'list parts',
+    'note',
+    ({ method, query }) => method === 'GET' && query.has('uploadId'),
+  ],
+  [
+    's3:AbortMultipartUpload',
+    'abort an upload',
+    'note',
+    ({ method, query }) => method === 'DELETE' && query.has('uploadId'),
+  ],
+  [
+    's3:ListBucketMultipartUploads',
+    'list unfinished uploads',
+    'note',
+    ({ method, query }) => method === 'GET' && query.has('uploads'),
+  ],
+  ['s3:GetObject and s3:PutObject', 'copy', 'failed', ({ headers }) => 'x-amz-copy-source' in headers],
+  ['s3:DeleteObject', 'delete', 'note', ({ method, query }) => method === 'DELETE' && !query.has('uploadId')],
+];
+
+test.each(rights)('the preflight finds that %s is missing (%s)', async (right, what, state, is) => {
+  const double = await startS3Double();
+  double.fault = (request) =>
+    is(request) ? (request.method === 'HEAD' ? { status: 403 } : problem(403, 'AccessDenied')) : undefined;
+  const sink = await openSink(double, await temporary());
+  const steps = await sink.preflight(true);
+  const bad = steps.filter((step) => step.state !== 'ok');
+  expect(bad).toEqual([
+    expect.objectContaining({ what, state, detail: expect.stringContaining(`must allow ${right} here`) }),
+  ]);
+  expect(bad[0]?.detail).not.toContain('Unknown');
+  if (what !== 'write') expect(steps.length).toBeGreaterThan(8);
+});
+
+test.each([403, 405, 501])(
+  'a store that answers %d to the listing of uploads is loaded into, and an upload resumes or begins again',
+  async (status) => {
+    const double = await startS3Double();
+    const state = await temporary();
+    const object = await objectOf(11 * mib);
+    const listings = ({ method, query }: Request): boolean =>
+      method === 'GET' && (query.has('uploads') || query.has('uploadId'));
+    double.fault = (request) =>
+      listings(request)
+        ? problem(status, 'NotImplemented')
+        : request.query.get('partNumber') === '3'
+          ? problem(403, 'AccessDenied')
+          : undefined;
+    const sink = await openSink(double, state);
+    expect((await sink.preflight(false)).some((step) => step.state === 'failed')).toBe(false);
+    expect(await sink.staleUploads()).toEqual([]);
+    await expect(sink.put(object, ignore)).rejects.toMatchObject({ code: 'DENIED' });
+    double.fault = (request) => (listings(request) ? problem(status, 'NotImplemented') : undefined);
+    expect(await (await openSink(double, state)).put(object, ignore)).toBe('stored');
+    expect(double.uploads.size).toBe(0);
+  },
+);
+
+test('the preflight leaves nothing, and copies only where copies are needed decide', async () => {
+  const double = await startS3Double();
+  const sink = await openSink(double, await temporary());
+  expect((await sink.preflight(true)).filter(({ state }) => state !== 'ok')).toEqual([]);
+  expect([...double.objects.keys(), ...double.uploads.keys()]).toEqual([]);
+  double.fault = ({ headers }) =>
+    'x-amz-copy-source' in headers ? problem(501, 'NotImplemented') : undefined;
+  const steps = await sink.preflight(false);
+  expect(steps.filter(({ state }) => state !== 'ok')).toMatchObject([{ what: 'copy', state: 'note' }]);
+});
+
+test('A8 a probe of the payload that a busy store refuses is made again', async () => {
+  const double = await startS3Double();
+  let refusals = 2;
+  double.fault = ({ method, path }) =>
+    method === 'PUT' && path.includes('omni-airgap-probe') && refusals-- > 0
+      ? problem(503, 'SlowDown')
+      : undefined;
+  const sink = await openSink(double, await temporary());
+  expect(await sink.put(await objectOf(1000), ignore)).toBe('stored');
+});
+
+test('A8 a probe that failed is no verdict on the next object', async () => {
+  const double = await startS3Double();
+  double.fault = ({ path }) =>
+    path.includes('omni-airgap-probe') ? problem(403, 'AccessDenied') : undefined;
+  const sink = await openSink(double, await temporary());
+  await expect(sink.put(await objectOf(1000), ignore)).rejects.toMatchObject({ code: 'DENIED' });
+  double.fault = () => undefined;
+  expect(await sink.put(await objectOf(1000), ignore)).toBe('stored');
+});
+
+test('A8 a store that takes wrong bytes for a wrong signature has refused them', async () => {
+  const double = await startS3Double();
+  double.fault = ({ method, headers, body }) =>
+    method === 'PUT' && createHash('sha256').update(body).digest('hex') !== headers['x-amz-content-sha256']
+      ? problem(403, 'SignatureDoesNotMatch')
+      : undefined;
+  const sink = await openSink(double, await temporary());
+  expect((await sink.preflight(true)).filter(({ state }) => state !== 'ok')).toEqual([]);
+  expect(await sink.put(await objectOf(1000), ignore)).toBe('stored');
+  expect(double.requests.some(({ headers }) => 'content-md5' in headers)).toBe(false);
+});
+
+test('a bucket with a default retention that asks for Content-MD5 gets one, with each body', async () => {
+  const double = await startS3Double();
+  const asks =
+    'Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters';
+  const refusal = `<Error><Code>InvalidRequest</Code><Message>${asks}</Message></Error>`;
+  double.fault = ({ method, headers }) =>
+    method === 'PUT' && !('content-md5' in headers) ? { status: 400, body: refusal } : undefined;
+  for (const withPreflight of [true, false]) {
+    const sink = await openSink(double, await temporary());
+    if (withPreflight)
+      expect((await sink.preflight(false)).some(({ state }) => state === 'failed')).toBe(false);
+    expect(await sink.put(await objectOf(6 * mib, `image/${withPreflight}/large`), ignore)).toBe('stored');
+    expect(await sink.put(await objectOf(1000, `image/${withPreflight}/small`), ignore)).toBe('stored');
+  }
 });
 
 test('F47 a clock that is an hour off is named as the reason', async () => {
