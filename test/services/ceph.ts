@@ -1,5 +1,6 @@
 /** A real S3 object store: the gateway of a one-node Ceph, everything in memory, on loopback. Ready in about 15 s. */
 import { join } from 'node:path';
+import { command } from './command.ts';
 import { requireCommands } from './require.ts';
 import { freePorts, startProcess } from './server-process.ts';
 import { type S3Key, type S3Request, signedFetch } from './signed-fetch.ts';
@@ -12,6 +13,8 @@ export interface CephGateway extends S3Key {
   request(path: string, request?: S3Request): Promise<Response>;
   /** @throws unless the gateway says that it made it */
   createBucket(name: string): Promise<void>;
+  /** Another user, who may do what bucket policies say. */
+  createUser(name: string): Promise<S3Key>;
   stop(): Promise<void>;
 }
 
@@ -54,6 +57,19 @@ export async function startCeph(): Promise<CephGateway> {
     port,
     ...key,
     request,
+    async createUser(name) {
+      const user: S3Key = {
+        region: key.region,
+        accessKeyId: `KEYOF${name}`,
+        secretAccessKey: secretAccessKey,
+      };
+      const keys = [`--access-key=${user.accessKeyId}`, `--secret-key=${user.secretAccessKey}`];
+      await command('env', [
+        `CEPH_CONF=${join(folder, 'ceph.conf')}`,
+        ...['radosgw-admin', 'user', 'create', `--uid=${name}`, `--display-name=${name}`, ...keys],
+      ]);
+      return user;
+    },
     async createBucket(name) {
       const answer = await request(name, { method: 'PUT' });
       if (answer.status !== 200) throw new Error(`bucket ${name}: ${answer.status} ${await answer.text()}`);

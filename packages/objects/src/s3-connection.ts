@@ -102,7 +102,7 @@ export class S3Connection {
     const advice = isSkewed
       ? skewHint
       : isDenied
-        ? `${isNamed ? '' : 'the credentials are wrong, or they may not do that: '}their policy must allow ${right} here`
+        ? `${isNamed ? 'the policy of these credentials' : 'the credentials are wrong, or their policy'} must allow ${right} here`
         : (hints.get(error.name) ?? (isNamed ? printable(error.message) : ''));
     return new CodedError(code, `${what}${advice === '' ? '' : `: ${advice}`}`, {
       cause: error,
