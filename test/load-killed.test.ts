@@ -24,7 +24,11 @@ const moments: readonly (readonly [
     'after',
     ({ method, path, query }) => method === 'PUT' && path.startsWith(folder) && !query.has('partNumber'),
   ],
-  ['an upload in parts is begun', 'after', ({ method, path, query }) => method === 'POST' && path === iso && query.has('uploads')],
+  [
+    'an upload in parts is begun',
+    'after',
+    ({ method, path, query }) => method === 'POST' && path === iso && query.has('uploads'),
+  ],
   ['a part is sent', 'after', ({ query }) => query.get('partNumber') === '2'],
   [
     'the parts are joined',

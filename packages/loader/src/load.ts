@@ -107,7 +107,7 @@ export async function load(options: LoadOptions): Promise<LoadReport> {
   return withTargets(options, async (bundles, { registry, store, records }) => {
     const { signal } = options;
     if (registry !== undefined) await checkRegistry(registry.context, registry.names);
-    if (store !== undefined) await checkStore(store, options);
+    if (store !== undefined) await noteStaleUploads(store, options);
     const { tally, files } = await moveContent(options, bundles, registry, store);
     for (const { document } of bundles.bundles) {
       const accepted = acceptedOf(document, bundles.signer);
@@ -210,7 +210,7 @@ async function withTargets<T>(
         : await planObjects(context?.source ?? bundles, bundles.document.roots, options.site?.pxe);
     let store: OpenStore | undefined;
     if (sink !== undefined) {
-      if (!isDry) await preflightStore(options, bundles, sink);
+      if (!isDry) await preflightStore(options, bundles, sink, planned);
       await noteReadBacks(options, bundles, sink, planned);
       store = { sink, objects: await findRelied(bundles, sink, planned, isDry, signal) };
     }
@@ -235,7 +235,9 @@ async function preflightStore(
   { progress = noProgress, signal }: LoadOptions,
   bundles: LoadSource,
   sink: ObjectSink,
+  planned: readonly PlannedObject[],
 ): Promise<void> {
+  await sink.requireRoom?.(planned.map(({ key, descriptor }) => ({ key, size: descriptor.size })));
   const copies = bundles.bundles.some(({ document }) => (document.relies?.objects ?? []).length > 0);
   const steps = await sink.preflight(copies, signal);
   const errors = steps.flatMap(({ what, error }) => (error === undefined ? [] : [{ what, error }]));
@@ -318,19 +320,17 @@ async function checkAccepted(
   if (taken !== undefined) progress.note(taken);
 }
 
-/** @throws DISK when there is no room */
-async function checkStore(
-  { sink, objects }: OpenStore,
+/** Uploads that take space and that nobody sees. */
+async function noteStaleUploads(
+  { sink }: OpenStore,
   { progress = noProgress, signal }: LoadOptions,
 ): Promise<void> {
   const stale = await sink.staleUploads(signal);
   const [first] = stale;
-  if (first !== undefined) {
-    progress.note(
-      `${sink.url}: ${stale.length} unfinished upload(s) take space there, the first for ${first.key} since ${first.startedAt}; a load that was stopped resumes its own`,
-    );
-  }
-  await sink.requireRoom?.(objects.map(({ key, descriptor }) => ({ key, size: descriptor.size })));
+  if (first === undefined) return;
+  progress.note(
+    `${sink.url}: ${stale.length} unfinished upload(s) take space there, the first for ${first.key} since ${first.startedAt}; a load that was stopped resumes its own`,
+  );
 }
 
 /** All content but the small lists. Parts of blobs that are cut are kept when the other part is not mounted. */
