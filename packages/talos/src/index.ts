@@ -65,5 +65,5 @@ export {
 export type { Overlay, Schematic } from './schematic/model.ts';
 export { findSecrets, findSecretsInText, type Secret } from './schematic/secrets.ts';
 export { parseSite, type Site } from './site.ts';
-export { compareVersions, isVersion, parseVersion, type Version, vPrefixed } from './version.ts';
+export { compareVersions, isFromMinor, isVersion, parseVersion, type Version, vPrefixed } from './version.ts';
 export { parseYamlFile, type YamlFile } from './yaml/strict.ts';

@@ -9,6 +9,7 @@ import {
   firstTalosctlVersion,
   imageFactoryImage,
   installerRepository,
+  isFromMinor,
   kubernetesImages,
   omniImage,
   overlaysCatalog,
@@ -146,8 +147,13 @@ function buildsOf({ media }: Mirror): readonly WantedBuilds[] {
       for (const name of installers) {
         const secureboot = name.endsWith('-secureboot');
         const platform = name.replace(/-secureboot$/, '');
-        const repository = installerRepository({ platform, secureboot });
-        build.installers.set(`${repository} ${version}`, { repository, version });
+        const repositories = [installerRepository({ platform, secureboot })];
+        // Below 1.10 Omni and machines ask for it without the platform, and a plain registry knows no other name.
+        // Source: siderolabs/omni internal/backend/installimage.
+        if (platform === 'metal' && !isFromMinor(version, 10))
+          repositories.push(installerRepository({ secureboot }));
+        for (const repository of repositories)
+          build.installers.set(`${repository} ${version}`, { repository, version });
       }
     }
   }
