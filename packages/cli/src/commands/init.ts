@@ -1,6 +1,6 @@
 /** omni-airgap init */
 import { init } from '@omni-airgap/fetcher';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { withCommon, withExample } from '../flags.ts';
 import { type CommonFlags, report, type Session } from '../session.ts';
 
@@ -8,17 +8,30 @@ export function addInit(session: Session): Command {
   const command = new Command('init')
     .description('write a commented mirror.yaml to start from')
     .option('--config <file>', 'where to write it', './mirror.yaml')
-    .action(async (flags: CommonFlags & { config: string }) => {
+    .addOption(
+      new Option(
+        '--for <purpose>',
+        'write one that is complete: omni-site, a site with its own Omni, Image Factory and Kubernetes clusters',
+      ).choices(['omni-site'] as const),
+    )
+    .action(async (flags: CommonFlags & { config: string; for?: 'omni-site' }) => {
       await report(
         session,
         flags,
         'init',
         async () => {
-          await init(flags.config);
+          await init(flags.config, flags.for);
           return { config: flags.config };
         },
-        ({ config }) => `Wrote ${config}. Edit it, then run: omni-airgap plan --config ${config}`,
+        ({ config }) =>
+          flags.for === undefined
+            ? `Wrote ${config}. Edit it, then run: omni-airgap plan --config ${config}`
+            : `Wrote ${config}. Next: omni-airgap plan --config ${config}`,
       );
     });
-  return withExample(withCommon(command), 'omni-airgap init --config mirror.yaml');
+  return withExample(
+    withCommon(command),
+    'omni-airgap init --config mirror.yaml',
+    'omni-airgap init --for omni-site --config mirror.yaml',
+  );
 }
