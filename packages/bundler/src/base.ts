@@ -18,7 +18,7 @@ import {
 } from '@omni-airgap/format';
 import { graphOf, type SelectChild, walk } from '@omni-airgap/oci';
 import { CodedError, isCoded, parseStrictObject, printable, systemCodeOf } from '@omni-airgap/oci/base';
-import { readSmallFile } from '@omni-airgap/oci/fs';
+import { readSmallFile, textBytes } from '@omni-airgap/oci/fs';
 import type { Layout } from '@omni-airgap/oci/layout';
 import {
   Annotation,
@@ -87,15 +87,19 @@ function namesOf(base: Base): readonly (readonly [string, Digest])[] {
 
 async function readBase(store: Store, text: string): Promise<Base> {
   const path = await pathOf(text);
-  const bytes = await (path === undefined
-    ? bytesIssued(store, text)
-    : readSmallFile(path, maxBundleDocumentBytes));
+  const bytes = await (path === undefined ? bytesIssued(store, text) : readDocument(path));
   if (bytes === undefined)
     throw new CodedError('NO_INPUT', `--since ${printable(text)}: no bundle.json there`);
   if (kindOf(bytes, text) === 'bundle') return { kind: 'bundle', document: parseBundleDocument(bytes, text) };
   const document = parseReceiptDocument(bytes, text);
   const issued = await store.bundles.document(document.bundle);
   return { kind: 'receipt', document, issued: issued?.document };
+}
+
+/** bundle.json or a receipt that somebody may have opened in an editor. */
+export async function readDocument(path: string): Promise<Uint8Array | undefined> {
+  const bytes = await readSmallFile(path, maxBundleDocumentBytes);
+  return bytes === undefined ? undefined : textBytes(bytes, printable(path));
 }
 
 /** Undefined for what is no path. */
@@ -111,7 +115,7 @@ async function pathOf(text: string): Promise<string | undefined> {
 
 /** bundle.json of a bundle that this store issued. @param text its id, or how that begins @throws NO_INPUT, USAGE */
 async function bytesIssued(store: Store, text: string): Promise<Uint8Array | undefined> {
-  if (!/^[a-f0-9]{8,64}$/.test(text)) {
+  if (!/^[a-f0-9]{8,64}$/i.test(text)) {
     throw new CodedError(
       'NO_INPUT',
       `--since ${printable(text)}: no such file, nor the id of a bundle (8 characters of it at least)`,

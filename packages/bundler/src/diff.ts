@@ -11,7 +11,7 @@ import { byText, CodedError, printable, systemCodeOf } from '@omni-airgap/oci/ba
 import { diskError, readSmallFile } from '@omni-airgap/oci/fs';
 import type { Digest } from '@omni-airgap/oci/model';
 import { Store } from '@omni-airgap/store';
-import { kindOf } from './base.ts';
+import { kindOf, readDocument } from './base.ts';
 import { readLockedContent } from './locked-content.ts';
 import { reliedBlobs } from './report/summary.ts';
 
@@ -91,7 +91,7 @@ async function readSide(path: string, signal?: AbortSignal): Promise<Side> {
 }
 
 async function readDocumentSide(path: string): Promise<Side> {
-  const bytes = await readSmallFile(path, maxBundleDocumentBytes);
+  const bytes = await readDocument(path);
   if (bytes === undefined) throw new CodedError('NO_INPUT', `${path}: no such file`);
   if (kindOf(bytes, path) === 'receipt') {
     const receipt = parseReceiptDocument(bytes, path);

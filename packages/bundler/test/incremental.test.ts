@@ -160,6 +160,17 @@ test('several bases are united', async () => {
   expect(changes?.added).toEqual(['quay.io/other/app:v2']);
 });
 
+test('C10 a receipt with a byte order mark, and an id in upper case', async () => {
+  const { store, folder, first } = await bundled();
+  const { id, origin } = await documentOf(first);
+  const receipt = join(folder, 'marked.json');
+  const text = receiptOf({ id, origin, sequence: 1 }, []);
+  await writeFile(receipt, `\ufeff${text}`);
+  const report = await bundle(optionsFor(store, join(folder, 'after'), { since: [receipt] }));
+  const again = await bundle(optionsFor(store, join(folder, 'again'), { since: [id.toUpperCase()] }));
+  expect([report.id === id, again.id === id]).toEqual([false, false]);
+});
+
 test('a receipt of a bundle this store never issued counts by its names and objects', async () => {
   const { store, folder } = await bundled();
   const other = await sampleStore(join(folder, 'other'));

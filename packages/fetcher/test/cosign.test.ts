@@ -94,6 +94,13 @@ describe('verifies', () => {
     expect(report.verified).toBe(1);
   });
 
+  test('with a key whose file begins with a byte order mark (C10)', async () => {
+    const made = await site((digest) => [signed(claim(digest))]);
+    const path = join(made.site.folder, 'marked.pub');
+    await writeFile(path, `\ufeff${pair.publicKey.export({ type: 'spki', format: 'pem' })}`);
+    expect((await made.site.fetch({ verifyImagesKeys: [path] })).verified).toBe(1);
+  });
+
   test('when one of two signatures is bad: any valid one is enough', async () => {
     const { report } = await fetchWith((digest) => [
       signed(claim(digest), other.privateKey),

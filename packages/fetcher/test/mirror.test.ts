@@ -175,6 +175,9 @@ images:
       `registry.k8s.io/etcd@${digest}`,
     ].map((reference) => ({ reference }));
     expect((await readMirror(path)).images).toEqual(expected);
+    // As `>` in PowerShell writes it (C10).
+    await writeFile(join(folder, 'images.txt'), Buffer.from(list, 'utf16le'));
+    expect((await readMirror(path)).images).toEqual(expected);
     expect((await parse('images: [{file: -}]', list)).images).toEqual(expected);
     expect((await parse('images: {file: -}', list)).images).toEqual(expected);
     expect((await parse('images:\n  - file: -  # talosctl\n', list)).images).toEqual(expected);

@@ -69,6 +69,13 @@ describe('files', () => {
     expect(await source.find('docker.io', 'library/x')).toMatchObject({ username: 'd' });
     expect(await source.find('old.io', '')).toMatchObject({ username: 'o' });
   });
+  test.each(['utf8', 'utf16le'] as const)('C10 with a byte order mark, %s', async (encoding) => {
+    const at = join(folder, 'marked.json');
+    const text = JSON.stringify({ auths: { 'ghcr.io': basic('me:1') } });
+    await writeFile(at, Buffer.from(`\ufeff${text}`, encoding));
+    const found = await credentialsFromFiles([at]).find('ghcr.io', 'a');
+    expect(found).toMatchObject({ username: 'me' });
+  });
   test('what cannot be read stops the run, without showing it', async () => {
     const bad = await file('{"auths":');
     await expect(credentialsFromFiles([bad]).find('x.io', '')).rejects.toMatchObject({ code: 'CONFIG' });

@@ -101,7 +101,7 @@ export class IssuedBundles {
    * @throws NO_INPUT, USAGE when several begin so; DISK
    */
   async find(text: string, flag: string): Promise<string> {
-    const id = await this.#findKnown(text, flag);
+    const id = await this.#findKnown(text.toLowerCase(), flag);
     const folder = join(this.#folder, id);
     const names = await readdir(folder).catch((error: unknown) => {
       throw diskError(error, folder);

@@ -47,11 +47,31 @@ export async function readInput(flag: string, path: string, max: number): Promis
   }
 }
 
-/** As readInput. @throws NO_INPUT when it does not exist; CONFIG, DISK */
+/** As readInput, for text; see textBytes. @throws NO_INPUT when it does not exist; CONFIG, DISK */
 export async function readNamedFile(flag: string, path: string, max: number): Promise<Buffer> {
   const bytes = await readInput(flag, path, max);
   if (bytes === undefined) throw new CodedError('NO_INPUT', `${flag} ${path}: no such file`);
-  return bytes;
+  return textBytes(bytes, `${flag} ${path}`);
+}
+
+/**
+ * Text that people or other programs hand us, as UTF-8 without a byte order mark. Editors on Windows put one in front, and
+ * PowerShell writes UTF-16 with one.
+ * @param what the file, beginning the message
+ * @throws CONFIG for UTF-16 that is malformed, or that has no mark
+ */
+export function textBytes(bytes: Uint8Array, what: string): Buffer {
+  const [a, b, c] = bytes;
+  const encoding = a === 0xff && b === 0xfe ? 'utf-16le' : a === 0xfe && b === 0xff ? 'utf-16be' : undefined;
+  const isMissingMark = bytes.byteLength > 1 && (a === 0) !== (b === 0);
+  try {
+    if (isMissingMark) throw new TypeError('no byte order mark');
+    if (encoding !== undefined) return Buffer.from(new TextDecoder(encoding, { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new CodedError('CONFIG', `${what}: is malformed UTF-16; save it as UTF-8`, { cause });
+  }
+  const start = a === 0xef && b === 0xbb && c === 0xbf ? 3 : 0;
+  return Buffer.from(bytes.buffer, bytes.byteOffset + start, bytes.byteLength - start);
 }
 
 /**
