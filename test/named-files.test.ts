@@ -118,7 +118,7 @@ describe.each(outputs)('F11 the $name', ({ name, args, holds }) => {
     expect(readFileSync(`${at('folder')}/target`, 'utf8')).toContain(holds);
   });
 
-  test('a folder, a block device, a socket, no folder: exit code 2 before any work', async (context) => {
+  test('a folder, a block device, a socket, a path below a file: exit code 2 before any work', async (context) => {
     mkdirSync(at('refused'));
     const socket = at('socket');
     const server = createServer().listen(socket);
@@ -126,7 +126,10 @@ describe.each(outputs)('F11 the $name', ({ name, args, holds }) => {
     const refused: readonly (readonly [string, RegExp])[] = [
       [at('refused'), /is a folder; specify a file \[USAGE\]$/],
       [socket, /is not a regular file; specify a file \[USAGE\]$/],
-      [`${at('nowhere')}/file`, /its folder does not exist; create it first \[NO_INPUT\]$/],
+      [
+        `${site.at('mirror.yaml')}/file`,
+        /a file stands where a folder must be; specify another path \[USAGE\]$/,
+      ],
       [node(context, at('block'), 'b', '1', '250'), /is a block device; specify a file \[USAGE\]$/],
     ];
     const before = inside.requests.length;
@@ -144,6 +147,14 @@ test('F11 a receipt replaces a file, and the target of a link, in one piece', as
   expect(lstatSync(link).isSymbolicLink()).toBe(true);
   expect(readFileSync(target, 'utf8')).toContain('omni-airgap/receipt');
   expect(lstatSync(target).ino).not.toBe(inode);
+});
+
+test('F11 the folder of a receipt is made; that of a new mirror.yaml must exist', async () => {
+  const path = site.at('new', 'folder', 'receipt.json');
+  await cliJson(loadWith('--receipt', path));
+  expect(readFileSync(path, 'utf8')).toContain('omni-airgap/receipt');
+  const ended = await cli(['init', '--config', site.at('nowhere', 'mirror.yaml')]);
+  expectFailure(ended, 2, /nowhere does not exist; create it first \[NO_INPUT\]$/);
 });
 
 test('F11 a hand-off file that is a link stays one', async () => {

@@ -54,7 +54,7 @@ export async function ensureFolder(path: string): Promise<void> {
  * With the folders above it. Not by mkdir's `recursive`: where a folder is there that takes no new names (an automounter's
  * whose medium is gone, /proc) it tries for ever, and on a read-only file system it says that there is no such folder.
  */
-async function makeFolders(path: string): Promise<void> {
+export async function makeFolders(path: string): Promise<void> {
   try {
     await mkdir(path);
   } catch (error) {

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { CodedError, isCoded, systemCodeOf } from '../base/errors.ts';
 import { diskError } from './disk-error.ts';
-import { writeFileAtomic, writeNewFile } from './files.ts';
+import { makeFolders, writeFileAtomic, writeNewFile } from './files.ts';
 
 const readFrom = promisify(read);
 const writeTo = promisify(write);
@@ -76,18 +76,18 @@ export function textBytes(bytes: Uint8Array, what: string): Buffer {
 
 /**
  * Looks whether an output that the operator named can be written, before the work that it is for.
- * @throws USAGE for a folder, a socket or a block device; NO_INPUT when its folder does not exist; DISK
+ * @throws USAGE for a folder, a socket, a block device or a path below a file; DISK
  */
 export async function checkOutput(flag: string, path: string): Promise<void> {
   await placeOf(flag, path);
 }
 
 /**
- * Writes an output that the operator named. A regular file is replaced at once and whole, that of a link where it is; a
- * pipe or a character device is written to.
- * @param options.isNew a regular file that exists stays as it is
+ * Writes an output that the operator named. A regular file is replaced at once and whole, that of a link where it is, and
+ * its folder is made; a pipe or a character device is written to.
+ * @param options.isNew a regular file that exists stays as it is, and the folder must exist
  * @returns false when it does
- * @throws as checkOutput
+ * @throws as checkOutput; NO_INPUT for a new file without its folder
  */
 export async function writeOutput(
   flag: string,
@@ -100,6 +100,7 @@ export async function writeOutput(
   try {
     if (place.kind === 'file') {
       if (options.isNew === true) return await writeNewFile(place.path, bytes);
+      await makeFolders(dirname(place.path));
       await writeFileAtomic(place.path, bytes);
     } else if (place.kind === 'descriptor') await writeWhole(place.fd, bytes);
     else {
@@ -134,16 +135,13 @@ async function placeOf(flag: string, path: string): Promise<Place> {
       throw error;
     });
     if (info === undefined || info.isFile()) {
-      const target = await targetOf(path);
-      if (!(await stat(dirname(target))).isDirectory())
-        throw new CodedError('USAGE', `${what}: ${dirname(target)} is not a folder; specify another file`);
-      return { kind: 'file', path: target };
+      return { kind: 'file', path: await targetOf(path) };
     }
     if (info.isFIFO() || info.isCharacterDevice()) return { kind: 'through' };
     throw new CodedError('USAGE', `${what}: ${kindOf(info)}; specify a file`);
   } catch (error) {
-    if (systemCodeOf(error) === 'ENOENT')
-      throw new CodedError('NO_INPUT', `${what}: its folder does not exist; create it first`);
+    if (systemCodeOf(error) === 'ENOTDIR')
+      throw new CodedError('USAGE', `${what}: a file stands where a folder must be; specify another path`);
     throw diskError(error, what);
   }
 }
