@@ -10,7 +10,13 @@ import {
   type ReceiptDocument,
   serializeReceipt,
 } from '@omni-airgap/format';
-import { type ObjectSink, type ObjectStoreTarget, openSink, type ReadBackMode } from '@omni-airgap/objects';
+import {
+  hostsOf,
+  type ObjectSink,
+  type ObjectStoreTarget,
+  openSink,
+  type ReadBackMode,
+} from '@omni-airgap/objects';
 import { type CopyTally, noProgress, type Progress } from '@omni-airgap/oci';
 import { byText, CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { checkOutput, writeOutput } from '@omni-airgap/oci/fs';
@@ -184,10 +190,7 @@ async function withTargets<T>(
   const old = checkBundleAge(bundles.document, options.maxAgeDays);
   if (old !== undefined) progress.note(old);
   const network = await openNetwork(options.network, {
-    hosts: [
-      ...(target === undefined ? [] : [target.host]),
-      ...(objectStore?.kind === 's3' ? [objectStore.settings.endpoint.host] : []),
-    ],
+    hosts: [...(target === undefined ? [] : [target.host]), ...hostsOf(objectStore)],
     allowPrivate: true,
   });
   let sink: ObjectSink | undefined;

@@ -222,3 +222,21 @@ test('A7 a store that does not list unfinished uploads is loaded into, with a no
   expect((await load([await bundleOf('v1.13.8')])).objectsStored).toBe(1);
   expect(notes).toEqual([expect.stringContaining('list unfinished uploads')]);
 });
+
+test('a quota that is used up: what is stored stays, and how much is still needed is told', async () => {
+  const { double, load } = await site();
+  const bundle = await makeBundle(async (layout) => {
+    await media(layout, 'v1.13.8');
+    await media(layout, 'v1.13.9');
+    await media(layout, 'v1.14.0');
+  });
+  double.fault = ({ method, path }) =>
+    method === 'PUT' && path.includes('/image/') && !path.includes('v1.13.8')
+      ? problem(403, 'QuotaExceeded')
+      : undefined;
+  await expect(load([bundle])).rejects.toThrow(
+    /the quota is used up; (17\.6 KiB in 2|26\.4 KiB in 3) object\(s\) are still to be stored: make room/,
+  );
+  double.fault = () => undefined;
+  expect((await load([bundle])).objectsStored).toBeGreaterThanOrEqual(2);
+});

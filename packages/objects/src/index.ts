@@ -1,4 +1,5 @@
 /** Object stores: S3 over the HTTP gate, and folders. */
 
 export type { NewObject, ObjectSink, ProbeStep, ReadBackMode, WantedObject } from './object-sink.ts';
-export { type ObjectStoreTarget, openSink, parseObjectStore } from './open-sink.ts';
+export { StorageFull } from './object-sink.ts';
+export { hostsOf, type ObjectStoreTarget, openSink, parseObjectStore } from './open-sink.ts';

@@ -54,6 +54,9 @@ export interface StaleUpload {
 /** An object by its key and the content that it should have. */
 export type WantedObject = Pick<NewObject, 'key' | 'descriptor'>;
 
+/** The place has no room for more: its disk is full, or a quota is used up. Nothing else will fit either. */
+export class StorageFull extends CodedError {}
+
 export interface ObjectSink {
   /** How people name the place: `s3://bucket/prefix`, `file:///srv/media`. */
   readonly url: string;

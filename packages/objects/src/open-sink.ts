@@ -5,7 +5,7 @@ import { CodedError, printable } from '@omni-airgap/oci/base';
 import type { Network } from '@omni-airgap/oci/registry';
 import { DirectorySink } from './directory-sink.ts';
 import type { ObjectSink } from './object-sink.ts';
-import { parseS3Location, readS3Settings, type S3Settings } from './s3-settings.ts';
+import { type Addressing, parseS3Location, readS3Settings, type S3Settings } from './s3-settings.ts';
 import type { SinkOptions } from './s3-sink.ts';
 
 export type ObjectStoreTarget =
@@ -20,9 +20,10 @@ export async function parseObjectStore(
   text: string,
   endpoint: string | undefined,
   env: Readonly<Record<string, string | undefined>>,
+  addressing?: Addressing,
 ): Promise<ObjectStoreTarget> {
   if (!text.startsWith('file:')) {
-    return { kind: 's3', settings: await readS3Settings(parseS3Location(text), endpoint, env) };
+    return { kind: 's3', settings: await readS3Settings(parseS3Location(text), endpoint, env, addressing) };
   }
   const url = URL.parse(text);
   const root = url !== null && url.host === '' && url.search === '' ? fileURLToPath(url) : '';
@@ -33,6 +34,13 @@ export async function parseObjectStore(
     );
   }
   return { kind: 'directory', root: root.replace(/\/+$/, '') };
+}
+
+/** Hosts that requests of an object store go to, with their ports; none for a folder. */
+export function hostsOf(target: ObjectStoreTarget | undefined): readonly string[] {
+  if (target?.kind !== 's3') return [];
+  const { endpoint, bucket, addressing } = target.settings;
+  return addressing === 'virtual' ? [endpoint.host, `${bucket}.${endpoint.host}`] : [endpoint.host];
 }
 
 /**

@@ -7,8 +7,8 @@
 import { S3Client } from '@aws-sdk/client-s3';
 import { CodedError, isCoded, printable } from '@omni-airgap/oci/base';
 import { type HttpGate, retrying } from '@omni-airgap/oci/http';
-import { checkObjectKey } from './object-sink.ts';
-import { GateRequestHandler } from './s3-request-handler.ts';
+import { checkObjectKey, StorageFull } from './object-sink.ts';
+import { ForeignAnswer, GateRequestHandler } from './s3-request-handler.ts';
 import type { S3Settings } from './s3-settings.ts';
 
 /** Clocks further apart than this are refused by every store. Source: AWS Signature Version 4, "Elements". */
@@ -33,8 +33,7 @@ export class S3Connection {
     this.client = new S3Client({
       endpoint: endpoint.href,
       region,
-      // Names of buckets are no names in the site's DNS.
-      forcePathStyle: true,
+      forcePathStyle: settings.addressing !== 'virtual',
       credentials: { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) },
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',
@@ -87,7 +86,10 @@ export class S3Connection {
 
   /** What the SDK throws, as an error of ours. */
   explain(error: unknown, key: string, right: string): unknown {
-    for (let e = error; e instanceof Error; e = e.cause) if (isCoded(e)) return e;
+    for (let e = error; e instanceof Error; e = e.cause) {
+      if (isCoded(e)) return e;
+      if (e instanceof ForeignAnswer) return explainForeign(e, `${this.url}/${key}`);
+    }
     if (!(error instanceof Error) || error.name === 'AbortError') return error;
     const { $metadata, $response } = error as S3Error;
     const status = $metadata?.httpStatusCode;
@@ -103,7 +105,11 @@ export class S3Connection {
       ? skewHint
       : isDenied
         ? `${isNamed ? 'the policy of these credentials' : 'the credentials are wrong, or their policy'} must allow ${right} here`
-        : (hints.get(error.name) ?? (isNamed ? printable(error.message) : ''));
+        : (hints.get(error.name) ?? (isNamed && !unnamed.has(error.message) ? printable(error.message) : ''));
+    if (isFull(error.name, status)) {
+      const reason = status === 507 ? 'the store is full' : 'the quota is used up';
+      return new StorageFull('UPSTREAM', `${what}: ${reason}`, { cause: error, status });
+    }
     return new CodedError(code, `${what}${advice === '' ? '' : `: ${advice}`}`, {
       cause: error,
       // An error inside a 200 is one of the store, and may pass.
@@ -121,7 +127,39 @@ const hints: ReadonlyMap<string, string> = new Map([
   ['RequestTimeTooSkewed', skewHint],
   ['NoSuchBucket', 'make the bucket first, or correct --object-store'],
   ['InvalidAccessKeyId', 'it does not know AWS_ACCESS_KEY_ID'],
-  ['SignatureDoesNotMatch', 'AWS_SECRET_ACCESS_KEY or the region is wrong'],
+  [
+    'SignatureDoesNotMatch',
+    'AWS_SECRET_ACCESS_KEY or the region is wrong, or a proxy in front of the store changes the Host header or the path (nginx: proxy_set_header Host $http_host, and proxy_pass without a path)',
+  ],
+  ['PermanentRedirect', 'the bucket is elsewhere; correct --s3-endpoint and AWS_REGION'],
+]);
+
+/** By the codes of Ceph, MinIO, versitygw and others. */
+function isFull(name: string, status: number | undefined): boolean {
+  return status === 507 || /QuotaExceeded|InsufficientStorage|StorageFull/.test(name);
+}
+
+/** An answer of something that is no object store, by its status and text. */
+function explainForeign({ status, message, location }: ForeignAnswer, where: string): CodedError {
+  const code = status === 401 || status === 403 ? 'DENIED' : 'UPSTREAM';
+  const text = message === '' ? '' : ` (${message})`;
+  const target = URL.parse(location ?? '')?.origin;
+  const advice =
+    target === undefined
+      ? (foreignHints.get(status) ?? '')
+      : `: it redirects to ${printable(target)}; specify that with --s3-endpoint`;
+  return new CodedError(code, `${where}: a proxy or web server answers ${status}${text}${advice}`, {
+    status,
+  });
+}
+
+const foreignHints: ReadonlyMap<number, string> = new Map([
+  [
+    413,
+    ': it refuses bodies of this size, and parts of an upload have at least 5 MiB (nginx: client_max_body_size 0)',
+  ],
+  [404, ': no object store answers at this address; correct --s3-endpoint'],
+  [407, ': the proxy wants a user name and password'],
 ]);
 
 /** Milliseconds between a Date header and now; 0 when there is none. */

@@ -12,6 +12,7 @@ import {
   CreateMultipartUploadCommand,
   ListPartsCommand,
   UploadPartCommand,
+  UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
 import type { Piece } from '@omni-airgap/oci';
 import { CodedError, isCoded } from '@omni-airgap/oci/base';
@@ -52,7 +53,15 @@ interface Started {
   readonly known: ReadonlyMap<number, UploadedPart>;
 }
 
-/** @throws DIGEST_MISMATCH before the object is visible; DENIED, UPSTREAM, NETWORK leave the upload to be resumed */
+/** The least that a part may have that is not the last. Source: as maxParts. */
+export const minPartSize: number = 5 * 1024 * 1024;
+
+/** A body that is too large for something on the way. Source: RFC 9110 section 15.5.14. */
+export function isTooLarge(error: unknown): boolean {
+  return isCoded(error) && error.status === 413;
+}
+
+/** @throws DIGEST_MISMATCH before the object is visible; UPSTREAM with status 413 for parts that are too large; DENIED, UPSTREAM, NETWORK leave the upload to be resumed */
 export async function putInParts(upload: MultipartUpload): Promise<void> {
   const { connection, journals, object, signal } = upload;
   const { key, descriptor } = object;
@@ -66,7 +75,8 @@ export async function putInParts(upload: MultipartUpload): Promise<void> {
       await journal.add(part);
     });
   } catch (error) {
-    if (isCoded(error, 'DIGEST_MISMATCH')) {
+    // Parts are cut anew when they were too large; until then an upload keeps its part size.
+    if (isCoded(error, 'DIGEST_MISMATCH') || isTooLarge(error)) {
       await connection.client.send(new AbortMultipartUploadCommand(at)).catch(() => {});
       await journal.remove();
     }
@@ -86,6 +96,57 @@ export async function putInParts(upload: MultipartUpload): Promise<void> {
     }
   });
   await journal.remove();
+}
+
+interface PartCopy {
+  readonly connection: S3Connection;
+  readonly object: NewObject;
+  /** Bucket and key, as CopyObject wants them. */
+  readonly source: string;
+  /** Input of CreateMultipartUpload. */
+  readonly description: { readonly Bucket: string; readonly Key: string };
+  readonly rights: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Bytes that a store copies for one answer: few enough that it comes within the time-out. */
+const copiedPartSize = 256 * 1024 * 1024;
+
+/** Copies what is too large for CopyObject, inside the store. Source: Amazon S3 API Reference, UploadPartCopy. */
+export async function copyInParts(copy: PartCopy): Promise<void> {
+  const { connection, object, source, description, rights, signal } = copy;
+  const { key, descriptor } = object;
+  const { client } = connection;
+  const { UploadId } = await connection.retrying(key, rights, signal, () =>
+    client.send(new CreateMultipartUploadCommand(description), abort(signal)),
+  );
+  const at = { ...connection.at(key), UploadId };
+  const size = Math.max(copiedPartSize, Math.ceil(descriptor.size / maxParts));
+  const parts: { readonly PartNumber: number; readonly ETag: string | undefined }[] = [];
+  try {
+    for (let offset = 0; offset < descriptor.size; offset += size) {
+      const PartNumber = parts.length + 1;
+      const last = Math.min(offset + size, descriptor.size) - 1;
+      const input = {
+        ...at,
+        PartNumber,
+        CopySource: source,
+        CopySourceRange: `bytes=${offset}-${last}`,
+      };
+      const { CopyPartResult: copied } = await connection.retrying(key, rights, signal, () =>
+        client.send(new UploadPartCopyCommand(input), abort(signal)),
+      );
+      parts.push({ PartNumber, ETag: copied?.ETag });
+    }
+    const complete = { ...at, MultipartUpload: { Parts: parts } };
+    await connection.retrying(key, rights, signal, () =>
+      client.send(new CompleteMultipartUploadCommand(complete), abort(signal)),
+    );
+  } catch (error) {
+    // A copy is not resumed: nothing moved through here.
+    await client.send(new AbortMultipartUploadCommand(at)).catch(() => {});
+    throw error;
+  }
 }
 
 /** @param onStored told of each part that the store has taken */

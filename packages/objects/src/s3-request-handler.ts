@@ -1,8 +1,11 @@
 /** The AWS SDK over the one HTTP gate: its requests obey the same policy and leave the same records as all others. */
 import { Readable } from 'node:stream';
 import type { Bytes } from '@omni-airgap/oci';
+import { printable } from '@omni-airgap/oci/base';
 import {
+  type GateResponse,
   type HttpGate,
+  looksLikePage,
   type Method,
   type StreamBody,
   saysPage,
@@ -12,6 +15,9 @@ import { bytesOf } from '@omni-airgap/oci/model';
 
 /** S3 answers to everything but GetObject are small; a page of a listing has a thousand entries. */
 const maxAnswerBytes = 8 * 1024 * 1024;
+
+/** Of an answer that is shown to people. */
+const maxShownBytes = 4096;
 
 /** Bytes of a body that are sent at once: time-outs begin anew with each. */
 const sliceBytes = 1024 * 1024;
@@ -32,6 +38,21 @@ export interface SdkResponse {
   readonly statusCode: number;
   readonly headers: Record<string, string>;
   readonly body: Readable;
+}
+
+/** An error that is no S3 XML: a proxy or web server in front of the store answered. */
+export class ForeignAnswer extends Error {
+  readonly status: number;
+  /** Where a redirect points; undefined for other answers. */
+  readonly location: string | undefined;
+
+  /** @param text what it says, printable */
+  constructor(status: number, text: string, location: string | undefined) {
+    super(text);
+    this.name = 'ForeignAnswer';
+    this.status = status;
+    this.location = location;
+  }
 }
 
 /** An answer's body for the SDK, which wants a stream. Who reads a whole object takes the bytes as they come instead. */
@@ -84,9 +105,12 @@ export class GateRequestHandler {
       await response.cancel();
       throw unexpectedAnswer(response, `${request.method} ${request.path}`, 'an answer of the object store');
     }
-    const bytes = isObject
-      ? response.body
-      : bytesOf(await response.bytes('an answer of the object store', maxAnswerBytes));
+    let bytes = response.body;
+    if (!isObject) {
+      const small = await response.bytes('an answer of the object store', maxAnswerBytes);
+      if (response.status >= 300 && request.method !== 'HEAD') refuseForeign(response, small);
+      bytes = bytesOf(small);
+    }
     return {
       response: {
         statusCode: response.status,
@@ -101,6 +125,16 @@ export class GateRequestHandler {
   httpHandlerConfigs(): Record<string, never> {
     return {};
   }
+}
+
+/** @throws ForeignAnswer for an error that is no S3 XML */
+function refuseForeign({ status, headers }: GateResponse, bytes: Uint8Array): void {
+  const text = Buffer.from(bytes.subarray(0, maxShownBytes)).toString('utf8');
+  const isXml = /^\s*<(?:\?xml|Error[ >])/.test(text) && !looksLikePage(bytes);
+  // Without a body the status alone tells, and some stores send none.
+  if (isXml || (bytes.byteLength === 0 && status >= 400)) return;
+  const title = /<title>([^<]*)<\/title>/i.exec(text)?.[1] ?? text.replace(/<[^>]*>/g, ' ');
+  throw new ForeignAnswer(status, printable(title.replace(/\s+/g, ' ').trim(), 100), headers['location']);
 }
 
 function urlOf(request: SdkRequest): URL {

@@ -18,7 +18,11 @@ export interface S3Settings extends S3Location {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
   readonly sessionToken?: string | undefined;
+  /** Whether the bucket is in the path or in the name of the host; default `path`: buckets are no names in a site's DNS. */
+  readonly addressing?: Addressing | undefined;
 }
+
+export type Addressing = 'path' | 'virtual';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -63,6 +67,7 @@ export async function readS3Settings(
   location: S3Location,
   endpoint: string | undefined,
   env: Env,
+  addressing?: Addressing,
 ): Promise<S3Settings> {
   const profile = env['AWS_PROFILE'] ?? 'default';
   const { configFile, credentialsFile } = await loadSharedConfigFiles();
@@ -89,6 +94,7 @@ export async function readS3Settings(
     accessKeyId,
     secretAccessKey,
     sessionToken: token,
+    addressing,
   };
 }
 

@@ -14,8 +14,8 @@ import {
   type HeadObjectCommandOutput,
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
-import type { Bytes } from '@omni-airgap/oci';
-import { CodedError, giveBack, isCoded, settleAll } from '@omni-airgap/oci/base';
+import type { Bytes, Piece } from '@omni-airgap/oci';
+import { CodedError, formatBytes, giveBack, isCoded, settleAll } from '@omni-airgap/oci/base';
 import { readInto } from '@omni-airgap/oci/fs';
 import type { HttpGate } from '@omni-airgap/oci/http';
 import {
@@ -40,7 +40,7 @@ import type {
 import { PartBuffers } from './part-buffers.ts';
 import { type ObjectVersion, ReadBacks } from './read-backs.ts';
 import { abort, S3Connection, withPayload } from './s3-connection.ts';
-import { putInParts } from './s3-multipart.ts';
+import { copyInParts, isTooLarge, minPartSize, putInParts } from './s3-multipart.ts';
 import { copyRights, listUploads, lookRights, probeBucket, probePayload } from './s3-preflight.ts';
 import { AnswerBody } from './s3-request-handler.ts';
 import type { S3Settings } from './s3-settings.ts';
@@ -83,7 +83,8 @@ export class S3Sink implements ObjectSink {
   readonly #buffers = new PartBuffers(partsAtOnce);
   /** One large object goes up at a time, in several parts; the ones before it are read back meanwhile. */
   readonly #inTurn = pLimit(1);
-  readonly #partSize: number;
+  /** Bytes; gets smaller when something on the way does not take bodies of this size. */
+  #partSize: number;
   readonly #mode: ReadBackMode;
   readonly #readBacks: ReadBacks;
   readonly #note: (text: string) => void;
@@ -139,29 +140,12 @@ export class S3Sink implements ObjectSink {
     onBytes: (bytes: number) => void,
     signal?: AbortSignal,
   ): Promise<'stored' | 'present'> {
-    const { descriptor, content } = object;
+    const { content } = object;
     const before = await this.#judge(object, signal);
     if (before.kind === 'right') return 'present';
     if (before.kind === 'wrong') this.#sendAgain(object, before);
     if (content.kind === 'object') await this.#copy(object, content.key, signal);
-    else if (content.kind === 'pieces' && descriptor.size > this.#partSize) {
-      const { pieces } = content;
-      const md5 = await this.#needsMd5(signal);
-      await this.#inTurn(() =>
-        putInParts({
-          connection: this.#connection,
-          journals: this.#journals,
-          buffers: this.#buffers,
-          object,
-          pieces,
-          partSize: this.#partSize,
-          description: this.#describe(object),
-          md5,
-          onBytes,
-          signal,
-        }),
-      );
-    } else await this.#putWhole(object, onBytes, signal);
+    else await this.#send(object, onBytes, signal);
     await this.#prove(object, signal);
     return 'stored';
   }
@@ -279,6 +263,57 @@ export class S3Sink implements ObjectSink {
     );
   }
 
+  /** In smaller parts after a body that was too large for something on the way, and from then on. */
+  async #send(object: NewObject, onBytes: (bytes: number) => void, signal?: AbortSignal): Promise<void> {
+    const { key, descriptor, content } = object;
+    let shown = 0;
+    for (;;) {
+      let sent = 0;
+      const count = (bytes: number): void => {
+        sent += bytes;
+        if (sent <= shown) return;
+        onBytes(sent - shown);
+        shown = sent;
+      };
+      try {
+        if (content.kind === 'pieces' && descriptor.size > this.#partSize) {
+          await this.#sendParts(object, content.pieces, count, signal);
+        } else await this.#putWhole(object, count, signal);
+        return;
+      } catch (error) {
+        const body = Math.min(this.#partSize, descriptor.size);
+        if (!isTooLarge(error) || content.kind !== 'pieces' || body <= minPartSize) throw error;
+        this.#partSize = Math.max(minPartSize, Math.floor(body / 2));
+        this.#note(
+          `${this.url}/${key}: a body of ${formatBytes(body)} is too large for the store or a proxy in front of it; load sends parts of ${formatBytes(this.#partSize)}`,
+        );
+      }
+    }
+  }
+
+  async #sendParts(
+    object: NewObject,
+    pieces: readonly Piece[],
+    onBytes: (bytes: number) => void,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const md5 = await this.#needsMd5(signal);
+    await this.#inTurn(() =>
+      putInParts({
+        connection: this.#connection,
+        journals: this.#journals,
+        buffers: this.#buffers,
+        object,
+        pieces,
+        partSize: this.#partSize,
+        description: this.#describe(object),
+        md5,
+        onBytes,
+        signal,
+      }),
+    );
+  }
+
   /** @returns what to say of it: the wrong bytes are worse news than that they cannot be removed */
   async #removeWrong(key: string, signal?: AbortSignal): Promise<string> {
     try {
@@ -316,18 +351,14 @@ export class S3Sink implements ObjectSink {
 
   /** Inside the store, without moving the bytes through here. */
   async #copy(object: NewObject, from: string, signal?: AbortSignal): Promise<void> {
-    if (object.descriptor.size > maxCopyBytes) {
-      throw new CodedError(
-        'UPSTREAM',
-        `${this.url}/${object.key}: larger than the 5 GiB that a store copies at once; load a full bundle instead of an increment`,
-      );
-    }
     const { Bucket, Key } = this.#connection.at(from);
-    const input = {
-      ...this.#describe(object),
-      CopySource: `${Bucket}/${Key.split('/').map(encodeURIComponent).join('/')}`,
-      MetadataDirective: 'REPLACE' as const,
-    };
+    const source = `${Bucket}/${Key.split('/').map(encodeURIComponent).join('/')}`;
+    const description = this.#describe(object);
+    if (object.descriptor.size > maxCopyBytes) {
+      const connection = this.#connection;
+      return copyInParts({ connection, object, source, description, rights: copyRights, signal });
+    }
+    const input = { ...description, CopySource: source, MetadataDirective: 'REPLACE' as const };
     await this.#connection.retrying(object.key, copyRights, signal, () =>
       this.#connection.client.send(new CopyObjectCommand(input), abort(signal)),
     );

@@ -8,6 +8,7 @@ import { temporaryFolder as temporary } from '@omni-airgap/oci/testing';
 import { expect, onTestFinished, test } from 'vitest';
 import { DirectorySink } from '../src/directory-sink.ts';
 import type { NewObject } from '../src/object-sink.ts';
+import { hostsOf } from '../src/open-sink.ts';
 import { S3Sink, type SinkOptions } from '../src/s3-sink.ts';
 import { objectSinkSuite } from '../src/testing/object-sink-suite.ts';
 import { problem, type S3Double, startS3Double } from '../src/testing/s3-double.ts';
@@ -605,3 +606,139 @@ test.each(['constructor', '__proto__', 'toString'])(
     await expect(put).rejects.not.toThrow(/native code|object Object/);
   },
 );
+
+/** What nginx answers, with a page of its own. */
+function page(status: number, reason: string, headers: Record<string, string> = {}) {
+  const body = `<html>\r\n<head><title>${status} ${reason}</title></head>\r\n<body>\r\n<hr><center>nginx</center></body></html>`;
+  return { status, body, headers: { 'content-type': 'text/html', ...headers } };
+}
+
+test.each([
+  [
+    'a proxy that refuses bodies',
+    page(413, 'Request Entity Too Large'),
+    /answers 413 \(413 Request Entity Too Large\): it refuses bodies.*client_max_body_size 0/,
+  ],
+  [
+    'a redirect',
+    page(307, 'Temporary Redirect', { location: 'https://s3.other:9000/talos?x' }),
+    /answers 307 .*it redirects to https:\/\/s3\.other:9000; specify that with --s3-endpoint/,
+  ],
+  ['a redirect without a body', { status: 301, headers: { location: 'https://s3.other/' } }, /redirects to/],
+  ['a web server', page(404, 'Not Found'), /answers 404 .*correct --s3-endpoint/],
+  ['a filter', page(403, 'Forbidden'), /answers 403 \(403 Forbidden\)/],
+  ['text', { status: 405, body: 'no PUT here' }, /answers 405 \(no PUT here\)/],
+  ['JSON', { status: 400, body: '{"error":"bad"}' }, /answers 400 \(\{"error":"bad"\}\)/],
+  ['nothing at all', { status: 403 }, /the object store answers 403: the credentials are wrong, or/],
+  ['no message', { status: 400, body: '<Error><Code>Odd</Code></Error>' }, /the object store answers Odd$/],
+  [
+    'a quota',
+    { status: 403, body: '<Error><Code>QuotaExceeded</Code></Error>' },
+    /QuotaExceeded: the quota is used up$/,
+  ],
+  ['a full disk', { status: 507 }, /answers 507: the store is full$/],
+  [
+    'another signature',
+    { status: 403, body: '<Error><Code>SignatureDoesNotMatch</Code></Error>' },
+    /changes the Host header or the path \(nginx: proxy_set_header Host \$http_host/,
+  ],
+])('an answer that is no S3 XML is told by its status and text: %s', async (_, fault, message) => {
+  const double = await startS3Double();
+  double.fault = ({ method }) => (method === 'PUT' ? fault : undefined);
+  const sink = await openSink(double, await temporary());
+  const failed = sink.put(await objectOf(1000), ignore);
+  await expect(failed).rejects.toThrow(message);
+  await expect(failed).rejects.not.toThrow(/Unknown|deserializ|\$response|XML parse/i);
+});
+
+test('parts get smaller until a proxy takes them, and stay so', async () => {
+  const double = await startS3Double();
+  const limit = 6 * mib;
+  double.fault = ({ body }) => (body.byteLength > limit ? page(413, 'Request Entity Too Large') : undefined);
+  const notes: string[] = [];
+  const options = { partSize: 16 * mib, note: (text: string) => void notes.push(text) };
+  const sink = await openSink(double, await temporary(), options);
+  const object = await objectOf(18 * mib);
+  let counted = 0;
+  expect(await sink.put(object, (bytes) => (counted += bytes))).toBe('stored');
+  expect(counted).toBe(object.descriptor.size);
+  expect(notes).toEqual([
+    expect.stringContaining('load sends parts of 8.0 MiB'),
+    expect.stringContaining('load sends parts of 5.0 MiB'),
+  ]);
+  expect(double.uploads.size).toBe(0);
+  const before = double.requests.length;
+  expect(await sink.put(await objectOf(12 * mib, 'image/b'), ignore)).toBe('stored');
+  expect(double.requests.slice(before).some(({ body }) => body.byteLength > limit)).toBe(false);
+});
+
+test('a body in one piece that is too large goes up in parts; below 5 MiB nothing helps', async () => {
+  const double = await startS3Double();
+  let limit = 6 * mib;
+  double.fault = ({ body }) => (body.byteLength > limit ? page(413, 'Request Entity Too Large') : undefined);
+  const sink = await openSink(double, await temporary(), { partSize: 16 * mib });
+  expect(await sink.put(await objectOf(12 * mib), ignore)).toBe('stored');
+  limit = mib;
+  await expect(sink.put(await objectOf(12 * mib, 'image/b'), ignore)).rejects.toMatchObject({
+    code: 'UPSTREAM',
+    message: expect.stringContaining('client_max_body_size 0'),
+  });
+});
+
+test('an object above 5 GiB is copied in parts inside the store', async () => {
+  const double = await startS3Double();
+  const size = 5 * 1024 ** 3 + 12_345;
+  const digest = digestFromHex('a'.repeat(64));
+  const headers = { 'x-amz-meta-sha256': 'a'.repeat(64) };
+  const sparse = { bytes: Buffer.alloc(0), etag: 'sparse', headers, size };
+  double.objects.set('talos/site/image/a/large', sparse);
+  const sink = await openSink(double, await temporary(), { readBack: 'never' });
+  double.fault = ({ method, path, query }) => {
+    // What was joined has the size of its source.
+    if (method === 'HEAD' && path.endsWith('/b/large') && double.objects.has(path)) {
+      double.objects.set(path, { ...sparse, headers: double.objects.get(path)?.headers ?? {} });
+    }
+    return method === 'PUT' && !query.has('partNumber') ? problem(400, 'EntityTooLarge') : undefined;
+  };
+  const object = {
+    key: 'image/b/large',
+    descriptor: { digest, size },
+    contentType: 'application/octet-stream',
+    content: { kind: 'object', key: 'image/a/large' },
+  } as const;
+  expect(await sink.put(object, ignore)).toBe('stored');
+  let next = 0;
+  for (const { headers: sent } of double.requests) {
+    const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(String(sent['x-amz-copy-source-range'])) ?? [];
+    if (last === undefined) continue;
+    expect(Number(first)).toBe(next);
+    next = Number(last) + 1;
+  }
+  expect(next).toBe(size);
+  expect(double.uploads.size).toBe(0);
+  expect(double.requests.reduce((sum, { body }) => sum + body.byteLength, 0)).toBeLessThan(10_000);
+});
+
+test('--s3-addressing virtual: the bucket is in the name of the host', async () => {
+  const double = await startS3Double();
+  const { port } = new URL(double.url);
+  const settings = {
+    ...{ bucket: 'talos', prefix: '', endpoint: new URL(`http://s3.test:${port}`), region: 'us-east-1' },
+    ...{ accessKeyId: 'key', secretAccessKey: 'secret' },
+    addressing: 'virtual',
+  } as const;
+  const hosts = hostsOf({ kind: 's3', settings });
+  expect(hosts).toEqual([`s3.test:${port}`, `talos.s3.test:${port}`]);
+  const lookup = async () => [{ address: '127.0.0.1', family: 4 }];
+  const gate = new HttpGate({
+    policy: { hosts, plainHttp: hosts, allowPrivate: true, upstreams: [] },
+    lookup,
+  });
+  onTestFinished(() => gate.close());
+  const sink = new S3Sink(gate, settings, await temporary());
+  const object = await objectOf(1000);
+  expect(await sink.put(object, ignore)).toBe('stored');
+  expect([...double.objects.keys()]).toEqual([`talos/${object.key}`]);
+  const asked = new Set(double.requests.map(({ headers }) => headers.host));
+  expect([...asked]).toEqual([`talos.s3.test:${port}`]);
+});

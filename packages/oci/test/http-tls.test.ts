@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 
 import { HttpGate } from '../src/http/gate.ts';
 import type { ProxySettings } from '../src/http/proxy.ts';
 import type { EgressRecord } from '../src/http/record.ts';
+import { openNetwork } from '../src/registry/network.ts';
 import { type LoopbackServer, startHttpServer } from '../src/testing/http-server.ts';
 
 const run = promisify(execFile);
@@ -98,6 +99,27 @@ describe.skipIf(!openssl)('TLS', () => {
     const { text } = await get(`registry.lab:${port()}`, { ca: [cert] });
     expect(text).toBe('secret place');
     expect((await get(origin.host, { ca: [cert] })).text).toBe('secret place');
+  });
+  test('the authorities of SSL_CERT_FILE are trusted too; a file without any is refused where it was named', async () => {
+    const settings = { upstreams: [], allowHosts: [], plainHttp: [] };
+    const scope = { hosts: [origin.host], allowPrivate: true };
+    const network = await openNetwork(
+      { ...settings, env: { SSL_CERT_FILE: join(folder, 'cert.pem') } },
+      scope,
+    );
+    onTestFinished(() => network.close());
+    const answer = await network.gate.request({ method: 'GET', url: `https://${origin.host}/x` });
+    expect(await answer.text()).toBe('secret place');
+    for (const [name, code] of [
+      ['key.pem', 'CONFIG'],
+      ['none.pem', 'NO_INPUT'],
+    ] as const) {
+      const env = { SSL_CERT_FILE: join(folder, name) };
+      await expect(openNetwork({ ...settings, env }, scope)).rejects.toMatchObject({
+        code,
+        message: expect.stringContaining('SSL_CERT_FILE'),
+      });
+    }
   });
   test('without it the certificate is refused, for good, and the switch is named', async () => {
     await expect(get(`registry.lab:${port()}`, {})).rejects.toMatchObject({

@@ -13,7 +13,7 @@ import {
   summarizeLog,
 } from '@omni-airgap/fetcher';
 import { checkInside, type InsideReport, parseRegistryTarget, readSite } from '@omni-airgap/loader';
-import { parseObjectStore } from '@omni-airgap/objects';
+import { hostsOf, parseObjectStore } from '@omni-airgap/objects';
 import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { withCommon, withExample, withNetwork } from '../flags.ts';
@@ -196,6 +196,7 @@ export interface InsideFlags extends CommonFlags, NetworkFlags {
   readonly registry?: string;
   readonly objectStore?: string;
   readonly s3Endpoint?: string;
+  readonly s3Addressing?: 'path' | 'virtual';
   readonly keepHost?: true;
 }
 
@@ -207,6 +208,12 @@ export function withInside(command: Command): Command {
     .option('--registry <host[/prefix]>', 'with --inside: the registry that load brings images to')
     .option('--object-store <url>', 'with --inside: s3://BUCKET[/PREFIX] or file:///DIR')
     .option('--s3-endpoint <url>', 'with --inside: where the object store answers')
+    .addOption(
+      new Option(
+        '--s3-addressing <where>',
+        'with --inside: where the bucket is named: path (the default) or virtual',
+      ).choices(['path', 'virtual'] as const),
+    )
     .option('--keep-host', 'with --inside: repositories have their host in the path')
     .option(
       '--proxy <url>',
@@ -222,15 +229,14 @@ export async function runInside(session: Session, flags: InsideFlags): Promise<v
   const objectStore =
     flags.objectStore === undefined
       ? undefined
-      : await parseObjectStore(flags.objectStore, flags.s3Endpoint, session.env);
+      : await parseObjectStore(flags.objectStore, flags.s3Endpoint, session.env, flags.s3Addressing);
   const plainHttp = [...flags.plainHttp];
-  for (const url of [
-    objectStore?.kind === 's3' ? objectStore.settings.endpoint : undefined,
-    file.site.factory === undefined ? undefined : new URL(file.site.factory),
-  ]) {
-    // Naming an http URL is permission to use it.
-    if (url?.protocol === 'http:') plainHttp.push(url.host);
+  // Naming an http URL is permission to use it.
+  if (objectStore?.kind === 's3' && objectStore.settings.endpoint.protocol === 'http:') {
+    plainHttp.push(...hostsOf(objectStore));
   }
+  const factory = file.site.factory === undefined ? undefined : new URL(file.site.factory);
+  if (factory?.protocol === 'http:') plainHttp.push(factory.host);
   const network = networkSettings({ ...flags, plainHttp }, session.env, false);
   const result = await report(
     session,

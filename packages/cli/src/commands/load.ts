@@ -11,7 +11,7 @@ import {
   parseRegistryTarget,
   readSite,
 } from '@omni-airgap/loader';
-import { parseObjectStore } from '@omni-airgap/objects';
+import { hostsOf, parseObjectStore } from '@omni-airgap/objects';
 import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { Command, Option } from 'commander';
 import { collected, insideProxy, maxAgeOption, withCommon, withExample, withTransfers } from '../flags.ts';
@@ -31,6 +31,7 @@ interface Flags extends CommonFlags, NetworkFlags {
   readonly registry?: string;
   readonly objectStore?: string;
   readonly s3Endpoint?: string;
+  readonly s3Addressing?: 'path' | 'virtual';
   readonly verifyKey?: string;
   readonly allowUnsigned?: true;
   readonly maxAge?: number;
@@ -62,6 +63,12 @@ export function addLoad(session: Session): Command {
     .option(
       '--s3-endpoint <url>',
       'where the object store answers; credentials come from the AWS variables or files',
+    )
+    .addOption(
+      new Option(
+        '--s3-addressing <where>',
+        'where the bucket is named: path (ENDPOINT/BUCKET, the default) or virtual (BUCKET.ENDPOINT)',
+      ).choices(['path', 'virtual'] as const),
     )
     .option('--verify-key <file>', 'the public key the bundle must be signed with')
     .option('--allow-unsigned', 'accept an unsigned bundle (recorded in the receipt)')
@@ -128,11 +135,11 @@ async function loadOptions(session: Session, flags: Flags): Promise<LoadOptions>
   const objectStore =
     flags.objectStore === undefined
       ? undefined
-      : await parseObjectStore(flags.objectStore, flags.s3Endpoint, session.env);
+      : await parseObjectStore(flags.objectStore, flags.s3Endpoint, session.env, flags.s3Addressing);
   const plainHttp = [...flags.plainHttp];
   if (objectStore?.kind === 's3' && objectStore.settings.endpoint.protocol === 'http:') {
     // Naming an http endpoint is permission to use it.
-    plainHttp.push(objectStore.settings.endpoint.host);
+    plainHttp.push(...hostsOf(objectStore));
   }
   const { concurrency, receipt, spool, resignKey, maxAge } = flags;
   return {

@@ -5,7 +5,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type ObjectStoreTarget, openSink } from '@omni-airgap/objects';
+import { hostsOf, type ObjectStoreTarget, openSink } from '@omni-airgap/objects';
 import { CodedError, parseStrictJson } from '@omni-airgap/oci/base';
 import { looksLikePage, saysPage, unexpectedAnswer } from '@omni-airgap/oci/http';
 import { type Network, type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
@@ -51,7 +51,7 @@ export async function checkInside(check: InsideCheck): Promise<InsideReport> {
   const network = await openNetwork(check.network, {
     hosts: [
       ...(registry === undefined ? [] : [registry.host]),
-      ...(objectStore?.kind === 's3' ? [objectStore.settings.endpoint.host] : []),
+      ...hostsOf(objectStore),
       ...(factory === null || factory === undefined ? [] : [factory.host]),
     ],
     allowPrivate: true,

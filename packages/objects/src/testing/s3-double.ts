@@ -12,6 +12,8 @@ interface StoredObject {
   /** Of the bytes that the store was sent, whatever it keeps. */
   readonly etag: string;
   readonly headers: Readonly<Record<string, string>>;
+  /** Instead of the length of the bytes, for an object that is only copied. */
+  readonly size?: number;
 }
 
 interface Upload {
@@ -76,10 +78,12 @@ async function answer(
   response: ServerResponse,
 ): Promise<void> {
   const url = new URL(request.url ?? '', 'http://s3.invalid');
+  // Virtual addressing: the bucket is the first label of a host `BUCKET.s3.test`.
+  const [, virtual] = /^([a-z0-9-]+)\.s3\.test(?::|$)/.exec(request.headers.host ?? '') ?? [];
   const body = await readBody(request);
   const seen: S3Request = {
     method: request.method ?? '',
-    path: decodeURIComponent(url.pathname.slice(1)),
+    path: decodeURIComponent(`${virtual === undefined ? '' : `${virtual}/`}${url.pathname.slice(1)}`),
     query: url.searchParams,
     headers: request.headers,
     body,
@@ -142,12 +146,16 @@ function handle(double: S3Double, request: S3Request): Answer {
   if (object === undefined) return problem(404, 'NoSuchKey');
   return {
     status: 200,
-    headers: { ...object.headers, etag: `"${object.etag}"`, 'content-length': object.bytes.byteLength },
+    headers: {
+      ...object.headers,
+      etag: `"${object.etag}"`,
+      'content-length': object.size ?? object.bytes.byteLength,
+    },
     body: object.bytes,
   };
 }
 
-function part(double: S3Double, { method, query, body, path }: S3Request, id: string): Answer {
+function part(double: S3Double, { method, query, body, path, headers }: S3Request, id: string): Answer {
   const upload = double.uploads.get(id);
   if (upload === undefined || upload.key !== path) return problem(404, 'NoSuchUpload');
   if (method === 'DELETE') {
@@ -155,7 +163,17 @@ function part(double: S3Double, { method, query, body, path }: S3Request, id: st
     return { status: 204 };
   }
   if (method === 'PUT') {
-    upload.parts.set(Number(query.get('partNumber')), body);
+    const number = Number(query.get('partNumber'));
+    const source = headers['x-amz-copy-source'];
+    if (typeof source === 'string') {
+      const from = double.objects.get(decodeURIComponent(source));
+      const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(String(headers['x-amz-copy-source-range'])) ?? [];
+      if (from === undefined || last === undefined) return problem(400, 'InvalidArgument');
+      const copied = from.bytes.subarray(Number(first), Number(last) + 1);
+      upload.parts.set(number, copied);
+      return xml(`<CopyPartResult><ETag>"${etag(copied)}"</ETag></CopyPartResult>`);
+    }
+    upload.parts.set(number, body);
     return { status: 200, headers: { etag: `"${etag(body)}"` } };
   }
   const parts = [...upload.parts].sort(([a], [b]) => a - b);

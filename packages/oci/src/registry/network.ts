@@ -55,6 +55,9 @@ export interface Network {
   close(): Promise<void>;
 }
 
+/** The authorities of a whole system have a few hundred kilobytes. */
+const maxAuthorityBytes = 4 * 1024 * 1024;
+
 /** @throws USAGE, CONFIG, NO_INPUT for settings that cannot be used */
 export async function openNetwork(settings: NetworkSettings, scope: NetworkScope): Promise<Network> {
   const upstreams = settings.upstreams.map(parseUpstream);
@@ -66,7 +69,7 @@ export async function openNetwork(settings: NetworkSettings, scope: NetworkScope
       allowPrivate: scope.allowPrivate,
       upstreams,
     },
-    ca: settings.caCert === undefined ? undefined : [await readPem(settings.caCert)],
+    ca: await readAuthorities(settings),
     proxy: settings.proxy,
     egressLog: scope.egressLog,
     connections: scope.connections,
@@ -107,10 +110,20 @@ export async function openNetwork(settings: NetworkSettings, scope: NetworkScope
   };
 }
 
-async function readPem(path: string): Promise<string> {
-  const pem = (await readNamedFile('--ca-cert', path, 1024 * 1024)).toString('latin1');
+/** Authorities that are trusted besides those of Node.js and the system. Source of SSL_CERT_FILE: OpenSSL, Go. */
+async function readAuthorities({ caCert, env }: NetworkSettings): Promise<readonly string[]> {
+  const file = env['SSL_CERT_FILE'] ?? '';
+  return [
+    ...(caCert === undefined ? [] : [await readPem('--ca-cert', caCert)]),
+    ...(file === '' ? [] : [await readPem('SSL_CERT_FILE', file)]),
+  ];
+}
+
+/** @param where the flag or variable that names the file */
+async function readPem(where: string, path: string): Promise<string> {
+  const pem = (await readNamedFile(where, path, maxAuthorityBytes)).toString('latin1');
   if (!pem.includes('-----BEGIN CERTIFICATE-----')) {
-    throw new CodedError('CONFIG', `--ca-cert ${path}: holds no PEM certificate`);
+    throw new CodedError('CONFIG', `${where} ${path}: holds no PEM certificate`);
   }
   return pem;
 }

@@ -3,9 +3,9 @@
  * with the one that is there; the rest is the content of its key, whatever was there before.
  */
 
-import type { NewObject, ObjectSink } from '@omni-airgap/objects';
+import { type NewObject, type ObjectSink, StorageFull } from '@omni-airgap/objects';
 import type { Progress } from '@omni-airgap/oci';
-import { byText, CodedError, isCoded } from '@omni-airgap/oci/base';
+import { byText, CodedError, formatBytes, isCoded } from '@omni-airgap/oci/base';
 import { collect, type Digest, descriptorOf } from '@omni-airgap/oci/model';
 import pLimit from 'p-limit';
 import { explainDamage, type LoadSource, MissingVolumes, throwWorst } from '../../source.ts';
@@ -54,14 +54,33 @@ export async function loadObjects(
         } catch (error) {
           errors.push(stop.signal.aborted ? error : await explainDamage(bundles, error, signal));
           // A store that is gone or lets nobody in is not asked for every other object too.
-          if (isCoded(error, 'NETWORK', 'DENIED', 'EGRESS_DENIED', 'DISK')) stop.abort();
+          if (error instanceof StorageFull || isCoded(error, 'NETWORK', 'DENIED', 'EGRESS_DENIED', 'DISK')) {
+            stop.abort();
+          }
         }
       }),
     ),
   );
   signal?.throwIfAborted();
+  const full = errors.find((error) => error instanceof StorageFull);
+  if (full !== undefined) throw stillNeeded(full, objects, loaded);
   throwWorst(errors);
   return loaded.sort((a, b) => byText(a.key, b.key));
+}
+
+function stillNeeded(
+  full: StorageFull,
+  objects: readonly PlannedObject[],
+  loaded: readonly LoadedObject[],
+): CodedError {
+  const done = new Set(loaded.map(({ key }) => key));
+  const missing = objects.filter(({ key }) => !done.has(key));
+  const bytes = missing.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
+  return new CodedError(
+    full.code,
+    `${full.message}; ${formatBytes(bytes)} in ${missing.length} object(s) are still to be stored: make room or raise the quota, then run load again`,
+    { cause: full, status: full.status },
+  );
 }
 
 async function loadObject(load: ObjectLoad, object: PlannedObject): Promise<LoadedObject> {
