@@ -15,8 +15,8 @@ import {
   temporaryFolder,
 } from '../packages/bundler/test/store.ts';
 import { type BundleDocument, parseBundleDocument } from '../packages/format/src/index.ts';
-import type { LoadOptions } from '../packages/loader/src/load.ts';
-import { load } from '../packages/loader/src/load.ts';
+import { type LoadOptions, load } from '../packages/loader/src/load.ts';
+import { openBundles } from '../packages/loader/src/source.ts';
 import type { Digest } from '../packages/oci/src/model/index.ts';
 import { type RegistryDouble, startRegistryDouble } from '../packages/oci/src/testing/index.ts';
 
@@ -47,8 +47,11 @@ class Site {
     this.#receipts.push(receipt);
     const { host } = this.registry;
     await load({
-      bundles: media.map((name) => this.at(name)),
-      trust: { mode: 'any' },
+      source: await openBundles(
+        media.map((name) => this.at(name)),
+        { mode: 'any' },
+        undefined,
+      ),
       ...(targets.includes('registry') ? { registry: { host, prefix: '' } } : {}),
       ...(targets.includes('objects') ? { objectStore: { kind: 'directory', root: this.objects } } : {}),
       state: this.at('state'),

@@ -5,4 +5,5 @@ export { checkInside, type InsideReport } from './inside-check/check-inside.ts';
 export type { LoadOptions } from './load.ts';
 export { dryRun, type LoadReport, load } from './load.ts';
 export type { PlannedLoad } from './plan.ts';
+export { type LoadSource, openBundles } from './source.ts';
 export { parseRegistryTarget } from './targets/names.ts';

@@ -4,12 +4,7 @@
  * was accepted is recorded next; names, lists and the receipt come when all content is in place.
  */
 import type { KeyObject } from 'node:crypto';
-import {
-  type BundleTrust,
-  checkBundleAge,
-  type ReceiptDocument,
-  serializeReceipt,
-} from '@omni-airgap/format';
+import { checkBundleAge, type ReceiptDocument, serializeReceipt } from '@omni-airgap/format';
 import {
   hostsOf,
   type ObjectSink,
@@ -26,8 +21,7 @@ import { describeSite, type WrittenHandoff, writeHandoff } from './handoff.ts';
 import { type PlannedLoad, planLoad } from './plan.ts';
 import { receiptOf } from './receipt.ts';
 import { type Resigned, resign } from './resign.ts';
-import { LoadSource, MissingVolumes } from './source.ts';
-import { Spool } from './spool.ts';
+import { type LoadSource, MissingVolumes } from './source.ts';
 import {
   acceptedOf,
   checkEquivocation,
@@ -47,9 +41,7 @@ import { isCompanion } from './targets/registry/push-order.ts';
 import { type OpenRegistry, readTargetStates } from './targets/registry/target-state.ts';
 
 export interface LoadOptions {
-  /** Folders where the media are mounted: of one bundle, or of a base and its increments. */
-  readonly bundles: readonly string[];
-  readonly trust: BundleTrust;
+  readonly source: LoadSource;
   readonly registry?: RegistryTarget | undefined;
   readonly objectStore?: ObjectStoreTarget | undefined;
   readonly keepHost?: boolean;
@@ -67,8 +59,6 @@ export interface LoadOptions {
   readonly verify?: 'full' | 'quick' | undefined;
   /** Folder for what this host remembers: accepted bundles, unfinished uploads, objects that were read back. */
   readonly state: string;
-  /** Folder for parts of blobs that are cut over volumes which are not mounted together. */
-  readonly spool?: string | undefined;
   /** Signs what an Image Factory checks; a P-256 private key. */
   readonly resignKey?: KeyObject;
   /** What only the site knows; its PXE URL makes boot scripts. */
@@ -115,7 +105,7 @@ export async function load(options: LoadOptions): Promise<LoadReport> {
     if (registry !== undefined) await checkRegistry(registry.context, registry.names);
     if (store !== undefined) await noteStaleUploads(store, options);
     const { tally, files } = await moveContent(options, bundles, registry, store);
-    for (const { document } of bundles.bundles) {
+    for (const document of bundles.documents) {
       const accepted = acceptedOf(document, bundles.signer);
       for (const record of records) await record.add(accepted, signal);
     }
@@ -125,9 +115,7 @@ export async function load(options: LoadOptions): Promise<LoadReport> {
     if (options.verify === 'full' && registry !== undefined) {
       verifiedBytes = await verifyRegistry(registry.context, registry.names);
     }
-    if (options.spool !== undefined) {
-      for (const bundle of bundles.bundles) await new Spool(options.spool).clear(bundle);
-    }
+    await bundles.dropParts();
     const objects = [...files, ...documents];
     if (options.verify === 'full' && store !== undefined) {
       verifiedBytes = objects.reduce((sum, { size }) => sum + size, verifiedBytes ?? 0);
@@ -184,9 +172,7 @@ async function withTargets<T>(
   run: (bundles: LoadSource, targets: Targets) => Promise<T>,
   isDry = false,
 ): Promise<T> {
-  const { registry: target, objectStore, progress = noProgress, signal } = options;
-  const spool = options.spool === undefined ? undefined : new Spool(options.spool);
-  const bundles = await LoadSource.open(options.bundles, options.trust, spool);
+  const { source: bundles, registry: target, objectStore, progress = noProgress, signal } = options;
   const old = checkBundleAge(bundles.document, options.maxAgeDays);
   if (old !== undefined) progress.note(old);
   const network = await openNetwork(options.network, {
@@ -241,7 +227,7 @@ async function preflightStore(
   planned: readonly PlannedObject[],
 ): Promise<void> {
   await sink.requireRoom?.(planned.map(({ key, descriptor }) => ({ key, size: descriptor.size })));
-  const copies = bundles.bundles.some(({ document }) => (document.relies?.objects ?? []).length > 0);
+  const copies = bundles.documents.some((document) => (document.relies?.objects ?? []).length > 0);
   const steps = await sink.preflight(copies, signal);
   const errors = steps.flatMap(({ what, error }) => (error === undefined ? [] : [{ what, error }]));
   const [first] = errors;
@@ -316,7 +302,7 @@ async function checkAccepted(
   records: readonly StateRecord[],
 ): Promise<void> {
   const accepted = (await Promise.all(records.map((record) => record.list(signal)))).flat();
-  const given = bundles.bundles.map(({ document }) => acceptedOf(document, bundles.signer));
+  const given = bundles.documents.map((document) => acceptedOf(document, bundles.signer));
   for (const one of given) checkEquivocation(one, [...accepted, ...given]);
   const newest = acceptedOf(bundles.document, bundles.signer);
   const taken = checkRollback(newest, accepted, allowRollback);
@@ -359,11 +345,7 @@ async function moveContent(
       : await orMissing(copyContent(registry.context, registry.names, options.concurrency));
   const files = await orMissing(storeObjects(options, bundles, store, 'files'));
   if (missing.length === 0) return { tally, files: files ?? [] };
-  if (options.spool !== undefined) {
-    const { progress = noProgress, signal } = options;
-    const spool = new Spool(options.spool);
-    for (const bundle of bundles.bundles) await spool.fill(bundle, progress, signal);
-  }
+  await bundles.keepParts(options.progress ?? noProgress, options.signal);
   throw new MissingVolumes(missing.flatMap((error) => error.volumes));
 }
 

@@ -1,7 +1,7 @@
 /**
- * What is loaded: one bundle, or a base with the increments made from it, read as one store. The newest bundle
- * says which names there are; content is taken from whichever bundle has it. Volumes may be missing while discs
- * are loaded one after another: then some content is known, and not at hand.
+ * What is loaded, as an interface, and its one form today: a bundle, or a base with the increments made from it, read as
+ * one store. The newest bundle determines the names; content is taken from whichever bundle has it. Volumes may be missing
+ * while discs are loaded one after another: then some content is known, and not at hand.
  */
 
 import { basename } from 'node:path';
@@ -17,11 +17,11 @@ import {
   checkTrailer,
   type PlacedBlob,
 } from '@omni-airgap/format';
-import type { Bytes, Located, Piece, RangeFetcher, ReadOnlyStorage } from '@omni-airgap/oci';
+import type { Bytes, Located, Piece, Progress, RangeFetcher, ReadOnlyStorage } from '@omni-airgap/oci';
 import { byText, CodedError, isCoded } from '@omni-airgap/oci/base';
 import { eachBlock, fetchLocated } from '@omni-airgap/oci/fs';
 import { type Descriptor, type Digest, Hasher, isDigest } from '@omni-airgap/oci/model';
-import type { Spool } from './spool.ts';
+import { Spool } from './spool.ts';
 
 /** Missing volumes that a message names. */
 const maxNamed = 3;
@@ -35,22 +35,67 @@ interface WantedVolume {
   readonly sha256: string;
 }
 
-export class LoadSource implements ReadOnlyStorage, RangeFetcher, Located {
-  /** The newest bundle. */
+/**
+ * What a load moves. The caller of `load` makes one, so that nothing below depends on what it is read from; it stays open
+ * for as long as the load takes.
+ */
+export interface LoadSource extends ReadOnlyStorage, RangeFetcher, Located {
+  /** What determines the names: that of the newest bundle. */
   readonly document: BundleDocument;
+  /** Of all bundles whose content is loaded, the oldest first. */
+  readonly documents: readonly BundleDocument[];
   /** Whose signature was checked. */
   readonly signer: BundleSigner;
+  /** True when it is carried, whether its volume is at hand or not. */
+  carries(descriptor: Sized): boolean;
+  /** True when it is not carried because a bundle that was loaded before brought it. */
+  reliesOn(descriptor: Sized): boolean;
+  /** Volumes without which the content cannot be read; empty when it is at hand or carried nowhere. */
+  wantedFor(descriptor: Sized): readonly WantedVolume[];
+  /** Where content lies, as a number that grows along the media: reading in this order reads forward. */
+  position(digest: Digest): number;
+  /** What to say when content that an earlier bundle brought is not at the site. @param items what and where */
+  missingBase(items: readonly string[]): CodedError;
+  /**
+   * Keeps what is at hand of blobs that are not whole, for the load that is run with the next volume.
+   * @throws DISK, BAD_VOLUME
+   */
+  keepParts(progress: Progress, signal: AbortSignal | undefined): Promise<void>;
+  /** Removes what `keepParts` kept, in this load or an earlier one. @throws DISK */
+  dropParts(): Promise<void>;
+}
+
+/**
+ * Opens mounted media for a load.
+ * @param folders where media are mounted, of one bundle or of a chain of increments
+ * @param spool folder for parts of blobs that are cut over volumes which are not mounted together
+ * @throws NO_INPUT, UNSIGNED, BAD_SIGNATURE, BAD_DOCUMENT, DISK; BAD_VOLUME for a volume that is cut off, and for a
+ * volume 000 that is damaged; USAGE for bundles of different stores
+ */
+export function openBundles(
+  folders: readonly string[],
+  trust: BundleTrust,
+  spool: string | undefined,
+): Promise<LoadSource> {
+  return BundleSource.open(folders, trust, spool === undefined ? undefined : new Spool(spool));
+}
+
+class BundleSource implements LoadSource {
+  readonly document: BundleDocument;
+  readonly documents: readonly BundleDocument[];
+  readonly signer: BundleSigner;
   /** The oldest first. */
-  readonly bundles: readonly BundleStore[];
+  readonly #bundles: readonly BundleStore[];
   /** Bundles that must have been loaded before, because none of those given holds what they brought. */
-  readonly bases: readonly BundleBase[];
+  readonly #bases: readonly BundleBase[];
   readonly #spool: Spool | undefined;
   readonly #absent: ReadonlyMap<BundleStore, ReadonlySet<number>>;
   /** By digest: whether what surrounds a blob is as it must; by id: whether the end of a bundle is. */
   readonly #checked = new Map<string, Promise<void>>();
 
   private constructor(bundles: readonly BundleStore[], newest: BundleStore, spool: Spool | undefined) {
-    this.bundles = bundles;
+    this.#bundles = bundles;
+    this.documents = bundles.map(({ document }) => document);
     this.document = newest.document;
     this.signer = newest.signer;
     const given = new Set(bundles.map((bundle) => bundle.document.id));
@@ -58,19 +103,19 @@ export class LoadSource implements ReadOnlyStorage, RangeFetcher, Located {
     for (const { document } of bundles) {
       for (const base of document.base ?? []) if (!given.has(base.id)) bases.set(base.id, base);
     }
-    this.bases = [...bases.values()].sort((a, b) => a.sequence - b.sequence);
+    this.#bases = [...bases.values()].sort((a, b) => a.sequence - b.sequence);
     this.#spool = spool;
     this.#absent = new Map(
       bundles.map((bundle) => [bundle, new Set(bundle.problems.map(({ volume }) => volume))]),
     );
   }
 
-  /**
-   * @param folders where media are mounted, of one bundle or of a chain of increments
-   * @throws NO_INPUT, UNSIGNED, BAD_SIGNATURE, BAD_DOCUMENT, DISK; BAD_VOLUME for a volume that is cut off, and for a
-   * volume 000 that is damaged; USAGE for bundles of different stores
-   */
-  static async open(folders: readonly string[], trust: BundleTrust, spool?: Spool): Promise<LoadSource> {
+  /** @throws as openBundles */
+  static async open(
+    folders: readonly string[],
+    trust: BundleTrust,
+    spool: Spool | undefined,
+  ): Promise<BundleSource> {
     const bundles: BundleStore[] = [];
     for (const group of await bundleFolders(folders)) {
       bundles.push(await BundleStore.open(group, trust, { volumes: 'present' }));
@@ -95,23 +140,24 @@ export class LoadSource implements ReadOnlyStorage, RangeFetcher, Located {
       }
     }
     for (const bundle of bundles) await checkSmallContent(bundle);
-    return new LoadSource(bundles, newest, spool);
+    return new BundleSource(bundles, newest, spool);
   }
 
-  /** True when a bundle carries it, whether its volume is at hand or not. */
   async has(descriptor: Sized): Promise<boolean> {
-    return this.bundles.some((bundle) => bundle.map.place(descriptor.digest)?.size === descriptor.size);
+    return this.carries(descriptor);
   }
 
-  /** True when it is not carried because a bundle that was loaded before brought it. */
+  carries(descriptor: Sized): boolean {
+    return this.#bundles.some((bundle) => bundle.map.place(descriptor.digest)?.size === descriptor.size);
+  }
+
   reliesOn(descriptor: Sized): boolean {
-    return this.bundles.some((bundle) => bundle.reliesOn(descriptor));
+    return this.#bundles.some((bundle) => bundle.reliesOn(descriptor));
   }
 
-  /** Volumes without which the content cannot be read; empty when it is at hand or carried nowhere. */
   wantedFor(descriptor: Sized): readonly WantedVolume[] {
     let wanted: readonly WantedVolume[] = [];
-    for (const bundle of this.bundles) {
+    for (const bundle of this.#bundles) {
       const place = bundle.map.place(descriptor.digest);
       if (place === undefined || place.size !== descriptor.size) continue;
       const absent = this.#absentOf(bundle);
@@ -131,7 +177,7 @@ export class LoadSource implements ReadOnlyStorage, RangeFetcher, Located {
    */
   async locate(descriptor: Sized): Promise<readonly Piece[] | undefined> {
     let absent: readonly WantedVolume[] | undefined;
-    for (const bundle of this.bundles) {
+    for (const bundle of this.#bundles) {
       const place = bundle.map.place(descriptor.digest);
       if (place === undefined || place.size !== descriptor.size) continue;
       const wanted = this.wantedFor(descriptor);
@@ -158,9 +204,8 @@ export class LoadSource implements ReadOnlyStorage, RangeFetcher, Located {
     return fetchLocated(this, descriptor, offset, 'this bundle', signal);
   }
 
-  /** Where a blob lies, as a number that grows along the media. */
   position(digest: Digest): number {
-    for (const [i, bundle] of this.bundles.entries()) {
+    for (const [i, bundle] of this.#bundles.entries()) {
       const place = bundle.map.place(digest);
       // Volumes are far below a tebibyte; the sum stays exact.
       if (place !== undefined) return (i * 1000 + place.volume) * 2 ** 40 + place.offset;
@@ -168,9 +213,8 @@ export class LoadSource implements ReadOnlyStorage, RangeFetcher, Located {
     return 0;
   }
 
-  /** What to say when content that an earlier bundle brought is not at the site. @param items what and where */
   missingBase(items: readonly string[]): CodedError {
-    const bases = this.bases.map(({ id, sequence }) => `number ${sequence} (${id.slice(0, 12)})`);
+    const bases = this.#bases.map(({ id, sequence }) => `number ${sequence} (${id.slice(0, 12)})`);
     const had =
       bases.length === 0 ? 'no bundle given holds it' : `load bundle ${bases.join(', then ')} first`;
     const more = items.length - maxNamed;
@@ -178,6 +222,14 @@ export class LoadSource implements ReadOnlyStorage, RangeFetcher, Located {
       'MISSING_CONTENT',
       `${had}, or give it with another --bundle: this increment relies on content that is not here: ${items.slice(0, maxNamed).join(', ')}${more > 0 ? ` and ${more} more` : ''}`,
     );
+  }
+
+  async keepParts(progress: Progress, signal: AbortSignal | undefined): Promise<void> {
+    for (const bundle of this.#bundles) await this.#spool?.fill(bundle, progress, signal);
+  }
+
+  async dropParts(): Promise<void> {
+    for (const bundle of this.#bundles) await this.#spool?.clear(bundle);
   }
 
   /** Once for each blob; volume 000 was read as a whole. */

@@ -8,6 +8,7 @@ import type { Layout } from '@omni-airgap/oci/layout';
 import { type Descriptor, hexOf, MediaType } from '@omni-airgap/oci/model';
 import { expect, test } from 'vitest';
 import { dryRun, type LoadOptions, type LoadReport, load } from '../src/load.ts';
+import { openBundles } from '../src/source.ts';
 import {
   addBlob,
   addManifest,
@@ -66,7 +67,7 @@ async function descriptorOfKernel(): Promise<Descriptor> {
 interface Site {
   readonly double: S3Double;
   readonly notes: string[];
-  options(bundles: readonly TestBundle[], how?: Partial<LoadOptions>): LoadOptions;
+  options(bundles: readonly TestBundle[], how?: Partial<LoadOptions>): Promise<LoadOptions>;
   load(bundles: readonly TestBundle[], how?: Partial<LoadOptions>): Promise<LoadReport>;
   /** Keys that were read since the last time this was asked. */
   reads(): readonly string[];
@@ -81,9 +82,12 @@ async function site(): Promise<Site> {
     ...{ bucket: 'talos', prefix: '', endpoint, region: 'us-east-1' },
     ...{ accessKeyId: 'key', secretAccessKey: 'secret' },
   };
-  const options = (bundles: readonly TestBundle[], how: Partial<LoadOptions> = {}): LoadOptions => ({
-    bundles: bundles.map(({ folder }) => folder),
-    trust: { mode: 'any' },
+  const options: Site['options'] = async (bundles, how = {}) => ({
+    source: await openBundles(
+      bundles.map(({ folder }) => folder),
+      { mode: 'any' },
+      undefined,
+    ),
     objectStore: { kind: 's3', settings },
     state,
     network: { upstreams: [], allowHosts: [], plainHttp: [endpoint.host], env: {} },
@@ -96,7 +100,7 @@ async function site(): Promise<Site> {
     double,
     notes,
     options,
-    load: (bundles, how) => load(options(bundles, how)),
+    load: async (bundles, how) => load(await options(bundles, how)),
     reads() {
       const found = double.requests
         .slice(seen)
@@ -140,7 +144,7 @@ test('objects without a read-back on record: how much is read is told first, and
   await load([bundle], { verify: 'quick' });
   expect(reads()).toEqual([]);
 
-  await dryRun(options([bundle]));
+  await dryRun(await options([bundle]));
   expect(reads()).toEqual([]);
   const told = expect.stringMatching(/load reads 1 existing object\(s\) back \(8\.8 KiB\): .*--verify quick/);
   expect(notes).toEqual([told]);

@@ -12,8 +12,8 @@ import {
   startRegistryDouble,
 } from '@omni-airgap/oci/testing';
 import { onTestFinished } from 'vitest';
-import type { LoadOptions } from '../src/load.ts';
-import { type LoadReport, load } from '../src/load.ts';
+import { type LoadOptions, type LoadReport, load } from '../src/load.ts';
+import { openBundles } from '../src/source.ts';
 
 export async function temporary(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'omni-airgap-load-'));
@@ -58,18 +58,18 @@ export async function startDouble(options: RegistryDoubleOptions = {}): Promise<
 export async function loadInto(
   double: Pick<RegistryDouble, 'host'>,
   bundles: readonly string[],
-  options: Partial<LoadOptions> = {},
+  { spool, ...options }: Partial<LoadOptions> & { readonly spool?: string } = {},
 ): Promise<LoadReport> {
-  return load({ ...(await settings(double, bundles)), ...options });
+  return load({ ...(await settings(double, bundles, spool)), ...options });
 }
 
 export async function settings(
   { host }: Pick<RegistryDouble, 'host'>,
   bundles: readonly string[],
+  spool?: string,
 ): Promise<LoadOptions> {
   return {
-    bundles,
-    trust: { mode: 'any' },
+    source: await openBundles(bundles, { mode: 'any' }, spool),
     registry: { host, prefix: '' },
     state: await temporary(),
     network: { upstreams: [], allowHosts: [], plainHttp: [host], env: {} },

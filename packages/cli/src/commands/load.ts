@@ -6,7 +6,9 @@ import {
   dryRun,
   type LoadOptions,
   type LoadReport,
+  type LoadSource,
   load,
+  openBundles,
   type PlannedLoad,
   parseRegistryTarget,
   readSite,
@@ -107,16 +109,24 @@ export function addLoad(session: Session): Command {
     .option('--spool <dir>', 'keep parts of files that lie on two discs here until the other disc is mounted')
     .action(async (flags: Flags) => {
       const options = await loadOptions(session, flags);
+      const trust = await readTrust(flags.verifyKey, flags.allowUnsigned === true);
+      const open = (): Promise<LoadSource> => openBundles(flags.bundle, trust, flags.spool);
       if (flags.dryRun === true) {
         await report(
           session,
           flags,
           'load --dry-run',
-          (progress) => dryRun({ ...options, progress }),
+          async (progress) => dryRun({ ...options, source: await open(), progress }),
           describePlan,
         );
       } else {
-        await report(session, flags, 'load', (progress) => load({ ...options, progress }), describeLoad);
+        await report(
+          session,
+          flags,
+          'load',
+          async (progress) => load({ ...options, source: await open(), progress }),
+          describeLoad,
+        );
       }
     });
   return withExample(
@@ -126,7 +136,7 @@ export function addLoad(session: Session): Command {
   );
 }
 
-async function loadOptions(session: Session, flags: Flags): Promise<LoadOptions> {
+async function loadOptions(session: Session, flags: Flags): Promise<Omit<LoadOptions, 'source'>> {
   if (flags.bundle.length === 0) throw new CodedError('USAGE', 'load needs --bundle DIR');
   if (flags.registry === undefined && flags.objectStore === undefined) {
     throw new CodedError('USAGE', 'load needs --registry HOST, --object-store URL, or both');
@@ -141,10 +151,8 @@ async function loadOptions(session: Session, flags: Flags): Promise<LoadOptions>
     // Naming an http endpoint is permission to use it.
     plainHttp.push(...hostsOf(objectStore));
   }
-  const { concurrency, receipt, spool, resignKey, maxAge } = flags;
+  const { concurrency, receipt, resignKey, maxAge } = flags;
   return {
-    bundles: flags.bundle,
-    trust: await readTrust(flags.verifyKey, flags.allowUnsigned === true),
     registry,
     objectStore,
     keepHost: flags.keepHost === true,
@@ -154,7 +162,6 @@ async function loadOptions(session: Session, flags: Flags): Promise<LoadOptions>
     maxAgeDays: maxAge,
     verify: flags.verify,
     state: flags.state ?? defaultState(session.env),
-    spool,
     ...(resignKey === undefined
       ? {}
       : { resignKey: await readPrivateKey('--resign-key', resignKey, session.env) }),

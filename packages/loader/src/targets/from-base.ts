@@ -47,7 +47,7 @@ async function knownAsObjects(
   { bundles, source, signal }: RegistryContext,
   names: readonly PlacedName[],
 ): Promise<readonly (Pick<Descriptor, 'digest' | 'size'> & { readonly repository: string })[]> {
-  const objects = bundles.bundles.flatMap(({ document }) => document.relies?.objects ?? []);
+  const objects = bundles.documents.flatMap((document) => document.relies?.objects ?? []);
   const wanted = new Map<string, number>();
   for (const object of objects) {
     const content = { ...object, mediaType: MediaType.octetStream };
@@ -73,7 +73,7 @@ export function wantedObjects(
   bundles: LoadSource,
   objects: readonly PlannedObject[],
 ): readonly WantedObject[] {
-  const relied = bundles.bundles.flatMap(({ document }) => document.relies?.objects ?? []);
+  const relied = bundles.documents.flatMap((document) => document.relies?.objects ?? []);
   const wanted = new Map<string, WantedObject>();
   for (const { key, digest, size } of relied) wanted.set(key, { key, descriptor: { digest, size } });
   for (const { key, descriptor } of objects) wanted.set(key, { key, descriptor });
@@ -122,7 +122,7 @@ export async function findRelied(
 /** Keys where content lies that the bundles do not carry. */
 function reliedKeys(bundles: LoadSource): ReadonlyMap<Digest, string> {
   const keys = new Map<Digest, string>();
-  for (const { document } of bundles.bundles) {
+  for (const document of bundles.documents) {
     for (const { key, digest } of document.relies?.objects ?? []) keys.set(digest, key);
   }
   return keys;

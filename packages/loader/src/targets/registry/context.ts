@@ -58,14 +58,12 @@ export class SiteSource implements Fetcher, RangeFetcher, Presence {
     this.#bundles = bundles;
     this.#repository = repository;
     const relied = new Map<Digest, Relied>();
-    for (const { document, map } of bundles.bundles) {
+    for (const document of bundles.documents) {
       for (const entry of document.relies?.repositories ?? []) {
         // Named as in the roots, without a tag.
         const path = placeRepository(parseReference(`${entry.repository}:any`), prefix, keepHost);
         for (const { digest, size } of entry.blobs) {
-          const carried = bundles.bundles.some((other) => other.map.place(digest)?.size === size);
-          if (!carried && map.place(digest) === undefined)
-            relied.set(digest, { digest, size, repository: path });
+          if (!bundles.carries({ digest, size })) relied.set(digest, { digest, size, repository: path });
         }
       }
     }
