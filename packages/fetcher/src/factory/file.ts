@@ -74,7 +74,7 @@ export async function fetchFile(context: FactoryContext, wanted: WantedFile): Pr
   const fault = await faultOfStored(layout, name, descriptor);
   if (fault !== undefined) {
     await journal.forget(source);
-    throw new CodedError('UPSTREAM', `${name} ${version}: ${fault}; run fetch again to download it anew`);
+    throw new CodedError('UPSTREAM', `${name} ${version}: ${fault}; run fetch to download it again`);
   }
   if (known !== undefined && known.digest !== digest && !isReplaced) {
     await journal.forget(source);
