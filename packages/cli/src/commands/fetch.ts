@@ -17,6 +17,7 @@ import { count, formatDuration } from '../format.ts';
 import { describePlan } from '../plan-view.ts';
 import {
   account,
+  boundGarbage,
   type CommonFlags,
   type NetworkFlags,
   networkSettings,
@@ -52,6 +53,7 @@ export function addFetch(session: Session): Command {
     )
     .option('--dry-run', 'only show what would be fetched, as plan does')
     .action(async (flags: Flags) => {
+      boundGarbage();
       const { config, store, concurrency } = flags;
       const network = networkSettings(flags, session.env, true);
       const common = {

@@ -13,7 +13,14 @@ import {
   withSigners,
   withTransfers,
 } from '../flags.ts';
-import { account, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
+import {
+  account,
+  boundGarbage,
+  type NetworkFlags,
+  networkSettings,
+  report,
+  type Session,
+} from '../session.ts';
 
 interface Flags extends BundleFlags, NetworkFlags, SignerFlags {
   readonly config: string;
@@ -35,6 +42,7 @@ export function addMirror(session: Session): Command {
       '\nContent leaves the store once the volume that holds it is written, synced and read back; it is not\nfetched again. Run it again after an interruption: it resumes where it left off. For a newer state name\nanother --out, and with --since the bundles that are inside.',
     )
     .action(async (flags: Flags) => {
+      boundGarbage();
       await report(
         session,
         flags,
