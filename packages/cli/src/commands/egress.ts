@@ -221,7 +221,7 @@ export function withInside(command: Command): Command {
     );
 }
 
-/** @throws NETWORK when anything failed; USAGE when nothing was named */
+/** @throws INCOMPLETE when anything failed; USAGE when nothing was named */
 export async function runInside(session: Session, flags: InsideFlags): Promise<void> {
   const file = flags.site === undefined ? { site: {} } : await readSite(flags.site);
   const named = flags.registry ?? file.site.registry;
@@ -256,7 +256,7 @@ export async function runInside(session: Session, flags: InsideFlags): Promise<v
   if (result.ok) return;
   const failed = result.findings.filter(({ state }) => state === 'failed');
   throw new CodedError(
-    'NETWORK',
+    'INCOMPLETE',
     `not everything works: ${failed.map(({ subject, what }) => `${subject} (${what})`).join(', ')}`,
   );
 }

@@ -94,9 +94,11 @@ export async function askTime(server: string, port = 123): Promise<string | { re
 
 /** @param behindMs how far the clock of this host is behind the server's */
 export function clockVerdict(server: string, behindMs: number): string | { readonly note: string } {
-  if (Math.abs(behindMs) <= maxSkewMs) return `this clock is ${behindMs} ms behind it`;
+  const direction = behindMs < 0 ? 'ahead of' : 'behind';
+  const off = Math.abs(behindMs);
+  if (off <= maxSkewMs) return `this clock is ${off} ms ${direction} it`;
   return {
-    note: `the clock of this host is ${Math.round(behindMs / 1000)} s behind ${server}; set it first`,
+    note: `the clock of this host is ${Math.round(off / 1000)} s ${direction} ${server}; set it first`,
   };
 }
 
