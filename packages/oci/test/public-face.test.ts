@@ -7,7 +7,8 @@ const { exports } = JSON.parse(readFileSync(new URL('package.json', home), 'utf8
   readonly exports: Readonly<Record<string, string>>;
 };
 
-const mostNames = 40;
+/** About forty. A face that needs more holds a second noun: give that a subpath of its own. */
+const mostNames = 46;
 
 interface PublicName {
   readonly name: string;

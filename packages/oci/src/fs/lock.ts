@@ -254,6 +254,8 @@ function lockError(error: unknown, code: number | undefined, path: string, mode:
     try {
       // SQLite does not say why.
       accessSync(path, mode === 'shared' ? constants.R_OK : constants.R_OK | constants.W_OK);
+      // A file system whose journal has failed still grants access: only a write finds it read-only.
+      if (mode === 'exclusive') tryToWrite(path);
     } catch (cause) {
       return diskError(cause, path);
     }
@@ -262,6 +264,18 @@ function lockError(error: unknown, code: number | undefined, path: string, mode:
     return withoutLocks(path, error);
   }
   return diskError(error, path);
+}
+
+/** Creates a file beside the lock file and removes it. @throws as the file system refuses it */
+function tryToWrite(path: string): void {
+  const probe = probeOf(path);
+  closeSync(openSync(probe, 'wx', 0o666));
+  unlinkSync(probe);
+}
+
+/** A name that nobody uses. */
+function probeOf(path: string): string {
+  return `${path}.probe-${randomBytes(4).toString('hex')}`;
 }
 
 function withoutLocks(path: string, cause?: unknown): CodedError {
@@ -311,7 +325,7 @@ async function refusal(path: string): Promise<CodedError> {
 
 /** True when not even a lock that nobody else knows of can be taken beside it. */
 async function locksNothing(path: string): Promise<boolean> {
-  const probe = `${path}.probe-${randomBytes(4).toString('hex')}`;
+  const probe = probeOf(path);
   try {
     createEmpty(probe);
     return await isLocked(probe);
