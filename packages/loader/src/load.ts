@@ -13,7 +13,7 @@ import {
   type ReadBackMode,
 } from '@omni-airgap/objects';
 import { type CopyTally, noProgress, type Progress } from '@omni-airgap/oci';
-import { byText, CodedError, formatBytes } from '@omni-airgap/oci/base';
+import { byText } from '@omni-airgap/oci/base';
 import { checkOutput, writeOutput } from '@omni-airgap/oci/fs';
 import { type Network, type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import type { Site } from '@omni-airgap/talos';
@@ -30,10 +30,11 @@ import {
   registryState,
   type StateRecord,
 } from './state.ts';
-import { checkRelied, findRelied, wantedObjects } from './targets/from-base.ts';
+import { checkRelied, findRelied } from './targets/from-base.ts';
 import { belowPrefix, type RegistryTarget, targetText } from './targets/names.ts';
 import { type LoadedObject, loadObjects } from './targets/objects/load-objects.ts';
-import { type OpenStore, type PlannedObject, planObjects } from './targets/objects/object-plan.ts';
+import { type OpenStore, planObjects } from './targets/objects/object-plan.ts';
+import { noteReadBacks, preflightStore } from './targets/objects/preflight.ts';
 import { checkRegistry, copyContent, verifyRegistry } from './targets/registry/content.ts';
 import { type RegistryContext, registryContext } from './targets/registry/context.ts';
 import { type LoadedImage, publishNames } from './targets/registry/publish-tags.ts';
@@ -199,8 +200,9 @@ async function withTargets<T>(
         : await planObjects(context?.source ?? bundles, bundles.document.roots, options.site?.pxe);
     let store: OpenStore | undefined;
     if (sink !== undefined) {
-      if (!isDry) await preflightStore(options, bundles, sink, planned);
-      await noteReadBacks(options, bundles, sink, planned);
+      const context = { source: bundles, sink, planned, progress, signal };
+      if (!isDry) await preflightStore(context);
+      await noteReadBacks(context, options.verify);
       store = { sink, objects: await findRelied(bundles, sink, planned, isDry, signal) };
     }
     return await run(bundles, { registry, store, records });
@@ -215,49 +217,6 @@ const readBackModes: Readonly<Record<'full' | 'quick' | 'default', ReadBackMode>
   default: 'once',
   quick: 'never',
 };
-
-/**
- * Finds what the object store refuses before anything moves, to the registry either.
- * @throws DENIED, NOT_FOUND, UPSTREAM, DISK naming all that was refused; NETWORK
- */
-async function preflightStore(
-  { progress = noProgress, signal }: LoadOptions,
-  bundles: LoadSource,
-  sink: ObjectSink,
-  planned: readonly PlannedObject[],
-): Promise<void> {
-  await sink.requireRoom?.(planned.map(({ key, descriptor }) => ({ key, size: descriptor.size })));
-  const copies = bundles.documents.some((document) => (document.relies?.objects ?? []).length > 0);
-  const steps = await sink.preflight(copies, signal);
-  const errors = steps.flatMap(({ what, error }) => (error === undefined ? [] : [{ what, error }]));
-  const [first] = errors;
-  if (first !== undefined) {
-    const { code, status } = first.error;
-    const list = errors.map(({ what, error }) => `${what}: ${error.message}`).join('; ');
-    throw new CodedError(code, `${list}; nothing was loaded`, { cause: first.error, status });
-  }
-  for (const { what, state, detail } of steps) {
-    if (state === 'note') progress.note(`${sink.url}: ${what}: ${detail}`);
-  }
-}
-
-/** What is read from the object store before an existing object counts, told before that takes its time. */
-async function noteReadBacks(
-  { verify, progress = noProgress, signal }: LoadOptions,
-  bundles: LoadSource,
-  sink: ObjectSink,
-  planned: readonly PlannedObject[],
-): Promise<void> {
-  const objects = (await sink.unproven?.(wantedObjects(bundles, planned), signal)) ?? [];
-  if (objects.length === 0) return;
-  const bytes = objects.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
-  const which = `${sink.url}: load reads ${objects.length} existing object(s) back (${formatBytes(bytes)})`;
-  progress.note(
-    verify === 'full'
-      ? `${which}, as --verify full asks`
-      : `${which}: this host has no record of having read them; --verify quick skips this`,
-  );
-}
 
 function openRegistry(
   options: LoadOptions,

@@ -9,24 +9,13 @@ import {
   CopyObjectCommand,
   DeleteObjectCommand,
   GetObjectCommand,
-  type GetObjectCommandOutput,
-  HeadObjectCommand,
-  type HeadObjectCommandOutput,
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
 import type { Bytes, Piece } from '@omni-airgap/oci';
-import { CodedError, formatBytes, giveBack, isCoded, settleAll } from '@omni-airgap/oci/base';
+import { CodedError, formatBytes, isCoded } from '@omni-airgap/oci/base';
 import { readInto } from '@omni-airgap/oci/fs';
 import type { HttpGate } from '@omni-airgap/oci/http';
-import {
-  bytesOf,
-  checkFinished,
-  type Digest,
-  digestFromHex,
-  Hasher,
-  hexOf,
-  isHex64,
-} from '@omni-airgap/oci/model';
+import { checkFinished, type Digest, Hasher, hexOf } from '@omni-airgap/oci/model';
 import pLimit from 'p-limit';
 import type {
   NewObject,
@@ -38,21 +27,19 @@ import type {
   WantedObject,
 } from './object-sink.ts';
 import { PartBuffers } from './part-buffers.ts';
-import { type ObjectVersion, ReadBacks } from './read-backs.ts';
+import { ReadBacks } from './read-backs.ts';
 import { abort, S3Connection, withPayload } from './s3-connection.ts';
+import { bodyOf, digestMetadata, ExistingObjects, mayBe } from './s3-existing.ts';
 import { copyInParts, isTooLarge, minPartSize, putInParts } from './s3-multipart.ts';
-import { copyRights, listUploads, lookRights, probeBucket, probePayload } from './s3-preflight.ts';
-import { AnswerBody } from './s3-request-handler.ts';
+import { copyRights, listUploads, probeBucket, probePayload } from './s3-preflight.ts';
 import type { S3Settings } from './s3-settings.ts';
 
-const digestMetadata = 'sha256';
 /** Source: Amazon S3 API Reference, CopyObject: larger objects are copied in parts. */
 const maxCopyBytes = 5 * 1024 ** 3;
 /** Objects above this go up in parts of this size: large enough that a part's own requests hardly count. */
 const defaultPartSize = 16 * 1024 * 1024;
 /** Parts and small objects on their way, of all objects together. */
 const partsAtOnce = 3;
-const lookupsAtOnce = 16;
 
 export interface SinkOptions {
   /** Bytes; objects above it go up in parts. Default 16 MiB. */
@@ -62,19 +49,6 @@ export interface SinkOptions {
   /** Told what an operator should know and nothing fails for. */
   readonly note?: ((text: string) => void) | undefined;
 }
-
-/** An existing object, as HEAD shows it. */
-interface Existing extends ObjectVersion {
-  /** From its metadata, which was set when its upload began. */
-  readonly digest: Digest | undefined;
-  /** What keeps it from being replaced: `governance retention until 2027-01-01T00:00:00Z`, `a legal hold`. */
-  readonly lock: string | undefined;
-}
-
-/** What an existing object is worth. `wrong`: its metadata names this content, and its bytes are others. */
-type Verdict =
-  | { readonly kind: 'absent' | 'other' | 'right' }
-  | { readonly kind: 'wrong'; readonly digest: Digest; readonly lock: string | undefined };
 
 export class S3Sink implements ObjectSink {
   readonly url: string;
@@ -86,7 +60,7 @@ export class S3Sink implements ObjectSink {
   /** Bytes; gets smaller when something on the way does not take bodies of this size. */
   #partSize: number;
   readonly #mode: ReadBackMode;
-  readonly #readBacks: ReadBacks;
+  readonly #existing: ExistingObjects;
   readonly #note: (text: string) => void;
   #md5: Promise<boolean> | undefined;
 
@@ -98,33 +72,23 @@ export class S3Sink implements ObjectSink {
     this.#connection = new S3Connection(gate, settings);
     this.#journals = join(state, 'uploads');
     const { href } = settings.endpoint;
-    this.#readBacks = new ReadBacks(join(state, 'read-back'), `${href} ${this.#connection.url}`);
+    const readBacks = new ReadBacks(join(state, 'read-back'), `${href} ${this.#connection.url}`);
+    this.#existing = new ExistingObjects(this.#connection, readBacks, this.#mode);
     this.url = this.#connection.url;
   }
 
   head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined> {
-    return this.#look(key, signal);
+    return this.#existing.look(key, signal);
   }
 
   async holds(object: WantedObject, signal?: AbortSignal): Promise<boolean> {
-    const verdict = await this.#judge(object, signal);
+    const verdict = await this.#existing.judge(object, signal);
     if (verdict.kind === 'wrong') this.#note(wrongBytes(`${this.url}/${object.key}`, object, verdict.digest));
     return verdict.kind === 'right';
   }
 
   async unproven(objects: readonly WantedObject[], signal?: AbortSignal): Promise<readonly WantedObject[]> {
-    if (this.#mode === 'never') return [];
-    const limit = pLimit(lookupsAtOnce);
-    const found = await settleAll(
-      objects.map((object) =>
-        limit(async () => {
-          const there = await this.#look(object.key, signal);
-          const isClaimed = there !== undefined && mayBe(there, object);
-          return isClaimed && !(await this.#isProven(there, object)) ? [object] : [];
-        }),
-      ),
-    );
-    return found.flat();
+    return this.#existing.unproven(objects, signal);
   }
 
   async *get(key: string, signal?: AbortSignal): Bytes {
@@ -141,7 +105,7 @@ export class S3Sink implements ObjectSink {
     signal?: AbortSignal,
   ): Promise<'stored' | 'present'> {
     const { content } = object;
-    const before = await this.#judge(object, signal);
+    const before = await this.#existing.judge(object, signal);
     if (before.kind === 'right') return 'present';
     if (before.kind === 'wrong') this.#sendAgain(object, before);
     if (content.kind === 'object') await this.#copy(object, content.key, signal);
@@ -181,52 +145,6 @@ export class S3Sink implements ObjectSink {
     this.#connection.client.destroy();
   }
 
-  async #look(key: string, signal?: AbortSignal): Promise<Existing | undefined> {
-    const { client } = this.#connection;
-    try {
-      const answer = await this.#connection.retrying(key, lookRights, signal, () =>
-        client.send(new HeadObjectCommand(this.#connection.at(key)), abort(signal)),
-      );
-      const hex = answer.Metadata?.[digestMetadata];
-      return {
-        key,
-        size: answer.ContentLength ?? 0,
-        digest: hex !== undefined && isHex64(hex) ? digestFromHex(hex) : undefined,
-        etag: answer.ETag,
-        versionId: answer.VersionId,
-        lock: lockOf(answer),
-      };
-    } catch (error) {
-      if (isCoded(error, 'NOT_FOUND')) return undefined;
-      throw error;
-    }
-  }
-
-  /** Reads the object when nothing else tells. */
-  async #judge(object: WantedObject, signal?: AbortSignal): Promise<Verdict> {
-    const there = await this.#look(object.key, signal);
-    if (there === undefined) return { kind: 'absent' };
-    if (!mayBe(there, object)) return { kind: 'other' };
-    if (await this.#isProven(there, object)) return { kind: 'right' };
-    const { digest } = object.descriptor;
-    if (this.#mode === 'never') return { kind: 'other' };
-    const read = await this.#readBack(object.key, signal);
-    if (read.digest === digest) {
-      await this.#readBacks.add(read.version, digest);
-      return { kind: 'right' };
-    }
-    return there.digest === undefined
-      ? { kind: 'other' }
-      : { kind: 'wrong', digest: read.digest, lock: there.lock };
-  }
-
-  /** Whether no read-back is needed to take this object for the wanted one. */
-  async #isProven(there: Existing, { descriptor }: WantedObject): Promise<boolean> {
-    if (this.#mode === 'always') return false;
-    if (this.#mode === 'never') return there.digest === descriptor.digest;
-    return this.#readBacks.has(there, descriptor.digest);
-  }
-
   /** @throws DIGEST_MISMATCH for an object that nobody may replace */
   #sendAgain(
     object: NewObject,
@@ -243,7 +161,7 @@ export class S3Sink implements ObjectSink {
   /** After a store: what a reader gets is what was sent. @throws DIGEST_MISMATCH after removing the object, UPSTREAM */
   async #prove(object: NewObject, signal?: AbortSignal): Promise<void> {
     const { key, descriptor } = object;
-    const there = await this.#look(key, signal);
+    const there = await this.#existing.look(key, signal);
     if (there === undefined || !mayBe(there, object)) {
       throw new CodedError(
         'UPSTREAM',
@@ -251,8 +169,8 @@ export class S3Sink implements ObjectSink {
       );
     }
     if (this.#mode === 'never') return;
-    const read = await this.#readBack(key, signal);
-    if (read.digest === descriptor.digest) return this.#readBacks.add(read.version, read.digest);
+    const read = await this.#existing.readBack(key, signal);
+    if (read.digest === descriptor.digest) return this.#existing.record(read.version, read.digest);
     // Only what this load wrote is removed: by now the key may hold an object of another one.
     const isOurs = read.version.etag === there.etag && read.version.versionId === there.versionId;
     const removed = isOurs ? await this.#removeWrong(key, signal) : '';
@@ -364,24 +282,6 @@ export class S3Sink implements ObjectSink {
     );
   }
 
-  /** The object as a reader will get it, hashed. A transfer that breaks off begins again. */
-  #readBack(
-    key: string,
-    signal?: AbortSignal,
-  ): Promise<{ readonly digest: Digest; readonly version: ObjectVersion }> {
-    const { client } = this.#connection;
-    return this.#connection.retrying(key, 's3:GetObject', signal, async () => {
-      const answer = await client.send(new GetObjectCommand(this.#connection.at(key)), abort(signal));
-      const hasher = new Hasher();
-      for await (const chunk of bodyOf(answer)) {
-        hasher.update(chunk);
-        giveBack(chunk);
-      }
-      const version = { key, size: hasher.size, etag: answer.ETag, versionId: answer.VersionId };
-      return { digest: hasher.finish(), version };
-    });
-  }
-
   /** Whether bodies need a Content-MD5: a probe tells, which is made once, and again when it failed. */
   #needsMd5(signal?: AbortSignal): Promise<boolean> {
     this.#md5 ??= probePayload(this.#connection, signal).catch((error: unknown) => {
@@ -402,26 +302,6 @@ export class S3Sink implements ObjectSink {
   }
 }
 
-/** Whether the object can be the wanted one, by its size and what its metadata says. */
-function mayBe({ size, digest }: Existing, { descriptor }: WantedObject): boolean {
-  return size === descriptor.size && (digest === undefined || digest === descriptor.digest);
-}
-
-/** Source: Amazon S3 API Reference, HeadObject: shown to those who have s3:GetObjectRetention, s3:GetObjectLegalHold. */
-function lockOf(answer: HeadObjectCommandOutput): string | undefined {
-  if (answer.ObjectLockLegalHoldStatus === 'ON') return 'a legal hold';
-  const until = answer.ObjectLockRetainUntilDate;
-  if (answer.ObjectLockMode === undefined || until === undefined || until.getTime() < Date.now()) {
-    return undefined;
-  }
-  return `${answer.ObjectLockMode.toLowerCase()} retention until ${until.toISOString()}`;
-}
-
 function wrongBytes(where: string, { descriptor }: WantedObject, digest: Digest): string {
   return `${where}: read back, the stored bytes have ${digest} instead of ${descriptor.digest}`;
-}
-
-function bodyOf({ Body: body }: GetObjectCommandOutput): Bytes {
-  if (body === undefined) return bytesOf(new Uint8Array(0));
-  return body instanceof AnswerBody ? body.bytes : (body as unknown as Bytes);
 }
