@@ -1,18 +1,11 @@
 /** What lock.json names, down to the last blob, and whether the store still has it. */
 
 import type { PlacedBlob } from '@omni-airgap/format';
-import { graphOf, walk } from '@omni-airgap/oci';
+import { graphOf, isOfPlatforms, walk } from '@omni-airgap/oci';
 import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { eachBlock } from '@omni-airgap/oci/fs';
 import type { Layout } from '@omni-airgap/oci/layout';
-import {
-  type Descriptor,
-  type Digest,
-  Hasher,
-  isIndexType,
-  isOfPlatforms,
-  plain,
-} from '@omni-airgap/oci/model';
+import { type Descriptor, type Digest, Hasher, isIndexType, plain } from '@omni-airgap/oci/model';
 import type { LockedItem, Store } from '@omni-airgap/store';
 
 export interface LockedContent {

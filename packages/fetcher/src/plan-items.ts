@@ -3,7 +3,7 @@
  * schematic, a list of the factory.
  */
 
-import { type Fetcher, GraphBounds, graphOf, walk } from '@omni-airgap/oci';
+import { type Fetcher, formatPlatform, GraphBounds, graphOf, isOfPlatforms, walk } from '@omni-airgap/oci';
 import { isCoded, messageOf, settleAll } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
 import {
@@ -12,9 +12,7 @@ import {
   type Descriptor,
   type Digest,
   fetchManifest,
-  formatPlatform,
   isIndexType,
-  isOfPlatforms,
   parseReference,
 } from '@omni-airgap/oci/model';
 import type { Network, RepositoryClient } from '@omni-airgap/oci/registry';

@@ -1,6 +1,13 @@
 /** OCI content in motion: the storage interfaces, the walk over graphs, the copy engine. */
 
 export { Copier, type CopyEvent } from './copy.ts';
+export {
+  formatPlatform,
+  isOfPlatforms,
+  normalizePlatform,
+  type Platform,
+  parsePlatform,
+} from './model/platform.ts';
 export { type CopyTally, type ItemState, noProgress, type Progress, tallying } from './progress.ts';
 export type {
   Bytes,

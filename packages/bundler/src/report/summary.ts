@@ -3,13 +3,12 @@
  * the first medium alone is enough. The report page, README.txt and `inspect` all say this.
  */
 import type { BlobSize, BundleDocument, BundleRoot } from '@omni-airgap/format';
-import { type Fetcher, type Presence, walk } from '@omni-airgap/oci';
+import { type Fetcher, formatPlatform, type Presence, walk } from '@omni-airgap/oci';
 import { isCoded } from '@omni-airgap/oci/base';
 import {
   Annotation,
   type Descriptor,
   type Digest,
-  formatPlatform,
   type ImageManifest,
   platformOfImage,
 } from '@omni-airgap/oci/model';

@@ -6,14 +6,9 @@
 import { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import type { Fetcher } from '@omni-airgap/oci';
+import { normalizePlatform } from '@omni-airgap/oci';
 import { CodedError, messageOf } from '@omni-airgap/oci/base';
-import {
-  collectVerified,
-  type Descriptor,
-  fetchManifest,
-  isIndexType,
-  normalizePlatform,
-} from '@omni-airgap/oci/model';
+import { collectVerified, type Descriptor, fetchManifest, isIndexType } from '@omni-airgap/oci/model';
 import { type CatalogEntry, nearestName, parseImageDigests, parseOverlays } from '@omni-airgap/talos';
 import { Parser } from 'tar';
 import type { WantedCatalog, WantedImage } from '../mirror/resolved-mirror.ts';

@@ -1,17 +1,16 @@
 /** Of the platforms that mirror.yaml wants of an image: which of its manifests they are, and which it does not have. */
 
-import { type Fetcher, type SelectChild, walk } from '@omni-airgap/oci';
-import { CodedError, printable } from '@omni-airgap/oci/base';
 import {
-  type Descriptor,
+  type Fetcher,
   formatPlatform,
-  type ImageManifest,
-  isIndexType,
   isOfPlatforms,
   type Platform,
   parsePlatform,
-  platformOfImage,
-} from '@omni-airgap/oci/model';
+  type SelectChild,
+  walk,
+} from '@omni-airgap/oci';
+import { CodedError, printable } from '@omni-airgap/oci/base';
+import { type Descriptor, type ImageManifest, isIndexType, platformOfImage } from '@omni-airgap/oci/model';
 import type { WantedImage } from '../mirror/resolved-mirror.ts';
 
 /** Which children of an index to carry; undefined for all. Manifests that name no platform (attestations) belong to all. */

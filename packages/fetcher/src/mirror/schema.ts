@@ -1,6 +1,7 @@
 /** The shape of mirror.yaml, and what is said of text that does not have it. */
+
+import { formatPlatform, parsePlatform } from '@omni-airgap/oci';
 import { printable } from '@omni-airgap/oci/base';
-import { formatPlatform, parsePlatform } from '@omni-airgap/oci/model';
 import {
   isMediaName,
   isVersion,

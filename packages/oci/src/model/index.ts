@@ -25,13 +25,6 @@ export {
 } from './manifest.ts';
 export { isForeignLayerType, isIndexType, isManifestType, MediaType } from './media-type.ts';
 export {
-  formatPlatform,
-  isOfPlatforms,
-  normalizePlatform,
-  type Platform,
-  parsePlatform,
-} from './platform.ts';
-export {
   companionSuffixes,
   companionTag,
   formatReference,
