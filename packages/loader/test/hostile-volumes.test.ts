@@ -20,7 +20,8 @@ async function everythingIn(folder: string): Promise<readonly string[]> {
       const { size, mtimeMs } = await stat(path);
       const text =
         size < 1000 && !name.includes('content.tar') ? await readFile(path, 'utf8').catch(() => '') : '';
-      return `${name} ${size} ${mtimeMs} ${text}`;
+      // The preflight tries to write into the folder of objects, and leaves nothing there.
+      return `${name} ${size} ${name === 'objects' ? '' : mtimeMs} ${text}`;
     }),
   );
 }
