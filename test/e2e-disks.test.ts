@@ -72,7 +72,8 @@ const failing =
 const failures: readonly (readonly [title: string, failure: Failure])[] = [
   [
     'takes less than it says, found at the end of a volume',
-    { volumeSize: small, room: 60, says: full, saysThen: full },
+    // For four volumes and what ext4 writes by and by for itself.
+    { volumeSize: small, room: 76, says: full, saysThen: full },
   ],
   [
     'takes less than it says, found in the middle of a volume',
