@@ -159,7 +159,7 @@ interface BundleRun extends VolumeRun {
 }
 
 /**
- * Nothing is written by now but what the store knows of an issued bundle.
+ * Nothing has been written yet except what the store records of an issued bundle.
  * @throws as planNew and planIssued; BUSY while another process writes to the folder; CONFLICT when it holds another
  * bundle; DISK
  */
@@ -181,7 +181,7 @@ async function openRun(store: Store, options: BundleOptions): Promise<BundleRun>
   }
 }
 
-/** All volumes, each of which has been hashed by now. */
+/** All volumes, each of them already hashed. */
 function volumesOf({ map: { sizes }, journal }: BundleRun): readonly WrittenVolume[] {
   return sizes.map((size, volume): WrittenVolume => {
     const sha256 = journal.sha256Of(volume);

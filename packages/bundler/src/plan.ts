@@ -1,6 +1,6 @@
 /**
  * The plan of a bundle, before a byte of it is written: what it carries, where that lies in the volumes, and what it relies
- * on from its bases. Of a new bundle, or of one that was issued before, whatever the store is locked to by now.
+ * on from its bases. Of a new bundle, or of one that was issued before, whatever lock.json says now.
  */
 import type { KeyObject } from 'node:crypto';
 import {

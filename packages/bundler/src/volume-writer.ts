@@ -22,7 +22,7 @@ import type { Consumer } from './consumed.ts';
 import { isRight, wrongBytes } from './locked-content.ts';
 import type { Medium } from './medium.ts';
 
-/** The volumes of a bundle, where their content is, where they go, and what is known of them by now. */
+/** The volumes of a bundle, where their content is, where they go, and what is known of them so far. */
 export interface VolumeRun {
   readonly map: VolumeMap;
   readonly medium: Medium;

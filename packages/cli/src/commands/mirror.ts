@@ -75,7 +75,7 @@ export function addMirror(session: Session): Command {
             signal,
           } as const;
           return Store.use(root, opening, async (store) => {
-            // What has begun to leave the store is finished first, whatever mirror.yaml says by now.
+            // What has begun to leave the store is finished first, whatever mirror.yaml says now.
             const issued = await consumingInto(store, flags.out);
             if (issued !== undefined) {
               progress.note(
