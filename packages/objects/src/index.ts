@@ -2,4 +2,10 @@
 
 export type { NewObject, ObjectSink, ProbeStep, ReadBackMode, WantedObject } from './object-sink.ts';
 export { StorageFull } from './object-sink.ts';
-export { hostsOf, type ObjectStoreTarget, openSink, parseObjectStore } from './open-sink.ts';
+export {
+  hostsOf,
+  type ObjectStoreTarget,
+  openSink,
+  parseObjectStore,
+  plainHttpHostsOf,
+} from './open-sink.ts';

@@ -43,6 +43,11 @@ export function hostsOf(target: ObjectStoreTarget | undefined): readonly string[
   return addressing === 'virtual' ? [endpoint.host, `${bucket}.${endpoint.host}`] : [endpoint.host];
 }
 
+/** Those of hostsOf that are reached by plain HTTP: naming an http endpoint is permission to use it. */
+export function plainHttpHostsOf(target: ObjectStoreTarget | undefined): readonly string[] {
+  return target?.kind === 's3' && target.settings.endpoint.protocol === 'http:' ? hostsOf(target) : [];
+}
+
 /**
  * The SDK is loaded only by those who have a bucket: it doubles the start-up time.
  * @param state folder for what this host knows of a bucket: uploads under way, objects that were read back

@@ -8,7 +8,7 @@ import { temporaryFolder as temporary } from '@omni-airgap/oci/testing';
 import { expect, onTestFinished, test } from 'vitest';
 import { DirectorySink } from '../src/directory-sink.ts';
 import type { NewObject } from '../src/object-sink.ts';
-import { hostsOf } from '../src/open-sink.ts';
+import { hostsOf, plainHttpHostsOf } from '../src/open-sink.ts';
 import { S3Sink, type SinkOptions } from '../src/s3-sink.ts';
 import { objectSinkSuite } from '../src/testing/object-sink-suite.ts';
 import { problem, type S3Double, startS3Double } from '../src/testing/s3-double.ts';
@@ -729,6 +729,9 @@ test('--s3-addressing virtual: the bucket is in the name of the host', async () 
   } as const;
   const hosts = hostsOf({ kind: 's3', settings });
   expect(hosts).toEqual([`s3.test:${port}`, `talos.s3.test:${port}`]);
+  expect(plainHttpHostsOf({ kind: 's3', settings })).toEqual(hosts);
+  const secure = { ...settings, endpoint: new URL('https://s3.test') };
+  expect(plainHttpHostsOf({ kind: 's3', settings: secure })).toEqual([]);
   const lookup = async () => [{ address: '127.0.0.1', family: 4 }];
   const gate = new HttpGate({
     policy: { hosts, plainHttp: hosts, allowPrivate: true, upstreams: [] },

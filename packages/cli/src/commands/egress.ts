@@ -13,7 +13,7 @@ import {
   summarizeLog,
 } from '@omni-airgap/fetcher';
 import { checkInside, type InsideReport, parseRegistryTarget, readSite } from '@omni-airgap/loader';
-import { hostsOf, parseObjectStore } from '@omni-airgap/objects';
+import { parseObjectStore, plainHttpHostsOf } from '@omni-airgap/objects';
 import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { withCommon, withExample, withNetwork } from '../flags.ts';
@@ -230,12 +230,9 @@ export async function runInside(session: Session, flags: InsideFlags): Promise<v
     flags.objectStore === undefined
       ? undefined
       : await parseObjectStore(flags.objectStore, flags.s3Endpoint, session.env, flags.s3Addressing);
-  const plainHttp = [...flags.plainHttp];
-  // Naming an http URL is permission to use it.
-  if (objectStore?.kind === 's3' && objectStore.settings.endpoint.protocol === 'http:') {
-    plainHttp.push(...hostsOf(objectStore));
-  }
+  const plainHttp = [...flags.plainHttp, ...plainHttpHostsOf(objectStore)];
   const factory = file.site.factory === undefined ? undefined : new URL(file.site.factory);
+  // Naming an http URL is permission to use it.
   if (factory?.protocol === 'http:') plainHttp.push(factory.host);
   const network = networkSettings({ ...flags, plainHttp }, session.env, false);
   const result = await report(
