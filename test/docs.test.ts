@@ -49,6 +49,15 @@ describe('commands in the documentation', () => {
     expect(wrong.join('\n')).toBe('');
   });
 
+  test('help of more than a screen lists its options in groups', async () => {
+    const ungrouped: string[] = [];
+    for (const name of await commandsBelow()) {
+      const help = await helpOf(name);
+      if (help.split('\n').length > 40 && help.includes('\nOptions:\n')) ungrouped.push(name);
+    }
+    expect(ungrouped).toEqual([]);
+  });
+
   test('flags named by themselves belong to some command', async () => {
     const helps = [read('scripts/demo.ts')];
     for (const name of await commandsBelow()) {

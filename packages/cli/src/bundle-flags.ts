@@ -27,6 +27,7 @@ export interface BundleFlags extends CommonFlags {
 
 export function withBundleFlags(command: Command): Command {
   return command
+    .optionsGroup('The bundle:')
     .option('--store <dir>', 'the store', './store')
     .requiredOption('--out <dir>', 'folder on the medium; becomes the bundle')
     .option('--volume-size <size>', 'most bytes of a volume: 2GiB, 700MB, fat32, dvd, bluray', 'fat32')

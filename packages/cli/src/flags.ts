@@ -10,16 +10,25 @@ export function collected(value: string, before: readonly string[] = []): readon
   return [...before, value];
 }
 
+/**
+ * Lists the options that follow under a heading, in the help of a command that has groups: with a dozen options and
+ * fewer, one list reads better.
+ */
+function grouped(command: Command, heading: string): Command {
+  return command.optionsGroup() === '' ? command : command.optionsGroup(heading);
+}
+
 /** What every command takes. @param atOnce the command's own default, where several things can be done at once */
 export function withCommon(command: Command, atOnce = 8): Command {
   const concurrency = new Option(
     '--concurrency <n>',
     `things done at once, where there are several (default: ${atOnce})`,
   );
-  return command
+  return grouped(command, 'General options:')
     .option('--json', 'print the result as one JSON document')
     .option('--quiet', 'print nothing but errors')
-    .addOption(concurrency.argParser(parseConcurrency));
+    .addOption(concurrency.argParser(parseConcurrency))
+    .helpOption('-h, --help', 'display help for command');
 }
 
 function parseConcurrency(text: string): number {
@@ -39,7 +48,7 @@ export function maxAgeOption(): Option {
 }
 
 export function withNetwork(command: Command): Command {
-  return command
+  return grouped(command, 'Network:')
     .option(
       '--upstream <host=url>',
       'send requests for a host to this URL instead (repeatable)',
@@ -84,7 +93,7 @@ export const requirePlatformsHelp: string =
 
 /** What fetch must find signed, and by whom. */
 export function withSigners(command: Command): Command {
-  return command
+  return grouped(command, 'Signatures of images:')
     .option(
       '--verify-images-key <[prefix=]file>',
       'images (that begin with PREFIX) must carry a cosign signature by this public key (repeatable)',

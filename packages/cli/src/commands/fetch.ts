@@ -39,60 +39,57 @@ export function addFetch(session: Session): Command {
   const command = withSigners(
     new Command('fetch')
       .description('fetch what mirror.yaml asks for into the store; run it again to resume')
+      .optionsGroup('What to fetch:')
       .option('--config <file>', 'what to carry', './mirror.yaml')
       .option('--store <dir>', 'the store', './store')
-      .option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory'),
-  )
-    .option('--require-platforms', requirePlatformsHelp)
-    .option('--restore', 'bring back what bundle --consume has taken out of the store')
-    .option(
-      '--repin <name>',
-      'accept what the factory has now for a file that lock.json pins: ITEM/FILE, or ITEM for all its files (repeatable)',
-      collected,
-      [],
-    )
-    .option('--dry-run', 'only show what would be fetched, as plan does')
-    .action(async (flags: Flags) => {
-      boundGarbage();
-      const { config, store, concurrency } = flags;
-      const network = networkSettings(flags, session.env, true);
-      const common = {
-        config,
-        store,
-        network,
-        allowSecrets: flags.allowSecrets === true,
-        requirePlatforms: flags.requirePlatforms === true,
-      };
-      if (flags.dryRun === true) {
-        if (flags.repin.length > 0)
-          throw new CodedError(
-            'USAGE',
-            '--repin replaces a pin and --dry-run changes nothing; leave one out',
-          );
-        const planning = { ...common, restore: flags.restore === true, signal: session.signal };
-        await report(session, flags, 'fetch', (progress) => plan({ ...planning, progress }), describePlan);
-        return;
-      }
-      await report(
-        session,
-        flags,
-        'fetch',
-        (progress) =>
-          fetch({
-            ...common,
-            restore: flags.restore === true,
-            repin: flags.repin,
-            by: account(),
-            ...signerOptions(flags),
-            concurrency,
-            progress,
-            signal: session.signal,
-          }),
-        (result, seconds) => describe(result, store, seconds),
-      );
-    });
+      .option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory')
+      .option('--require-platforms', requirePlatformsHelp)
+      .option('--restore', 'bring back what bundle --consume has taken out of the store')
+      .option(
+        '--repin <name>',
+        'accept what the factory has now for a file that lock.json pins: ITEM/FILE, or ITEM for all its files (repeatable)',
+        collected,
+        [],
+      )
+      .option('--dry-run', 'only show what would be fetched, as plan does'),
+  ).action(async (flags: Flags) => {
+    boundGarbage();
+    const { config, store, concurrency } = flags;
+    const network = networkSettings(flags, session.env, true);
+    const common = {
+      config,
+      store,
+      network,
+      allowSecrets: flags.allowSecrets === true,
+      requirePlatforms: flags.requirePlatforms === true,
+    };
+    if (flags.dryRun === true) {
+      if (flags.repin.length > 0)
+        throw new CodedError('USAGE', '--repin replaces a pin and --dry-run changes nothing; leave one out');
+      const planning = { ...common, restore: flags.restore === true, signal: session.signal };
+      await report(session, flags, 'fetch', (progress) => plan({ ...planning, progress }), describePlan);
+      return;
+    }
+    await report(
+      session,
+      flags,
+      'fetch',
+      (progress) =>
+        fetch({
+          ...common,
+          restore: flags.restore === true,
+          repin: flags.repin,
+          by: account(),
+          ...signerOptions(flags),
+          concurrency,
+          progress,
+          signal: session.signal,
+        }),
+      (result, seconds) => describe(result, store, seconds),
+    );
+  });
   return withExample(
-    withTransfers(withCommon(command, defaultTransfers)),
+    withCommon(withTransfers(command), defaultTransfers),
     'omni-airgap fetch --config mirror.yaml --store ./store',
   );
 }

@@ -13,7 +13,7 @@ import {
   parseRegistryTarget,
   readSite,
 } from '@omni-airgap/loader';
-import { hostsOf, parseObjectStore } from '@omni-airgap/objects';
+import { parseObjectStore, plainHttpHostsOf } from '@omni-airgap/objects';
 import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { Command, Option } from 'commander';
 import { collected, insideProxy, maxAgeOption, withCommon, withExample, withTransfers } from '../flags.ts';
@@ -54,13 +54,24 @@ interface Flags extends CommonFlags, NetworkFlags {
 export function addLoad(session: Session): Command {
   const command = new Command('load')
     .description('bring a bundle into the registry and the object store of this site')
+    .optionsGroup('What to load:')
     .option(
       '--bundle <dir...>',
       'folder of a medium (repeatable: several discs, or a bundle and its increments)',
       collected,
       [],
     )
+    .option('--verify-key <file>', 'the public key the bundle must be signed with')
+    .option('--allow-unsigned', 'accept an unsigned bundle (recorded in the receipt)')
+    .addOption(maxAgeOption())
+    .option(
+      '--allow-rollback',
+      'take a bundle that is older than one that was loaded here, or far ahead of it',
+    )
+    .option('--spool <dir>', 'keep parts of files that lie on two discs here until the other disc is mounted')
+    .optionsGroup('Targets:')
     .option('--registry <host[/prefix]>', 'registry for images and artifacts')
+    .option('--keep-host', 'keep the registry host in the path: REGISTRY/ghcr.io/siderolabs/omni')
     .option('--object-store <url>', 'place for Talos media: s3://BUCKET[/PREFIX] or file:///DIR')
     .option(
       '--s3-endpoint <url>',
@@ -72,15 +83,8 @@ export function addLoad(session: Session): Command {
         'where the bucket is named: path (ENDPOINT/BUCKET, the default) or virtual (BUCKET.ENDPOINT)',
       ).choices(['path', 'virtual'] as const),
     )
-    .option('--verify-key <file>', 'the public key the bundle must be signed with')
-    .option('--allow-unsigned', 'accept an unsigned bundle (recorded in the receipt)')
-    .option(
-      '--allow-rollback',
-      'take a bundle that is older than one that was loaded here, or far ahead of it',
-    )
-    .addOption(maxAgeOption())
+    .optionsGroup('How to load:')
     .option('--overwrite-tags', 'replace image tags that stand for something else in the registry')
-    .option('--keep-host', 'keep the registry host in the path: REGISTRY/ghcr.io/siderolabs/omni')
     .option(
       '--flatten',
       'where one platform of an index is carried, tag that image (its digest is not the index’s)',
@@ -95,18 +99,18 @@ export function addLoad(session: Session): Command {
       '--resign-key <file>',
       'sign the images that an Image Factory inside checks, with this key (omni-airgap keygen)',
     )
-    .option(
-      '--site <file>',
-      'YAML with what only this site knows: URLs, WireGuard address, CA file, NTP servers',
-    )
-    .option('--handoff <dir>', 'write ready-to-use configuration files to this folder', './handoff')
     .option('--dry-run', 'show what would go where; changes nothing')
+    .optionsGroup('Records and configuration:')
     .option('--receipt <file>', 'write what was placed where to this file')
     .option(
       '--state <dir>',
       'what this host remembers of loads: accepted bundles, uploads, read-backs (default: $XDG_STATE_HOME/omni-airgap or ~/.local/state/omni-airgap)',
     )
-    .option('--spool <dir>', 'keep parts of files that lie on two discs here until the other disc is mounted')
+    .option(
+      '--site <file>',
+      'YAML with what only this site knows: URLs, WireGuard address, CA file, NTP servers',
+    )
+    .option('--handoff <dir>', 'write ready-to-use configuration files to this folder', './handoff')
     .action(async (flags: Flags) => {
       const options = await loadOptions(session, flags);
       const trust = await readTrust(flags.verifyKey, flags.allowUnsigned === true);
@@ -130,7 +134,7 @@ export function addLoad(session: Session): Command {
       }
     });
   return withExample(
-    withTransfers(withCommon(command)).option(...insideProxy),
+    withCommon(withTransfers(command).option(...insideProxy)),
     'omni-airgap load --bundle /mnt/usb --verify-key site.pub --registry registry.site:5000 \\',
     '    --object-store s3://talos --s3-endpoint https://s3.site:9000 --receipt receipt.json',
   );
@@ -146,11 +150,7 @@ async function loadOptions(session: Session, flags: Flags): Promise<Omit<LoadOpt
     flags.objectStore === undefined
       ? undefined
       : await parseObjectStore(flags.objectStore, flags.s3Endpoint, session.env, flags.s3Addressing);
-  const plainHttp = [...flags.plainHttp];
-  if (objectStore?.kind === 's3' && objectStore.settings.endpoint.protocol === 'http:') {
-    // Naming an http endpoint is permission to use it.
-    plainHttp.push(...hostsOf(objectStore));
-  }
+  const plainHttp = [...flags.plainHttp, ...plainHttpHostsOf(objectStore)];
   const { concurrency, receipt, resignKey, maxAge } = flags;
   return {
     registry,

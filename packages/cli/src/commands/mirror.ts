@@ -32,10 +32,11 @@ export function addMirror(session: Session): Command {
     withBundleFlags(
       new Command('mirror')
         .description('fetch and bundle in one go, with one copy of the content on disk')
-        .option('--config <file>', 'what to carry', './mirror.yaml'),
-    )
-      .option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory and cross')
-      .option('--require-platforms', requirePlatformsHelp),
+        .optionsGroup('What to fetch:')
+        .option('--config <file>', 'what to carry', './mirror.yaml')
+        .option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory and cross')
+        .option('--require-platforms', requirePlatformsHelp),
+    ),
   )
     .addHelpText(
       'after',
@@ -92,7 +93,7 @@ export function addMirror(session: Session): Command {
       );
     });
   return withExample(
-    withTransfers(withCommon(command, defaultTransfers)),
+    withCommon(withTransfers(command), defaultTransfers),
     'omni-airgap mirror --config mirror.yaml --store ./store --out /mnt/usb --sign-key site.key',
   );
 }

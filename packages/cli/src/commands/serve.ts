@@ -42,9 +42,15 @@ export function addServe(session: Session): Command {
     .description(
       'offer what a bundle or store holds as an Image Factory and an OCI registry, straight from the medium',
     )
+    .optionsGroup('What to serve:')
     .option('--bundle <dir...>', 'folder of a bundle (repeatable: media of one, increments)', collected, [])
     .option('--store <dir>', 'a store instead of a bundle')
     .option('--writable <dir>', 'take pushes into this folder, and keep wishes there')
+    .optionsGroup('Trust:')
+    .option('--verify-key <file>', 'the public key the bundle must be signed with')
+    .option('--allow-unsigned', 'serve an unsigned bundle from anyone')
+    .addOption(maxAgeOption())
+    .optionsGroup('Where to listen:')
     .option('--listen <host:port>', 'where to listen', '127.0.0.1:5000')
     .option(
       '--external-url <url>',
@@ -52,9 +58,6 @@ export function addServe(session: Session): Command {
     )
     .option('--cert <file>', 'serve HTTPS with this certificate chain (PEM)')
     .option('--key <file>', 'and its key (PEM)')
-    .option('--verify-key <file>', 'the public key the bundle must be signed with')
-    .option('--allow-unsigned', 'serve an unsigned bundle from anyone')
-    .addOption(maxAgeOption())
     .action((flags: Flags) => serve(session, flags));
   return withExample(
     withCommon(command),
