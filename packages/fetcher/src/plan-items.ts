@@ -3,7 +3,15 @@
  * schematic, a list of the factory.
  */
 
-import { type Fetcher, formatPlatform, GraphBounds, graphOf, isOfPlatforms, walk } from '@omni-airgap/oci';
+import {
+  type Fetcher,
+  formatPlatform,
+  GraphBounds,
+  graphOf,
+  isOfPlatforms,
+  type RangeFetcher,
+  walk,
+} from '@omni-airgap/oci';
 import { isCoded, messageOf, settleAll } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
 import {
@@ -27,7 +35,7 @@ import { listName, listNames, offeredTalosctl } from './factory/lists.ts';
 import { lockedSchematic, mediaSetName, type StoredSchematic, schematicName } from './factory/media.ts';
 import { readCatalog } from './images/catalog.ts';
 import { type Companions, companionName } from './images/companions.ts';
-import { localFirst, resolveReference, sum } from './images/image.ts';
+import { asAnnounced, localFirst, resolveReference, sum } from './images/image.ts';
 import { findPlatforms, selectPlatforms } from './images/platforms.ts';
 import type { WantedBuilds, WantedImage, WantedLists } from './mirror/resolved-mirror.ts';
 import type { WantedSchematic } from './mirror/schematic.ts';
@@ -75,7 +83,8 @@ export async function planImage(context: PlanContext, image: WantedImage): Promi
     const companions = await context.companions.find(repository, content);
     const signatures = companions.map(async (companion): Promise<Planned> => {
       const { descriptor } = companion;
-      const below = await graphOf(walk(source, [descriptor], { signal }));
+      const announced = asAnnounced(source, descriptor, reference.registry);
+      const below = await graphOf(walk(announced, [descriptor], { signal }));
       const item = {
         name: companionName(reference, companion),
         kind: 'signature',
@@ -226,7 +235,7 @@ interface ImageGraph {
   /** Wanted platforms that it lacks. */
   readonly missing: readonly string[];
   /** Where its content can be read. */
-  readonly source: Fetcher;
+  readonly source: Fetcher & RangeFetcher;
 }
 
 /** The store, when there is one, is asked first. @throws NOT_FOUND, CONFIG, and as pulls */
@@ -238,11 +247,13 @@ async function imageGraph(
   const reference = parseReference(image.reference);
   const root = await resolveReference(repository, reference, signal);
   const anywhere = layout === undefined ? repository : localFirst(layout, repository);
-  const { bytes, manifest } = await fetchManifest(anywhere, root, signal);
+  const announced = asAnnounced(anywhere, root, reference.registry);
+  const { bytes, manifest } = await fetchManifest(announced, root, signal);
   // Read once: registries count the pulls of a manifest.
-  const source: Fetcher = {
+  const source: Fetcher & RangeFetcher = {
     fetch: (descriptor, stop) =>
       descriptor.digest === root.digest ? bytesOf(bytes) : anywhere.fetch(descriptor, stop),
+    fetchFrom: (descriptor, offset, stop) => anywhere.fetchFrom(descriptor, offset, stop),
   };
   const found = await findPlatforms(source, root, image, { all: requirePlatforms, signal });
   const missing = found?.missing ?? [];

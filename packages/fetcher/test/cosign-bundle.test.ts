@@ -128,6 +128,28 @@ test.each<readonly [string, readonly Made[]]>([
   expect((await at.fetch({ verifyImagesKeys: [await keyFile(at)] })).verified).toBe(1);
 });
 
+const pageOfReferrers = {
+  match: { path: /referrers/ },
+  do: { status: 200, headers: { 'content-type': 'text/html' }, body: '<!doctype html>' },
+};
+
+test('a web page in place of the referrers: no signature is found, and the message says why (item 1)', async () => {
+  const { at } = await site([{}]);
+  at.registry('ghcr.io').fault(pageOfReferrers);
+  await expect(at.fetch({ verifyImagesKeys: [await keyFile(at)] })).rejects.toMatchObject({
+    code: 'UPSTREAM',
+    message: expect.stringMatching(/some may be unlisted: .*ghcr\.io answers with a web page \(text\/html\)/),
+  });
+  const excepted = { verifyImagesKeys: [await keyFile(at)], verifyImagesExcept: ['ghcr.io/'] };
+  expect((await at.fetch(excepted)).verified).toBe(0);
+});
+
+test('a web page in place of the referrers does not matter where the fallback tag lists the signature', async () => {
+  const { at } = await site([{}], false);
+  at.registry('ghcr.io').fault(pageOfReferrers);
+  expect((await at.fetch({ verifyImagesKeys: [await keyFile(at)] })).verified).toBe(1);
+});
+
 test.each([
   ['the tag does not verify, the bundle does', [{}], 'nothing of use'],
   ['the bundle does not verify, nor does the tag', [{ key: other.privateKey }], 'nothing of use'],

@@ -68,6 +68,52 @@ test.each(['application/json', 'text/plain', 'application/octet-stream', ''])(
   },
 );
 
+const labels: readonly [what: string, path: RegExp, label: string, says: RegExp][] = [
+  ['an index as an image', /manifests\/v1$/, MediaType.ociManifest, /says that it is application.*index/],
+  ['an OCI index as a list of Docker', /manifests\/v1$/, MediaType.dockerList, /says that it is application/],
+  ['a tag of cosign as an index', /manifests\/sha256-.*\.sig$/, MediaType.ociIndex, /says that it is appl/],
+];
+test.each(labels)(
+  '%s: a label that contradicts the document is refused, nothing is kept (item 1)',
+  async (_what, path, type, says) => {
+    const { site, registry, root } = await dexSite();
+    attach(registry, 'dexidp/dex', root, '.sig');
+    const script = { match: { path }, do: { headers: { 'content-type': type } } };
+    registry.fault(script);
+    const message = expect.stringMatching(says);
+    const refused = { code: 'UPSTREAM', message };
+    await expect(site.fetch()).rejects.toMatchObject({
+      ...refused,
+      message: expect.stringMatching(new RegExp(`ghcr\\.io answers with type ${type.replace('+', '.')}`)),
+    });
+    expect(await site.lock()).toMatchObject({ items: [], missing: [dex] });
+    expect(await (await Layout.open(site.store)).resolve(dex)).toBeUndefined();
+    const { config, store, network } = site;
+    const [problem] = (await plan({ config, store, network })).items.flatMap((item) => item.problem ?? []);
+    expect(problem).toMatch(says);
+    // A store that has the right image is told the same, and keeps it.
+    const healthy = await startSite();
+    await publishImage(healthy.registry('ghcr.io'), 'dexidp/dex', 'v1');
+    attach(healthy.registry('ghcr.io'), 'dexidp/dex', root, '.sig');
+    await site.fetch({ network: healthy.network });
+    await expect(site.fetch()).rejects.toMatchObject(refused);
+    expect((await site.lock()).items.map(({ name }) => name)).toContain(dex);
+    expect((await (await Layout.open(site.store)).resolve(dex))?.digest).toBe(root.digest);
+  },
+);
+
+test('a web site that takes the path of the referrers API: the image comes with its other signatures, and one note', async () => {
+  const { site, registry, root } = await dexSite();
+  attach(registry, 'dexidp/dex', root, '.sig');
+  registry.fault({ match: { path: /referrers/ }, do: portal });
+  const { notes, progress } = noting();
+  await site.fetch({ progress });
+  expect((await site.lock()).items.map(({ kind }) => kind).sort()).toEqual(['image', 'signature']);
+  expect(notes.filter((note) => note.includes('/referrers/'))).toEqual([
+    expect.stringMatching(/ghcr\.io answers with a web page \(text\/html\).*captive portal/),
+  ]);
+});
+
 test('an index of layers, as BuildKit exports its cache, is carried with them', async () => {
   const site = await startSite();
   const repository = site.registry('ghcr.io').repository('acme/cache');

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Descriptor } from '../src/model/descriptor.ts';
 import { hexOf } from '../src/model/digest.ts';
 import { MediaType } from '../src/model/media-type.ts';
+import type { Fault } from '../src/testing/registry/faults.ts';
 import { image, manifestOf, opener, startRegistry, withConfig } from './registry.ts';
 
 describe('referrers', () => {
@@ -72,7 +73,6 @@ describe('referrers', () => {
     ['404', { status: 404 }],
     ['405', { status: 405 }],
     ['303 to another host', { status: 303, headers: { location: 'https://github.com/x' } }],
-    ['200 that is a web page', { status: 200, headers: { 'content-type': 'text/html' }, body: '<html>' }],
   ])('F18 %s means that there is no API', async (_, action) => {
     const { repository, records } = await startRegistry({
       ...withConfig,
@@ -80,6 +80,54 @@ describe('referrers', () => {
     });
     expect(await repository.referrers(image.descriptor.digest)).toEqual([]);
     expect(records.map(({ path }) => path.split('/').at(-1))).toEqual([image.descriptor.digest, tag]);
+  });
+  describe('a web page in place of the list', () => {
+    const page = { status: 200, headers: { 'content-type': 'text/html' }, body: '<html>' };
+    const withFallback = async (script: readonly Fault[]) => {
+      const started = await startRegistry({ ...withConfig, script });
+      const store = started.registry.repository('a/b');
+      for (const { bytes } of [image, a]) store.addManifest(bytes, MediaType.ociManifest);
+      const index = manifestOf({ manifests: [a.descriptor] }, MediaType.ociIndex);
+      store.addManifest(index.bytes, MediaType.ociIndex, tag);
+      return started;
+    };
+    const said = /registry\.example answers with a web page \(text\/html\).*captive portal/;
+    test('is refused', async () => {
+      const { repository } = await withFallback([{ match: { path: /referrers/ }, do: page }]);
+      await expect(repository.referrers(image.descriptor.digest)).rejects.toMatchObject({
+        code: 'UPSTREAM',
+        message: expect.stringMatching(said),
+      });
+    });
+    test('counts as no API for whoever takes the error', async () => {
+      const { repository } = await withFallback([{ match: { path: /referrers/ }, do: page }]);
+      const errors: string[] = [];
+      const found = await repository.referrers(image.descriptor.digest, undefined, ({ message }) =>
+        errors.push(message),
+      );
+      expect(digests(found)).toEqual(digests([a.descriptor]));
+      expect(errors).toEqual([expect.stringMatching(said)]);
+    });
+    test('is refused as a later page of a list', async () => {
+      const link = `</v2/a/b/referrers/${image.descriptor.digest}?page=2>; rel="next"`;
+      const { repository } = await withFallback([
+        { match: { path: /referrers.*page=2/ }, do: page },
+        { match: { path: /referrers/ }, do: { headers: { link } } },
+      ]);
+      await expect(repository.referrers(image.descriptor.digest, undefined, () => {})).rejects.toMatchObject({
+        code: 'UPSTREAM',
+        message: expect.stringMatching(said),
+      });
+    });
+    test('does not keep a pushed referrer out of the fallback index', async () => {
+      const { repository, registry } = await startRegistry({
+        ...withConfig,
+        referrersApi: false,
+        script: [{ match: { path: /referrers/ }, do: page }],
+      });
+      for (const one of [image, a, a]) await repository.push(one.descriptor, opener(one.bytes));
+      expect(registry.repository('a/b').tags.has(tag)).toBe(true);
+    });
   });
   test.each([401, 403, 429, 500])('%i is an error, never "none"', async (status) => {
     const { repository } = await startRegistry(

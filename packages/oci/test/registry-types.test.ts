@@ -183,7 +183,12 @@ describe('a list or log-in that is answered with something else', () => {
   const asked: readonly [what: string, path: RegExp, ask: (started: Started) => Promise<unknown>][] = [
     ['tags', /tags/, ({ repository }) => all(repository.tags())],
     ['ping', /^\/v2\/$/, ({ client }) => client.ping()],
-    ['fallback tag', /referrers|manifests/, ({ repository }) => repository.referrers(layer.digest)],
+    ['referrers', /referrers/, ({ repository }) => repository.referrers(layer.digest)],
+    [
+      'fallback tag',
+      /referrers|manifests/,
+      ({ repository }) => repository.referrers(layer.digest, undefined, () => {}),
+    ],
   ];
   test.each(asked)('%s: a web page', async (_what, path, ask) => {
     await expect(ask(await answering(path, portal))).rejects.toMatchObject({

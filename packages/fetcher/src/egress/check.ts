@@ -5,6 +5,7 @@
 
 import { isIP, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import type { Fetcher } from '@omni-airgap/oci';
 import { CodedError, isCoded, messageOf, printable, systemCodeOf } from '@omni-airgap/oci/base';
 import { readNamedFile } from '@omni-airgap/oci/fs';
 import {
@@ -22,12 +23,7 @@ import {
   unexpectedAnswer,
 } from '@omni-airgap/oci/http';
 import { fetchManifest, isIndexType, parseReference } from '@omni-airgap/oci/model';
-import {
-  type Network,
-  type NetworkSettings,
-  openNetwork,
-  type RepositoryClient,
-} from '@omni-airgap/oci/registry';
+import { type Network, type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import {
   type EgressHost,
   hostPattern,
@@ -36,6 +32,7 @@ import {
   schematicFrom,
   versionsPath,
 } from '@omni-airgap/talos';
+import { asAnnounced } from '../images/image.ts';
 import { readMirror } from '../mirror/mirror.ts';
 import { hostsOf, type ResolvedMirror, resolveMirror } from '../mirror/resolved-mirror.ts';
 
@@ -202,12 +199,13 @@ async function probeRegistry(network: Network, name: string, signal: AbortSignal
   const repository = network.registry(reference.registry).repository(reference.repository);
   const root = await repository.resolve(reference.digest ?? reference.tag ?? 'latest', signal);
   if (root === undefined) throw new CodedError('NOT_FOUND', `${name} does not exist upstream`);
-  const config = await configOf(repository, root, signal);
+  const announced = asAnnounced(repository, root, reference.registry);
+  const config = await configOf(announced, root, signal);
   for await (const _ of repository.fetchFrom(config, Math.max(0, config.size - 1), signal)) break;
 }
 
 async function configOf(
-  repository: RepositoryClient,
+  repository: Fetcher,
   root: Parameters<typeof fetchManifest>[1],
   signal: AbortSignal | undefined,
 ): Promise<Parameters<typeof fetchManifest>[1]> {

@@ -59,6 +59,8 @@ export class Companions {
   readonly #onNote: (text: string) => void;
   readonly #signal: AbortSignal | undefined;
   readonly #listed = new Map<string, Promise<ReadonlyMap<Digest, readonly string[]>>>();
+  /** By registry: the first web page in place of a list of referrers. */
+  readonly #pages = new Map<string, CodedError>();
 
   constructor({ onNote, signal }: CompanionOptions) {
     this.#onNote = onNote;
@@ -98,6 +100,23 @@ export class Companions {
     return [...found.values()];
   }
 
+  /**
+   * Why referrers of a registry's images may be unknown: it answered with a web page where they are listed. A registry
+   * whose web site takes unknown paths does that and still gives images, with signatures at tags; so the fetch goes on,
+   * a note says it, and the error is for an image that needs a signature and has none.
+   */
+  unlistedAt(registry: string): CodedError | undefined {
+    return this.#pages.get(registry);
+  }
+
+  #onPage(registry: string, error: CodedError): void {
+    if (this.#pages.has(registry)) return;
+    this.#pages.set(registry, error);
+    this.#onNote(
+      `signatures that ${registry} lists only at /referrers/ are not carried: ${error.message}; a registry without this list can be ignored`,
+    );
+  }
+
   async #companionsOf(repository: RepositoryClient, digest: Digest): Promise<readonly Companion[]> {
     const signal = this.#signal;
     const ask = async (name: string): Promise<readonly Companion[]> => {
@@ -110,7 +129,7 @@ export class Companions {
       (await Promise.all((tags.get(digest) ?? []).map(ask))).flat(),
     );
     const referrers = repository
-      .referrers(digest, signal)
+      .referrers(digest, signal, (error) => this.#onPage(repository.registry, error))
       .then((list) => list.map((descriptor): Companion => ({ name: `@${descriptor.digest}`, descriptor })));
     return (await Promise.all([...tagged, others, referrers])).flat();
   }

@@ -12,13 +12,17 @@ import {
   type RangeFetcher,
   walk,
 } from '@omni-airgap/oci';
-import { CodedError, settleAll } from '@omni-airgap/oci/base';
+import { CodedError, printable, settleAll } from '@omni-airgap/oci/base';
+import { looksLikePage } from '@omni-airgap/oci/http';
 import type { Layout } from '@omni-airgap/oci/layout';
 import {
+  collectVerified,
+  contradictedType,
   type Descriptor,
   type Digest,
   isIndexType,
   isManifestType,
+  maxManifestBytes,
   parseReference,
   plain,
   type Reference,
@@ -57,7 +61,8 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
     context.view.began(descriptor, wanted.reference, offset),
   );
   const select = selectPlatforms(wanted.platforms);
-  await copier.copy(source, layout, root, select === undefined ? {} : { select });
+  const announced = (descriptor: Descriptor): Fetcher => asAnnounced(source, descriptor, reference.registry);
+  await copier.copy(announced(root), layout, root, select === undefined ? {} : { select });
   const local = localFirst(layout, repository);
   const platforms = await findPlatforms(local, root, wanted, { all: context.requirePlatforms, signal });
   const isSparse = wanted.platforms !== undefined && isIndexType(root.mediaType);
@@ -68,13 +73,15 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
   const signatures = companions.map(async (companion): Promise<LockedItem> => {
     const { descriptor } = companion;
     const name = companionName(reference, companion);
-    await copier.copy(source, layout, descriptor);
+    await copier.copy(announced(descriptor), layout, descriptor);
     await layout.tag(descriptor, name);
     const bytes = sum(await graphOf(walk(layout, [descriptor], { signal })));
     return { name, kind: 'signature', descriptor: plain(descriptor), bytes, source: host, fetchedAt };
   });
   const items = await settleAll(signatures);
-  const verified = await verifySigned(layout, context.signers, wanted.reference, root, companions);
+  const verified = await verifySigned(layout, context.signers, wanted.reference, root, companions, {
+    unlisted: context.companions.unlistedAt(reference.registry),
+  });
   await layout.tag(root, wanted.reference);
   const item: LockedItem = {
     name: wanted.reference,
@@ -100,6 +107,46 @@ export async function resolveReference(
   const root = await repository.resolve(reference.digest ?? reference.tag ?? 'latest', signal);
   if (root !== undefined) return root;
   throw new CodedError('NOT_FOUND', 'does not exist upstream; check its spelling in mirror.yaml');
+}
+
+/**
+ * A source for what a registry gave a type by its answer: the root that a name stands for, or a referrer in a list. Such a
+ * label is a claim of the server, so a manifest that contradicts it is a wrong answer, and no damaged content.
+ * @param host of the registry
+ * @throws UPSTREAM while it is read, when the manifest at `announced` says that it is something else
+ */
+export function asAnnounced(
+  source: Fetcher & RangeFetcher,
+  announced: Descriptor,
+  host: string,
+): Fetcher & RangeFetcher {
+  return {
+    fetchFrom: (descriptor, offset, signal) => source.fetchFrom(descriptor, offset, signal),
+    async *fetch(descriptor, signal) {
+      const { digest, mediaType } = descriptor;
+      if (digest !== announced.digest || !isManifestType(mediaType)) {
+        yield* source.fetch(descriptor, signal);
+        return;
+      }
+      const what = `manifest ${digest}`;
+      const bytes = await collectVerified(
+        source.fetch(descriptor, signal),
+        descriptor,
+        maxManifestBytes,
+        what,
+      );
+      const own = contradictedType(bytes, mediaType);
+      if (own !== undefined || looksLikePage(bytes)) {
+        const is = own === undefined ? 'is a web page' : `says that it is ${printable(own, 100)}`;
+        throw new CodedError(
+          'UPSTREAM',
+          `${what}: ${host} answers with type ${mediaType}, but the document ${is}: a proxy, web filter or mirror answered wrongly; check the way to ${host}, then run the command again`,
+          { descriptor },
+        );
+      }
+      yield bytes;
+    },
+  };
 }
 
 /** Manifests that the store has are read there; of blobs the copy asks first. */

@@ -1,12 +1,19 @@
 /**
- * Signatures of cosign 3: a Sigstore bundle that refers to the image, with a DSSE envelope around an in-toto statement. Who
- * signed, an identity or a key, is for the caller to verify; here is what is signed.
+ * Where signatures of an image are, in both forms of cosign: Sigstore bundles that refer to it, each a DSSE envelope around
+ * an in-toto statement (cosign 3), and the layers at the tag `sha256-<hex>.sig`, each a signed claim (cosign 2). Who signed,
+ * an identity or a key, is for the caller to verify; here is what is signed.
  * Sources: sigstore/cosign specs/BUNDLE_SPEC.md; sigstore/protobuf-specs v0.5 sigstore_bundle.proto; in-toto/attestation v1.
  */
 
-import { objectOf, type SignedImage, strictBase64 } from '@omni-airgap/format';
+import { maxSignatures, objectOf, type SignedImage, signedPayload, strictBase64 } from '@omni-airgap/format';
 import type { Fetcher } from '@omni-airgap/oci';
-import { CodedError, type JsonObject, parseStrictObject, refuseOtherCase } from '@omni-airgap/oci/base';
+import {
+  CodedError,
+  isCoded,
+  type JsonObject,
+  parseStrictObject,
+  refuseOtherCase,
+} from '@omni-airgap/oci/base';
 import { collectVerified, type Descriptor, type Digest, fetchManifest, hexOf } from '@omni-airgap/oci/model';
 
 /** What may hold the signatures of one image. */
@@ -24,6 +31,67 @@ const signPredicate = 'https://sigstore.dev/cosign/sign/v1';
 /** With a proof of the log and a time stamp it has some 10 KiB; what is larger is an attestation. */
 const maxBundleBytes = 256 * 1024;
 
+/** How one signature is verified, in each form. */
+export interface SignatureVerifier<T> {
+  /** @param bytes a bundle @throws BAD_SIGNATURE, BAD_DOCUMENT unless it signs exactly this image */
+  bundle(bytes: Uint8Array): T;
+  /** @param layer of the manifest at the tag @param payload its bytes @throws BAD_SIGNATURE, BAD_DOCUMENT likewise */
+  layer(layer: Descriptor, payload: Uint8Array): T;
+}
+
+/**
+ * Tries one signature after the other, bundles first, as the Image Factory does. Any valid one is enough, as for cosign.
+ * @returns what the verifier found, and the manifest that holds the signature; undefined when there is no signature at all
+ * @throws BAD_SIGNATURE saying why the last of them does not verify
+ */
+export async function firstSignature<T>(
+  source: Fetcher,
+  manifests: SignatureManifests,
+  image: SignedImage,
+  verifier: SignatureVerifier<T>,
+): Promise<{ readonly signer: T; readonly signature: Digest } | undefined> {
+  let why: string | undefined;
+  for await (const { manifest, verify } of candidates(source, manifests, image, verifier)) {
+    try {
+      return { signer: await verify(), signature: manifest };
+    } catch (error) {
+      if (!isCoded(error, 'BAD_SIGNATURE', 'BAD_DOCUMENT')) throw error;
+      why = `signature ${manifest} of ${image.digest}: ${error.message}`;
+    }
+  }
+  if (why === undefined) return undefined;
+  throw new CodedError('BAD_SIGNATURE', why);
+}
+
+interface Candidate<T> {
+  /** The manifest that holds the signature. */
+  readonly manifest: Digest;
+  readonly verify: () => Promise<T>;
+}
+
+async function* candidates<T>(
+  source: Fetcher,
+  { referrers, tagged }: SignatureManifests,
+  image: SignedImage,
+  verifier: SignatureVerifier<T>,
+): AsyncGenerator<Candidate<T>> {
+  for await (const { manifest, bytes } of signatureBundles(source, image, referrers)) {
+    yield { manifest, verify: async () => verifier.bundle(bytes) };
+  }
+  if (tagged === undefined) return;
+  const { manifest } = await fetchManifest(source, tagged);
+  const layers = manifest.kind === 'image' ? manifest.layers : [];
+  if (layers.length === 0 || layers.length > maxSignatures) {
+    const why = layers.length === 0 ? 'it holds no signature' : `more than ${maxSignatures} signatures`;
+    yield { manifest: tagged.digest, verify: () => Promise.reject(new CodedError('BAD_SIGNATURE', why)) };
+    return;
+  }
+  for (const layer of layers) {
+    const verify = async (): Promise<T> => verifier.layer(layer, await signedPayload(source, layer));
+    yield { manifest: tagged.digest, verify };
+  }
+}
+
 /** A bundle, not verified. */
 interface FoundBundle {
   /** The manifest that holds it. */
@@ -32,7 +100,7 @@ interface FoundBundle {
 }
 
 /** Those of the referrers that refer to the image and hold one bundle, attestations left out. */
-export async function* signatureBundles(
+async function* signatureBundles(
   source: Fetcher,
   image: SignedImage,
   referrers: readonly Descriptor[],

@@ -6,24 +6,16 @@
  */
 
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
-import {
-  checkClaim,
-  maxSignatures,
-  objectOf,
-  type SignedImage,
-  signatureBytes,
-  signedPayload,
-  strictBase64,
-} from '@omni-airgap/format';
+import { checkClaim, objectOf, type SignedImage, signatureBytes, strictBase64 } from '@omni-airgap/format';
 import type { Fetcher } from '@omni-airgap/oci';
-import { CodedError, isCoded, messageOf } from '@omni-airgap/oci/base';
+import { CodedError, messageOf } from '@omni-airgap/oci/base';
 import { readNamedFile } from '@omni-airgap/oci/fs';
-import { type Descriptor, type Digest, digestOf, fetchManifest } from '@omni-airgap/oci/model';
+import { type Digest, digestOf } from '@omni-airgap/oci/model';
 import {
   checkStatement,
+  firstSignature,
   parseSignatureBundle,
   type SignatureManifests,
-  signatureBundles,
   statementType,
 } from './bundle.ts';
 
@@ -73,63 +65,19 @@ export interface KeySignature {
  */
 export async function verifyImage(
   source: Fetcher,
-  { tagged, referrers }: SignatureManifests,
+  manifests: SignatureManifests,
   image: SignedImage,
   keys: readonly ImageKey[],
 ): Promise<KeySignature | undefined> {
-  const reasons = new Set<string>();
-  for await (const { manifest, verify } of candidates(source, image, referrers, tagged)) {
-    try {
-      const key = await verify(keys);
-      return { key: key.fingerprint, signature: manifest };
-    } catch (error) {
-      if (!isCoded(error, 'BAD_SIGNATURE', 'BAD_DOCUMENT')) throw error;
-      reasons.add(`signature ${manifest} of ${image.digest}: ${error.message}`);
-    }
-  }
-  const [why] = [...reasons].slice(-1);
-  if (why === undefined) return undefined;
-  throw new CodedError('BAD_SIGNATURE', why);
-}
-
-interface Candidate {
-  readonly manifest: Digest;
-  /** @throws BAD_SIGNATURE, BAD_DOCUMENT unless one of the keys signed exactly this image */
-  verify(keys: readonly ImageKey[]): Promise<ImageKey>;
-}
-
-async function* candidates(
-  source: Fetcher,
-  image: SignedImage,
-  referrers: readonly Descriptor[],
-  tagged: Descriptor | undefined,
-): AsyncGenerator<Candidate> {
-  for await (const { manifest, bytes } of signatureBundles(source, image, referrers)) {
-    yield { manifest, verify: async (keys) => keyOfBundle(bytes, image, keys) };
-  }
-  if (tagged === undefined) return;
-  const { manifest } = await fetchManifest(source, tagged);
-  const layers = manifest.kind === 'image' ? manifest.layers : [];
-  const refused = (why: string): Candidate => ({
-    manifest: tagged.digest,
-    verify: () => Promise.reject(new CodedError('BAD_SIGNATURE', why)),
+  const found = await firstSignature(source, manifests, image, {
+    bundle: (bytes) => keyOfBundle(bytes, image, keys),
+    layer(layer, payload) {
+      const key = keyOf(payload, signatureBytes(layer), keys);
+      checkClaim(payload, image);
+      return key;
+    },
   });
-  if (layers.length === 0) yield refused('it holds no signature');
-  if (layers.length > maxSignatures) {
-    yield refused(`more than ${maxSignatures} signatures`);
-    return;
-  }
-  for (const layer of layers) {
-    yield {
-      manifest: tagged.digest,
-      verify: async (keys) => {
-        const payload = await signedPayload(source, layer);
-        const key = keyOf(payload, signatureBytes(layer), keys);
-        checkClaim(payload, image);
-        return key;
-      },
-    };
-  }
+  return found && { key: found.signer.fingerprint, signature: found.signature };
 }
 
 /** The bundle's hint at a key is a hint: who signed is shown by the signature alone. */

@@ -6,25 +6,17 @@
  */
 
 import { X509Certificate } from 'node:crypto';
-import {
-  checkClaim,
-  maxSignatures,
-  objectOf,
-  type SignedImage,
-  signatureBytes,
-  signedPayload,
-} from '@omni-airgap/format';
+import { checkClaim, objectOf, type SignedImage, signatureBytes } from '@omni-airgap/format';
 import type { Fetcher } from '@omni-airgap/oci';
 import {
   CodedError,
-  isCoded,
   type JsonObject,
   type JsonValue,
   parseStrictObject,
   printable,
 } from '@omni-airgap/oci/base';
-import { type Descriptor, type Digest, digestOf, fetchManifest, hexOf } from '@omni-airgap/oci/model';
-import { checkStatement, parseSignatureBundle, type SignatureManifests, signatureBundles } from './bundle.ts';
+import { type Descriptor, type Digest, digestOf, hexOf } from '@omni-airgap/oci/model';
+import { checkStatement, firstSignature, parseSignatureBundle, type SignatureManifests } from './bundle.ts';
 import type { ImageIdentity } from './identity.ts';
 import { kindOfEntry } from './rekor-entry.ts';
 import type { Signer, SigstoreRoot } from './sigstore-root.ts';
@@ -43,63 +35,25 @@ const maxAnnotation = 64 * 1024;
  */
 export async function verifyKeyless(
   source: Fetcher,
-  { tagged, referrers }: SignatureManifests,
+  manifests: SignatureManifests,
   image: SignedImage,
   identities: readonly ImageIdentity[],
   root: SigstoreRoot,
 ): Promise<KeylessSignature | undefined> {
-  let why: string | undefined;
-  for await (const candidate of candidates(source, image, referrers, tagged)) {
-    try {
-      const signer = await candidate.verify(root);
-      if (identities.some((one) => one.fits(signer))) return { ...signer, signature: candidate.manifest };
-      const by = `${printable(signer.identity)} (${printable(signer.issuer)})`;
-      throw new CodedError('BAD_SIGNATURE', `it is by ${by}, not by ${identities.map(String).join(' or ')}`);
-    } catch (error) {
-      if (!isCoded(error, 'BAD_SIGNATURE') && !isCoded(error, 'BAD_DOCUMENT')) throw error;
-      why = `signature ${candidate.manifest} of ${image.digest}: ${error.message}`;
-    }
-  }
-  if (why === undefined) return undefined;
-  throw new CodedError('BAD_SIGNATURE', why);
-}
-
-interface Candidate {
-  readonly manifest: Digest;
-  /** @throws BAD_SIGNATURE, BAD_DOCUMENT unless somebody signed exactly this image */
-  verify(root: SigstoreRoot): Promise<Signer>;
-}
-
-/** Bundles first, as the Image Factory does. */
-async function* candidates(
-  source: Fetcher,
-  image: SignedImage,
-  referrers: readonly Descriptor[],
-  tagged: Descriptor | undefined,
-): AsyncGenerator<Candidate> {
-  for await (const { manifest, bytes } of signatureBundles(source, image, referrers)) {
-    yield { manifest, verify: async (root) => signerOfBundle(bytes, image, root) };
-  }
-  if (tagged === undefined) return;
-  const { manifest } = await fetchManifest(source, tagged);
-  const layers = manifest.kind === 'image' ? manifest.layers : [];
-  if (layers.length > maxSignatures) {
-    throw new CodedError(
-      'BAD_SIGNATURE',
-      `signature ${tagged.digest}: more than ${maxSignatures} signatures`,
-    );
-  }
-  for (const layer of layers) {
-    yield {
-      manifest: tagged.digest,
-      verify: async (root) => {
-        const payload = await signedPayload(source, layer);
-        const signer = root.signerOf(bundleOf(layer, payload), payload);
-        checkClaim(payload, image);
-        return signer;
-      },
-    };
-  }
+  const expected = (signer: Signer): Signer => {
+    if (identities.some((one) => one.fits(signer))) return signer;
+    const by = `${printable(signer.identity)} (${printable(signer.issuer)})`;
+    throw new CodedError('BAD_SIGNATURE', `it is by ${by}, not by ${identities.map(String).join(' or ')}`);
+  };
+  const found = await firstSignature(source, manifests, image, {
+    bundle: (bytes) => expected(signerOfBundle(bytes, image, root)),
+    layer(layer, payload) {
+      const signer = root.signerOf(bundleOf(layer, payload), payload);
+      checkClaim(payload, image);
+      return expected(signer);
+    },
+  });
+  return found && { ...found.signer, signature: found.signature };
 }
 
 function signerOfBundle(bytes: Uint8Array, image: SignedImage, root: SigstoreRoot): Signer {

@@ -50,8 +50,9 @@ export async function readSigners(options: SignerOptions): Promise<ExpectedSigne
 
 /**
  * Any one of those who are expected is enough.
+ * @param unlisted why there may be signatures that were not found, from Companions.unlistedAt
  * @returns undefined when nobody is expected, or when there is no signature where there may be none
- * @throws BAD_SIGNATURE
+ * @throws BAD_SIGNATURE; UPSTREAM where no signature was found and `unlisted` says that some may exist
  */
 export async function verifySigned(
   source: Fetcher,
@@ -59,6 +60,7 @@ export async function verifySigned(
   reference: string,
   root: Descriptor,
   companions: readonly Companion[],
+  { unlisted }: { readonly unlisted?: CodedError | undefined } = {},
 ): Promise<LockedItem['verified']> {
   const isMeant = ({ prefix }: { readonly prefix: string }): boolean =>
     // The factory signs with a key of its own.
@@ -90,6 +92,15 @@ export async function verifySigned(
   }
   if (reasons.length > 0) throw new CodedError('BAD_SIGNATURE', reasons.join('; '));
   if (except.some((prefix) => reference.startsWith(prefix))) return undefined;
+  if (unlisted !== undefined) {
+    throw new CodedError(
+      'UPSTREAM',
+      `no signature was found, and some may be unlisted: ${unlisted.message}`,
+      {
+        cause: unlisted,
+      },
+    );
+  }
   const [flag, remedy] =
     byKey.length > 0
       ? ['--verify-images-key', 'narrow it with PREFIX=FILE if this image is not meant']

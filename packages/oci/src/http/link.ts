@@ -5,6 +5,7 @@
  */
 import { CodedError } from '../base/errors.ts';
 import { printable } from '../base/text.ts';
+import { HeaderScanner } from './header-scanner.ts';
 
 interface Link {
   /** As it stands between `<` and `>`: absolute, or relative to what was asked. */
@@ -18,8 +19,9 @@ const separators = /[ \t,]*/y;
 const reference = /<([^<>]*)>[ \t]*/y;
 const semicolon = /;[ \t]*/y;
 const name = /([!#$&+\-.^_`|~0-9A-Za-z*]+)[ \t]*/y;
-const quoted = /=[ \t]*"((?:[^"\\]|\\.)*)"[ \t]*/y;
-const bare = /=[ \t]*([^",;\s]+)[ \t]*/y;
+const equals = /=[ \t]*/y;
+const bare = /[^",;\s]+/y;
+const blanks = /[ \t]*/y;
 
 /** @returns the links in order @throws UPSTREAM when the header does not follow the grammar */
 function parseLinks(header: string, what: string): readonly Link[] {
@@ -29,31 +31,29 @@ function parseLinks(header: string, what: string): readonly Link[] {
       `${what}: the Link header is malformed, so the list may be incomplete: ${printable(header)}`,
     );
   if (header.length > maxLength) throw bad();
-  let at = 0;
-  const take = (pattern: RegExp): RegExpExecArray | undefined => {
-    pattern.lastIndex = at;
-    const match = pattern.exec(header);
-    if (match === null) return undefined;
-    at = pattern.lastIndex;
-    return match;
-  };
+  const scanner = new HeaderScanner(header);
   const links: Link[] = [];
-  take(separators);
-  while (at < header.length) {
-    const target = take(reference)?.[1];
+  scanner.take(separators);
+  while (!scanner.isAtEnd) {
+    const target = scanner.take(reference)?.[1];
     if (target === undefined) throw bad();
     let relations: readonly string[] | undefined;
-    while (take(semicolon) !== undefined) {
-      const parameter = take(name)?.[1]?.toLowerCase();
+    while (scanner.take(semicolon) !== undefined) {
+      const parameter = scanner.take(name)?.[1]?.toLowerCase();
       // An empty parameter, as in `<…>; ; rel=next`, says nothing.
       if (parameter === undefined) continue;
-      const value = take(quoted)?.[1]?.replace(/\\(.)/g, '$1') ?? take(bare)?.[1] ?? '';
+      let value: string | undefined = '';
+      if (scanner.take(equals) !== undefined) {
+        value = scanner.takeQuoted() ?? scanner.take(bare)?.[0];
+        if (value === undefined) throw bad();
+        scanner.take(blanks);
+      }
       // Section 3.3: of several, the first counts.
       if (parameter === 'rel') relations ??= value.toLowerCase().split(/\s+/);
     }
     links.push({ target, relations: relations ?? [] });
-    if (at < header.length && header[at] !== ',') throw bad();
-    take(separators);
+    if (!scanner.isAtEnd && !scanner.isAt(',')) throw bad();
+    scanner.take(separators);
   }
   return links;
 }

@@ -14,6 +14,7 @@ export {
 } from './digest.ts';
 export {
   childrenOf,
+  contradictedType,
   fetchManifest,
   type ImageManifest,
   type IndexManifest,

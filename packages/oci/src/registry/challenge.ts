@@ -4,6 +4,7 @@
  */
 import { CodedError } from '../base/errors.ts';
 import { printable } from '../base/text.ts';
+import { HeaderScanner } from '../http/header-scanner.ts';
 
 export interface Challenge {
   /** Lower-case: `bearer`, `basic`. */
@@ -16,7 +17,6 @@ const maxLength = 8 * 1024;
 const token = /[!#$%&'*+.^_`|~0-9A-Za-z-]+/y;
 const token68 = /[0-9A-Za-z._~+/-]+=*(?=[ \t]*(?:,|$))/y;
 const equals = /[ \t]*=[ \t]*/y;
-const quoted = /"((?:[^"\\]|\\[\t -~])*)"/y;
 const comma = /[ \t]*,[ \t,]*/y;
 const spaces = /[ \t]+/y;
 
@@ -26,45 +26,38 @@ export function parseChallenges(header: string | undefined, registry: string): r
   const bad = (): CodedError =>
     new CodedError('UPSTREAM', `${registry} sends a malformed WWW-Authenticate: ${printable(header)}`);
   if (header.length > maxLength) throw bad();
-  let at = 0;
-  const take = (pattern: RegExp): RegExpExecArray | undefined => {
-    pattern.lastIndex = at;
-    const match = pattern.exec(header);
-    if (match === null) return undefined;
-    at = pattern.lastIndex;
-    return match;
-  };
+  const scanner = new HeaderScanner(header);
   /** Name and value, or undefined with the position unchanged. */
   const parameter = (): readonly [string, string] | undefined => {
-    const start = at;
-    const name = take(token)?.[0];
-    if (name === undefined || take(equals) === undefined) {
-      at = start;
+    const start = scanner.at;
+    const name = scanner.take(token)?.[0];
+    if (name === undefined || scanner.take(equals) === undefined) {
+      scanner.at = start;
       return undefined;
     }
-    const value = take(quoted)?.[1]?.replace(/\\(.)/g, '$1') ?? take(token)?.[0];
+    const value = scanner.takeQuoted() ?? scanner.take(token)?.[0];
     if (value === undefined) throw bad();
     return [name.toLowerCase(), value];
   };
 
   const challenges: Challenge[] = [];
-  take(comma);
-  while (at < header.length) {
-    const scheme = take(token)?.[0];
+  scanner.take(comma);
+  while (!scanner.isAtEnd) {
+    const scheme = scanner.take(token)?.[0];
     if (scheme === undefined) throw bad();
     const parameters = new Map<string, string>();
     challenges.push({ scheme: scheme.toLowerCase(), parameters });
-    if (take(spaces) !== undefined && take(token68) === undefined) {
+    if (scanner.take(spaces) !== undefined && scanner.take(token68) === undefined) {
       for (let next = parameter(); next !== undefined; ) {
         if (parameters.has(next[0])) throw bad();
         parameters.set(...next);
-        const before = at;
-        next = take(comma) === undefined ? undefined : parameter();
-        if (next === undefined) at = before;
+        const before = scanner.at;
+        next = scanner.take(comma) === undefined ? undefined : parameter();
+        if (next === undefined) scanner.at = before;
       }
     }
-    take(spaces);
-    if (at < header.length && take(comma) === undefined) throw bad();
+    scanner.take(spaces);
+    if (!scanner.isAtEnd && scanner.take(comma) === undefined) throw bad();
   }
   return challenges;
 }

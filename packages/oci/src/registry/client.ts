@@ -23,7 +23,7 @@ import { mountBlob, probeUpload, pushBlob } from './blob.ts';
 import { fetchContent, hasContent, removeContent } from './content.ts';
 import { ManifestCache, pushManifest, resolveName } from './manifest.ts';
 import { ping } from './ping.ts';
-import { listReferrers, pushReferrer } from './referrer.ts';
+import { listReferrers, pushReferrer, type ReferrerOptions } from './referrer.ts';
 import { type RegistryOptions, RegistrySession, RepositoryView } from './session.ts';
 import { listTags, tagManifest } from './tag.ts';
 
@@ -124,8 +124,13 @@ export class RepositoryClient implements Target, RangeFetcher, Mounter, Referrer
     return removeContent(this.#view, descriptor, signal);
   }
 
-  referrers(digest: Digest, signal?: AbortSignal): Promise<readonly Descriptor[]> {
-    return listReferrers(this.#view, digest, signal);
+  /** @param onPage see ReferrerOptions @throws UPSTREAM for a web page unless `onPage` takes it */
+  referrers(
+    digest: Digest,
+    signal?: AbortSignal,
+    onPage?: ReferrerOptions['onPage'],
+  ): Promise<readonly Descriptor[]> {
+    return listReferrers(this.#view, digest, { onPage, signal });
   }
 
   /** Tags in the registry's order. @throws NOT_FOUND for a repository that does not exist */

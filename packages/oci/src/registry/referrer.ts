@@ -1,7 +1,7 @@
 /**
  * Manifests that refer to another one: those that the referrers API lists, and those that the fallback tag
  * `sha256-<hex>` lists, an index kept by clients. A registry that gained the API may know only of what was pushed since,
- * and some clients write the tag beside it (regclient#471). A 200 that is no web page is an answer of the API.
+ * and some clients write the tag beside it (regclient#471). A web page is no answer of the API: see ReferrerOptions.
  * Nothing in the fallback index is believed that the manifests themselves do not say. An answer that is neither yes nor
  * no is an error: a signature must not get lost because a registry was busy.
  * Sources: distribution-spec v1.1.1 spec.md#listing-referrers, #pushing-manifests-with-subject,
@@ -11,7 +11,7 @@ import { CodedError, isCoded, messageOf } from '../base/errors.ts';
 import { type JsonValue, parseStrictObject } from '../base/json.ts';
 import type { GateResponse } from '../http/response.ts';
 import { errorFromResponse } from '../http/response.ts';
-import { saysPage } from '../http/web-page.ts';
+import { saysPage, unexpectedAnswer } from '../http/web-page.ts';
 import { type Descriptor, descriptorOf, parseDescriptor } from '../model/descriptor.ts';
 import type { Digest } from '../model/digest.ts';
 import { fetchManifest, type Manifest, maxManifestBytes, referrerOf } from '../model/manifest.ts';
@@ -30,14 +30,26 @@ const maxEntries = 1000;
 /** Rounds of write and re-read before another writer has won. */
 const maxRounds = 4;
 
+export interface ReferrerOptions {
+  /**
+   * Told of a web page in place of the list, with the UPSTREAM error that names host, type and likely cause; the registry
+   * then counts as one without the API, as for oras-go. Two causes look alike: a registry whose web site takes unknown
+   * paths, which never had the API, and a filter that hides a list of signatures. So whoever needs the signatures must
+   * know of it. Default: the error is thrown. A page for the fallback tag is always an error: every registry answers
+   * manifests.
+   */
+  readonly onPage?: ((error: CodedError) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** @returns an empty list when there definitely are none @throws DENIED, UPSTREAM, NETWORK, BAD_DOCUMENT */
 export async function listReferrers(
   repository: RepositoryView,
   digest: Digest,
-  signal: AbortSignal | undefined,
+  { onPage, signal }: ReferrerOptions,
 ): Promise<readonly Descriptor[]> {
   const found = new Map<Digest, Descriptor>();
-  for (const entry of await listByApi(repository, digest, signal)) found.set(entry.digest, entry);
+  for (const entry of await listByApi(repository, digest, onPage, signal)) found.set(entry.digest, entry);
   for (const entry of await readFallbackIndex(repository, digest, found, signal))
     found.set(entry.digest, entry);
   return [...found.values()];
@@ -47,6 +59,7 @@ export async function listReferrers(
 async function listByApi(
   repository: RepositoryView,
   digest: Digest,
+  onPage: ReferrerOptions['onPage'],
   signal: AbortSignal | undefined,
 ): Promise<readonly Descriptor[]> {
   const what = `referrers of ${digest} (${repository.name})`;
@@ -58,6 +71,13 @@ async function listByApi(
     if (response === undefined) {
       if (page === 1) return [];
       throw new CodedError('UPSTREAM', `${what}: page ${page} is missing`);
+    }
+    if (saysPage(response)) {
+      await response.cancel();
+      const error = unexpectedAnswer(response, what, 'JSON');
+      if (page > 1 || onPage === undefined) throw error;
+      onPage(error);
+      return [];
     }
     const manifests = (await response.json(what, maxManifestBytes))['manifests'] ?? [];
     if (!Array.isArray(manifests)) throw new CodedError('UPSTREAM', `${what}: manifests must be a list`);
@@ -76,11 +96,7 @@ function listedReferrer(entry: unknown, where: string): Descriptor {
   }
 }
 
-/**
- * The answer of the referrers API, or undefined when the registry has none. A web page means that there is none, as
- * registries answer whose web site takes every unknown path; whoever answers all requests with a page is found out
- * when the fallback tag is asked for. Everything else with status 200 must be the list, whatever its label says.
- */
+/** The 200 of the referrers API, which may be a web page; undefined when the registry has no such API. */
 async function askReferrers(
   repository: RepositoryView,
   start: URL,
@@ -100,9 +116,9 @@ async function askReferrers(
       signal,
     });
     const { status, headers } = response;
-    if (status === 200 && !saysPage(response)) return response;
+    if (status === 200) return response;
     const redirect = status >= 300 && status < 400;
-    if (!redirect && status !== 200 && !unsupported.has(status)) {
+    if (!redirect && !unsupported.has(status)) {
       throw await errorFromResponse(response, `${doing} (${repository.name})`);
     }
     await response.cancel();
@@ -136,7 +152,8 @@ export async function pushReferrer(
 ): Promise<PushResult> {
   const { digest } = descriptor;
   if (await hasContent(repository, descriptor, { right: 'push', signal })) {
-    const listed = await listReferrers(repository, subject, signal);
+    // Where a page stands in for the API, the fallback index that we keep decides.
+    const listed = await listReferrers(repository, subject, { onPage: () => {}, signal });
     if (listed.some((known) => known.digest === digest)) return 'present';
   }
   const response = await putManifest(repository, descriptor, digest, bytes, signal);
