@@ -183,7 +183,7 @@ async function withTargets<T>(
   let sink: ObjectSink | undefined;
   try {
     const context = target === undefined ? undefined : openRegistry(options, bundles, target, network);
-    await context?.client.ping(signal);
+    await context?.client.ping(belowPrefix(context.target.prefix, stateRepository), signal);
     sink =
       objectStore === undefined
         ? undefined
@@ -211,6 +211,9 @@ async function withTargets<T>(
     await network.close();
   }
 }
+
+/** The first repository that a load asks for. */
+const stateRepository = 'omni-airgap/state';
 
 const readBackModes: Readonly<Record<'full' | 'quick' | 'default', ReadBackMode>> = {
   full: 'always',
@@ -247,7 +250,7 @@ function recordsOf(
   if (registry !== undefined) {
     const { prefix } = registry.target;
     records.push(folderState(state, targetText(registry.target)));
-    const repository = registry.repository(belowPrefix(prefix, 'omni-airgap/state'));
+    const repository = registry.repository(belowPrefix(prefix, stateRepository));
     records.push(registryState(repository, (text) => progress.note(text)));
   }
   if (sink !== undefined) records.push(folderState(state, sink.url));

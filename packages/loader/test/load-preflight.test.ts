@@ -1,8 +1,11 @@
 /** What a registry refuses is found before anything large moves, with what to do about it. */
 
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Layout } from '@omni-airgap/oci/layout';
 import { type Descriptor, digestFromHex, MediaType } from '@omni-airgap/oci/model';
 import { expect, test } from 'vitest';
+import { checkInside } from '../src/inside-check/check-inside.ts';
 import { dryRun } from '../src/load.ts';
 import {
   addImage,
@@ -13,6 +16,7 @@ import {
   makeBundle,
   settings,
   startDouble,
+  temporary,
   two,
 } from './support.ts';
 
@@ -88,3 +92,20 @@ test('F41 missing rights and projects are found before anything moves', async ()
     expect(double.requests.some(({ method }) => method === 'PUT')).toBe(false);
   }
 });
+
+test.each(['basic', 'token'] as const)(
+  'P16 credentials for the prefix alone are enough for a load and for the check (%s)',
+  async (kind) => {
+    const { folder } = await makeBundle(two);
+    const double = await startDouble({ auth: { kind, username: 'robot', password: 'secret' } });
+    const registryConfig = join(await temporary(), 'auth.json');
+    const auth = Buffer.from('robot:secret').toString('base64');
+    await writeFile(registryConfig, JSON.stringify({ auths: { [`${double.host}/site/sub`]: { auth } } }));
+    const registry = { host: double.host, prefix: 'site/sub' };
+    const network = { upstreams: [], allowHosts: [], plainHttp: [double.host], env: {}, registryConfig };
+    await loadInto(double, [folder], { registry, network });
+    expect(double.repository('site/sub/acme/app').tags.has('v1')).toBe(true);
+    const { findings } = await checkInside({ registry, network, site: {} });
+    expect(findings[0]).toMatchObject({ what: 'answers', state: 'ok' });
+  },
+);

@@ -4,7 +4,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { descriptorOf } from '../src/model/descriptor.ts';
 import { MediaType } from '../src/model/media-type.ts';
-import { credentialsFromFiles, defaultCredentialFiles } from '../src/registry/credentials.ts';
+import {
+  type CredentialSource,
+  credentialsFromFiles,
+  defaultCredentialFiles,
+} from '../src/registry/credentials.ts';
 import type { DoubleAuthOptions } from '../src/testing/registry/double.ts';
 import { opener, startRegistry } from './registry.ts';
 
@@ -22,6 +26,7 @@ const file = async (content: unknown, name = 'auth.json'): Promise<string> => {
   await writeFile(at, typeof content === 'string' ? content : JSON.stringify(content));
   return at;
 };
+const from = (paths: readonly string[]): CredentialSource => credentialsFromFiles({ paths, absent: [] });
 const basic = (text: string) => ({ auth: Buffer.from(text).toString('base64') });
 /** A helper on the PATH, as a shell script. */
 const helper = async (name: string, script: string): Promise<void> => {
@@ -40,7 +45,7 @@ describe('files', () => {
       { auths: { 'ghcr.io': basic('no:no'), 'quay.io': { identitytoken: 'id' } } },
       'b.json',
     );
-    const source = credentialsFromFiles([first, second]);
+    const source = from([first, second]);
     expect(await source.find('ghcr.io', 'a/b')).toEqual({
       kind: 'password',
       username: 'close',
@@ -54,34 +59,78 @@ describe('files', () => {
   test.each(['constructor', '__proto__', 'toString'])(
     'a host or path named %s is only a name',
     async (name) => {
-      const source = credentialsFromFiles([
-        await file({ auths: { 'ghcr.io': basic('u:p') } }),
-        await file({}, 'b'),
-      ]);
+      const source = from([await file({ auths: { 'ghcr.io': basic('u:p') } }), await file({}, 'b')]);
       expect(await source.find(name, name)).toBeUndefined();
       expect(await source.find('ghcr.io', name)).toMatchObject({ username: 'u' });
     },
   );
   test("docker's own forms of a host", async () => {
-    const source = credentialsFromFiles([
+    const source = from([
       await file({ auths: { 'https://index.docker.io/v1/': basic('d:1'), 'https://old.io': basic('o:1') } }),
     ]);
     expect(await source.find('docker.io', 'library/x')).toMatchObject({ username: 'd' });
     expect(await source.find('old.io', '')).toMatchObject({ username: 'o' });
   });
+  test.each([
+    'http://old.site:5000',
+    'http://old.site:5000/',
+    'https://old.site:5000/v1/',
+    'https://old.site:5000/v2/',
+    'https://old.site:5000/any/path',
+  ])('C6 the key %s is for the whole registry', async (key) => {
+    const source = from([await file({ auths: { [key]: basic('o:1'), 'old.site:5000/team': basic('t:1') } })]);
+    expect(await source.find('old.site:5000', 'a/b')).toMatchObject({ username: 'o' });
+    expect(await source.find('old.site:5000', 'team/b')).toMatchObject({ username: 't' });
+    expect(await source.find('old.site', 'a/b')).toBeUndefined();
+    expect(await source.find('site:5000', 'a/b')).toBeUndefined();
+  });
+  test('P16 a key with a path is for that part alone, the closest first', async () => {
+    const auths = { 'r.site/team/app': basic('app:1'), 'r.site/team': basic('team:1') };
+    const source = from([await file({ auths })]);
+    expect(await source.find('r.site', 'team/app/x')).toMatchObject({ username: 'app' });
+    expect(await source.find('r.site', 'team/apple')).toMatchObject({ username: 'team' });
+    expect(await source.find('r.site', 'teams')).toBeUndefined();
+    expect(await source.find('r.site', '')).toBeUndefined();
+  });
+  test('a message can say where credentials were found, or looked for, without a secret', async () => {
+    await helper('echo', 'printf \'{"Username":"u","Secret":"s3cret"}\'');
+    const at = await file({
+      auths: { 'r.site/team': basic('me:s3cret'), 'id.site': { identitytoken: 's3cret' } },
+      credHelpers: { 'h.site': 'echo' },
+    });
+    const source = from([at]);
+    expect(await source.explain?.('r.site', 'team/app')).toEqual({
+      who: 'user "me"',
+      where: `${at}, entry r.site/team`,
+    });
+    expect(await source.explain?.('id.site', '')).toEqual({
+      who: 'the identity token',
+      where: `${at}, entry id.site`,
+    });
+    expect(await source.explain?.('h.site', '')).toEqual({
+      who: 'user "u"',
+      where: `docker-credential-echo, named in ${at}`,
+    });
+    expect(await source.explain?.('r.site', 'other')).toEqual({ who: undefined, where: at });
+    const absent = credentialsFromFiles({ paths: [], absent: ['/a/auth.json', '/b/config.json'] });
+    expect(await absent.explain?.('r.site', '')).toEqual({
+      who: undefined,
+      where: '/a/auth.json (missing) or /b/config.json (missing)',
+    });
+  });
   test.each(['utf8', 'utf16le'] as const)('C10 with a byte order mark, %s', async (encoding) => {
     const at = join(folder, 'marked.json');
     const text = JSON.stringify({ auths: { 'ghcr.io': basic('me:1') } });
     await writeFile(at, Buffer.from(`\ufeff${text}`, encoding));
-    const found = await credentialsFromFiles([at]).find('ghcr.io', 'a');
+    const found = await from([at]).find('ghcr.io', 'a');
     expect(found).toMatchObject({ username: 'me' });
   });
   test('what cannot be read stops the run, without showing it', async () => {
     const bad = await file('{"auths":');
-    await expect(credentialsFromFiles([bad]).find('x.io', '')).rejects.toMatchObject({ code: 'CONFIG' });
-    const absent = credentialsFromFiles([join(folder, 'none')]);
+    await expect(from([bad]).find('x.io', '')).rejects.toMatchObject({ code: 'CONFIG' });
+    const absent = from([join(folder, 'none')]);
     await expect(absent.find('x.io', '')).rejects.toMatchObject({ code: 'CONFIG' });
-    const odd = credentialsFromFiles([await file({ auths: { 'x.io': basic('s3cret') } })]);
+    const odd = from([await file({ auths: { 'x.io': basic('s3cret') } })]);
     const error = await odd.find('x.io', '').catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ code: 'CONFIG' });
     expect(String(error)).not.toContain('s3cret');
@@ -91,19 +140,22 @@ describe('files', () => {
     await mkdir(join(folder, '.docker'));
     const podman = await file({}, 'containers/auth.json');
     const docker = await file({}, '.docker/config.json');
-    expect(defaultCredentialFiles({ HOME: folder, XDG_RUNTIME_DIR: folder })).toEqual([podman, docker]);
-    expect(defaultCredentialFiles({ HOME: '/none', DOCKER_CONFIG: join(folder, '.docker') })).toEqual([
-      docker,
-    ]);
-    expect(defaultCredentialFiles({ HOME: folder, REGISTRY_AUTH_FILE: '/x' })).toEqual(['/x']);
-    expect(defaultCredentialFiles({})).toEqual([]);
+    const files = (paths: readonly string[], ...absent: string[]) => ({ paths, absent });
+    expect(defaultCredentialFiles({ HOME: folder, XDG_RUNTIME_DIR: folder })).toEqual(
+      files([podman, docker]),
+    );
+    expect(
+      defaultCredentialFiles({ XDG_RUNTIME_DIR: '/none', DOCKER_CONFIG: join(folder, '.docker') }),
+    ).toEqual(files([docker], '/none/containers/auth.json'));
+    expect(defaultCredentialFiles({ HOME: folder, REGISTRY_AUTH_FILE: '/x' })).toEqual(files(['/x']));
+    expect(defaultCredentialFiles({})).toEqual(files([]));
   });
 });
 
 describe('helpers', () => {
   test('get the server on standard input', async () => {
     await helper('echo', 'read -r server; printf \'{"Username":"u","Secret":"%s"}\' "$server"');
-    const source = credentialsFromFiles([
+    const source = from([
       await file({
         credHelpers: { 'ghcr.io': 'echo' },
         credsStore: 'echo',
@@ -120,7 +172,7 @@ describe('helpers', () => {
   test('a token instead of a password, and nothing at all', async () => {
     await helper('token', 'printf \'{"Username":"<token>","Secret":"id"}\'');
     await helper('none', 'echo "credentials not found in native keychain"; exit 1');
-    const source = credentialsFromFiles([await file({ credHelpers: { 'a.io': 'token', 'b.io': 'none' } })]);
+    const source = from([await file({ credHelpers: { 'a.io': 'token', 'b.io': 'none' } })]);
     expect(await source.find('a.io', '')).toEqual({ kind: 'identity', token: 'id' });
     expect(await source.find('b.io', '')).toBeUndefined();
   });
@@ -132,7 +184,7 @@ describe('helpers', () => {
     ['too much', 'long', 'yes'],
   ])('%s is a CONFIG error', async (_, name, script) => {
     if (script !== '') await helper(name, script);
-    const source = credentialsFromFiles([await file({ credsStore: name })]);
+    const source = from([await file({ credsStore: name })]);
     await expect(source.find('a.io', '')).rejects.toMatchObject({ code: 'CONFIG' });
   });
 });
@@ -146,7 +198,7 @@ describe('a helper is asked once for a registry', () => {
       'count',
       `read -r server; echo "$server" >> ${folder}/calls; printf '{"Username":"user","Secret":"%s"}' "$(${secret})"`,
     );
-    const credentials = credentialsFromFiles([await file({ credHelpers: { 'registry.example': 'count' } })]);
+    const credentials = from([await file({ credHelpers: { 'registry.example': 'count' } })]);
     return startRegistry({ auth: { kind, username: 'user', password: 'right' } }, { credentials });
   };
   const contents = Array.from({ length: 12 }, (_, i) => Buffer.from(`blob ${i}`));
@@ -210,7 +262,7 @@ describe('a helper is asked once for a registry', () => {
 
   test('a program that cannot be used is not started for each request either', async () => {
     await helper('fail', `echo called >> ${folder}/calls; exit 3`);
-    const source = credentialsFromFiles([await file({ credsStore: 'fail' })]);
+    const source = from([await file({ credsStore: 'fail' })]);
     const all = await Promise.allSettled(
       ['a', 'b', 'c'].map((path) => source.find('registry.example', path)),
     );

@@ -27,12 +27,12 @@ export interface RegistryCheck {
 
 export async function checkRegistryInside(check: RegistryCheck): Promise<readonly Finding[]> {
   const { client, target, signal } = check;
+  const probe = client.repository(belowPrefix(target.prefix, 'omni-airgap/probe'));
   const ping = await finding('registry', 'answers', async () => {
-    await client.ping(signal);
+    await client.ping(probe.path, signal);
     return client.host;
   });
   if (ping.state === 'failed') return [ping];
-  const probe = client.repository(belowPrefix(target.prefix, 'omni-airgap/probe'));
   const push = await finding('registry', 'push', async () => {
     await probe.probePush(signal);
     await pushSample(probe, 'image', signal);

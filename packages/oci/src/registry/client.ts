@@ -42,9 +42,13 @@ export class RegistryClient {
     this.#session = new RegistrySession(options);
   }
 
-  /** Checks that a registry answers and lets us in. @throws DENIED, UPSTREAM, NETWORK, EGRESS_DENIED */
-  ping(signal?: AbortSignal): Promise<void> {
-    return ping(this.#session, signal);
+  /**
+   * Checks that a registry answers and lets us in.
+   * @param repository one that is used later: credentials may be for a part of the registry only
+   * @throws DENIED, UPSTREAM, NETWORK, EGRESS_DENIED
+   */
+  ping(repository = '', signal?: AbortSignal): Promise<void> {
+    return ping(this.#session, repository, signal);
   }
 
   /** @param path such as `siderolabs/omni` @throws BAD_NAME */

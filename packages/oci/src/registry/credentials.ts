@@ -28,6 +28,23 @@ export interface CredentialSource {
    * @returns undefined when there are none for it
    */
   find(host: string, repository: string, refused?: Credential): Promise<Credential | undefined>;
+  /** What `find` looked at, for a message about a refusal. Never a secret. */
+  explain?(host: string, repository: string): Promise<CredentialLookup>;
+}
+
+/** Where credentials were looked for, and whose were found. */
+export interface CredentialLookup {
+  /** `user "robot"` or `the identity token`; undefined when there were none. */
+  readonly who: string | undefined;
+  /** `/root/.docker/config.json, entry registry.site/team`; the files looked in when there were none. */
+  readonly where: string;
+}
+
+/** The files of docker and podman. */
+export interface CredentialFiles {
+  readonly paths: readonly string[];
+  /** Looked for, and missing. */
+  readonly absent: readonly string[];
 }
 
 const maxFileBytes = 1024 * 1024;
@@ -39,13 +56,17 @@ const dockerKey = 'https://index.docker.io/v1/';
  * The files looked at when none is named: REGISTRY_AUTH_FILE alone when set, else those of podman and docker
  * that exist.
  */
-export function defaultCredentialFiles(env: Readonly<Record<string, string | undefined>>): readonly string[] {
-  if (env['REGISTRY_AUTH_FILE']) return [env['REGISTRY_AUTH_FILE']];
+export function defaultCredentialFiles(env: Readonly<Record<string, string | undefined>>): CredentialFiles {
+  if (env['REGISTRY_AUTH_FILE']) return { paths: [env['REGISTRY_AUTH_FILE']], absent: [] };
   const docker = env['DOCKER_CONFIG'] || (env['HOME'] ? join(env['HOME'], '.docker') : undefined);
-  return [
+  const all = [
     ...(env['XDG_RUNTIME_DIR'] ? [join(env['XDG_RUNTIME_DIR'], 'containers', 'auth.json')] : []),
     ...(docker === undefined ? [] : [join(docker, 'config.json')]),
-  ].filter((path) => existsSync(path));
+  ];
+  return {
+    paths: all.filter((path) => existsSync(path)),
+    absent: all.filter((path) => !existsSync(path)),
+  };
 }
 
 /** Kept, since a helper may ask a person, or a service far away. */
@@ -62,7 +83,10 @@ interface HelperAnswer {
  * Errors of `find`: CONFIG when a file or helper cannot be used.
  * @param signal ends helpers that are running
  */
-export function credentialsFromFiles(paths: readonly string[], signal?: AbortSignal): CredentialSource {
+export function credentialsFromFiles(
+  { paths, absent }: CredentialFiles,
+  signal?: AbortSignal,
+): CredentialSource {
   let files: Promise<readonly CredentialFile[]> | undefined;
   const answers = new Map<string, Promise<HelperAnswer>>();
 
@@ -89,17 +113,32 @@ export function credentialsFromFiles(paths: readonly string[], signal?: AbortSig
     }
   };
 
+  const look = async (host: string, repository: string, refused?: Credential): Promise<Found | undefined> => {
+    if (refused !== undefined) files = undefined;
+    files ??= Promise.all(paths.map(readCredentialFile));
+    for (const file of await files) {
+      const found = await findIn(file, host, repository, (name, server) => askHelper(name, server, refused));
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  };
   return {
     async find(host, repository, refused) {
-      if (refused !== undefined) files = undefined;
-      files ??= Promise.all(paths.map(readCredentialFile));
-      for (const file of await files) {
-        const found = await findIn(file, host, repository, (name, server) =>
-          askHelper(name, server, refused),
-        );
-        if (found !== undefined) return found;
+      return (await look(host, repository, refused))?.credential;
+    },
+    async explain(host, repository) {
+      const found = await look(host, repository);
+      if (found !== undefined) {
+        const { credential, from } = found;
+        const isPassword = credential.kind === 'password';
+        const who = isPassword ? `user "${printable(credential.username, 100)}"` : 'the identity token';
+        return { who, where: printable(from, 300) };
       }
-      return undefined;
+      const where =
+        paths.length > 0
+          ? paths.join(' or ')
+          : absent.map((path) => `${path} (missing)`).join(' or ') || 'any file: HOME is not set';
+      return { who: undefined, where };
     },
   };
 }
@@ -108,6 +147,12 @@ export function credentialsFromFiles(paths: readonly string[], signal?: AbortSig
 export function isSame(a: Credential | undefined, b: Credential | undefined): boolean {
   if (a?.kind === 'identity') return b?.kind === 'identity' && a.token === b.token;
   return a?.kind === b?.kind && a?.username === b?.username && a?.password === b?.password;
+}
+
+interface Found {
+  readonly credential: Credential;
+  /** File and entry, or the helper, for people. */
+  readonly from: string;
 }
 
 interface CredentialFile {
@@ -132,31 +177,38 @@ async function findIn(
   host: string,
   repository: string,
   askHelper: (name: unknown, server: string) => Promise<Credential | undefined>,
-): Promise<Credential | undefined> {
+): Promise<Found | undefined> {
   const server = host === 'docker.io' ? dockerKey : host;
+  const fromHelper = async (name: JsonValue): Promise<Found | undefined> => {
+    const credential = await askHelper(name, server);
+    const from = `docker-credential-${name}, named in ${file.path}`;
+    return credential === undefined ? undefined : { credential, from };
+  };
   const helper = file.helpers[server] ?? file.helpers[host];
-  if (helper !== undefined) return askHelper(helper, server);
-  for (const key of keysFor(host, repository)) {
-    const found = credentialOf(file.auths[key], `${file.path}: entry ${key}`);
-    if (found !== undefined) return found;
+  if (helper !== undefined) return fromHelper(helper);
+  for (const key of keysFor(Object.keys(file.auths), host, repository)) {
+    const credential = credentialOf(file.auths[key], `${file.path}: entry ${key}`);
+    if (credential !== undefined) return { credential, from: `${file.path}, entry ${key}` };
   }
-  return file.store === undefined || file.store === '' ? undefined : askHelper(file.store, server);
+  return file.store === undefined || file.store === '' ? undefined : fromHelper(file.store);
 }
 
-/** Keys of `auths` from the closest to the widest: `host/a/b`, `host/a`, `host`, then docker's older forms. */
-function keysFor(host: string, repository: string): readonly string[] {
+/**
+ * Keys of `auths` from the closest to the widest: `host/a/b`, `host/a`, `host`, then the older forms for a whole
+ * registry, which are URLs. Source: containers/image v5 pkg/docker/config normalizeAuthFileKey, docker/cli
+ * config/credentials ConvertToHostname: of a URL only the host counts.
+ */
+function keysFor(known: readonly string[], host: string, repository: string): readonly string[] {
   const parts = repository === '' ? [] : repository.split('/');
-  const keys = parts.map((_, i) => [host, ...parts.slice(0, parts.length - i)].join('/'));
-  const older = host === 'docker.io' ? [dockerKey, 'index.docker.io', 'registry-1.docker.io'] : [];
-  return [
-    ...keys,
-    host,
-    ...older,
-    `https://${host}`,
-    `https://${host}/`,
-    `https://${host}/v1/`,
-    `https://${host}/v2/`,
-  ];
+  const scoped = parts.map((_, i) => [host, ...parts.slice(0, parts.length - i)].join('/'));
+  return [...scoped, host, ...known.filter((key) => key !== host && registryOf(key) === host)];
+}
+
+/** The registry that an entry is for as a whole; undefined for one of a part of it. */
+function registryOf(key: string): string | undefined {
+  const [, rest] = /^https?:\/\/(.*)$/.exec(key) ?? [];
+  const name = rest === undefined ? key : rest.split('/')[0];
+  return name === 'index.docker.io' || name === 'registry-1.docker.io' ? 'docker.io' : name;
 }
 
 /** An entry as docker and podman write it; an empty one, left behind by a helper, is none. */

@@ -81,7 +81,9 @@ export async function openNetwork(settings: NetworkSettings, scope: NetworkScope
     pacing: scope.pacing === true ? new Pacing() : undefined,
   });
   const files =
-    settings.registryConfig === undefined ? defaultCredentialFiles(settings.env) : [settings.registryConfig];
+    settings.registryConfig === undefined
+      ? defaultCredentialFiles(settings.env)
+      : { paths: [settings.registryConfig], absent: [] };
   const closing = new AbortController();
   const credentials = credentialsFromFiles(files, closing.signal);
   const clients = new Map<string, RegistryClient>();

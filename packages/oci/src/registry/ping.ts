@@ -3,14 +3,21 @@ import { errorFromResponse } from '../http/response.ts';
 import { saysPage, unexpectedAnswer } from '../http/web-page.ts';
 import type { RegistrySession } from './session.ts';
 
-/** @throws DENIED, UPSTREAM, NETWORK, EGRESS_DENIED */
-export async function ping(registry: RegistrySession, signal: AbortSignal | undefined): Promise<void> {
+/**
+ * @param repository whose credentials are used: those of a part of the registry may be all there are
+ * @throws DENIED, UPSTREAM, NETWORK, EGRESS_DENIED
+ */
+export async function ping(
+  registry: RegistrySession,
+  repository: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const what = `reach registry ${registry.host}`;
   const response = await registry.request({
     method: 'GET',
     url: new URL('/v2/', registry.origin),
     what,
-    repository: '',
+    repository,
     scopes: [],
     signal,
   });
