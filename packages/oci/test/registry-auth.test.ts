@@ -9,7 +9,7 @@ import { TokenCache } from '../src/registry/token.ts';
 import { growthOf, linearGrowth } from '../src/testing/growth.ts';
 import type { DoubleAuthOptions, RegistryDoubleOptions } from '../src/testing/registry/double.ts';
 import { server } from './gate.ts';
-import { startRegistry } from './registry.ts';
+import { manifestOf, opener, startRegistry } from './registry.ts';
 
 async function start(options: RegistryDoubleOptions, connect: Parameters<typeof startRegistry>[1] = {}) {
   const started = await startRegistry(
@@ -232,6 +232,84 @@ describe('basic', () => {
     await expect(silent.repository.has(layer)).rejects.toMatchObject({ code: 'DENIED' });
     const strange = await start({ auth: { ...secured, challenge: 'Negotiate' } }, { credentials: password });
     await expect(strange.repository.has(layer)).rejects.toMatchObject({ code: 'DENIED' });
+  });
+});
+
+describe('advice for a refusal', () => {
+  const image = manifestOf({});
+  const operations: readonly (readonly [
+    name: string,
+    run: (started: Awaited<ReturnType<typeof start>>) => Promise<unknown>,
+  ])[] = [
+    ['ping', ({ client }) => client.ping('a/b')],
+    ['resolve', ({ repository }) => repository.resolve('v1')],
+    ['has', ({ repository }) => repository.has(layer)],
+    ['fetch', ({ repository }) => collect(repository.fetch(layer), 100, 'x')],
+    ['push a blob', ({ repository }) => repository.push(layer, opener(blob))],
+    ['push a manifest', ({ repository }) => repository.push(image.descriptor, opener(image.bytes))],
+    ['begin an upload', ({ repository }) => repository.probePush()],
+    ['list tags', async ({ repository }) => await repository.tags()[Symbol.asyncIterator]().next()],
+    ['list referrers', ({ repository }) => repository.referrers(layer.digest)],
+    ['delete', ({ repository }) => repository.remove(layer)],
+  ];
+  const found: CredentialSource = {
+    ...password,
+    explain: async () => ({ who: 'user "robot"', where: '/x/auth.json, entry registry.example' }),
+  };
+  const none: CredentialSource = {
+    find: async () => undefined,
+    explain: async () => ({ who: undefined, where: '/x/auth.json' }),
+  };
+  test.each(operations)('S6 %s: no log-in is known', async (_, run) => {
+    for (const kind of ['basic', 'token'] as const) {
+      const started = await start({ auth: { ...secured, kind } }, { credentials: none });
+      await expect(run(started)).rejects.toMatchObject({
+        code: 'DENIED',
+        message: expect.stringMatching(
+          /no credentials for registry\.example in \/x\/auth\.json: check the name, or log in \(docker login registry\.example, or --registry-config FILE\)$/,
+        ),
+      });
+    }
+  });
+  test.each(operations)('S6 %s: the log-in is refused', async (_, run) => {
+    for (const kind of ['basic', 'token'] as const) {
+      const auth = { ...secured, kind, password: 'another' };
+      await expect(run(await start({ auth }, { credentials: found }))).rejects.toMatchObject({
+        message: expect.stringMatching(
+          /the credentials of user "robot" \(\/x\/auth\.json, entry registry\.example\) were refused.*: log in again/,
+        ),
+      });
+    }
+  });
+  test.each(operations)('S6 %s: the right is missing', async (_, run) => {
+    for (const kind of ['basic', 'token'] as const) {
+      const script = [{ match: { path: /^.v2./, nth: 2 }, do: { status: 403 } }];
+      const started = await start({ auth: { ...secured, kind }, script }, { credentials: found });
+      await expect(run(started)).rejects.toMatchObject({
+        message: expect.stringMatching(/user "robot" \(.*\) does not have this right: grant it there/),
+      });
+    }
+  });
+  test('S6 the token service says 403; a proxy does before anybody asked for a log-in', async () => {
+    const realm = await start(
+      { auth: secured, script: [{ match: { path: /^.token/ }, do: { status: 403 } }] },
+      { credentials: found },
+    );
+    await expect(realm.repository.has(layer)).rejects.toThrow(/does not have this right/);
+    const filter = await start(
+      { auth: secured, script: [{ match: { path: /./ }, do: { status: 403 } }] },
+      { credentials: found },
+    );
+    await expect(filter.repository.has(layer)).rejects.toThrow(/asked for no log-in, so no credentials were/);
+  });
+  test('a refusal of the storage that a registry redirects to is not about this log-in', async () => {
+    const storage = await server((_, response) => response.writeHead(403).end());
+    const headers = { location: 'https://storage.example/' };
+    const { repository } = await start(
+      { script: [{ match: { path: /blobs/ }, do: { status: 307, headers } }] },
+      { credentials: none, others: { 'storage.example': storage } },
+    );
+    await expect(repository.has(layer)).rejects.toThrow(/storage\.example\/ answers 403$/);
   });
 });
 

@@ -230,7 +230,7 @@ describe('a helper is asked once for a registry', () => {
     for (const refusal of refusals) {
       expect(refusal).toMatchObject({ code: 'DENIED', status: 401 });
       expect(String(refusal)).toContain(
-        'the credentials for registry.example were refused, also after a second look-up: log in again',
+        `the credentials of user "user" (docker-credential-count, named in ${folder}/auth.json) were refused, also after a second look-up: log in again (docker login registry.example, or --registry-config FILE)`,
       );
       expect(String(refusal)).not.toMatch(/wrong/);
     }
@@ -255,7 +255,7 @@ describe('a helper is asked once for a registry', () => {
     const { repository } = await start(kind, `wc -l < ${folder}/calls`);
     await expect(repository.has(layerOf(Buffer.from('x')))).rejects.toMatchObject({
       code: 'DENIED',
-      message: /the credentials for registry\.example were refused, also after a second look-up/,
+      message: /the credentials of user "user" .* were refused, also after a second look-up/,
     });
     expect(await calls()).toBe(2);
   });

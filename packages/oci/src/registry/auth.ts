@@ -10,7 +10,7 @@ import { hostMatches } from '../http/host.ts';
 import { mappingOf, resolveReference } from '../http/policy.ts';
 import { abortable } from '../http/retry.ts';
 import { parseChallenges } from './challenge.ts';
-import { type Credential, type CredentialSource, isSame } from './credentials.ts';
+import { type Credential, type CredentialLookup, type CredentialSource, isSame } from './credentials.ts';
 import { basic, requestToken, type Token, TokenCache } from './token.ts';
 
 export interface AuthOptions {
@@ -107,13 +107,36 @@ export class Authenticator {
     return again !== undefined && again !== authorization;
   }
 
-  /** The error for a credential that is refused, also after it was looked up again. @param error of the 401 */
-  refusedCredential(error: CodedError): CodedError {
-    const what = `the credentials for ${this.#options.host} were refused, also after a second look-up`;
-    return new CodedError(error.code, `${error.message}; ${what}: log in again`, {
-      cause: error,
-      status: 401,
-    });
+  /**
+   * Adds to an error of status 401 or 403 whose credentials were sent and where they are from, or where they were
+   * looked for, and what to do. Other errors stay as they are.
+   * @param isRefusal the credentials themselves were refused; by default that is what 401 means under basic
+   */
+  async explain(
+    error: CodedError,
+    repository: string,
+    isRefusal: boolean = error.status === 401 && this.#scheme?.kind === 'basic',
+  ): Promise<CodedError> {
+    if (error.status !== 401 && error.status !== 403) return error;
+    const { credentials, host } = this.#options;
+    const found = await credentials?.explain?.(host, repository);
+    const advice = this.#advice(found ?? { who: undefined, where: '' }, repository, isRefusal);
+    return new CodedError(error.code, `${error.message}; ${advice}`, { cause: error, status: error.status });
+  }
+
+  #advice({ who, where }: CredentialLookup, repository: string, isRefusal: boolean): string {
+    const { host } = this.#options;
+    const login = `docker login ${host}, or --registry-config FILE`;
+    if (who === undefined) {
+      const looked = where === '' ? '' : ` in ${where}`;
+      return `no credentials for ${host}${looked}: ${repository === '' ? '' : 'check the name, or '}log in (${login})`;
+    }
+    if (this.#scheme === undefined) {
+      return `${host} asked for no log-in, so no credentials were sent; a proxy or web filter may be what refuses`;
+    }
+    return isRefusal
+      ? `the credentials of ${who} (${where}) were refused, also after a second look-up: log in again (${login})`
+      : `${who} (${where}) does not have this right: grant it there, or log in as someone who has it (${login})`;
   }
 
   #find(repository: string, signal?: AbortSignal, refused?: Credential): Promise<Credential | undefined> {
@@ -129,17 +152,18 @@ export class Authenticator {
   ): Promise<Token> {
     const ask = (credential: Credential | undefined): Promise<Token> =>
       requestToken(this.#options.gate, { realm: scheme.realm, scopes, service: scheme.service, credential });
-    const isRefusal = (error: unknown): error is CodedError =>
-      isCoded(error, 'DENIED') && error.status === 401;
+    const isDenial = (error: unknown): error is CodedError => isCoded(error, 'DENIED');
+    const explained = async (error: unknown): Promise<unknown> =>
+      isDenial(error) ? this.explain(error, repository, error.status === 401) : error;
     const credential = await this.#find(repository);
     try {
       return await ask(credential);
     } catch (error) {
-      if (credential === undefined || !isRefusal(error)) throw error;
+      if (credential === undefined || !isDenial(error) || error.status !== 401) throw await explained(error);
       const again = await this.#find(repository, undefined, credential);
-      if (again === undefined || isSame(again, credential)) throw this.refusedCredential(error);
-      return ask(again).catch((second: unknown) => {
-        throw isRefusal(second) ? this.refusedCredential(second) : second;
+      if (again === undefined || isSame(again, credential)) throw await explained(error);
+      return ask(again).catch(async (second: unknown) => {
+        throw await explained(second);
       });
     }
   }

@@ -9,7 +9,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { CodedError, isCoded } from '../base/errors.ts';
 import { printable } from '../base/text.ts';
 import type { GateResponse } from '../http/response.ts';
-import { type ErrorBody, errorFor, errorFromResponse, readErrorBody } from '../http/response.ts';
+import { type ErrorBody, readErrorBody } from '../http/response.ts';
 import { isTransient, retrying } from '../http/retry.ts';
 import { mismatch, verified } from '../model/bytes.ts';
 import type { Descriptor } from '../model/descriptor.ts';
@@ -112,7 +112,7 @@ async function sendWhole(task: Task, upload: Upload): Promise<boolean> {
   if (response.status === 404 || response.status === 405) {
     const body = await readErrorBody(response);
     // Of a session that is gone the registry says just that; Artifactory says that it has no such blob.
-    if (body.codes.some(isLost)) throw uploadErrorOf(task, response, body);
+    if (body.codes.some(isLost)) throw await uploadErrorOf(task, response, body);
     repository.registry.uploadLimits.chunksOnly = true;
     await cancelUpload(repository, doingOf(task), upload.location, signal);
     return false;
@@ -206,8 +206,8 @@ async function uploadError(task: Task, response: GateResponse): Promise<CodedErr
   return uploadErrorOf(task, response, await readErrorBody(response));
 }
 
-function uploadErrorOf(task: Task, response: GateResponse, body: ErrorBody): CodedError {
-  const error = errorFor(response, body, `${doingOf(task)} (${task.repository.name})`);
+async function uploadErrorOf(task: Task, response: GateResponse, body: ErrorBody): Promise<CodedError> {
+  const error = await task.repository.error(response, doingOf(task), body);
   if (body.codes.includes('DIGEST_INVALID')) {
     return new CodedError('DIGEST_MISMATCH', error.message, { descriptor: task.descriptor });
   }
@@ -267,7 +267,7 @@ export async function mountBlob(
     await response.cancel();
     return status === 201;
   }
-  throw await errorFromResponse(response, `${doing} (${repository.name})`);
+  throw await repository.error(response, doing);
 }
 
 interface Upload {
@@ -295,7 +295,7 @@ async function beginUpload(
     signal,
     digest,
   });
-  if (response.status !== 202) throw await errorFromResponse(response, `${doing} (${repository.name})`);
+  if (response.status !== 202) throw await repository.error(response, doing);
   await response.cancel();
   const asked = Number(response.headers['oci-chunk-min-length'] ?? 0);
   return {

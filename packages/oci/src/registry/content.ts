@@ -8,7 +8,6 @@ import { CodedError } from '../base/errors.ts';
 import { printable } from '../base/text.ts';
 import { TooSlow } from '../http/rate.ts';
 import type { GateResponse } from '../http/response.ts';
-import { errorFromResponse } from '../http/response.ts';
 import { backOff, isTransient, retrying } from '../http/retry.ts';
 import { saysPage, unexpectedAnswer } from '../http/web-page.ts';
 import { mismatch } from '../model/bytes.ts';
@@ -40,7 +39,7 @@ export async function headContent(
   const at = contentPath(descriptor);
   const response = await repository.once({ method: 'HEAD', at, doing, headers: accept, digest, ...options });
   if (response.status === 404) return false;
-  if (response.status !== 200) throw await errorFromResponse(response, `${doing} (${repository.name})`);
+  if (response.status !== 200) throw await repository.error(response, doing);
   if (isPage(response, descriptor)) throw notContent(response, doing, repository, descriptor);
   const named = response.headers['docker-content-digest'];
   if (isDigest(named) && named !== digest) {
@@ -138,7 +137,7 @@ async function startOf(
   }
   if (status === 416 && at > 0) return undefined;
   if (status !== 200) {
-    throw await errorFromResponse(response, `pull ${descriptor.digest} (${repository.name})`);
+    throw await repository.error(response, `pull ${descriptor.digest}`);
   }
   const length = headers['content-length'];
   if (isPage(response, descriptor)) {
@@ -204,7 +203,7 @@ export async function removeContent(
     await response.cancel();
     return false;
   }
-  throw await errorFromResponse(response, `${doing} (${repository.name})`);
+  throw await repository.error(response, doing);
 }
 
 /** Where a descriptor's content is, below the repository. */

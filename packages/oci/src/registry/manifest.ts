@@ -7,7 +7,6 @@ import { CodedError, isCoded } from '../base/errors.ts';
 import { parseStrictObject } from '../base/json.ts';
 import { printable } from '../base/text.ts';
 import type { GateResponse } from '../http/response.ts';
-import { errorFromResponse } from '../http/response.ts';
 import { looksLikePage, saysPage, typeOfAnswer, unexpectedAnswer } from '../http/web-page.ts';
 import { mismatch } from '../model/bytes.ts';
 import { type Descriptor, descriptorOf } from '../model/descriptor.ts';
@@ -37,7 +36,7 @@ export async function resolveName(
   const response = await ask(repository, 'HEAD', name, signal);
   if (response.status === 404) return undefined;
   if (response.status !== 405) {
-    if (response.status !== 200) throw await errorFromResponse(response, resolving(repository, name));
+    if (response.status !== 200) throw await repository.error(response, `resolve ${name}`);
     const digest = response.headers['docker-content-digest'];
     const length = response.headers['content-length'];
     const mediaType = manifestTypeOf(repository, name, response);
@@ -60,7 +59,7 @@ export async function readNamed(
     await response.cancel();
     return undefined;
   }
-  if (response.status !== 200) throw await errorFromResponse(response, resolving(repository, name));
+  if (response.status !== 200) throw await repository.error(response, `resolve ${name}`);
   const announced = manifestTypeOf(repository, name, response);
   const bytes = await response.bytes(resolving(repository, name), maxManifestBytes);
   if (announced === undefined || looksLikePage(bytes)) {
@@ -193,7 +192,7 @@ export async function putManifest(
     signal,
   });
   if (![200, 201, 202].includes(response.status)) {
-    throw await errorFromResponse(response, `${doing} (${repository.name})`);
+    throw await repository.error(response, doing);
   }
   await response.cancel();
   const said = response.headers['docker-content-digest'];

@@ -1,5 +1,4 @@
 /** Whether a registry answers and lets us in. Source: distribution-spec v1.1.1 spec.md#determining-support. */
-import { errorFromResponse } from '../http/response.ts';
 import { saysPage, unexpectedAnswer } from '../http/web-page.ts';
 import type { RegistrySession } from './session.ts';
 
@@ -21,7 +20,7 @@ export async function ping(
     scopes: [],
     signal,
   });
-  if (response.status !== 200) throw await errorFromResponse(response, what);
+  if (response.status !== 200) throw await registry.error(response, what, repository);
   await response.cancel();
   if (saysPage(response)) throw unexpectedAnswer(response, what, 'the API of a registry');
 }

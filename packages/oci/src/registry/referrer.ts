@@ -10,7 +10,6 @@
 import { CodedError, isCoded, messageOf } from '../base/errors.ts';
 import { type JsonValue, parseStrictObject } from '../base/json.ts';
 import type { GateResponse } from '../http/response.ts';
-import { errorFromResponse } from '../http/response.ts';
 import { saysPage, unexpectedAnswer } from '../http/web-page.ts';
 import { type Descriptor, descriptorOf, parseDescriptor } from '../model/descriptor.ts';
 import type { Digest } from '../model/digest.ts';
@@ -119,7 +118,7 @@ async function askReferrers(
     if (status === 200) return response;
     const redirect = status >= 300 && status < 400;
     if (!redirect && !unsupported.has(status)) {
-      throw await errorFromResponse(response, `${doing} (${repository.name})`);
+      throw await repository.error(response, doing);
     }
     await response.cancel();
     const location = headers['location'];

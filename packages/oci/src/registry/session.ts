@@ -8,7 +8,7 @@ import type { GateRequest, HttpGate } from '../http/gate.ts';
 import { nextLink } from '../http/link.ts';
 import { resolveReference } from '../http/policy.ts';
 import type { GateResponse } from '../http/response.ts';
-import { errorFromResponse } from '../http/response.ts';
+import { type ErrorBody, errorFor, errorFromResponse, readErrorBody } from '../http/response.ts';
 import { isTransientStatus, type RetryOptions, retrying } from '../http/retry.ts';
 import { Authenticator } from './auth.ts';
 import type { CredentialSource } from './credentials.ts';
@@ -119,13 +119,25 @@ export class RegistrySession {
           await response.cancel();
           continue;
         }
-        if (authorization?.startsWith('Basic ')) {
-          throw this.#auth.refusedCredential(await errorFromResponse(response, what));
-        }
       }
       if (isTransientStatus(response.status)) throw await errorFromResponse(response, what);
       return response;
     }
+  }
+
+  /**
+   * The error for an answer: with where credentials were looked for, when it is one about rights.
+   * @param body when it has been read already
+   */
+  async error(
+    response: GateResponse,
+    what: string,
+    repository: string,
+    body?: ErrorBody,
+  ): Promise<CodedError> {
+    const error = errorFor(response, body ?? (await readErrorBody(response)), what);
+    // Elsewhere no credentials were sent.
+    return response.url.origin === this.origin.origin ? this.#auth.explain(error, repository) : error;
   }
 
   /**
@@ -209,6 +221,11 @@ export class RepositoryView {
   /** One request. */
   once(request: RepositoryRequest): Promise<GateResponse> {
     return this.registry.once(this.#complete(request));
+  }
+
+  /** The error for an answer, as the session has it. @param doing as in a request */
+  error(response: GateResponse, doing: string, body?: ErrorBody): Promise<CodedError> {
+    return this.registry.error(response, `${doing} (${this.name})`, this.path, body);
   }
 
   url(below: string): URL {

@@ -4,7 +4,6 @@
  */
 import { CodedError } from '../base/errors.ts';
 import { printable } from '../base/text.ts';
-import { errorFromResponse } from '../http/response.ts';
 import { collectVerified, mismatch } from '../model/bytes.ts';
 import type { Descriptor } from '../model/descriptor.ts';
 import { maxManifestBytes } from '../model/manifest.ts';
@@ -29,7 +28,7 @@ export async function* listTags(
     if (page > maxPages)
       throw new CodedError('UPSTREAM', `${doing} (${repository.name}): more than ${maxPages} pages`);
     const response = await repository.request({ method: 'GET', at, doing, signal });
-    if (response.status !== 200) throw await errorFromResponse(response, `${doing} (${repository.name})`);
+    if (response.status !== 200) throw await repository.error(response, doing);
     const what = `tags of ${repository.name}`;
     // Distribution says null for a repository whose tags were all deleted.
     const tags = (await response.json(what, maxPageBytes))['tags'] ?? [];
