@@ -5,9 +5,8 @@
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { run } from '../packages/cli/src/run.ts';
 import { type RegistryDouble, startRegistryDouble } from '../packages/oci/src/testing/index.ts';
-import { cliJson } from './support/cli.ts';
+import { cliJson, runHere } from './support/cli.ts';
 import { breakDisk, type FaultPlan } from './support/disk-faults.ts';
 import { addImage } from './support/double-image.ts';
 import { type Workspace, workspace } from './support/workspace.ts';
@@ -33,25 +32,6 @@ beforeAll(async () => {
   await cliJson(['bundle', ...site.bundle]);
 });
 afterAll(() => Promise.all([upstream?.close(), inside?.close()]));
-
-interface Ended {
-  readonly code: number;
-  readonly stderr: string;
-}
-
-async function runHere(args: readonly string[]): Promise<Ended> {
-  let stderr = '';
-  const code = await run(args, {
-    stdout: () => {},
-    notice: () => {},
-    stderr: (text) => {
-      stderr += text;
-    },
-    isTerminal: false,
-    lost: async () => undefined,
-  });
-  return { code, stderr };
-}
 
 /** What each command writes to is one folder, made anew for each run. */
 interface Row {
@@ -110,7 +90,7 @@ const plans: readonly (readonly [title: string, plan: Pick<FaultPlan, 'first' | 
     [
       'goes read-only',
       { first: 'EROFS', after: { code: 'EROFS', what: 'changes' } },
-      /the file system is read-only; if its device failed/,
+      /the file system is read-only; (?:if its device failed|specify another path)/,
     ],
     [
       'is full, and what tidies up fails otherwise',

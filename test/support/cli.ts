@@ -125,6 +125,25 @@ export async function cliJson<T = Record<string, unknown>>(
   return JSON.parse(stdout) as T;
 }
 
+/** Runs a command in this process, for tests that change what it runs on. */
+export async function runHere(args: readonly string[]): Promise<Omit<Ended, 'usage'>> {
+  const { run } = await import('../../packages/cli/src/run.ts');
+  let stdout = '';
+  let stderr = '';
+  const code = await run(args, {
+    stdout: (text) => {
+      stdout += text;
+    },
+    notice: () => {},
+    stderr: (text) => {
+      stderr += text;
+    },
+    isTerminal: false,
+    lost: async () => undefined,
+  });
+  return { code, stdout, stderr };
+}
+
 /** Starts `serve` on a port of its own choice. @returns its address, and the process to be stopped */
 export async function startServe(
   args: readonly string[],
@@ -144,7 +163,7 @@ export async function startServe(
 }
 
 /** What a failed command must say: its exit code, and one line on stderr that ends in the code of the error. */
-export function expectFailure(ended: Ended, code: number, message: RegExp): void {
+export function expectFailure(ended: Omit<Ended, 'usage'>, code: number, message: RegExp): void {
   expect(ended.code, ended.stderr).toBe(code);
   const lines = ended.stderr.trimEnd().split('\n');
   const last = lines.at(-1) ?? '';

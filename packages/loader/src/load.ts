@@ -13,11 +13,12 @@ import {
   type ReadBackMode,
 } from '@omni-airgap/objects';
 import { type CopyTally, noProgress, type Progress } from '@omni-airgap/oci';
-import { byText } from '@omni-airgap/oci/base';
-import { checkOutput, writeOutput } from '@omni-airgap/oci/fs';
+import { byText, messageOf } from '@omni-airgap/oci/base';
+import { writeOutput } from '@omni-airgap/oci/fs';
 import { type Network, type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
-import type { Site } from '@omni-airgap/talos';
+import type { HandoffInput, Site } from '@omni-airgap/talos';
 import { describeSite, type WrittenHandoff, writeHandoff } from './handoff.ts';
+import { openOutputs } from './outputs.ts';
 import { type PlannedLoad, planLoad } from './plan.ts';
 import { receiptOf } from './receipt.ts';
 import { type Resigned, resign } from './resign.ts';
@@ -93,6 +94,8 @@ export interface LoadReport {
   readonly resigned: Resigned | undefined;
   /** Files written for the site to go on with, and those left alone because somebody changed them. */
   readonly handoff: WrittenHandoff | undefined;
+  /** What went wrong after everything was loaded, and what to do about it. */
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -100,58 +103,102 @@ export interface LoadReport {
  * the targets refuse, before anything is moved; INCOMPLETE naming volumes that must be mounted next; others
  */
 export async function load(options: LoadOptions): Promise<LoadReport> {
-  if (options.receipt !== undefined) await checkOutput('--receipt', options.receipt);
-  return withTargets(options, async (bundles, { registry, store, records }) => {
-    const { signal } = options;
-    if (registry !== undefined) await checkRegistry(registry.context, registry.names);
-    if (store !== undefined) await noteStaleUploads(store, options);
-    const { tally, files } = await moveContent(options, bundles, registry, store);
-    for (const document of bundles.documents) {
-      const accepted = acceptedOf(document, bundles.signer);
-      for (const record of records) await record.add(accepted, signal);
+  const { source, state, receipt, registry, signal } = options;
+  const handoff = registry === undefined ? undefined : options.handoff;
+  const close = await openOutputs({ source, state, receipt, handoff, signal });
+  try {
+    return await withTargets(options, (targets) => loadInto(options, targets));
+  } finally {
+    await close();
+  }
+}
+
+async function loadInto(options: LoadOptions, { registry, store, records }: Targets): Promise<LoadReport> {
+  const { source: bundles, signal } = options;
+  // A mistake in the site file is found here.
+  if (registry !== undefined) handoffInput(options, registry);
+  if (registry !== undefined) await checkRegistry(registry.context, registry.names);
+  if (store !== undefined) await noteStaleUploads(store, options);
+  const { tally, files } = await moveContent(options, bundles, registry, store);
+  for (const document of bundles.documents) {
+    const accepted = acceptedOf(document, bundles.signer);
+    for (const record of records) await record.add(accepted, signal);
+  }
+  const { images, resigned } = await publish(options, bundles, registry);
+  const documents = await storeObjects(options, bundles, store, 'documents');
+  let verifiedBytes: number | undefined;
+  if (options.verify === 'full' && registry !== undefined) {
+    verifiedBytes = await verifyRegistry(registry.context, registry.names);
+  }
+  const objects = [...files, ...documents];
+  if (options.verify === 'full' && store !== undefined) {
+    verifiedBytes = objects.reduce((sum, { size }) => sum + size, verifiedBytes ?? 0);
+  }
+  const placed = {
+    bundles,
+    registry: registry?.context,
+    objectStore: store?.sink.url,
+    objectsReadBack: options.verify !== 'quick' || store?.sink.unproven === undefined,
+    images,
+    objects,
+  };
+  const receipt = await receiptOf(placed, options.tool, signal);
+  const { handoff, warnings } = await writeDown(options, receipt, registry);
+  const present = objects.filter((object) => object.result === 'present').length;
+  return {
+    receipt,
+    registry: tally,
+    objectsStored: objects.length - present,
+    objectsPresent: present,
+    flattened: (registry?.names ?? []).filter(({ flattened }) => flattened).map(({ name }) => name),
+    verifiedBytes,
+    resigned,
+    handoff,
+    warnings,
+  };
+}
+
+/**
+ * Everything is loaded: the receipt, which is true now, comes first, and what fails besides it is a warning.
+ * @throws DISK when the receipt cannot be written, after the rest was tried
+ */
+async function writeDown(
+  options: LoadOptions,
+  receipt: ReceiptDocument,
+  registry: OpenRegistry | undefined,
+): Promise<Pick<LoadReport, 'handoff' | 'warnings'>> {
+  const { source, receipt: path, signal } = options;
+  const warnings: string[] = [];
+  const orWarning = async <T>(work: () => Promise<T>, advice: string): Promise<T | undefined> => {
+    try {
+      return await work();
+    } catch (error) {
+      if (signal?.aborted === true) throw error;
+      warnings.push(`${messageOf(error)}; ${advice}`);
+      return undefined;
     }
-    const { images, resigned } = await publish(options, bundles, registry);
-    const documents = await storeObjects(options, bundles, store, 'documents');
-    let verifiedBytes: number | undefined;
-    if (options.verify === 'full' && registry !== undefined) {
-      verifiedBytes = await verifyRegistry(registry.context, registry.names);
-    }
-    await bundles.dropParts();
-    const objects = [...files, ...documents];
-    if (options.verify === 'full' && store !== undefined) {
-      verifiedBytes = objects.reduce((sum, { size }) => sum + size, verifiedBytes ?? 0);
-    }
-    const handoff = await handOff(options, registry);
-    const placed = {
-      bundles,
-      registry: registry?.context,
-      objectStore: store?.sink.url,
-      objectsReadBack: options.verify !== 'quick' || store?.sink.unproven === undefined,
-      images,
-      objects,
-    };
-    const receipt = await receiptOf(placed, options.tool, signal);
-    if (options.receipt !== undefined)
-      await writeOutput('--receipt', options.receipt, serializeReceipt(receipt), { signal });
-    const present = objects.filter((object) => object.result === 'present').length;
-    return {
-      receipt,
-      registry: tally,
-      objectsStored: objects.length - present,
-      objectsPresent: present,
-      flattened: (registry?.names ?? []).filter(({ flattened }) => flattened).map(({ name }) => name),
-      verifiedBytes,
-      resigned,
-      handoff,
-    };
-  });
+  };
+  const text = serializeReceipt(receipt);
+  let lost: unknown;
+  try {
+    if (path !== undefined) await writeOutput('--receipt', path, text, { signal });
+  } catch (error) {
+    lost = error;
+  }
+  await orWarning(() => source.dropParts(), 'remove the parts in the folder of --spool');
+  const handoff = await orWarning(
+    () => handOff(options, registry),
+    'everything is loaded; to write the hand-off, run the same command again with --handoff DIR',
+  );
+  if (lost !== undefined) throw lost;
+  return { handoff, warnings };
 }
 
 /** What load would do, without doing it. @throws as load does before anything is moved */
 export function dryRun(options: LoadOptions): Promise<PlannedLoad> {
   return withTargets(
     options,
-    (bundles, { registry, store }) => planLoad(bundles.document.id, registry, store, options.signal),
+    ({ registry, store }) => planLoad(options.source.document.id, registry, store, options.signal),
     true,
   );
 }
@@ -170,7 +217,7 @@ interface Targets {
  */
 async function withTargets<T>(
   options: LoadOptions,
-  run: (bundles: LoadSource, targets: Targets) => Promise<T>,
+  run: (targets: Targets) => Promise<T>,
   isDry = false,
 ): Promise<T> {
   const { source: bundles, registry: target, objectStore, progress = noProgress, signal } = options;
@@ -205,7 +252,7 @@ async function withTargets<T>(
       await noteReadBacks(context, options.verify);
       store = { sink, objects: await findRelied(bundles, sink, planned, isDry, signal) };
     }
-    return await run(bundles, { registry, store, records });
+    return await run({ registry, store, records });
   } finally {
     await sink?.close();
     await network.close();
@@ -351,10 +398,15 @@ async function handOff(
   registry: OpenRegistry | undefined,
 ): Promise<WrittenHandoff | undefined> {
   if (options.handoff === undefined || registry === undefined) return undefined;
+  return writeHandoff(options.handoff, handoffInput(options, registry));
+}
+
+/** @throws USAGE for a registry in the site file that is none */
+function handoffInput(options: LoadOptions, { names, context }: OpenRegistry): HandoffInput {
   const { site = {}, objectStore, ca, resignKey, keepHost = false } = options;
-  const { target } = registry.context;
-  const input = describeSite({
-    names: registry.names.map(({ name }) => name),
+  const { target } = context;
+  return describeSite({
+    names: names.map(({ name }) => name),
     site,
     target,
     plainHttp: options.network.plainHttp.includes(target.host),
@@ -363,5 +415,4 @@ async function handOff(
     ca,
     resignKey,
   });
-  return writeHandoff(options.handoff, input);
 }

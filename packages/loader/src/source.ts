@@ -56,6 +56,8 @@ export interface LoadSource extends ReadOnlyStorage, RangeFetcher, Located {
   position(digest: Digest): number;
   /** What to say when content that an earlier bundle brought is not at the site. @param items what and where */
   missingBase(items: readonly string[]): CodedError;
+  /** Looks whether `keepParts` could write, before anything moves. @throws USAGE, DISK */
+  checkParts(): Promise<void>;
   /**
    * Keeps what is at hand of blobs that are not whole, for the load that is run with the next volume.
    * @throws DISK, BAD_VOLUME
@@ -222,6 +224,10 @@ class BundleSource implements LoadSource {
       'MISSING_CONTENT',
       `${had}, or give it with another --bundle: this increment relies on content that is not here: ${items.slice(0, maxNamed).join(', ')}${more > 0 ? ` and ${more} more` : ''}`,
     );
+  }
+
+  async checkParts(): Promise<void> {
+    await this.#spool?.check();
   }
 
   async keepParts(progress: Progress, signal: AbortSignal | undefined): Promise<void> {

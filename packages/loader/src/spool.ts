@@ -9,6 +9,7 @@ import { type BundleStore, checkMemberHeader, type PlacedBlob } from '@omni-airg
 import type { Piece, Progress } from '@omni-airgap/oci';
 import {
   BlockWriter,
+  checkOutputFolder,
   diskError,
   eachBlock,
   ensureFolder,
@@ -27,6 +28,11 @@ export class Spool {
   constructor(folder: string) {
     this.#folder = folder;
     this.#runs = new Runs(folder);
+  }
+
+  /** Looks whether parts can be written. @throws USAGE, DISK */
+  async check(): Promise<void> {
+    await checkOutputFolder('--spool', this.#folder);
   }
 
   /** True when the part of the blob that lies in this volume is kept. */

@@ -218,6 +218,7 @@ function describeLoad(result: LoadReport, seconds: number): string {
     for (const name of kept)
       lines.push(`${join(folder, name)} was changed here; the new text is in ${name}.new.`);
   }
+  for (const warning of result.warnings) lines.push(`Warning: ${warning}.`);
   const did = (moved?.storedBlobs ?? 0) + result.objectsStored;
   if (did === 0) lines.push('Nothing to do: everything is already present.');
   return lines.join('\n');

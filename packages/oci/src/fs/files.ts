@@ -166,8 +166,26 @@ async function writeSynced(path: string, data: string | Uint8Array, mode: number
 }
 
 /**
+ * Looks whether files can be created and written in a folder: creates one and removes it. Where the folder does not exist,
+ * the nearest one above it is tried, so that nothing is left behind.
+ * @param file name of the file that is to be written there later
+ * @throws as the file system refuses it
+ */
+export async function tryFolder(folder: string, file: string): Promise<void> {
+  let at = resolve(folder);
+  while (dirname(at) !== at && !(await isThere(at))) at = dirname(at);
+  const temporary = temporaryOf(join(at, file));
+  try {
+    await writeSynced(temporary, '\n', 0o600);
+  } finally {
+    await rm(temporary, { force: true }).catch(() => {});
+  }
+}
+
+/**
  * Removes what writeFileAtomic left in a folder when its process was killed. Only for the holder of the lock under which
  * these files are written: otherwise another process may be writing one.
+ * @param folder nothing happens when it does not exist
  * @param file a name: only what was to become this file. Default: all
  * @throws DISK
  */
@@ -179,6 +197,7 @@ export async function removeTemporaries(folder: string, file?: string): Promise<
       await rm(join(folder, name), { force: true });
     }
   } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return;
     throw diskError(error, folder);
   }
 }

@@ -23,7 +23,14 @@ export {
   type LockOptions,
   type Unlocked,
 } from './lock.ts';
-export { checkOutput, readInput, readNamedFile, textBytes, writeOutput } from './named-file.ts';
+export {
+  checkOutput,
+  checkOutputFolder,
+  readInput,
+  readNamedFile,
+  textBytes,
+  writeOutput,
+} from './named-file.ts';
 export { eachBlock, fetchLocated, openForReading, readInto, readPieces, slicePieces } from './pieces.ts';
 export { Runs, runPattern } from './run.ts';
 export { SyncedWriter } from './synced-writer.ts';

@@ -4,12 +4,12 @@
  */
 import { constants, read, type Stats, write } from 'node:fs';
 import { lstat, open, readlink, realpath, stat } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { basename, dirname, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { CodedError, isCoded, systemCodeOf } from '../base/errors.ts';
 import { diskError } from './disk-error.ts';
-import { makeFolders, writeFileAtomic, writeNewFile } from './files.ts';
+import { makeFolders, tryFolder, writeFileAtomic, writeNewFile } from './files.ts';
 
 const readFrom = promisify(read);
 const writeTo = promisify(write);
@@ -75,11 +75,47 @@ export function textBytes(bytes: Uint8Array, what: string): Buffer {
 }
 
 /**
- * Looks whether an output that the operator named can be written, before the work that it is for.
+ * Looks whether an output that the operator named can be written, before the work that it is for: where it is a regular
+ * file, by a small file that is written beside it and removed.
+ * @returns the path of the regular file that will be written; undefined for a pipe or device
  * @throws USAGE for a folder, a socket, a block device or a path below a file; DISK
  */
-export async function checkOutput(flag: string, path: string): Promise<void> {
-  await placeOf(flag, path);
+export async function checkOutput(flag: string, path: string): Promise<string | undefined> {
+  const place = await placeOf(flag, path);
+  if (place.kind !== 'file') return undefined;
+  await requireWritable(flag, path, dirname(place.path), basename(place.path));
+  return place.path;
+}
+
+/**
+ * As checkOutput, for a folder that files are written to; it need not exist yet.
+ * @throws USAGE where something else than a folder is in its place, DISK
+ */
+export async function checkOutputFolder(flag: string, path: string): Promise<void> {
+  const info = await lstat(path).catch((error: unknown) => {
+    if (systemCodeOf(error) === 'ENOENT') return undefined;
+    if (systemCodeOf(error) === 'ENOTDIR')
+      throw new CodedError(
+        'USAGE',
+        `${flag} ${path}: a file stands where a folder must be; specify another path`,
+      );
+    throw diskError(error, `${flag} ${path}`);
+  });
+  if (info !== undefined && !info.isDirectory())
+    throw new CodedError('USAGE', `${flag} ${path}: is not a folder; specify another path`);
+  await requireWritable(flag, path, path, 'omni-airgap');
+}
+
+async function requireWritable(flag: string, path: string, folder: string, file: string): Promise<void> {
+  try {
+    await tryFolder(folder, file);
+  } catch (error) {
+    // That its device may have failed is not worth a thought where nothing was written yet.
+    const isReadOnly = systemCodeOf(error) === 'EROFS';
+    const what = `${flag} ${path}`;
+    const why = isReadOnly ? `${what}: the file system is read-only` : diskError(error, what).message;
+    throw new CodedError('DISK', `${why}; specify another path with ${flag}`, { cause: error });
+  }
 }
 
 /**
