@@ -80,6 +80,77 @@ test('redirects end after ten hops, and are not followed when not wanted', async
   expect((await gate.request({ method: 'GET', url: 'https://ghcr.io/', follow: false })).status).toBe(302);
   expect((await gate.request({ method: 'POST', url: 'https://ghcr.io/', follow: true })).status).toBe(302);
 });
+test.each([307, 308])('S5 a %i of a request with a body is followed where that is wanted', async (status) => {
+  const received: string[] = [];
+  const b = await server(async (request, response) => {
+    const body: Uint8Array[] = [];
+    for await (const chunk of request) body.push(chunk as Uint8Array);
+    received.push(`${request.method} ${request.url} ${Buffer.concat(body).toString()}`);
+    response.end('ok');
+  });
+  const a = await server((_, response) => {
+    response.writeHead(status, { location: 'https://b.io/new?x=1' }).end();
+  });
+  const { gate, records } = gateTo({ 'a.io': a, 'b.io': b });
+  let opened = 0;
+  const open = async function* () {
+    opened++;
+    yield Buffer.from('stream');
+  };
+  for (const [method, body] of [
+    ['POST', undefined],
+    ['PUT', Buffer.from('bytes')],
+    ['PATCH', { size: 6, open }],
+  ] as const) {
+    const request = {
+      method,
+      body,
+      url: 'https://a.io/old',
+      authorization: 'Bearer s3cret',
+      headers: { 'content-type': 'a/b', 'content-range': '0-5', cookie: 's3cret' },
+    };
+    expect((await gate.request(request)).status).toBe(status);
+    const response = await gate.request({ ...request, follow: true });
+    expect(await response.text()).toBe('ok');
+    expect(response.url.href).toBe('https://b.io/new?x=1');
+  }
+  expect(received).toEqual(['POST /new?x=1 ', 'PUT /new?x=1 bytes', 'PATCH /new?x=1 stream']);
+  expect(opened).toBe(3);
+  for (const { headers } of b.requests) {
+    expect(headers).toMatchObject({ 'content-type': 'a/b', 'content-range': '0-5' });
+    expect(JSON.stringify(headers)).not.toContain('s3cret');
+  }
+  expect(records.filter(({ host }) => host === 'b.io').map(({ method }) => method)).toEqual([
+    'POST',
+    'PUT',
+    'PATCH',
+  ]);
+});
+test('S5 a redirected body goes neither to hosts that are not listed, nor to http, nor round for ever', async () => {
+  const evil = await server((_, response) => response.end('evil'));
+  for (const target of ['https://evil.net/', `${evil.url}/`]) {
+    const origin = await server((_, response) => response.writeHead(308, { location: target }).end());
+    const { gate } = gateTo({ 'ghcr.io': origin });
+    const request = gate.request({
+      method: 'PUT',
+      url: 'https://ghcr.io/',
+      body: Buffer.from('x'),
+      follow: true,
+    });
+    await expect(request).rejects.toMatchObject({ code: 'EGRESS_DENIED' });
+  }
+  expect(evil.connections).toBe(0);
+  const around = await server((_, response) => response.writeHead(308, { location: '/again' }).end());
+  const { gate } = gateTo({ 'ghcr.io': around });
+  const request = gate.request({
+    method: 'PUT',
+    url: 'https://ghcr.io/',
+    body: Buffer.from('x'),
+    follow: true,
+  });
+  await expect(request).rejects.toMatchObject({ code: 'UPSTREAM' });
+  expect(around.requests).toHaveLength(11);
+});
 test('F11 T34 a name that resolves to an inside address is refused when connecting', async () => {
   const inside = await server((_, response) => response.end());
   for (const address of ['127.0.0.1', '10.0.0.1', '169.254.169.254', '::1', 'fc00::1', '::ffff:10.0.0.1']) {

@@ -4,8 +4,11 @@ import { bytesOf, collect } from '../src/model/bytes.ts';
 import { descriptorOf } from '../src/model/descriptor.ts';
 import { digestOf } from '../src/model/digest.ts';
 import { MediaType } from '../src/model/media-type.ts';
+import type { CredentialSource } from '../src/registry/credentials.ts';
 import type { OpenBytes } from '../src/storage.ts';
+import { connectToDouble } from '../src/testing/registry/client.ts';
 import type { RegistryDoubleOptions } from '../src/testing/registry/double.ts';
+import { server } from './gate.ts';
 import { blob, image, layer, manifestOf, opener, startRegistry, withConfig } from './registry.ts';
 
 describe('push a blob', () => {
@@ -55,6 +58,49 @@ describe('push a blob', () => {
     await expect(lying.repository.push(layer, opener(blob))).rejects.toMatchObject({
       code: 'DIGEST_MISMATCH',
     });
+  });
+  /** A registry whose uploads answer with a redirect to another address of it, as a front end does that serves reads. */
+  const redirected = async (options: RegistryDoubleOptions = {}, status = 308) => {
+    const target = await startRegistry({ locationBase: '', ...withConfig, ...options });
+    const front = await server((request, response) => {
+      const location = `https://back.example${request.url}`;
+      if (request.method === 'GET' || request.method === 'HEAD') response.writeHead(404).end();
+      else response.writeHead(status, { location }).end();
+    });
+    const credentials: CredentialSource = {
+      find: async () => ({ kind: 'password', username: 'u', password: 's3cret' }),
+    };
+    const { client } = connectToDouble(front, { others: { 'back.example': target.registry }, credentials });
+    return { target, front, repository: client.repository('a/b') };
+  };
+  test.each([307, 308])('S5 uploads that are redirected (%i) go on there', async (status) => {
+    const { target, front, repository } = await redirected({}, status);
+    expect(await repository.push(layer, opener(blob))).toBe('stored');
+    expect(await repository.push(image.descriptor, opener(image.bytes))).toBe('stored');
+    const held = target.registry.repository('a/b');
+    expect(held.blobs.get(layer.digest)).toEqual(blob);
+    expect(held.manifests.has(image.descriptor.digest)).toBe(true);
+    // What a Location names is asked for at once.
+    expect(front.requests.filter(({ path }) => path.includes('uploads')).map(({ method }) => method)).toEqual(
+      ['POST'],
+    );
+  });
+  test('S5 credentials stay with the registry that was named', async () => {
+    const auth = { kind: 'basic', username: 'u', password: 's3cret' } as const;
+    const { target, repository } = await redirected({ auth });
+    await expect(repository.push(layer, opener(blob))).rejects.toMatchObject({
+      code: 'DENIED',
+      message: expect.stringMatching(
+        /registry\.example redirected this request to back\.example, where its credentials are not sent/,
+      ),
+    });
+    expect(target.registry.requests.map(({ headers }) => headers['authorization'])).toEqual([undefined]);
+  });
+  test('a redirect that is not followed is shown with its target, without its query', async () => {
+    const { repository } = await redirected({}, 301);
+    await expect(repository.push(layer, opener(blob))).rejects.toThrow(
+      /answers 301, a redirect to https:\/\/back\.example\/v2\/a\/b\/blobs\/uploads\/$/,
+    );
   });
   test('F36 T31 a Location elsewhere is refused, and says what to set', async () => {
     for (const location of [

@@ -49,13 +49,16 @@ export interface GateRequest {
   readonly method: Method;
   /** Logical URL, such as `https://ghcr.io/v2/`. */
   readonly url: string | URL;
-  /** Sent to the origin of `url`; elsewhere only Accept, Range, If-Range and User-Agent go along. */
+  /** Sent to the origin of `url`; elsewhere only Accept, Range, If-Range, User-Agent and what the body is go along. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Authorization for the origin of `url`, never sent again on a chain of redirects that has left it. */
   readonly authorization?: string | undefined;
   readonly body?: Uint8Array | StreamBody | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Default true, at most 10 hops; only GET and HEAD are ever sent on. */
+  /**
+   * Whether redirects are followed, at most 10 of them; default: those of GET and HEAD. With true also those of the other
+   * methods, where the answer says to send the same again (307, 308): not for bodies that are secrets.
+   */
   readonly follow?: boolean | undefined;
   /** Instead of the gate's own, for answers that are known to take minutes. */
   readonly headersTimeoutMs?: number | undefined;
@@ -67,7 +70,17 @@ export interface GateRequest {
 
 const maxHops = 10;
 const redirects: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
-const crossOrigin: ReadonlySet<string> = new Set(['accept', 'range', 'if-range', 'user-agent']);
+/** Those that keep method and body. Source: RFC 9110 sections 15.4.8, 15.4.9. */
+const sameAgain: ReadonlySet<number> = new Set([307, 308]);
+const crossOrigin: ReadonlySet<string> = new Set([
+  'accept',
+  'range',
+  'if-range',
+  'user-agent',
+  // What the body is.
+  'content-type',
+  'content-range',
+]);
 /** Written by the gate or the HTTP client itself. */
 const ownHeaders: ReadonlySet<string> = new Set([
   'accept-encoding',
@@ -97,7 +110,8 @@ export class HttpGate {
    */
   async request(request: GateRequest): Promise<GateResponse> {
     const start = typeof request.url === 'string' ? parseUrl(request.url) : request.url;
-    const follows = (request.follow ?? true) && (request.method === 'GET' || request.method === 'HEAD');
+    const isRead = request.method === 'GET' || request.method === 'HEAD';
+    const followed = (request.follow ?? isRead) ? (isRead ? redirects : sameAgain) : undefined;
     let url = start;
     let pointedBy: string | undefined;
     let headers = this.#headers(request);
@@ -112,7 +126,7 @@ export class HttpGate {
         parseRetryAfter(response.headers['retry-after'], Date.now()),
       );
       const location = response.headers['location'];
-      if (!follows || !redirects.has(response.status) || location === undefined) return response;
+      if (followed?.has(status) !== true || location === undefined) return response;
       await response.cancel();
       if (hop === maxHops) {
         throw new CodedError('UPSTREAM', `${request.method} ${shown(start)}: more than ${maxHops} redirects`);

@@ -126,8 +126,12 @@ export function errorFor(
   const code: ErrorCode =
     status === 401 || status === 403 ? 'DENIED' : status === 404 ? 'NOT_FOUND' : 'UPSTREAM';
   const retryAfterMs = parseRetryAfter(response.headers['retry-after'], Date.now());
+  const location = response.headers['location'];
+  const target =
+    status >= 300 && status < 400 && location !== undefined ? URL.parse(location, url.href) : null;
+  const where = target === null ? '' : `, a redirect to ${shown(target)}`;
   const said = body.text === '' ? '' : `: ${body.text}`;
-  return new CodedError(code, `${what}: ${shown(url)} answers ${status}${said}`, {
+  return new CodedError(code, `${what}: ${shown(url)} answers ${status}${where}${said}`, {
     status,
     retryAfterMs,
   });

@@ -258,8 +258,7 @@ export async function mountBlob(
   const { status } = response;
   if (status === 202) {
     await response.cancel();
-    const text = response.headers['location'];
-    const location = text === undefined ? undefined : repository.registry.ownReference(text, response.url);
+    const { location } = uploadLocation(repository, response);
     if (location !== undefined) await cancelUpload(repository, doing, location, signal);
     return false;
   }
@@ -332,16 +331,30 @@ async function cancelUpload(
   }
 }
 
-/** Where an upload goes on: at the registry's own origin, or nowhere. @throws UPSTREAM, EGRESS_DENIED */
-function locationOf({ registry, name }: RepositoryView, doing: string, response: GateResponse): URL {
-  const text = response.headers['location'];
-  if (text === undefined) throw new CodedError('UPSTREAM', `${doing} (${name}): an upload without Location`);
-  const url = registry.ownReference(text, response.url);
-  if (url !== undefined) return url;
-  const origin = printable(registry.logicalReference(text, response.url)?.origin ?? text);
+/**
+ * Where an upload goes on: at the registry's own origin, or where the request was redirected to.
+ * @throws UPSTREAM, EGRESS_DENIED for any other place
+ */
+function locationOf(repository: RepositoryView, doing: string, response: GateResponse): URL {
+  const { registry, name } = repository;
+  const { location, named } = uploadLocation(repository, response);
+  if (location !== undefined) return location;
+  if (named === undefined) throw new CodedError('UPSTREAM', `${doing} (${name}): an upload without Location`);
   throw new CodedError(
     'EGRESS_DENIED',
-    `${doing} (${name}): the registry sends the upload to ${origin} instead of ${registry.origin.origin}; ` +
+    `${doing} (${name}): the registry sends the upload to ${named} instead of ${registry.origin.origin}; ` +
       'set http.host to that URL, or http.relativeurls: true, in its configuration',
   );
+}
+
+/** @returns `location` when it may be used, and the place that the answer names, for messages */
+function uploadLocation(
+  { registry }: RepositoryView,
+  response: GateResponse,
+): { readonly location: URL | undefined; readonly named: string | undefined } {
+  const text = response.headers['location'];
+  const url = text === undefined ? undefined : registry.logicalReference(text, response.url);
+  const isKnown = url?.origin === registry.origin.origin || url?.origin === response.url.origin;
+  const named = text === undefined ? undefined : printable(url?.origin ?? text);
+  return { location: isKnown ? url : undefined, named };
 }

@@ -33,7 +33,7 @@ export interface RegistryOptions {
 }
 
 interface RegistryRequest extends Omit<GateRequest, 'url' | 'authorization'> {
-  /** Below the registry's origin. */
+  /** Below the registry's origin, or where an upload was redirected to. */
   readonly url: URL;
   /** What is being done, beginning error messages. */
   readonly what: string;
@@ -101,14 +101,14 @@ export class RegistrySession {
   async once(request: RegistryRequest): Promise<GateResponse> {
     const { what, repository, scopes, ...rest } = request;
     const { signal } = rest;
-    if (request.url.origin !== this.origin.origin) {
-      throw new CodedError('INTERNAL', `${what}: ${request.url.origin} is not ${this.origin.origin}`);
-    }
     for (let attempt = 1; ; attempt++) {
-      const authorization = await this.#auth.authorization(repository, scopes, signal);
-      const response = await this.#options.gate.request({ ...rest, authorization });
+      // An upload may have been redirected: what it goes on with there has no credentials.
+      const authorization = this.#isOwn(request.url)
+        ? await this.#auth.authorization(repository, scopes, signal)
+        : undefined;
+      const response = await this.#options.gate.request({ follow: true, ...rest, authorization });
       // A host that was redirected to has no say in how we log in.
-      if (response.status === 401 && response.url.origin === this.origin.origin) {
+      if (response.status === 401 && this.#isOwn(response.url)) {
         const refused = { repository, scopes, authorization, signal };
         const header = response.headers['www-authenticate'];
         const again =
@@ -136,8 +136,14 @@ export class RegistrySession {
     body?: ErrorBody,
   ): Promise<CodedError> {
     const error = errorFor(response, body ?? (await readErrorBody(response)), what);
-    // Elsewhere no credentials were sent.
-    return response.url.origin === this.origin.origin ? this.#auth.explain(error, repository) : error;
+    if (this.#isOwn(response.url)) return this.#auth.explain(error, repository);
+    if (error.status !== 401 && error.status !== 403) return error;
+    const where = printable(response.url.host);
+    return new CodedError(
+      error.code,
+      `${error.message}; ${this.host} redirected this request to ${where}, where its credentials are not sent; if that is the same registry, use ${where} as its name`,
+      { cause: error, status: error.status },
+    );
   }
 
   /**
@@ -146,7 +152,11 @@ export class RegistrySession {
    */
   ownReference(reference: string, asked: URL): URL | undefined {
     const url = this.logicalReference(reference, asked);
-    return url?.origin === this.origin.origin ? url : undefined;
+    return url !== undefined && this.#isOwn(url) ? url : undefined;
+  }
+
+  #isOwn(url: URL): boolean {
+    return url.origin === this.origin.origin;
   }
 
   /** A URL reference of an answer, in its logical form. */
