@@ -193,7 +193,15 @@ for (const [type, make] of [
         return context.skip(`this kernel mounts no ${type} here`);
       }
       try {
-        const made = await cli(['bundle', ...store, '--out', join(at, 'media'), '--volume-size', '1MiB']);
+        const made = await cli([
+          'bundle',
+          ...store,
+          '--out',
+          join(at, 'media'),
+          '--unsigned',
+          '--volume-size',
+          '1MiB',
+        ]);
         expect(made.stderr).not.toContain('cannot be read past the caches');
         expect(made.code).toBe(0);
       } finally {
@@ -205,7 +213,17 @@ for (const [type, make] of [
 
 test('inspect says from the first medium alone what the report says', async () => {
   const first = site.at('first');
-  await cliJson(['bundle', ...store, '--out', first, '--volume-size', '1MiB', '--volumes', '0']);
+  await cliJson([
+    'bundle',
+    ...store,
+    '--out',
+    first,
+    '--unsigned',
+    '--volume-size',
+    '1MiB',
+    '--volumes',
+    '0',
+  ]);
   const inspection = await cliJson<{ items: { name: string; platforms: string[] }[]; absent: string[] }>([
     'inspect',
     '--bundle',

@@ -230,7 +230,7 @@ describe('the transcript in README.md', () => {
       .replaceAll(/ \\\n +/g, ' ')
       .replaceAll(/127\.0\.0\.1:[0-9]+/g, '127.0.0.1:PORT')
       .replaceAll(/[a-f0-9]{64}/g, 'HEX')
-      .replaceAll(/signed by [a-f0-9]+/g, 'signed by KEY')
+      .replaceAll(/(?<=signed (?:by|with key) )[a-f0-9]+/gi, 'KEY')
       .replaceAll(/ in [0-9]+ (?:s|min [0-9]+ s)\b/g, ' in TIME')
       .replaceAll(/file:\/\/\S*\/demo\//g, 'file:///DIR/demo/')
       .replaceAll(/[0-9]+ blobs? already present/g, 'N blobs already present')

@@ -72,7 +72,14 @@ const commands: readonly Row[] = [
   },
   {
     name: 'bundle',
-    args: (folder) => ['bundle', '--store', join(folder, 'store'), '--out', join(folder, 'media')],
+    args: (folder) => [
+      'bundle',
+      '--store',
+      join(folder, 'store'),
+      '--out',
+      join(folder, 'media'),
+      '--unsigned',
+    ],
     before: () => ({ store: site.at('store') }),
   },
   {

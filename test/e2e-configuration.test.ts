@@ -119,7 +119,7 @@ media:
 
 test.each<[title: string, args: readonly string[], message: RegExp]>([
   ['no mirror.yaml', ['fetch'], /mirror\.yaml: not found; omni-airgap init/],
-  ['no store', ['bundle', '--out', 'media'], /store/],
+  ['no store', ['bundle', '--out', 'media', '--unsigned'], /store/],
   ['no bundle named', ['load', '--registry', 'registry.site:5000'], /--bundle DIR/],
   ['no target', ['load', '--bundle', 'media', '--allow-unsigned'], /--registry HOST, --object-store URL/],
   ['no bundle there', ['verify', '--bundle', 'media'], /media/],
@@ -139,7 +139,7 @@ test.each<[title: string, args: readonly string[], message: RegExp]>([
     /AWS_ACCESS_KEY_ID/,
   ],
   ['nowhere to listen', ['serve', '--listen', 'everywhere'], /0\.0\.0\.0:5000/],
-  ['a volume size that is none', ['bundle', '--out', 'media', '--volume-size', 'huge'], /huge/],
+  ['a volume size that is none', ['bundle', '--out', 'media', '--unsigned', '--volume-size', 'huge'], /huge/],
 ])('%s: exit code 2, nothing made', async (_title, args, message) => {
   const site = await workspace();
   const ended = await cli(args, { cwd: site.root });

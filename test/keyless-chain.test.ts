@@ -61,7 +61,15 @@ describe('the chain of trust', () => {
     const other = await cli(['fetch', ...flags, site.at('other.json')]);
     expect(other).toMatchObject({ code: 3, stderr: expect.stringContaining(`${imager}: signature sha256:`) });
     const identity = ['--verify-images-identity', `ghcr.io/siderolabs/imager=${expected.identity}`];
-    const mirror = ['mirror', ...flags, site.at('trusted_root.json'), ...identity, '--out', site.at('media')];
+    const mirror = [
+      'mirror',
+      ...flags,
+      site.at('trusted_root.json'),
+      ...identity,
+      '--out',
+      site.at('media'),
+      '--unsigned',
+    ];
     expect(await cli(mirror)).toMatchObject({ code: 3 });
     expect(existsSync(site.at('media/bundle.json'))).toBe(false);
     const strange = await cli(['fetch', ...flags, site.at('trusted_root.json'), ...identity]);

@@ -42,7 +42,10 @@ const commands: readonly (readonly [name: string, args: (run: string) => readonl
   ['egress log', () => ['egress', 'log', '--store', site.at('store')]],
   ['fetch', (run) => ['fetch', '--config', site.at('mirror.yaml'), '--store', site.at(run), ...from]],
   ['gc', () => ['gc', '--store', site.at('store')]],
-  ['bundle', (run) => ['bundle', '--store', site.at('store'), '--out', site.at(`${run}-media`)]],
+  [
+    'bundle',
+    (run) => ['bundle', '--store', site.at('store'), '--out', site.at(`${run}-media`), '--unsigned'],
+  ],
   [
     'mirror',
     (run) => [
@@ -53,6 +56,7 @@ const commands: readonly (readonly [name: string, args: (run: string) => readonl
       site.at(`${run}-from`),
       '--out',
       site.at(`${run}-to`),
+      '--unsigned',
       ...from,
     ],
   ],

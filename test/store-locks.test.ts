@@ -118,7 +118,7 @@ describe('A2 while a bundle is being made', () => {
     expectFailure(await cli(gc), 5, busy('bundle'));
     expectFailure(await cli(bundle('other', '--consume')), 5, busy('bundle'));
     expectFailure(
-      await cli(['mirror', ...site.store, '--out', site.at('other'), ...fetch.slice(-2)]),
+      await cli(['mirror', ...site.store, '--out', site.at('other'), '--unsigned', ...fetch.slice(-2)]),
       5,
       busy('bundle'),
     );
@@ -267,7 +267,7 @@ test('plan makes no lock file, nor a store', async () => {
 
 test('a folder that is no store gets no lock file', async () => {
   mkdirSync(site.at('empty'));
-  for (const command of [['gc'], ['verify'], ['bundle', '--out', site.at('media')]])
+  for (const command of [['gc'], ['verify'], ['bundle', '--out', site.at('media'), '--unsigned']])
     expectFailure(await cli([...command, '--store', site.at('empty')]), 2, /no OCI layout here/);
   expect(readdirSync(site.at('empty'))).toEqual([]);
 });

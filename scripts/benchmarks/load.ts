@@ -24,7 +24,7 @@ export default async function benchmark({ folder, sizeMiB }: BenchmarkContext): 
   await makeStore(store, [
     { name, layers: layerCount, layerBytes: Math.floor((sizeMiB / layerCount) * 1024 ** 2) },
   ]);
-  await measureCli('bundle', '--store', store, '--out', media, '--no-readback');
+  await measureCli('bundle', '--store', store, '--out', media, '--unsigned', '--no-readback');
   const runs: Record<'skopeo' | 'load', Measured[]> = { skopeo: [], load: [] };
   const intoRegistry = async (run: (host: string) => Promise<Measured>): Promise<Measured> => {
     const registry = await startRegistry();
@@ -67,7 +67,7 @@ export default async function benchmark({ folder, sizeMiB }: BenchmarkContext): 
       layerBytes: 2000,
     })),
   );
-  await measureCli('bundle', '--store', many, '--out', manyMedia, '--no-readback');
+  await measureCli('bundle', '--store', many, '--out', manyMedia, '--unsigned', '--no-readback');
   const unchanged = await intoRegistry(async (host) => {
     await measureCli(...loadFlags(folder, manyMedia, host));
     return measureCli(...loadFlags(folder, manyMedia, host));

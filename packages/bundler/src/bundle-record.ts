@@ -9,6 +9,7 @@ import {
   type BundleRelies,
   type BundleRoot,
   bundleIdOf,
+  fingerprintOf,
   maxBundleDocumentBytes,
   type PlacedBlob,
   serializeBundleDocument,
@@ -74,7 +75,10 @@ export async function issue(store: Store, request: IssueRequest): Promise<Issued
     secrets: request.secrets,
     egress: [...(await store.egressHosts())],
   };
-  const summary = withMissing(await summarize(unnumbered, contents.layout), contents);
+  const summary: Summary = {
+    ...withMissing(await summarize(unnumbered, contents.layout), contents),
+    issuedBy: signKey === undefined ? undefined : fingerprintOf(signKey),
+  };
   return store.bundles.issue({
     id,
     isSame: (issued) => isSame(issued, request, roots),

@@ -7,9 +7,9 @@ import { realpath } from 'node:fs/promises';
 import { isAbsolute, relative, resolve, sep } from 'node:path';
 import {
   type BundleDocument,
+  fingerprintOf,
   mapOf,
   planHashOf,
-  signatureName,
   volumeName,
   type WrittenVolume,
 } from '@omni-airgap/format';
@@ -50,7 +50,10 @@ export interface BundleReport {
   /** Ids of the bundles it relies on. */
   readonly bases: readonly string[];
   readonly changes: BundleDocument['changes'];
+  /** True when the medium has a signature, made in this run or before. */
   readonly signed: boolean;
+  /** Fingerprint of the key whose signature that is; undefined unless this run signed, or checked that it had. */
+  readonly signedBy: string | undefined;
   /** False when the folder held this very bundle already. */
   readonly written: boolean;
   /** Bytes that have left the store in this run. */
@@ -95,7 +98,9 @@ async function make(work: BundleRun, options: BundleOptions): Promise<BundleRepo
   // What goes to several media, or leaves the store, is described and signed before anything is written. Otherwise
   // writing the volumes hashes them, and the content is read once.
   const isIssuedFirst = chosen.length < all.length || consume;
-  const toHash = isIssuedFirst ? all.filter((volume) => journal.sha256Of(volume) === undefined) : [];
+  // A volume that is here already is hashed again when the store has lost its journal.
+  const isHashedFirst = (volume: number): boolean => isIssuedFirst || !toWrite.includes(volume);
+  const toHash = all.filter((volume) => journal.sha256Of(volume) === undefined && isHashedFirst(volume));
   await requireContent(plan.store, plan.layout, map.blobsIn([...toWrite, ...toHash]));
   work.progress.expect(bytesOf(work, toHash) + (readBack ? 2 : 1) * bytesOf(work, toWrite));
   if (toWrite.length > 0) await medium.begin(await spaceFor(work, toWrite, options));
@@ -113,7 +118,12 @@ async function make(work: BundleRun, options: BundleOptions): Promise<BundleRepo
   }
   issued ??= await plan.issue(volumesOf(work));
   await medium.finish(issued);
-  return reportOf(work, issued, { written: toWrite.length > 0, consumedBytes: consumer?.bytes ?? 0 });
+  return reportOf(work, issued, {
+    signed: await medium.isSigned(),
+    signedBy: options.signKey === undefined ? undefined : fingerprintOf(options.signKey),
+    written: toWrite.length > 0,
+    consumedBytes: consumer?.bytes ?? 0,
+  });
 }
 
 /** What bundle.json and the report take for each blob, names among it; bytes, rather too many. */
@@ -134,8 +144,8 @@ async function spaceFor(
 
 function reportOf(
   work: BundleRun,
-  { document, files }: IssuedBundle,
-  run: Pick<BundleReport, 'written' | 'consumedBytes'>,
+  { document }: IssuedBundle,
+  run: Pick<BundleReport, 'signed' | 'signedBy' | 'written' | 'consumedBytes'>,
 ): BundleReport {
   const all = [...work.map.sizes.keys()];
   return {
@@ -148,7 +158,6 @@ function reportOf(
     names: document.roots.length,
     bases: (document.base ?? []).map(({ id }) => id),
     changes: document.changes,
-    signed: files.some(({ name }) => name === signatureName),
     ...run,
   };
 }

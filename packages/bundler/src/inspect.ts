@@ -1,17 +1,10 @@
 /** inspect: what a bundle or a store is, from its documents and manifests; nothing large is read. */
-import { lstat } from 'node:fs/promises';
-import { join } from 'node:path';
-import {
-  type BundleDocument,
-  type BundleSigner,
-  BundleStore,
-  type BundleTrust,
-  signatureName,
-} from '@omni-airgap/format';
+import { type BundleDocument, type BundleSigner, BundleStore, type BundleTrust } from '@omni-airgap/format';
 import { CodedError } from '@omni-airgap/oci/base';
 import { type LockedItem, Store } from '@omni-airgap/store';
 import { type Consumed, consumedOf } from './consumed.ts';
 import { readLockedContent } from './locked-content.ts';
+import { isSigned } from './medium.ts';
 import { type Summary, summarize } from './report/summary.ts';
 
 export interface Inspection extends Summary {
@@ -80,12 +73,4 @@ async function inspectOpen(store: Store, signal: AbortSignal | undefined): Promi
     left,
     bundles: bundles.reverse(),
   };
-}
-
-/** Whether there is a signature, checked or not. */
-export async function isSigned(folders: readonly string[]): Promise<boolean> {
-  return lstat(join(folders[0] ?? '', signatureName)).then(
-    () => true,
-    () => false,
-  );
 }

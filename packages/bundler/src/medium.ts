@@ -80,10 +80,7 @@ export class Medium {
    */
   static async open(folder: string, plan: string, sizes: readonly number[]): Promise<Medium> {
     await ensureFolder(folder);
-    const lock = await acquireLock(join(folder, lockName), 'exclusive', {
-      purpose: 'omni-airgap bundle',
-      temporary: true,
-    });
+    const lock = await lockMedium(folder, 'omni-airgap bundle');
     try {
       return await Medium.#look(folder, plan, sizes, lock);
     } catch (error) {
@@ -153,10 +150,7 @@ export class Medium {
 
   /** Takes a volume away that is not what it should be. */
   async remove(volume: number): Promise<void> {
-    const path = join(this.folder, volumeName(volume));
-    await rm(path, { force: true }).catch((error: unknown) => {
-      throw diskError(error, path);
-    });
+    await removeFile(join(this.folder, volumeName(volume)));
   }
 
   /**
@@ -165,6 +159,10 @@ export class Medium {
    */
   async finish({ document, bytes, files }: IssuedBundle): Promise<void> {
     await removeTemporaries(this.folder);
+    const path = join(this.folder, documentName);
+    const isSigned = files.some(({ name }) => name === signatureName);
+    // A signature of the bundle.json that was here before would not verify.
+    if (!isSigned && !(await holds(path, bytes))) await removeFile(join(this.folder, signatureName));
     for (const { name, bytes: content } of files) await writeChanged(join(this.folder, name), content);
     const here = document.volumes.filter((_, volume) => this.#done.has(volume));
     const small = [...files.filter(({ name }) => name !== signatureName), { name: documentName, bytes }];
@@ -173,13 +171,18 @@ export class Medium {
       ...small.map((file) => ({ name: file.name, sha256: hexOf(digestOf(file.bytes)) })),
     ];
     await writeChanged(join(this.folder, 'SHA256SUMS'), Buffer.from(checksumLines(sums)));
-    await writeChanged(join(this.folder, documentName), bytes);
+    await writeChanged(path, bytes);
     try {
       await this.#unfinished.remove();
       await syncFolder(this.folder);
     } catch (error) {
       throw diskError(error, this.folder);
     }
+  }
+
+  /** Whether the medium has a signature. Until `finish`, that may be of another bundle.json. */
+  isSigned(): Promise<boolean> {
+    return isSigned([this.folder]);
   }
 
   /** Lets others write there. */
@@ -199,6 +202,22 @@ export class Medium {
       left -= this.#sizes[volume++] ?? 0;
     return Math.max(0, volume - 1);
   }
+}
+
+/** For as long as files of the folder are written. @throws BUSY while another process has it; DISK */
+export function lockMedium(folder: string, purpose: string): Promise<Lock> {
+  return acquireLock(join(folder, lockName), 'exclusive', { purpose, temporary: true });
+}
+
+/** Whether one of the media has a signature, checked or not. */
+export async function isSigned(folders: readonly string[]): Promise<boolean> {
+  const found = folders.map((folder) =>
+    lstat(join(folder, signatureName)).then(
+      () => true,
+      () => false,
+    ),
+  );
+  return (await Promise.all(found)).includes(true);
 }
 
 /** @throws CONFLICT, DISK */
@@ -246,8 +265,18 @@ async function volumesInSums(folder: string): Promise<readonly number[]> {
 
 /** Leaves a file alone that is right already. */
 async function writeChanged(path: string, bytes: Uint8Array): Promise<void> {
+  if (!(await holds(path, bytes))) await writeFileAtomic(path, bytes);
+}
+
+async function holds(path: string, bytes: Uint8Array): Promise<boolean> {
   const before = await readSmallFile(path, maxBundleDocumentBytes);
-  if (before === undefined || Buffer.compare(before, bytes) !== 0) await writeFileAtomic(path, bytes);
+  return before !== undefined && Buffer.compare(before, bytes) === 0;
+}
+
+async function removeFile(path: string): Promise<void> {
+  await rm(path, { force: true }).catch((error: unknown) => {
+    throw diskError(error, path);
+  });
 }
 
 async function hasSize(path: string, size: number): Promise<boolean> {

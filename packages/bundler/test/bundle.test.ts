@@ -1,11 +1,19 @@
 /** What a bundle says of itself: documents, signatures, secrets, and the store that issued it. */
 import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { chmod, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { chmod, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BundleStore, parseBundleDocument, verifyBundle } from '@omni-airgap/format';
 import { describe, expect, test } from 'vitest';
-import { bundle, inspectBundle, inspectStore, keygen, parseVolumeSize, verifyStore } from '../src/index.ts';
+import {
+  bundle,
+  inspectBundle,
+  inspectStore,
+  keygen,
+  parseVolumeSize,
+  signBundle,
+  verifyStore,
+} from '../src/index.ts';
 import { mediaSchematic, optionsFor, sampleStore, type TestStore, temporaryFolder } from './store.ts';
 
 const any = { mode: 'any' } as const;
@@ -137,6 +145,13 @@ describe('signing', () => {
     await bundle(optionsFor(store, join(folder, 'base2'), { volumeSize: 500 * 1024 }));
     const two = await bundle(optionsFor(store, join(folder, 'two'), { since: [join(folder, 'base2')] }));
     expect(two.signed).toBe(false);
+    // Nor the signature of the bundle.json that the medium had.
+    const medium = join(folder, 'two');
+    await signBundle([medium], { mode: 'key', key: privateKey });
+    await rm(join(store.root, 'bundles'), { recursive: true });
+    const again = await bundle(optionsFor(store, medium, { since: [join(folder, 'base2')], tool: 'newer' }));
+    expect(again).toMatchObject({ id: two.id, signed: false });
+    expect(await readdir(medium)).not.toContain('bundle.json.sig');
   });
 
   test('F33 another key signs anew, and the first does not open it any more', async () => {

@@ -20,6 +20,7 @@ export interface BundleFlags extends CommonFlags {
   readonly volumeSize: string;
   readonly since: readonly string[];
   readonly signKey?: string;
+  readonly unsigned?: true;
   readonly allowSecrets?: true;
   readonly readback: boolean;
   readonly issued?: string;
@@ -37,22 +38,25 @@ export function withBundleFlags(command: Command): Command {
       collected,
       [],
     )
-    .option('--sign-key <file>', 'sign with this private key, as keygen makes it')
+    .option(
+      '--sign-key <file>',
+      'sign with this private key, as keygen makes it; this or --unsigned is required',
+    )
+    .option('--unsigned', 'leave the bundle unsigned; omni-airgap sign can sign it later')
     .option('--no-readback', 'do not read everything back after writing');
 }
 
 /** @throws USAGE, CONFIG, NO_INPUT for flags that cannot be used */
 export async function bundleOptions(
+  command: 'bundle' | 'mirror',
   session: Session,
   flags: BundleFlags,
   progress: Progress,
 ): Promise<BundleOptions> {
   const { store, out, since } = flags;
+  requireDecision(command, flags);
   const signKey =
     flags.signKey === undefined ? undefined : await readPrivateKey('--sign-key', flags.signKey, session.env);
-  // One that was issued may have its signature.
-  if (signKey === undefined && flags.issued === undefined)
-    progress.note('not signed (no --sign-key): load will ask for --allow-unsigned');
   return {
     store,
     out,
@@ -69,6 +73,17 @@ export async function bundleOptions(
   };
 }
 
+/** Whether to sign is decided here, not found out inside. One that was issued before keeps its signature. @throws USAGE */
+function requireDecision(command: string, { signKey, unsigned, issued }: BundleFlags): void {
+  if (signKey !== undefined && unsigned === true)
+    throw new CodedError('USAGE', `${command} takes either --sign-key KEY or --unsigned`);
+  if (signKey !== undefined || unsigned === true || issued !== undefined) return;
+  throw new CodedError(
+    'USAGE',
+    `${command} needs --sign-key KEY or --unsigned: omni-airgap keygen --out site makes a key; an unsigned bundle is refused inside unless omni-airgap sign signs it or load gets --allow-unsigned`,
+  );
+}
+
 export function describeBundle(result: BundleReport, out: string, seconds: number): string {
   const what = `${count(result.volumes.length, 'volume')}, ${formatBytes(result.bytes)}, ${count(result.names, 'name')}`;
   const { changes, here, bases, volumes } = result;
@@ -76,7 +91,7 @@ export function describeBundle(result: BundleReport, out: string, seconds: numbe
     result.written
       ? `${here.length < volumes.length ? `Wrote ${here.length} of` : 'Bundled'} ${what} in ${formatDuration(seconds)}.`
       : `Nothing to do: ${out} holds this very bundle already (${what}).`,
-    `Id ${result.id}, number ${result.sequence} of this store, ${result.signed ? 'signed' : 'not signed'}.`,
+    `Id ${result.id}, number ${result.sequence} of this store.`,
   ];
   if (changes !== undefined) {
     const { added, moved, removed } = changes;
@@ -99,8 +114,20 @@ export function describeBundle(result: BundleReport, out: string, seconds: numbe
       `Next: omni-airgap bundle --issued ${result.id.slice(0, 12)} --volumes RANGE --out OTHER`,
       'All media: omni-airgap verify with --bundle for each. One alone: sha256sum -c SHA256SUMS.',
     );
-  } else lines.push(`Next: omni-airgap verify --bundle ${out}, then carry it across.`);
-  return lines.join('\n');
+  } else {
+    const key = result.signed ? ' --verify-key PUB' : '';
+    lines.push(`Next: omni-airgap verify --bundle ${out}${key}, then carry it across.`);
+  }
+  return [...lines, describeSignature(result, out)].join('\n');
+}
+
+/** The last line of a command that writes bundles: what the medium has, whatever the flags were. */
+function describeSignature({ signed, signedBy }: BundleReport, out: string): string {
+  if (!signed)
+    return `NOT signed: load refuses it without --allow-unsigned. To sign it: omni-airgap sign --bundle ${out} --sign-key KEY`;
+  return signedBy === undefined
+    ? 'Signed by an earlier command; not checked by whom.'
+    : `Signed with key ${signedBy.slice(0, 16)}.`;
 }
 
 /** Source: reproducible-builds.org SOURCE_DATE_EPOCH specification 1.1: seconds since 1970. */

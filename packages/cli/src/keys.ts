@@ -19,10 +19,15 @@ export function passphraseOf(env: Session['env']): string | undefined {
   return passphrase;
 }
 
+/** The key of `--verify-key`. @throws CONFIG, NO_INPUT */
+export async function readPublicKey(path: string): Promise<KeyObject> {
+  return parsePublicKey(await readPem('--verify-key', path), path);
+}
+
 /** What a bundle is trusted by. @throws UNSIGNED when neither a key nor the permission is given */
 export async function readTrust(verifyKey: string | undefined, allowUnsigned: boolean): Promise<BundleTrust> {
   if (verifyKey !== undefined) {
-    return { mode: 'signed', key: parsePublicKey(await readPem('--verify-key', verifyKey), verifyKey) };
+    return { mode: 'signed', key: await readPublicKey(verifyKey) };
   }
   if (allowUnsigned) return { mode: 'any' };
   throw new CodedError(

@@ -139,6 +139,7 @@ const commands: ReadonlyMap<string, () => Promise<AddCommand>> = new Map([
   ['gc', async () => (await import('./commands/gc.ts')).addGc],
   ['bundle', async () => (await import('./commands/bundle.ts')).addBundle],
   ['mirror', async () => (await import('./commands/mirror.ts')).addMirror],
+  ['sign', async () => (await import('./commands/sign.ts')).addSign],
   ['verify', async () => (await import('./commands/verify.ts')).addVerify],
   ['inspect', async () => (await import('./commands/inspect.ts')).addInspect],
   ['diff', async () => (await import('./commands/diff.ts')).addDiff],

@@ -47,8 +47,17 @@ export {
 } from './documents/schema.ts';
 export { type CountedSigner, countSigners, signerText, verifiedSchema } from './documents/verified.ts';
 export { Html, html, htmlLines } from './html.ts';
-export { fingerprintOf, parsePrivateKey, parsePublicKey, signBytes, verifyBytes } from './signature.ts';
-export { type BundleCheck, type NamedDamage, verifyBundle } from './verify-bundle.ts';
+export {
+  fingerprintOf,
+  isSignedWith,
+  maxSignatureBytes,
+  parsePrivateKey,
+  parsePublicKey,
+  signatureText,
+  signBytes,
+  verifyBytes,
+} from './signature.ts';
+export { type BundleCheck, type NamedDamage, verifyBundle, verifyFiles } from './verify-bundle.ts';
 export { checkMemberHeader, checkSmallContent, checkTrailer } from './volumes/member-header.ts';
 export { mapOf, planHash, planHashOf, VolumeMap, volumeName } from './volumes/volume-map.ts';
 export { type BlobSize, type PlacedBlob, planVolumes, smallBlobLimit } from './volumes/volume-plan.ts';

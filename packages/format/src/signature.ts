@@ -4,7 +4,10 @@
  * Sources: RFC 3279 section 2.2.3 (DER form); sigstore/cosign specs/SIGNATURE_SPEC.md.
  */
 import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
-import { CodedError } from '@omni-airgap/oci/base';
+import { CodedError, isCoded } from '@omni-airgap/oci/base';
+
+/** What a `.sig` file may have: bytes. One line of base64 takes about a hundred. */
+export const maxSignatureBytes = 4096;
 
 /** @param pem PKCS#8, or SEC 1; with a passphrase if it is encrypted @throws CONFIG */
 export function parsePrivateKey(pem: string, what: string, passphrase?: string): KeyObject {
@@ -63,6 +66,38 @@ export function verifyBytes(bytes: Uint8Array, signature: string, key: KeyObject
       `${what}: the signature does not verify with key ${fingerprintOf(key).slice(0, 16)}; the file was changed, or signed with another key`,
     );
   }
+}
+
+/** Whether a `.sig` file is of that key, in either half. @param signature untrusted */
+export function isSignedWith(bytes: Uint8Array, signature: string, key: KeyObject): boolean {
+  try {
+    verifyBytes(bytes, signature, key, 'signature');
+    return true;
+  } catch (error) {
+    if (!isCoded(error, 'BAD_SIGNATURE')) throw error;
+    return false;
+  }
+}
+
+const rawBytes = 64;
+
+/**
+ * The text of a `.sig` file for a signature that was made elsewhere.
+ * @param signature DER as `openssl dgst -sign` writes it, or its base64
+ * @param what names the file in messages
+ * @throws BAD_SIGNATURE for the raw form, and for what is neither
+ */
+export function signatureText(signature: Uint8Array, what: string): string {
+  const bytes = Buffer.from(signature);
+  // DER begins with a sequence; base64 of a sequence begins with M.
+  if (bytes[0] === 0x30) return `${bytes.toString('base64')}\n`;
+  const text = bytes.toString('latin1').replace(/\s+/g, '');
+  if (/^M[A-Za-z0-9+/]+=*$/.test(text)) return `${text}\n`;
+  const why =
+    bytes.byteLength === rawBytes
+      ? 'is the raw form of a signature (64 bytes); have the device write DER, as pkcs11-tool does with --signature-format openssl'
+      : 'is neither a DER signature nor its base64';
+  throw new CodedError('BAD_SIGNATURE', `${what}: ${why}`);
 }
 
 function requireP256(key: KeyObject, what: string): KeyObject {

@@ -231,7 +231,7 @@ const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
  * page that somebody rewrote on the way is told from the one that was signed.
  * @param folders each has its own copy; one that is not there can mislead nobody
  */
-async function verifyFiles(
+export async function verifyFiles(
   folders: readonly string[],
   { files }: Pick<BundleDocument, 'files'>,
   signal?: AbortSignal,

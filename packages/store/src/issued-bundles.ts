@@ -9,14 +9,15 @@ import { join } from 'node:path';
 import {
   type BundleDocument,
   documentName,
+  isSignedWith,
   mapOf,
   maxBundleDocumentBytes,
+  maxSignatureBytes,
   type PlacedBlob,
   parseBundleDocument,
   planHashOf,
   signatureName,
   signBytes,
-  verifyBytes,
 } from '@omni-airgap/format';
 import { CodedError, systemCodeOf } from '@omni-airgap/oci/base';
 import {
@@ -130,7 +131,7 @@ export class IssuedBundles {
       if (content === undefined || hexOf(digestOf(content)) !== sha256) return undefined;
       files.push({ name, bytes: content });
     }
-    const signature = await readSmallFile(this.#pathOf(id, signatureName), 4096);
+    const signature = await readSmallFile(this.#pathOf(id, signatureName), maxSignatureBytes);
     if (signature !== undefined) files.push({ name: signatureName, bytes: signature });
     return { ...issued, files };
   }
@@ -326,7 +327,11 @@ export class IssuedBundles {
   async #withSignature(issued: IssuedBundle, key: KeyObject | undefined): Promise<IssuedBundle> {
     const { bytes, files, document } = issued;
     const before = files.find(({ name }) => name === signatureName);
-    if (key === undefined || (before !== undefined && isSignature(bytes, before.bytes, key))) return issued;
+    if (
+      key === undefined ||
+      (before !== undefined && isSignedWith(bytes, Buffer.from(before.bytes).toString('latin1'), key))
+    )
+      return issued;
     const signature = Buffer.from(signBytes(bytes, key));
     await writeFileAtomic(this.#pathOf(document.id, signatureName), signature);
     const others = files.filter((file) => file !== before);
@@ -361,14 +366,4 @@ async function remove(path: string): Promise<void> {
   await rm(path, { force: true }).catch((error: unknown) => {
     throw diskError(error, path);
   });
-}
-
-function isSignature(bytes: Uint8Array, signature: Uint8Array, key: KeyObject): boolean {
-  try {
-    verifyBytes(bytes, Buffer.from(signature).toString('latin1'), key, signatureName);
-    return true;
-  } catch (error) {
-    if (!(error instanceof CodedError)) throw error;
-    return false;
-  }
 }

@@ -51,7 +51,7 @@ ${volumesOf(summary)}
 <p class="approval">Approved by <span></span> on <span></span> signature <span></span></p>
 </main>
 <footer><p>Made by ${document.tool}, ${formatTime(document.createdAt)}. bundle.json states the hash of this page, and
-bundle.json.sig signs that: without the file nobody has signed. README.txt says how to check and load the bundle.</p></footer>
+bundle.json.sig is the signature of bundle.json. README.txt says how to check and load the bundle.</p></footer>
 </body>
 </html>
 `;
@@ -152,7 +152,7 @@ function signatureText({ signature, verified }: SummaryItem): string {
   return signature === 'carried' ? 'signatures carried, not verified here' : 'no signature';
 }
 
-function checksOf({ document, items }: Summary): Html {
+function checksOf({ document, items, issuedBy }: Summary): Html {
   const of = (signature: SummaryItem['signature']): number =>
     items.filter((item) => item.signature === signature).length;
   const signers = countSigners(items.map((item) => item.verified)).map(
@@ -162,6 +162,11 @@ function checksOf({ document, items }: Summary): Html {
   const found = (secrets?.found ?? []).map((name) => html`<li><code>${name}</code></li>`);
   return html`<section><h2>Checks and policy</h2>
 <ul>
+<li>Signature of this bundle: ${
+    issuedBy === undefined
+      ? html`<strong>none when it was issued (--unsigned).</strong> If there is a file bundle.json.sig, it was signed later: check by whom.`
+      : html`made when it was issued, with key <code>${issuedBy}</code>. Compare with the fingerprint that keygen printed.`
+  }</li>
 <li>Every blob was compared with its digest when it was fetched.</li>
 <li>Signatures of images: ${of('verified')} verified, ${of('carried')} carried but not verified, ${of('none')} without.${signers.length === 0 ? html`` : html`<ul>${signers}</ul>`}</li>
 <li>Hosts contacted for it: ${egress.length}, listed below.</li>

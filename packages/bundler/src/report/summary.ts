@@ -42,6 +42,8 @@ export interface Summary {
   /** Bytes of all volumes. */
   readonly bytes: number;
   readonly versions: readonly ProductVersions[];
+  /** Fingerprint of the key that the bundle was signed with when it was issued; undefined for unsigned, or one that is read. */
+  readonly issuedBy?: string | undefined;
   /** Content that a base brought. */
   readonly relied: { readonly blobs: number; readonly bytes: number };
 }

@@ -30,7 +30,7 @@ export function addBundle(session: Session): Command {
         'bundle',
         async (progress) =>
           bundle({
-            ...(await bundleOptions(session, flags, progress)),
+            ...(await bundleOptions('bundle', session, flags, progress)),
             volumes: flags.volumes,
             issued,
             consume: flags.consume === true,

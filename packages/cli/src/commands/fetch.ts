@@ -105,6 +105,6 @@ function describe(result: FetchReport, store: string, seconds: number): string {
       ({ name, platforms }) => `${printable(name)} has no ${platforms.join(', ')} upstream.`,
     ),
     ...signers.map(({ signer, images }) => `  ${count(images, 'image')} by ${printable(signer, 1000)}`),
-    `Next: omni-airgap bundle --store ${store} --out ./media`,
+    `Next: omni-airgap bundle --store ${store} --out ./media --sign-key KEY`,
   ].join('\n');
 }

@@ -49,7 +49,7 @@ export function addMirror(session: Session): Command {
         flags,
         'mirror',
         async (progress): Promise<BundleReport> => {
-          const options = await bundleOptions(session, flags, progress);
+          const options = await bundleOptions('mirror', session, flags, progress);
           await refuseInStore(flags.out, flags.store);
           const { config, store: root, concurrency } = flags;
           const { signal } = session;

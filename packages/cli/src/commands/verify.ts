@@ -23,18 +23,33 @@ import { report, type Session } from '../session.ts';
 
 interface Flags extends BundleOrStoreFlags {
   readonly quick?: true;
+  readonly requireSignature?: true;
 }
 
 export function addVerify(session: Session): Command {
   const command = withBundleOrStore(new Command('verify'))
     .description('read a bundle or a store completely and report damage')
     .option('--quick', 'only signature, structure and sizes; do not read the content')
+    .option('--require-signature', 'fail (exit 4) unless --verify-key says whose signature it must have')
     .action(async (flags: Flags) => {
       const store = storeToRead('verify', flags);
+      if (flags.requireSignature === true) requireKey(flags);
       if (store !== undefined) await checkStore(session, flags, store);
       else await checkBundle(session, flags);
     });
   return withExample(withCommon(command), 'omni-airgap verify --bundle /mnt/usb --verify-key site.pub');
+}
+
+/** So that a script with an unset key variable does not pass a bundle of anyone. @throws USAGE, UNSIGNED */
+function requireKey({ store, verifyKey }: Flags): void {
+  if (store !== undefined)
+    throw new CodedError('USAGE', '--require-signature: a store has no signature; it is for --bundle');
+  if (verifyKey === undefined) {
+    throw new CodedError(
+      'UNSIGNED',
+      '--require-signature: pass --verify-key PUB, the public key that came through a separate channel',
+    );
+  }
 }
 
 async function checkBundle(session: Session, flags: Flags): Promise<void> {
@@ -135,12 +150,10 @@ const mostListed = 4;
 
 export function describeCheck(check: CheckedBundle, isQuick: boolean, seconds: number): string {
   const isDamaged = check.damages.length + check.fileDamages.length > 0;
-  const whole = isQuick ? 'Structure is right' : 'Complete and undamaged';
-  const verdict = isDamaged
-    ? 'DAMAGED'
-    : check.unusable.length + check.absent.length > 0
-      ? 'INCOMPLETE'
-      : whole;
+  const isWhole = !isDamaged && check.unusable.length + check.absent.length === 0;
+  const state = isQuick ? 'Structure is right' : 'Complete and undamaged';
+  const trusted = check.signer.mode === 'signed' ? '' : '; NOT checked who made it';
+  const verdict = isWhole ? `${state}${trusted}` : isDamaged ? 'DAMAGED' : 'INCOMPLETE';
   const read = isQuick
     ? 'content not read (--quick)'
     : `${formatBytes(check.bytes)} in ${formatDuration(seconds)}`;
@@ -188,5 +201,5 @@ function describeUnusable({ unusable, names, damages, absent }: CheckedBundle): 
 
 function signatureOf({ signer, isSigned }: CheckedBundle): string {
   if (signer.mode === 'signed') return `signed by ${signer.key.slice(0, 16)}`;
-  return isSigned ? 'signature not checked (--verify-key)' : 'not signed';
+  return isSigned ? 'signature not checked (--verify-key PUB checks it)' : 'not signed by anyone';
 }
