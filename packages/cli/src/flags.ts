@@ -134,6 +134,16 @@ export function signerOptions(flags: SignerFlags): SignerOptions {
   };
 }
 
+/** For commands that connect to a registry or object store of the site. @param when begins the descriptions */
+export function withClientCertificate(command: Command, when = ''): Command {
+  return command
+    .option(
+      '--client-cert <file>',
+      `${when}certificate to show to the registry and the object store (PEM, mutual TLS)`,
+    )
+    .option('--client-key <file>', `${when}the private key of that certificate (PEM)`);
+}
+
 /** For commands inside, which take no proxy from the environment. */
 export const insideProxy: readonly [flag: string, description: string] = [
   '--proxy <url>',

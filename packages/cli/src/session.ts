@@ -6,6 +6,7 @@ import type { CodedError } from '@omni-airgap/oci/base';
 import { proxyFromEnvironment, proxyFromFlag } from '@omni-airgap/oci/http';
 import type { NetworkSettings } from '@omni-airgap/oci/registry';
 import manifest from '../package.json' with { type: 'json' };
+import { passphraseOf } from './keys.ts';
 import { ProgressView } from './progress-view.ts';
 
 export interface Output {
@@ -34,6 +35,8 @@ export interface NetworkFlags {
   readonly registryConfig?: string;
   /** Inside only. */
   readonly proxy?: string;
+  readonly clientCert?: string;
+  readonly clientKey?: string;
   /** Of commands that move content. */
   readonly minRate?: number;
 }
@@ -68,7 +71,7 @@ export async function report<T extends object>(
 
 /**
  * @param isOutside there the environment names the proxy; inside, nothing is used that was not named by a flag
- * @throws CONFIG, USAGE for a proxy that is no URL
+ * @throws CONFIG, USAGE for a proxy that is no URL, or an empty passphrase
  */
 export function networkSettings(
   flags: NetworkFlags,
@@ -83,6 +86,9 @@ export function networkSettings(
     plainHttp: flags.plainHttp,
     caCert: flags.caCert,
     registryConfig: flags.registryConfig,
+    clientCert: flags.clientCert,
+    clientKey: flags.clientKey,
+    clientKeyPassphrase: flags.clientKey === undefined ? undefined : passphraseOf(env),
     proxy,
     minRate: flags.minRate,
     env,

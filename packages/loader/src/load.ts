@@ -223,9 +223,12 @@ async function withTargets<T>(
   const { source: bundles, registry: target, objectStore, progress = noProgress, signal } = options;
   const old = checkBundleAge(bundles.document, options.maxAgeDays);
   if (old !== undefined) progress.note(old);
+  const targets = [...(target === undefined ? [] : [target.host]), ...hostsOf(objectStore)];
   const network = await openNetwork(options.network, {
-    hosts: [...(target === undefined ? [] : [target.host]), ...hostsOf(objectStore)],
+    hosts: targets,
+    identifyTo: targets,
     allowPrivate: true,
+    onNote: (text) => progress.note(text),
   });
   let sink: ObjectSink | undefined;
   try {

@@ -22,6 +22,31 @@ const cases: [number, Record<string, string>, string, object][] = [
     { code: 'UPSTREAM', retryAfterMs: 7000, message: /429: slow$/ },
   ],
   [500, {}, 'x'.repeat(100_000), { code: 'UPSTREAM', status: 500, message: /answers 500$/ }],
+  [
+    413,
+    { 'content-type': 'text/html' },
+    '<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body>',
+    { code: 'UPSTREAM', message: /answers 413: 413 Request Entity Too Large$/ },
+  ],
+  [400, {}, '<p>secret</p>', { message: /answers 400$/ }],
+  [
+    400,
+    { 'content-type': 'text/html' },
+    '<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head></html>',
+    { message: /HTTPS port; it speaks TLS: leave out --plain-http ghcr\.io$/ },
+  ],
+  [
+    400,
+    {},
+    'Client sent an HTTP request to an HTTPS server.\n',
+    { message: /HTTPS server\.; it speaks TLS: leave out --plain-http ghcr\.io$/ },
+  ],
+  [
+    400,
+    { 'content-type': 'text/html' },
+    '<html><head><title>400 No required SSL certificate was sent</title></head></html>',
+    { message: /it asks for a client certificate: specify --client-cert FILE and --client-key FILE$/ },
+  ],
 ];
 test.each(cases)('%i', async (status, headers, body, expected) => {
   const origin = await server((_, response) => response.writeHead(status, headers).end(body));

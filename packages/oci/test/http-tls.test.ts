@@ -1,9 +1,10 @@
 /** TLS with a CA of the site, directly and through a CONNECT proxy. Certificates are made by the openssl program. */
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { TLSSocket } from 'node:tls';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { HttpGate } from '../src/http/gate.ts';
@@ -163,6 +164,124 @@ describe.skipIf(!openssl)('TLS', () => {
     expect(connects.at(-1)).toContain('proxy-authorization: Basic');
     expect(connects.at(-1)).not.toContain('s3cret');
     expect(origin.requests.at(-1)?.headers).not.toHaveProperty('proxy-authorization');
+  });
+  describe('a client certificate', () => {
+    const scope = { allowPrivate: true };
+    /** A server that shows whose certificate it was shown; `required` turns away who has none. */
+    const mutual = async (required: boolean, location?: string): Promise<LoopbackServer> => {
+      const key = await readFile(join(folder, 'key.pem'), 'utf8');
+      const started = await startHttpServer(
+        (request, response) => {
+          const peer = (request.socket as TLSSocket).getPeerCertificate();
+          response.writeHead(location === undefined ? 200 : 307, location === undefined ? {} : { location });
+          response.end(peer.subject === undefined ? 'nobody' : peer.subject.CN);
+        },
+        { cert, key, ca: cert, requestCert: true, rejectUnauthorized: required },
+      );
+      onTestFinished(() => started.close());
+      return started;
+    };
+    const settings = () => ({
+      ...{ upstreams: [], allowHosts: [], plainHttp: [], env: {} },
+      caCert: join(folder, 'cert.pem'),
+      clientCert: join(folder, 'cert.pem'),
+      clientKey: join(folder, 'key.pem'),
+    });
+    const ask = async (host: string, options: Parameters<typeof openNetwork>): Promise<string> => {
+      const network = await openNetwork(...options);
+      onTestFinished(() => network.close());
+      const response = await network.gate.request({ method: 'GET', url: `https://${host}/` });
+      return response.text();
+    };
+
+    test('is shown to the servers that were named, and to nobody they redirect to', async () => {
+      const other = await mutual(false);
+      const named = await mutual(true, `https://${other.host}/`);
+      const hosts = [named.host, other.host];
+      expect(await ask(named.host, [settings(), { ...scope, hosts, identifyTo: [named.host] }])).toBe(
+        'nobody',
+      );
+      const both = { ...scope, hosts, identifyTo: hosts };
+      expect(await ask(named.host, [settings(), both])).toBe('registry.lab');
+      expect(await ask(other.host, [settings(), { ...scope, hosts }])).toBe('nobody');
+    });
+    test('the server asks for one and none is named: the flags are', async () => {
+      const { host } = await mutual(true);
+      const { clientCert: _, clientKey: __, ...bare } = settings();
+      await expect(ask(host, [bare, { ...scope, hosts: [host] }])).rejects.toThrow(
+        /asks for a client certificate.*--client-cert FILE and --client-key FILE/,
+      );
+    });
+    test('one that cannot be used is refused before any request', async () => {
+      const other = join(folder, 'other.pem');
+      await run('openssl', ['genpkey', '-algorithm', 'ED25519', '-out', other]);
+      const locked = join(folder, 'locked.pem');
+      await run('openssl', [
+        ...['pkey', '-in', join(folder, 'key.pem'), '-aes256', '-passout', 'pass:right', '-out', locked],
+      ]);
+      const { clientCert, clientKey } = settings();
+      const cases: readonly (readonly [object, string, RegExp])[] = [
+        [{ clientKey: undefined }, 'USAGE', /belong together/],
+        [{ clientCert: undefined }, 'USAGE', /belong together/],
+        [{ clientCert: clientKey }, 'CONFIG', /--client-cert .*key\.pem: holds no PEM certificate/],
+        [{ clientKey: clientCert }, 'CONFIG', /--client-key .*cert\.pem: holds no PEM private key/],
+        [{ clientKey: join(folder, 'none') }, 'NO_INPUT', /--client-key .*none: no such file/],
+        [{ clientKey: other }, 'CONFIG', /is not the key of --client-cert/],
+        [{ clientKey: locked }, 'CONFIG', /has a passphrase; give it in OMNI_AIRGAP_KEY_PASSPHRASE/],
+        [{ clientKey: locked, clientKeyPassphrase: 'wrong' }, 'CONFIG', /does not open it/],
+      ];
+      for (const [members, code, message] of cases) {
+        await expect(
+          openNetwork({ ...settings(), ...members }, { ...scope, hosts: [] }),
+        ).rejects.toMatchObject({
+          code,
+          message: expect.stringMatching(message),
+        });
+      }
+      const { host } = await mutual(true);
+      const open = { ...settings(), clientKey: locked, clientKeyPassphrase: 'right' };
+      expect(await ask(host, [open, { ...scope, hosts: [host], identifyTo: [host] }])).toBe('registry.lab');
+    });
+    test('a key that others may read is noted', async () => {
+      const notes: string[] = [];
+      const options = { ...scope, hosts: [], onNote: (text: string) => void notes.push(text) };
+      await chmod(join(folder, 'key.pem'), 0o600);
+      await (await openNetwork(settings(), options)).close();
+      expect(notes).toEqual([]);
+      await chmod(join(folder, 'key.pem'), 0o644);
+      await (await openNetwork(settings(), options)).close();
+      expect(notes).toEqual([
+        expect.stringMatching(/--client-key .*: others on this host may read it; chmod 600/),
+      ]);
+    });
+    test('no proxy is shown it', async () => {
+      const secure = await mutual(false);
+      const proxied = { https: new URL(`https://${secure.host}`), noProxy: [] };
+      const before = secure.connections;
+      const options = { ...scope, hosts: ['registry.lab'], identifyTo: ['registry.lab'] };
+      // It is no proxy, so the tunnel fails; what counts is that the TLS to it needs no certificate of ours.
+      await expect(ask('registry.lab', [{ ...settings(), proxy: proxied }, options])).rejects.toThrow();
+      expect(secure.connections).toBeGreaterThan(before);
+      const strict = await mutual(true);
+      const refused = { https: new URL(`https://${strict.host}`), noProxy: [] };
+      await expect(ask('registry.lab', [{ ...settings(), proxy: refused }, options])).rejects.toThrow();
+      expect(strict.requests).toHaveLength(0);
+    });
+  });
+  test('U-M4 a certificate for another name: its names; a server of HTTP/2 alone: no word of plain HTTP', async () => {
+    await expect(get(`other.lab:${port()}`, { ca: [cert] })).rejects.toThrow(
+      /it is for another name \(registry\.lab, 127\.0\.0\.1\); use a name that it is for$/,
+    );
+    const key = await readFile(join(folder, 'key.pem'), 'utf8');
+    const modern = await startHttpServer((_, response) => response.end(), {
+      cert,
+      key,
+      ALPNProtocols: ['h2'],
+    });
+    onTestFinished(() => modern.close());
+    const failed = await get(modern.host, { ca: [cert] }).catch(String);
+    expect(failed).toContain('speaks HTTP/2 only');
+    expect(failed).not.toContain('--plain-http');
   });
   test('plain HTTP where TLS was expected names the switch', async () => {
     const plain = await startHttpServer((_, response) => response.end());

@@ -16,7 +16,7 @@ import { checkInside, type InsideReport, parseRegistryTarget, readSite } from '@
 import { parseObjectStore, plainHttpHostsOf } from '@omni-airgap/objects';
 import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { withCommon, withExample, withNetwork } from '../flags.ts';
+import { withClientCertificate, withCommon, withExample, withNetwork } from '../flags.ts';
 import { count, table } from '../format.ts';
 import { type CommonFlags, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
 
@@ -202,7 +202,7 @@ export interface InsideFlags extends CommonFlags, NetworkFlags {
 
 /** The flags of the checks that are made at the site. */
 export function withInside(command: Command): Command {
-  return command
+  const inside = command
     .option('--inside', 'at the site: registry, object store, factory, Omni, time, WireGuard, names')
     .option('--site <file>', 'with --inside: YAML with the URLs of this site, as for load')
     .option('--registry <host[/prefix]>', 'with --inside: the registry that load brings images to')
@@ -219,6 +219,7 @@ export function withInside(command: Command): Command {
       '--proxy <url>',
       'with --inside: reach registry, object store and factory through this forward proxy',
     );
+  return withClientCertificate(inside, 'with --inside: ');
 }
 
 /** @throws INCOMPLETE when anything failed; USAGE when nothing was named */

@@ -16,7 +16,15 @@ import {
 import { parseObjectStore, plainHttpHostsOf } from '@omni-airgap/objects';
 import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { Command, Option } from 'commander';
-import { collected, insideProxy, maxAgeOption, withCommon, withExample, withTransfers } from '../flags.ts';
+import {
+  collected,
+  insideProxy,
+  maxAgeOption,
+  withClientCertificate,
+  withCommon,
+  withExample,
+  withTransfers,
+} from '../flags.ts';
 import { count, formatDuration } from '../format.ts';
 import { readPrivateKey, readTrust } from '../keys.ts';
 import {
@@ -134,7 +142,7 @@ export function addLoad(session: Session): Command {
       }
     });
   return withExample(
-    withCommon(withTransfers(command).option(...insideProxy)),
+    withCommon(withClientCertificate(withTransfers(command)).option(...insideProxy)),
     'omni-airgap load --bundle /mnt/usb --verify-key site.pub --registry registry.site:5000 \\',
     '    --object-store s3://talos --s3-endpoint https://s3.site:9000 --receipt receipt.json',
   );

@@ -48,13 +48,13 @@ export async function checkInside(check: InsideCheck): Promise<InsideReport> {
   }
   const statuses: number[] = [];
   const factory = site.factory === undefined ? undefined : URL.parse(site.factory);
+  const targets = [...(registry === undefined ? [] : [registry.host]), ...hostsOf(objectStore)];
+  const notes: Finding[] = [];
   const network = await openNetwork(check.network, {
-    hosts: [
-      ...(registry === undefined ? [] : [registry.host]),
-      ...hostsOf(objectStore),
-      ...(factory === null || factory === undefined ? [] : [factory.host]),
-    ],
+    hosts: [...targets, ...(factory === null || factory === undefined ? [] : [factory.host])],
+    identifyTo: targets,
     allowPrivate: true,
+    onNote: (detail) => void notes.push({ subject: 'network', what: 'note', state: 'note', detail }),
     egressLog: { record: ({ status }) => void statuses.push(status ?? 0) },
   });
   try {
@@ -80,7 +80,7 @@ export async function checkInside(check: InsideCheck): Promise<InsideReport> {
       findings.push(await checkFactory(network, factory, signal));
     findings.push(...(await checkOmni(check)));
     for (const server of site.ntp ?? []) findings.push(await finding('time', server, () => askTime(server)));
-    return { ok: findings.every(({ state }) => state !== 'failed'), findings };
+    return { ok: findings.every(({ state }) => state !== 'failed'), findings: [...notes, ...findings] };
   } finally {
     await network.close();
   }

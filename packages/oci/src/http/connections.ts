@@ -1,12 +1,13 @@
 /** Connections: one bounded pool per origin and route to it. */
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import type { Dispatcher } from 'undici';
-import { type Lookup, systemLookup } from './host.ts';
+import { hostMatches, type Lookup, systemLookup } from './host.ts';
 import { type ProxySettings, proxyFor } from './proxy.ts';
 
 export interface ConnectionOptions {
   /** PEM certificates trusted besides the usual ones. */
   readonly ca?: readonly string[] | undefined;
+  readonly clientCertificate?: ClientCertificate | undefined;
   readonly proxy?: ProxySettings | undefined;
   /** Connections per origin; default 8. */
   readonly connections?: number | undefined;
@@ -14,6 +15,17 @@ export interface ConnectionOptions {
   readonly connectTimeoutMs?: number | undefined;
   /** Resolver, for tests. */
   readonly lookup?: Lookup | undefined;
+}
+
+/** Who we are to servers that ask for a certificate (mutual TLS). */
+export interface ClientCertificate {
+  /** PEM: our certificate, and those between it and the authority. */
+  readonly cert: string;
+  /** PEM. */
+  readonly key: string;
+  readonly passphrase?: string | undefined;
+  /** The only hosts that are shown it: as in policies, logical. No proxy is, and nothing that a host redirects to. */
+  readonly hosts: readonly string[];
 }
 
 export interface Route {
@@ -25,23 +37,30 @@ export class Connections {
   readonly #options: ConnectionOptions;
   readonly #routes = new Map<string, Promise<Route>>();
   readonly #secureContext: SecureContext | undefined;
+  readonly #identified: SecureContext | undefined;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
+    const { ca = [], clientCertificate } = options;
     // One context for all: parsing the root certificates anew for each connection costs milliseconds.
-    this.#secureContext =
-      options.ca === undefined || options.ca.length === 0
-        ? undefined
-        : createSecureContext({ ca: [...getCACertificates('default'), ...options.ca] });
+    const trust = ca.length === 0 ? {} : { ca: [...getCACertificates('default'), ...ca] };
+    this.#secureContext = ca.length === 0 ? undefined : createSecureContext(trust);
+    if (clientCertificate !== undefined) {
+      const { cert, key, passphrase } = clientCertificate;
+      this.#identified = createSecureContext({ ...trust, cert, key, passphrase });
+    }
   }
 
   /**
+   * @param url logical URL
    * @param target physical URL
    * @param publicOnly refuse names that resolve to inside addresses; moot behind a proxy, which resolves them
    */
-  route(target: URL, publicOnly: boolean): Promise<Route> {
-    const key = `${target.origin} ${publicOnly}`;
-    const route = this.#routes.get(key) ?? this.#newRoute(target, publicOnly);
+  route(url: URL, target: URL, publicOnly: boolean): Promise<Route> {
+    const { clientCertificate } = this.#options;
+    const isIdentified = clientCertificate?.hosts.some((host) => hostMatches(host, url)) === true;
+    const key = `${target.origin} ${publicOnly} ${isIdentified}`;
+    const route = this.#routes.get(key) ?? this.#newRoute(target, publicOnly, isIdentified);
     this.#routes.set(key, route);
     return route;
   }
@@ -53,9 +72,10 @@ export class Connections {
     await Promise.all(routes.map(async (route) => (await route).dispatcher.destroy()));
   }
 
-  async #newRoute(target: URL, publicOnly: boolean): Promise<Route> {
+  async #newRoute(target: URL, publicOnly: boolean, isIdentified: boolean): Promise<Route> {
     const { connections = 8, connectTimeoutMs = 10_000, lookup = systemLookup } = this.#options;
-    const options = { connections, connectTimeoutMs, secureContext: this.#secureContext };
+    const secureContext = isIdentified ? this.#identified : this.#secureContext;
+    const options = { connections, connectTimeoutMs, secureContext, proxyContext: this.#secureContext };
     const proxy = proxyFor(this.#options.proxy, target);
     const { directDispatcher, proxiedDispatcher } = await import('./dispatchers.ts');
     return proxy === undefined

@@ -13,6 +13,8 @@ export interface DispatcherOptions {
   readonly connections: number;
   readonly connectTimeoutMs: number;
   readonly secureContext: SecureContext | undefined;
+  /** Towards a proxy. */
+  readonly proxyContext: SecureContext | undefined;
 }
 
 /** Said, since else NODE_TLS_REJECT_UNAUTHORIZED=0 in the environment would switch the checks off. */
@@ -23,10 +25,10 @@ export function directDispatcher(
   origin: string,
   lookup: Lookup,
   publicOnly: boolean,
-  { connections, connectTimeoutMs: timeout, ...tls }: DispatcherOptions,
+  { connections, connectTimeoutMs: timeout, secureContext }: DispatcherOptions,
 ): Dispatcher {
   const connector = buildConnector({
-    ...tls,
+    secureContext,
     ...checked,
     timeout,
     allowH2: false,
@@ -42,16 +44,16 @@ export function directDispatcher(
 
 export function proxiedDispatcher(
   proxy: URL,
-  { connections, connectTimeoutMs, ...secure }: DispatcherOptions,
+  { connections, connectTimeoutMs, secureContext, proxyContext }: DispatcherOptions,
 ): Dispatcher {
-  const tls = { ...secure, ...checked, timeout: connectTimeoutMs, allowH2: false };
+  const tls = { ...checked, timeout: connectTimeoutMs, allowH2: false };
   return new ProxyAgent({
     uri: proxy.href,
     connections,
     connectTimeout: connectTimeoutMs,
     allowH2: false,
-    requestTls: tls,
-    proxyTls: tls,
+    requestTls: { ...tls, secureContext },
+    proxyTls: { ...tls, secureContext: proxyContext },
   });
 }
 
@@ -65,7 +67,10 @@ class AddressedClient extends Client {
       ...options,
       connect: (target, done) =>
         connector(target, (...result) => {
-          peer.address = result[1]?.remoteAddress ?? '';
+          const [, socket] = result;
+          peer.address = socket?.remoteAddress ?? '';
+          // The alert of a TLS server is followed by an orderly end, which would be told in its place.
+          socket?.once('error', (error) => socket.destroy(error));
           done(...result);
         }),
     });

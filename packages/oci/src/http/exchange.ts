@@ -239,17 +239,53 @@ export function exchangeError(error: unknown, method: string, url: URL): CodedEr
   }
   const code = systemCodeOf(error) ?? '';
   const what = `${method} ${shown(url)}`;
-  if (/^(?:CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|ERR_TLS_)/.test(code)) {
-    const hint = 'if the site has its own CA, name it with --ca-cert FILE';
-    return new CodedError('UPSTREAM', `${what}: TLS certificate refused (${code}); ${hint}`, {
-      cause: error,
-    });
-  }
-  if (/^(?:ERR_SSL_|EPROTO)/.test(code)) {
-    const hint = `if the other side speaks plain HTTP, add --plain-http ${url.host}`;
-    return new CodedError('UPSTREAM', `${what}: TLS failed (${code}); ${hint}`, { cause: error });
-  }
+  const tls = tlsFailure(code, error, url);
+  if (tls !== undefined) return new CodedError('UPSTREAM', `${what}: ${tls}`, { cause: error });
   const kind = code.startsWith('HPE_') && code !== 'HPE_INVALID_EOF_STATE' ? 'UPSTREAM' : 'NETWORK';
   const reason = reasons.get(code) ?? printable(messageOf(error));
   return new CodedError(kind, `${what}: ${reason}`, { cause: error });
+}
+
+const clientCertificateAlert =
+  /ALERT_(?:HANDSHAKE_FAILURE|BAD_CERTIFICATE|CERTIFICATE_|UNKNOWN_CA|UNSUPPORTED_CERTIFICATE)/;
+/** What the other side sends when it is no TLS. */
+const noTls: ReadonlySet<string> = new Set([
+  'ERR_SSL_WRONG_VERSION_NUMBER',
+  'ERR_SSL_PACKET_LENGTH_TOO_LONG',
+  'ERR_SSL_HTTP_REQUEST',
+]);
+
+/** A failure of TLS in words, with a remedy for its cause only; undefined for other failures. */
+function tlsFailure(code: string, error: unknown, url: URL): string | undefined {
+  const clock = `this host's clock says ${new Date().toISOString()}`;
+  if (/^(?:CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|ERR_TLS_)/.test(code)) {
+    const hint =
+      code === 'CERT_HAS_EXPIRED'
+        ? `it has expired; renew it (${clock})`
+        : code === 'CERT_NOT_YET_VALID'
+          ? `it is not valid yet; ${clock}`
+          : code === 'ERR_TLS_CERT_ALTNAME_INVALID'
+            ? `it is for another name${namesOf(error)}; use a name that it is for`
+            : 'if the site has its own CA, name it with --ca-cert FILE';
+    return `TLS certificate refused (${code}); ${hint}`;
+  }
+  if (!/^(?:ERR_SSL_|EPROTO)/.test(code)) return undefined;
+  if (clientCertificateAlert.test(code)) {
+    return `TLS failed (${code}): the server asks for a client certificate, or refuses the one that it was shown; specify --client-cert FILE and --client-key FILE`;
+  }
+  if (code.includes('NO_APPLICATION_PROTOCOL')) {
+    return `TLS failed (${code}): the server speaks HTTP/2 only; let it offer HTTP/1.1 as well`;
+  }
+  const hint = noTls.has(code) ? `; if the other side speaks plain HTTP, add --plain-http ${url.host}` : '';
+  return `TLS failed (${code})${hint}`;
+}
+
+/** The names that a certificate is for, when the error tells. Source: Node.js tls.checkServerIdentity. */
+function namesOf(error: unknown): string {
+  for (let e = error, depth = 0; e instanceof Error && depth < 4; e = e.cause, depth++) {
+    const cert = 'cert' in e && typeof e.cert === 'object' && e.cert !== null ? e.cert : undefined;
+    const names = cert !== undefined && 'subjectaltname' in cert ? cert.subjectaltname : undefined;
+    if (typeof names === 'string') return ` (${printable(names.replaceAll(/DNS:|IP Address:/g, ''), 300)})`;
+  }
+  return '';
 }

@@ -209,7 +209,11 @@ export class HttpGate {
     headers: Readonly<Record<string, string>>,
   ): Promise<GateResponse> {
     const target = physicalUrl(this.policy, url);
-    const { dispatcher, via } = await this.#connections.route(target, !anyAddressAllowed(this.policy, url));
+    const { dispatcher, via } = await this.#connections.route(
+      url,
+      target,
+      !anyAddressAllowed(this.policy, url),
+    );
     throwIfAborted(request.signal);
     const { body } = request;
     const stream = body === undefined || body instanceof Uint8Array ? undefined : body;

@@ -11,7 +11,7 @@ import { collect } from '../model/bytes.ts';
 import type { Bytes } from '../storage.ts';
 import { type Exchange, type Head, shown } from './exchange.ts';
 import { parseRetryAfter } from './retry.ts';
-import { looksLikePage, saysPage, unexpectedAnswer } from './web-page.ts';
+import { looksLikePage, saysPage, typeOfAnswer, unexpectedAnswer } from './web-page.ts';
 
 /** An answer whose body has not been read yet. */
 export interface GateResponse {
@@ -104,11 +104,29 @@ export async function readErrorBody(response: GateResponse): Promise<ErrorBody> 
       ),
     };
   } catch {
-    const type = response.headers['content-type'] ?? '';
-    const plain = type.startsWith('text/plain') || type.startsWith('application/json');
-    return { codes: [], text: plain ? printable(Buffer.from(bytes).toString('utf8').trim()) : '' };
+    return { codes: [], text: printable(plainText(response, Buffer.from(bytes).toString('utf8'))) };
   }
 }
+
+/** What an answer says that is no list of errors: plain text, also without a type, or the title of a page. */
+function plainText(response: GateResponse, text: string): string {
+  const type = typeOfAnswer(response) ?? 'text/plain';
+  const isPage = saysPage(response) || text.trimStart().startsWith('<');
+  if (isPage) return /<title>([^<]{1,200})<\/title>/i.exec(text)?.[1]?.trim() ?? '';
+  return /^(?:text\/plain|application\/json)$/.test(type) ? text.trim() : '';
+}
+
+/** What servers say of a request that came over the wrong kind of connection: nginx and Go's net/http. */
+const wrongConnection: readonly (readonly [says: RegExp, remedy: (host: string) => string])[] = [
+  [
+    /plain HTTP request was sent to HTTPS port|sent an HTTP request to an HTTPS server/i,
+    (host) => `it speaks TLS: leave out --plain-http ${host}`,
+  ],
+  [
+    /No required SSL certificate was sent|SSL certificate error/i,
+    () => 'it asks for a client certificate: specify --client-cert FILE and --client-key FILE',
+  ],
+];
 
 /**
  * The error for an answer whose body has been read.
@@ -131,7 +149,9 @@ export function errorFor(
     status >= 300 && status < 400 && location !== undefined ? URL.parse(location, url.href) : null;
   const where = target === null ? '' : `, a redirect to ${shown(target)}`;
   const said = body.text === '' ? '' : `: ${body.text}`;
-  return new CodedError(code, `${what}: ${shown(url)} answers ${status}${where}${said}`, {
+  const remedy = status === 400 ? wrongConnection.find(([says]) => says.test(body.text))?.[1] : undefined;
+  const advice = remedy === undefined ? '' : `; ${remedy(url.host)}`;
+  return new CodedError(code, `${what}: ${shown(url)} answers ${status}${where}${said}${advice}`, {
     status,
     retryAfterMs,
   });

@@ -12,10 +12,11 @@ import type { ProxySettings } from '../http/proxy.ts';
 import { defaultRateFloor } from '../http/rate.ts';
 import type { EgressSink } from '../http/record.ts';
 import { RegistryClient } from './client.ts';
+import { type ClientCertificateFiles, readClientCertificate } from './client-certificate.ts';
 import { credentialsFromFiles, defaultCredentialFiles } from './credentials.ts';
 
 /** The networking flags of every command, as they were given. */
-export interface NetworkSettings {
+export interface NetworkSettings extends ClientCertificateFiles {
   /** `HOST=URL`. */
   readonly upstreams: readonly string[];
   readonly allowHosts: readonly string[];
@@ -33,6 +34,8 @@ export interface NetworkSettings {
 export interface NetworkScope {
   /** Hosts that may be reached besides those the settings name. */
   readonly hosts: readonly string[];
+  /** Those of them that are shown the client certificate; default none. */
+  readonly identifyTo?: readonly string[] | undefined;
   /** Whether names may lead to private addresses: inside yes, outside no. */
   readonly allowPrivate: boolean;
   readonly egressLog?: EgressSink | undefined;
@@ -43,7 +46,7 @@ export interface NetworkScope {
   readonly slowHosts?: SlowHosts | undefined;
   /** Told what is tried again. */
   readonly onRetry?: ((error: CodedError) => void) | undefined;
-  /** Told what registries do wrong and was accepted nevertheless. */
+  /** Told what registries do wrong and was accepted nevertheless, and what is wrong with the client certificate. */
   readonly onNote?: ((text: string) => void) | undefined;
 }
 
@@ -62,6 +65,7 @@ const maxAuthorityBytes = 4 * 1024 * 1024;
 export async function openNetwork(settings: NetworkSettings, scope: NetworkScope): Promise<Network> {
   const upstreams = settings.upstreams.map(parseUpstream);
   const trusted = settings.allowHosts.map(parseHostPattern);
+  const certificate = await readClientCertificate(settings, scope.onNote);
   const gate = new HttpGate({
     policy: {
       hosts: [...new Set([...scope.hosts.map(parseHostPattern), ...trusted, ...settings.plainHttp])],
@@ -70,6 +74,8 @@ export async function openNetwork(settings: NetworkSettings, scope: NetworkScope
       upstreams,
     },
     ca: await readAuthorities(settings),
+    clientCertificate:
+      certificate === undefined ? undefined : { ...certificate, hosts: scope.identifyTo ?? [] },
     proxy: settings.proxy,
     egressLog: scope.egressLog,
     connections: scope.connections,

@@ -1,6 +1,6 @@
 /** A small HTTP or HTTPS server on loopback for tests: port chosen by the OS, requests recorded, nothing left open. */
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
+import { createServer as createTlsServer, type ServerOptions } from 'node:https';
 import type { AddressInfo } from 'node:net';
 
 interface SeenRequest {
@@ -26,11 +26,11 @@ export interface LoopbackServer {
 
 /**
  * @param listener answers requests; must drain what it is sent if the connection is to be used again
- * @param tls certificate and key make it an HTTPS server
+ * @param tls certificate, key and what else Node.js takes make it an HTTPS server
  */
 export async function startHttpServer(
   listener: RequestListener,
-  tls?: { readonly cert: string; readonly key: string },
+  tls?: ServerOptions,
 ): Promise<LoopbackServer> {
   const requests: SeenRequest[] = [];
   let connections = 0;
@@ -42,7 +42,7 @@ export async function startHttpServer(
     response.on('error', () => undefined);
     listener(request, response);
   };
-  const server: Server = tls === undefined ? createServer(answer) : createTlsServer({ ...tls }, answer);
+  const server: Server = tls === undefined ? createServer(answer) : createTlsServer(tls, answer);
   server.on('connection', (socket) => {
     connections++;
     most = Math.max(most, ++open);
