@@ -4,8 +4,9 @@
  * are read from pipes as well. Every node here is made in a folder of the test.
  */
 import { execFile, execFileSync } from 'node:child_process';
-import { lstatSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, onTestFinished, type TestContext, test } from 'vitest';
 import { type RegistryDouble, startRegistryDouble } from '../packages/oci/src/testing/index.ts';
@@ -136,6 +137,67 @@ describe.each(outputs)('F11 the $name', ({ name, args, holds }) => {
     for (const [path, message] of refused) expectFailure(await cli(args(path)), 2, message);
     expect(inside.requests.length).toBe(before);
   });
+});
+
+/** Folders for output: what names them, and the commands that fill them. */
+const folders: readonly (readonly [
+  command: string,
+  flag: string,
+  args: (path: string) => readonly string[],
+])[] = [
+  ['fetch', '--store', (path) => [...fetchWith(path), '--upstream', `ghcr.io=${upstream.url}`]],
+  ['mirror', '--store', (path) => [...mirrorWith(path, site.at('new-medium'))]],
+  ['mirror', '--out', (path) => [...mirrorWith(site.at('new-store'), path)]],
+  ['bundle', '--out', (path) => ['bundle', '--unsigned', '--store', site.at('store'), '--out', path]],
+  ['serve', '--writable', (path) => ['serve', '--writable', path, '--listen', '127.0.0.1:0']],
+];
+const fetchWith = (store: string) => ['fetch', '--config', site.at('mirror.yaml'), '--store', store];
+const mirrorWith = (store: string, out: string) => [
+  ...['mirror', '--unsigned', '--config', site.at('mirror.yaml'), '--store', store, '--out', out],
+  ...['--upstream', `ghcr.io=${upstream.url}`],
+];
+/** What stands in place of a folder. */
+const isNone = /is not a folder; specify another path/;
+const noFolders: readonly (readonly [what: string, make: (path: string) => void, message: RegExp])[] = [
+  ['a file', (path) => writeFileSync(path, 'mine'), isNone],
+  ['a pipe', (path) => execFileSync('mkfifo', [path]), isNone],
+  ['a link', (path) => symlinkSync('/dev/null', path), isNone],
+  [
+    'a path below a file',
+    (path) => writeFileSync(dirname(path), 'mine'),
+    /a file stands where a folder must be; specify another path/,
+  ],
+];
+const folderRows = folders.flatMap(([command, flag, args]) =>
+  noFolders.map(([what, make, message]) => ({ command, flag, args, what, make, message })),
+);
+
+test.each(folderRows)(
+  'F11 $command $flag that is $what: exit code 2 before any request, and nothing is written',
+  async ({ command, flag, args, what, make, message }) => {
+    const folder = site.at(`${command}${flag}-${what.replaceAll(' ', '-')}`);
+    mkdirSync(folder);
+    const path = join(folder, 'below', 'folder');
+    if (what !== 'a path below a file') mkdirSync(dirname(path));
+    make(path);
+    const [requests, before] = [upstream.requests.length, listing(folder)];
+    expectFailure(await cli(args(path)), 2, new RegExp(`${flag} ${path}: ${message.source} \\[USAGE\\]$`));
+    expect(upstream.requests.length).toBe(requests);
+    expect(listing(folder)).toEqual(before);
+  },
+);
+
+test('F11 mirror into a folder with files of others is refused before it fetches', async () => {
+  const out = site.at('taken');
+  site.write('taken/content.tar.000', 'of somebody');
+  const requests = upstream.requests.length;
+  const ended = await cli(mirrorWith(site.at('new-store'), out));
+  expectFailure(
+    ended,
+    4,
+    /content\.tar\.000 already exists and was not written by omni-airgap.* \[CONFLICT\]$/,
+  );
+  expect(upstream.requests.length).toBe(requests);
 });
 
 test('F11 a receipt replaces a file, and the target of a link, in one piece', async () => {

@@ -67,7 +67,7 @@ export interface BundleReport {
  */
 export async function bundle(options: BundleOptions): Promise<BundleReport> {
   const { store: root, consume = false, signal } = options;
-  await refuseInStore(options.out, root);
+  await checkMedium(options.out, root);
   const access = consume ? 'exclusive' : 'shared';
   return Store.use(root, { access, purpose: 'omni-airgap bundle', signal }, (store) =>
     bundleFrom(store, options),
@@ -79,7 +79,7 @@ export async function bundle(options: BundleOptions): Promise<BundleReport> {
  * @throws as bundle
  */
 export async function bundleFrom(store: Store, options: BundleOptions): Promise<BundleReport> {
-  await refuseInStore(options.out, store.root);
+  await checkMedium(options.out, store.root);
   const work = await openRun(store, options);
   try {
     return await make(work, options);
@@ -203,11 +203,17 @@ function bytesOf({ map: { sizes } }: BundleRun, volumes: readonly number[]): num
   return volumes.reduce((sum, volume) => sum + (sizes[volume] ?? 0), 0);
 }
 
-/** Content that leaves the store must not stay in its folder. @throws USAGE */
-export async function refuseInStore(out: string, store: string): Promise<void> {
+/**
+ * Looks whether a folder can become a bundle, before any work for it: it must be one, hold no files of others, and be
+ * outside of the store, where content that leaves it would stay.
+ * @throws USAGE, CONFLICT, DISK
+ */
+export async function checkMedium(out: string, store: string): Promise<void> {
   const inside = relative(await realpath(store).catch(() => store), resolve(out));
-  if (inside === '..' || inside.startsWith(`..${sep}`) || isAbsolute(inside)) return;
-  throw new CodedError('USAGE', `--out ${out}: is in the store; name a folder on the medium`);
+  if (inside !== '..' && !inside.startsWith(`..${sep}`) && !isAbsolute(inside)) {
+    throw new CodedError('USAGE', `--out ${out}: is in the store; name a folder on the medium`);
+  }
+  await Medium.check(out);
 }
 
 /** @throws CONFLICT */

@@ -1,7 +1,7 @@
 /** Packing a store onto media, and verifying what is there. */
 
 export type { BundleOptions } from './bundle.ts';
-export { type BundleReport, bundle, bundleFrom, refuseInStore } from './bundle.ts';
+export { type BundleReport, bundle, bundleFrom, checkMedium } from './bundle.ts';
 export { consumingInto } from './consumed.ts';
 export { type DiffReport, diff } from './diff.ts';
 export { type Inspection, inspectBundle, inspectStore, type StoreInspection } from './inspect.ts';

@@ -17,6 +17,7 @@ import {
 import { CodedError, formatBytes, systemCodeOf } from '@omni-airgap/oci/base';
 import {
   acquireLock,
+  checkOutputFolder,
   diskError,
   ensureFolder,
   freeBytes,
@@ -87,6 +88,16 @@ export class Medium {
       await lock.release();
       throw error;
     }
+  }
+
+  /**
+   * Looks whether a folder can become a bundle, before the work that it is for; writes nothing.
+   * @throws USAGE for what is no folder; CONFLICT as open; DISK, BAD_DOCUMENT
+   */
+  static async check(folder: string): Promise<void> {
+    await checkOutputFolder('--out', folder);
+    if ((await stat(join(folder, documentName)).catch(() => undefined)) !== undefined) return;
+    if ((await planBegunIn(folder)) === undefined) await refuseFilesIn(folder);
   }
 
   static async #look(folder: string, plan: string, sizes: readonly number[], lock: Lock): Promise<Medium> {
@@ -223,6 +234,7 @@ export async function isSigned(folders: readonly string[]): Promise<boolean> {
 /** @throws CONFLICT, DISK */
 async function refuseFilesIn(folder: string): Promise<void> {
   const names = await readdir(folder).catch((error: unknown) => {
+    if (systemCodeOf(error) === 'ENOENT') return [];
     throw diskError(error, folder);
   });
   const taken = names.find((name) => namesOfBundles.test(name));

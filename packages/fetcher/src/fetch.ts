@@ -12,6 +12,7 @@ import {
   tallying,
 } from '@omni-airgap/oci';
 import { type CodedError, messageOf, printable, WorkQueue, withCleanUp } from '@omni-airgap/oci/base';
+import { checkOutputFolder } from '@omni-airgap/oci/fs';
 import type { Layout } from '@omni-airgap/oci/layout';
 import { parseReference } from '@omni-airgap/oci/model';
 import { type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
@@ -106,10 +107,11 @@ export function repairNote(progress: Progress): (name: string, mediaType: string
 /**
  * The first half of fetch: reads and checks all input, without any request or write.
  * @returns the second half, which fetches into a store that is open for adding content
- * @throws CONFIG, NO_INPUT, SECRET; the second half as fetch
+ * @throws CONFIG, NO_INPUT, SECRET, USAGE for a store that is no folder; the second half as fetch
  */
 export async function prepareFetch(options: FetchOptions): Promise<(store: Store) => Promise<FetchReport>> {
   const mirror = await readMirror(options.config);
+  await checkOutputFolder('--store', options.store);
   if (options.allowSecrets !== true) refuseSecrets(mirror);
   const signers = await readSigners(options);
   const wanted = resolveMirror(mirror);

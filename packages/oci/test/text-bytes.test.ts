@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { readNamedFile, textBytes } from '../src/fs/index.ts';
+import { readNamedFile, textBytes, textOf } from '../src/fs/index.ts';
 
 const text = '{"é": "𝄞"}\r\n';
 const bigEndian = Buffer.from(`\ufeff${text}`, 'utf16le').swap16();
@@ -38,4 +38,22 @@ test.each([
       message: '--site site.yaml: is malformed UTF-16; save it as UTF-8',
     }),
   );
+});
+
+test.each([
+  ['a byte of Latin-1', Buffer.from('a: 1\nb: caf\xe9\nc: 2\n', 'latin1'), 2],
+  ['a sequence that is cut at the end', Buffer.from([0x61, 0x0a, 0x0a, 0xe2, 0x82]), 3],
+  ['an overlong form', Buffer.from([0xc0, 0xaf]), 1],
+])('text with %s is refused with its line', (_what, bytes, line) => {
+  expect(() => textOf(bytes, 'mirror.yaml')).toThrow(
+    expect.objectContaining({
+      code: 'CONFIG',
+      message: `mirror.yaml:${line}: is not valid UTF-8; save the file as UTF-8`,
+    }),
+  );
+});
+
+test('text is as textBytes decodes it', () => {
+  for (const bytes of [Buffer.from(`\ufeff${text}`, 'utf16le'), bigEndian, Buffer.from(`\ufeff${text}`)])
+    expect(textOf(bytes, 'mirror.yaml')).toBe(text);
 });

@@ -1,6 +1,7 @@
 /** omni-airgap mirror */
-import { type BundleReport, bundleFrom, consumingInto, refuseInStore } from '@omni-airgap/bundler';
+import { type BundleReport, bundleFrom, checkMedium, consumingInto } from '@omni-airgap/bundler';
 import { defaultTransfers, prepareFetch, repairNote } from '@omni-airgap/fetcher';
+import { checkOutputFolder } from '@omni-airgap/oci/fs';
 import { Store } from '@omni-airgap/store';
 import { Command } from 'commander';
 import { type BundleFlags, bundleOptions, describeBundle, withBundleFlags } from '../bundle-flags.ts';
@@ -50,7 +51,8 @@ export function addMirror(session: Session): Command {
         'mirror',
         async (progress): Promise<BundleReport> => {
           const options = await bundleOptions('mirror', session, flags, progress);
-          await refuseInStore(flags.out, flags.store);
+          await checkOutputFolder('--store', flags.store);
+          await checkMedium(flags.out, flags.store);
           const { config, store: root, concurrency } = flags;
           const { signal } = session;
           const fetching = {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { realpath } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { CodedError, printable, withCleanUp } from '@omni-airgap/oci/base';
-import { readNamedFile } from '@omni-airgap/oci/fs';
+import { checkOutputFolder, readNamedFile } from '@omni-airgap/oci/fs';
 import {
   type AccessEntry,
   createServer,
@@ -131,6 +131,7 @@ async function withStores(
     return Store.use(store, { access: 'read', purpose, signal }, (source) => work({ ...more, source }));
   };
   if (writable === undefined) return withSource({});
+  await checkOutputFolder('--writable', writable);
   const opening = { access: 'exclusive', purpose, create: true, signal } as const;
   return Store.use(writable, opening, (opened) => withSource({ writable: opened }));
 }

@@ -5,7 +5,7 @@
 
 import { dirname, resolve } from 'node:path';
 import { CodedError, messageOf, printable } from '@omni-airgap/oci/base';
-import { readInput, textBytes } from '@omni-airgap/oci/fs';
+import { readInput, textOf } from '@omni-airgap/oci/fs';
 import { collect, formatReference, parseReference } from '@omni-airgap/oci/model';
 import {
   checkKubernetesList,
@@ -81,7 +81,7 @@ export async function readMirror(path: string): Promise<Mirror> {
   if (bytes === undefined) {
     throw new CodedError('NO_INPUT', `${path}: not found; omni-airgap init writes one to start from`);
   }
-  return parseMirror(textBytes(bytes, path).toString('utf8'), path);
+  return parseMirror(textOf(bytes, path), path);
 }
 
 /** Like readMirror, from text. @param stdin where `{file: -}` is read from */
@@ -197,7 +197,7 @@ async function readKubernetesList(
   const path = resolve(folder, file);
   const bytes = await readInput('kubernetes.images', path, maxImageListBytes);
   if (bytes === undefined) throw source.error(at, `${printable(file)}: no such file`);
-  const references = parseImageList(textBytes(bytes, path).toString('utf8'), path);
+  const references = parseImageList(textOf(bytes, path), path);
   try {
     checkKubernetesList(version, references);
   } catch (cause) {
@@ -242,8 +242,7 @@ async function readImages(
     } else bytes = await readInput('file', resolve(folder, file), maxImageListBytes);
     if (bytes === undefined) throw source.error(at, `${printable(file)}: no such file`);
     const name = isStdin(file) ? 'standard input' : resolve(folder, file);
-    for (const reference of parseImageList(textBytes(bytes, name).toString('utf8'), name))
-      add(reference, platforms);
+    for (const reference of parseImageList(textOf(bytes, name), name)) add(reference, platforms);
   }
   return [...images.values()];
 }

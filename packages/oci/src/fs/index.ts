@@ -29,6 +29,7 @@ export {
   readInput,
   readNamedFile,
   textBytes,
+  textOf,
   writeOutput,
 } from './named-file.ts';
 export { eachBlock, fetchLocated, openForReading, readInto, readPieces, slicePieces } from './pieces.ts';

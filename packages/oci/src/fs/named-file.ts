@@ -2,6 +2,7 @@
  * Files that an operator names, which need not be files: `/dev/null`, `/dev/stdout`, a named pipe, the `/dev/fd/63` of a
  * shell. They are read and written through, and never replaced. A regular file is replaced in one piece.
  */
+import { isUtf8 } from 'node:buffer';
 import { constants, read, type Stats, write } from 'node:fs';
 import { lstat, open, readlink, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
@@ -72,6 +73,18 @@ export function textBytes(bytes: Uint8Array, what: string): Buffer {
   }
   const start = a === 0xef && b === 0xbb && c === 0xbf ? 3 : 0;
   return Buffer.from(bytes.buffer, bytes.byteOffset + start, bytes.byteLength - start);
+}
+
+/**
+ * textBytes as a string, for files that a person writes, where a message shows the place.
+ * @throws CONFIG with the line for anything but UTF-8; as textBytes
+ */
+export function textOf(bytes: Uint8Array, path: string): string {
+  const text = textBytes(bytes, path);
+  if (isUtf8(text)) return text.toString('utf8');
+  const lines = text.toString('latin1').split('\n');
+  const line = lines.findIndex((one) => !isUtf8(Buffer.from(one, 'latin1'))) + 1;
+  throw new CodedError('CONFIG', `${path}:${line}: is not valid UTF-8; save the file as UTF-8`);
 }
 
 /**
