@@ -233,7 +233,7 @@ test('inspect says from the first medium alone what the report says', async () =
   const page = readFileSync(join(first, 'report.html'), 'utf8');
   expect(readFileSync(join(media, 'report.html'), 'utf8')).toBe(page);
   for (const { name, platforms } of inspection.items) {
-    expect(page).toContain(name);
+    for (const part of name.split(/:(?=[^/]*$)/)) expect(page).toContain(part);
     for (const platform of platforms) expect(page).toContain(platform);
   }
   const text = (await cli(['inspect', '--bundle', first])).stdout;

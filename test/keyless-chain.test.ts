@@ -87,7 +87,7 @@ describe('the chain of trust', () => {
     expect(fetched.stdout).toContain(`Checked the signature of 1 image.\n  1 image by ${who}`);
     await cliJson(['bundle', ...site.bundle]);
     expect(readFileSync(site.at('media', 'report.html'), 'utf8')).toContain(
-      `signature verified at fetch: by ${who}`,
+      `Signatures verified are by ${who}`,
     );
     const inspected = await cli(['inspect', ...site.media]);
     expect(inspected.stdout).toContain(`Signature verified when fetched: 1 image by ${who}`);

@@ -81,7 +81,7 @@ test('the last line tells what the medium has, whatever the flags were', async (
 
 test('the report states what was known when the bundle was issued', async () => {
   const report = (medium: string): string => readFileSync(join(medium, 'report.html'), 'utf8');
-  expect(report(site.at('media'))).toContain('none when it was issued (--unsigned)');
+  expect(report(site.at('media'))).toContain('UNSIGNED');
   const out = site.at('signed');
   const store = join(temporaryFolder('store'), 'store');
   cpSync(site.at('store'), store, { recursive: true });
@@ -95,7 +95,7 @@ test('the report states what was known when the bundle was issued', async () => 
     out,
     ...key,
   ]);
-  expect(report(out)).toContain(`with key <code>${signedBy}</code>`);
+  expect(report(out)).toContain(`by key <code>${signedBy}</code>`);
 });
 
 test('verify without a key says that it did not check who made it', async () => {

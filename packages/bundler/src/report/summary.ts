@@ -12,6 +12,13 @@ import {
   type ImageManifest,
   platformOfImage,
 } from '@omni-airgap/oci/model';
+import {
+  type Attachment,
+  attestationsOf,
+  companionsOf,
+  type ImageManifests,
+  platformsOf,
+} from './attachments.ts';
 import { type ProductVersions, versionsOf } from './versions.ts';
 
 export interface SummaryItem {
@@ -22,13 +29,17 @@ export interface SummaryItem {
   readonly bytes: number;
   /** True when its manifest came with a base and is not carried. */
   readonly inBase: boolean;
-  /** `linux/amd64`…; empty for what has none. */
+  /** `linux/amd64`…, those that are carried or came with a base; empty for what has none. */
   readonly platforms: readonly string[];
   /** Wanted at fetch, and not there upstream; undefined where that is not known, as of a bundle that is read. */
   readonly missingPlatforms?: readonly string[] | undefined;
   /** Files of an artifact. */
   readonly files: readonly { readonly name: string; readonly digest: Digest; readonly size: number }[];
   readonly signature: BundleRoot['signature'];
+  /** Signatures, attestations and SBOMs that travel with an image. */
+  readonly attachments: readonly Attachment[];
+  /** Names in the bundle that these have. */
+  readonly companions: readonly string[];
   /** Who signed it, as verified at fetch. */
   readonly verified: BundleRoot['verified'];
   readonly source: string | undefined;
@@ -38,6 +49,7 @@ export interface SummaryItem {
 
 export interface Summary {
   readonly document: BundleDocument;
+  /** All names, but those that are about an image here: they are its attachments. */
   readonly items: readonly SummaryItem[];
   /** Bytes of all volumes. */
   readonly bytes: number;
@@ -52,35 +64,49 @@ export interface Summary {
  * @param source where the manifests are: the store, or the bundle itself
  * @throws DIGEST_MISMATCH, BAD_DOCUMENT, DISK
  */
-export async function summarize(document: BundleDocument, source: Fetcher): Promise<Summary> {
-  const carried = new Map(document.blobs.map((blob) => [blob.digest, blob]));
-  const items: SummaryItem[] = [];
-  for (const {
-    name,
-    descriptor,
-    kind = 'image',
-    signature,
-    verified,
-    source: from,
-    fetchedAt,
-    fetchedBy,
-  } of document.roots) {
-    const { digest } = descriptor;
-    const found = await readGraph(source, carried, descriptor);
-    items.push({
+export async function summarize(document: BundleDocument, source: Fetcher & Presence): Promise<Summary> {
+  const carried = new Set(document.blobs.map(({ digest }) => digest));
+  const relied = new Map(reliedBlobs(document).map(({ digest, size }) => [digest, size] as const));
+  const isPart = (digest: Digest): boolean => carried.has(digest) || relied.has(digest);
+  const readGraph = (root: Descriptor): Promise<ReadGraph> => graphBelow(source, root, carried, isPart);
+  const isCompanion = ({ kind }: BundleRoot): boolean => kind === 'signature';
+  const read: { readonly root: BundleRoot; readonly graph: ReadGraph }[] = [];
+  for (const root of document.roots) {
+    if (!isCompanion(root)) read.push({ root, graph: await readGraph(root.descriptor) });
+  }
+  const images = read.map(({ root, graph }) => ({ name: root.name, manifests: graph.manifests }));
+  const companions = await companionsOf(source, document.roots.filter(isCompanion), images);
+  const named = new Map<string, Pick<SummaryItem, 'attachments' | 'companions'>>();
+  for (const { root, images, attachments } of companions) {
+    for (const image of images) {
+      const { attachments: others = [], companions: names = [] } = named.get(image) ?? {};
+      named.set(image, {
+        attachments: [...others, ...attachments],
+        companions: [...names, root.name],
+      });
+    }
+  }
+  const alone = companions.filter(({ images }) => images.size === 0);
+  for (const { root } of alone) read.push({ root, graph: await readGraph(root.descriptor) });
+  const items = read.map(({ root, graph }): SummaryItem => {
+    const { name, descriptor, kind = 'image', signature, verified, fetchedAt, fetchedBy } = root;
+    const { manifests: _, attachments: inside, ...found } = graph;
+    const { attachments: beside = [], companions: names = [] } = named.get(name) ?? {};
+    return {
       name,
       kind,
-      digest,
+      digest: descriptor.digest,
       ...found,
-      inBase: !carried.has(digest),
+      inBase: !carried.has(descriptor.digest),
       signature,
+      attachments: distinct([...beside, ...inside]),
+      companions: names,
       verified,
-      source: from,
+      source: root.source,
       fetchedAt,
       fetchedBy,
-    });
-  }
-  const relied = new Map(reliedBlobs(document).map(({ digest, size }) => [digest, size] as const));
+    };
+  });
   return {
     document,
     items,
@@ -90,6 +116,12 @@ export async function summarize(document: BundleDocument, source: Fetcher): Prom
   };
 }
 
+/** A referrer may be found under its digest and in the list of a referrers tag. */
+function distinct(attachments: readonly Attachment[]): readonly Attachment[] {
+  const byContent = new Map(attachments.map((one) => [`${one.manifest} ${one.document?.digest}`, one]));
+  return [...byContent.values()];
+}
+
 /** What a base brought, wherever it lies: what lies in several places stands there several times. */
 export function reliedBlobs({
   relies,
@@ -97,19 +129,28 @@ export function reliedBlobs({
   return [...(relies?.repositories ?? []).flatMap(({ blobs }) => blobs), ...(relies?.objects ?? [])];
 }
 
-type Found = Pick<SummaryItem, 'bytes' | 'platforms' | 'files'>;
-type Carried = ReadonlyMap<Digest, unknown>;
+interface ReadGraph extends Pick<SummaryItem, 'bytes' | 'platforms' | 'files'> {
+  readonly manifests: ImageManifests;
+  /** Attestations within the image's own index. */
+  readonly attachments: readonly Attachment[];
+}
 
-async function readGraph(source: Fetcher, carried: Carried, root: Descriptor): Promise<Found> {
+/**
+ * @param carried what counts as bytes of the bundle: the store may have what a base brought, too
+ * @param isPart whether content is carried or came with a base: of an index, children may be neither
+ */
+async function graphBelow(
+  source: Fetcher & Presence,
+  root: Descriptor,
+  carried: ReadonlySet<Digest>,
+  isPart: (digest: Digest) => boolean,
+): Promise<ReadGraph> {
   const sizes = new Map<Digest, number>();
   const platforms = new Set<string>();
   const files: { name: string; digest: Digest; size: number }[] = [];
-  const bundle: Fetcher & Presence = {
-    fetch: (descriptor, signal) => source.fetch(descriptor, signal),
-    // What a base brought may be in the store; it is no content of this bundle.
-    has: async ({ digest }) => carried.has(digest),
-  };
-  for await (const visited of walk(bundle, [root], { missing: 'skip' })) {
+  const manifests = new Map<Digest, string | undefined>([[root.digest, undefined]]);
+  const attachments: Attachment[] = [];
+  for await (const visited of walk(source, [root], { missing: 'skip' })) {
     const { kind, descriptor, parents } = visited;
     const { digest, size, annotations } = descriptor;
     if (!sizes.has(digest)) sizes.set(digest, carried.has(digest) ? size : 0);
@@ -117,29 +158,27 @@ async function readGraph(source: Fetcher, carried: Carried, root: Descriptor): P
     if (kind === 'blob' && title !== undefined) files.push({ name: title, digest, size });
     if (kind !== 'manifest') continue;
     const { manifest } = visited;
-    const found =
-      manifest.kind === 'index'
-        ? manifest.manifests.flatMap(({ platform }) =>
-            platform === undefined ? [] : [formatPlatform(platform)],
-          )
-        : parents.length === 0
-          ? await ownPlatform(bundle, manifest)
-          : [];
-    for (const platform of found) platforms.add(platform);
+    for (const [child, platform] of platformsOf(manifest)) manifests.set(child, platform);
+    attachments.push(...attestationsOf(descriptor, manifest, manifests));
+    if (parents.length > 0 || manifest.kind === 'index') continue;
+    const own = await ownPlatform(source, manifest);
+    if (own !== undefined) platforms.add(own);
   }
+  for (const [digest, platform] of manifests)
+    if (platform !== undefined && isPart(digest)) platforms.add(platform);
   const bytes = [...sizes.values()].reduce((sum, size) => sum + size, 0);
-  return { bytes, platforms: [...platforms].sort(), files };
+  return { bytes, platforms: [...platforms].sort(), files, manifests, attachments };
 }
 
 /** The platform of an image that is in no index stands in its configuration. */
-async function ownPlatform(bundle: Fetcher & Presence, image: ImageManifest): Promise<readonly string[]> {
-  if (!(await bundle.has(image.config))) return [];
+async function ownPlatform(source: Fetcher & Presence, image: ImageManifest): Promise<string | undefined> {
+  if (!(await source.has(image.config))) return undefined;
   try {
-    const platform = await platformOfImage(bundle, image);
-    return platform === undefined ? [] : [formatPlatform(platform)];
+    const platform = await platformOfImage(source, image);
+    return platform === undefined ? undefined : formatPlatform(platform);
   } catch (error) {
     // A configuration in a volume that is not here cannot be read.
-    if (isCoded(error, 'BAD_VOLUME')) return [];
+    if (isCoded(error, 'BAD_VOLUME')) return undefined;
     throw error;
   }
 }
