@@ -3,13 +3,14 @@
  * added later, by us or by openssl. U-M6.
  */
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parseBundleDocument, parseReceiptDocument } from '../packages/format/src/index.ts';
 import { type RegistryDouble, startRegistryDouble } from '../packages/oci/src/testing/index.ts';
 import { read } from './repository.ts';
 import { temporaryFolder } from './services/temporary.ts';
-import { cli, cliJson, expectFailure } from './support/cli.ts';
+import { cli, cliJson, expectFailure, startServe } from './support/cli.ts';
 import { addImage } from './support/double-image.ts';
 import { listing } from './support/files.ts';
 import { upstreamFlags, type Workspace, workspace } from './support/workspace.ts';
@@ -242,6 +243,79 @@ test.each<[title: string, flags: (medium: string) => readonly string[], code: nu
   const medium = copied();
   expectFailure(await cli(['sign', '--bundle', medium, ...flags(medium)]), code, message);
   expect(listing(medium).filter((name) => /sig|lock/.test(name))).toEqual([]);
+});
+
+describe('U-M7 a chain whose key was changed', () => {
+  const pair = (): readonly string[] => ['--bundle', site.at('media-1'), '--bundle', site.at('media-2')];
+  const keys = (...names: string[]): readonly string[] =>
+    names.flatMap((name) => ['--verify-key', site.at(name)]);
+  const ofDer = 'openssl pkey -pubin -in "$0" -outform DER | sha256sum';
+  const fingerprint = (name: string): string =>
+    execFileSync('sh', ['-c', ofDer, site.at(name)], { encoding: 'utf8' }).slice(0, 64);
+  let inside: RegistryDouble;
+
+  beforeAll(async () => {
+    inside = await startRegistryDouble();
+    cpSync(site.at('media'), site.at('media-1'), { recursive: true });
+    await cliJson(['sign', '--bundle', site.at('media-1'), '--sign-key', site.at('site.key')]);
+    await addImage(upstream.repository('acme/app'), 'v2', 2, [90_000]);
+    site.write(
+      'mirror.yaml',
+      'apiVersion: omni-airgap/v1\nimages: [ghcr.io/acme/app:v1, ghcr.io/acme/app:v2]\n',
+    );
+    await cliJson(['fetch', ...site.store, ...upstreamFlags({ 'ghcr.io': upstream.url })]);
+    const since = ['--since', site.at('media-1'), '--sign-key', site.at('other.key')];
+    await cliJson(['bundle', ...inStore(), '--out', site.at('media-2'), ...since]);
+    const both = ['site.pub', 'other.pub'].map((name) => readFileSync(site.at(name), 'latin1'));
+    writeFileSync(site.at('both.pem'), both.join(''));
+  });
+  afterAll(() => inside?.close());
+
+  test.each([[['site.pub', 'other.pub']], [['both.pem']]])(
+    'is loaded with %s; the receipt says who signed what',
+    async (names) => {
+      const receipt = site.at('receipt.json');
+      const to = ['--registry', inside.host, '--plain-http', inside.host, '--receipt', receipt];
+      await cliJson(['load', ...pair(), ...keys(...names), ...to, '--state', site.at('state')]);
+      const document = parseReceiptDocument(readFileSync(receipt));
+      const idOf = (medium: string): string =>
+        parseBundleDocument(readFileSync(site.at(medium, 'bundle.json'))).id;
+      expect(document.trust).toEqual({ mode: 'signed', key: fingerprint('other.pub') });
+      expect(document.signers).toEqual([
+        { bundle: idOf('media-1'), key: fingerprint('site.pub') },
+        { bundle: idOf('media-2'), key: fingerprint('other.pub') },
+      ]);
+    },
+  );
+
+  test('is served with both keys, and says who signed what', async () => {
+    const { host, stop } = await startServe([...pair(), ...keys('site.pub', 'other.pub')]);
+    const page = await (await fetch(`http://${host}/`)).text();
+    await stop();
+    for (const name of ['site.pub', 'other.pub']) expect(page).toContain(`<code>${fingerprint(name)}</code>`);
+  });
+
+  test('is refused with one key alone', async () => {
+    const to = ['--registry', inside.host, '--plain-http', inside.host, '--state', site.at('state')];
+    for (const name of ['site.pub', 'other.pub'])
+      expectFailure(await cli(['load', ...pair(), ...keys(name), ...to]), 3, /media-[12].*\[BAD_SIGNATURE\]/);
+  });
+});
+
+test('A23 a private key that other users can access is noted, and still signs', async () => {
+  const medium = copied();
+  const open = site.at('open.key');
+  cpSync(site.at('site.key'), open);
+  chmodSync(open, 0o666);
+  const sign = (...flags: string[]) => cli(['sign', '--bundle', medium, '--sign-key', open, ...flags]);
+  const noted = await sign();
+  expect(noted.code).toBe(0);
+  expect(noted.stderr).toBe(
+    `omni-airgap: --sign-key ${open}: other users can access this private key (mode 0666); chmod 600 it\n`,
+  );
+  expect((await sign('--quiet')).stderr).toBe('');
+  chmodSync(open, 0o600);
+  expect((await sign()).stderr).toBe('');
 });
 
 /** `--signature` by openssl of a file of the medium. */

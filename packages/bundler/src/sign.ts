@@ -85,7 +85,7 @@ async function writeSignature(
   let made: string | undefined;
   if (source.mode === 'made') {
     made = signatureText(source.signature, source.what);
-    verifyBytes(bytes, made, key, source.what);
+    verifyBytes(bytes, made, [key], source.what);
   }
   const media: { folder: string; before: string | undefined; isRight: boolean }[] = [];
   for (const folder of folders) {

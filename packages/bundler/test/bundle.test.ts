@@ -130,7 +130,7 @@ describe('signing', () => {
     const { store, folder, out } = await made();
     const { privateKey, publicKey } = newKey();
     expect(await bundle(optionsFor(store, out))).toMatchObject({ signed: false });
-    await expect(BundleStore.open([out], { mode: 'signed', key: publicKey })).rejects.toMatchObject({
+    await expect(BundleStore.open([out], { mode: 'signed', keys: [publicKey] })).rejects.toMatchObject({
       code: 'UNSIGNED',
     });
     // The same command with a key signs what is there.
@@ -138,7 +138,7 @@ describe('signing', () => {
       signed: true,
       written: false,
     });
-    const opened = await BundleStore.open([out], { mode: 'signed', key: publicKey });
+    const opened = await BundleStore.open([out], { mode: 'signed', keys: [publicKey] });
     expect(opened.signer.mode).toBe('signed');
     // Another base makes another document for the same volumes: the old signature must not lie beside it.
     await bundle(optionsFor(store, join(folder, 'one'), { since: [out], signKey: privateKey }));
@@ -159,13 +159,15 @@ describe('signing', () => {
     const [first, second] = [newKey(), newKey()];
     await bundle(optionsFor(store, out, { signKey: first.privateKey }));
     await bundle(optionsFor(store, out, { signKey: second.privateKey }));
-    await BundleStore.open([out], { mode: 'signed', key: second.publicKey });
-    const wrong = BundleStore.open([out], { mode: 'signed', key: first.publicKey });
+    await BundleStore.open([out], { mode: 'signed', keys: [second.publicKey] });
+    const wrong = BundleStore.open([out], { mode: 'signed', keys: [first.publicKey] });
     await expect(wrong).rejects.toMatchObject({ code: 'BAD_SIGNATURE' });
     await rm(join(out, 'bundle.json.sig'));
-    await expect(BundleStore.open([out], { mode: 'signed', key: second.publicKey })).rejects.toMatchObject({
-      code: 'UNSIGNED',
-    });
+    await expect(BundleStore.open([out], { mode: 'signed', keys: [second.publicKey] })).rejects.toMatchObject(
+      {
+        code: 'UNSIGNED',
+      },
+    );
   });
 
   test('keygen keeps the private key to its owner, and never replaces one', async () => {

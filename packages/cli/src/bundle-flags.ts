@@ -56,7 +56,9 @@ export async function bundleOptions(
   const { store, out, since } = flags;
   requireDecision(command, flags);
   const signKey =
-    flags.signKey === undefined ? undefined : await readPrivateKey('--sign-key', flags.signKey, session.env);
+    flags.signKey === undefined
+      ? undefined
+      : await readPrivateKey('--sign-key', flags.signKey, session, flags);
   return {
     store,
     out,

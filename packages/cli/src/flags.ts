@@ -155,10 +155,25 @@ export function withExample(command: Command, ...lines: readonly string[]): Comm
   return command.addHelpText('after', `\nExample:\n${lines.map((line) => `  ${line}`).join('\n')}`);
 }
 
+/** Of commands that check the signatures of bundles. */
+export function verifyKeyOption(): Option {
+  return new Option(
+    '--verify-key <file>',
+    'a public key that the bundle may be signed with (repeatable; a PEM file may hold several)',
+  )
+    .argParser(collected)
+    .default([]);
+}
+
+/** An option that takes one value for the whole command. */
+export function takesOneValue({ required, optional, variadic, parseArg }: Option): boolean {
+  return (required || optional) && !variadic && parseArg !== collected;
+}
+
 export interface BundleOrStoreFlags extends CommonFlags {
   readonly bundle: readonly string[];
   readonly store?: string;
-  readonly verifyKey?: string;
+  readonly verifyKey: readonly string[];
 }
 
 export function withBundleOrStore(command: Command): Command {
@@ -170,7 +185,7 @@ export function withBundleOrStore(command: Command): Command {
       [],
     )
     .option('--store <dir>', 'a store instead of a bundle')
-    .option('--verify-key <file>', 'the public key it must be signed with');
+    .addOption(verifyKeyOption());
 }
 
 /** The store to read, undefined when it is a bundle. @throws USAGE unless one of them is named */

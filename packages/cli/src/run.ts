@@ -10,6 +10,7 @@ import {
 } from '@omni-airgap/oci/base';
 import { systemError } from '@omni-airgap/oci/fs';
 import { Command, CommanderError, Help, type Option } from 'commander';
+import { takesOneValue } from './flags.ts';
 import { type Output, type Session, version } from './session.ts';
 import { standardOutput } from './streams.ts';
 
@@ -77,6 +78,7 @@ function program(session: Session, commands: readonly Command[]): Command {
     );
   for (const command of commands) {
     for (const one of [command, ...command.commands]) {
+      refuseSecondValues(one);
       one
         .exitOverride()
         .configureHelp({ optionDescription })
@@ -86,6 +88,17 @@ function program(session: Session, commands: readonly Command[]): Command {
   }
   root.hook('preAction', (_, command) => refuseEmpty(command));
   return root;
+}
+
+/** The value that was meant may be either. @throws USAGE while the command line is parsed */
+function refuseSecondValues(command: Command): void {
+  for (const option of command.options.filter(takesOneValue)) {
+    let isGiven = false;
+    command.on(`option:${option.name()}`, () => {
+      if (isGiven) throw new CodedError('USAGE', `${option.long}: specified twice; it takes one value`);
+      isGiven = true;
+    });
+  }
 }
 
 /** `--issued "$ID"` where ID was never set must not do what no `--issued` at all would. @throws USAGE */

@@ -1,18 +1,46 @@
-/** Words of the command line that no command has. */
+/** Words of the command line that no command has, and flags that are there once too often. */
 import { expect, test } from 'vitest';
 import { run } from '../src/run.ts';
+
+/** @returns exit code and all that was written */
+async function runWith(args: readonly string[]): Promise<{ readonly code: number; readonly said: string }> {
+  let said = '';
+  const take = (text: string): void => {
+    said += text;
+  };
+  const output = { stdout: take, notice: take, stderr: take, isTerminal: false };
+  const code = await run(args, { ...output, lost: async () => undefined });
+  return { code, said };
+}
 
 test.each(['constructor', '__proto__', 'toString', 'nothing'])(
   'A20 %s is no command, with --help neither',
   async (word) => {
     for (const args of [[word], [word, '--help']]) {
-      let said = '';
-      const take = (text: string): void => {
-        said += text;
-      };
-      const output = { stdout: take, notice: take, stderr: take, isTerminal: false };
-      expect(await run(args, { ...output, lost: async () => undefined })).toBe(2);
-      expect(said).toBe(`omni-airgap: ${word}: no such command; omni-airgap --help lists them [USAGE]\n`);
+      const said = `omni-airgap: ${word}: no such command; omni-airgap --help lists them [USAGE]\n`;
+      expect(await runWith(args)).toEqual({ code: 2, said });
     }
   },
 );
+
+test.each([
+  ['load', '--registry'],
+  ['load', '--max-age'],
+  ['bundle', '--sign-key'],
+  ['bundle', '--volume-size'],
+  ['fetch', '--concurrency'],
+  ['serve', '--listen'],
+  ['egress rules', '--config'],
+])('U-M7 %s refuses a second %s: the first would be lost', async (command, flag) => {
+  const said = `omni-airgap: ${flag}: specified twice; it takes one value [USAGE]\n`;
+  expect(await runWith([...command.split(' '), flag, '1', flag, '1'])).toEqual({ code: 2, said });
+});
+
+test.each([
+  ['load', '--plain-http'],
+  ['verify', '--verify-key'],
+  ['verify', '--bundle'],
+  ['bundle', '--since'],
+])('%s takes a second %s', async (command, flag) => {
+  expect((await runWith([...command.split(' '), flag, '1', flag, '2'])).said).not.toContain('twice');
+});

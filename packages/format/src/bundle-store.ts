@@ -31,7 +31,8 @@ import { mapOf, type VolumeMap, volumeName } from './volumes/volume-map.ts';
 
 /** Who is believed about what a bundle is. */
 export type BundleTrust =
-  | { readonly mode: 'signed'; readonly key: KeyObject }
+  /** Any of the keys: bundles of a chain may have been signed by one after another. */
+  | { readonly mode: 'signed'; readonly keys: readonly KeyObject[] }
   /** The bundle is read whoever made it; the digests still hold. */
   | { readonly mode: 'any' };
 
@@ -193,22 +194,23 @@ async function checkSignature(
   trust: BundleTrust,
 ): Promise<BundleSigner> {
   if (trust.mode === 'any') return { mode: 'unsigned' };
-  let isSigned = false;
+  let key: string | undefined;
   for (const folder of folders) {
     const path = join(folder, signatureName);
     const signature = await readSmallFile(path, maxSignatureBytes);
     if (signature === undefined) continue;
     // A wrong one beside a right one was put there by somebody: none is passed over.
-    verifyBytes(bytes, Buffer.from(signature).toString('latin1'), trust.key, path);
-    isSigned = true;
+    const text = Buffer.from(signature).toString('latin1');
+    const signer = verifyBytes(bytes, text, trust.keys, path);
+    key ??= fingerprintOf(signer);
   }
-  if (!isSigned) {
+  if (key === undefined) {
     throw new CodedError(
       'UNSIGNED',
       `${join(folders[0] ?? '', signatureName)}: missing, so nobody vouches for this bundle; omni-airgap sign --bundle DIR --sign-key KEY signs it`,
     );
   }
-  return { mode: 'signed', key: fingerprintOf(trust.key) };
+  return { mode: 'signed', key };
 }
 
 interface FoundVolume {

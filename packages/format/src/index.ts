@@ -52,7 +52,7 @@ export {
   isSignedWith,
   maxSignatureBytes,
   parsePrivateKey,
-  parsePublicKey,
+  parsePublicKeys,
   signatureText,
   signBytes,
   verifyBytes,

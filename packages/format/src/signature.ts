@@ -4,7 +4,7 @@
  * Sources: RFC 3279 section 2.2.3 (DER form); sigstore/cosign specs/SIGNATURE_SPEC.md.
  */
 import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
-import { CodedError, isCoded } from '@omni-airgap/oci/base';
+import { CodedError, isCoded, printable } from '@omni-airgap/oci/base';
 
 /** What a `.sig` file may have: bytes. One line of base64 takes about a hundred. */
 export const maxSignatureBytes = 4096;
@@ -29,17 +29,29 @@ export function parsePrivateKey(pem: string, what: string, passphrase?: string):
   }
 }
 
-/** @param pem SubjectPublicKeyInfo, exactly one block @throws CONFIG */
-export function parsePublicKey(pem: string, what: string): KeyObject {
-  if (pem.split('-----BEGIN ').length !== 2 || !pem.includes('-----BEGIN PUBLIC KEY-----')) {
-    throw new CodedError('CONFIG', `${what}: must hold exactly one PEM block, a PUBLIC KEY`);
+const pemBlock = /-----BEGIN ([^-\n]*)-----[\s\S]*?(?:-----END \1-----|$)/g;
+
+/** @param pem SubjectPublicKeyInfo, one block or more, and nothing secret @returns each key once @throws CONFIG */
+export function parsePublicKeys(pem: string, what: string): readonly KeyObject[] {
+  const keys = new Map<string, KeyObject>();
+  for (const [block, label] of pem.matchAll(pemBlock)) {
+    if (label !== 'PUBLIC KEY')
+      throw new CodedError(
+        'CONFIG',
+        `${what}: holds a ${printable(label ?? '')}; it must hold PUBLIC KEYs alone`,
+      );
+    try {
+      const key = requireP256(createPublicKey(block), what);
+      keys.set(fingerprintOf(key), key);
+    } catch (error) {
+      if (error instanceof CodedError) throw error;
+      throw new CodedError('CONFIG', `${what}: not a usable public key`, { cause: error });
+    }
   }
-  try {
-    return requireP256(createPublicKey(pem), what);
-  } catch (error) {
-    if (error instanceof CodedError) throw error;
-    throw new CodedError('CONFIG', `${what}: not a usable public key`, { cause: error });
-  }
+  // A block that is damaged must not drop out in silence.
+  if (keys.size === 0 || pem.replaceAll(pemBlock, '').includes('-----'))
+    throw new CodedError('CONFIG', `${what}: must hold one PUBLIC KEY in PEM, or several, each complete`);
+  return [...keys.values()];
 }
 
 /** Hex sha256 of the public key's DER: how reports and receipts name a key. */
@@ -55,23 +67,35 @@ export function signBytes(bytes: Uint8Array, key: KeyObject): string {
   return `${sign('sha256', bytes, key).toString('base64')}\n`;
 }
 
-/** @param signature content of a `.sig` file, untrusted @throws BAD_SIGNATURE */
-export function verifyBytes(bytes: Uint8Array, signature: string, key: KeyObject, what: string): void {
+/**
+ * @param signature content of a `.sig` file, untrusted
+ * @param keys any of which may have made it
+ * @returns the key that did
+ * @throws BAD_SIGNATURE
+ */
+export function verifyBytes(
+  bytes: Uint8Array,
+  signature: string,
+  keys: readonly KeyObject[],
+  what: string,
+): KeyObject {
   const text = signature.trim();
   const der = Buffer.from(text, 'base64');
   // Buffer.from skips what is not base64; the round trip shows whether anything was skipped.
-  if (der.toString('base64') !== text || !verify('sha256', bytes, key, der)) {
-    throw new CodedError(
-      'BAD_SIGNATURE',
-      `${what}: the signature does not verify with key ${fingerprintOf(key).slice(0, 16)}; the file was changed, or signed with another key`,
-    );
-  }
+  const isBase64 = der.toString('base64') === text;
+  const signer = isBase64 ? keys.find((key) => verify('sha256', bytes, key, der)) : undefined;
+  if (signer !== undefined) return signer;
+  const names = keys.map((key) => fingerprintOf(key).slice(0, 16)).join(', ');
+  throw new CodedError(
+    'BAD_SIGNATURE',
+    `${what}: the signature does not verify with ${keys.length === 1 ? 'key' : 'any of the keys'} ${names}; the file was changed, or signed with another key`,
+  );
 }
 
 /** Whether a `.sig` file is of that key, in either half. @param signature untrusted */
 export function isSignedWith(bytes: Uint8Array, signature: string, key: KeyObject): boolean {
   try {
-    verifyBytes(bytes, signature, key, 'signature');
+    verifyBytes(bytes, signature, [key], 'signature');
     return true;
   } catch (error) {
     if (!isCoded(error, 'BAD_SIGNATURE')) throw error;

@@ -25,7 +25,7 @@ import { VolumeMap } from '../src/volumes/volume-map.ts';
 import { planVolumes } from '../src/volumes/volume-plan.ts';
 
 const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-const signed = { mode: 'signed', key: pair.publicKey } as const;
+const signed = { mode: 'signed', keys: [pair.publicKey] } as const;
 const any = { mode: 'any' } as const;
 
 /** The bundle as JSON that can be bent out of shape. */
@@ -83,7 +83,7 @@ describe('the signature', () => {
     const path = join(folder, 'bundle.json.sig');
     const stranger = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     await expect(
-      BundleStore.open([folder], { mode: 'signed', key: stranger.publicKey }),
+      BundleStore.open([folder], { mode: 'signed', keys: [stranger.publicKey] }),
     ).rejects.toMatchObject({ code: 'BAD_SIGNATURE' });
     await writeFile(path, signBytes(await read(folder), stranger.privateKey));
     await expect(BundleStore.open([folder], signed)).rejects.toMatchObject({ code: 'BAD_SIGNATURE' });

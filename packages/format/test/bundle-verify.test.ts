@@ -331,7 +331,7 @@ describe('opening refuses', () => {
     const made = await makeBundle();
     const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     for (const [name, trust] of [
-      ['bundle.json.sig', { mode: 'signed', key: publicKey }],
+      ['bundle.json.sig', { mode: 'signed', keys: [publicKey] }],
       ['bundle.json', any],
     ] as const) {
       const path = join(made.folder, name);

@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run, temporaryFolder } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
-import { fingerprintOf, parsePrivateKey, parsePublicKey, signBytes, verifyBytes } from '../src/signature.ts';
+import { fingerprintOf, parsePrivateKey, parsePublicKeys, signBytes, verifyBytes } from '../src/signature.ts';
 
 const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const other = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -12,8 +12,8 @@ const privatePem = pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toSt
 const bytes = Buffer.from('{"kind":"omni-airgap/bundle"}\n');
 const badSignature = expect.objectContaining({ code: 'BAD_SIGNATURE' });
 const badKey = expect.objectContaining({ code: 'CONFIG' });
-const verify = (signature: string, key: KeyObject = pair.publicKey, data: Uint8Array = bytes): void =>
-  verifyBytes(data, signature, key, 'bundle.json.sig');
+const verify = (signature: string, key: KeyObject = pair.publicKey, data: Uint8Array = bytes): KeyObject =>
+  verifyBytes(data, signature, [key], 'bundle.json.sig');
 
 describe('a signature', () => {
   test('verifies with the public key of the one who signed, and no other', () => {
@@ -72,19 +72,41 @@ describe('a signature', () => {
 });
 
 describe('a public key', () => {
-  test('is exactly one PEM block of a P-256 key', () => {
-    expect(parsePublicKey(publicPem, 'site.pub').equals(pair.publicKey)).toBe(true);
-    expect(parsePublicKey(`a comment\n${publicPem}\n`, 'site.pub').equals(pair.publicKey)).toBe(true);
+  test('is a PEM block of a P-256 key; a file may hold several', () => {
     const otherPem = other.publicKey.export({ type: 'spki', format: 'pem' }).toString();
+    const named = (pem: string): readonly string[] => parsePublicKeys(pem, 'site.pub').map(fingerprintOf);
+    const [one, two] = [fingerprintOf(pair.publicKey), fingerprintOf(other.publicKey)];
+    expect(named(publicPem)).toEqual([one]);
+    expect(named(`a comment\n${publicPem}\n`)).toEqual([one]);
+    expect(named(publicPem.replaceAll('\n', '\r\n'))).toEqual([one]);
+    expect(named(`2025:\n${publicPem}2026:\n${otherPem}${publicPem}`)).toEqual([one, two]);
     const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' }).publicKey;
     const ed25519 = generateKeyPairSync('ed25519').publicKey;
     const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey;
     const pems = [p384, ed25519, rsa].map((key) => key.export({ type: 'spki', format: 'pem' }).toString());
     const damaged = publicPem.replace(/[A-Z]{3}/, '***');
-    for (const pem of ['', 'x', privatePem, publicPem + otherPem, publicPem + privatePem, damaged, ...pems]) {
-      expect(() => parsePublicKey(pem, 'site.pub')).toThrow(badKey);
-      expect(() => parsePublicKey(pem, 'site.pub')).toThrow(/^site\.pub: /);
+    const cut = publicPem.slice(0, -40);
+    for (const pem of [
+      '',
+      'x',
+      privatePem,
+      publicPem + privatePem,
+      damaged,
+      otherPem + damaged,
+      cut,
+      ...pems,
+    ]) {
+      expect(() => parsePublicKeys(pem, 'site.pub')).toThrow(badKey);
+      expect(() => parsePublicKeys(pem, 'site.pub')).toThrow(/^site\.pub: /);
     }
+  });
+
+  test('is one of several that may have signed; the one that did is named', () => {
+    const signature = signBytes(bytes, other.privateKey);
+    const keys = [pair.publicKey, other.publicKey];
+    expect(verifyBytes(bytes, signature, keys, 'bundle.json.sig')).toBe(other.publicKey);
+    const neither = /with any of the keys [a-f0-9]{16}, [a-f0-9]{16};/;
+    expect(() => verifyBytes(bytes.subarray(1), signature, keys, 'bundle.json.sig')).toThrow(neither);
   });
 
   test('is named by the hash of its DER form', () => {

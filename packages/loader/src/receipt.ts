@@ -39,6 +39,7 @@ export async function receiptOf(
     loadedAt: new Date().toISOString(),
     tool,
     trust: bundles.signer,
+    ...signersOf(bundles),
     ...(registry === undefined ? {} : { registry: targetText(registry.target) }),
     objectStore,
     ...(objectStore === undefined ? {} : { objectsReadBack }),
@@ -53,6 +54,16 @@ export async function receiptOf(
     ...(sparse.length === 0 ? {} : { sparse: [...sparse] }),
     objects: objects.map(({ key, digest, size }) => ({ key, digest, size })),
   };
+}
+
+/** One bundle alone has its key in `trust`. */
+function signersOf({ documents, signers }: LoadSource): Pick<ReceiptDocument, 'signers'> {
+  if (documents.length < 2) return {};
+  const found = documents.flatMap(({ id }) => {
+    const signer = signers.get(id);
+    return signer?.mode === 'signed' ? [{ bundle: id, key: signer.key }] : [];
+  });
+  return found.length === 0 ? {} : { signers: found };
 }
 
 /**

@@ -44,8 +44,10 @@ export interface LoadSource extends ReadOnlyStorage, RangeFetcher, Located {
   readonly document: BundleDocument;
   /** Of all bundles whose content is loaded, the oldest first. */
   readonly documents: readonly BundleDocument[];
-  /** Whose signature was checked. */
+  /** Whose signature of the newest was checked. */
   readonly signer: BundleSigner;
+  /** Likewise of each bundle, by its id. */
+  readonly signers: ReadonlyMap<string, BundleSigner>;
   /** True when it is carried, whether its volume is at hand or not. */
   carries(descriptor: Sized): boolean;
   /** True when it is not carried because a bundle that was loaded before brought it. */
@@ -86,6 +88,7 @@ class BundleSource implements LoadSource {
   readonly document: BundleDocument;
   readonly documents: readonly BundleDocument[];
   readonly signer: BundleSigner;
+  readonly signers: ReadonlyMap<string, BundleSigner>;
   /** The oldest first. */
   readonly #bundles: readonly BundleStore[];
   /** Bundles that must have been loaded before, because none of those given holds what they brought. */
@@ -100,6 +103,7 @@ class BundleSource implements LoadSource {
     this.documents = bundles.map(({ document }) => document);
     this.document = newest.document;
     this.signer = newest.signer;
+    this.signers = new Map(bundles.map(({ document, signer }) => [document.id, signer]));
     const given = new Set(bundles.map((bundle) => bundle.document.id));
     const bases = new Map<string, BundleBase>();
     for (const { document } of bundles) {

@@ -29,7 +29,7 @@ test('media in two folders are one bundle, whoever signed it is told', async () 
   for (const name of ['bundle.json', 'bundle.json.sig'])
     await copyFile(join(first, name), join(second, name));
   await rename(join(first, 'content.tar.001'), join(second, 'content.tar.001'));
-  const opened = await openBundles([second, first], { mode: 'signed', key: publicKey });
+  const opened = await openBundles([second, first], { mode: 'signed', keys: [publicKey] });
   const server = await start(opened);
   expect((await (await fetch(`${server.url}/v2/a/b/blobs/${layer}`)).bytes()).byteLength).toBe(big);
   expect(server.health().bundles).toMatchObject([{ id: document.id, sequence: 1 }]);

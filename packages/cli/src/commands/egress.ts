@@ -18,6 +18,7 @@ import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { withClientCertificate, withCommon, withExample, withNetwork } from '../flags.ts';
 import { count, table } from '../format.ts';
+import { noteExposed } from '../keys.ts';
 import { type CommonFlags, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
 
 export function addEgress(session: Session): Command {
@@ -236,6 +237,7 @@ export async function runInside(session: Session, flags: InsideFlags): Promise<v
   // Naming an http URL is permission to use it.
   if (factory?.protocol === 'http:') plainHttp.push(factory.host);
   const network = networkSettings({ ...flags, plainHttp }, session.env, false);
+  await noteExposed('--client-key', flags.clientKey, session, flags);
   const result = await report(
     session,
     flags,

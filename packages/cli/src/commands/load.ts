@@ -20,13 +20,14 @@ import {
   collected,
   insideProxy,
   maxAgeOption,
+  verifyKeyOption,
   withClientCertificate,
   withCommon,
   withExample,
   withTransfers,
 } from '../flags.ts';
 import { count, formatDuration } from '../format.ts';
-import { readPrivateKey, readTrust } from '../keys.ts';
+import { noteExposed, readPrivateKey, readTrust } from '../keys.ts';
 import {
   type CommonFlags,
   type NetworkFlags,
@@ -42,7 +43,7 @@ interface Flags extends CommonFlags, NetworkFlags {
   readonly objectStore?: string;
   readonly s3Endpoint?: string;
   readonly s3Addressing?: 'path' | 'virtual';
-  readonly verifyKey?: string;
+  readonly verifyKey: readonly string[];
   readonly allowUnsigned?: true;
   readonly maxAge?: number;
   readonly allowRollback?: true;
@@ -69,7 +70,7 @@ export function addLoad(session: Session): Command {
       collected,
       [],
     )
-    .option('--verify-key <file>', 'the public key the bundle must be signed with')
+    .addOption(verifyKeyOption())
     .option('--allow-unsigned', 'accept an unsigned bundle (recorded in the receipt)')
     .addOption(maxAgeOption())
     .option(
@@ -121,6 +122,7 @@ export function addLoad(session: Session): Command {
     .option('--handoff <dir>', 'write ready-to-use configuration files to this folder', './handoff')
     .action(async (flags: Flags) => {
       const options = await loadOptions(session, flags);
+      await noteExposed('--client-key', flags.clientKey, session, flags);
       const trust = await readTrust(flags.verifyKey, flags.allowUnsigned === true);
       const open = (): Promise<LoadSource> => openBundles(flags.bundle, trust, flags.spool);
       if (flags.dryRun === true) {
@@ -172,7 +174,7 @@ async function loadOptions(session: Session, flags: Flags): Promise<Omit<LoadOpt
     state: flags.state ?? defaultState(session.env),
     ...(resignKey === undefined
       ? {}
-      : { resignKey: await readPrivateKey('--resign-key', resignKey, session.env) }),
+      : { resignKey: await readPrivateKey('--resign-key', resignKey, session, flags) }),
     ...(flags.site === undefined ? {} : await readSite(flags.site)),
     handoff: flags.handoff,
     receipt,

@@ -15,9 +15,9 @@ import {
 } from '@omni-airgap/server';
 import { Store } from '@omni-airgap/store';
 import { Command } from 'commander';
-import { collected, maxAgeOption, withCommon, withExample } from '../flags.ts';
+import { collected, maxAgeOption, verifyKeyOption, withCommon, withExample } from '../flags.ts';
 import { count } from '../format.ts';
-import { readTrust } from '../keys.ts';
+import { noteExposed, readTrust } from '../keys.ts';
 import { boundGarbage, type CommonFlags, type Session } from '../session.ts';
 
 interface Flags extends CommonFlags {
@@ -28,7 +28,7 @@ interface Flags extends CommonFlags {
   readonly externalUrl?: string;
   readonly cert?: string;
   readonly key?: string;
-  readonly verifyKey?: string;
+  readonly verifyKey: readonly string[];
   readonly allowUnsigned?: true;
   readonly maxAge?: number;
 }
@@ -47,7 +47,7 @@ export function addServe(session: Session): Command {
     .option('--store <dir>', 'a store instead of a bundle')
     .option('--writable <dir>', 'take pushes into this folder, and keep wishes there')
     .optionsGroup('Trust:')
-    .option('--verify-key <file>', 'the public key the bundle must be signed with')
+    .addOption(verifyKeyOption())
     .option('--allow-unsigned', 'serve an unsigned bundle from anyone')
     .addOption(maxAgeOption())
     .optionsGroup('Where to listen:')
@@ -74,7 +74,7 @@ async function serve(session: Session, flags: Flags): Promise<void> {
   }
   const { host, port } = parseListen(flags.listen);
   boundGarbage();
-  const tls = await readTls(flags);
+  const tls = await readTls(session, flags);
   const warn = (text: string): void => output.stderr(`serve: ${text}\n`);
   await withStores(flags, signal, async (stores) => {
     for (const { warning } of Object.values(stores)) if (warning !== undefined) warn(warning);
@@ -167,11 +167,13 @@ async function contentOf(
 }
 
 /** @throws USAGE when only one of the two is given, NO_INPUT */
-async function readTls({ cert, key }: Flags): Promise<TlsOptions | undefined> {
+async function readTls(session: Session, flags: Flags): Promise<TlsOptions | undefined> {
+  const { cert, key } = flags;
   if (cert === undefined && key === undefined) return undefined;
   if (cert === undefined || key === undefined) {
     throw new CodedError('USAGE', '--cert and --key belong together');
   }
+  await noteExposed('--key', key, session, flags);
   return {
     cert: await readNamedFile('--cert', cert, maxPemBytes),
     key: await readNamedFile('--key', key, maxPemBytes),

@@ -5,7 +5,7 @@ import { CodedError } from '@omni-airgap/oci/base';
 import { readInput } from '@omni-airgap/oci/fs';
 import { Command } from 'commander';
 import { collected, withCommon, withExample } from '../flags.ts';
-import { readPrivateKey, readPublicKey } from '../keys.ts';
+import { readPrivateKey, readPublicKeys } from '../keys.ts';
 import { type CommonFlags, report, type Session } from '../session.ts';
 
 interface Flags extends CommonFlags {
@@ -41,15 +41,18 @@ export function addSign(session: Session): Command {
 }
 
 /** @throws USAGE, CONFIG, NO_INPUT */
-async function readSource(
-  session: Session,
-  { signKey, signature, verifyKey }: Flags,
-): Promise<SignatureSource> {
+async function readSource(session: Session, flags: Flags): Promise<SignatureSource> {
+  const { signKey, signature, verifyKey } = flags;
   if ((signKey === undefined) === (signature === undefined))
     throw new CodedError('USAGE', 'sign takes either --sign-key KEY or --signature FILE');
-  const verifying = verifyKey === undefined ? undefined : await readPublicKey(verifyKey);
+  const [verifying, another] = verifyKey === undefined ? [] : await readPublicKeys([verifyKey]);
+  if (another !== undefined)
+    throw new CodedError(
+      'CONFIG',
+      `--verify-key ${verifyKey}: holds several keys; sign needs the one that signed`,
+    );
   if (signKey !== undefined) {
-    const key = await readPrivateKey('--sign-key', signKey, session.env);
+    const key = await readPrivateKey('--sign-key', signKey, session, flags);
     if (verifying !== undefined && fingerprintOf(verifying) !== fingerprintOf(key)) {
       throw new CodedError(
         'CONFIG',

@@ -44,7 +44,7 @@ export function addVerify(session: Session): Command {
 function requireKey({ store, verifyKey }: Flags): void {
   if (store !== undefined)
     throw new CodedError('USAGE', '--require-signature: a store has no signature; it is for --bundle');
-  if (verifyKey === undefined) {
+  if (verifyKey.length === 0) {
     throw new CodedError(
       'UNSIGNED',
       '--require-signature: pass --verify-key PUB, the public key that came through a separate channel',

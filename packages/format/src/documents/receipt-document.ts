@@ -29,6 +29,8 @@ const schema = v.strictObject({
     v.strictObject({ mode: v.literal('signed'), key: textSchema }),
     v.strictObject({ mode: v.literal('unsigned') }),
   ]),
+  /** Of a load of several bundles: which key each was signed with, the oldest first; left out if none was checked. */
+  signers: v.optional(manyOf(v.strictObject({ bundle: hex64Schema, key: textSchema }))),
   registry: v.optional(textSchema),
   objectStore: v.optional(textSchema),
   /** False after `--verify quick`: objects in a bucket were taken for what their metadata says. */
