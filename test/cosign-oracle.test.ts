@@ -1,50 +1,77 @@
 /**
- * cosign as the judge of what we sign, and of what we refuse. Wherever our verifier says yes, cosign must; where cosign
- * says no, ours must. cosign is no Debian package: the tests run where it is on PATH, or named by COSIGN.
- * `go install github.com/sigstore/cosign/v2/cmd/cosign@v2.6.1` makes one.
+ * cosign, in versions 2 and 3, as the judge of what we sign, of what we verify and of what we refuse. Wherever our verifier
+ * says yes, cosign must; where cosign says no, ours must. cosign is no Debian package: the tests of a version run where
+ * COSIGN2 or COSIGN3 names it, or `cosign2`, `cosign3` or a `cosign` of that version is on PATH. To make them:
+ * `go install github.com/sigstore/cosign/v2/cmd/cosign@latest`, and the same with v3. Results: docs/mirror-yaml.md.
  */
 import { execFile, spawnSync } from 'node:child_process';
-import { createPrivateKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  sign,
+} from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type ImageKey, readImageKey, verifyImage } from '../packages/fetcher/src/signatures/cosign.ts';
 import { signBytes } from '../packages/format/src/index.ts';
-import { type Descriptor, descriptorOf, MediaType, openerOf } from '../packages/oci/src/model/index.ts';
+import {
+  type Descriptor,
+  descriptorOf,
+  hexOf,
+  MediaType,
+  openerOf,
+} from '../packages/oci/src/model/index.ts';
 import { type Network, openNetwork, type RepositoryClient } from '../packages/oci/src/registry/index.ts';
 import { buildManifest } from '../packages/oci/src/testing/index.ts';
 import { type Registry, startRegistry } from './services/docker-registry.ts';
 import { temporaryFolder } from './services/temporary.ts';
-import { cliJson } from './support/cli.ts';
+import { cli, cliJson, expectFailure } from './support/cli.ts';
 import { type MadeBundle, makeBundle } from './support/made-bundle.ts';
 import { type Workspace, workspace } from './support/workspace.ts';
 
-const cosign = process.env['COSIGN'] ?? 'cosign';
 const run = promisify(execFile);
 const imager = 'siderolabs/imager';
 const overlays = 'siderolabs/overlays';
 const claimType = 'application/vnd.dev.cosign.simplesigning.v1+json';
 const signatureAnnotation = 'dev.cosignproject.cosign/signature';
 
-const missing =
-  spawnSync(cosign, ['version']).status === 0
-    ? undefined
-    : 'cosign is not on PATH and COSIGN does not name it; it is no Debian package';
-if (missing !== undefined) test('cosign agrees', (context) => context.skip(missing));
-else
-  describe('cosign agrees', () => {
+/** The program of a major version. */
+function cosignOf(major: 2 | 3): string | undefined {
+  const { env } = process;
+  const programs = [env[`COSIGN${major}`], env['COSIGN'], `cosign${major}`, 'cosign'];
+  return programs.find((program) => {
+    if (program === undefined) return false;
+    const { stdout } = spawnSync(program, ['version'], { encoding: 'utf8' });
+    return stdout?.includes(`v${major}.`) === true;
+  });
+}
+
+for (const major of [2, 3] as const) {
+  const cosign = cosignOf(major);
+  if (cosign === undefined) {
+    const missing = `cosign ${major} is not on PATH and COSIGN${major} does not name it; it is no Debian package`;
+    test(`cosign ${major} agrees`, (context) => context.skip(missing));
+  } else describeCosign(major, cosign);
+}
+
+function describeCosign(major: 2 | 3, cosign: string): void {
+  describe(`cosign ${major} agrees`, () => {
     let registry: Registry;
     let network: Network;
     let bundle: MadeBundle;
     let site: Workspace;
-    let home: string;
     let key: KeyObject;
     let ours: ImageKey;
 
+    const env = { PATH: process.env['PATH'], HOME: temporaryFolder('cosign'), COSIGN_PASSWORD: '' };
     const judge = async (...args: readonly string[]): Promise<boolean> => {
       try {
-        await run(cosign, args, { env: { PATH: process.env['PATH'], HOME: home }, timeout: 60_000 });
+        await run(cosign, args, { env, timeout: 60_000 });
         return true;
       } catch (error) {
         const { code, stderr = '' } = error as { code?: number | string; stderr?: string };
@@ -81,7 +108,6 @@ else
 
     beforeAll(async () => {
       registry = await startRegistry();
-      home = temporaryFolder('cosign');
       site = await workspace('omni: {version: v1.10.4}');
       bundle = await makeBundle({
         [`ghcr.io/${imager}:v1.13.9`]: [1000],
@@ -222,4 +248,168 @@ else
       };
       expect(found, name).toEqual(one.says);
     });
+
+    /** An image of its own, so that no case sees the signatures of another. */
+    async function image(path: string): Promise<{ repository: RepositoryClient; root: Descriptor }> {
+      const repository = network.registry(registry.host).repository(path);
+      const config = Buffer.from(JSON.stringify({ os: 'linux', architecture: 'amd64', config: { path } }));
+      const { descriptor: root, bytes } = buildManifest(MediaType.ociManifest, {
+        config: descriptorOf(MediaType.ociConfig, config),
+        layers: [],
+      });
+      await repository.push(descriptorOf(MediaType.ociConfig, config), openerOf(config));
+      await repository.push(root, openerOf(bytes));
+      await repository.tag(root, 'v1');
+      return { repository, root };
+    }
+
+    const forms =
+      major === 2
+        ? [{ form: 'tag', flags: [] }]
+        : [
+            { form: 'bundle', flags: ['--use-signing-config=false'] },
+            { form: 'tag', flags: ['--use-signing-config=false', '--new-bundle-format=false'] },
+          ];
+    test.each(forms)('with fetch: what it signs with a key verifies, as a $form', async ({ form, flags }) => {
+      const path = `acme/signed-${form}`;
+      const { root } = await image(path);
+      const keys = temporaryFolder('keys');
+      for (const name of ['signer', 'other'])
+        await run(cosign, ['generate-key-pair', '--output-key-prefix', join(keys, name)], { env });
+      const target = `${registry.host}/${path}@${root.digest}`;
+      const signing = ['sign', '--tlog-upload=false', ...flags, '--allow-http-registry=true', '--yes'];
+      await run(cosign, [...signing, '--key', join(keys, 'signer.key'), target], { env });
+      const tags: string[] = [];
+      for await (const tag of network.registry(registry.host).repository(path).tags()) tags.push(tag);
+      expect(tags).toContain(`${root.digest.replace(':', '-')}${form === 'tag' ? '.sig' : ''}`);
+      const mirror = await workspace(`images: ['ghcr.io/${path}:v1']`);
+      const fetching = (name: string): readonly string[] => [
+        ...['fetch', ...mirror.store, '--upstream', `ghcr.io=${registry.url}`],
+        ...['--verify-images-key', join(keys, `${name}.pub`)],
+      ];
+      expect(await cliJson(fetching('signer'))).toMatchObject({ verified: 1 });
+      expectFailure(await cli(fetching('other')), 3, /by another key.* \[BAD_SIGNATURE\]$/);
+    });
+
+    if (major === 2) return;
+
+    interface BundleCase {
+      readonly says: Case['says'];
+      readonly key?: KeyObject;
+      readonly predicateType?: string;
+      readonly about?: string;
+      readonly change?: (bundle: SignedBundle) => object;
+    }
+    const bundles: Readonly<Record<string, BundleCase>> = {
+      'as it should be': { says: { cosign: true, ours: true } },
+      'another key': { key: stranger, says: no },
+      'a statement about another image': { about: 'f'.repeat(64), says: no },
+      // Stricter than cosign, which takes any statement about the image; a build by the same key is no release.
+      'provenance by the same key': {
+        predicateType: 'https://slsa.dev/provenance/v1',
+        says: { cosign: true, ours: false },
+      },
+      'a statement that was changed afterwards': {
+        change: ({ dsseEnvelope, ...rest }) => ({
+          ...rest,
+          dsseEnvelope: {
+            ...dsseEnvelope,
+            payload: Buffer.from(`${Buffer.from(dsseEnvelope.payload, 'base64')} `).toString('base64'),
+          },
+        }),
+        says: no,
+      },
+      'a signature of another length': {
+        change: ({ dsseEnvelope, ...rest }) => ({
+          ...rest,
+          dsseEnvelope: { ...dsseEnvelope, signatures: [{ sig: 'AAAA' }] },
+        }),
+        says: no,
+      },
+      'no signature': {
+        change: ({ dsseEnvelope, ...rest }) => ({
+          ...rest,
+          dsseEnvelope: { ...dsseEnvelope, signatures: [] },
+        }),
+        says: no,
+      },
+      'another type of payload': {
+        change: ({ dsseEnvelope, ...rest }) => ({
+          ...rest,
+          dsseEnvelope: { ...dsseEnvelope, payloadType: 'application/json' },
+        }),
+        says: no,
+      },
+    };
+    test.each(Object.entries(bundles))('a bundle: %s', async (name, one) => {
+      const path = `acme/bundle-${name.replaceAll(' ', '-')}`;
+      const { repository, root } = await image(path);
+      const made = signBundle(one.key ?? key, one.about ?? hexOf(root.digest), one.predicateType);
+      const bytes = Buffer.from(JSON.stringify(one.change?.(made) ?? made));
+      const layer = descriptorOf(bundleType, bytes);
+      const empty = Buffer.from('{}');
+      const manifest = buildManifest(MediaType.ociManifest, {
+        artifactType: bundleType,
+        config: descriptorOf(MediaType.empty, empty),
+        layers: [layer],
+        subject: root,
+      });
+      await repository.push(layer, openerOf(bytes));
+      await repository.push(descriptorOf(MediaType.empty, empty), openerOf(empty));
+      await repository.push(manifest.descriptor, openerOf(manifest.bytes));
+      const manifests = { referrers: await repository.referrers(root.digest) };
+      const found = {
+        cosign: await verifies(site.at('site.pub'), `${path}@${root.digest}`),
+        ours: await verifyImage(repository, manifests, { digest: root.digest, repository: path }, [
+          ours,
+        ]).then(
+          (signature) => signature !== undefined,
+          () => false,
+        ),
+      };
+      expect(found).toEqual(one.says);
+    });
   });
+}
+
+const bundleType = 'application/vnd.dev.sigstore.bundle.v0.3+json';
+const statementType = 'application/vnd.in-toto+json';
+
+interface SignedBundle {
+  readonly mediaType: string;
+  readonly verificationMaterial: object;
+  readonly dsseEnvelope: {
+    readonly payload: string;
+    readonly payloadType: string;
+    readonly signatures: readonly { readonly sig: string }[];
+  };
+}
+
+/** As `cosign sign --key` of version 3 writes it, without a log. @param about hex sha256 of the image */
+function signBundle(
+  key: KeyObject,
+  about: string,
+  predicateType = 'https://sigstore.dev/cosign/sign/v1',
+): SignedBundle {
+  const statement = {
+    _type: 'https://in-toto.io/Statement/v1',
+    subject: [{ digest: { sha256: about } }],
+    predicateType,
+    predicate: {},
+  };
+  const payload = Buffer.from(JSON.stringify(statement));
+  const head = `DSSEv1 ${statementType.length} ${statementType} ${payload.byteLength} `;
+  const signature = sign('sha256', Buffer.concat([Buffer.from(head), payload]), key);
+  const publicKey = createPublicKey(key).export({ type: 'spki', format: 'der' });
+  return {
+    mediaType: bundleType,
+    verificationMaterial: {
+      publicKey: { hint: createHash('sha256').update(publicKey).digest('base64') },
+    },
+    dsseEnvelope: {
+      payload: payload.toString('base64'),
+      payloadType: statementType,
+      signatures: [{ sig: signature.toString('base64') }],
+    },
+  };
+}

@@ -34,6 +34,21 @@ describe('BlockWriter', () => {
     expect((await readFile(path)).equals(bytes)).toBe(true);
   });
 
+  test.each([0, 1, 5000, 65_536, 65_537])('whatever number of bytes was expected: %i', async (expected) => {
+    const path = join(await temporaryFolder(), 'file');
+    const bytes = Buffer.from(await collect(generatedBytes(3, 1_200_000)(), 1_200_000, ''));
+    for (const size of [0, 1, 4999, 5000, 5001, 65_536, 1_200_000]) {
+      const file = await open(path, 'w');
+      const writer = new BlockWriter(file, 0, expected);
+      for (let at = 0; at < size; at += 1700)
+        await writer.write(bytes.subarray(at, Math.min(at + 1700, size)));
+      await writer.drain();
+      await writer.release();
+      await file.close();
+      expect((await readFile(path)).equals(bytes.subarray(0, size)), `${size}`).toBe(true);
+    }
+  });
+
   test('F02 writes nothing after a write that failed, so that no hole can be', async () => {
     const path = join(await temporaryFolder(), 'file');
     const file = await open(path, 'w+');

@@ -5,19 +5,28 @@
 import type { FileHandle } from 'node:fs/promises';
 import { blockSize, giveBuffer, takeBuffer } from './buffers.ts';
 
+/** Bytes of content that gets a buffer of its own size. */
+const smallSize = 64 * 1024;
+
 /** A writer to an open file: drain() writes the last block, release() gives the buffers back. */
 export class BlockWriter {
   readonly #file: FileHandle;
   /** Where the next block goes, in bytes from the start of the file. */
   #position: number;
-  #filling: Buffer = takeBuffer();
-  #spare: Buffer | undefined = takeBuffer();
+  #filling: Buffer;
+  /** Taken when the first block is full: most content of a registry is smaller. */
+  #spare: Buffer | undefined;
   #used = 0;
   #inFlight: Promise<Buffer> | undefined;
   #closed = false;
 
-  /** @param position byte offset to write from */
-  constructor(file: FileHandle, position = 0) {
+  /**
+   * @param position byte offset to write from
+   * @param expected bytes that will be written, where that is known: little takes no whole block, so that dozens of
+   * manifests on their way do not take a megabyte each; more or less of them does no harm
+   */
+  constructor(file: FileHandle, position = 0, expected = blockSize) {
+    this.#filling = expected > 0 && expected <= smallSize ? Buffer.allocUnsafeSlow(expected) : takeBuffer();
     this.#file = file;
     this.#position = position;
   }
@@ -26,11 +35,11 @@ export class BlockWriter {
   async write(chunk: Uint8Array): Promise<void> {
     let from = 0;
     while (from < chunk.byteLength) {
-      const n = Math.min(chunk.byteLength - from, blockSize - this.#used);
+      const n = Math.min(chunk.byteLength - from, this.#filling.byteLength - this.#used);
       this.#filling.set(chunk.subarray(from, from + n), this.#used);
       this.#used += n;
       from += n;
-      if (this.#used === blockSize) await this.#flush();
+      if (this.#used === this.#filling.byteLength) await this.#flush();
     }
   }
 

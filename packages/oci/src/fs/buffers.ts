@@ -13,7 +13,7 @@ export function takeBuffer(): Buffer {
   return free.pop() ?? Buffer.allocUnsafeSlow(blockSize);
 }
 
-/** Gives a buffer back. The caller must hold no view of it any more. */
+/** Gives a buffer back; one of another size is left to the garbage collector. The caller must hold no view of it any more. */
 export function giveBuffer(buffer: Buffer): void {
-  if (free.length < keepAtMost) free.push(buffer);
+  if (buffer.byteLength === blockSize && free.length < keepAtMost) free.push(buffer);
 }

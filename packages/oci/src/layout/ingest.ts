@@ -112,7 +112,7 @@ export class Ingest {
       file = await openPart(part.path);
       hasher = fresh || part.size > maxSize ? new Hasher() : await usable(part, resume, signal);
       if (hasher.size < part.size) await file.truncate(hasher.size);
-      writer = new BlockWriter(file, hasher.size);
+      writer = new BlockWriter(file, hasher.size, maxSize - hasher.size);
       let next = hasher.size + (checkpoints?.every ?? defaultEvery);
       for await (const chunk of open(hasher.size)) {
         signal?.throwIfAborted();
