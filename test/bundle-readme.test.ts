@@ -1,5 +1,5 @@
 /** README.txt on the medium: every command in it is run as it stands there, with the site's own names filled in. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, onTestFinished, test } from 'vitest';
@@ -83,6 +83,23 @@ describeWith(['sha256sum', 'openssl'], 'checking', () => {
     const { id } = parseBundleDocument(readFileSync(join(folder, 'bundle.json')));
     expect(sh(starting(folder, 'sha256sum content'), folder).slice(0, 64)).toBe(id);
   });
+});
+
+/** Without a network: who checks the medium has none. */
+test('who made it, with cosign', (context) => {
+  const cosign = process.env['COSIGN'] ?? 'cosign';
+  const version = /GitVersion:\s+v([0-9]+)/.exec(
+    spawnSync(cosign, ['version'], { encoding: 'utf8' }).stdout ?? '',
+  )?.[1];
+  if (Number(version ?? 0) < 3) return context.skip('cosign 3 is not on PATH and COSIGN does not name it');
+  const alone = spawnSync('unshare', ['-rn', 'true']).status === 0 ? 'unshare -rn ' : '';
+  for (const name of ['media', 'second']) {
+    const folder = site.at(name);
+    const line = starting(folder, 'cosign verify-blob').replace('KEY.pub', site.at('site.pub'));
+    const run = `HOME=${temporaryFolder('home')} ${alone}${line.replace('cosign', cosign)}`;
+    expect(sh(`${run} 2>&1`, folder)).toContain('Verified OK');
+    expect(() => sh(run.replace(/bundle\.json$/, 'README.txt'), folder)).toThrow();
+  }
 });
 
 test('loading with omni-airgap', async () => {

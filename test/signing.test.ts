@@ -159,6 +159,32 @@ test('sign adds a signature and changes nothing else; again it does nothing; ano
   expect((await verify('other.pub')).code).toBe(0);
 });
 
+test('both files of a signature are written, and verify refuses two that differ', async () => {
+  const [medium, other] = [copied(), copied()];
+  const sigstore = join(medium, 'bundle.json.sigstore.json');
+  for (const one of [medium, other])
+    await cliJson(['sign', '--bundle', one, '--sign-key', site.at('site.key')]);
+  const right = readFileSync(sigstore);
+  expect(JSON.parse(right.toString('utf8'))).toMatchObject({
+    messageSignature: { signature: readFileSync(join(medium, 'bundle.json.sig'), 'latin1').trim() },
+  });
+  cpSync(join(other, 'bundle.json.sigstore.json'), sigstore);
+  const key = ['--verify-key', site.at('site.pub')];
+  for (const flags of [key, []]) {
+    const ended = await cli(['verify', '--bundle', medium, ...flags]);
+    expectFailure(
+      ended,
+      3,
+      /bundle\.json\.sigstore\.json: does not hold the signature of.*\[BAD_SIGNATURE\]/,
+    );
+  }
+  rmSync(sigstore);
+  await cliJson(['verify', '--bundle', medium, ...key]);
+  // As on media of a version that wrote no such file.
+  await cliJson(['sign', '--bundle', medium, '--sign-key', site.at('site.key')]);
+  expect(readFileSync(sigstore)).toEqual(right);
+});
+
 test('media of one bundle get the same signature, with no volume at hand', async () => {
   const media = [copied(), copied()];
   for (const medium of media) rmSync(join(medium, 'content.tar.001'));

@@ -159,6 +159,8 @@ def check(folders, key):
         signed = file.read()
     if key:
         check_signature(folders, key)
+    for folder in folders:
+        check_sigstore(folder, signed)
     bundle = parse(signed)
     check_places(bundle)
     for folder in folders:
@@ -176,6 +178,19 @@ def check_signature(folders, key):
         raw.flush()
         verify = ["openssl", "dgst", "-sha256", "-verify", key, "-signature", raw.name, os.path.join(folders[0], "bundle.json")]
         need(subprocess.run(verify, stdout=subprocess.DEVNULL, check=False).returncode == 0, "bundle.json.sig is not of this key")
+
+
+def check_sigstore(folder, signed):
+    """The signature once more for cosign: the same one, where both files are there."""
+    paths = [os.path.join(folder, "bundle.json." + end) for end in ("sig", "sigstore.json")]
+    if not all(map(os.path.exists, paths)):
+        return
+    with open(paths[0], encoding="ascii") as file:
+        signature = file.read().strip()
+    with open(paths[1], "rb") as file:
+        message = json.load(file)["messageSignature"]
+    digest = base64.b64encode(hashlib.sha256(signed).digest()).decode()
+    need(message == {"messageDigest": {"algorithm": "SHA2_256", "digest": digest}, "signature": signature}, f"{paths[1]} differs")
 
 
 def parse(data):

@@ -12,6 +12,7 @@ import {
   maxBundleDocumentBytes,
   parseBundleDocument,
   signatureName,
+  signatureNames,
   volumeName,
 } from '@omni-airgap/format';
 import { CodedError, formatBytes, systemCodeOf } from '@omni-airgap/oci/base';
@@ -24,6 +25,7 @@ import {
   Journal,
   type Lock,
   readSmallFile,
+  removeFile,
   removeTemporaries,
   syncFolder,
   writeFileAtomic,
@@ -38,7 +40,8 @@ const maxSumsBytes = 1024 * 1024;
 /** What the small files of any bundle may take: bytes; those of a large one are counted by whoever writes it. */
 const reserve = 4 * 1024 * 1024;
 /** Of every bundle, beside bundle.json. */
-const namesOfBundles = /^(?:content\.tar\.[0-9]{3}|bundle\.json\.sig|README\.txt|report\.html|SHA256SUMS)$/;
+const namesOfBundles =
+  /^(?:content\.tar\.[0-9]{3}|bundle\.json\.sig|bundle\.json\.sigstore\.json|README\.txt|report\.html|SHA256SUMS)$/;
 const sumLine = /^[a-f0-9]{64} {2}content\.tar\.([0-9]{3})$/;
 
 export class Medium {
@@ -171,12 +174,13 @@ export class Medium {
   async finish({ document, bytes, files }: IssuedBundle): Promise<void> {
     await removeTemporaries(this.folder);
     const path = join(this.folder, documentName);
-    const isSigned = files.some(({ name }) => name === signatureName);
-    // A signature of the bundle.json that was here before would not verify.
-    if (!isSigned && !(await holds(path, bytes))) await removeFile(join(this.folder, signatureName));
+    await this.#removeOtherSignature(await holds(path, bytes), files);
     for (const { name, bytes: content } of files) await writeChanged(join(this.folder, name), content);
     const here = document.volumes.filter((_, volume) => this.#done.has(volume));
-    const small = [...files.filter(({ name }) => name !== signatureName), { name: documentName, bytes }];
+    const small = [
+      ...files.filter(({ name }) => !signatureNames.includes(name)),
+      { name: documentName, bytes },
+    ];
     const sums = [
       ...here,
       ...small.map((file) => ({ name: file.name, sha256: hexOf(digestOf(file.bytes)) })),
@@ -189,6 +193,15 @@ export class Medium {
     } catch (error) {
       throw diskError(error, this.folder);
     }
+  }
+
+  /** One of a bundle.json that was here before, or of another key: no two files that differ are ever here. */
+  async #removeOtherSignature(hasDocument: boolean, files: IssuedBundle['files']): Promise<void> {
+    const signature = files.find(({ name }) => name === signatureName);
+    if (signature === undefined && hasDocument) return;
+    const path = join(this.folder, signatureName);
+    if (signature !== undefined && (await holds(path, signature.bytes))) return;
+    for (const name of [...signatureNames].reverse()) await removeFile(join(this.folder, name));
   }
 
   /** Whether the medium has a signature. Until `finish`, that may be of another bundle.json. */
@@ -283,12 +296,6 @@ async function writeChanged(path: string, bytes: Uint8Array): Promise<void> {
 async function holds(path: string, bytes: Uint8Array): Promise<boolean> {
   const before = await readSmallFile(path, maxBundleDocumentBytes);
   return before !== undefined && Buffer.compare(before, bytes) === 0;
-}
-
-async function removeFile(path: string): Promise<void> {
-  await rm(path, { force: true }).catch((error: unknown) => {
-    throw diskError(error, path);
-  });
 }
 
 async function hasSize(path: string, size: number): Promise<boolean> {

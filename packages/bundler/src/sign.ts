@@ -1,6 +1,6 @@
 /**
  * sign: the signature of a bundle that was issued without one, or with that of another key. bundle.json and all that it
- * names stay as they are, so media of one bundle can be signed apart from each other; only bundle.json.sig is written.
+ * names stay as they are, so media of one bundle can be signed apart from each other; only the signature is written.
  * What a person reads before signing, report.html and README.txt, must be what bundle.json states.
  */
 import type { KeyObject } from 'node:crypto';
@@ -12,14 +12,17 @@ import {
   isSignedWith,
   maxBundleDocumentBytes,
   maxSignatureBytes,
+  maxSigstoreBytes,
   signatureName,
   signatureText,
   signBytes,
+  sigstoreName,
   verifyBytes,
   verifyFiles,
+  writeSignature,
 } from '@omni-airgap/format';
 import { CodedError } from '@omni-airgap/oci/base';
-import { type Lock, readSmallFile, writeFileAtomic } from '@omni-airgap/oci/fs';
+import { type Lock, readSmallFile } from '@omni-airgap/oci/fs';
 import { lockMedium } from './medium.ts';
 
 /** Where the signature comes from. */
@@ -69,14 +72,14 @@ export async function signBundle(folders: readonly string[], source: SignatureSo
     return {
       id: document.id,
       sequence: document.sequence,
-      ...(await writeSignature(folders, bytes, source)),
+      ...(await writeTo(folders, bytes, source)),
     };
   } finally {
     for (const lock of locks) await lock.release();
   }
 }
 
-async function writeSignature(
+async function writeTo(
   folders: readonly string[],
   bytes: Uint8Array,
   source: SignatureSource,
@@ -87,19 +90,23 @@ async function writeSignature(
     made = signatureText(source.signature, source.what);
     verifyBytes(bytes, made, [key], source.what);
   }
-  const media: { folder: string; before: string | undefined; isRight: boolean }[] = [];
+  const media: { folder: string; before: string | undefined; isRight: boolean; hasBoth: boolean }[] = [];
   for (const folder of folders) {
     const file = await readSmallFile(join(folder, signatureName), maxSignatureBytes);
     const before = file === undefined ? undefined : Buffer.from(file).toString('latin1');
-    media.push({ folder, before, isRight: before !== undefined && isSignedWith(bytes, before, key) });
+    const hasBoth = (await readSmallFile(join(folder, sigstoreName), maxSigstoreBytes)) !== undefined;
+    const isRight = before !== undefined && isSignedWith(bytes, before, key);
+    media.push({ folder, before, isRight, hasBoth });
   }
   // One that verifies is kept, so that signing twice changes nothing.
   const text = made ?? media.find(({ isRight }) => isRight)?.before ?? signBytes(bytes, key);
-  const wrong = media.filter(({ isRight }) => !isRight);
-  for (const { folder } of wrong) await writeFileAtomic(join(folder, signatureName), text);
+  const wrong = media.filter(({ isRight, hasBoth }) => !isRight || !hasBoth);
+  for (const { folder } of wrong) await writeSignature(folder, bytes, text, key);
   return {
     signedBy: fingerprintOf(key),
     written: wrong.map(({ folder }) => folder),
-    replaced: wrong.flatMap(({ folder, before }) => (before === undefined ? [] : [folder])),
+    replaced: wrong.flatMap(({ folder, before, isRight }) =>
+      before === undefined || isRight ? [] : [folder],
+    ),
   };
 }

@@ -112,24 +112,28 @@ describe('the folder', () => {
     expect(await filesOf(out)).toEqual(before);
   });
 
-  test.each(['README.txt', 'report.html', 'SHA256SUMS', 'bundle.json.sig', volumeName(1)])(
-    'with a %s that no run of ours is known to have written is left as it is',
-    async (name) => {
-      const { folder, store } = await made();
-      const out = join(folder, 'out');
-      await mkdir(out);
-      await writeFile(join(out, name), 'precious');
-      await expect(bundle(optionsFor(store, out))).rejects.toMatchObject({
-        code: 'CONFLICT',
-        message: expect.stringContaining(name),
-      });
-      expect(await readdir(out)).toEqual([name]);
-      expect(await readFile(join(out, name), 'utf8')).toBe('precious');
-      await rm(join(out, name));
-      await writeFile(join(out, 'holiday.jpg'), "in nobody's way");
-      expect(await bundle(optionsFor(store, out))).toMatchObject({ written: true });
-    },
-  );
+  test.each([
+    'README.txt',
+    'report.html',
+    'SHA256SUMS',
+    'bundle.json.sig',
+    'bundle.json.sigstore.json',
+    volumeName(1),
+  ])('with a %s that no run of ours is known to have written is left as it is', async (name) => {
+    const { folder, store } = await made();
+    const out = join(folder, 'out');
+    await mkdir(out);
+    await writeFile(join(out, name), 'precious');
+    await expect(bundle(optionsFor(store, out))).rejects.toMatchObject({
+      code: 'CONFLICT',
+      message: expect.stringContaining(name),
+    });
+    expect(await readdir(out)).toEqual([name]);
+    expect(await readFile(join(out, name), 'utf8')).toBe('precious');
+    await rm(join(out, name));
+    await writeFile(join(out, 'holiday.jpg'), "in nobody's way");
+    expect(await bundle(optionsFor(store, out))).toMatchObject({ written: true });
+  });
 
   test('of several runs at once, each waits for the others a moment or is refused, and the bundle is right', async () => {
     const { folder, store } = await made();

@@ -25,8 +25,10 @@ import {
   maxBundleDocumentBytes,
   parseBundleDocument,
   signatureName,
+  sigstoreName,
 } from './documents/bundle-document.ts';
 import { fingerprintOf, maxSignatureBytes, verifyBytes } from './signature.ts';
+import { checkSigstoreBundle, maxSigstoreBytes } from './sigstore-bundle.ts';
 import { mapOf, type VolumeMap, volumeName } from './volumes/volume-map.ts';
 
 /** Who is believed about what a bundle is. */
@@ -188,29 +190,47 @@ async function readDocument(folders: readonly string[]): Promise<Uint8Array> {
   return first.bytes;
 }
 
+interface FoundSignature {
+  readonly path: string;
+  /** Content of the file, untrusted. */
+  readonly text: string;
+}
+
+/** The signatures of the media, each the same in both of its files. @throws BAD_SIGNATURE, BAD_DOCUMENT, DISK */
+async function readSignatures(
+  folders: readonly string[],
+  bytes: Uint8Array,
+): Promise<readonly FoundSignature[]> {
+  const found: FoundSignature[] = [];
+  for (const folder of folders) {
+    const path = join(folder, signatureName);
+    const signature = await readSmallFile(path, maxSignatureBytes);
+    if (signature === undefined) continue;
+    const text = Buffer.from(signature).toString('latin1');
+    const other = join(folder, sigstoreName);
+    const sigstore = await readSmallFile(other, maxSigstoreBytes);
+    if (sigstore !== undefined) checkSigstoreBundle(sigstore, bytes, text, other);
+    found.push({ path, text });
+  }
+  return found;
+}
+
 async function checkSignature(
   folders: readonly string[],
   bytes: Uint8Array,
   trust: BundleTrust,
 ): Promise<BundleSigner> {
+  const signatures = await readSignatures(folders, bytes);
   if (trust.mode === 'any') return { mode: 'unsigned' };
-  let key: string | undefined;
-  for (const folder of folders) {
-    const path = join(folder, signatureName);
-    const signature = await readSmallFile(path, maxSignatureBytes);
-    if (signature === undefined) continue;
-    // A wrong one beside a right one was put there by somebody: none is passed over.
-    const text = Buffer.from(signature).toString('latin1');
-    const signer = verifyBytes(bytes, text, trust.keys, path);
-    key ??= fingerprintOf(signer);
-  }
-  if (key === undefined) {
+  // A wrong one beside a right one was put there by somebody: none is passed over.
+  const [signer] = signatures.map(({ path, text }) => verifyBytes(bytes, text, trust.keys, path));
+  if (signer === undefined) {
     throw new CodedError(
       'UNSIGNED',
       `${join(folders[0] ?? '', signatureName)}: missing, so nobody vouches for this bundle; omni-airgap sign --bundle DIR --sign-key KEY signs it`,
     );
   }
-  return { mode: 'signed', key };
+  return { mode: 'signed', key: fingerprintOf(signer) };
 }
 
 interface FoundVolume {

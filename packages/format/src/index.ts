@@ -29,6 +29,8 @@ export {
   parseBundleDocument,
   serializeBundleDocument,
   signatureName,
+  signatureNames,
+  sigstoreName,
 } from './documents/bundle-document.ts';
 export {
   parseReceiptDocument,
@@ -57,6 +59,13 @@ export {
   signBytes,
   verifyBytes,
 } from './signature.ts';
+export {
+  checkSigstoreBundle,
+  maxSigstoreBytes,
+  type SignatureFile,
+  sigstoreBundleOf,
+  writeSignature,
+} from './sigstore-bundle.ts';
 export { type BundleCheck, type NamedDamage, verifyBundle, verifyFiles } from './verify-bundle.ts';
 export { checkMemberHeader, checkSmallContent, checkTrailer } from './volumes/member-header.ts';
 export { mapOf, planHash, planHashOf, VolumeMap, volumeName } from './volumes/volume-map.ts';

@@ -4,7 +4,7 @@
  * place of bundle.json: no media are made of it any more, but content may have left the store with some.
  */
 import type { KeyObject } from 'node:crypto';
-import { readdir, rename, rm } from 'node:fs/promises';
+import { readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type BundleDocument,
@@ -12,12 +12,15 @@ import {
   isSignedWith,
   mapOf,
   maxBundleDocumentBytes,
-  maxSignatureBytes,
+  maxSigstoreBytes,
   type PlacedBlob,
   parseBundleDocument,
   planHashOf,
   signatureName,
+  signatureNames,
   signBytes,
+  sigstoreName,
+  writeSignature,
 } from '@omni-airgap/format';
 import { CodedError, systemCodeOf } from '@omni-airgap/oci/base';
 import {
@@ -25,6 +28,7 @@ import {
   ensureFolder,
   Journal,
   readSmallFile,
+  removeFile,
   removeTemporaries,
   syncFolder,
   writeFileAtomic,
@@ -50,7 +54,7 @@ export interface SmallFile {
 }
 
 export interface IssuedBundle extends IssuedDocument {
-  /** README.txt, report.html, and bundle.json.sig when it is signed. */
+  /** README.txt, report.html, and the signature in its two files when it is signed. */
   readonly files: readonly SmallFile[];
 }
 
@@ -131,8 +135,10 @@ export class IssuedBundles {
       if (content === undefined || hexOf(digestOf(content)) !== sha256) return undefined;
       files.push({ name, bytes: content });
     }
-    const signature = await readSmallFile(this.#pathOf(id, signatureName), maxSignatureBytes);
-    if (signature !== undefined) files.push({ name: signatureName, bytes: signature });
+    for (const name of signatureNames) {
+      const bytes = await readSmallFile(this.#pathOf(id, name), maxSigstoreBytes);
+      if (bytes !== undefined) files.push({ name, bytes });
+    }
     return { ...issued, files };
   }
 
@@ -167,11 +173,11 @@ export class IssuedBundles {
       await removeTemporaries(folder);
       // What may be there is about another document.
       await this.#withdraw(id);
-      await remove(this.#pathOf(id, signatureName));
+      for (const name of signatureNames) await removeFile(this.#pathOf(id, name));
       for (const file of issued.files) await writeFileAtomic(join(folder, file.name), file.bytes);
       const signed = await this.#withSignature(issued, signKey);
       await writeFileAtomic(path, issued.bytes);
-      await remove(this.#pathOf(id, 'withdrawn.json'));
+      await removeFile(this.#pathOf(id, 'withdrawn.json'));
       return signed;
     });
   }
@@ -278,7 +284,7 @@ export class IssuedBundles {
     let bytes = 0;
     for (const { digest, size } of blobs) {
       if ((await layout.stat(digest)) !== undefined) bytes += size;
-      await remove(layout.pathOf(digest));
+      await removeFile(layout.pathOf(digest));
     }
     return bytes;
   }
@@ -326,16 +332,15 @@ export class IssuedBundles {
 
   async #withSignature(issued: IssuedBundle, key: KeyObject | undefined): Promise<IssuedBundle> {
     const { bytes, files, document } = issued;
-    const before = files.find(({ name }) => name === signatureName);
-    if (
-      key === undefined ||
-      (before !== undefined && isSignedWith(bytes, Buffer.from(before.bytes).toString('latin1'), key))
-    )
-      return issued;
-    const signature = Buffer.from(signBytes(bytes, key));
-    await writeFileAtomic(this.#pathOf(document.id, signatureName), signature);
-    const others = files.filter((file) => file !== before);
-    return { ...issued, files: [...others, { name: signatureName, bytes: signature }] };
+    if (key === undefined) return issued;
+    const file = files.find(({ name }) => name === signatureName);
+    const before = file === undefined ? undefined : Buffer.from(file.bytes).toString('latin1');
+    const isRight = before !== undefined && isSignedWith(bytes, before, key);
+    if (isRight && files.some(({ name }) => name === sigstoreName)) return issued;
+    const signature = isRight ? before : signBytes(bytes, key);
+    const written = await writeSignature(join(this.#folder, document.id), bytes, signature, key);
+    const others = files.filter(({ name }) => !signatureNames.includes(name));
+    return { ...issued, files: [...others, ...written] };
   }
 
   async #withdraw(id: string): Promise<void> {
@@ -360,10 +365,4 @@ export class IssuedBundles {
 async function readDocument(path: string): Promise<IssuedDocument | undefined> {
   const bytes = await readSmallFile(path, maxBundleDocumentBytes);
   return bytes === undefined ? undefined : { document: parseBundleDocument(bytes, path), bytes };
-}
-
-async function remove(path: string): Promise<void> {
-  await rm(path, { force: true }).catch((error: unknown) => {
-    throw diskError(error, path);
-  });
 }

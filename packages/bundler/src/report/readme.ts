@@ -41,8 +41,9 @@ several media, each holds some of the volumes and all hold the other files.
 2. CHECK WHO MADE IT (with the public key that you received separately)
    base64 -d bundle.json.sig > /tmp/bundle.sig
    openssl dgst -sha256 -verify KEY.pub -signature /tmp/bundle.sig bundle.json
-   or: cosign verify-blob --key KEY.pub --signature bundle.json.sig \\
-         --insecure-ignore-tlog=true bundle.json
+   or, with cosign 3.1.3 or newer (it needs no network for this):
+   cosign verify-blob --key KEY.pub --bundle bundle.json.sigstore.json \\
+     --insecure-ignore-tlog bundle.json
    Without the file bundle.json.sig nobody has signed it.
    bundle.json states the SHA-256 of every volume, of report.html and of this
    file. Its id is what this prints when all volumes are in one folder:

@@ -21,6 +21,10 @@ import { verifiedSchema } from './verified.ts';
 export const documentName = 'bundle.json';
 /** File name of the detached signature of bundle.json. */
 export const signatureName = 'bundle.json.sig';
+/** The same signature, in the form that cosign 3 reads. */
+export const sigstoreName = 'bundle.json.sigstore.json';
+/** Files that no signature covers, since they are it. */
+export const signatureNames: readonly string[] = [signatureName, sigstoreName];
 
 const wholeNumber = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const originSchema = v.pipe(v.string(), v.regex(/^[a-f0-9]{32}$/));

@@ -202,6 +202,13 @@ export async function removeTemporaries(folder: string, file?: string): Promise<
   }
 }
 
+/** Removes a file; one that is not there is no error. @throws DISK */
+export async function removeFile(path: string): Promise<void> {
+  await rm(path, { force: true }).catch((error: unknown) => {
+    throw diskError(error, path);
+  });
+}
+
 /**
  * A small regular file, whole; undefined when there is none.
  * @param max bytes

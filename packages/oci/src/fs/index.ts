@@ -8,6 +8,7 @@ export {
   ensureFolder,
   freeBytes,
   readSmallFile,
+  removeFile,
   removeTemporaries,
   syncFolder,
   writeFileAtomic,
