@@ -46,7 +46,7 @@ const fuse = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
 /** @returns the files that went in, relative to the clone */
 async function bundle(
   outfile: string,
-  format: Pick<BuildOptions, 'format' | 'banner' | 'supported'>,
+  format: Pick<BuildOptions, 'format' | 'banner' | 'define' | 'supported'>,
 ): Promise<readonly string[]> {
   const { metafile } = await build({
     ...format,
@@ -66,9 +66,9 @@ async function bundle(
 async function bundleModule(folder: string): Promise<readonly string[]> {
   return bundle(join(folder, module), {
     format: 'esm',
-    // Libraries in the older module format ask for parts of Node.js by require.
+    // Libraries in the older module format ask for parts of Node.js by require; some have a createRequire of their own.
     banner: {
-      js: "#!/usr/bin/env node\nimport { createRequire } from 'node:module';\nconst require = createRequire(import.meta.url);",
+      js: "#!/usr/bin/env node\nimport { createRequire as requireFrom } from 'node:module';\nconst require = requireFrom(import.meta.url);",
     },
   });
 }
@@ -82,7 +82,13 @@ async function bundleModule(folder: string): Promise<readonly string[]> {
 async function bundleExecutables(host: Platform, folder: string, scratch: string): Promise<void> {
   const main = 'omni-airgap.cjs';
   // In a single executable require has the parts of Node.js, and import() has nothing.
-  await bundle(join(scratch, main), { format: 'cjs', supported: { 'dynamic-import': false } });
+  await bundle(join(scratch, main), {
+    format: 'cjs',
+    supported: { 'dynamic-import': false },
+    // OpenPGP.js asks for parts of Node.js from the place of its module, which CommonJS does not know.
+    define: { 'import.meta.url': 'moduleUrl' },
+    banner: { js: "const moduleUrl = require('node:url').pathToFileURL(__filename).href;" },
+  });
   const settings = {
     main,
     output: 'program.blob',

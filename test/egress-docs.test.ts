@@ -1,4 +1,4 @@
-/** What docs/egress.md, docs/mirror-yaml.md and docs/loading.md show is what the commands print. */
+/** What docs/egress.md, docs/mirror-yaml.md and docs/site.md show is what the commands print. */
 import { expect, test } from 'vitest';
 import { parseSite } from '../packages/talos/src/index.ts';
 import { read } from './repository.ts';
@@ -50,9 +50,9 @@ test('mirror.yaml: the example is understood, and its slip is answered as it say
 
 test('site.yaml: the example is understood, and its slip is answered as it says', async () => {
   const site = await workspace();
-  const example = blockOf('docs/loading.md', 'omni: https://omni.site');
+  const example = blockOf('docs/site.md', 'omni: https://omni.site');
   expect(parseSite(example, 'site.yaml')).toMatchObject({ caFile: 'ca.pem', ntp: ['10.0.0.1'] });
-  const slip = blockOf('docs/loading.md', 'site.yaml:2:1: unknown key "factroy"; did you mean factory?');
+  const slip = blockOf('docs/site.md', 'site.yaml:2:1: unknown key "factroy"; did you mean factory?');
   site.write('site.yaml', 'omni: https://omni.site\nfactroy: https://factory.site\n');
   const check = ['egress', 'check', '--inside', '--site', 'site.yaml', '--registry', '127.0.0.1:1'];
   const { code, stderr } = await cli(check, { cwd: site.root });

@@ -71,6 +71,15 @@ test('the module runs in the Node.js of the machine', () => {
   expect(version.toString()).toBe(execFileSync(join(machine, 'omni-airgap'), ['--version']).toString());
 });
 
+test('both make certificates, keys and hashes: libraries that look for their own place find one', async () => {
+  const terms = ['--eula-name', 'Ada Lovelace', '--eula-email', 'ada@site.example'];
+  const omni = ['--omni', 'omni.site', ...terms];
+  expect(await omniAirgap('site', 'init', '--pki', 'pki', ...omni)).toContain('Wrote pki/services/omni.asc');
+  const module = [join(dist, 'omni-airgap.mjs'), 'site', 'init', '--site', 'other.yaml', '--pki', 'other'];
+  const printed = execFileSync(process.execPath, [...module, ...omni], environment()).toString();
+  expect(printed).toContain('Wrote other/services/omni.asc');
+});
+
 test('the sums are right, and another build has the same', () => {
   execFileSync('sha256sum', ['--quiet', '--strict', '-c', 'SHA256SUMS'], { cwd: dist });
   const again = temporaryFolder('release');
@@ -87,6 +96,8 @@ test('the licenses of everything inside are included, and no path of this machin
     `Node.js ${process.version}`,
     'undici',
     'commander',
+    'openpgp',
+    '@peculiar/x509',
     '@aws-sdk/client-s3',
   ])
     expect(licenses).toMatch(new RegExp(`^${name}\\b`, 'm'));

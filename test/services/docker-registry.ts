@@ -24,8 +24,10 @@ export interface Registry {
 }
 
 export interface RegistryOptions {
-  /** Who may come in; anyone when left out. `htpasswd`: one user, for pull too. */
-  readonly auth?: 'htpasswd' | TokenServer;
+  /** Who may come in; anyone when left out. `htpasswd`: one user, or those of a file, for pull too. */
+  readonly auth?: 'htpasswd' | { readonly htpasswd: string } | TokenServer;
+  /** Paths of PEM files; plain HTTP when left out. */
+  readonly tls?: { readonly certificate: string; readonly key: string };
   /** A bucket that is there; a folder when left out. */
   readonly storage?: { readonly gateway: CephGateway; readonly bucket: string };
 }
@@ -35,7 +37,7 @@ const htpasswdLogin: Login = { user: 'site', password: 'airgap-secret' };
 const htpasswdHash = '$2y$05$abcdefghijklmnopqrstuu3lliEbyZdp/Vr4h8YmmadL1j1yZ986y';
 
 /** @throws MissingService without docker-registry */
-export async function startRegistry({ auth, storage }: RegistryOptions = {}): Promise<Registry> {
+export async function startRegistry({ auth, storage, tls }: RegistryOptions = {}): Promise<Registry> {
   requireCommands('docker-registry');
   const folder = temporaryFolder('registry');
   writeFileSync(join(folder, 'htpasswd'), `${htpasswdLogin.user}:${htpasswdHash}\n`);
@@ -43,7 +45,7 @@ export async function startRegistry({ auth, storage }: RegistryOptions = {}): Pr
   const configuration = {
     version: '0.1',
     log: { level: 'info', accesslog: { disabled: false } },
-    http: { addr: '127.0.0.1:0', secret: 'only-for-tests' },
+    http: { addr: '127.0.0.1:0', secret: 'only-for-tests', ...(tls === undefined ? {} : { tls }) },
     storage: { ...storageSection(folder, storage), delete: { enabled: true } },
     ...(auth === undefined ? {} : { auth: authSection(folder, auth) }),
   };
@@ -60,8 +62,16 @@ export async function startRegistry({ auth, storage }: RegistryOptions = {}): Pr
       return listening === undefined ? undefined : Number(listening);
     }, 15_000);
     const host = `127.0.0.1:${port}`;
-    const login = auth === undefined ? undefined : auth === 'htpasswd' ? htpasswdLogin : auth.login;
-    return { host, url: `http://${host}`, port, login, log: server.output, stop };
+    const login =
+      auth === 'htpasswd' ? htpasswdLogin : auth !== undefined && 'login' in auth ? auth.login : undefined;
+    return {
+      host,
+      url: `${tls === undefined ? 'http' : 'https'}://${host}`,
+      port,
+      login,
+      log: server.output,
+      stop,
+    };
   } catch (error) {
     await stop();
     throw error;
@@ -85,7 +95,9 @@ function storageSection(folder: string, storage: RegistryOptions['storage']): Re
 }
 
 function authSection(folder: string, auth: NonNullable<RegistryOptions['auth']>): Record<string, unknown> {
-  if (auth === 'htpasswd') return { htpasswd: { realm: 'test-registry', path: join(folder, 'htpasswd') } };
+  const realm = 'test-registry';
+  if (auth === 'htpasswd') return { htpasswd: { realm, path: join(folder, 'htpasswd') } };
+  if ('htpasswd' in auth) return { htpasswd: { realm, path: auth.htpasswd } };
   const { url, service, issuer, rootCertBundle } = auth;
   return { token: { realm: url, service, issuer, rootcertbundle: rootCertBundle } };
 }

@@ -1,7 +1,7 @@
 /**
  * The architecture as a table, and a checker for it: which package may import which sibling and which npm package,
  * and, inside `oci`, which room may import which.
- * cli -> fetcher | bundler | loader | server -> store, objects -> format -> oci; talos by itself.
+ * cli -> fetcher | bundler | loader | server -> store, objects -> format -> oci; talos by itself; pki on oci and talos.
  */
 
 import { isBuiltin } from 'node:module';
@@ -56,9 +56,10 @@ export const layers: Readonly<Record<string, Layer>> = {
   bundler: { siblings: [...content, 'store'], npm: [] },
   // What an auditor inside reads: never the store of the connected host.
   loader: { siblings: [...content, 'objects'], npm: ['p-limit'] },
+  pki: { siblings: ['oci', 'talos'], npm: ['@peculiar/x509', 'bcryptjs', 'openpgp', 'reflect-metadata'] },
   server: { siblings: [...content, 'store', 'objects'], npm: [] },
   cli: {
-    siblings: [...content, 'store', 'objects', 'fetcher', 'bundler', 'loader', 'server'],
+    siblings: [...content, 'store', 'objects', 'fetcher', 'bundler', 'loader', 'pki', 'server'],
     npm: ['commander'],
   },
 };

@@ -156,6 +156,7 @@ const commands: ReadonlyMap<string, () => Promise<AddCommand>> = new Map([
   ['verify', async () => (await import('./commands/verify.ts')).addVerify],
   ['inspect', async () => (await import('./commands/inspect.ts')).addInspect],
   ['diff', async () => (await import('./commands/diff.ts')).addDiff],
+  ['site', async () => (await import('./commands/site.ts')).addSite],
   ['load', async () => (await import('./commands/load.ts')).addLoad],
   ['serve', async () => (await import('./commands/serve.ts')).addServe],
   ['wants', async () => (await import('./commands/wants.ts')).addWants],

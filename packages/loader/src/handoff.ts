@@ -4,7 +4,7 @@
  */
 
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { serializeDocument } from '@omni-airgap/format';
 import type { ObjectStoreTarget } from '@omni-airgap/objects';
 import { CodedError, messageOf, parseStrictObject } from '@omni-airgap/oci/base';
@@ -29,6 +29,8 @@ import {
 import { parseRegistryTarget, type RegistryTarget } from './targets/names.ts';
 
 interface SiteDescription {
+  /** Folder of the hand-off. */
+  readonly folder: string;
   /** Names in the bundle. */
   readonly names: readonly string[];
   readonly site: Site;
@@ -42,7 +44,8 @@ interface SiteDescription {
 
 /** What the files are made from. @throws USAGE for a registry in the site file that is none */
 export function describeSite(description: SiteDescription): HandoffInput {
-  const { site, target, plainHttp, keepHost, objectStore, ca, resignKey } = description;
+  const { target, plainHttp, keepHost, objectStore, ca, resignKey } = description;
+  const site = seenFrom(description.folder, description.site);
   const references = description.names.map((name) => parseReference(name));
   const tagsOf = (...repositories: string[]): readonly string[] =>
     [
@@ -101,6 +104,33 @@ export function describeSite(description: SiteDescription): HandoffInput {
   };
 }
 
+/** The site with its paths as files in a folder name them. */
+function seenFrom(folder: string, site: Site): Site {
+  const from = (path: string): string => {
+    const text = relative(resolve(folder), resolve(path));
+    return text.startsWith('../') ? text : `./${text}`;
+  };
+  return withPaths(site, from);
+}
+
+function withPaths(site: Site, map: (path: string) => string): Site {
+  const { certificates, secrets } = site;
+  return {
+    ...site,
+    ...(certificates === undefined
+      ? {}
+      : {
+          certificates: Object.fromEntries(
+            Object.entries(certificates).map(([service, { chain, key }]) => [
+              service,
+              { chain: map(chain), key: map(key) },
+            ]),
+          ),
+        }),
+    ...(secrets === undefined ? {} : { secrets: map(secrets) }),
+  };
+}
+
 export interface WrittenHandoff {
   readonly folder: string;
   readonly files: readonly string[];
@@ -144,6 +174,7 @@ function sha256Of(bytes: Uint8Array): string {
 }
 
 interface SiteFile {
+  /** Its paths are absolute. */
   readonly site: Site;
   /** PEM. */
   readonly ca?: string;
@@ -161,6 +192,7 @@ export async function readSite(path: string): Promise<SiteFile> {
   } catch (cause) {
     throw new CodedError('CONFIG', messageOf(cause), { cause });
   }
+  site = withPaths(site, (file) => resolve(dirname(path), file));
   if (site.caFile === undefined) return { site };
   const caPath = resolve(dirname(path), site.caFile);
   const ca = (await readNamedFile(`${path}: caFile`, caPath, maxCaBytes)).toString('latin1');

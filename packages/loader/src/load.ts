@@ -409,6 +409,7 @@ function handoffInput(options: LoadOptions, { names, context }: OpenRegistry): H
   const { site = {}, objectStore, ca, resignKey, keepHost = false } = options;
   const { target } = context;
   return describeSite({
+    folder: options.handoff ?? '.',
     names: names.map(({ name }) => name),
     site,
     target,

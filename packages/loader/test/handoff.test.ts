@@ -38,6 +38,25 @@ test('load fills the hand-off in from the bundle and the site, and never writes 
   expect((await readdir(handoff)).filter((name) => name.endsWith('.new'))).toEqual(['dex.yaml.new']);
 });
 
+test('paths of the site file are paths of the hand-off, wherever both are', async () => {
+  const folder = await temporary();
+  await writeFile(
+    join(folder, 'site.yaml'),
+    'certificates: {omni: {chain: pki/omni-chain.pem, key: /etc/pki/omni.key}}\nsecrets: pki\n',
+  );
+  const { site } = await readSite(join(folder, 'site.yaml'));
+  expect(site.secrets).toBe(join(folder, 'pki'));
+  const { folder: bundle } = await makeBundle(async (layout) => {
+    await addImage(layout, 'ghcr.io/siderolabs/omni:v1.10.4', bytesFor('omni', 10));
+  });
+  const handoff = join(folder, 'deep', 'handoff');
+  await loadInto(await startDouble(), [bundle], { handoff, site });
+  const compose = await readFile(join(handoff, 'compose.yaml'), 'utf8');
+  expect(compose).toContain('- ../../pki/omni-chain.pem:/certs/server-chain.pem:ro,Z');
+  expect(compose).toMatch(/- (?:\.\.\/)+etc\/pki\/omni\.key:\/certs\/server-key\.pem:ro,Z/);
+  expect(compose).toContain('- ../../pki/omni.asc:/omni.asc:ro,Z');
+});
+
 test('the authority that the site file names is one clean text, whatever stands around it', async () => {
   const folder = await temporary();
   const pem = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----';

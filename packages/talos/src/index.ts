@@ -45,6 +45,8 @@ export {
   talosKubernetesImages,
 } from './images/sets.ts';
 export { fitWarnings } from './inside/fit.ts';
+export { type LogIn, logIns, omniVariables, serviceNames } from './inside/services.ts';
+export { type SiteAnswers, siteText } from './inside/site-text.ts';
 export {
   type Architecture,
   contentTypeOf,
@@ -64,6 +66,6 @@ export {
 } from './schematic/encode.ts';
 export type { Overlay, Schematic } from './schematic/model.ts';
 export { findSecrets, findSecretsInText, type Secret } from './schematic/secrets.ts';
-export { parseSite, type Site } from './site.ts';
+export { type CertificateFiles, parseSite, type Site, type SiteService } from './site.ts';
 export { compareVersions, isFromMinor, isVersion, parseVersion, type Version, vPrefixed } from './version.ts';
 export { parseYamlFile, type YamlFile } from './yaml/strict.ts';

@@ -24,13 +24,37 @@ export interface Site {
   readonly wireguard?: string;
   /** Path of the CA's certificate, PEM. */
   readonly caFile?: string;
+  /** URL of the object store: what load's --s3-endpoint is when it is not given. */
+  readonly objectStore?: string;
+  /** Certificates and keys of the services, by paths. */
+  readonly certificates?: Readonly<Partial<Record<SiteService, CertificateFiles>>>;
+  /** Path of the folder with omni.env, omni.asc and signing-key.key, which compose.yaml uses. */
+  readonly secrets?: string;
+  /** E-mail addresses of the first users, for Omni and for the log-in service of the hand-off. */
+  readonly users?: readonly string[];
   /** Addresses of time servers. */
   readonly ntp?: readonly string[];
 }
 
-const urls = ['omni', 'machineApi', 'kubernetesProxy', 'factory', 'pxe', 'login'] as const;
-const texts = ['registry', 'wireguard', 'caFile'] as const;
-const keys: readonly string[] = [...urls, ...texts, 'ntp'];
+/** Services that have a certificate. */
+export const siteServices = ['omni', 'factory', 'login', 'registry', 'objectStore'] as const;
+export type SiteService = (typeof siteServices)[number];
+
+/** Paths; relative ones begin at the folder of the site file. */
+export interface CertificateFiles {
+  /** PEM: the certificate, then those who issued it. */
+  readonly chain: string;
+  /** PEM: its private key. */
+  readonly key: string;
+}
+
+const urls = ['omni', 'machineApi', 'kubernetesProxy', 'factory', 'pxe', 'login', 'objectStore'] as const;
+const texts = ['registry', 'wireguard', 'caFile', 'secrets'] as const;
+const lists = {
+  ntp: { what: 'addresses', example: '[10.0.0.1]' },
+  users: { what: 'e-mail addresses', example: '[admin@omni.site]' },
+} as const;
+const keys: readonly string[] = [...urls, ...texts, 'certificates', ...Object.keys(lists)];
 
 /**
  * @param input what a site.yaml holds
@@ -44,13 +68,8 @@ export function parseSite(input: string | Uint8Array, file: string): Site {
     throw source.error([], 'a mapping is expected, such as `omni: https://omni.site`');
   }
   const fields = new Map<string, unknown>(Object.entries(value));
-  for (const key of fields.keys()) {
-    if (keys.includes(key)) continue;
-    const nearest = nearestName(key, keys);
-    const advice = nearest === undefined ? `known keys are ${keys.join(', ')}` : `did you mean ${nearest}?`;
-    throw source.errorAtKey([key], `unknown key ${quoted(key)}; ${advice}`);
-  }
-  const site: Record<string, string | readonly string[]> = {};
+  refuseUnknown(source, [], fields, keys);
+  const site: Record<string, Site[keyof Site]> = {};
   for (const name of urls) {
     const text = textOf(source, [name], fields.get(name));
     if (text !== undefined) site[name] = checkUrl(source, name, text);
@@ -59,25 +78,78 @@ export function parseSite(input: string | Uint8Array, file: string): Site {
     const text = textOf(source, [name], fields.get(name));
     if (text !== undefined) site[name] = text;
   }
-  const ntp = fields.get('ntp') ?? undefined;
-  if (ntp !== undefined) {
-    if (!Array.isArray(ntp))
-      throw source.error(['ntp'], 'ntp must be a list of addresses, such as [10.0.0.1]');
-    site['ntp'] = ntp.map((one, i) => textOf(source, ['ntp', i], one) ?? '');
+  for (const [name, { what, example }] of Object.entries(lists)) {
+    const list = fields.get(name) ?? undefined;
+    if (list === undefined) continue;
+    if (!Array.isArray(list))
+      throw source.error([name], `${name} must be a list of ${what}, such as ${example}`);
+    site[name] = list.map((one, i) => textOf(source, [name, i], one) ?? '');
+  }
+  const certificates = fields.get('certificates') ?? undefined;
+  if (certificates !== undefined) site['certificates'] = certificatesOf(source, certificates);
+  for (const [i, email] of (site['users'] as readonly string[] | undefined)?.entries() ?? []) {
+    if (!/^[^@]+@[^@]+$/.test(email))
+      throw source.error(['users', i], 'users must be e-mail addresses, such as admin@omni.site');
   }
   return site;
 }
 
-function textOf(source: YamlFile, path: readonly [string, number?], value: unknown): string | undefined {
+function certificatesOf(source: YamlFile, value: unknown): NonNullable<Site['certificates']> {
+  const services = mappingOf(source, ['certificates'], value, siteServices);
+  const certificates: Partial<Record<SiteService, CertificateFiles>> = {};
+  for (const service of siteServices) {
+    const files = services.get(service) ?? undefined;
+    if (files === undefined) continue;
+    const path = ['certificates', service];
+    const named = mappingOf(source, path, files, ['chain', 'key']);
+    const [chain, key] = (['chain', 'key'] as const).map((name) =>
+      textOf(source, [...path, name], named.get(name)),
+    );
+    if (chain === undefined || key === undefined)
+      throw source.error(
+        path,
+        `${service} needs both files, such as {chain: ${service}-chain.pem, key: ${service}-key.pem}`,
+      );
+    certificates[service] = { chain, key };
+  }
+  return certificates;
+}
+
+function mappingOf(
+  source: YamlFile,
+  path: readonly string[],
+  value: unknown,
+  known: readonly string[],
+): ReadonlyMap<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw source.error(path, `${path.join('.')} must be a mapping with ${known.join(', ')}`);
+  const fields = new Map<string, unknown>(Object.entries(value));
+  refuseUnknown(source, path, fields, known);
+  return fields;
+}
+
+function refuseUnknown(
+  source: YamlFile,
+  path: readonly string[],
+  fields: ReadonlyMap<string, unknown>,
+  known: readonly string[],
+): void {
+  for (const key of fields.keys()) {
+    if (known.includes(key)) continue;
+    const nearest = nearestName(key, known);
+    const advice = nearest === undefined ? `known keys are ${known.join(', ')}` : `did you mean ${nearest}?`;
+    throw source.errorAtKey([...path, key], `unknown key ${quoted(key)}; ${advice}`);
+  }
+}
+
+function textOf(source: YamlFile, path: readonly (string | number)[], value: unknown): string | undefined {
   if (value === undefined || value === null) return undefined;
   // Nothing that could end a line of a script or of YAML.
   if (typeof value === 'string' && /^[\x21-\x7e]{1,512}$/.test(value) && !/["'`$\\]/.test(value)) {
     return value;
   }
-  throw source.error(
-    path.filter((key) => key !== undefined),
-    `${path[0]} must be plain text without spaces and quotes`,
-  );
+  const name = path.filter((key) => typeof key === 'string').join('.');
+  throw source.error(path, `${name} must be plain text without spaces and quotes`);
 }
 
 function checkUrl(source: YamlFile, name: string, text: string): string {

@@ -38,3 +38,21 @@ export const bare: HandoffInput = {
   imageHosts: [],
   hasInstallers: false,
 };
+/** As site init --pki names it, seen from the folder of the hand-off. */
+export const withFiles: HandoffInput = {
+  ...full,
+  site: parseSite(
+    `omni: https://omni.site
+factory: https://factory.site:8080
+login: https://login.site:5556
+caFile: pki/ca.pem
+certificates:
+  omni: {chain: ../pki/services/omni-chain.pem, key: ../pki/services/omni-key.pem}
+  factory: {chain: ../pki/services/factory-chain.pem, key: ../pki/services/factory-key.pem}
+  login: {chain: ../pki/services/login-chain.pem, key: ../pki/services/login-key.pem}
+secrets: ../pki/services
+users: [ada@site.example, bob@site.example]
+`,
+    'site.yaml',
+  ),
+};

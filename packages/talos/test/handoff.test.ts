@@ -5,7 +5,7 @@ import { handoffFiles } from '../src/handoff/files.ts';
 import type { HandoffInput } from '../src/handoff/input.ts';
 import { earlyArgument } from '../src/handoff/machines.ts';
 import { documents } from './documents.ts';
-import { bare, ca, full } from './handoff-sample.ts';
+import { bare, ca, full, withFiles } from './handoff-sample.ts';
 
 function filesOf(input: HandoffInput): ReadonlyMap<string, string> {
   return new Map(handoffFiles(input).map(({ name, text }) => [name, text]));
@@ -30,6 +30,38 @@ describe('hand-off', () => {
     const known = [...filesOf(full)].filter(([name]) => name !== 'README.txt').map(([, text]) => text);
     expect(known.join('\n')).not.toContain('FILL-IN');
     expect(texts).not.toMatch(/PRIVATE KEY/);
+  });
+
+  test('files that the site file names are mounted where they are; users log in with their own variables', () => {
+    const files = filesOf(withFiles);
+    const [file] = documents(files.get('compose.yaml')) as [
+      { services: Record<string, { volumes: string[]; environment?: object; command: string[] }> },
+    ];
+    const { omni, dex, 'image-factory': factory } = file.services;
+    const at = '../pki/services';
+    const pair = (name: string, to: string): readonly string[] => [
+      `${at}/${name}-chain.pem:${to}/server-chain.pem:ro,Z`,
+      `${at}/${name}-key.pem:${to}/server-key.pem:ro,Z`,
+    ];
+    expect(omni?.volumes).toEqual(
+      expect.arrayContaining([...pair('omni', '/certs'), `${at}/omni.asc:/omni.asc:ro,Z`]),
+    );
+    expect(factory?.volumes).toEqual(
+      expect.arrayContaining([...pair('factory', '/certs'), `${at}/signing-key.key:/signing-key.key:ro,Z`]),
+    );
+    expect(dex?.volumes).toEqual(['./dex.yaml:/etc/dex/dex.yaml:ro,Z', ...pair('login', '/etc/dex/tls')]);
+    const variables = ['ADA', 'BOB'].map((name) => `OMNI_PASSWORD_HASH_${name}_SITE_EXAMPLE`);
+    expect(Object.keys(dex?.environment ?? {})).toEqual(['OMNI_OIDC_SECRET', ...variables]);
+    expect(omni?.command).toContain('--initial-users=ada@site.example,bob@site.example');
+    const [{ staticPasswords }] = documents(files.get('dex.yaml')) as [{ staticPasswords: object[] }];
+    expect(staticPasswords).toEqual([
+      { email: 'ada@site.example', username: 'ada', preferredUsername: 'ada', hashFromEnv: variables[0] },
+      { email: 'bob@site.example', username: 'bob', preferredUsername: 'bob', hashFromEnv: variables[1] },
+    ]);
+    const readme = files.get('README.txt') ?? '';
+    expect(readme).toContain('docker compose --env-file ../pki/services/omni.env up -d');
+    expect(readme).toContain('chown 1001 ../pki/services/login-key.pem');
+    expect(readme).not.toMatch(/gpg --batch|> \.env/);
   });
 
   test('mirrors of every host, no fallback, overridePath only below a prefix', () => {

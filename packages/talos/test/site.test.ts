@@ -41,6 +41,31 @@ describe('what is refused, with file, line and column', () => {
     ['a list', '- omni', /^site\.yaml:1:1: a mapping is expected, such as `omni: https:\/\/omni\.site`$/],
     ['nothing', '', /^site\.yaml:1:1: a mapping is expected/],
     [
+      'a service that has no certificate',
+      'certificates:\n  omny: {chain: a, key: b}',
+      /^site\.yaml:2:3: unknown key "omny"; did you mean omni\?$/,
+    ],
+    [
+      'a certificate without its key',
+      'certificates: {omni: {chain: a.pem}}',
+      /^site\.yaml:1:22: omni needs both files, such as \{chain: omni-chain\.pem, key: omni-key\.pem\}$/,
+    ],
+    [
+      'a path with a space',
+      'certificates: {omni: {chain: "a b", key: c}}',
+      /^site\.yaml:1:30: certificates\.omni\.chain must be plain text/,
+    ],
+    [
+      'a certificate that is no mapping',
+      'certificates: {omni: a.pem}',
+      /^site\.yaml:1:22: certificates\.omni must be a mapping with chain, key$/,
+    ],
+    [
+      'a user that is no address',
+      'users: [ada@site.example, bob]',
+      /^site\.yaml:1:27: users must be e-mail addresses/,
+    ],
+    [
       'an anchor',
       'omni: &a https://omni.site',
       /^site\.yaml:1:10: anchors are not supported; write the value out$/,

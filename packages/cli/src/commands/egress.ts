@@ -228,10 +228,11 @@ export async function runInside(session: Session, flags: InsideFlags): Promise<v
   const file = flags.site === undefined ? { site: {} } : await readSite(flags.site);
   const named = flags.registry ?? file.site.registry;
   const registry = named === undefined ? undefined : parseRegistryTarget(named);
+  const endpoint = flags.s3Endpoint ?? file.site.objectStore;
   const objectStore =
     flags.objectStore === undefined
       ? undefined
-      : await parseObjectStore(flags.objectStore, flags.s3Endpoint, session.env, flags.s3Addressing);
+      : await parseObjectStore(flags.objectStore, endpoint, session.env, flags.s3Addressing);
   const plainHttp = [...flags.plainHttp, ...plainHttpHostsOf(objectStore)];
   const factory = file.site.factory === undefined ? undefined : new URL(file.site.factory);
   // Naming an http URL is permission to use it.

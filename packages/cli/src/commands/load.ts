@@ -156,10 +156,12 @@ async function loadOptions(session: Session, flags: Flags): Promise<Omit<LoadOpt
     throw new CodedError('USAGE', 'load needs --registry HOST, --object-store URL, or both');
   }
   const registry = flags.registry === undefined ? undefined : parseRegistryTarget(flags.registry);
+  const file = flags.site === undefined ? undefined : await readSite(flags.site);
+  const endpoint = flags.s3Endpoint ?? file?.site.objectStore;
   const objectStore =
     flags.objectStore === undefined
       ? undefined
-      : await parseObjectStore(flags.objectStore, flags.s3Endpoint, session.env, flags.s3Addressing);
+      : await parseObjectStore(flags.objectStore, endpoint, session.env, flags.s3Addressing);
   const plainHttp = [...flags.plainHttp, ...plainHttpHostsOf(objectStore)];
   const { concurrency, receipt, resignKey, maxAge } = flags;
   return {
@@ -175,7 +177,7 @@ async function loadOptions(session: Session, flags: Flags): Promise<Omit<LoadOpt
     ...(resignKey === undefined
       ? {}
       : { resignKey: await readPrivateKey('--resign-key', resignKey, session, flags) }),
-    ...(flags.site === undefined ? {} : await readSite(flags.site)),
+    ...file,
     handoff: flags.handoff,
     receipt,
     network: networkSettings({ ...flags, plainHttp }, session.env, false),

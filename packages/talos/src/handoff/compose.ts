@@ -6,9 +6,19 @@
  * internal/pkg/config/schema.json.
  */
 import { selfHostedWireguardPort } from '../egress.ts';
+import { logIns, omniVariables } from '../inside/services.ts';
+import type { SiteService } from '../site.ts';
 import { isFromMinor } from '../version.ts';
 import { type Plain, yamlText } from '../yaml/go/emit.ts';
-import { adminEmail, type HandoffInput, hostOf, imageName, orPlaceholder, variable } from './input.ts';
+import {
+  certificateFiles,
+  type HandoffInput,
+  hostOf,
+  imageName,
+  orPlaceholder,
+  secretFile,
+  variable,
+} from './input.ts';
 
 /** Of the factory's cache in the object store, when image-factory-s3.yaml is used; empty is none. */
 const bucketCredentials = {
@@ -20,10 +30,10 @@ export function composeFile(input: HandoffInput): string {
   const { site, bucket, omniVersion, factoryVersion, dexVersion, ca } = input;
   const image = (host: string, repository: string, tag: string | undefined): string =>
     `${imageName(input, host, repository)}:${tag ?? 'FILL-IN'}`;
-  const certificates = [
-    './server-chain.pem:/certs/server-chain.pem:ro,Z',
-    './server-key.pem:/certs/server-key.pem:ro,Z',
-  ];
+  const certificates = (service: SiteService, folder = '/certs'): readonly string[] => {
+    const { chain, key } = certificateFiles(input, service);
+    return [`${chain}:${folder}/server-chain.pem:ro,Z`, `${key}:${folder}/server-key.pem:ro,Z`];
+  };
   const services: Record<string, Plain> = {};
   if (factoryVersion !== undefined) {
     services['image-factory'] = {
@@ -34,10 +44,10 @@ export function composeFile(input: HandoffInput): string {
       ...(bucket === undefined ? {} : { environment: bucketCredentials }),
       volumes: [
         './image-factory.yaml:/image-factory.yaml:ro,Z',
-        './signing-key.key:/signing-key.key:ro,Z',
+        `${secretFile(input, 'signing-key.key')}:/signing-key.key:ro,Z`,
         './cosign.pub:/cosign.pub:ro,Z',
         ...(ca === undefined ? [] : ['./ca.pem:/etc/ssl/certs/ca.pem:ro,Z']),
-        ...certificates,
+        ...certificates('factory'),
       ],
     };
   }
@@ -47,14 +57,14 @@ export function composeFile(input: HandoffInput): string {
     ports: [`${portOf(site.login, '5556')}:5556`],
     command: ['dex', 'serve', '/etc/dex/dex.yaml'],
     environment: {
-      OMNI_OIDC_SECRET: variable('OMNI_OIDC_SECRET'),
-      OMNI_ADMIN_PASSWORD_HASH: variable('OMNI_ADMIN_PASSWORD_HASH'),
+      ...Object.fromEntries(
+        [omniVariables.oidcSecret, ...logIns(site).map((one) => one.variable)].map((name) => [
+          name,
+          variable(name),
+        ]),
+      ),
     },
-    volumes: [
-      './dex.yaml:/etc/dex/dex.yaml:ro,Z',
-      './server-chain.pem:/etc/dex/tls/server-chain.pem:ro,Z',
-      './server-key.pem:/etc/dex/tls/server-key.pem:ro,Z',
-    ],
+    volumes: ['./dex.yaml:/etc/dex/dex.yaml:ro,Z', ...certificates('login', '/etc/dex/tls')],
   };
   services['omni'] = {
     image: image('ghcr.io', 'siderolabs/omni', omniVersion),
@@ -65,16 +75,26 @@ export function composeFile(input: HandoffInput): string {
     volumes: [
       './omni-etcd:/_out/etcd:rw,Z',
       './omni-sqlite:/_out/sqlite:rw,Z',
-      './omni.asc:/omni.asc:ro,Z',
+      `${secretFile(input, 'omni.asc')}:/omni.asc:ro,Z`,
       ...(ca === undefined ? [] : ['./ca.pem:/etc/ssl/certs/ca-certificates.crt:ro,Z']),
-      ...certificates,
+      ...certificates('omni'),
     ],
     command: [...omniFlags(input)],
   };
   return yamlText(
     { name: 'omni-air-gap', services },
-    'docker compose up -d, or podman compose up -d as root (WireGuard and port 443 need it).\nVariables come from the file .env beside this one; README.txt says how to make it.',
+    `${composeCommand(input)}, or podman in place of docker, as root (WireGuard and port 443 need it).\n${
+      site.secrets === undefined
+        ? 'Variables come from the file .env beside this one; README.txt says how to make it.'
+        : 'Variables come from omni.env, which site init --pki makes.'
+    }`,
   );
+}
+
+/** Starts the services of the compose file, in its folder. */
+export function composeCommand(input: HandoffInput): string {
+  const file = input.site.secrets === undefined ? '' : ` --env-file ${secretFile(input, 'omni.env')}`;
+  return `docker compose${file} up -d`;
 }
 
 /** The port of a URL as it is published. */
@@ -95,15 +115,17 @@ function omniFlags(input: HandoffInput): readonly string[] {
     return url === null ? omni : `${url.protocol}//${url.hostname}:${port}`;
   };
   return [
-    `--account-id=${variable('OMNI_ACCOUNT_ID')}`,
+    `--account-id=${variable(omniVariables.accountId)}`,
     '--name=air-gap-omni',
     ...(isFrom(7)
       ? [
-          `--eula-accept-name=${variable('OMNI_EULA_NAME')}`,
-          `--eula-accept-email=${variable('OMNI_EULA_EMAIL')}`,
+          `--eula-accept-name=${variable(omniVariables.eulaName)}`,
+          `--eula-accept-email=${variable(omniVariables.eulaEmail)}`,
         ]
       : []),
-    `--initial-users=${adminEmail(site)}`,
+    `--initial-users=${logIns(site)
+      .map(({ email }) => email)
+      .join(',')}`,
     '--private-key-source=file:///omni.asc',
     ...(isFrom(4) ? ['--sqlite-storage-path=/_out/sqlite/omni.db'] : []),
     '--cert=/certs/server-chain.pem',
@@ -124,7 +146,7 @@ function omniFlags(input: HandoffInput): readonly string[] {
     '--auth-oidc-enabled=true',
     `--auth-oidc-provider-url=${orPlaceholder(site.login, 'https://FILL-IN-login.invalid:5556')}`,
     '--auth-oidc-client-id=omni',
-    `--auth-oidc-client-secret=${variable('OMNI_OIDC_SECRET')}`,
+    `--auth-oidc-client-secret=${variable(omniVariables.oidcSecret)}`,
     '--auth-oidc-scopes=openid,profile,email',
     ...(isFrom(10)
       ? [
@@ -141,7 +163,7 @@ function omniFlags(input: HandoffInput): readonly string[] {
   ];
 }
 
-/** A log-in for a site that has none, with one user. */
+/** A log-in for a site that has none, with its first users. */
 export function dexConfig({ site }: HandoffInput): string {
   const omni = orPlaceholder(site.omni, 'https://FILL-IN-omni.invalid');
   return yamlText(
@@ -155,17 +177,20 @@ export function dexConfig({ site }: HandoffInput): string {
       },
       enablePasswordDB: true,
       staticClients: [
-        { name: 'Omni', id: 'omni', secretEnv: 'OMNI_OIDC_SECRET', redirectURIs: [`${omni}/oidc/consume`] },
-      ],
-      staticPasswords: [
         {
-          email: adminEmail(site),
-          username: 'admin',
-          preferredUsername: 'admin',
-          hashFromEnv: 'OMNI_ADMIN_PASSWORD_HASH',
+          name: 'Omni',
+          id: 'omni',
+          secretEnv: omniVariables.oidcSecret,
+          redirectURIs: [`${omni}/oidc/consume`],
         },
       ],
+      staticPasswords: logIns(site).map((one) => ({
+        email: one.email,
+        username: one.username,
+        preferredUsername: one.username,
+        hashFromEnv: one.variable,
+      })),
     },
-    'A log-in with one user, for a site that has no OIDC or SAML of its own.\nThe secret and the hash come from .env; see README.txt.',
+    'A log-in for a site that has no OIDC or SAML of its own.\nThe secret and the hashes are variables; see README.txt.',
   );
 }

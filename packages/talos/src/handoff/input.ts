@@ -1,5 +1,5 @@
 /** Input of the hand-off files: what the site file says and what was loaded; and the names made from it. */
-import type { Site } from '../site.ts';
+import type { CertificateFiles, Site, SiteService } from '../site.ts';
 
 interface HandoffRegistry {
   /** Host with port, as machines reach it. */
@@ -19,6 +19,7 @@ export interface HandoffBucket {
 }
 
 export interface HandoffInput {
+  /** Its paths begin at the folder of the hand-off. */
   readonly site: Site;
   readonly registry: HandoffRegistry;
   readonly bucket?: HandoffBucket;
@@ -58,12 +59,17 @@ export function hostOf(url: string): string {
   return URL.parse(url)?.host ?? url;
 }
 
-/** The first user of a site with a log-in of its own: dex and Omni must agree on it. */
-export function adminEmail({ omni }: Site): string {
-  return `admin@${(omni === undefined ? undefined : URL.parse(omni)?.hostname) ?? 'FILL-IN-omni.invalid'}`;
-}
-
 /** A variable that compose fills in from `.env`. */
 export function variable(name: string): string {
   return `$\{${name}}`;
+}
+
+/** Where a service's certificate and key are; beside these files unless the site file names others. */
+export function certificateFiles({ site }: HandoffInput, service: SiteService): CertificateFiles {
+  return site.certificates?.[service] ?? { chain: './server-chain.pem', key: './server-key.pem' };
+}
+
+/** Path of a file that holds a secret. */
+export function secretFile({ site }: HandoffInput, name: string): string {
+  return `${site.secrets ?? '.'}/${name}`;
 }

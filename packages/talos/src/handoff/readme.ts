@@ -1,7 +1,9 @@
 /** The steps that remain after a load, in order, with the commands that make what is secret. */
 import { insidePorts, selfHostedWireguardPort } from '../egress.ts';
+import { logIns, omniVariables } from '../inside/services.ts';
 import { isFromMinor } from '../version.ts';
-import { adminEmail, type HandoffInput, hostOf, imageName } from './input.ts';
+import { composeCommand } from './compose.ts';
+import { type HandoffInput, hostOf, imageName } from './input.ts';
 import { earlyArgument } from './machines.ts';
 
 export function readmeText(input: HandoffInput): string {
@@ -15,30 +17,14 @@ export function readmeText(input: HandoffInput): string {
   const steps: string[] = [
     `Look for FILL-IN in these files. Each is a value that only this site knows; a file for load --site
 gives them all at once, and load writes the files again (nothing is sent again).`,
-    `Names and certificates. These names must resolve, for people and machines, and the certificate must be for them:
-${namesOf(input)}
-Put server-chain.pem (the certificate, then the authority) and server-key.pem beside these files. dex runs as user 1001
-and must be able to read the key: chown 1001 server-key.pem && chmod 400 server-key.pem.${ca === undefined ? '\nca.pem is missing here: give caFile in the --site file if the authority is the site’s own.' : ''}`,
-    `Secrets, made here and nowhere else:
-
-    openssl ecparam -name prime256v1 -genkey -noout -out signing-key.key      # Image Factory: signs what it caches
-    gpg --batch --passphrase '' --quick-generate-key 'Omni (etcd) ${adminEmail(site)}' rsa4096 cert never
-    FINGERPRINT=$(gpg --with-colons --list-keys '${adminEmail(site)}' | awk -F: '$1 == "fpr" {print $10; exit}')
-    gpg --batch --passphrase '' --quick-add-key "$FINGERPRINT" rsa4096 encr never
-    gpg --export-secret-key --armor '${adminEmail(site)}' > omni.asc          # Omni: encrypts its database. Keep a copy.
-    {
-      echo "OMNI_ACCOUNT_ID=$(cat /proc/sys/kernel/random/uuid)"              # once; an Omni that gets another one loses its machines
-      echo "OMNI_OIDC_SECRET=$(openssl rand -hex 32)"
-      echo "OMNI_ADMIN_PASSWORD_HASH='$(htpasswd -BnC 12 admin | cut -d: -f2)'"  # asks for the password
-      echo "OMNI_EULA_NAME='...'"                                              # whoever accepts Omni's license terms: yours to fill in
-      echo "OMNI_EULA_EMAIL=..."
-    } > .env && chmod 600 .env omni.asc signing-key.key`,
+    certificatesStep(input),
+    secretsStep(input),
     input.signingKey === undefined
       ? `Signatures. An Image Factory inside cannot check the keyless signatures from upstream. Run load again with
 --resign-key KEY (omni-airgap keygen --out site makes one): it signs every image the factory checks, and puts
 cosign.pub here.`
       : 'Signatures: the images that the factory checks are signed with the key of cosign.pub.',
-    `Start: docker compose up -d (podman: as root). Images come from ${registry.host}${registry.plainHttp ? ' over plain HTTP: add it to insecure-registries' : ''}; trust its
+    `Start: ${composeCommand(input)} (podman: as root). Images come from ${registry.host}${registry.plainHttp ? ' over plain HTTP: add it to insecure-registries' : ''}; trust its
 authority first (/etc/docker/certs.d/${registry.host}/ca.crt), and docker login where it asks for it (then give the
 factory that login too: mount ~/.docker/config.json as /root/.docker/config.json).
 ${versionLine('Omni', image('ghcr.io', 'siderolabs/omni'), omniVersion)}
@@ -49,7 +35,7 @@ dex is for sites without OIDC or SAML; with those, leave it out and change the -
         ? ''
         : `
 To keep what the factory builds in the bucket ${input.bucket.bucket} as well: use image-factory-s3.yaml in place of
-image-factory.yaml, and add AWS_ACCESS_KEY_ID=… and AWS_SECRET_ACCESS_KEY=… to .env.`
+image-factory.yaml, and add AWS_ACCESS_KEY_ID=… and AWS_SECRET_ACCESS_KEY=… to ${site.secrets === undefined ? '.env' : 'omni.env'}.`
     }`,
     `Check: omni-airgap egress check --inside tells whether registry, object store, factory, Omni and time answer.
 Omni lists the tags of ${image('ghcr.io', 'siderolabs/kubelet')} to know the Kubernetes versions it offers: the registry
@@ -87,6 +73,52 @@ Worth knowing
 - iPXE cannot verify a certificate of an authority it was not built with: give PXE clients plain HTTP.
 - Clocks: everything above breaks when they drift apart. Name time servers in the --site file.
 `;
+}
+
+function certificatesStep(input: HandoffInput): string {
+  const { site, ca } = input;
+  const missing =
+    ca === undefined
+      ? '\nca.pem is missing here: give caFile in the --site file if the authority is the site’s own.'
+      : '';
+  const dexKey = site.certificates?.login?.key ?? 'server-key.pem';
+  const files =
+    site.certificates === undefined
+      ? `Put server-chain.pem (the certificate, then the authority) and server-key.pem beside these files, or run
+omni-airgap site init --pki, which makes an authority and a certificate for each service.`
+      : `The site file names the certificate and the key of each service; site init prints when they expire.`;
+  return `Names and certificates. These names must resolve, for people and machines, and the certificate must be for them:
+${namesOf(input)}
+${files} dex runs as user 1001
+and must be able to read its key: chown 1001 ${dexKey} && chmod 400 ${dexKey}.${missing}`;
+}
+
+function secretsStep({ site }: HandoffInput): string {
+  if (site.secrets !== undefined)
+    return `Secrets: omni.env, omni.asc and signing-key.key are in ${site.secrets}; omni-airgap site init --pki makes what is
+missing there. Keep a copy of omni.asc (without it the database cannot be read) and of the account ID in omni.env (an
+Omni that gets another one loses its machines).`;
+  const users = logIns(site);
+  const [{ email } = { email: '' }] = users;
+  const { accountId, oidcSecret, eulaName, eulaEmail } = omniVariables;
+  const hashes = users.map(
+    ({ variable, username }) =>
+      `      echo "${variable}='$(htpasswd -BnC 12 ${username} | cut -d: -f2)'"  # asks for the password`,
+  );
+  return `Secrets, made here and nowhere else (omni-airgap site init --pki makes the same, without gpg and htpasswd):
+
+    openssl ecparam -name prime256v1 -genkey -noout -out signing-key.key      # Image Factory: signs what it caches
+    gpg --batch --passphrase '' --quick-generate-key 'Omni (etcd) ${email}' rsa4096 cert never
+    FINGERPRINT=$(gpg --with-colons --list-keys '${email}' | awk -F: '$1 == "fpr" {print $10; exit}')
+    gpg --batch --passphrase '' --quick-add-key "$FINGERPRINT" rsa4096 encr never
+    gpg --export-secret-key --armor '${email}' > omni.asc          # Omni: encrypts its database. Keep a copy.
+    {
+      echo "${accountId}=$(cat /proc/sys/kernel/random/uuid)"              # once; an Omni that gets another one loses its machines
+      echo "${oidcSecret}=$(openssl rand -hex 32)"
+${hashes.join('\n')}
+      echo "${eulaName}='...'"                                              # whoever accepts Omni's license terms: yours to fill in
+      echo "${eulaEmail}=..."
+    } > .env && chmod 600 .env omni.asc signing-key.key`;
 }
 
 function namesOf({ site, registry }: HandoffInput): string {
