@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { CodedError, type ErrorCode, exitCodeOf } from '../packages/oci/src/base/index.ts';
+import { registryKinds } from '../packages/oci/src/registry/index.ts';
 import { commandsBelow, freshCommandsPage, helpOf } from '../scripts/docs-commands.ts';
 import { read, root, trackedFiles } from './repository.ts';
 
@@ -80,6 +81,17 @@ describe('commands in the documentation', () => {
     const missing = named.map(([path]) => path).filter((path) => !existsSync(join(root, path)));
     expect(missing.join('\n')).toBe('');
   });
+});
+
+test('docs/loading.md lists what registries refuse, as the remedies in messages have it', () => {
+  const cells = (line: string): string => line.replaceAll(/\s*\|\s*/g, '|');
+  const lines = new Set(read('docs/loading.md').split('\n').map(cells));
+  const missing = registryKinds.flatMap(({ name, refuses }) =>
+    refuses
+      .map(({ refuses: what, remedy }) => `|${name}|${what}|${remedy}|`)
+      .filter((line) => !lines.has(line)),
+  );
+  expect(missing).toEqual([]);
 });
 
 describe(page, () => {

@@ -4,10 +4,7 @@ import { stat } from 'node:fs/promises';
 import { type BundleTrust, fingerprintOf, parsePrivateKey, parsePublicKeys } from '@omni-airgap/format';
 import { CodedError } from '@omni-airgap/oci/base';
 import { readNamedFile } from '@omni-airgap/oci/fs';
-import type { CommonFlags, Session } from './session.ts';
-
-/** Where the passphrase of a private key comes from: never the command line, which others can see. */
-export const passphraseVariable = 'OMNI_AIRGAP_KEY_PASSPHRASE';
+import { type CommonFlags, passphraseOf, type Session } from './session.ts';
 
 /** @param flags of the command: with `--quiet`, no note is written @throws CONFIG, NO_INPUT */
 export async function readPrivateKey(
@@ -40,13 +37,6 @@ export async function noteExposed(
   output.stderr(
     `omni-airgap: ${flag} ${path}: other users can access this private key (mode ${mode}); chmod 600 it\n`,
   );
-}
-
-/** @throws CONFIG when it is empty: whoever meant to set one would get a key that anybody can use */
-export function passphraseOf(env: Session['env']): string | undefined {
-  const passphrase = env[passphraseVariable];
-  if (passphrase === '') throw new CodedError('CONFIG', `${passphraseVariable} is empty: set or unset it`);
-  return passphrase;
 }
 
 /** The keys of `--verify-key`, each once. @param paths files that hold one or more @throws CONFIG, NO_INPUT */

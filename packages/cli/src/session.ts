@@ -2,11 +2,10 @@
 
 import { hostname, userInfo } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
-import type { CodedError } from '@omni-airgap/oci/base';
+import { CodedError } from '@omni-airgap/oci/base';
 import { proxyFromEnvironment, proxyFromFlag } from '@omni-airgap/oci/http';
 import type { NetworkSettings } from '@omni-airgap/oci/registry';
 import manifest from '../package.json' with { type: 'json' };
-import { passphraseOf } from './keys.ts';
 import { ProgressView } from './progress-view.ts';
 
 export interface Output {
@@ -102,6 +101,16 @@ export function networkSettings(
  */
 export function boundGarbage(): void {
   setFlagsFromString('--heap-growing-percent=30');
+}
+
+/** Where the passphrase of a private key comes from: never the command line, which others can see. */
+export const passphraseVariable = 'OMNI_AIRGAP_KEY_PASSPHRASE';
+
+/** @throws CONFIG when it is empty: whoever meant to set one would get a key that anybody can use */
+export function passphraseOf(env: Session['env']): string | undefined {
+  const passphrase = env[passphraseVariable];
+  if (passphrase === '') throw new CodedError('CONFIG', `${passphraseVariable} is empty: set or unset it`);
+  return passphrase;
 }
 
 /** `user@machine`; in a container without a name for the user, the number. */

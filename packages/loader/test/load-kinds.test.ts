@@ -115,7 +115,11 @@ describe('Quay', () => {
 describe('GitLab', () => {
   const project = 'infra/mirror';
   test('F41 paths outside of a project', async () => {
-    await expectRefusal(gitlab([project]), two, /GitLab: GROUP\/PROJECT.*--registry HOST\/PROJECT/);
+    await expectRefusal(
+      gitlab([project]),
+      two,
+      /at most two levels below an existing project: load below it with --registry HOST\/GROUP\/PROJECT/,
+    );
     await expectLoaded(gitlab([project]), two, project);
   });
   test('F19 F41 it gives the image itself under the tag that lists referrers: they cannot be kept there', async () => {
@@ -139,7 +143,11 @@ describe('GitLab', () => {
 
 describe('Artifactory', () => {
   test('F41 the key of a repository comes first', async () => {
-    await expectRefusal(artifactory(['docker-local']), two, /Artifactory: the key of a repository/);
+    await expectRefusal(
+      artifactory(['docker-local']),
+      two,
+      /create a local Docker repository: load below it with --registry HOST\/REPOSITORY-KEY/,
+    );
   });
   test('blobs that it does not take whole come by PATCH, and the next ones at once', async () => {
     const double = await expectLoaded(artifactory(['docker-local']), signed, 'docker-local', {

@@ -4,6 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Layout } from '@omni-airgap/oci/layout';
 import { type Descriptor, digestFromHex, MediaType } from '@omni-airgap/oci/model';
+import { zot } from '@omni-airgap/oci/testing';
 import { expect, test } from 'vitest';
 import { checkInside } from '../src/inside-check/check-inside.ts';
 import { dryRun } from '../src/load.ts';
@@ -91,6 +92,30 @@ test('F41 missing rights and projects are found before anything moves', async ()
     await expect(loadInto(double, [folder])).rejects.toThrow(advice);
     expect(double.requests.some(({ method }) => method === 'PUT')).toBe(false);
   }
+});
+
+test.each([
+  [308, '', /redirects to/, /create first/],
+  [405, 'UNSUPPORTED', /read-only \(storage\.maintenance\.readonly\)/, /create first|too old/],
+  [413, '', /client_max_body_size 0/, /create first/],
+] as const)('S5 %i of an upload gets the advice for its cause only', async (status, code, remedy, other) => {
+  const { folder } = await makeBundle(two);
+  const body = code === '' ? '' : JSON.stringify({ errors: [{ code }] });
+  const script = [{ match: { method: 'POST', path: /uploads/ }, do: { status, body } }];
+  const double = await startDouble({ script });
+  const error = await loadInto(double, [folder]).catch(String);
+  expect(error).toMatch(remedy);
+  expect(error).not.toMatch(other);
+  const network = { upstreams: [], allowHosts: [], plainHttp: [double.host], env: {} };
+  const report = await checkInside({ registry: { host: double.host, prefix: '' }, network, site: {} });
+  expect(report.findings.find(({ what }) => what === 'push')?.detail).toMatch(remedy);
+});
+
+test('S6 egress check gives the remedies that load gives', async () => {
+  const double = await startDouble(zot(false));
+  const network = { upstreams: [], allowHosts: [], plainHttp: [double.host], env: {} };
+  const report = await checkInside({ registry: { host: double.host, prefix: '' }, network, site: {} });
+  expect(report.findings.find(({ what }) => what === 'Docker schema 2')?.detail).toMatch(/"docker2s2"/);
 });
 
 test.each(['basic', 'token'] as const)(

@@ -154,12 +154,51 @@ test('F42 a tag that stands for something else is refused before anything moves,
   expect(double.repository('acme/app').tags.get('v1')).toBe(document.roots[0]?.descriptor.digest);
 });
 
+const said = (code: string, message: string): string => JSON.stringify({ errors: [{ code, message }] });
+
 test('F42 a tag that the registry keeps immutable is explained', async () => {
   const { folder } = await makeBundle(two);
+  const match = { method: 'PUT', path: /acme\/app\/manifests\/v1$/ };
+  const body = said('PRECONDITION', "Failed to process request due to 'app:v1' configured as immutable.");
+  const immutable = await startDouble({ script: [{ match, do: { status: 412, body } }] });
+  await expect(loadInto(immutable, [folder])).rejects.toThrow(
+    /the content is there, but the registry does not take the tag; let the tag immutability rules.*configured as immutable/,
+  );
+  const silent = await startDouble({ script: [{ match, do: { status: 412 } }] });
+  const error = await loadInto(silent, [folder]).catch(String);
+  expect(error).toContain('does not take the tag');
+  expect(error).not.toContain('immutable');
+});
+
+test('C14 a project that gives out signed images only is told in its own words', async () => {
+  const { folder } = await makeBundle(two);
+  const path = /acme\/app\/manifests\/v1$/;
+  const body = said('PROJECTPOLICYVIOLATION', 'The image is not signed by cosign.');
   const double = await startDouble({
-    script: [{ match: { method: 'PUT', path: /acme\/app\/manifests\/v1$/ }, do: { status: 412 } }],
+    script: [
+      // The survey finds nothing, and neither does the look just before the tag.
+      { match: { method: 'HEAD', path }, do: { status: 404 }, times: 2 },
+      { match: { method: 'HEAD', path }, do: { status: 412 } },
+      { match: { method: 'GET', path }, do: { status: 412, body } },
+    ],
   });
-  await expect(loadInto(double, [folder])).rejects.toThrow(/tags are immutable there/);
+  const error = await loadInto(double, [folder]).catch(String);
+  expect(error).toMatch(
+    /PROJECTPOLICYVIOLATION: The image is not signed by cosign\.; the project gives out signed/,
+  );
+  expect(error).not.toMatch(/does not take the tag|immutable/);
+  expect(double.repository('acme/app').tags.has('v1')).toBe(true);
+});
+
+test('S5 a registry that takes no HEAD is loaded all the same', async () => {
+  const { folder } = await makeBundle(two);
+  const double = await startDouble({
+    script: [{ match: { method: 'HEAD', path: /./ }, do: { status: 405 } }],
+  });
+  const { receipt } = await loadInto(double, [folder], { verify: 'full' });
+  expect(receipt.images).toHaveLength(2);
+  const again = await loadInto(double, [folder]);
+  expect(again.registry?.storedBlobs ?? 0).toBe(0);
 });
 
 test('F48 two loads at once into one registry both succeed', async () => {

@@ -1,6 +1,6 @@
 /** TLS with a CA of the site, directly and through a CONNECT proxy. Certificates are made by the openssl program. */
 import { execFile } from 'node:child_process';
-import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -242,16 +242,16 @@ describe.skipIf(!openssl)('TLS', () => {
       const open = { ...settings(), clientKey: locked, clientKeyPassphrase: 'right' };
       expect(await ask(host, [open, { ...scope, hosts: [host], identifyTo: [host] }])).toBe('registry.lab');
     });
-    test('a key that others may read is noted', async () => {
+    test('one that is out of date is noted', async () => {
       const notes: string[] = [];
       const options = { ...scope, hosts: [], onNote: (text: string) => void notes.push(text) };
-      await chmod(join(folder, 'key.pem'), 0o600);
       await (await openNetwork(settings(), options)).close();
       expect(notes).toEqual([]);
-      await chmod(join(folder, 'key.pem'), 0o644);
+      vi.useFakeTimers({ now: Date.now() + 10 * 86_400_000, toFake: ['Date'] });
+      onTestFinished(() => void vi.useRealTimers());
       await (await openNetwork(settings(), options)).close();
       expect(notes).toEqual([
-        expect.stringMatching(/--client-key .*: others on this host may read it; chmod 600/),
+        expect.stringMatching(/--client-cert .*: is valid from .* this host's clock says/),
       ]);
     });
     test('no proxy is shown it', async () => {

@@ -283,7 +283,7 @@ describe('advice for a refusal', () => {
   });
   test.each(operations)('S6 %s: the right is missing', async (_, run) => {
     for (const kind of ['basic', 'token'] as const) {
-      const script = [{ match: { path: /^.v2./, nth: 2 }, do: { status: 403 } }];
+      const script = [2, 3].map((nth) => ({ match: { path: /^.v2./, nth }, do: { status: 403 } }));
       const started = await start({ auth: { ...secured, kind }, script }, { credentials: found });
       await expect(run(started)).rejects.toMatchObject({
         message: expect.stringMatching(/user "robot" \(.*\) does not have this right: grant it there/),

@@ -2,8 +2,7 @@
 import { keygen } from '@omni-airgap/bundler';
 import { Command } from 'commander';
 import { withCommon, withExample } from '../flags.ts';
-import { passphraseOf, passphraseVariable } from '../keys.ts';
-import { type CommonFlags, report, type Session } from '../session.ts';
+import { type CommonFlags, passphraseOf, passphraseVariable, report, type Session } from '../session.ts';
 
 export function addKeygen(session: Session): Command {
   const command = new Command('keygen')

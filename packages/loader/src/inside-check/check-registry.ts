@@ -9,7 +9,7 @@ import { type Descriptor, Hasher, isManifestType, MediaType, openerOf } from '@o
 import type { RegistryClient, RepositoryClient } from '@omni-airgap/oci/registry';
 import { belowPrefix, type RegistryTarget } from '../targets/names.ts';
 import { type Shape, sampleOf } from '../targets/registry/capability-probe.ts';
-import { requireListed } from '../targets/registry/preflight.ts';
+import { explainingShape, requireListed, requirePush } from '../targets/registry/preflight.ts';
 import { type Finding, finding } from './finding.ts';
 
 /** More than what proxies let through unless told otherwise, and more than our own chunks. */
@@ -34,8 +34,8 @@ export async function checkRegistryInside(check: RegistryCheck): Promise<readonl
   });
   if (ping.state === 'failed') return [ping];
   const push = await finding('registry', 'push', async () => {
-    await probe.probePush(signal);
-    await pushSample(probe, 'image', signal);
+    await requirePush(client, [probe.path], signal);
+    await pushSample(check, probe, 'image');
     return `${probe.registry}/${probe.path}`;
   });
   const kubelet = [target.prefix, ...(check.keepHost ? ['ghcr.io'] : []), 'siderolabs/kubelet'];
@@ -47,19 +47,26 @@ export async function checkRegistryInside(check: RegistryCheck): Promise<readonl
     ping,
     push,
     await finding('registry', 'Docker schema 2', async () => {
-      await pushSample(probe, 'docker', signal);
+      await pushSample(check, probe, 'docker');
       return 'taken';
     }),
     await finding('registry', 'large bodies', () => pushLarge(check, probe)),
-    await finding('registry', 'referrers', () => checkReferrers(probe, signal)),
-    await finding('registry', 'delete', () => checkDelete(probe, signal)),
+    await finding('registry', 'referrers', () => checkReferrers(check, probe)),
+    await finding('registry', 'delete', () => checkDelete(check, probe)),
     versions,
   ];
 }
 
-async function pushSample(probe: RepositoryClient, shape: Shape, signal?: AbortSignal): Promise<Descriptor> {
+async function pushSample(
+  { client, signal }: RegistryCheck,
+  probe: RepositoryClient,
+  shape: Shape,
+): Promise<Descriptor> {
   const sample = sampleOf(shape);
-  for (const { descriptor, bytes } of sample) await probe.push(descriptor, openerOf(bytes), signal);
+  await explainingShape(client, shape, async () => {
+    for (const { descriptor, bytes } of sample) await probe.push(descriptor, openerOf(bytes), signal);
+    if (shape === 'referrer') await requireListed(probe, sample, signal);
+  });
   const last = sample.at(-1)?.descriptor;
   if (last === undefined || !isManifestType(last.mediaType)) {
     throw new CodedError('INTERNAL', `the sample of ${shape} ends with no manifest`);
@@ -94,17 +101,17 @@ async function* zeros(offset: number): Bytes {
   }
 }
 
-async function checkReferrers(probe: RepositoryClient, signal?: AbortSignal): Promise<string> {
-  await pushSample(probe, 'referrer', signal);
-  await requireListed(probe, sampleOf('referrer'), signal);
+async function checkReferrers(check: RegistryCheck, probe: RepositoryClient): Promise<string> {
+  await pushSample(check, probe, 'referrer');
   return 'listed';
 }
 
 async function checkDelete(
+  check: RegistryCheck,
   probe: RepositoryClient,
-  signal?: AbortSignal,
 ): Promise<string | { readonly note: string }> {
-  const manifest = await pushSample(probe, 'artifact', signal);
+  const { signal } = check;
+  const manifest = await pushSample(check, probe, 'artifact');
   try {
     if (await probe.remove(manifest, signal)) return 'allowed';
   } catch (error) {

@@ -1,6 +1,5 @@
 /** The certificate that a command shows to the servers its user named, read from PEM files and checked. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { stat } from 'node:fs/promises';
 import { CodedError } from '../base/errors.ts';
 import { readNamedFile } from '../fs/named-file.ts';
 import type { ClientCertificate } from '../http/connections.ts';
@@ -18,7 +17,7 @@ export interface ClientCertificateFiles {
 const maxPemBytes = 1024 * 1024;
 
 /**
- * @param onNote told of a key that others may read, and of a certificate that is out of date
+ * @param onNote told of a certificate that is out of date
  * @returns undefined when none is named
  * @throws USAGE when one of the two is missing; NO_INPUT, CONFIG for files that cannot be used together
  */
@@ -56,10 +55,6 @@ export async function readClientCertificate(
     onNote?.(
       `--client-cert ${clientCert}: is valid from ${certificate.validFrom} to ${certificate.validTo}, and this host's clock says ${now.toISOString()}`,
     );
-  }
-  const info = await stat(clientKey);
-  if (info.isFile() && (info.mode & 0o077) !== 0) {
-    onNote?.(`--client-key ${clientKey}: others on this host may read it; chmod 600 ${clientKey}`);
   }
   return { cert, key, passphrase };
 }

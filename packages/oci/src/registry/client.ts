@@ -21,6 +21,7 @@ import type {
 } from '../storage.ts';
 import { mountBlob, probeUpload, pushBlob } from './blob.ts';
 import { fetchContent, hasContent, removeContent } from './content.ts';
+import type { Refused } from './kinds.ts';
 import { ManifestCache, pushManifest, resolveName } from './manifest.ts';
 import { ping } from './ping.ts';
 import { listReferrers, pushReferrer, type ReferrerOptions } from './referrer.ts';
@@ -49,6 +50,15 @@ export class RegistryClient {
    */
   ping(repository = '', signal?: AbortSignal): Promise<void> {
     return ping(this.#session, repository, signal);
+  }
+
+  /**
+   * What to do about a refusal, by the kind of registry that this is.
+   * @param error the refusal: its status, and the registry's words in its message
+   * @returns undefined where nothing is known that fits them
+   */
+  remedyFor(what: Refused, error: Pick<CodedError, 'status' | 'message'>): string | undefined {
+    return this.#session.remedyFor(what, error);
   }
 
   /** @param path such as `siderolabs/omni` @throws BAD_NAME */

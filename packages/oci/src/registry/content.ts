@@ -37,9 +37,13 @@ export async function headContent(
   const doing = `look for ${descriptor.digest}`;
   const { digest } = descriptor;
   const at = contentPath(descriptor);
-  const response = await repository.once({ method: 'HEAD', at, doing, headers: accept, digest, ...options });
+  const ask = (method: 'HEAD' | 'GET'): Promise<GateResponse> =>
+    repository.once({ method, at, doing, headers: accept, digest, anyEncoding: true, ...options });
+  let response = await ask('HEAD');
+  if (isWordless(response)) response = await ask('GET');
+  if (response.status !== 200 && response.status !== 404) throw await repository.error(response, doing);
+  await response.cancel();
   if (response.status === 404) return false;
-  if (response.status !== 200) throw await repository.error(response, doing);
   if (isPage(response, descriptor)) throw notContent(response, doing, repository, descriptor);
   const named = response.headers['docker-content-digest'];
   if (isDigest(named) && named !== digest) {
@@ -47,6 +51,14 @@ export async function headContent(
   }
   const length = response.headers['content-length'];
   return length === undefined || Number(length) === descriptor.size;
+}
+
+/**
+ * Whether a HEAD must be asked again as GET: some registries take none (405), and a refusal in answer to one has no
+ * words. What 401 means is known.
+ */
+export function isWordless({ status }: GateResponse): boolean {
+  return status !== 200 && status !== 404 && status !== 401;
 }
 
 /** headContent, tried again after what may pass by itself. */

@@ -1,4 +1,6 @@
 /** The registry client, its credentials, and the network of one command. */
 
 export { RegistryClient, RepositoryClient } from './client.ts';
+export { type RegistryKind, type RegistryRefusal, registryKinds } from './kinds.ts';
 export { type Network, type NetworkSettings, openNetwork } from './network.ts';
+export { TagRefused } from './tag.ts';

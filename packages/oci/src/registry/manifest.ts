@@ -15,7 +15,7 @@ import { maxManifestBytes, parseManifest } from '../model/manifest.ts';
 import { isManifestType, manifestAccept, refusedType } from '../model/media-type.ts';
 import { isTag } from '../model/reference.ts';
 import type { PushResult } from '../storage.ts';
-import { hasContent } from './content.ts';
+import { hasContent, isWordless } from './content.ts';
 import type { RepositoryView } from './session.ts';
 
 interface NamedManifest {
@@ -35,7 +35,7 @@ export async function resolveName(
 ): Promise<Descriptor | undefined> {
   const response = await ask(repository, 'HEAD', name, signal);
   if (response.status === 404) return undefined;
-  if (response.status !== 405) {
+  if (!isWordless(response)) {
     if (response.status !== 200) throw await repository.error(response, `resolve ${name}`);
     const digest = response.headers['docker-content-digest'];
     const length = response.headers['content-length'];

@@ -12,6 +12,7 @@ import { type ErrorBody, errorFor, errorFromResponse, readErrorBody } from '../h
 import { isTransientStatus, type RetryOptions, retrying } from '../http/retry.ts';
 import { Authenticator } from './auth.ts';
 import type { CredentialSource } from './credentials.ts';
+import { kindOf, type Refused, type RegistryKind, remedyFor } from './kinds.ts';
 
 export interface RegistryOptions {
   /** Every request goes through it; its policy must allow the host. */
@@ -57,6 +58,7 @@ export class RegistrySession {
   readonly uploadLimits: UploadLimits = { tooLargeBytes: Number.POSITIVE_INFINITY, chunksOnly: false };
   readonly #options: RegistryOptions;
   readonly #auth: Authenticator;
+  #kind: RegistryKind | undefined;
   readonly #turns = new Map<string, Promise<unknown>>();
   /** Notes are about the registry, so the first of a kind says it. */
   readonly #noted = new Set<string>();
@@ -83,6 +85,11 @@ export class RegistrySession {
     this.#options.onNote?.(`${this.host} ${kind} (${example})`);
   }
 
+  /** @returns undefined where nothing is known that fits the refusal @see remedyFor */
+  remedyFor(what: Refused, error: { readonly status?: number | undefined; readonly message: string }) {
+    return remedyFor(this.#kind, what, error);
+  }
+
   retryOptions(signal?: AbortSignal): RetryOptions {
     const { tries = 6, retry = {} } = this.#options;
     return { ...retry, tries, signal };
@@ -107,6 +114,7 @@ export class RegistrySession {
         ? await this.#auth.authorization(repository, scopes, signal)
         : undefined;
       const response = await this.#options.gate.request({ follow: true, ...rest, authorization });
+      if (this.#isOwn(response.url)) this.#kind ??= kindOf(this.host, response.headers);
       // A host that was redirected to has no say in how we log in.
       if (response.status === 401 && this.#isOwn(response.url)) {
         const refused = { repository, scopes, authorization, signal };
@@ -120,7 +128,11 @@ export class RegistrySession {
           continue;
         }
       }
-      if (isTransientStatus(response.status)) throw await errorFromResponse(response, what);
+      if (isTransientStatus(response.status)) {
+        const error = await errorFromResponse(response, what);
+        const isRead = rest.method === 'GET' || rest.method === 'HEAD';
+        throw this.#withRemedy(error, isRead ? 'request' : 'push');
+      }
       return response;
     }
   }
@@ -136,7 +148,9 @@ export class RegistrySession {
     body?: ErrorBody,
   ): Promise<CodedError> {
     const error = errorFor(response, body ?? (await readErrorBody(response)), what);
-    if (this.#isOwn(response.url)) return this.#auth.explain(error, repository);
+    if (this.#isOwn(response.url)) {
+      return this.#auth.explain(this.#withRemedy(error, 'pull'), repository);
+    }
     if (error.status !== 401 && error.status !== 403) return error;
     const where = printable(response.url.host);
     return new CodedError(
@@ -144,6 +158,13 @@ export class RegistrySession {
       `${error.message}; ${this.host} redirected this request to ${where}, where its credentials are not sent; if that is the same registry, use ${where} as its name`,
       { cause: error, status: error.status },
     );
+  }
+
+  #withRemedy(error: CodedError, what: Refused): CodedError {
+    const remedy = this.remedyFor(what, error);
+    if (remedy === undefined) return error;
+    const { status, retryAfterMs } = error;
+    return new CodedError(error.code, `${error.message}; ${remedy}`, { cause: error, status, retryAfterMs });
   }
 
   /**

@@ -2,7 +2,7 @@
  * Tags of a repository: listed, and moved to a manifest that is there.
  * Source: distribution-spec v1.1.1 spec.md#listing-tags, #pushing-manifests. Fault F38.
  */
-import { CodedError } from '../base/errors.ts';
+import { CodedError, isCoded } from '../base/errors.ts';
 import { printable } from '../base/text.ts';
 import { collectVerified, mismatch } from '../model/bytes.ts';
 import type { Descriptor } from '../model/descriptor.ts';
@@ -43,7 +43,13 @@ export async function* listTags(
   }
 }
 
-/** Lets a tag stand for a manifest that is there. @throws BAD_NAME, DIGEST_MISMATCH, and as pushManifest */
+/** A registry that has the manifest does not take the tag. */
+export class TagRefused extends CodedError {}
+
+/**
+ * Lets a tag stand for a manifest that is there, and reads it back.
+ * @throws TagRefused when the registry refuses it; BAD_NAME, DIGEST_MISMATCH, and as pulls
+ */
 export async function tagManifest(
   repository: RepositoryView,
   descriptor: Descriptor,
@@ -60,7 +66,14 @@ export async function tagManifest(
       maxManifestBytes,
       `manifest ${descriptor.digest}`,
     ));
-  await putManifest(repository, descriptor, tag, bytes, signal);
+  try {
+    await putManifest(repository, descriptor, tag, bytes, signal);
+  } catch (error) {
+    const isRefusal = isCoded(error, 'UPSTREAM', 'DENIED', 'NOT_FOUND') && (error.status ?? 500) < 500;
+    if (!isRefusal) throw error;
+    const { code, message, status } = error;
+    throw new TagRefused(code, message, { cause: error, status });
+  }
   const found = await resolveName(repository, tag, signal);
   if (found?.digest !== descriptor.digest) {
     const now = found === undefined ? 'nothing' : found.digest;

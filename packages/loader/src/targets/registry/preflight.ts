@@ -29,7 +29,7 @@ export async function preflight(check: Preflight): Promise<void> {
   const { registry, prefix, signal } = check;
   const probe = registry.repository(belowPrefix(prefix, 'omni-airgap/probe'));
   await requirePush(registry, onePerProject([...check.repositories, probe.path]), signal);
-  for (const shape of shapes) if (check.shapes.has(shape)) await requireShape(probe, shape, signal);
+  for (const shape of shapes) if (check.shapes.has(shape)) await requireShape(registry, probe, shape, signal);
 }
 
 /** The deepest repository below each first path segment: names that are too deep are refused there. */
@@ -43,8 +43,8 @@ function onePerProject(repositories: readonly string[]): readonly string[] {
   return [...deepest.values()];
 }
 
-/** All are asked, so that a person can make all projects at once. */
-async function requirePush(
+/** All are asked, so that a person can make all projects at once. @throws with the remedy: DENIED, NOT_FOUND, UPSTREAM */
+export async function requirePush(
   registry: RegistryClient,
   paths: readonly string[],
   signal?: AbortSignal,
@@ -55,7 +55,7 @@ async function requirePush(
     try {
       await registry.repository(path).probePush(signal);
     } catch (error) {
-      if (!isCoded(error) || error.status === undefined || error.status >= 500) throw error;
+      if (!isRefusal(error) || error.status === undefined) throw error;
       errors.push(error);
       closed.push(path);
     }
@@ -63,60 +63,83 @@ async function requirePush(
   const [error] = errors;
   if (error === undefined) return;
   const where = closed.map((path) => `${registry.host}/${path}`).join(', ');
-  throw refused(error, error.code, `${where} cannot be pushed to`, pushRemedy(closed, error.status));
+  throw refused(error, error.code, `${where} cannot be pushed to`, pushRemedy(registry, closed, error));
 }
 
-function pushRemedy(paths: readonly string[], status: number | undefined): string {
+/** True for an answer that will be the same next time. */
+function isRefusal(error: unknown): error is CodedError {
+  return isCoded(error, 'UPSTREAM', 'DENIED', 'NOT_FOUND') && (error.status ?? 0) < 500;
+}
+
+/** By the kind of registry where it is known; else what a status may mean, and nothing for others. */
+function pushRemedy(registry: RegistryClient, paths: readonly string[], error: CodedError): string {
+  const known = registry.remedyFor('push', error);
+  if (known !== undefined) return known;
   const below =
     'where all names must lie below a project (GitLab: GROUP/PROJECT, Artifactory: the key of a repository), load with --registry HOST/PROJECT';
-  if (status === 401 || status === 403) {
-    return `log in as someone who may push there (docker login, or --registry-config FILE); ${below}`;
-  }
   const projects = [...new Set(paths.map((path) => path.split('/')[0]))].join(', ');
-  return `create first: ${projects} (projects of Harbor, organizations of Quay); ${below}; names may be too deep as well`;
+  if (error.status === 404) {
+    return `create first: ${projects} (projects of Harbor, organizations of Quay); ${below}`;
+  }
+  return error.status === 401 || error.status === 403 ? below : '';
 }
 
-/** What to do about a registry that refuses a kind of content. */
-const remedies: Readonly<Record<Shape, readonly [what: string, remedy: string]>> = {
-  image: [
-    'a plain OCI image',
-    'the registry is too old or read-only; use one that speaks the OCI distribution spec',
-  ],
-  docker: [
-    'a Docker schema 2 manifest (Image Factory schematics and some images are that)',
-    'on zot set "http": {"compat": ["docker2s2"]} in its configuration',
-  ],
+/** What the registry refuses, and the way out that load itself has where there is one. */
+const shapeTexts: Readonly<Record<Shape, readonly [what: string, wayOut?: string]>> = {
+  image: ['a plain OCI image'],
+  docker: ['a Docker schema 2 manifest (Image Factory schematics and some images are that)'],
   artifact: [
     'an OCI artifact (Talos media and signatures are that)',
-    'on Quay set FEATURE_GENERAL_OCI_SUPPORT: true; on Harbor use 2.8 or later; or leave media to --object-store',
+    'media can go to an object store instead (--object-store)',
   ],
   index: ['an OCI index', 'use a registry that stores images for several platforms'],
   mixed: [
-    'an OCI index with Docker images in it (Quay does)',
+    'an OCI index with Docker images in it',
     'use another registry for these images, or --flatten to push one platform of each',
   ],
   sparse: [
-    'an index of which only some platforms are carried (Distribution 2.8 does)',
-    'leave `platforms` out of mirror.yaml and fetch again; or use --flatten, which tags the one platform that is carried; on Distribution 3 set validation.manifests.indexes.platforms: none',
+    'an index of which only some platforms are carried',
+    'leave `platforms` out of mirror.yaml and fetch again; or use --flatten, which tags the one platform that is carried',
   ],
   referrer: [
-    'to list what refers to an image (signatures of cosign 3, SBOMs), under its API or the tag sha256-… (GitLab takes that tag for the image itself)',
-    'use another registry for these images: Distribution, Harbor, zot, Quay and Artifactory keep them',
+    'to list what refers to an image (signatures of cosign 3, SBOMs), under its API or the tag sha256-…',
+    'use another registry for these images',
   ],
 };
 
-async function requireShape(repository: RepositoryClient, shape: Shape, signal?: AbortSignal): Promise<void> {
+/** Runs what pushes content of one shape; a refusal of the registry comes with its remedy. @throws DENIED, USAGE */
+export async function explainingShape<T>(
+  registry: RegistryClient,
+  shape: Shape,
+  run: () => Promise<T>,
+): Promise<T> {
   try {
+    return await run();
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    const [what, wayOut] = shapeTexts[shape];
+    const remedies = [registry.remedyFor(shape, error), wayOut].filter((one) => one !== undefined);
+    // A right that is missing, or a proxy, is not about the content.
+    const general = registry.remedyFor('request', error);
+    const isAboutContent = error.code !== 'DENIED' && general === undefined;
+    // The same command would fail the same way: something must be said differently, here or there.
+    const code = error.code === 'DENIED' ? 'DENIED' : 'USAGE';
+    const remedy = isAboutContent ? remedies.join('; ') : (general ?? '');
+    throw refused(error, code, `${registry.host} refuses ${what}`, remedy);
+  }
+}
+
+async function requireShape(
+  registry: RegistryClient,
+  repository: RepositoryClient,
+  shape: Shape,
+  signal?: AbortSignal,
+): Promise<void> {
+  await explainingShape(registry, shape, async () => {
     const sample = sampleOf(shape);
     for (const one of sample) await push(repository, one, signal);
     if (shape === 'referrer') await requireListed(repository, sample, signal);
-  } catch (error) {
-    if (!isCoded(error, 'UPSTREAM', 'DENIED', 'NOT_FOUND') || (error.status ?? 0) >= 500) throw error;
-    const [what, remedy] = remedies[shape];
-    // The same command would fail the same way: something must be said differently, here or there.
-    const code = error.code === 'DENIED' ? 'DENIED' : 'USAGE';
-    throw refused(error, code, `${repository.registry} refuses ${what}`, remedy);
-  }
+  });
 }
 
 /** That the last manifest of a sample is listed as a referrer of its subject. @throws UPSTREAM */
@@ -139,7 +162,8 @@ async function push(repository: RepositoryClient, { descriptor, bytes }: Sample,
 }
 
 function refused(cause: CodedError, code: ErrorCode, what: string, remedy: string): CodedError {
-  return new CodedError(code, `${what}; ${remedy}; nothing was pushed (${messageOf(cause)})`, {
+  const parts = [what, remedy, `nothing was pushed (${messageOf(cause)})`].filter((part) => part !== '');
+  return new CodedError(code, parts.join('; '), {
     cause,
     status: cause.status,
   });

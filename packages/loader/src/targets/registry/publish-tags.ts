@@ -4,6 +4,7 @@
 
 import { CodedError, isCoded, messageOf, settleAll } from '@omni-airgap/oci/base';
 import { type Descriptor, openerOf } from '@omni-airgap/oci/model';
+import { TagRefused } from '@omni-airgap/oci/registry';
 import pLimit from 'p-limit';
 import type { RegistryContext } from './context.ts';
 import { isGrowOnly, unite } from './grow-only.ts';
@@ -62,7 +63,7 @@ async function publish(
       digest: await setTag(context, name, tag, overwriteTags),
     };
   } catch (error) {
-    throw explainTag(error, `${at}:${tag}`);
+    throw explainTag(context, error, `${at}:${tag}`);
   }
 }
 
@@ -105,14 +106,13 @@ async function setTag(
   }
 }
 
-/** Registries with immutable tags answer in many ways; none of them is worth a retry. */
-function explainTag(error: unknown, at: string): unknown {
-  if (!isCoded(error, 'UPSTREAM', 'DENIED') || ![400, 403, 405, 409, 412, 422].includes(error.status ?? 0)) {
-    return error;
-  }
+/** Only of the tag itself: what reading back it says is about something else. */
+function explainTag({ client }: RegistryContext, error: unknown, at: string): unknown {
+  if (!(error instanceof TagRefused)) return error;
+  const remedy = client.remedyFor('tag', error);
   return new CodedError(
     error.code,
-    `${at}: the content is there, but the registry does not take the tag; if tags are immutable there, allow this one to change (${messageOf(error)})`,
+    `${at}: the content is there, but the registry does not take the tag; ${remedy === undefined ? '' : `${remedy} `}(${messageOf(error)})`,
     { cause: error, status: error.status },
   );
 }

@@ -47,6 +47,8 @@ export interface RegistryDoubleOptions {
   readonly pageSize?: number;
   /** True: a tag `sha256-<hex>` is taken for the digest when it is read. */
   readonly digestTags?: boolean;
+  /** Sent with each answer, as kinds of registries name themselves. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** What it does not take; see kinds.ts. */
   readonly refuses?: (write: DoubleWrite) => Refusal | undefined;
 }
@@ -115,6 +117,7 @@ export async function startRegistryDouble(options: RegistryDoubleOptions = {}): 
       bytes: 0,
     };
     requests.push(seen);
+    for (const [name, value] of Object.entries(options.headers ?? {})) response.setHeader(name, value);
     const call = new Call(request, server.url, options, content, auth, (bytes) => {
       seen.bytes = bytes;
     });

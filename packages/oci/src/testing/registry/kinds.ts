@@ -70,6 +70,7 @@ export function gitlab(projects: readonly string[]): RegistryDoubleOptions {
   return {
     referrersApi: false,
     digestTags: true,
+    headers: { 'gitlab-container-registry-version': '4.9.0-gitlab' },
     refuses({ path }) {
       const project = projects.find((one) => path === one || path.startsWith(`${one}/`));
       const deeper = project === undefined ? 0 : path.split('/').length - project.split('/').length;
@@ -81,6 +82,7 @@ export function gitlab(projects: readonly string[]): RegistryDoubleOptions {
 /** Paths begin with the key of a repository; blobs are taken by PATCH alone. */
 export function artifactory(keys: readonly string[]): RegistryDoubleOptions {
   return {
+    headers: { 'x-jfrog-version': 'Artifactory/7.98.9 79809900' },
     refuses({ kind, path, body }) {
       if (!keys.includes(path.split('/')[0] ?? '')) return unknownName;
       return kind === 'blob' && body.byteLength > 0 ? { status: 404, code: 'BLOB_UNKNOWN' } : undefined;
