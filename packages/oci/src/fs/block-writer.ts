@@ -13,8 +13,9 @@ export class BlockWriter {
   readonly #file: FileHandle;
   /** Where the next block goes, in bytes from the start of the file. */
   #position: number;
-  #filling: Buffer;
-  /** Taken when the first block is full: most content of a registry is smaller. */
+  /** Undefined until there are bytes for it. */
+  #filling: Buffer | undefined;
+  /** The block that was written last. */
   #spare: Buffer | undefined;
   #used = 0;
   #inFlight: Promise<Buffer> | undefined;
@@ -26,7 +27,7 @@ export class BlockWriter {
    * manifests on their way do not take a megabyte each; more or less of them does no harm
    */
   constructor(file: FileHandle, position = 0, expected = blockSize) {
-    this.#filling = expected > 0 && expected <= smallSize ? Buffer.allocUnsafeSlow(expected) : takeBuffer();
+    if (expected > 0 && expected <= smallSize) this.#filling = Buffer.allocUnsafeSlow(expected);
     this.#file = file;
     this.#position = position;
   }
@@ -35,11 +36,12 @@ export class BlockWriter {
   async write(chunk: Uint8Array): Promise<void> {
     let from = 0;
     while (from < chunk.byteLength) {
-      const n = Math.min(chunk.byteLength - from, this.#filling.byteLength - this.#used);
-      this.#filling.set(chunk.subarray(from, from + n), this.#used);
+      const block = this.#next();
+      const n = Math.min(chunk.byteLength - from, block.byteLength - this.#used);
+      block.set(chunk.subarray(from, from + n), this.#used);
       this.#used += n;
       from += n;
-      if (this.#used === this.#filling.byteLength) await this.#flush();
+      if (this.#used === block.byteLength) await this.#flush();
     }
   }
 
@@ -54,21 +56,28 @@ export class BlockWriter {
     if (this.#closed) return;
     this.#closed = true;
     await this.#settle().catch(() => {});
-    giveBuffer(this.#filling);
-    if (this.#spare !== undefined) giveBuffer(this.#spare);
+    for (const block of [this.#filling, this.#spare]) if (block !== undefined) giveBuffer(block);
+  }
+
+  /** The block that takes the next bytes. */
+  #next(): Buffer {
+    if (this.#filling === undefined) {
+      this.#filling = this.#spare ?? takeBuffer();
+      this.#spare = undefined;
+    }
+    return this.#filling;
   }
 
   async #flush(): Promise<void> {
     await this.#settle();
-    const block = this.#filling;
+    const block = this.#next();
     const size = this.#used;
     const at = this.#position;
     this.#inFlight = this.#writeAll(block, size, at);
     // The rejection is seen by the next settle; without a handler now, Node would call it unhandled.
     this.#inFlight.catch(() => {});
     this.#position += size;
-    this.#filling = this.#spare ?? takeBuffer();
-    this.#spare = undefined;
+    this.#filling = undefined;
     this.#used = 0;
   }
 
