@@ -9,10 +9,12 @@ import {
 } from '@omni-airgap/format';
 import { byText, CodedError, printable, systemCodeOf } from '@omni-airgap/oci/base';
 import { diskError, readSmallFile } from '@omni-airgap/oci/fs';
-import type { Digest } from '@omni-airgap/oci/model';
+import { type Digest, subjectOfTag } from '@omni-airgap/oci/model';
 import { Store } from '@omni-airgap/store';
 import { kindOf, readDocument } from './base.ts';
 import { readLockedContent } from './locked-content.ts';
+import { isCompanionName } from './report/attachments.ts';
+import { repositoryIn, tagOf } from './report/names.ts';
 import { reliedBlobs } from './report/summary.ts';
 
 export interface DiffReport {
@@ -24,18 +26,40 @@ export interface DiffReport {
   readonly moved: readonly { readonly name: string; readonly from: Digest; readonly to: Digest }[];
   /** Names that are the same in both. */
   readonly unchanged: number;
+  /** Changed signatures, attestations and SBOMs by what they are about; they are in none of the lists above. */
+  readonly attached: readonly AttachedChange[];
   /** Content that only one side has, by the kind of the names that need it; undefined where a receipt is a side. */
   readonly content:
     | readonly { readonly kind: string; readonly addedBytes: number; readonly removedBytes: number }[]
     | undefined;
 }
 
+interface AttachedChange {
+  /** An image; its repository when they are about one of its platforms, or about something that is not there. */
+  readonly name: string;
+  readonly added: number;
+  readonly removed: number;
+  /** Names that stand for something else. */
+  readonly moved: number;
+}
+
 /** One side of the comparison. */
 interface Side {
   readonly label: string;
   readonly names: ReadonlyMap<string, Digest>;
+  /** Names that are about an image. */
+  readonly companions: ReadonlyMap<string, Digest>;
   /** Bytes and kind of all content; undefined for a receipt, which says names only. */
   readonly blobs: ReadonlyMap<Digest, { readonly size: number; readonly kind: string }> | undefined;
+}
+
+/** What a document or store says, name by name. */
+interface ReadSide extends Pick<Side, 'label' | 'blobs'> {
+  readonly entries: readonly {
+    readonly name: string;
+    readonly digest: Digest;
+    readonly kind?: string | undefined;
+  }[];
 }
 
 /**
@@ -43,8 +67,7 @@ interface Side {
  * @throws NO_INPUT, BAD_DOCUMENT, MISSING_CONTENT
  */
 export async function diff(from: string, to: string, signal?: AbortSignal): Promise<DiffReport> {
-  const a = await readSide(from, signal);
-  const b = await readSide(to, signal);
+  const [a, b] = apart(await readSide(from, signal), await readSide(to, signal));
   const added = [...b.names.keys()].filter((name) => !a.names.has(name));
   const removed = [...a.names.keys()].filter((name) => !b.names.has(name));
   const moved = [...b.names].flatMap(([name, digest]) => {
@@ -58,8 +81,45 @@ export async function diff(from: string, to: string, signal?: AbortSignal): Prom
     removed: removed.sort(byText),
     moved: moved.sort((x, y) => byText(x.name, y.name)),
     unchanged: b.names.size - added.length - moved.length,
+    attached: attachedChanges(a, b),
     content: contentOf(a.blobs, b.blobs),
   };
+}
+
+function attachedChanges(a: Side, b: Side): readonly AttachedChange[] {
+  const images = new Map(
+    [...a.names, ...b.names].map(([name, digest]) => [`${repositoryIn(name)} ${digest}`, name]),
+  );
+  const found = new Map<string, { added: number; removed: number; moved: number }>();
+  const count = (companion: string, what: 'added' | 'removed' | 'moved'): void => {
+    const repository = repositoryIn(companion);
+    const name = images.get(`${repository} ${subjectOfTag(tagOf(companion))}`) ?? repository;
+    const entry = found.get(name) ?? { added: 0, removed: 0, moved: 0 };
+    entry[what]++;
+    found.set(name, entry);
+  };
+  for (const [name, digest] of b.companions) {
+    const before = a.companions.get(name);
+    if (before !== digest) count(name, before === undefined ? 'added' : 'moved');
+  }
+  for (const name of a.companions.keys()) if (!b.companions.has(name)) count(name, 'removed');
+  return [...found].map(([name, counts]) => ({ name, ...counts })).sort((x, y) => byText(x.name, y.name));
+}
+
+/** The names of two sides, apart from those that are about an image: a receipt records no kinds, the other side may. */
+function apart(a: ReadSide, b: ReadSide): readonly [Side, Side] {
+  const all = [...a.entries, ...b.entries];
+  const about = new Set(
+    all.flatMap(({ name, kind }) => (kind === 'signature' || isCompanionName(name) ? [name] : [])),
+  );
+  const side = ({ label, entries, blobs }: ReadSide): Side => {
+    const of = (isAbout: boolean): ReadonlyMap<string, Digest> =>
+      new Map(
+        entries.filter(({ name }) => about.has(name) === isAbout).map(({ name, digest }) => [name, digest]),
+      );
+    return { label, names: of(false), companions: of(true), blobs };
+  };
+  return [side(a), side(b)];
 }
 
 function contentOf(a: Side['blobs'], b: Side['blobs']): DiffReport['content'] {
@@ -75,7 +135,7 @@ function contentOf(a: Side['blobs'], b: Side['blobs']): DiffReport['content'] {
   return [...kinds].map(([kind, bytes]) => ({ kind, ...bytes })).sort((x, y) => byText(x.kind, y.kind));
 }
 
-async function readSide(path: string, signal?: AbortSignal): Promise<Side> {
+async function readSide(path: string, signal?: AbortSignal): Promise<ReadSide> {
   let isFolder: boolean;
   try {
     isFolder = (await lstat(path)).isDirectory();
@@ -90,24 +150,27 @@ async function readSide(path: string, signal?: AbortSignal): Promise<Side> {
   return readStoreSide(path, signal);
 }
 
-async function readDocumentSide(path: string): Promise<Side> {
+async function readDocumentSide(path: string): Promise<ReadSide> {
   const bytes = await readDocument(path);
   if (bytes === undefined) throw new CodedError('NO_INPUT', `${path}: no such file`);
   if (kindOf(bytes, path) === 'receipt') {
     const receipt = parseReceiptDocument(bytes, path);
-    const names = new Map(receipt.images.map(({ name, digest }) => [name, digest]));
-    return { label: `receipt of ${receipt.bundle}`, names, blobs: undefined };
+    return { label: `receipt of ${receipt.bundle}`, entries: receipt.images, blobs: undefined };
   }
   const document = parseBundleDocument(bytes, path);
   const blobs = new Map<Digest, { size: number; kind: string }>();
   // Where a place says no kind, another one may.
   for (const { digest, size, kind } of [...document.blobs, ...reliedBlobs(document)])
     blobs.set(digest, { size, kind: kind ?? blobs.get(digest)?.kind ?? 'image' });
-  const names = new Map(document.roots.map(({ name, descriptor }) => [name, descriptor.digest]));
-  return { label: `bundle ${document.id}`, names, blobs };
+  const entries = document.roots.map(({ name, descriptor, kind }) => ({
+    name,
+    digest: descriptor.digest,
+    kind,
+  }));
+  return { label: `bundle ${document.id}`, entries, blobs };
 }
 
-async function readStoreSide(path: string, signal?: AbortSignal): Promise<Side> {
+async function readStoreSide(path: string, signal?: AbortSignal): Promise<ReadSide> {
   const contents = await Store.use(path, { access: 'read', purpose: 'omni-airgap diff', signal }, (store) =>
     readLockedContent(store, signal),
   );
@@ -115,6 +178,10 @@ async function readStoreSide(path: string, signal?: AbortSignal): Promise<Side> 
   for (const { digest, size } of contents.descriptors.values()) {
     blobs.set(digest, { size, kind: contents.kinds.get(digest) ?? 'image' });
   }
-  const names = new Map(contents.items.map(({ name, descriptor }) => [name, descriptor.digest]));
-  return { label: `store ${path}`, names, blobs };
+  const entries = contents.items.map(({ name, descriptor, kind }) => ({
+    name,
+    digest: descriptor.digest,
+    kind,
+  }));
+  return { label: `store ${path}`, entries, blobs };
 }

@@ -7,6 +7,8 @@ export { type DiffReport, diff } from './diff.ts';
 export { type Inspection, inspectBundle, inspectStore, type StoreInspection } from './inspect.ts';
 export { keygen } from './keygen.ts';
 export { isSigned } from './medium.ts';
+export { type Attachment, attachmentsText } from './report/attachments.ts';
+export { changesText, foldedChanges } from './report/changes.ts';
 export { type SignatureSource, type SignReport, signBundle } from './sign.ts';
 export { type StoreCheck, verifyStore } from './verify-store.ts';
 export { formatVolumeRange, parseVolumeSize } from './volume-flags.ts';

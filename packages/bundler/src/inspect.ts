@@ -3,8 +3,9 @@ import { type BundleDocument, type BundleSigner, BundleStore, type BundleTrust }
 import { CodedError } from '@omni-airgap/oci/base';
 import { type LockedItem, Store } from '@omni-airgap/store';
 import { type Consumed, consumedOf } from './consumed.ts';
-import { readLockedContent } from './locked-content.ts';
+import { type LockedContent, readLockedContent } from './locked-content.ts';
 import { isSigned } from './medium.ts';
+import { type Attachment, companionsOf } from './report/attachments.ts';
 import { type Summary, summarize } from './report/summary.ts';
 
 export interface Inspection extends Summary {
@@ -38,10 +39,8 @@ export async function inspectBundle(folders: readonly string[], trust: BundleTru
 }
 
 export interface StoreInspection {
-  readonly items: readonly Pick<
-    LockedItem,
-    'name' | 'kind' | 'descriptor' | 'bytes' | 'fetchedAt' | 'source' | 'verified'
-  >[];
+  /** All names, but those that are about an image here: they are its attachments. */
+  readonly items: readonly StoredItem[];
   readonly blobs: number;
   /** Bytes of all content, each blob once. */
   readonly bytes: number;
@@ -49,6 +48,11 @@ export interface StoreInspection {
   readonly left: Consumed;
   /** What it has issued, the newest last. */
   readonly bundles: readonly Pick<BundleDocument, 'id' | 'sequence' | 'createdAt'>[];
+}
+
+interface StoredItem
+  extends Pick<LockedItem, 'name' | 'kind' | 'descriptor' | 'bytes' | 'fetchedAt' | 'source' | 'verified'> {
+  readonly attachments: readonly Attachment[];
 }
 
 /** @throws NO_INPUT, INCOMPLETE, MISSING_CONTENT, BAD_DOCUMENT; BUSY while content is removed */
@@ -59,7 +63,8 @@ export function inspectStore(root: string, signal?: AbortSignal): Promise<StoreI
 }
 
 async function inspectOpen(store: Store, signal: AbortSignal | undefined): Promise<StoreInspection> {
-  const { layout, items, descriptors } = await readLockedContent(store, signal);
+  const contents = await readLockedContent(store, signal);
+  const { layout, descriptors } = contents;
   const { digests: _, ...left } = await consumedOf(store, layout, descriptors.values());
   const bundles = (await store.bundles.all()).map(({ document: { id, sequence, createdAt } }) => ({
     id,
@@ -67,10 +72,28 @@ async function inspectOpen(store: Store, signal: AbortSignal | undefined): Promi
     createdAt,
   }));
   return {
-    items,
+    items: await storedItems(contents),
     blobs: descriptors.size,
     bytes: [...descriptors.values()].reduce((sum, { size }) => sum + size, 0),
     left,
     bundles: bundles.reverse(),
   };
+}
+
+async function storedItems({ layout, items, graphs }: LockedContent): Promise<readonly StoredItem[]> {
+  const isCompanion = ({ kind }: LockedItem): boolean => kind === 'signature';
+  const images = items
+    .filter((item) => !isCompanion(item))
+    .map(({ name }) => ({
+      name,
+      manifests: new Map([...(graphs.get(name)?.keys() ?? [])].map((digest) => [digest, undefined])),
+    }));
+  const companions = await companionsOf(layout, items.filter(isCompanion), images);
+  const folded = new Set(companions.flatMap((one) => (one.images.size > 0 ? [one.root.name] : [])));
+  return items
+    .filter(({ name }) => !folded.has(name))
+    .map((item) => ({
+      ...item,
+      attachments: companions.flatMap((one) => (one.images.has(item.name) ? one.attachments : [])),
+    }));
 }

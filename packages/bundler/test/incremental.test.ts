@@ -303,7 +303,8 @@ describe('diff', () => {
     await writeFile(receipt, receiptOf({ id: 'e'.repeat(64), origin: 'f'.repeat(32), sequence: 1 }, images));
     const report = await diff(receipt, store.root);
     expect(report).toMatchObject({ unchanged: 1, moved: [], removed: [], content: undefined });
-    expect(report.added).toHaveLength(store.names.length - 1);
+    expect(report.added).toHaveLength(store.names.length - 2);
+    expect(report.attached).toEqual([{ name: 'ghcr.io/siderolabs/omni:v1', added: 1, removed: 0, moved: 0 }]);
   });
 
   test('any two of bundle, bundle.json, store and receipt: the same names are added', async () => {
@@ -331,7 +332,9 @@ describe('diff', () => {
         const report = await diff(from, to);
         const what = `${from} to ${to}`;
         expect(report, what).toMatchObject({ added: ['quay.io/new/app:v1'], removed: [], moved: [] });
-        expect(report.unchanged, what).toBe(store.names.length - 1);
+        // The new image, and a signature, which is no name of its own.
+        expect(report.unchanged, what).toBe(store.names.length - 2);
+        expect(report.attached, what).toEqual([]);
         const knowsContent = !from.endsWith('r1.json') && !to.endsWith('r2.json');
         expect(report.content?.[0]?.addedBytes ?? 0, what).toBeGreaterThanOrEqual(knowsContent ? 90_000 : 0);
       }

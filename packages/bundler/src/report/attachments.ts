@@ -99,9 +99,11 @@ export interface AttachedImage {
   readonly manifests: ImageManifests;
 }
 
-/** A name of the bundle that is about another one. */
+type NamedRoot = Pick<BundleRoot, 'name' | 'descriptor'>;
+
+/** A name of a bundle or store that is about another one. */
 export interface Companion {
-  readonly root: BundleRoot;
+  readonly root: NamedRoot;
   /** The images it is about; empty when none of them is in the bundle. */
   readonly images: ReadonlySet<string>;
   readonly attachments: readonly Attachment[];
@@ -117,7 +119,7 @@ const maxLevels = 4;
  */
 export async function companionsOf(
   source: Fetcher & Presence,
-  roots: readonly BundleRoot[],
+  roots: readonly NamedRoot[],
   images: readonly AttachedImage[],
 ): Promise<readonly Companion[]> {
   const owners = new Map<string, { readonly images: Set<string>; readonly platform: string | undefined }>();
@@ -154,12 +156,12 @@ export async function companionsOf(
 }
 
 interface FoundCompanion {
-  readonly root: BundleRoot;
+  readonly root: NamedRoot;
   readonly subject: Digest | undefined;
   readonly manifests: ReadonlyMap<Digest, { readonly descriptor: Descriptor; readonly manifest: Manifest }>;
 }
 
-async function readCompanion(source: Fetcher & Presence, root: BundleRoot): Promise<FoundCompanion> {
+async function readCompanion(source: Fetcher & Presence, root: NamedRoot): Promise<FoundCompanion> {
   const manifests = new Map<Digest, { readonly descriptor: Descriptor; readonly manifest: Manifest }>();
   for await (const visited of walk(source, [root.descriptor], { missing: 'skip', blobs: false })) {
     const { kind, descriptor } = visited;

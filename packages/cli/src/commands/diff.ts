@@ -17,12 +17,14 @@ export function addDiff(session: Session): Command {
   return withExample(withCommon(command), 'omni-airgap diff receipt.json ./store');
 }
 
-function describe({ from, to, added, removed, moved, unchanged, content }: DiffReport): string {
+function describe({ from, to, added, removed, moved, unchanged, attached, content }: DiffReport): string {
   const lines = [`From ${printable(from)}`, `to   ${printable(to)}`, ''];
   for (const name of added) lines.push(`+ ${printable(name)}`);
   for (const name of removed) lines.push(`- ${printable(name)}`);
   for (const one of moved) lines.push(`~ ${printable(one.name)}`, `    ${one.from}`, `    ${one.to}`);
-  if (added.length + removed.length + moved.length === 0) lines.push('No name differs.');
+  for (const one of attached)
+    lines.push(`~ ${printable(one.name)}: signatures and attestations: ${attachedText(one)}`);
+  if (added.length + removed.length + moved.length + attached.length === 0) lines.push('No name differs.');
   if (content !== undefined && content.length > 0) {
     const rows = content.map(({ kind, addedBytes, removedBytes }) => [
       kind,
@@ -36,4 +38,13 @@ function describe({ from, to, added, removed, moved, unchanged, content }: DiffR
     `${count(added.length, 'name')} added, ${removed.length} removed, ${moved.length} with other content, ${unchanged} the same.`,
   );
   return lines.join('\n');
+}
+
+function attachedText({ added, removed, moved }: DiffReport['attached'][number]): string {
+  const parts = [
+    [added, 'added'],
+    [removed, 'removed'],
+    [moved, 'with other content'],
+  ] as const;
+  return parts.flatMap(([n, what]) => (n === 0 ? [] : [`${n} ${what}`])).join(', ');
 }

@@ -1,6 +1,15 @@
 /** omni-airgap inspect */
 
-import { type Inspection, inspectBundle, inspectStore, type StoreInspection } from '@omni-airgap/bundler';
+import {
+  type Attachment,
+  attachmentsText,
+  changesText,
+  foldedChanges,
+  type Inspection,
+  inspectBundle,
+  inspectStore,
+  type StoreInspection,
+} from '@omni-airgap/bundler';
 import { countSigners } from '@omni-airgap/format';
 import { formatBytes, formatTime, printable } from '@omni-airgap/oci/base';
 import { Command } from 'commander';
@@ -46,11 +55,12 @@ function describeBundle(inspection: Inspection): string {
   if (base !== undefined)
     lines.push(`${count(relied.blobs, 'blob')} (${formatBytes(relied.bytes)}) came with them.`);
   if (changes !== undefined) {
-    for (const name of changes.added) lines.push(`Added: ${printable(name)}`);
-    for (const { name } of changes.moved) lines.push(`Other content: ${printable(name)}`);
-    for (const name of changes.removed) lines.push(`No longer carried: ${printable(name)}`);
-    if (changes.added.length + changes.moved.length + changes.removed.length === 0)
-      lines.push('Nothing has changed.');
+    const folded = foldedChanges(changes, items);
+    for (const name of folded.added) lines.push(`Added: ${printable(name)}`);
+    for (const { name } of folded.moved) lines.push(`Other content: ${printable(name)}`);
+    for (const name of folded.removed) lines.push(`No longer carried: ${printable(name)}`);
+    for (const name of folded.attached) lines.push(`Other signatures or attestations: ${printable(name)}`);
+    if (changesText(folded) === undefined) lines.push('Nothing has changed.');
   }
   const rows = items.map((item) => [
     printable(item.name),
@@ -62,6 +72,7 @@ function describeBundle(inspection: Inspection): string {
   lines.push('', table([['NAME', 'KIND', 'SIZE', 'HOLDS', 'SIGNATURE'], ...rows], [2]), '');
   for (const { signer, images } of countSigners(items.map((item) => item.verified)))
     lines.push(`Signature verified when fetched: ${count(images, 'image')} by ${printable(signer, 1000)}`);
+  lines.push(...describeAttachments(items));
   for (const { name, files } of items.filter((item) => item.kind === 'media' && item.files.length > 0)) {
     lines.push(`${printable(name)}:`);
     for (const file of files) lines.push(`  ${printable(file.name)}  ${formatBytes(file.size)}`);
@@ -89,6 +100,18 @@ function signatureOf({ signer, isSigned }: Inspection): string {
     : 'Not signed: there is no bundle.json.sig.';
 }
 
+/** Items that carry more than signatures, of which the table tells already. */
+function describeAttachments(
+  items: readonly { readonly name: string; readonly attachments: readonly Attachment[] }[],
+): readonly string[] {
+  const lines = items.flatMap(({ name, attachments }) =>
+    attachments.some(({ kind }) => kind !== 'signature')
+      ? [`  ${printable(name)}: ${printable(attachmentsText(attachments), 1000)}`]
+      : [],
+  );
+  return lines.length === 0 ? [] : ['Carried with images:', ...lines];
+}
+
 const mostPlatforms = 3;
 
 /** `amd64, arm64`: nearly everything is for linux. */
@@ -104,10 +127,18 @@ function describeStore({ items, blobs, bytes, left, bundles }: StoreInspection):
     item.kind,
     formatBytes(item.bytes),
     item.fetchedAt,
+    item.verified !== undefined
+      ? 'verified'
+      : item.attachments.some(({ kind }) => kind === 'signature')
+        ? 'carried'
+        : item.kind === 'image'
+          ? 'none'
+          : '',
   ]);
   return [
-    table([['NAME', 'KIND', 'SIZE', 'FETCHED'], ...rows], [2]),
+    table([['NAME', 'KIND', 'SIZE', 'FETCHED', 'SIGNATURE'], ...rows], [2]),
     '',
+    ...describeAttachments(items),
     `${count(items.length, 'name')}, ${count(blobs, 'blob')}, ${formatBytes(bytes)} (shared content once).`,
     ...describeLeft(left),
     ...bundles.map(({ id, sequence, createdAt }) => `Issued: number ${sequence}, ${createdAt}, ${id}`),
