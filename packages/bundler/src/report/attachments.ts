@@ -183,12 +183,21 @@ function companionFrom(
   const attachments = [...manifests.values()].flatMap(({ descriptor, manifest }) =>
     manifest.kind === 'image' ? attachmentsIn(descriptor, manifest, platform) : [],
   );
+  // Where the content says nothing, the tag may.
+  const kind = kindBySuffix(root.name);
   const unread: Attachment = {
-    kind: kindBySuffix(root.name),
+    kind,
     ...(platform === undefined ? {} : { platform }),
     manifest: root.descriptor.digest,
   };
-  return { root, images, attachments: manifests.size === 0 ? [unread] : attachments };
+  return {
+    root,
+    images,
+    attachments:
+      manifests.size === 0
+        ? [unread]
+        : attachments.map((one) => (one.kind === 'other' ? { ...one, kind } : one)),
+  };
 }
 
 function kindBySuffix(name: string): Attachment['kind'] {
