@@ -1,20 +1,34 @@
 /** omni-airgap diff */
 import { type DiffReport, diff } from '@omni-airgap/bundler';
 import { formatBytes, printable } from '@omni-airgap/oci/base';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { withCommon, withExample } from '../flags.ts';
 import { count, table } from '../format.ts';
 import { type CommonFlags, report, type Session } from '../session.ts';
+
+interface Flags extends CommonFlags {
+  readonly format: string;
+}
 
 export function addDiff(session: Session): Command {
   const command = new Command('diff')
     .description('show what changed between two bundles, stores or receipts')
     .argument('<from>', 'folder of a bundle or store, a bundle.json or a receipt')
     .argument('<to>', 'the same, for the later state')
-    .action(async (from: string, to: string, flags: CommonFlags) => {
-      await report(session, flags, 'diff', () => diff(from, to, session.signal), describe);
+    .addOption(
+      new Option('--format <format>', 'how to print it: text, or markdown for a change request')
+        .choices(['text', 'markdown'])
+        .default('text'),
+    )
+    .action(async (from: string, to: string, { format, ...flags }: Flags) => {
+      const view = format === 'markdown' ? markdown : describe;
+      await report(session, flags, 'diff', () => diff(from, to, session.signal), view);
     });
-  return withExample(withCommon(command), 'omni-airgap diff receipt.json ./store');
+  return withExample(
+    withCommon(command),
+    'omni-airgap diff receipt.json ./store',
+    'omni-airgap diff --format markdown receipt.json /mnt/usb > change.md',
+  );
 }
 
 function describe({ from, to, added, removed, moved, unchanged, attached, content }: DiffReport): string {
@@ -47,4 +61,81 @@ function attachedText({ added, removed, moved }: DiffReport['attached'][number])
     [moved, 'with other content'],
   ] as const;
   return parts.flatMap(([n, what]) => (n === 0 ? [] : [`${n} ${what}`])).join(', ');
+}
+
+/** Sections with tables, as GitHub, GitLab, Gitea and Jira's converters read them. Source: GitHub Flavored Markdown 0.29. */
+function markdown(report: DiffReport): string {
+  const { from, to, added, removed, moved, unchanged, attached, content } = report;
+  const names = (title: string, list: readonly string[]): readonly string[] =>
+    section(
+      title,
+      ['Name'],
+      list.map((name) => [codeSpan(name)]),
+    );
+  const lines = [
+    '## Changes',
+    '',
+    `From ${codeSpan(from)}  `,
+    `to ${codeSpan(to)}`,
+    '',
+    `${count(added.length, 'name')} added, ${removed.length} removed, ${moved.length} with other content, ${unchanged} the same.`,
+    ...names('Added', added),
+    ...names('Removed', removed),
+    ...section(
+      'Same name, other content',
+      ['Name', 'From', 'To'],
+      moved.map((one) => [
+        codeSpan(one.name),
+        codeSpan(shortDigest(one.from)),
+        codeSpan(shortDigest(one.to)),
+      ]),
+    ),
+    ...section(
+      'Signatures and attestations',
+      ['Of', 'Change'],
+      attached.map((one) => [codeSpan(one.name), attachedText(one)]),
+    ),
+    ...section(
+      'Content',
+      ['Kind', 'New', 'Gone'],
+      (content ?? []).map(({ kind, addedBytes, removedBytes }) => [
+        codeSpan(kind),
+        formatBytes(addedBytes),
+        formatBytes(removedBytes),
+      ]),
+    ),
+  ];
+  return lines.join('\n');
+}
+
+/** Empty without rows. */
+function section(
+  title: string,
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+): readonly string[] {
+  if (rows.length === 0) return [];
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  return [
+    '',
+    `### ${title} (${rows.length})`,
+    '',
+    line(head),
+    line(head.map(() => '---')),
+    ...rows.map(line),
+  ];
+}
+
+/** 12 hex digits tell two digests apart and leave room for the names; --json has all. */
+function shortDigest(digest: string): string {
+  return digest.slice(0, 'sha256:'.length + 12);
+}
+
+/** Text as code, in which nothing is markup, a link or a mention. A pipe would end the cell of a table. */
+function codeSpan(text: string): string {
+  const shown = printable(text, 600).replaceAll('|', '\\|');
+  const longest = Math.max(0, ...(shown.match(/`+/g) ?? []).map((run) => run.length));
+  const fence = '`'.repeat(longest + 1);
+  const space = longest > 0 ? ' ' : '';
+  return `${fence}${space}${shown}${space}${fence}`;
 }
