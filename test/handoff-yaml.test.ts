@@ -17,7 +17,6 @@ const everyName: HandoffInput = {
     ...full.site,
     machineApi: 'https://omni.site:8090',
     kubernetesProxy: 'https://omni.site:8100',
-    registry: 'registry.site:5000',
   },
 };
 const prefixed: HandoffInput = {

@@ -24,9 +24,11 @@ import {
   parseInstallerRepository,
   parseSite,
   publicFactoryHost,
+  type ReachedRegistry,
+  registryOfSite,
   type Site,
 } from '@omni-airgap/talos';
-import { parseRegistryTarget, type RegistryTarget } from './targets/names.ts';
+import type { RegistryTarget } from './targets/names.ts';
 
 interface SiteDescription {
   /** Folder of the hand-off. */
@@ -42,7 +44,7 @@ interface SiteDescription {
   readonly resignKey: KeyObject | undefined;
 }
 
-/** What the files are made from. @throws USAGE for a registry in the site file that is none */
+/** What the files are made from. @throws CONFIG where the site file contradicts the load, with line and column */
 export function describeSite(description: SiteDescription): HandoffInput {
   const { target, plainHttp, keepHost, objectStore, ca, resignKey } = description;
   const site = seenFrom(description.folder, description.site);
@@ -69,7 +71,7 @@ export function describeSite(description: SiteDescription): HandoffInput {
     ...tagsOf('siderolabs/imager', 'siderolabs/installer-base'),
     ...mediaVersions,
   ]);
-  const seen = site.registry === undefined ? target : parseRegistryTarget(site.registry);
+  const seen = registryAsSeen(site, { ...target, plainHttp });
   const newest = (repository: string): string | undefined => tagsOf(repository).at(-1);
   const [omniVersion, factoryVersion, dexVersion] = [
     newest('siderolabs/omni'),
@@ -78,7 +80,7 @@ export function describeSite(description: SiteDescription): HandoffInput {
   ];
   return {
     site,
-    registry: { host: seen.host, prefix: seen.prefix, plainHttp, keepHost },
+    registry: { ...seen, keepHost },
     talosVersions: [...talosVersions].sort(compareVersions),
     kubernetesVersions: tagsOf('siderolabs/kubelet'),
     imageHosts: [...new Set(references.map(({ registry }) => registry))].filter(
@@ -102,6 +104,15 @@ export function describeSite(description: SiteDescription): HandoffInput {
       ? {}
       : { signingKey: createPublicKey(resignKey).export({ type: 'spki', format: 'pem' }).toString() }),
   };
+}
+
+/** As registryOfSite. @throws CONFIG */
+export function registryAsSeen(site: Site, reached: ReachedRegistry): ReachedRegistry {
+  try {
+    return registryOfSite(site, reached);
+  } catch (cause) {
+    throw new CodedError('CONFIG', messageOf(cause), { cause });
+  }
 }
 
 /** The site with its paths as files in a folder name them. */

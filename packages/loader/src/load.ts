@@ -404,7 +404,7 @@ async function handOff(
   return writeHandoff(options.handoff, handoffInput(options, registry));
 }
 
-/** @throws USAGE for a registry in the site file that is none */
+/** @throws CONFIG where the site file contradicts this load, with line and column */
 function handoffInput(options: LoadOptions, { names, context }: OpenRegistry): HandoffInput {
   const { site = {}, objectStore, ca, resignKey, keepHost = false } = options;
   const { target } = context;

@@ -38,6 +38,30 @@ test('load fills the hand-off in from the bundle and the site, and never writes 
   expect((await readdir(handoff)).filter((name) => name.endsWith('.new'))).toEqual(['dex.yaml.new']);
 });
 
+test('H4 a site file that contradicts the load is refused by line and column before anything is moved', async () => {
+  const { folder: bundle } = await makeBundle(async (layout) => {
+    await addImage(layout, 'ghcr.io/siderolabs/omni:v1.10.4', bytesFor('omni', 10));
+  });
+  const double = await startDouble();
+  const handoff = join(await temporary(), 'handoff');
+  const text = (registry: string) =>
+    parseSite(`omni: https://omni.site\nregistry: ${registry}\n`, 'site.yaml');
+  const site = text(`http://${double.host}`);
+  const registry = { host: double.host, prefix: 'proj/x' };
+  const refused = loadInto(double, [bundle], { handoff, site, registry });
+  await expect(refused).rejects.toMatchObject({
+    code: 'CONFIG',
+    message: `site.yaml:2:11: registry has no prefix, but load uses the prefix proj/x; write http://${double.host}/proj/x`,
+  });
+  expect(double.requests.filter(({ method }) => method === 'PUT' || method === 'POST')).toEqual([]);
+  await loadInto(double, [bundle], { handoff, site: text(double.host), registry });
+  const read = (name: string): Promise<string> => readFile(join(handoff, name), 'utf8');
+  expect(await read('air-gap-patch.yaml')).toContain(`http://${double.host}/v2/proj/x`);
+  expect(await read('compose.yaml')).toContain(
+    `--kubernetes-registry=${double.host}/proj/x/siderolabs/kubelet`,
+  );
+});
+
 test('paths of the site file are paths of the hand-off, wherever both are', async () => {
   const folder = await temporary();
   await writeFile(

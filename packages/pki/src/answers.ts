@@ -1,7 +1,7 @@
 /** What only a site knows, from flags or from questions on a terminal: host names first. */
 import { isIP } from 'node:net';
 import { CodedError, messageOf, printable } from '@omni-airgap/oci/base';
-import type { Site, SiteAnswers } from '@omni-airgap/talos';
+import type { SiteAnswers } from '@omni-airgap/talos';
 
 /**
  * Asks one question on a terminal.
@@ -78,7 +78,7 @@ const questions: readonly Question[] = [
 export async function collectAnswers(given: GivenAnswers, ask: Ask | undefined): Promise<SiteAnswers> {
   const flags = checkedAnswers(given);
   let omniHost = given.omni === undefined ? undefined : endpoint('omni', given.omni);
-  const answers: Partial<Record<keyof Site, Site[keyof Site]>> = { ...flags };
+  const answers: Partial<Record<keyof SiteAnswers, SiteAnswers[keyof SiteAnswers]>> = { ...flags };
   for (const { key, question, otherwise } of questions) {
     if (flags[key] !== undefined) continue;
     const fallback = omniHost === undefined ? undefined : otherwise(omniHost);
@@ -119,12 +119,12 @@ async function askUntilValid(
 }
 
 /** The keys of the site file that these answers mean. @throws USAGE */
-export function checkedAnswers(given: GivenAnswers): Partial<Site> {
+export function checkedAnswers(given: GivenAnswers): Partial<SiteAnswers> {
   const { omni, factory, registry, login, objectStore, pxe, wireguard, ntp, users, caFile } = given;
   return {
     ...(omni === undefined ? {} : { omni: `https://${endpoint('omni', omni)}` }),
     ...(factory === undefined ? {} : { factory: `https://${endpoint('factory', factory)}` }),
-    ...(registry === undefined ? {} : { registry: registryName(registry) }),
+    ...(registry === undefined ? {} : { registry: `https://${registryName(registry)}` }),
     ...(login === undefined ? {} : { login: `https://${endpoint('login', login)}` }),
     ...(objectStore === undefined ? {} : { objectStore: `https://${endpoint('objectStore', objectStore)}` }),
     ...(pxe === undefined ? {} : { pxe: pxeUrl(pxe) }),

@@ -9,6 +9,7 @@ import {
   type CertificateFiles,
   logIns,
   parseSite,
+  registryUrl,
   type Site,
   type SiteService,
   serviceNames,
@@ -104,9 +105,7 @@ export async function initSite(options: SiteInit): Promise<SiteInitReport> {
         passwordOf: async (email) => password ?? (await askedPassword(email, ask)),
         eula,
         registry:
-          user === undefined || site.registry === undefined
-            ? undefined
-            : { host: hostOfRegistry(site.registry), user },
+          user === undefined || site.registry === undefined ? undefined : { host: site.registry.host, user },
       },
       tally,
     );
@@ -122,11 +121,6 @@ export async function initSite(options: SiteInit): Promise<SiteInitReport> {
   };
 }
 
-/** `HOST[:PORT]`, which docker and podman keep a log-in under. */
-function hostOfRegistry(registry: string): string {
-  return registry.split('/')[0] ?? registry;
-}
-
 function readSite(text: string | Uint8Array, path: string): Site {
   try {
     return parseSite(typeof text === 'string' ? text : textBytes(text, `--site ${path}`), path);
@@ -137,8 +131,12 @@ function readSite(text: string | Uint8Array, path: string): Site {
 
 /** A flag never changes a file that exists, and is never ignored. @throws CONFLICT, USAGE */
 function refuseContradictions(site: Site, given: GivenAnswers, path: string): void {
+  const { registry } = site;
+  const url =
+    registry &&
+    registryUrl({ ...registry, prefix: registry.prefix ?? '', plainHttp: registry.plainHttp === true });
   for (const [key, value] of Object.entries(checkedAnswers(given)) as [keyof Site, unknown][]) {
-    const existing = site[key];
+    const existing = key === 'registry' ? url : site[key];
     if (JSON.stringify(existing) === JSON.stringify(value)) continue;
     const says = existing === undefined ? `has no ${key}` : `says ${key}: ${String(existing)}`;
     throw new CodedError(
@@ -153,16 +151,18 @@ async function newSiteText(
   folder: string | undefined,
 ): Promise<string> {
   const collected = await collectAnswers(answers, ask);
-  if (folder === undefined) return siteText(collected);
+  const plain = siteText(collected);
+  if (folder === undefined) return plain;
+  const site = readSite(plain, path);
   const files = namedFiles(dirname(path), folder);
   const certificates: Partial<Record<SiteService, CertificateFiles>> = {};
-  for (const service of serviceNames(collected).keys()) certificates[service] = files.certificate(service);
+  for (const service of serviceNames(site).keys()) certificates[service] = files.certificate(service);
   return siteText({
     ...collected,
     caFile: collected.caFile ?? files.ca,
     certificates,
     secrets: files.secrets,
-    users: collected.users ?? logIns(collected).map(({ email }) => email),
+    users: collected.users ?? logIns(site).map(({ email }) => email),
   });
 }
 

@@ -58,12 +58,12 @@ describe('the site file', () => {
   test('has every key, from the name of Omni alone, and is read back', async () => {
     await init({ ...named, pki: undefined });
     const text = await read('site.yaml');
-    expect(parseSite(text, 'site.yaml')).toEqual({
+    expect(parseSite(text, 'site.yaml')).toMatchObject({
       omni: 'https://omni.site.example',
       machineApi: 'https://omni.site.example:8090',
       kubernetesProxy: 'https://omni.site.example:8100',
       factory: 'https://factory.site.example:8080',
-      registry: 'registry.site.example:5000',
+      registry: { host: 'registry.site.example:5000', prefix: '', plainHttp: false },
       login: 'https://login.site.example:5556',
       wireguard: '10.0.0.5:50180',
     });
@@ -76,7 +76,7 @@ describe('the site file', () => {
     expect(parseSite(await read('site.yaml'), 'site.yaml')).toMatchObject({
       omni: 'https://10.0.0.5',
       factory: 'https://10.0.0.5:8080',
-      registry: '10.0.0.5:5000',
+      registry: { host: '10.0.0.5:5000' },
       wireguard: '10.0.0.5:50180',
     });
   });
@@ -195,7 +195,7 @@ describe('on a terminal', () => {
       'The same again',
     ]);
     expect(parseSite(await read('site.yaml'), 'site.yaml')).toMatchObject({
-      registry: 'registry.other:5000/prefix',
+      registry: { host: 'registry.other:5000', prefix: 'prefix', plainHttp: false },
       ntp: ['10.0.0.1', '10.0.0.2'],
     });
     const hash = /^OMNI_PASSWORD_HASH_ADMIN_OMNI_SITE_EXAMPLE='(.*)'$/m.exec(

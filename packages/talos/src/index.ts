@@ -45,6 +45,7 @@ export {
   talosKubernetesImages,
 } from './images/sets.ts';
 export { fitWarnings } from './inside/fit.ts';
+export { type ReachedRegistry, registryOfSite, registryUrl } from './inside/registry.ts';
 export { type LogIn, logIns, omniVariables, serviceNames } from './inside/services.ts';
 export { type SiteAnswers, siteText } from './inside/site-text.ts';
 export {

@@ -16,8 +16,8 @@ export interface Site {
   readonly factory?: string;
   /** URL that PXE clients reach the factory, or the object store, under. */
   readonly pxe?: string;
-  /** `HOST[:PORT][/PREFIX]` of the registry as machines reach it. */
-  readonly registry?: string;
+  /** The registry as machines reach it. */
+  readonly registry?: SiteRegistry;
   /** URL of the log-in service (OIDC). */
   readonly login?: string;
   /** `ADDRESS:PORT` of Omni's WireGuard, UDP. */
@@ -36,6 +36,21 @@ export interface Site {
   readonly ntp?: readonly string[];
 }
 
+/**
+ * `[https://]HOST[:PORT][/PREFIX]`. With a scheme the site file says all of it; without one, scheme and a missing prefix
+ * are those that load uses.
+ */
+interface SiteRegistry {
+  /** Host with port. */
+  readonly host: string;
+  /** Path in front of every repository, empty for none; undefined where the file does not say. */
+  readonly prefix: string | undefined;
+  /** Undefined where the file does not say. */
+  readonly plainHttp: boolean | undefined;
+  /** FILE:LINE:COLUMN, for messages. */
+  readonly place: string;
+}
+
 /** Services that have a certificate. */
 export const siteServices = ['omni', 'factory', 'login', 'registry', 'objectStore'] as const;
 export type SiteService = (typeof siteServices)[number];
@@ -49,12 +64,12 @@ export interface CertificateFiles {
 }
 
 const urls = ['omni', 'machineApi', 'kubernetesProxy', 'factory', 'pxe', 'login', 'objectStore'] as const;
-const texts = ['registry', 'wireguard', 'caFile', 'secrets'] as const;
+const texts = ['wireguard', 'caFile', 'secrets'] as const;
 const lists = {
   ntp: { what: 'addresses', example: '[10.0.0.1]' },
   users: { what: 'e-mail addresses', example: '[admin@omni.site]' },
 } as const;
-const keys: readonly string[] = [...urls, ...texts, 'certificates', ...Object.keys(lists)];
+const keys: readonly string[] = [...urls, 'registry', ...texts, 'certificates', ...Object.keys(lists)];
 
 /**
  * @param input what a site.yaml holds
@@ -78,6 +93,8 @@ export function parseSite(input: string | Uint8Array, file: string): Site {
     const text = textOf(source, [name], fields.get(name));
     if (text !== undefined) site[name] = text;
   }
+  const registry = textOf(source, ['registry'], fields.get('registry'));
+  if (registry !== undefined) site['registry'] = registryOf(source, registry);
   for (const [name, { what, example }] of Object.entries(lists)) {
     const list = fields.get(name) ?? undefined;
     if (list === undefined) continue;
@@ -92,6 +109,25 @@ export function parseSite(input: string | Uint8Array, file: string): Site {
       throw source.error(['users', i], 'users must be e-mail addresses, such as admin@omni.site');
   }
   return site;
+}
+
+function registryOf(source: YamlFile, text: string): SiteRegistry {
+  const [, scheme, host = '', path = ''] = /^(?:(https?):\/\/)?([^/]+)((?:\/.*)?)$/.exec(text) ?? [];
+  const prefix = path.replaceAll(/^\/+|\/+$/g, '');
+  const isHost = /^(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?$/.test(host);
+  const isPrefix = prefix === '' || /^[a-z0-9]+(?:(?:[._]|__|-+|\/)[a-z0-9]+)*$/.test(prefix);
+  if (!isHost || !isPrefix) {
+    throw source.error(
+      ['registry'],
+      'registry must be [https://]HOST[:PORT][/PREFIX], such as https://registry.site:5000',
+    );
+  }
+  return {
+    host,
+    prefix: prefix === '' && scheme === undefined ? undefined : prefix,
+    plainHttp: scheme === undefined ? undefined : scheme === 'http',
+    place: source.placeOf(['registry']),
+  };
 }
 
 function certificatesOf(source: YamlFile, value: unknown): NonNullable<Site['certificates']> {

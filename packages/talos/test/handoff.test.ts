@@ -89,6 +89,15 @@ describe('hand-off', () => {
     });
   });
 
+  test('a registry without TLS has no RegistryTLSConfig, which Talos would refuse', () => {
+    const files = filesOf({ ...full, registry: { ...full.registry, plainHttp: true } });
+    const kinds = documents(files.get('air-gap-patch.yaml')).map((one) => (one as { kind: string }).kind);
+    expect(kinds).not.toContain('RegistryTLSConfig');
+    expect(kinds).toContain('TrustedRootsConfig');
+    const [older] = documents(files.get('air-gap-patch-1.11.yaml')) as [{ machine: { registries: object } }];
+    expect(Object.keys(older.machine.registries)).toEqual(['mirrors']);
+  });
+
   test('a factory URL with nothing behind /v2 is mirrored by its host and port', () => {
     const { factoryVersion: _, ...withoutFactory } = full;
     const names = documents(filesOf(withoutFactory).get('air-gap-patch.yaml')).map(

@@ -110,11 +110,18 @@ describe('what is understood', () => {
     const lines = Object.entries(site).map(([key, value]) =>
       typeof value === 'string' ? `${key}: ${value}` : `${key}: [${value.join(', ')}]`,
     );
-    expect(parse(lines.join('\n'))).toEqual(site);
-    expect(parse(lines.join('\r\n'))).toEqual(site);
-    expect(parse(JSON.stringify(site))).toEqual(site);
-    expect(parse(`---\n# ours\n${lines.join('\n')} # no more\n...\n`)).toEqual(site);
-    expect(parse(Buffer.from(`\ufeff${lines.join('\r\n')}`, 'utf16le'))).toEqual(site);
+    const registry = {
+      host: 'registry.site:5000',
+      prefix: undefined,
+      plainHttp: undefined,
+      place: expect.stringMatching(/^site\.yaml:\d+:\d+$/),
+    };
+    const expected = { ...site, registry };
+    expect(parse(lines.join('\n'))).toEqual(expected);
+    expect(parse(lines.join('\r\n'))).toEqual(expected);
+    expect(parse(JSON.stringify(site))).toEqual(expected);
+    expect(parse(`---\n# ours\n${lines.join('\n')} # no more\n...\n`)).toEqual(expected);
+    expect(parse(Buffer.from(`\ufeff${lines.join('\r\n')}`, 'utf16le'))).toEqual(expected);
   });
 
   test('absent values stay absent, slashes at the end go', () => {

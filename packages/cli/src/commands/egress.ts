@@ -12,7 +12,13 @@ import {
   portRules,
   summarizeLog,
 } from '@omni-airgap/fetcher';
-import { checkInside, type InsideReport, parseRegistryTarget, readSite } from '@omni-airgap/loader';
+import {
+  checkInside,
+  type InsideReport,
+  parseRegistryTarget,
+  readSite,
+  registryAsSeen,
+} from '@omni-airgap/loader';
 import { parseObjectStore, plainHttpHostsOf } from '@omni-airgap/objects';
 import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { Command, InvalidArgumentError, Option } from 'commander';
@@ -226,8 +232,9 @@ export function withInside(command: Command): Command {
 /** @throws INCOMPLETE when anything failed; USAGE when nothing was named */
 export async function runInside(session: Session, flags: InsideFlags): Promise<void> {
   const file = flags.site === undefined ? { site: {} } : await readSite(flags.site);
-  const named = flags.registry ?? file.site.registry;
-  const registry = named === undefined ? undefined : parseRegistryTarget(named);
+  const named = flags.registry === undefined ? undefined : parseRegistryTarget(flags.registry);
+  const { registry: ofSite } = file.site;
+  const registry = named ?? (ofSite && { host: ofSite.host, prefix: ofSite.prefix ?? '' });
   const endpoint = flags.s3Endpoint ?? file.site.objectStore;
   const objectStore =
     flags.objectStore === undefined
@@ -236,6 +243,8 @@ export async function runInside(session: Session, flags: InsideFlags): Promise<v
   const plainHttp = [...flags.plainHttp, ...plainHttpHostsOf(objectStore)];
   const factory = file.site.factory === undefined ? undefined : new URL(file.site.factory);
   // Naming an http URL is permission to use it.
+  if (named === undefined && ofSite?.plainHttp === true) plainHttp.push(ofSite.host);
+  if (named !== undefined) registryAsSeen(file.site, { ...named, plainHttp: plainHttp.includes(named.host) });
   if (factory?.protocol === 'http:') plainHttp.push(factory.host);
   const network = networkSettings({ ...flags, plainHttp }, session.env, false);
   await noteExposed('--client-key', flags.clientKey, session, flags);

@@ -28,10 +28,12 @@ export function machinePatch(input: HandoffInput): string {
     });
   });
   if (ca !== undefined) {
-    documents.push(
-      yamlText({ apiVersion: 'v1alpha1', kind: 'RegistryTLSConfig', name: registry.host, ca }),
-      trustedRoots(ca),
-    );
+    // Talos refuses to pull where a registry without TLS has such a document.
+    if (!registry.plainHttp)
+      documents.push(
+        yamlText({ apiVersion: 'v1alpha1', kind: 'RegistryTLSConfig', name: registry.host, ca }),
+      );
+    documents.push(trustedRoots(ca));
   }
   const head =
     'For Talos 1.12 and later. A patch of the cluster template: every image comes from the site\nand nowhere else (without skipFallback each miss would wait for the internet).\n';
@@ -54,7 +56,9 @@ export function olderMachinePatch(input: HandoffInput): string {
     }),
   );
   const config =
-    ca === undefined ? undefined : { [registry.host]: { tls: { ca: Buffer.from(ca).toString('base64') } } };
+    ca === undefined || registry.plainHttp
+      ? undefined
+      : { [registry.host]: { tls: { ca: Buffer.from(ca).toString('base64') } } };
   const machine = yamlText({
     machine: {
       registries: { mirrors, ...(config === undefined ? {} : { config }) },

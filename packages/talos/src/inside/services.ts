@@ -3,14 +3,18 @@ import { type Site, type SiteService, siteServices } from '../site.ts';
 
 /**
  * DNS names and IP addresses of each service that speaks TLS, without ports and brackets: what its certificate must be
- * for. The registry counts as one that does.
+ * for. A registry without a scheme counts as one that does.
  */
 export function serviceNames(site: Site): ReadonlyMap<SiteService, readonly string[]> {
   const urls: Readonly<Record<SiteService, readonly (string | undefined)[]>> = {
     omni: [site.omni, site.machineApi, site.kubernetesProxy],
     factory: [site.factory, site.pxe],
     login: [site.login],
-    registry: [site.registry === undefined ? undefined : `https://${site.registry}`],
+    registry: [
+      site.registry === undefined || site.registry.plainHttp === true
+        ? undefined
+        : `https://${site.registry.host}`,
+    ],
     objectStore: [site.objectStore],
   };
   const names = new Map<SiteService, readonly string[]>();

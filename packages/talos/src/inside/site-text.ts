@@ -2,7 +2,7 @@
 import { type CertificateFiles, type Site, type SiteService, siteServices } from '../site.ts';
 
 /** What site init writes; absent values become commented lines. */
-export type SiteAnswers = Site & { readonly omni: string };
+export type SiteAnswers = Omit<Site, 'registry'> & { readonly omni: string; readonly registry?: string };
 
 export function siteText(site: SiteAnswers): string {
   const { certificates } = site;
@@ -22,7 +22,7 @@ ${line('omni', 'people, machines', 'https://omni.site')}
 ${line('machineApi', 'machines join here', 'https://omni.site:8090')}
 ${line('kubernetesProxy', 'kubectl', 'https://omni.site:8100')}
 ${line('factory', 'media and installers', 'https://factory.site:8080')}
-${line('registry', 'every image: HOST[:PORT][/PREFIX]', 'registry.site:5000')}
+${line('registry', 'every image', 'https://registry.site:5000')}
 ${line('login', 'OIDC: the one of the hand-off, or yours', 'https://login.site:5556')}
 ${line('objectStore', 'S3: the default of --s3-endpoint', 'https://s3.site:9000')}
 # iPXE trusts no authority of your own, so PXE clients need plain HTTP.
