@@ -84,7 +84,8 @@ export async function probeBucket(
     if (body.equals((await read?.transformToByteArray()) ?? Buffer.alloc(0))) return 'as written';
     throw new CodedError('DIGEST_MISMATCH', `${connection.url}/${key}: other bytes than were written`);
   });
-  await probeParts(connection, key, step, signal);
+  // Under a key of its own: Adobe's S3Mock 5.2 removes an object when an upload of its key is aborted.
+  await probeParts(connection, `${key}-parts`, step, signal);
   const notListed = 'load does not report unfinished uploads of earlier loads';
   await step('list unfinished uploads', notListed, async () => {
     await listUploads(connection, signal);

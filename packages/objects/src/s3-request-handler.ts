@@ -100,15 +100,14 @@ export class GateRequestHandler {
     });
     const isObject =
       request.method === 'GET' && response.status === 200 && request.query?.['x-id'] === 'GetObject';
-    // What HEAD says is the type of the object.
-    if (!isObject && request.method !== 'HEAD' && response.status < 300 && saysPage(response)) {
-      await response.cancel();
-      throw unexpectedAnswer(response, `${request.method} ${request.path}`, 'an answer of the object store');
-    }
     let bytes = response.body;
     if (!isObject) {
       const small = await response.bytes('an answer of the object store', maxAnswerBytes);
-      if (response.status >= 300 && request.method !== 'HEAD') refuseForeign(response, small);
+      // An answer to HEAD has no body: its type is that of the object.
+      if (request.method !== 'HEAD') {
+        if (response.status >= 300) refuseForeign(response, small);
+        else refusePage(response, `${request.method} ${request.path}`, small);
+      }
       bytes = bytesOf(small);
     }
     return {
@@ -125,6 +124,17 @@ export class GateRequestHandler {
   httpHandlerConfigs(): Record<string, never> {
     return {};
   }
+}
+
+/**
+ * Some stores label what they answer text/html, whatever it is, so the bytes decide.
+ * @throws UPSTREAM for a web page that says all is well
+ */
+function refusePage(response: GateResponse, what: string, bytes: Uint8Array): void {
+  const isXml = /^\s*</.test(Buffer.from(bytes.subarray(0, maxShownBytes)).toString('utf8'));
+  const isAnswer = bytes.byteLength === 0 || (isXml && !looksLikePage(bytes));
+  if (saysPage(response) && !isAnswer)
+    throw unexpectedAnswer(response, what, 'an answer of the object store');
 }
 
 /** @throws ForeignAnswer for an error that is no S3 XML */

@@ -48,6 +48,8 @@ export interface S3Double {
   keep: (bytes: Buffer) => Buffer;
   /** Default true: payloads whose hash is not the signed one are refused. */
   checksPayload: boolean;
+  /** The Content-Type of all answers that are no objects; default that of each. */
+  answerType: string | undefined;
 }
 
 export async function startS3Double(): Promise<S3Double> {
@@ -62,6 +64,7 @@ export async function startS3Double(): Promise<S3Double> {
     fault: () => undefined,
     keep: (bytes) => bytes,
     checksPayload: true,
+    answerType: undefined,
   };
   const server = await startHttpServer((request, response) => {
     answer(double, requests, request, response).catch(() => response.destroy());
@@ -98,7 +101,9 @@ async function answer(
   const answered = fault === undefined || fault === 'cut' ? handle(double, seen) : fault;
   const { status, headers = {}, body: text = '' } = answered;
   const bytes = Buffer.from(text);
-  response.writeHead(status, { 'content-length': bytes.byteLength, ...headers });
+  const isObject = seen.method === 'HEAD' || seen.query.get('x-id') === 'GetObject';
+  const label = isObject || double.answerType === undefined ? {} : { 'content-type': double.answerType };
+  response.writeHead(status, { 'content-length': bytes.byteLength, ...headers, ...label });
   if (fault === 'cut') {
     response.write(bytes.subarray(0, bytes.byteLength / 2), () => request.socket.destroy());
     return;
