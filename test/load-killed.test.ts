@@ -1,9 +1,14 @@
-/** load into a bucket, killed by SIGKILL at each kind of request that it makes; the same command finishes it. */
+/**
+ * load into a bucket and into a registry, killed by SIGKILL at each kind of request that it makes; the same command
+ * finishes it.
+ */
 import { expect, onTestFinished, test } from 'vitest';
 import { type S3Double, startS3Double } from '../packages/objects/src/testing/index.ts';
 import { digestOf } from '../packages/oci/src/model/index.ts';
+import { startRegistryDouble } from '../packages/oci/src/testing/index.ts';
 import { cliJson, startCli } from './support/cli.ts';
 import { makeBundle } from './support/made-bundle.ts';
+import { pullAll } from './support/site-reader.ts';
 import { workspace } from './support/workspace.ts';
 
 const mebibyte = 1024 * 1024;
@@ -77,4 +82,66 @@ test.each(moments)('F42 SIGKILL when %s (%s the store has done it)', async (_, m
     const { digest } = receipt.objects.find((one) => `talos/${one.key}` === key) ?? {};
     expect(digestOf(bytes)).toBe(digest);
   }
+});
+
+const app = '/v2/acme/app';
+
+/** `nth`: which request of that kind, where the preflight makes some. */
+const registryMoments: readonly (readonly [
+  what: string,
+  moment: 'before' | 'after',
+  match: { readonly method: string; readonly path: RegExp; readonly nth: number },
+])[] = [
+  ['a push is tried', 'after', { method: 'POST', path: new RegExp(`^${app}/blobs/uploads`), nth: 1 }],
+  ['an upload is begun', 'after', { method: 'POST', path: new RegExp(`^${app}/blobs/uploads`), nth: 2 }],
+  ['a blob is sent', 'before', { method: 'PUT', path: new RegExp(`^${app}/blobs/uploads`), nth: 2 }],
+  ['a blob is sent', 'after', { method: 'PUT', path: new RegExp(`^${app}/blobs/uploads`), nth: 2 }],
+  ['a manifest is put', 'before', { method: 'PUT', path: new RegExp(`^${app}/manifests/sha256:`), nth: 1 }],
+  ['a manifest is put', 'after', { method: 'PUT', path: new RegExp(`^${app}/manifests/sha256:`), nth: 1 }],
+  [
+    'the bundle is recorded',
+    'before',
+    { method: 'PUT', path: /^\/v2\/omni-airgap\/state\/manifests/, nth: 1 },
+  ],
+  [
+    'the bundle is recorded',
+    'after',
+    { method: 'PUT', path: /^\/v2\/omni-airgap\/state\/manifests/, nth: 1 },
+  ],
+  ['a tag is put', 'before', { method: 'PUT', path: new RegExp(`^${app}/manifests/v1$`), nth: 1 }],
+  ['a tag is put', 'after', { method: 'PUT', path: new RegExp(`^${app}/manifests/v1$`), nth: 1 }],
+];
+
+test.each(registryMoments)('F34 SIGKILL when %s (%s the registry has done it)', async (_, moment, match) => {
+  const site = await workspace();
+  const bundle = await makeBundle({ 'ghcr.io/acme/app:v1': [100_000, 5000, 20] });
+  const images = [...bundle.roots].map(([name, { digest }]) => ({ name, digest }));
+  let kill = (): boolean => true;
+  const killed = { until: () => kill() };
+  const double = await startRegistryDouble({
+    script: [{ match, do: moment === 'after' ? { ...killed, loseAnswer: true } : { ...killed, drop: true } }],
+  });
+  onTestFinished(() => double.close());
+  const load = [
+    ...['load', ...bundle.flags, '--registry', double.host, '--plain-http', double.host],
+    ...['--state', site.at('state'), '--handoff', site.at('handoff'), '--concurrency', '1'],
+  ];
+  const running = startCli(load);
+  kill = () => {
+    running.kill('SIGKILL');
+    return true;
+  };
+  const ended = await running.ended;
+  expect(ended.code, ended.stderr).toBe(137);
+  const tagged = await fetch(`${double.url}${app}/manifests/v1`);
+  // The name comes last, so whoever sees it finds all of the image.
+  if (tagged.ok) expect((await pullAll(`${double.url}/v2`, images)).wrong).toEqual([]);
+
+  await cliJson(load);
+  expect((await pullAll(`${double.url}/v2`, images)).wrong).toEqual([]);
+  const sent = double.requests.filter(
+    ({ method, path }) => method === 'PUT' && path.startsWith(`${app}/blobs/uploads`),
+  );
+  // Four blobs, and the one whose answer was lost or that never arrived.
+  expect(sent.length).toBeLessThanOrEqual(5);
 });
