@@ -75,7 +75,8 @@ describeWith(
       return ended;
     };
     /** What the command, and not the registry itself, asked the object store for. */
-    const ofOurs = () => blobs.requests.filter((request) => request.userAgent?.startsWith('omni-airgap'));
+    const ofOurs = () =>
+      blobs.requests.filter((request) => String(request.headers['user-agent']).startsWith('omni-airgap'));
     const object = (path: string): string => `image/${schematic}/${version}/${path}`;
 
     beforeAll(async () => {
@@ -159,7 +160,7 @@ media:
       // T30: the token for ghcr.io stays there.
       const ours = ofOurs();
       expect(ours.length).toBeGreaterThan(5);
-      expect(ours.map((request) => request.authorization)).toEqual(ours.map(() => undefined));
+      expect(ours.map((request) => request.headers['authorization'])).toEqual(ours.map(() => undefined));
       expect(tokens.requests.some((request) => request.user === tokens.login.user)).toBe(true);
       const egress = readFileSync(site.at('store/egress.jsonl'), 'utf8').trimEnd().split('\n');
       const hosts = new Set(egress.map((line) => (JSON.parse(line) as { host: string }).host));

@@ -1,11 +1,11 @@
-/** load into real registries: behind a proxy with a limit, with tokens, killed and dead in between. */
-import { expect, onTestFinished, test } from 'vitest';
+/** load into real registries as sites run them: behind a proxy with a limit, with tokens, and dead. */
+import { expect, onTestFinished } from 'vitest';
 import { startRegistry } from './services/docker-registry.ts';
 import { startNginx } from './services/nginx.ts';
-import { describeWith, testWith } from './services/service-test.ts';
+import { testWith } from './services/service-test.ts';
 import { makeCertificates } from './services/tls.ts';
 import { startTokenServer } from './services/token-server.ts';
-import { cli, cliJson, startCli, startServe } from './support/cli.ts';
+import { cli, cliJson } from './support/cli.ts';
 import { listing } from './support/files.ts';
 import { type MadeBundle, makeBundle } from './support/made-bundle.ts';
 import { digestAt } from './support/publish.ts';
@@ -91,29 +91,10 @@ testWith(['docker-registry', 'openssl'], 'tokens of a registry, asked for each r
   expect(tokens.requests.some(({ scopes }) => scopes.includes('repository:acme/tool:pull,push'))).toBe(true);
 });
 
-describeWith(['docker-registry'], 'a load that does not come to its end', () => {
-  test('F34 SIGKILL between blobs: what is there is not sent again, and no name was published before', async () => {
-    const sizes = Array.from({ length: 12 }, () => 4 * mebibyte);
-    const bundle = await makeBundle({ [app]: sizes });
-    const registry = await startRegistry();
-    onTestFinished(() => registry.stop());
-    const site = await workspace();
-    const load = [...loadInto(bundle, registry, site), '--concurrency', '1'];
-    const running = startCli(load);
-    const stored = () =>
-      (registry.log().match(/PUT \/v2\/acme\/app\/blobs\/uploads\/[^ ]+ HTTP\/1\.1" 201/g) ?? []).length;
-    await running.until(() => stored() >= 4);
-    running.kill('SIGKILL');
-    await running.ended;
-    const before = stored();
-    expect(before).toBeLessThan(13);
-    expect(await digestAt(registry, 'acme/app', 'v1')).toBeUndefined();
-    const loaded = await cliJson<Loaded>(load);
-    expect(loaded.registry.presentBlobs).toBeGreaterThanOrEqual(before - 1);
-    expect(await digestAt(registry, 'acme/app', 'v1')).toBe(bundle.roots.get(app)?.digest);
-  });
-
-  test('F34 the registry dies and comes back', async () => {
+testWith(
+  ['docker-registry'],
+  'F34 the registry is dead: its name is said, and nothing claims that it was loaded',
+  async () => {
     const bundle = await makeBundle({ [app]: [4 * mebibyte, 4 * mebibyte] });
     const registry = await startRegistry();
     const site = await workspace();
@@ -122,18 +103,5 @@ describeWith(['docker-registry'], 'a load that does not come to its end', () => 
     expect(dead.code).toBe(5);
     expect(dead.stderr).toContain(registry.host);
     expect(listing(site.root).some((name) => name.includes('receipt'))).toBe(false);
-  });
-});
-
-test('the embedded registry takes all of it, and a full verification finds it whole', async () => {
-  const bundle = await makeBundle(
-    { [app]: [mebibyte, 20] },
-    { 'kernel-amd64': mebibyte, 'initramfs-amd64.xz': 5000 },
-  );
-  const site = await workspace();
-  const server = await startServe(['--writable', site.at('registry')]);
-  onTestFinished(async () => void (await server.stop()));
-  const load = [...loadInto(bundle, server, site), '--verify', 'full'];
-  const loaded = await cliJson<{ readonly verifiedBytes: number }>(load);
-  expect(loaded.verifiedBytes).toBeGreaterThan(2 * mebibyte);
-});
+  },
+);

@@ -1,6 +1,6 @@
 /**
- * A real registry: Debian's docker-registry (Distribution 2.8) on a port of its own choice, with its data in a
- * temporary folder or in a bucket. With a bucket, blobs are answered by redirects to the object store.
+ * A real registry: Debian's docker-registry (Distribution 2.8), or a newer one, on a port of its own choice, with its
+ * data in a temporary folder or in a bucket. With a bucket, blobs are answered by redirects to the object store.
  * Source: distribution v2.8.2 docs/configuration.md.
  */
 import { writeFileSync } from 'node:fs';
@@ -24,6 +24,8 @@ export interface Registry {
 }
 
 export interface RegistryOptions {
+  /** The path of a newer one; Debian's when left out. */
+  readonly program?: string;
   /** Who may come in; anyone when left out. `htpasswd`: one user, or those of a file, for pull too. */
   readonly auth?: 'htpasswd' | { readonly htpasswd: string } | TokenServer;
   /** Paths of PEM files; plain HTTP when left out. */
@@ -37,8 +39,13 @@ const htpasswdLogin: Login = { user: 'site', password: 'airgap-secret' };
 const htpasswdHash = '$2y$05$abcdefghijklmnopqrstuu3lliEbyZdp/Vr4h8YmmadL1j1yZ986y';
 
 /** @throws MissingService without docker-registry */
-export async function startRegistry({ auth, storage, tls }: RegistryOptions = {}): Promise<Registry> {
-  requireCommands('docker-registry');
+export async function startRegistry({
+  program = 'docker-registry',
+  auth,
+  storage,
+  tls,
+}: RegistryOptions = {}): Promise<Registry> {
+  if (program === 'docker-registry') requireCommands(program);
   const folder = temporaryFolder('registry');
   writeFileSync(join(folder, 'htpasswd'), `${htpasswdLogin.user}:${htpasswdHash}\n`);
   // The configuration is YAML, of which JSON is a part.
@@ -51,7 +58,7 @@ export async function startRegistry({ auth, storage, tls }: RegistryOptions = {}
   };
   const configFile = join(folder, 'config.yml');
   writeFileSync(configFile, JSON.stringify(configuration));
-  const server = startProcess(['docker-registry', 'serve', configFile], join(folder, 'registry.log'));
+  const server = startProcess([program, 'serve', configFile], join(folder, 'registry.log'));
   const stop = async (): Promise<void> => {
     await server.stop();
     remove(folder);

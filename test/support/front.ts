@@ -1,22 +1,29 @@
 /**
  * A reverse proxy on loopback that remembers what was asked of it: several servers under one host, as a public
- * registry looks from outside. Host headers go through, so that signatures over them hold.
+ * registry looks from outside, or the line to a store of a site, which can break. Host headers go through, so that
+ * signatures over them hold.
  */
-import { request as ask, type RequestListener } from 'node:http';
+import { request as ask, type IncomingMessage, type ServerResponse } from 'node:http';
+import { Transform } from 'node:stream';
 import { startHttpServer } from '../../packages/oci/src/testing/index.ts';
 
-interface FrontRequest {
+export interface FrontRequest {
   readonly method: string;
   /** Path and query. */
   readonly path: string;
-  readonly userAgent: string | undefined;
-  readonly authorization: string | undefined;
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
 }
+
+/** What happens to a request: its connection is cut before it arrives, or one byte of its body changes on the way. */
+type Fault = 'cut' | 'flip' | undefined;
 
 export interface Front {
   readonly url: string;
   readonly host: string;
   readonly requests: readonly FrontRequest[];
+  /** Asked about each request; none fails at first. */
+  fault: (request: FrontRequest) => Fault | Promise<Fault>;
   stop(): Promise<void>;
 }
 
@@ -30,10 +37,13 @@ export async function startFront(
   routes: Readonly<Record<string, string>>,
   { tls }: FrontOptions = {},
 ): Promise<Front> {
-  const requests: FrontRequest[] = [];
-  const listener: RequestListener = (incoming, response) => {
+  const pass = async (incoming: IncomingMessage, response: ServerResponse): Promise<void> => {
     const { method = '', url: path = '', headers, rawHeaders } = incoming;
-    requests.push({ method, path, userAgent: headers['user-agent'], authorization: headers.authorization });
+    const fault = await front.fault({ method, path, headers });
+    if (fault === 'cut') {
+      response.destroy();
+      return;
+    }
     const origin = Object.entries(routes).find(([prefix]) => path.startsWith(prefix))?.[1];
     if (origin === undefined) {
       response.writeHead(404).end();
@@ -48,8 +58,28 @@ export async function startFront(
     });
     outgoing.on('error', () => response.destroy());
     response.on('close', () => outgoing.destroy());
-    incoming.pipe(outgoing);
+    if (fault === 'flip') incoming.pipe(flippingFirstByte()).pipe(outgoing);
+    else incoming.pipe(outgoing);
   };
-  const server = await startHttpServer(listener, tls);
-  return { url: server.url, host: server.host, requests, stop: () => server.close() };
+  const server = await startHttpServer((incoming, response) => void pass(incoming, response), tls);
+  const front: Front = {
+    url: server.url,
+    host: server.host,
+    requests: server.requests,
+    fault: () => undefined,
+    stop: () => server.close(),
+  };
+  return front;
+}
+
+function flippingFirstByte(): Transform {
+  let isFirst = true;
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      const bytes = Buffer.from(chunk);
+      if (isFirst) bytes.writeUInt8(bytes.readUInt8() ^ 1);
+      isFirst = false;
+      done(null, bytes);
+    },
+  });
 }

@@ -18,9 +18,11 @@ export interface Workspace {
   readonly bundle: readonly string[];
 }
 
-/** @param mirror what follows the apiVersion of its mirror.yaml; makes a key pair unless it is left out */
-export async function workspace(mirror?: string): Promise<Workspace> {
-  const root = temporaryFolder('site');
+/**
+ * @param mirror what follows the apiVersion of its mirror.yaml; makes a key pair unless it is left out
+ * @param root an empty or missing folder; a temporary one of this process by default
+ */
+export async function workspace(mirror?: string, root = temporaryFolder('site')): Promise<Workspace> {
   const at = (...names: string[]): string => join(root, ...names);
   const write = (name: string, text: string): string => {
     mkdirSync(join(at(name), '..'), { recursive: true });

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Debian packages for the tests, installed without leaving a server of theirs running or enabled.
+# Debian and npm packages for the tests, installed without leaving a server of theirs running or enabled.
 
 # $1: a file with a command, or the path of a file, and the package that holds it on each line.
 install_services() {
@@ -14,6 +14,14 @@ install_services() {
   fi
   echo "installing Debian packages: ${missing[*]}"
   without_starting_services apt_install "${missing[@]}" || echo "apt-get failed: going on without" >&2
+}
+
+# $1: a folder with a package.json and the package-lock.json that npm checks each package against.
+install_npm_service() {
+  if [[ $1/node_modules/.package-lock.json -nt $1/package-lock.json ]]; then return; fi
+  echo "installing npm packages: $1"
+  (cd -- "$1" && timeout 300 npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier >/dev/null) ||
+    echo "npm failed: going on without $1" >&2
 }
 
 apt_install() {
