@@ -5,7 +5,10 @@ import { describe, expect, test } from 'vitest';
 import { dependenciesOf, manifestFolders, read, root } from './repository.ts';
 import { circlesIn, importsOf, layers, type SourceFile, violationsIn } from './support/architecture.ts';
 
-const sources = globSync(['packages/*/{src,test}/**/*.ts', 'test/**/*.ts', 'scripts/**/*.ts'], { cwd: root });
+const sources = globSync(['packages/*/{src,test}/**/*.ts', 'test/**/*.ts', 'scripts/**/*.ts'], {
+  cwd: root,
+  exclude: ['**/node_modules/**'],
+});
 
 test('every import follows the table of layers and is declared', () => {
   expect(sources.length).toBeGreaterThan(20);
