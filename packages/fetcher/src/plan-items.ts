@@ -25,12 +25,18 @@ import {
 } from '@omni-airgap/oci/model';
 import type { Network, RepositoryClient } from '@omni-airgap/oci/registry';
 import type { LockDocument } from '@omni-airgap/store';
-import { contentTypeOf, imagePath, publicFactoryHost, talosctlPath } from '@omni-airgap/talos';
+import {
+  contentTypeOf,
+  imagePath,
+  isTalosctlName,
+  publicFactoryHost,
+  talosctlPath,
+} from '@omni-airgap/talos';
 import type { LimitFunction } from 'p-limit';
 import pLimit from 'p-limit';
 import { schematicArtifact } from './factory/artifacts.ts';
 import type { FactoryClient } from './factory/client.ts';
-import type { Builds } from './factory/file.ts';
+import { type Builds, requireRight } from './factory/file.ts';
 import { listName, listNames, offeredTalosctl } from './factory/lists.ts';
 import { lockedSchematic, mediaSetName, type StoredSchematic, schematicName } from './factory/media.ts';
 import { readCatalog } from './images/catalog.ts';
@@ -169,6 +175,11 @@ async function planFile(context: PlanContext, id: string, version: string, name:
   const locked = lock?.items.find((one) => one.name === mediaSetName(id, version));
   const known = locked?.files?.find((file) => file.name === name);
   if (known !== undefined) {
+    try {
+      if (layout !== undefined) await requireRight(layout, mediaSetName(id, version), known);
+    } catch (error) {
+      return problem(base, error);
+    }
     const content = [{ mediaType: contentTypeOf(name), digest: known.digest, size: known.size }];
     return { item: { ...base, digest: known.digest, ...(await countBytes(content, layout)) }, content };
   }
@@ -192,6 +203,12 @@ export async function planLists(context: PlanContext, wanted: WantedLists): Prom
     const base = { name, kind: 'catalog' } as const;
     const known = lock?.items.find((item) => item.name === name);
     if (known !== undefined && layout !== undefined && (await layout.has(known.descriptor))) {
+      try {
+        for (const file of known.files ?? [])
+          if (isTalosctlName(file.name)) await requireRight(layout, name, file);
+      } catch (error) {
+        return problem(base, error);
+      }
       const content = [...(await graphOf(walk(layout, [known.descriptor]))).values()];
       const counted = await countBytes(content, layout);
       return { item: { ...base, digest: known.descriptor.digest, ...counted }, content };

@@ -1,10 +1,12 @@
 /** What is pinned is looked at first, and a pin is replaced only on purpose (F10, C3). */
+
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Layout } from '@omni-airgap/oci/layout';
 import { digestOf } from '@omni-airgap/oci/model';
 import type { LockedFile } from '@omni-airgap/store';
 import { describe, expect, test } from 'vitest';
+import { plan } from '../src/plan.ts';
 import { factoryHost, storageHost } from './factory-double.ts';
 import { filesOf, mediaSite, mirrorOf, setName, vanilla } from './media-site.ts';
 import { assetBytes, type Site, talosVersion } from './site.ts';
@@ -81,6 +83,11 @@ describe.each(files)('%s', (file) => {
       code: 'UPSTREAM',
       message: expect.stringMatching(new RegExp(`${file}: lock.json pins sha256:.*web page.*--repin ${pin}`)),
     });
+    const { config, store, network } = site;
+    const before = site.asked(storageHost).length;
+    const problems = (await plan({ config, store, network })).items.flatMap(({ problem }) => problem ?? []);
+    expect(problems).toEqual([expect.stringMatching(new RegExp(`web page.*--repin ${pin}`))]);
+    expect(site.asked(storageHost)).toHaveLength(before);
     await site.fetch({ repin: [pin], by: 'ops@outside' });
     const right = digestOf(site.factory.files.get(pathOf(file)) ?? Buffer.alloc(0));
     expect(await pinOf(site, file)).toMatchObject({
