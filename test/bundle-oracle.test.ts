@@ -89,4 +89,12 @@ describeWith(['python3', 'openssl', 'sha256sum'], 'a reader and writer of its ow
     expect(status).toBe(1);
     expect(stderr).toContain(says);
   });
+  test('A12 refuses a file that looks like a volume', () => {
+    const folder = join(temporaryFolder('oracle'), 'media');
+    cpSync(site.at('media'), folder, { recursive: true });
+    writeFileSync(join(folder, 'content.tar.000a'), '');
+    const { status, stderr } = spawnSync('python3', [oracle, 'check', folder], { encoding: 'utf8' });
+    expect(status).toBe(1);
+    expect(stderr).toContain('content.tar.000a is no volume of this bundle');
+  });
 });

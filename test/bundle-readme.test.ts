@@ -1,6 +1,6 @@
 /** README.txt on the medium: every command in it is run as it stands there, with the site's own names filled in. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, onTestFinished, test } from 'vitest';
 import { parseBundleDocument } from '../packages/format/src/index.ts';
@@ -60,7 +60,7 @@ test('these are all commands of it: a new one needs its test', () => {
     'base64 -d',
     'openssl dgst',
     'cosign verify-blob',
-    'sha256sum content.tar.*',
+    'sha256sum content.tar.000',
     'omni-airgap verify',
     'omni-airgap load',
     'mkdir layout',
@@ -68,7 +68,7 @@ test('these are all commands of it: a new one needs its test', () => {
     'oras copy',
   ];
   expect(words(site.at('media'))).toEqual(all);
-  expect(words(site.at('second'))).toEqual([...all.slice(0, 8), 'cat content.tar.*', ...all.slice(8)]);
+  expect(words(site.at('second'))).toEqual([...all.slice(0, 8), 'cat content.tar.000', ...all.slice(8)]);
 });
 
 describeWith(['sha256sum', 'openssl'], 'checking', () => {
@@ -121,6 +121,23 @@ test('loading with omni-airgap', async () => {
     }
   }
   expect([...registry.repository('acme/app').tags.keys()].sort()).toEqual(['v1', 'v2']);
+});
+
+test('A12 a stranger beside the volumes has no part in what is checked and unpacked', () => {
+  const at = temporaryFolder('stranger');
+  for (const name of readdirSync(site.at('media')))
+    copyFileSync(join(site.at('media'), name), join(at, name));
+  const { id, volumes } = parseBundleDocument(readFileSync(join(at, 'bundle.json')));
+  expect(volumes.length).toBeGreaterThan(2);
+  // Without the end of an archive, so that tar goes on behind it.
+  const evil = temporaryFolder('evil');
+  writeFileSync(join(evil, 'evil.txt'), 'not ours');
+  const archive = execFileSync('tar', ['cf', '-', '-C', evil, 'evil.txt']).subarray(0, 1024);
+  for (const name of ['content.tar.000a', 'content.tar.00x', 'content.tar.999', 'content.tar.000.partial'])
+    writeFileSync(join(at, name), archive);
+  expect(sh(starting(at, 'sha256sum content'), at).slice(0, 64)).toBe(id);
+  sh(starting(at, 'mkdir layout'), at);
+  expect(readdirSync(join(at, 'layout')).sort()).toEqual(['blobs', 'index.json', 'oci-layout']);
 });
 
 testWith(['tar', 'skopeo', 'docker-registry'], 'loading without it: tar and skopeo', async () => {

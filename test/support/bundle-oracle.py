@@ -249,6 +249,9 @@ def relied(bundle):
 def check_medium(folder, signed, bundle):
     with open(os.path.join(folder, "bundle.json"), "rb") as file:
         need(file.read() == signed, f"{folder}: another bundle.json")
+    for name in os.listdir(folder):
+        need(not name.startswith("content.tar.") or name in [v["name"] for v in bundle["volumes"]],
+             f"{folder}/{name} is no volume of this bundle")
     sums = subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=folder, check=False)
     need(sums.returncode == 0, f"{folder}: SHA256SUMS")
     for of in bundle["files"]:

@@ -17,7 +17,14 @@ import {
   type ReceiptDocument,
 } from '@omni-airgap/format';
 import { graphOf, type SelectChild, walk } from '@omni-airgap/oci';
-import { CodedError, isCoded, parseStrictObject, printable, systemCodeOf } from '@omni-airgap/oci/base';
+import {
+  CodedError,
+  isCoded,
+  parseStrictObject,
+  printable,
+  recoded,
+  systemCodeOf,
+} from '@omni-airgap/oci/base';
 import { readSmallFile, textBytes } from '@omni-airgap/oci/fs';
 import type { Layout } from '@omni-airgap/oci/layout';
 import {
@@ -30,7 +37,7 @@ import {
   parseReference,
 } from '@omni-airgap/oci/model';
 import type { Store } from '@omni-airgap/store';
-import { imagePath, schematicPath, schematicRepository, versionsPath } from '@omni-airgap/talos';
+import { artifactPath, parseArtifact, TalosError, versionsPath } from '@omni-airgap/talos';
 
 type Base =
   | { readonly kind: 'bundle'; readonly document: BundleDocument }
@@ -40,9 +47,6 @@ type Base =
       /** The bundle that was loaded, when this store issued it. */
       readonly issued: BundleDocument | undefined;
     };
-
-const mediaName = /\/talos-media\/([a-f0-9]{64}):([A-Za-z0-9._-]+)$/;
-const schematicName = new RegExp(`/${schematicRepository}:([a-f0-9]{64})$`);
 
 /** `ghcr.io/siderolabs/omni` for the name `ghcr.io/siderolabs/omni:v1.10.4`. */
 export function repositoryOf(name: string): string {
@@ -223,15 +227,17 @@ async function unitedContent(
   return found;
 }
 
-/** The key of a file of Talos media, or of a schematic, in an object store. */
+/** The key of a file of Talos media, or of a schematic, in an object store. @throws BAD_DOCUMENT */
 function keyOf(name: string, { digest, annotations }: Descriptor): string | undefined {
-  const [, schematic, version] = mediaName.exec(name) ?? [];
   const title = annotations?.[Annotation.title];
-  if (schematic !== undefined && version !== undefined && title !== undefined) {
-    return imagePath(schematic, version, title);
+  try {
+    const artifact = parseArtifact(parseReference(name));
+    if (artifact?.kind === 'media') return title === undefined ? undefined : artifactPath(artifact, title);
+    if (artifact?.kind !== 'schematic') return undefined;
+    return digest === `sha256:${artifact.id}` ? artifactPath(artifact, '') : undefined;
+  } catch (error) {
+    throw recoded(error, TalosError, 'BAD_DOCUMENT', `${printable(name)}: `);
   }
-  const [, id] = schematicName.exec(name) ?? [];
-  return id !== undefined && digest === `sha256:${id}` ? schematicPath(id) : undefined;
 }
 
 /** What a site has already, by all bases together. */

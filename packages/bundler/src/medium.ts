@@ -14,6 +14,7 @@ import {
   signatureName,
   signatureNames,
   volumeName,
+  volumePrefix,
 } from '@omni-airgap/format';
 import { CodedError, formatBytes, systemCodeOf } from '@omni-airgap/oci/base';
 import {
@@ -41,7 +42,9 @@ const maxSumsBytes = 1024 * 1024;
 const reserve = 4 * 1024 * 1024;
 /** Of every bundle, beside bundle.json. */
 const namesOfBundles =
-  /^(?:content\.tar\.[0-9]{3}|bundle\.json\.sig|bundle\.json\.sigstore\.json|README\.txt|report\.html|SHA256SUMS)$/;
+  /^(?:content\.tar\.[0-9]{3}(?:\.partial)?|bundle\.json\.sig|bundle\.json\.sigstore\.json|README\.txt|report\.html|SHA256SUMS)$/;
+/** A volume, whole or while it is written. */
+const volumeFile = /^content\.tar\.([0-9]{3})(\.partial)?$/;
 const sumLine = /^[a-f0-9]{64} {2}content\.tar\.([0-9]{3})$/;
 
 export class Medium {
@@ -100,7 +103,7 @@ export class Medium {
   static async check(folder: string): Promise<void> {
     await checkOutputFolder('--out', folder);
     if ((await stat(join(folder, documentName)).catch(() => undefined)) !== undefined) return;
-    if ((await planBegunIn(folder)) === undefined) await refuseFilesIn(folder);
+    await refuseFilesIn(folder, (await planBegunIn(folder)) !== undefined);
   }
 
   static async #look(folder: string, plan: string, sizes: readonly number[], lock: Lock): Promise<Medium> {
@@ -108,7 +111,7 @@ export class Medium {
     const bytes = await readSmallFile(path, maxBundleDocumentBytes);
     const document = bytes === undefined ? undefined : parseBundleDocument(bytes, path);
     const unfinished = await readUnfinished(folder);
-    if (document === undefined && unfinished.plan === undefined) await refuseFilesIn(folder);
+    await refuseFilesIn(folder, document !== undefined || unfinished.plan !== undefined);
     const begun = unfinished.plan === plan ? undefined : unfinished.plan;
     const listed = new Set(begun === undefined ? unfinished.volumes : []);
     if (document !== undefined) for (const volume of await volumesInSums(folder)) listed.add(volume);
@@ -131,12 +134,11 @@ export class Medium {
    */
   async begin(needed: number): Promise<void> {
     try {
-      if (this.document === undefined) {
-        for (const name of await readdir(this.folder)) {
-          const [, index, partial] = /^content\.tar\.([0-9]{3})(\.partial)?$/.exec(name) ?? [];
-          if (index === undefined) continue;
-          if (partial !== undefined || !this.has(Number(index))) await rm(join(this.folder, name));
-        }
+      for (const name of await readdir(this.folder)) {
+        const [, index, partial] = volumeFile.exec(name) ?? [];
+        if (index === undefined) continue;
+        const isOld = this.document === undefined && !this.has(Number(index));
+        if (partial !== undefined || isOld) await rm(join(this.folder, name));
       }
       const free = await freeBytes(this.folder);
       if (free < needed + (needed > 0 ? reserve : 0)) {
@@ -244,13 +246,17 @@ export async function isSigned(folders: readonly string[]): Promise<boolean> {
   return (await Promise.all(found)).includes(true);
 }
 
-/** @throws CONFLICT, DISK */
-async function refuseFilesIn(folder: string): Promise<void> {
+/**
+ * @param isOurs a run of ours has begun to write there: what only looks like a volume is nobody's
+ * @throws CONFLICT, DISK
+ */
+async function refuseFilesIn(folder: string, isOurs: boolean): Promise<void> {
   const names = await readdir(folder).catch((error: unknown) => {
     if (systemCodeOf(error) === 'ENOENT') return [];
     throw diskError(error, folder);
   });
-  const taken = names.find((name) => namesOfBundles.test(name));
+  const isStranger = (name: string): boolean => name.startsWith(volumePrefix) && !volumeFile.test(name);
+  const taken = names.find((name) => isStranger(name) || (!isOurs && namesOfBundles.test(name)));
   if (taken === undefined) return;
   throw new CodedError(
     'CONFLICT',

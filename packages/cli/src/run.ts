@@ -7,6 +7,7 @@ import {
   exitCodeOf,
   messageOf,
   printable,
+  recoded,
 } from '@omni-airgap/oci/base';
 import { systemError } from '@omni-airgap/oci/fs';
 import { Command, CommanderError, Help, type Option } from 'commander';
@@ -48,7 +49,7 @@ async function runCommand(args: readonly string[], output: Output): Promise<Exit
     await root.parseAsync([...args], { from: 'user' });
     return ExitCode.ok;
   } catch (thrown) {
-    const error = systemError(thrown);
+    const error = await ownError(thrown);
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return ExitCode.ok;
       if (needsDocument) stdout(errorDocument('USAGE', error.message));
@@ -115,6 +116,18 @@ function optionDescription(this: Help, option: Option): string {
   const { defaultValue, description } = option;
   const isEmptyList = Array.isArray(defaultValue) && defaultValue.length === 0;
   return isEmptyList ? description : Help.prototype.optionDescription.call(this, option);
+}
+
+/**
+ * What is thrown across a border that forgot to say what it was about still has a code: that of the disk, or of text that
+ * breaks a rule of Talos. Neither is a bug of this program.
+ */
+async function ownError(thrown: unknown): Promise<unknown> {
+  const error = systemError(thrown);
+  if (error instanceof CodedError || error instanceof CommanderError) return error;
+  // Most runs end without it, and it takes its time to load.
+  const { TalosError } = await import('@omni-airgap/talos');
+  return recoded(error, TalosError, 'BAD_DOCUMENT');
 }
 
 function described(

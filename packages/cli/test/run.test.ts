@@ -1,5 +1,7 @@
-/** Words of the command line that no command has, and flags that are there once too often. */
-import { expect, test } from 'vitest';
+/** Words of the command line that no command has, flags that are there once too often, and errors without a code. */
+import { parseMediaName } from '@omni-airgap/talos';
+import { Command } from 'commander';
+import { expect, test, vi } from 'vitest';
 import { run } from '../src/run.ts';
 
 /** @returns exit code and all that was written */
@@ -43,4 +45,14 @@ test.each([
   ['bundle', '--since'],
 ])('%s takes a second %s', async (command, flag) => {
   expect((await runWith([...command.split(' '), flag, '1', flag, '2'])).said).not.toContain('twice');
+});
+
+vi.mock('../src/commands/keygen.ts', () => ({
+  addKeygen: () => new Command('keygen').action(() => void parseMediaName('a/b')),
+}));
+
+test('F9 an error of the talos package that nobody translated is no bug of the program', async () => {
+  const { code, said } = await runWith(['keygen']);
+  expect(said).toMatch(/^omni-airgap: not the name of a media file, .*: "a\/b" \[BAD_DOCUMENT\]\n$/);
+  expect(code).toBe(3);
 });

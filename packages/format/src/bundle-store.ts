@@ -29,7 +29,7 @@ import {
 } from './documents/bundle-document.ts';
 import { fingerprintOf, maxSignatureBytes, verifyBytes } from './signature.ts';
 import { checkSigstoreBundle, maxSigstoreBytes } from './sigstore-bundle.ts';
-import { mapOf, type VolumeMap, volumeName } from './volumes/volume-map.ts';
+import { mapOf, type VolumeMap, volumeName, volumePrefix } from './volumes/volume-map.ts';
 
 /** Who is believed about what a bundle is. */
 export type BundleTrust =
@@ -255,14 +255,14 @@ async function findVolume(folders: readonly string[], name: string): Promise<Fou
 }
 
 /**
- * A volume that the bundle does not have is never read here; those who join the volumes by hand would unpack it too.
+ * What the bundle does not name is never read here; those who join `content.tar.*` by hand would unpack it too (A12).
  * @throws BAD_VOLUME, DISK
  */
 async function refuseStrangers(folder: string, { volumes }: BundleDocument): Promise<void> {
   const known = new Set(volumes.map(({ name }) => name));
   try {
     for (const name of await readdir(folder)) {
-      if (!/^content\.tar\.[0-9]+$/.test(name) || known.has(name)) continue;
+      if (!name.startsWith(volumePrefix) || known.has(name)) continue;
       throw new CodedError(
         'BAD_VOLUME',
         `${join(folder, name)}: does not belong to this bundle (its last volume is ${volumes.at(-1)?.name}); remove it`,

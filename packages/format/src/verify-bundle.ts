@@ -6,7 +6,7 @@
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { contentKey, type Fetcher, type Presence, walk } from '@omni-airgap/oci';
-import { isCoded, messageOf, printable, systemCodeOf } from '@omni-airgap/oci/base';
+import { isCoded, messageOf, systemCodeOf } from '@omni-airgap/oci/base';
 import { eachBlock } from '@omni-airgap/oci/fs';
 import { childrenOf, type Descriptor, type Digest, Hasher, isManifestType } from '@omni-airgap/oci/model';
 import type { BundleStore } from './bundle-store.ts';
@@ -224,8 +224,6 @@ interface FileDamage {
   readonly what: string;
 }
 
-const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
-
 /**
  * The files beside the volumes that people read: README.txt and report.html. bundle.json states their hashes, so a
  * page that somebody rewrote on the way is told from the one that was signed.
@@ -240,7 +238,7 @@ export async function verifyFiles(
   for (const folder of folders) {
     for (const file of files) {
       const what = await problemOf(folder, file, signal);
-      if (what !== undefined) damages.push({ path: join(folder, printable(file.name)), what });
+      if (what !== undefined) damages.push({ path: join(folder, file.name), what });
     }
   }
   return damages;
@@ -251,8 +249,6 @@ async function problemOf(
   { name, size, sha256 }: BundleDocument['files'][number],
   signal?: AbortSignal,
 ): Promise<string | undefined> {
-  // The document may be anybody's: nothing outside the folder is looked at.
-  if (!namePattern.test(name)) return 'is no name of a file beside the volumes';
   const path = join(folder, name);
   try {
     const info = await lstat(path);

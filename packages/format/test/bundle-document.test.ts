@@ -94,6 +94,21 @@ describe('the signature', () => {
   });
 });
 
+test.each([
+  'content.tar.000a',
+  'content.tar.000.partial',
+  'content.tar.0000',
+  'content.tar.',
+  'content.tar.999',
+])('A12 a file %s, which whoever joins the volumes by hand would unpack, is refused', async (name) => {
+  const { folder } = await makeBundle();
+  await writeFile(join(folder, name), 'not ours');
+  await expect(BundleStore.open([folder], any)).rejects.toMatchObject({
+    code: 'BAD_VOLUME',
+    message: expect.stringContaining(`${name}: does not belong to this bundle`),
+  });
+});
+
 describe('hostile content', () => {
   let folder = '';
   let good: BundleDocument;
@@ -199,7 +214,7 @@ describe('hostile content', () => {
   test('a name that changes only the padding of index.json is found by its bytes', async () => {
     await write(
       folder,
-      bent((d) => Object.assign(at(d.roots, 0), { name: 'registry.test/app-000X:v1' })),
+      bent((d) => Object.assign(at(d.roots, 0), { name: 'registry.test/app-zzzz:v1' })),
     );
     const { damages } = await verifyBundle(await BundleStore.open([folder], any));
     expect(damages.map((damage) => damage.what)).toEqual(['index.json']);

@@ -294,14 +294,14 @@ describe('opening refuses', () => {
 
   test.each([
     ['a FIFO', (path: string) => run('mkfifo', [path])],
-    ['a link to it', (path: string) => symlink(`${path}.aside`, path)],
+    ['a link to it', (path: string) => symlink(path.replace('content.tar', 'aside.tar'), path)],
     ['a folder', (path: string) => mkdir(path)],
     ['a device', (path: string) => symlink('/dev/zero', path)],
   ])('T48 %s in place of a volume, without hanging', async (_what, put) => {
     const made = await makeBundle();
     for (const { name } of made.document.volumes.slice(0, 2)) {
       const path = join(made.folder, name);
-      await rename(path, `${path}.aside`);
+      await rename(path, path.replace('content.tar', 'aside.tar'));
       await put(path);
       const refused = { code: 'BAD_VOLUME', message: `${path}: not a regular file` };
       expect(await opening(made.folder)).toMatchObject(refused);
@@ -309,19 +309,19 @@ describe('opening refuses', () => {
         refused,
       );
       await rm(path, { recursive: true });
-      await rename(`${path}.aside`, path);
+      await rename(path.replace('content.tar', 'aside.tar'), path);
     }
   });
 
   test.each([
     ['a FIFO', (path: string) => run('mkfifo', [path])],
-    ['a link to it', (path: string) => symlink(`${path}.aside`, path)],
+    ['a link to it', (path: string) => symlink(path.replace('content.tar', 'aside.tar'), path)],
   ])('T48 %s put in place of a volume after opening', async (_what, put) => {
     const made = await makeBundle();
     const bundle = await BundleStore.open([made.folder], any);
     const blob = made.document.blobs.find((b) => b.volume === 1) ?? expect.fail('nothing in volume 1');
     const path = join(made.folder, 'content.tar.001');
-    await rename(path, `${path}.aside`);
+    await rename(path, path.replace('content.tar', 'aside.tar'));
     await put(path);
     const reading = collect(bundle.fetch({ ...blob, mediaType: MediaType.octetStream }), 1e6, '');
     await expect(reading).rejects.toMatchObject({ code: expect.stringMatching(/MISSING_CONTENT|DISK/) });
@@ -363,9 +363,9 @@ describe('T46 F29 mixed volumes', () => {
     return { error, damaged: [...new Set(damages.map(({ volume }) => volume))] };
   }
   const swap = async (a: string, b: string): Promise<void> => {
-    await rename(a, `${a}.aside`);
+    await rename(a, a.replace('content.tar', 'aside.tar'));
     await rename(b, a);
-    await rename(`${a}.aside`, b);
+    await rename(a.replace('content.tar', 'aside.tar'), b);
   };
   // The cut blob fills volumes 1 and 2: they have one size.
   const [first, second, third] = [1, 2, 3].map(volumeName);

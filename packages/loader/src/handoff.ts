@@ -7,7 +7,7 @@ import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
 import { dirname, join, relative, resolve } from 'node:path';
 import { serializeDocument } from '@omni-airgap/format';
 import type { ObjectStoreTarget } from '@omni-airgap/objects';
-import { CodedError, messageOf, parseStrictObject } from '@omni-airgap/oci/base';
+import { CodedError, messageOf, parseStrictObject, recoded } from '@omni-airgap/oci/base';
 import {
   ensureFolder,
   readNamedFile,
@@ -27,6 +27,7 @@ import {
   type ReachedRegistry,
   registryOfSite,
   type Site,
+  TalosError,
 } from '@omni-airgap/talos';
 import type { RegistryTarget } from './targets/names.ts';
 
@@ -200,8 +201,8 @@ export async function readSite(path: string): Promise<SiteFile> {
   let site: Site;
   try {
     site = parseSite(bytes, path);
-  } catch (cause) {
-    throw new CodedError('CONFIG', messageOf(cause), { cause });
+  } catch (error) {
+    throw recoded(error, TalosError, 'CONFIG');
   }
   site = withPaths(site, (file) => resolve(dirname(path), file));
   if (site.caFile === undefined) return { site };

@@ -2,6 +2,7 @@
 
 export { readSite, registryAsSeen } from './handoff.ts';
 export { checkInside, type InsideReport } from './inside-check/check-inside.ts';
+export { refusalsOf } from './judge.ts';
 export type { LoadOptions } from './load.ts';
 export { dryRun, type LoadReport, load } from './load.ts';
 export type { PlannedLoad } from './plan.ts';

@@ -18,6 +18,7 @@ import { writeOutput } from '@omni-airgap/oci/fs';
 import { type Network, type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import type { HandoffInput, Site } from '@omni-airgap/talos';
 import { describeSite, type WrittenHandoff, writeHandoff } from './handoff.ts';
+import { requireBelievable } from './judge.ts';
 import { openOutputs } from './outputs.ts';
 import { type PlannedLoad, planLoad } from './plan.ts';
 import { receiptOf } from './receipt.ts';
@@ -223,6 +224,7 @@ async function withTargets<T>(
   const { source: bundles, registry: target, objectStore, progress = noProgress, signal } = options;
   const old = checkBundleAge(bundles.document, options.maxAgeDays);
   if (old !== undefined) progress.note(old);
+  await requireBelievable(bundles, bundles.documents);
   const targets = [...(target === undefined ? [] : [target.host]), ...hostsOf(objectStore)];
   const network = await openNetwork(options.network, {
     hosts: targets,

@@ -91,7 +91,7 @@ async function actionOf(context: RegistryContext, name: TargetState): Promise<Pl
   }
   if (there === undefined) return 'store';
   if (there.digest === descriptor.digest) return 'present';
-  return isGrowOnly(repository, tag) ? 'unite' : 'replace';
+  return isGrowOnly(name) ? 'unite' : 'replace';
 }
 
 async function planFiles(

@@ -58,7 +58,7 @@ test('F29 a volume of another bundle under the same name is refused', async () =
 
 test.each([
   ['a FIFO', (path: string) => execFileSync('mkfifo', [path])],
-  ['a link to it', (path: string) => symlink(`${path}.aside`, path)],
+  ['a link to it', (path: string) => symlink(path.replace('content.tar', 'aside.tar'), path)],
   ['a folder', (path: string) => mkdir(path)],
 ])(
   'T48 %s in place of a volume is refused before the registry is asked, without hanging',
@@ -66,7 +66,7 @@ test.each([
     const { folder, document } = await makeBundle(two, { volumeSize: 400_000 });
     for (const { name } of document.volumes.slice(0, 2)) {
       const path = join(folder, name);
-      await rename(path, `${path}.aside`);
+      await rename(path, path.replace('content.tar', 'aside.tar'));
       await put(path);
       const double = await startDouble();
       await expect(loadInto(double, [folder])).rejects.toMatchObject({
@@ -75,7 +75,7 @@ test.each([
       });
       expect(double.requests).toEqual([]);
       await rm(path, { recursive: true });
-      await rename(`${path}.aside`, path);
+      await rename(path.replace('content.tar', 'aside.tar'), path);
     }
   },
 );

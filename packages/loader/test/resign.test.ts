@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { claimOf } from '@omni-airgap/format';
 import type { Layout } from '@omni-airgap/oci/layout';
-import { digestFromHex, MediaType } from '@omni-airgap/oci/model';
+import { digestFromHex, digestOf, hexOf, MediaType } from '@omni-airgap/oci/model';
 import { describe, expect, test } from 'vitest';
 import { addBlob, addImage, addSignature, bytesFor, loadInto, makeBundle, startDouble } from './support.ts';
 
@@ -22,11 +22,9 @@ async function fill(layout: Layout): Promise<void> {
   const config = await addBlob(layout, MediaType.ociConfig, Buffer.from('{"rootfs":{"diff_ids":[]}}'));
   await addSignature(layout, 'ghcr.io/siderolabs/imager', image, config);
   await addImage(layout, other, bytesFor('tool', 1000));
-  await addImage(
-    layout,
-    `factory.talos.dev/siderolabs/image-factory/schematics:${'a'.repeat(64)}`,
-    bytesFor('s', 10),
-  );
+  const schematic = bytesFor('s', 10);
+  const id = hexOf(digestOf(schematic));
+  await addImage(layout, `factory.talos.dev/siderolabs/image-factory/schematics:${id}`, schematic);
 }
 
 test('what a factory checks is signed once, beside the publisher’s signatures; a second load changes nothing', async () => {

@@ -1,7 +1,7 @@
 /** Object stores: S3 over the HTTP gate, and folders. */
 
 export type { NewObject, ObjectSink, ProbeStep, ReadBackMode, WantedObject } from './object-sink.ts';
-export { StorageFull } from './object-sink.ts';
+export { checkObjectKey, StorageFull } from './object-sink.ts';
 export {
   hostsOf,
   type ObjectStoreTarget,

@@ -19,7 +19,8 @@ export const schematicMediaType = 'application/vnd.sidero.dev-image.schematic';
 /** Where the list of Talos versions lies. */
 export const versionsPath = 'versions';
 
-function checkedId(schematic: string): string {
+/** @returns the ID itself @throws BAD_SCHEMATIC */
+export function checkedId(schematic: string): string {
   if (isSchematicId(schematic)) return schematic;
   throw new TalosError('BAD_SCHEMATIC', `not a schematic ID (64 hex characters): ${quoted(schematic)}`);
 }
@@ -29,9 +30,12 @@ export function schematicPath(schematic: string): string {
   return `schematics/${checkedId(schematic)}`;
 }
 
-/** @throws BAD_SCHEMATIC, BAD_VERSION, BAD_MEDIA_NAME */
+/** Ends the name of the Sigstore bundle that an Enterprise factory offers beside a media file. */
+export const signatureSuffix = '.sigstore.json';
+
+/** @param file media, or the signature of one @throws BAD_SCHEMATIC, BAD_VERSION, BAD_MEDIA_NAME */
 export function imagePath(schematic: string, version: string, file: string): string {
-  parseMediaName(file);
+  parseMediaName(file.endsWith(signatureSuffix) ? file.slice(0, -signatureSuffix.length) : file);
   return `image/${checkedId(schematic)}/${vPrefixed(version)}/${file}`;
 }
 

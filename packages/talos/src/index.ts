@@ -1,5 +1,6 @@
 /** What Talos, Omni and the Image Factory name and expect. Nothing here does I/O or imports a sibling. */
 
+export { type Artifact, artifactName, artifactPath, type ListName, parseArtifact } from './artifact.ts';
 export {
   type EgressHost,
   egressHosts,
@@ -23,6 +24,7 @@ export {
   schematicMediaType,
   schematicPath,
   schematicRepository,
+  signatureSuffix,
   talosctlPath,
   versionsPath,
 } from './factory.ts';

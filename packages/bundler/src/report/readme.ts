@@ -2,6 +2,12 @@
 import { formatBytes, formatTime, printable } from '@omni-airgap/oci/base';
 import type { Summary } from './summary.ts';
 
+/** Names of all volumes for a shell, and no other name: a pattern would match what somebody put beside them (A12). */
+function volumeNames(volumes: readonly { readonly name: string }[]): string {
+  if (volumes.length <= 3) return volumes.map(({ name }) => name).join(' ');
+  return `$(seq -f content.tar.%03g 0 ${volumes.length - 1})`;
+}
+
 /** Lines end as Windows' Notepad likes them too. */
 export function readmeText({ document, items, bytes }: Summary): string {
   const count = (kind: string): number => items.filter((item) => item.kind === kind).length;
@@ -11,6 +17,7 @@ export function readmeText({ document, items, bytes }: Summary): string {
   const ofOci = items.filter((item) => item.kind === 'image' && !item.inBase && names.has(item.name));
   // The shortest: a line that fits is a line that is copied right.
   const [example = 'NAME'] = ofOci.map((item) => printable(item.name)).sort((a, b) => a.length - b.length);
+  const files = volumeNames(volumes);
   const last = volumes.length === 1 ? '' : ` to ${volumes.at(-1)?.name}`;
   const bases = (base ?? []).map((one) => `          ${one.id}\n`).join('');
   const needs =
@@ -20,10 +27,10 @@ export function readmeText({ document, items, bytes }: Summary): string {
 ${bases}`;
   const unpack =
     base === undefined
-      ? 'mkdir layout && cat content.tar.* | tar x -C layout'
+      ? `mkdir layout && cat ${files} | tar x -C layout`
       : `mkdir layout
    Unpack the base first, then this one over it, into the same folder:
-   cat content.tar.* | tar x -C layout`;
+   cat ${files} | tar x -C layout`;
   const text = `OMNI-AIRGAP BUNDLE
 ==================
 Id:       ${id}
@@ -47,7 +54,7 @@ several media, each holds some of the volumes and all hold the other files.
    Without the file bundle.json.sig nobody has signed it.
    bundle.json states the SHA-256 of every volume, of report.html and of this
    file. Its id is what this prints when all volumes are in one folder:
-   sha256sum content.tar.* | sha256sum
+   sha256sum ${files} | sha256sum
 
 3. LOAD IT with omni-airgap
    omni-airgap verify --bundle . --verify-key KEY.pub

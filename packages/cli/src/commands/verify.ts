@@ -8,6 +8,7 @@ import {
   type NamedDamage,
   verifyBundle,
 } from '@omni-airgap/format';
+import { refusalsOf } from '@omni-airgap/loader';
 import { CodedError, formatBytes, printable } from '@omni-airgap/oci/base';
 import { Command } from 'commander';
 import {
@@ -68,6 +69,7 @@ async function checkBundle(session: Session, flags: Flags): Promise<void> {
       const watch = { onBytes: (bytes: number) => progress.advance(bytes), signal: session.signal };
       const check = await verifyBundle(bundle, { depth, ...watch });
       const bases = (base ?? []).map((one) => one.id);
+      const refused = await refusalsOf(bundle, bundle.document);
       return {
         id,
         names: roots.length,
@@ -76,6 +78,7 @@ async function checkBundle(session: Session, flags: Flags): Promise<void> {
         size,
         signer: bundle.signer,
         isSigned: await isSigned(bundle.folders),
+        refused,
         ...check,
       };
     },
@@ -93,6 +96,10 @@ async function checkBundle(session: Session, flags: Flags): Promise<void> {
   const [file] = result.fileDamages;
   if (file !== undefined) {
     throw new CodedError('DIGEST_MISMATCH', `${file.path} ${file.what}; the volumes are not touched by that`);
+  }
+  const [refusal] = result.refused;
+  if (refusal !== undefined) {
+    throw new CodedError('BAD_DOCUMENT', `${refusal}; load would refuse this bundle: ask whoever made it`);
   }
   const [volume] = result.absent;
   if (volume !== undefined) {
@@ -143,6 +150,8 @@ export interface CheckedBundle extends BundleCheck {
   readonly signer: BundleSigner;
   /** False when there is no signature that could be checked. */
   readonly isSigned: boolean;
+  /** What load would refuse although no byte is damaged, a line each. */
+  readonly refused: readonly string[];
 }
 
 /** Damages of one volume that are listed: a volume that is cut off has one for each blob behind its end. */
@@ -150,16 +159,23 @@ const mostListed = 4;
 
 export function describeCheck(check: CheckedBundle, isQuick: boolean, seconds: number): string {
   const isDamaged = check.damages.length + check.fileDamages.length > 0;
-  const isWhole = !isDamaged && check.unusable.length + check.absent.length === 0;
+  const isLacking = check.unusable.length + check.absent.length > 0;
   const state = isQuick ? 'Structure is right' : 'Complete and undamaged';
   const trusted = check.signer.mode === 'signed' ? '' : '; NOT checked who made it';
-  const verdict = isWhole ? `${state}${trusted}` : isDamaged ? 'DAMAGED' : 'INCOMPLETE';
+  const verdict = isDamaged
+    ? 'DAMAGED'
+    : check.refused.length > 0
+      ? 'NOT LOADABLE'
+      : isLacking
+        ? 'INCOMPLETE'
+        : `${state}${trusted}`;
   const read = isQuick
     ? 'content not read (--quick)'
     : `${formatBytes(check.bytes)} in ${formatDuration(seconds)}`;
   return [
     ...volumesIn(check.damages).flatMap((volume) => describeVolume(check, volume)),
     ...check.fileDamages.map(({ path, what }) => `Damaged: ${path} ${what}; do not rely on it`),
+    ...check.refused.map((line) => `Not loadable: ${line}`),
     ...check.absent.map((name) => `Not here: ${name}`),
     ...describeUnusable(check),
     ...check.bases.map((id) => `Relies on bundle ${id},\n  which must have been loaded before.`),

@@ -8,7 +8,9 @@ import { CodedError, messageOf, parseStrictJson } from '@omni-airgap/oci/base';
 import { descriptorOf, isDigest, MediaType, openerOf, plain } from '@omni-airgap/oci/model';
 import type { LockedItem } from '@omni-airgap/store';
 import {
+  artifactName,
   isTalosctlName,
+  type ListName,
   officialPath,
   publicFactoryHost,
   talosctlPath,
@@ -22,8 +24,6 @@ import { descriptorOfFile, type FactoryContext, fetchFile, requireRight } from '
 
 /** The real lists have some ten kilobytes. */
 const maxListBytes = 4 * 1024 * 1024;
-/** For what belongs to no version. */
-const currentTag = 'latest';
 
 /** @throws UPSTREAM for an answer that is not what its path promises */
 type ListCheck = (bytes: Uint8Array, path: string) => void;
@@ -37,8 +37,14 @@ export interface ListTask {
 /** @returns tasks that give an item, or undefined where the factory does not offer it */
 export function listTasks(context: FactoryContext, wanted: WantedLists): readonly ListTask[] {
   const { versions, talosctlVersions } = wanted;
-  const small = (what: string, tag: string, file: string, path: string, check: ListCheck): ListTask => {
-    const name = listName(what, tag);
+  const small = (
+    list: ListName,
+    version: string | undefined,
+    file: string,
+    path: string,
+    check: ListCheck,
+  ): ListTask => {
+    const name = listName(list, version);
     return {
       name,
       run: async () => {
@@ -51,7 +57,7 @@ export function listTasks(context: FactoryContext, wanted: WantedLists): readonl
   };
   return [
     {
-      name: listName('versions', currentTag),
+      name: listName('versions'),
       run: () => storeVersions(context, versions),
     },
     ...versions.flatMap((version) =>
@@ -63,25 +69,25 @@ export function listTasks(context: FactoryContext, wanted: WantedLists): readonl
       name: listName('talosctl', version),
       run: () => fetchTalosctl(context, version, wanted.talosctl),
     })),
-    small('secureboot', currentTag, 'signing-cert.pem', 'secureboot/signing-cert.pem', checkPem),
-    small('cosign', currentTag, 'signing-key.pub', 'oci/cosign/signing-key.pub', checkPem),
+    small('secureboot', undefined, 'signing-cert.pem', 'secureboot/signing-cert.pem', checkPem),
+    small('cosign', undefined, 'signing-key.pub', 'oci/cosign/signing-key.pub', checkPem),
   ];
 }
 
 /** Names of what listTasks makes. */
 export function listNames({ versions, talosctlVersions }: WantedLists): readonly string[] {
   return [
-    listName('versions', currentTag),
+    listName('versions'),
     ...versions.flatMap((version) => [listName('extensions', version), listName('overlays', version)]),
     ...talosctlVersions.map((version) => listName('talosctl', version)),
-    listName('secureboot', currentTag),
-    listName('cosign', currentTag),
+    listName('secureboot'),
+    listName('cosign'),
   ];
 }
 
 /** Name under which the store knows a list. */
-export function listName(what: string, tag: string): string {
-  return `${publicFactoryHost}/talos-catalog/${what}:${tag}`;
+export function listName(list: ListName, version?: string): string {
+  return artifactName({ kind: 'list', list, ...(version === undefined ? {} : { version }) });
 }
 
 async function storeSmall(
@@ -112,7 +118,7 @@ async function storeVersions(context: FactoryContext, versions: readonly string[
     );
   }
   const bytes = Buffer.from(`${JSON.stringify(offered.filter((version) => versions.includes(version)))}\n`);
-  return storeSmall(context, listName('versions', currentTag), versionsPath, versionsPath, bytes);
+  return storeSmall(context, listName('versions'), versionsPath, versionsPath, bytes);
 }
 
 async function fetchTalosctl(

@@ -5,13 +5,14 @@ import type { Layout } from '@omni-airgap/oci/layout';
 import { collect, type Descriptor, descriptorOf, fetchManifest, openerOf } from '@omni-airgap/oci/model';
 import type { LockDocument, LockedFile, LockedItem } from '@omni-airgap/store';
 import {
+  artifactName,
   commonSchematicId,
   contentTypeOf,
   findSecretsInText,
   imagePath,
   maxSchematicBytes,
   publicFactoryHost,
-  schematicRepository,
+  signatureSuffix,
 } from '@omni-airgap/talos';
 import type { WantedBuilds, WantedImage, WantedMediaSet } from '../mirror/resolved-mirror.ts';
 import type { WantedSchematic } from '../mirror/schematic.ts';
@@ -19,7 +20,7 @@ import { type Failure, failureOf, type Run } from '../run.ts';
 import { fileArtifact, isWhole, mediaArtifactType, schematicArtifact, storeArtifact } from './artifacts.ts';
 import type { KnownSchematic } from './client.ts';
 import { descriptorOfFile, type FactoryContext, fetchFile } from './file.ts';
-import { compareChecksum, signatureBundle, signatureSuffix } from './sidecars.ts';
+import { compareChecksum, signatureBundle } from './sidecars.ts';
 
 /** A schematic as it lies in the store, under the ID that the factory gives it. */
 export interface StoredSchematic {
@@ -29,12 +30,12 @@ export interface StoredSchematic {
 
 /** Name under which the store knows a schematic. */
 export function schematicName(id: string): string {
-  return `${publicFactoryHost}/${schematicRepository}:${id}`;
+  return artifactName({ kind: 'schematic', id });
 }
 
 /** Name under which the store knows the media of a schematic. */
 export function mediaSetName(id: string, version: string): string {
-  return `${publicFactoryHost}/talos-media/${id}:${version}`;
+  return artifactName({ kind: 'media', schematic: id, version });
 }
 
 /** The schematic as an earlier fetch stored it: under our own ID for it, or that of the factory's other spelling. */

@@ -14,9 +14,9 @@ import {
   parseStrictObject,
 } from '@omni-airgap/oci/base';
 import { type Descriptor, hexOf } from '@omni-airgap/oci/model';
+import { signatureSuffix } from '@omni-airgap/talos';
 import type { FactoryClient } from './client.ts';
 
-export const signatureSuffix = '.sigstore.json';
 const bundleType = 'application/vnd.dev.sigstore.bundle.v0.3+json';
 const maxChecksumBytes = 4096;
 /** As the factory itself has it. */

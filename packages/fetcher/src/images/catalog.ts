@@ -7,9 +7,15 @@ import { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import type { Fetcher } from '@omni-airgap/oci';
 import { normalizePlatform } from '@omni-airgap/oci';
-import { CodedError, messageOf } from '@omni-airgap/oci/base';
+import { CodedError, messageOf, recoded } from '@omni-airgap/oci/base';
 import { collectVerified, type Descriptor, fetchManifest, isIndexType } from '@omni-airgap/oci/model';
-import { type CatalogEntry, nearestName, parseImageDigests, parseOverlays } from '@omni-airgap/talos';
+import {
+  type CatalogEntry,
+  nearestName,
+  parseImageDigests,
+  parseOverlays,
+  TalosError,
+} from '@omni-airgap/talos';
 import { Parser } from 'tar';
 import type { WantedCatalog, WantedImage } from '../mirror/resolved-mirror.ts';
 
@@ -42,8 +48,8 @@ export async function readCatalog(
 function parseCatalog(kind: WantedCatalog['kind'], text: string, reference: string): readonly CatalogEntry[] {
   try {
     return kind === 'extensions' ? parseImageDigests(text) : parseOverlays(text);
-  } catch (cause) {
-    throw new CodedError('BAD_DOCUMENT', `${reference}: ${messageOf(cause)}`, { cause });
+  } catch (error) {
+    throw recoded(error, TalosError, 'BAD_DOCUMENT', `${reference}: `);
   }
 }
 

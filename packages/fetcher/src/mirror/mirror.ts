@@ -4,7 +4,7 @@
  */
 
 import { dirname, resolve } from 'node:path';
-import { CodedError, messageOf, printable } from '@omni-airgap/oci/base';
+import { CodedError, messageOf, printable, recoded } from '@omni-airgap/oci/base';
 import { readInput, textOf } from '@omni-airgap/oci/fs';
 import { collect, formatReference, parseReference } from '@omni-airgap/oci/model';
 import {
@@ -92,9 +92,8 @@ export async function parseMirror(
 ): Promise<Mirror> {
   try {
     return await mirrorFrom(text, path, stdin);
-  } catch (cause) {
-    if (!(cause instanceof TalosError)) throw cause;
-    throw new CodedError('CONFIG', cause.message, { cause });
+  } catch (error) {
+    throw recoded(error, TalosError, 'CONFIG');
   }
 }
 

@@ -4,6 +4,8 @@
  */
 
 import { createHash } from 'node:crypto';
+import { messageOf, printable } from '@omni-airgap/oci/base';
+import { isManifestType, isRegistryHost, isRepository, parseReference } from '@omni-airgap/oci/model';
 import * as v from 'valibot';
 import {
   bytesSchema,
@@ -34,7 +36,7 @@ const kindSchema = v.pipe(v.string(), v.regex(/^[a-z][a-z-]{0,31}$/));
 /** A blob; `kind` is that of the names that need it, left out for images. */
 const sizedSchema = v.strictObject({ digest: digestSchema, size: bytesSchema, kind: v.optional(kindSchema) });
 
-const rootSchema = v.strictObject({
+const rootMembers = v.strictObject({
   name: textSchema,
   descriptor: descriptorSchema,
   kind: v.optional(kindSchema),
@@ -47,14 +49,55 @@ const rootSchema = v.strictObject({
   /** The signature that fetch checked. */
   verified: v.optional(verifiedSchema),
 });
+
+/** What a name may be and stand for. @returns what is wrong; undefined for one that can be used */
+function problemOfRoot({ name, descriptor }: v.InferOutput<typeof rootMembers>): string | undefined {
+  const named = `${printable(name)}: `;
+  if (!isManifestType(descriptor.mediaType)) return `${named}${descriptor.mediaType} is not a manifest type`;
+  if (name === `@${descriptor.digest}`) return undefined;
+  try {
+    const { digest } = parseReference(name);
+    return digest === undefined || digest === descriptor.digest
+      ? undefined
+      : `${named}stands for another digest`;
+  } catch (error) {
+    return `${named}${messageOf(error)}`;
+  }
+}
+
+const rootSchema = v.pipe(
+  rootMembers,
+  v.check(
+    (root) => problemOfRoot(root) === undefined,
+    ({ input }) => problemOfRoot(input) ?? '',
+  ),
+);
 export type BundleRoot = v.InferOutput<typeof rootSchema>;
 
 const baseSchema = v.strictObject({ id: hex64Schema, origin: textSchema, sequence: wholeNumber });
 export type BundleBase = v.InferOutput<typeof baseSchema>;
 
+function isRepositoryName(text: string): boolean {
+  const slash = text.indexOf('/');
+  return slash > 0 && isRegistryHost(text.slice(0, slash)) && isRepository(text.slice(slash + 1));
+}
+const repositorySchema = v.pipe(textSchema, v.check(isRepositoryName, 'must be HOST/REPOSITORY'));
+
+/** Names that other files of a medium have: the documents, volumes, and what is there while it is being written. */
+const reservedName = /^(?:bundle\.(?:json|lock|unfinished)(?:\..*)?|content\.tar(?:\..*)?|sha256sums)$/i;
+/** One plain name: no folder, nothing hidden, nothing that a file system changes. */
+const fileNameSchema = v.pipe(
+  v.string(),
+  v.regex(
+    /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?$/,
+    'must be the name of a file beside the volumes',
+  ),
+  v.check((name) => !reservedName.test(name), 'is a name that another file of the medium has'),
+);
+
 const reliesSchema = v.strictObject({
   /** Repositories, named as in the roots, and what of this bundle's content already lies in each. */
-  repositories: manyOf(v.strictObject({ repository: textSchema, blobs: manyOf(sizedSchema) })),
+  repositories: manyOf(v.strictObject({ repository: repositorySchema, blobs: manyOf(sizedSchema) })),
   /** Keys of the object store, and what already lies there. */
   objects: manyOf(v.strictObject({ key: textSchema, digest: digestSchema, size: bytesSchema })),
 });
@@ -94,7 +137,14 @@ const schema = v.strictObject({
     v.maxLength(1000),
   ),
   /** Other files beside the volumes that the signature covers. */
-  files: manyOf(v.strictObject({ name: textSchema, size: bytesSchema, sha256: hex64Schema })),
+  files: v.pipe(
+    manyOf(v.strictObject({ name: fileNameSchema, size: bytesSchema, sha256: hex64Schema })),
+    v.check(
+      // Sticks are not told apart by case.
+      (files) => new Set(files.map(({ name }) => name.toLowerCase())).size === files.length,
+      'a name stands twice',
+    ),
+  ),
   /** Manifests whose index names platforms that were left out on purpose. */
   sparse: v.optional(manyOf(descriptorSchema)),
   /** What was done about secrets in schematics: how many were looked at, and which hold some. */

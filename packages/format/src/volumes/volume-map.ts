@@ -34,9 +34,12 @@ export interface FixedRun {
   readonly of: string;
 }
 
+/** Begins the names of volumes, and of no other file of a medium. */
+export const volumePrefix = 'content.tar.';
+
 /** `content.tar.007`: safe on every file system that media use. */
 export function volumeName(index: number): string {
-  return `content.tar.${String(index).padStart(3, '0')}`;
+  return `${volumePrefix}${String(index).padStart(3, '0')}`;
 }
 
 export class VolumeMap {

@@ -11,6 +11,7 @@ import {
   parseReference,
   type Reference,
 } from '@omni-airgap/oci/model';
+import { type Artifact, parseArtifact } from '@omni-airgap/talos';
 
 export interface RegistryTarget {
   /** Host with port, if any. */
@@ -60,6 +61,7 @@ export function placeNames(
   const taken = new Map<string, PlacedName>();
   const placed: PlacedName[] = [];
   for (const [name, descriptor] of names) {
+    if (isDigestName(name)) continue;
     const reference = parseReference(name);
     const repository = placeRepository(reference, prefix, keepHost);
     const place = { name, descriptor, repository, tag: reference.tag };
@@ -84,6 +86,19 @@ export function placeRepository(
   // A port has no place in a repository name.
   const host = keepHost ? [registry.replace(/:/g, '-')] : [];
   return [...(prefix === '' ? [] : [prefix]), ...host, repository].join('/');
+}
+
+/**
+ * The artifact of an Image Factory that a name in a bundle stands for; undefined for all that fetch does not make.
+ * @throws BAD_NAME; TalosError for a schematic ID or a version that is none
+ */
+export function artifactOf(name: string): Artifact | undefined {
+  return isDigestName(name) ? undefined : parseArtifact(parseReference(name));
+}
+
+/** True for the name of content that goes by its digest only: it is nowhere by itself, and comes with what needs it. */
+function isDigestName(name: string): boolean {
+  return name.startsWith('@');
 }
 
 /** A path below a prefix that may be empty. */

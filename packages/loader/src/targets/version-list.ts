@@ -7,15 +7,17 @@ export const maxVersionListBytes: number = 1024 * 1024;
 
 /** The JSON array of all versions of both, the oldest first. @throws BAD_DOCUMENT */
 export function uniteVersions(ours: Uint8Array, theirs: Uint8Array): Uint8Array {
-  const versions = new Set([...parse(theirs), ...parse(ours)]);
+  const what = 'list of Talos versions';
+  const versions = new Set([...parseVersionList(theirs, what), ...parseVersionList(ours, what)]);
   return Buffer.from(`${JSON.stringify([...versions].sort(compareVersions))}\n`);
 }
 
-function parse(bytes: Uint8Array): readonly string[] {
-  const value = parseStrictJson(bytes, { what: 'list of Talos versions' });
+/** @throws BAD_DOCUMENT */
+export function parseVersionList(bytes: Uint8Array, what: string): readonly string[] {
+  const value = parseStrictJson(bytes, { what });
   if (Array.isArray(value)) {
     const versions = value.filter((one) => typeof one === 'string' && isVersion(one)) as string[];
     if (versions.length === value.length) return versions;
   }
-  throw new CodedError('BAD_DOCUMENT', 'list of Talos versions: not a JSON array of versions');
+  throw new CodedError('BAD_DOCUMENT', `${what}: not a JSON array of versions`);
 }

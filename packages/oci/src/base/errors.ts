@@ -104,6 +104,20 @@ export function isCoded(error: unknown, ...codes: ErrorCode[]): error is CodedEr
   return error instanceof CodedError && (codes.length === 0 || codes.includes(error.code));
 }
 
+/**
+ * An error of a class that has no codes of ours, as a CodedError; any other error is returned as it is. What text is
+ * wrong for, a file of the operator or a bundle, is known to whoever had it judged.
+ * @param what stands before the message, with what divides the two
+ */
+export function recoded(
+  error: unknown,
+  type: abstract new (...args: never) => Error,
+  code: ErrorCode,
+  what = '',
+): unknown {
+  return error instanceof type ? new CodedError(code, `${what}${error.message}`, { cause: error }) : error;
+}
+
 /** The exit code an error leads to. An AbortError is an interruption; everything unknown is 1. */
 export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof CodedError) return exitCodes[error.code];

@@ -8,6 +8,7 @@ export {
   exitCodeOf,
   isCoded,
   messageOf,
+  recoded,
   systemCodeOf,
 } from './errors.ts';
 export {

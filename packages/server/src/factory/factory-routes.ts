@@ -10,12 +10,12 @@ import {
   contentTypeOf,
   isTalosctlName,
   isVersion,
+  type ListName,
   maxSchematicBytes,
   vPrefixed,
 } from '@omni-airgap/talos';
 import type { Answer, Methods, Request, RouteGroup } from '../http/message.ts';
 import { attachment, failed, json, plainText } from './answer.ts';
-import type { ListName } from './holdings.ts';
 import { getImage, getPxeScript, type MediaContext, wished } from './media.ts';
 
 /** Older ones have no overlays. Source: siderolabs/talos pkg/machinery/imager/quirks/quirks.go (minVersionOverlay). */

@@ -10,6 +10,7 @@ import {
   compareVersions,
   isSchematicId,
   isVersion,
+  type ListName,
   maxSchematicBytes,
   schematicMediaType,
   schematicRepository,
@@ -24,9 +25,6 @@ const mediaPrefix = 'talos-media/';
 const currentTag = 'latest';
 const maxListBytes = 4 * 1024 * 1024;
 const noFiles: ReadonlyMap<string, Descriptor> = new Map();
-
-/** Lists and keys that the Image Factory offers beside builds, and the file each is carried in. */
-export type ListName = 'versions' | 'extensions' | 'overlays' | 'talosctl' | 'secureboot' | 'cosign';
 
 /** Files or installers of one schematic and version. */
 export interface HeldMedia {

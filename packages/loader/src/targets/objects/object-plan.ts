@@ -3,31 +3,35 @@
  * Factory's URL paths, so that any static web server in front gives them to people, PXE and imaging.
  */
 
+import type { BundleRoot } from '@omni-airgap/format';
 import type { ObjectSink } from '@omni-airgap/objects';
 import type { Fetcher, Presence } from '@omni-airgap/oci';
-import { byText, CodedError, printable } from '@omni-airgap/oci/base';
+import { byText, CodedError, printable, recoded } from '@omni-airgap/oci/base';
 import {
   Annotation,
   collectVerified,
   type Descriptor,
   descriptorOf,
+  digestFromHex,
   fetchManifest,
-  parseReference,
+  type ImageManifest,
 } from '@omni-airgap/oci/model';
 import {
+  type Artifact,
+  artifactPath,
   contentTypeOf,
   formatBootTarget,
   imagePath,
-  isSchematicId,
-  officialPath,
   parseMediaName,
   pxePath,
   pxeScript,
   schematicPath,
-  schematicRepository,
-  talosctlPath,
+  signatureSuffix,
+  TalosError,
   versionsPath,
 } from '@omni-airgap/talos';
+import { artifactOf } from '../names.ts';
+import { maxVersionListBytes, parseVersionList } from '../version-list.ts';
 
 /** An object by where its content is in the bundle, or by the bytes made for it. */
 export interface PlannedObject {
@@ -53,7 +57,9 @@ export interface OpenStore {
 
 /** Kernel command lines have some hundred bytes. */
 const maxCmdlineBytes = 64 * 1024;
-const json = 'application/json';
+
+/** A name of a bundle, and what it stands for. */
+export type NamedRoot = Pick<BundleRoot, 'name' | 'descriptor'>;
 
 /**
  * @param roots names of the bundle
@@ -62,95 +68,129 @@ const json = 'application/json';
  */
 export async function planObjects(
   source: Fetcher & Presence,
-  roots: readonly { readonly name: string; readonly descriptor: Descriptor }[],
+  roots: readonly NamedRoot[],
   pxeUrl: string | undefined,
 ): Promise<readonly PlannedObject[]> {
-  const planned = new Map<string, PlannedObject>();
-  const add = (object: PlannedObject): void => {
-    const other = planned.get(object.key);
-    if (other !== undefined && other.descriptor.digest !== object.descriptor.digest) {
-      throw new CodedError('CONFLICT', `${object.key}: two different contents in one bundle`);
-    }
-    planned.set(object.key, object);
-  };
-  for (const { name, descriptor } of roots) {
-    const { repository, tag = '' } = parseReference(name);
-    const [folder = '', item = ''] = repository.split('/').slice(-2);
-    const isSchematic = repository.endsWith(schematicRepository);
-    if (!isSchematic && folder !== 'talos-media' && folder !== 'talos-catalog') continue;
-    // An increment without a registry: what its base brought is in the store since then.
-    if (!(await source.has(descriptor))) continue;
-    const { manifest } = await fetchManifest(source, descriptor);
-    if (manifest.kind !== 'image') {
-      throw new CodedError('BAD_DOCUMENT', `${printable(name)}: an artifact was expected`);
-    }
-    const files = new Map<string, Descriptor>();
-    for (const layer of manifest.layers) {
-      const title = layer.annotations?.[Annotation.title];
-      const { mediaType, digest, size } = layer;
-      if (isSchematic) add(schematicObject(tag, { mediaType, digest, size }));
-      else if (title !== undefined) files.set(title, { mediaType, digest, size });
-    }
-    if (folder === 'talos-catalog') for (const object of catalogObjects(item, tag, files)) add(object);
-    if (folder !== 'talos-media') continue;
-    for (const [title, layer] of files) add(mediaObject(item, tag, title, layer));
-    if (pxeUrl === undefined) continue;
-    for (const object of await pxeObjects(source, pxeUrl, item, tag, files)) add(object);
+  const plan = new ObjectPlan(source);
+  for (const root of roots) await plan.add(root, pxeUrl);
+  return plan.objects();
+}
+
+/** What the artifacts of a bundle become in an object store. Each is judged before anything of it counts. */
+export class ObjectPlan {
+  readonly #source: Fetcher & Presence;
+  readonly #planned = new Map<string, PlannedObject>();
+
+  constructor(source: Fetcher & Presence) {
+    this.#source = source;
   }
-  return [...planned.values()].sort((a, b) => byText(a.key, b.key));
+
+  /** In the order of their keys. */
+  objects(): readonly PlannedObject[] {
+    return [...this.#planned.values()].sort((a, b) => byText(a.key, b.key));
+  }
+
+  /**
+   * Takes in what fetch made an artifact of; nothing of any other name.
+   * @throws BAD_DOCUMENT for an artifact that is not what its name says; DIGEST_MISMATCH, MISSING_CONTENT
+   */
+  async add({ name, descriptor }: NamedRoot, pxeUrl?: string): Promise<void> {
+    const what = printable(name);
+    try {
+      const artifact = artifactOf(name);
+      // An increment without a registry: what its base brought is in the store since then.
+      if (artifact === undefined || !(await this.#source.has(descriptor))) return;
+      const { manifest } = await fetchManifest(this.#source, descriptor);
+      if (manifest.kind !== 'image') throw bad(`${what}: an artifact was expected`);
+      const objects = await this.#objectsOf(artifact, manifest, what);
+      for (const object of objects) this.#requireOne(object);
+      if (pxeUrl !== undefined && artifact.kind === 'media') {
+        const { schematic, version } = artifact;
+        objects.push(
+          ...(await pxeObjects(this.#source, pxeUrl, schematic, version, filesOf(manifest, what))),
+        );
+      }
+      for (const object of objects) this.#planned.set(object.key, object);
+    } catch (error) {
+      throw recoded(error, TalosError, 'BAD_DOCUMENT', `${what}: `);
+    }
+  }
+
+  async #objectsOf(artifact: Artifact, manifest: ImageManifest, what: string): Promise<PlannedObject[]> {
+    if (artifact.kind === 'schematic') return [schematicObject(artifact.id, manifest, what)];
+    const objects: PlannedObject[] = [];
+    for (const [title, descriptor] of filesOf(manifest, what)) {
+      const key = artifactPath(artifact, title);
+      if (key === undefined) continue;
+      const isFile = artifact.kind === 'media' || artifact.list === 'talosctl';
+      const isVersionList = key === versionsPath;
+      if (artifact.kind === 'media') checkCmdlineSize(title, descriptor, what);
+      if (isVersionList) await this.#checkVersions(descriptor, what);
+      objects.push({
+        key,
+        descriptor,
+        contentType: isFile
+          ? contentTypeOf(title)
+          : title.endsWith('.json') || isVersionList
+            ? 'application/json'
+            : 'application/x-pem-file',
+        ...(isFile ? { fileName: title } : {}),
+        isDocument: !isFile,
+        isVersionList,
+      });
+    }
+    return objects;
+  }
+
+  /** The list is united with that of the site at the end of a load, when it is too late to refuse it. */
+  async #checkVersions(descriptor: Descriptor, what: string): Promise<void> {
+    if (!(await this.#source.has(descriptor))) return;
+    const list = this.#source.fetch(descriptor);
+    parseVersionList(await collectVerified(list, descriptor, maxVersionListBytes, what), what);
+  }
+
+  #requireOne({ key, descriptor }: PlannedObject): void {
+    const other = this.#planned.get(key);
+    if (other === undefined || other.descriptor.digest === descriptor.digest) return;
+    throw bad(`${key}: two different contents in one bundle`);
+  }
 }
 
-function mediaObject(
-  schematic: string,
-  version: string,
-  title: string,
-  descriptor: Descriptor,
-): PlannedObject {
-  return {
-    key: imagePath(schematic, version, title),
-    descriptor,
-    contentType: contentTypeOf(title),
-    fileName: title,
-    isDocument: false,
-    isVersionList: false,
-  };
+function bad(message: string): CodedError {
+  return new CodedError('BAD_DOCUMENT', message);
 }
 
-function schematicObject(id: string, descriptor: Descriptor): PlannedObject {
-  if (!isSchematicId(id)) throw new CodedError('BAD_DOCUMENT', `not a schematic ID: ${printable(id)}`);
+/** Layers by the names of their files. @throws BAD_DOCUMENT when two have one name */
+function filesOf(manifest: ImageManifest, what: string): ReadonlyMap<string, Descriptor> {
+  const files = new Map<string, Descriptor>();
+  for (const { mediaType, digest, size, annotations } of manifest.layers) {
+    const title = annotations?.[Annotation.title];
+    if (title === undefined) continue;
+    if (files.has(title)) throw bad(`${what}: two files ${printable(title)}`);
+    files.set(title, { mediaType, digest, size });
+  }
+  return files;
+}
+
+/** A boot script holds it. @throws BAD_DOCUMENT */
+function checkCmdlineSize(title: string, { size }: Descriptor, what: string): void {
+  if (!title.startsWith('cmdline-') || size <= maxCmdlineBytes) return;
+  throw bad(`${what}: ${printable(title)}: ${size} bytes are too many for a kernel command line`);
+}
+
+/** An ID is the hash of the text: the one layer of the artifact. @throws BAD_DOCUMENT */
+function schematicObject(id: string, { layers }: ImageManifest, what: string): PlannedObject {
+  const [layer, ...more] = layers;
+  if (layer === undefined || more.length > 0 || layer.digest !== digestFromHex(id))
+    throw bad(`${what}: its layer is not the text of that ID`);
+  const { mediaType, digest, size } = layer;
   return {
     key: schematicPath(id),
-    descriptor,
+    descriptor: { mediaType, digest, size },
     contentType: 'application/yaml',
     isDocument: true,
     isVersionList: false,
   };
-}
-
-/** Paths by the names of catalogs, which come from the bundle: a Map, so that `constructor` is none. */
-const pemFiles: ReadonlyMap<string, string> = new Map([
-  ['secureboot', 'secureboot/signing-cert.pem'],
-  ['cosign', 'oci/cosign/signing-key.pub'],
-]);
-
-/** What the factory tells besides builds. */
-function catalogObjects(
-  what: string,
-  tag: string,
-  files: ReadonlyMap<string, Descriptor>,
-): readonly PlannedObject[] {
-  return [...files].flatMap(([title, descriptor]): readonly PlannedObject[] => {
-    const document = { descriptor, contentType: json, isDocument: true, isVersionList: false };
-    if (what === 'versions') return [{ ...document, key: versionsPath, isVersionList: true }];
-    if (what === 'extensions' || what === 'overlays') return [{ ...document, key: officialPath(tag, what) }];
-    if (what === 'talosctl') {
-      const key = talosctlPath(tag, title);
-      return [{ ...document, key, contentType: contentTypeOf(title), fileName: title, isDocument: false }];
-    }
-    // The certificates and keys of the public factory are of use to whoever checks what it built.
-    const path = pemFiles.get(what);
-    return path === undefined ? [] : [{ ...document, key: path, contentType: 'application/x-pem-file' }];
-  });
 }
 
 /** A boot script for each kernel command line whose files are carried. */
@@ -165,6 +205,7 @@ async function pxeObjects(
   const url = (file: string): string =>
     `${pxeUrl.replace(/\/+$/, '')}/${imagePath(schematic, version, file)}`;
   for (const [title, descriptor] of files) {
+    if (title.endsWith(signatureSuffix)) continue;
     const media = parseMediaName(title);
     if (media.kind !== 'cmdline') continue;
     const kernel = media.secureboot ? `${formatBootTarget(media)}-uki.efi` : `kernel-${media.arch}`;

@@ -17,13 +17,16 @@ import {
   isSignatureTag,
 } from '@omni-airgap/oci/model';
 import { versionsPath } from '@omni-airgap/talos';
+import { artifactOf, type PlacedName } from '../names.ts';
 import { maxVersionListBytes, uniteVersions } from '../version-list.ts';
 
-const growingRepository = /(?:^|\/)(?:talos-media\/[a-f0-9]{64}|talos-catalog\/[a-z]+)$/;
-
-/** True for names whose content is united with what is there, instead of being in conflict with it. */
-export function isGrowOnly(repository: string, tag: string): boolean {
-  return isSignatureTag(tag) || growingRepository.test(repository);
+/**
+ * True for names whose content is united with what is there, instead of being in conflict with it.
+ * @param place `name` as the bundle has it: at the site, an artifact of anybody's may have the same path
+ */
+export function isGrowOnly({ name, tag }: Pick<PlacedName, 'name' | 'tag'>): boolean {
+  const kind = artifactOf(name)?.kind;
+  return (tag !== undefined && isSignatureTag(tag)) || kind === 'media' || kind === 'list';
 }
 
 export interface United {

@@ -84,7 +84,7 @@ async function setTag(
     if (there?.digest === descriptor.digest) return descriptor.digest;
     if (isConflict({ ...name, there }) && !overwriteTags) throw conflictError(context, [{ ...name, there }]);
     let wanted = descriptor;
-    if (there !== undefined && isGrowOnly(name.repository, tag)) {
+    if (there !== undefined && isGrowOnly(name)) {
       const united = await unite(descriptor, source, there, repository, signal);
       if (united === 'contained') return there.digest;
       if (united !== 'different') {
@@ -100,7 +100,7 @@ async function setTag(
       return wanted.digest;
     } catch (error) {
       // Read back, the tag was another one's: with what that one wrote, it is united again.
-      const raced = isCoded(error, 'DIGEST_MISMATCH') && isGrowOnly(name.repository, tag);
+      const raced = isCoded(error, 'DIGEST_MISMATCH') && isGrowOnly(name);
       if (!raced || round >= maxRounds) throw error;
     }
   }

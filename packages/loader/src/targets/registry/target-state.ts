@@ -70,9 +70,10 @@ export async function readTargetStates(
 }
 
 /** True when a name stands for something else and may not be changed silently. */
-export function isConflict({ there, descriptor, repository, tag }: TargetState): boolean {
+export function isConflict(name: TargetState): boolean {
+  const { there, tag, descriptor } = name;
   if (there === undefined || tag === undefined || there.digest === descriptor.digest) return false;
-  return !isGrowOnly(repository, tag);
+  return !isGrowOnly(name);
 }
 
 export function conflictError(context: RegistryContext, conflicts: readonly TargetState[]): CodedError {
