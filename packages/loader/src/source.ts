@@ -16,6 +16,7 @@ import {
   checkSmallContent,
   checkTrailer,
   type PlacedBlob,
+  volumeName,
 } from '@omni-airgap/format';
 import type { Bytes, Located, Piece, Progress, RangeFetcher, ReadOnlyStorage } from '@omni-airgap/oci';
 import { byText, CodedError, isCoded } from '@omni-airgap/oci/base';
@@ -33,6 +34,8 @@ interface WantedVolume {
   readonly bundle: string;
   readonly name: string;
   readonly sha256: string;
+  /** Names of all volumes that a file lies on which needs this one, where they must be mounted together. */
+  readonly together?: readonly string[] | undefined;
 }
 
 /**
@@ -65,8 +68,13 @@ export interface LoadSource extends ReadOnlyStorage, RangeFetcher, Located {
    * @throws DISK, BAD_VOLUME
    */
   keepParts(progress: Progress, signal: AbortSignal | undefined): Promise<void>;
-  /** Removes what `keepParts` kept, in this load or an earlier one. @throws DISK */
-  dropParts(): Promise<void>;
+  /**
+   * Removes what `keepParts` kept, in this load or an earlier one.
+   * @param of one blob; default: all
+   * @returns names of the volumes whose parts were removed
+   * @throws DISK
+   */
+  dropParts(of?: Sized): Promise<readonly string[]>;
 }
 
 /**
@@ -167,11 +175,13 @@ class BundleSource implements LoadSource {
       const place = bundle.map.place(descriptor.digest);
       if (place === undefined || place.size !== descriptor.size) continue;
       const absent = this.#absentOf(bundle);
-      wanted = bundle.map
-        .runsOf(place)
+      const runs = bundle.map.runsOf(place);
+      const isCut = runs.length > 1 && this.#spool === undefined;
+      const together = isCut ? runs.map(({ volume }) => volumeName(volume)) : undefined;
+      wanted = runs
         .filter(({ volume }) => absent.has(volume) && !this.#spool?.has(bundle, place, volume))
         .flatMap(({ volume }) => bundle.document.volumes[volume] ?? [])
-        .map(({ name, sha256 }) => ({ bundle: bundle.document.id, name, sha256 }));
+        .map(({ name, sha256 }) => ({ bundle: bundle.document.id, name, sha256, together }));
       if (wanted.length === 0) return [];
     }
     return wanted;
@@ -238,8 +248,13 @@ class BundleSource implements LoadSource {
     for (const bundle of this.#bundles) await this.#spool?.fill(bundle, progress, signal);
   }
 
-  async dropParts(): Promise<void> {
-    for (const bundle of this.#bundles) await this.#spool?.clear(bundle);
+  async dropParts(of?: Sized): Promise<readonly string[]> {
+    const dropped: string[] = [];
+    for (const bundle of this.#bundles) {
+      const blobs = of === undefined ? bundle.map.blobs : [bundle.map.place(of.digest) ?? []].flat();
+      for (const volume of (await this.#spool?.drop(bundle, blobs)) ?? []) dropped.push(volumeName(volume));
+    }
+    return dropped;
   }
 
   /** Once for each blob; volume 000 was read as a whole. */
@@ -273,9 +288,15 @@ export class MissingVolumes extends CodedError {
       .slice(0, maxNamed)
       .map(({ bundle, name, sha256 }) => `${name} (sha256 ${sha256}) of bundle ${bundle.slice(0, 12)}`);
     const more = unique.length - list.length;
+    // Mounting one disc and then the other would never end (C5).
+    const cut = volumes.find(({ together }) => together !== undefined)?.together ?? [];
+    const advice =
+      cut.length === 0
+        ? 'mount it and run load again with it'
+        : `a file lies on both ${cut.slice(0, maxNamed).join(' and ')}: mount them together (one --bundle for each), or run load with each disc and --spool DIR, which keeps the part of the first`;
     super(
       'INCOMPLETE',
-      `missing: ${list.join(', ')}${more > 0 ? ` and ${more} more` : ''}; mount it and run load again with it; what was given is loaded, no name was published`,
+      `missing: ${list.join(', ')}${more > 0 ? ` and ${more} more` : ''}; ${advice}; what was given is loaded, no name was published`,
     );
     this.volumes = unique;
   }
@@ -306,10 +327,16 @@ export async function explainDamage(
   const hasher = new Hasher();
   await eachBlock(pieces, (block) => hasher.update(block), signal);
   if (hasher.finish() === digest) return error;
+  // A part that was kept from another disc is no better than the rest, and would be taken for right for ever (A5).
+  const dropped = await source.dropParts({ digest: error.descriptor.digest as Digest, size });
   const where = pieces.map(({ path, offset }) => `${basename(path)} at byte ${offset}`).join(', ');
+  const again =
+    dropped.length === 0
+      ? 'copy this volume again and run load again'
+      : `the parts kept in --spool were removed: check each disc with verify, copy the damaged one again, and run load with ${dropped.join(', ')} first`;
   return new CodedError(
     'BAD_VOLUME',
-    `${digest} is damaged on the medium, in ${where} (${pieces[0]?.path ?? ''}); copy this volume again and run load again: what is done is kept`,
+    `${digest} is damaged on the medium, in ${where} (${pieces[0]?.path ?? ''}); ${again}: what is done is kept`,
     { cause: error, descriptor: error.descriptor },
   );
 }

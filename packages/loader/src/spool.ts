@@ -2,11 +2,13 @@
  * Parts of blobs that are cut over two volumes, kept on disk while only one of the volumes is mounted: with
  * `--spool DIR` discs can be loaded one after another even when a blob lies on two of them.
  */
+import { createHash } from 'node:crypto';
 import { constants, lstatSync } from 'node:fs';
 import { open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BundleStore, checkMemberHeader, type PlacedBlob } from '@omni-airgap/format';
 import type { Piece, Progress } from '@omni-airgap/oci';
+import { CodedError, isCoded, systemCodeOf } from '@omni-airgap/oci/base';
 import {
   BlockWriter,
   checkOutputFolder,
@@ -61,50 +63,82 @@ export class Spool {
       for (const { volume, offset, size } of runs) {
         if (absent.has(volume) || this.has(bundle, blob, volume)) continue;
         progress.note(`keeping a part of ${blob.digest} in ${this.#folder} until the rest is mounted`);
-        await this.#keep({ path: bundle.volumePath(volume), offset, size }, this.#path(blob, volume), signal);
+        const path = this.#path(blob, volume);
+        await this.#keep(bundle, volume, { offset, size }, path, signal);
       }
     }
   }
 
-  /** Removes the parts of a bundle that is loaded. @throws DISK */
-  async clear(bundle: BundleStore): Promise<void> {
-    for (const blob of bundle.map.blobs) {
+  /** Removes the parts of these blobs. @returns the volumes that they were from, rising @throws DISK */
+  async drop(bundle: BundleStore, blobs: Iterable<PlacedBlob>): Promise<readonly number[]> {
+    const dropped = new Set<number>();
+    for (const blob of blobs) {
       const runs = bundle.map.runsOf(blob);
       if (runs.length < 2) continue;
       for (const { volume } of runs) {
         const path = this.#path(blob, volume);
-        await rm(path, { force: true }).catch((error: unknown) => {
-          throw diskError(error, path);
-        });
+        try {
+          await rm(path);
+          dropped.add(volume);
+        } catch (error) {
+          if (systemCodeOf(error) !== 'ENOENT') throw diskError(error, path);
+        }
       }
     }
+    return [...dropped].sort((a, b) => a - b);
   }
 
   #path(blob: PlacedBlob, volume: number): string {
     return join(this.#folder, `${hexOf(blob.digest)}.${volume}`);
   }
 
-  async #keep(piece: Piece, path: string, signal?: AbortSignal): Promise<void> {
+  /**
+   * A part has no digest of its own, so the whole volume is read: it must be the one that bundle.json names (A5).
+   * @throws BAD_VOLUME, DISK
+   */
+  async #keep(
+    bundle: BundleStore,
+    volume: number,
+    { offset, size }: Pick<Piece, 'offset' | 'size'>,
+    path: string,
+    signal?: AbortSignal,
+  ): Promise<void> {
     await ensureFolder(this.#folder);
     const temporary = `${path}.${await this.#runs.begin()}.tmp`;
     try {
       await this.#removeAbandoned();
       const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
       const file = await open(temporary, flags, 0o600);
+      const medium = bundle.volumePath(volume);
+      const hash = createHash('sha256');
+      let at = 0;
       const writer = new BlockWriter(file);
       try {
-        await eachBlock([piece], (block) => writer.write(block), signal);
+        const use = async (block: Buffer): Promise<void> => {
+          hash.update(block);
+          const part = block.subarray(Math.max(0, offset - at), Math.max(0, offset + size - at));
+          at += block.byteLength;
+          if (part.byteLength > 0) await writer.write(part);
+        };
+        const whole = { path: medium, offset: 0, size: bundle.map.sizes[volume] ?? 0 };
+        await eachBlock([whole], use, signal);
         await writer.drain();
         await file.sync();
       } finally {
         await writer.release();
         await file.close().catch(() => {});
       }
+      if (hash.digest('hex') !== bundle.document.volumes[volume]?.sha256) {
+        throw new CodedError(
+          'BAD_VOLUME',
+          `${medium}: damaged, its bytes are not those that bundle.json names; copy this volume again and run load again: what is done is kept`,
+        );
+      }
       await rename(temporary, path);
       await syncFolder(this.#folder);
     } catch (error) {
       await rm(temporary, { force: true }).catch(() => {});
-      if (signal?.aborted === true) throw error;
+      if (signal?.aborted === true || isCoded(error, 'BAD_VOLUME')) throw error;
       throw diskError(error, path);
     } finally {
       await this.#runs.end();

@@ -1,4 +1,4 @@
-import { copyFile, readdir, rm } from 'node:fs/promises';
+import { copyFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Layout } from '@omni-airgap/oci/layout';
@@ -174,23 +174,36 @@ test('bundles of different stores are not mixed', async () => {
   });
 });
 
-test('a blob on two discs: --spool keeps the part of the one until the other is mounted', async () => {
+/** An image whose layer lies on two discs. @returns where each is mounted */
+async function twoDiscs(): Promise<readonly [string, string]> {
   const { folder, document } = await makeBundle(
     (layout) => addImage(layout, 'ghcr.io/acme/app:v1', bytesFor('large', 300_000)).then(() => {}),
     { volumeSize: 200_000 },
   );
   const names = document.volumes.map(({ name }) => name);
   expect(names).toEqual(['content.tar.000', 'content.tar.001', 'content.tar.002']);
-  const discs = [await temporary(), await temporary()];
+  const discs = [await temporary(), await temporary()] as const;
   for (const [i, disc] of discs.entries()) {
     for (const name of ['bundle.json', 'content.tar.000', names[i + 1] ?? '']) {
       await copyFile(join(folder, name), join(disc, name));
     }
   }
+  return discs;
+}
+
+test('C5 a blob on two discs: the message says so and names --spool, which keeps the part of the one', async () => {
+  const discs = await twoDiscs();
+  const [first, second] = discs;
   const double = await startDouble();
-  const [first = '', second = ''] = discs;
-  await expect(loadInto(double, [first])).rejects.toThrow(/content\.tar\.002/);
-  await expect(loadInto(double, [second])).rejects.toThrow(/content\.tar\.001/);
+  const both =
+    /a file lies on both content\.tar\.001 and content\.tar\.002: mount them together .* --spool DIR/;
+  for (const [disc, other] of [
+    [first, /missing: content\.tar\.002/],
+    [second, /missing: content\.tar\.001/],
+  ] as const) {
+    await expect(loadInto(double, [disc])).rejects.toThrow(other);
+    await expect(loadInto(double, [disc])).rejects.toThrow(both);
+  }
   const spool = join(await temporary(), 'spool');
   await expect(loadInto(double, [first], { spool })).rejects.toMatchObject({ code: 'INCOMPLETE' });
   expect(await readdir(spool)).toHaveLength(1);
@@ -199,4 +212,41 @@ test('a blob on two discs: --spool keeps the part of the one until the other is 
   expect(await readdir(spool)).toEqual([]);
   // Both at once need no spool.
   await loadInto(await startDouble(), discs);
+});
+
+test('A5 a part of a damaged disc is not kept; a good copy of that disc then helps', async () => {
+  const [first, second] = await twoDiscs();
+  const path = join(first, 'content.tar.001');
+  const good = await readFile(path);
+  const bad = Buffer.from(good);
+  bad.writeUInt8((bad[5000] ?? 0) ^ 1, 5000);
+  await writeFile(path, bad);
+  const double = await startDouble();
+  const spool = join(await temporary(), 'spool');
+  await expect(loadInto(double, [first], { spool })).rejects.toMatchObject({
+    code: 'BAD_VOLUME',
+    message: expect.stringMatching(/content\.tar\.001: damaged, .* copy this volume again/),
+  });
+  expect(await readdir(spool)).toEqual([]);
+  await writeFile(path, good);
+  await expect(loadInto(double, [first], { spool })).rejects.toMatchObject({ code: 'INCOMPLETE' });
+  await expect(loadInto(double, [second], { spool })).resolves.toBeDefined();
+});
+
+test('A5 a kept part that is damaged is removed, and the message says which disc to begin with', async () => {
+  const [first, second] = await twoDiscs();
+  const double = await startDouble();
+  const spool = join(await temporary(), 'spool');
+  await expect(loadInto(double, [first], { spool })).rejects.toMatchObject({ code: 'INCOMPLETE' });
+  const [part = ''] = await readdir(spool);
+  const bytes = await readFile(join(spool, part));
+  bytes.writeUInt8((bytes[100] ?? 0) ^ 1, 100);
+  await writeFile(join(spool, part), bytes);
+  await expect(loadInto(double, [second], { spool })).rejects.toMatchObject({
+    code: 'BAD_VOLUME',
+    message: expect.stringMatching(/--spool were removed: .* run load with content\.tar\.001 first/),
+  });
+  expect(await readdir(spool)).toEqual([]);
+  await expect(loadInto(double, [first], { spool })).rejects.toMatchObject({ code: 'INCOMPLETE' });
+  await expect(loadInto(double, [second], { spool })).resolves.toBeDefined();
 });
