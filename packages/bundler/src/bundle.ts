@@ -39,6 +39,8 @@ export interface BundleOptions extends NewBundle {
 
 export interface BundleReport {
   readonly id: string;
+  /** ID of the store: whoever loads compares it for the first bundle of a store. */
+  readonly origin: string;
   readonly sequence: number;
   readonly volumes: readonly WrittenVolume[];
   /** Names of the volumes that are on this medium. */
@@ -150,6 +152,7 @@ function reportOf(
   const all = [...work.map.sizes.keys()];
   return {
     id: document.id,
+    origin: document.origin,
     sequence: document.sequence,
     volumes: document.volumes,
     here: all.filter((volume) => work.medium.has(volume)).map(volumeName),

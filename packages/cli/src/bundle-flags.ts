@@ -93,7 +93,7 @@ export function describeBundle(result: BundleReport, out: string, seconds: numbe
     result.written
       ? `${here.length < volumes.length ? `Wrote ${here.length} of` : 'Bundled'} ${what} in ${formatDuration(seconds)}.`
       : `Nothing to do: ${out} holds this very bundle already (${what}).`,
-    `Id ${result.id}, number ${result.sequence} of this store.`,
+    `Id ${result.id}, number ${result.sequence} of store ${result.origin}.`,
   ];
   if (changes !== undefined) {
     const { added, moved, removed } = changes;

@@ -16,6 +16,13 @@ export {
   signedPayload,
   strictBase64,
 } from './claim.ts';
+export {
+  type Accepted,
+  acceptedOf,
+  checkEquivocation,
+  checkOrigin,
+  checkRollback,
+} from './documents/acceptance.ts';
 export { ageInDays, checkBundleAge } from './documents/bundle-age.ts';
 export {
   type BundleBase,

@@ -4,7 +4,15 @@
  * was accepted is recorded next; names, lists and the receipt come when all content is in place.
  */
 import type { KeyObject } from 'node:crypto';
-import { checkBundleAge, type ReceiptDocument, serializeReceipt } from '@omni-airgap/format';
+import {
+  acceptedOf,
+  checkBundleAge,
+  checkEquivocation,
+  checkOrigin,
+  checkRollback,
+  type ReceiptDocument,
+  serializeReceipt,
+} from '@omni-airgap/format';
 import {
   hostsOf,
   type ObjectSink,
@@ -13,7 +21,7 @@ import {
   type ReadBackMode,
 } from '@omni-airgap/objects';
 import { type CopyTally, noProgress, type Progress } from '@omni-airgap/oci';
-import { byText, messageOf } from '@omni-airgap/oci/base';
+import { byText, CodedError, messageOf } from '@omni-airgap/oci/base';
 import { writeOutput } from '@omni-airgap/oci/fs';
 import { type Network, type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import type { HandoffInput, Site } from '@omni-airgap/talos';
@@ -24,14 +32,7 @@ import { type PlannedLoad, planLoad } from './plan.ts';
 import { receiptOf } from './receipt.ts';
 import { type Resigned, resign } from './resign.ts';
 import { type LoadSource, MissingVolumes } from './source.ts';
-import {
-  acceptedOf,
-  checkEquivocation,
-  checkRollback,
-  folderState,
-  registryState,
-  type StateRecord,
-} from './state.ts';
+import { folderState, registryState, type StateRecord } from './state.ts';
 import { checkRelied, findRelied } from './targets/from-base.ts';
 import { belowPrefix, type RegistryTarget, targetText } from './targets/names.ts';
 import { type LoadedObject, loadObjects } from './targets/objects/load-objects.ts';
@@ -53,6 +54,8 @@ export interface LoadOptions {
   readonly flatten?: boolean;
   /** Take a bundle that is older than one that was accepted here. */
   readonly allowRollback?: boolean;
+  /** ID of the store of this bundle, 32 hex: taken though only other stores are known here. */
+  readonly newOrigin?: string | undefined;
   /** The oldest bundle that is taken; no limit by default. */
   readonly maxAgeDays?: number | undefined;
   /**
@@ -224,6 +227,7 @@ async function withTargets<T>(
   const { source: bundles, registry: target, objectStore, progress = noProgress, signal } = options;
   const old = checkBundleAge(bundles.document, options.maxAgeDays);
   if (old !== undefined) progress.note(old);
+  requireOrigin(options);
   await requireBelievable(bundles, bundles.documents);
   const targets = [...(target === undefined ? [] : [target.host]), ...hostsOf(objectStore)];
   const network = await openNetwork(options.network, {
@@ -309,9 +313,19 @@ function recordsOf(
   return records;
 }
 
+/** Whoever names a store means the one of this bundle. @throws USAGE */
+function requireOrigin({ source, newOrigin }: LoadOptions): void {
+  const { id, origin } = source.document;
+  if (newOrigin === undefined || newOrigin === origin) return;
+  throw new CodedError(
+    'USAGE',
+    `--new-origin ${newOrigin}: bundle ${id.slice(0, 12)} comes from store ${origin}; nothing was changed`,
+  );
+}
+
 /** @throws ROLLBACK */
 async function checkAccepted(
-  { allowRollback = false, progress = noProgress, signal }: LoadOptions,
+  { allowRollback = false, newOrigin, progress = noProgress, signal }: LoadOptions,
   bundles: LoadSource,
   records: readonly StateRecord[],
 ): Promise<void> {
@@ -319,8 +333,8 @@ async function checkAccepted(
   const given = bundles.documents.map((document) => acceptedOf(document, bundles.signer));
   for (const one of given) checkEquivocation(one, [...accepted, ...given]);
   const newest = acceptedOf(bundles.document, bundles.signer);
-  const taken = checkRollback(newest, accepted, allowRollback);
-  if (taken !== undefined) progress.note(taken);
+  const said = [checkOrigin(newest, accepted, newOrigin), checkRollback(newest, accepted, allowRollback)];
+  for (const text of said) if (text !== undefined) progress.note(text);
 }
 
 /** Uploads that take space and that nobody sees. */

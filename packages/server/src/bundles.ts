@@ -3,7 +3,14 @@
  * origin the newest says which names there are; content is taken from whichever has it.
  */
 
-import { BundleStore, type BundleTrust, bundleFolders, checkBundleAge } from '@omni-airgap/format';
+import {
+  acceptedOf,
+  BundleStore,
+  type BundleTrust,
+  bundleFolders,
+  checkBundleAge,
+  checkEquivocation,
+} from '@omni-airgap/format';
 import { type ContentSource, Overlay } from './source.ts';
 
 export interface OpenedBundles {
@@ -17,7 +24,7 @@ export interface OpenedBundles {
 /**
  * @param folders where media are mounted, in any order
  * @param maxAgeDays the oldest that is taken, of the newest bundle of each origin; undefined for no limit
- * @throws NO_INPUT, UNSIGNED, BAD_SIGNATURE, BAD_DOCUMENT, BAD_VOLUME, EXPIRED, DISK
+ * @throws NO_INPUT, UNSIGNED, BAD_SIGNATURE, BAD_DOCUMENT, BAD_VOLUME, EXPIRED, DISK; ROLLBACK for two of one number
  */
 export async function openBundles(
   folders: readonly string[],
@@ -27,6 +34,8 @@ export async function openBundles(
   const bundles: BundleStore[] = [];
   for (const group of await bundleFolders(folders)) bundles.push(await BundleStore.open(group, trust));
   bundles.sort((a, b) => b.document.sequence - a.document.sequence);
+  const given = bundles.map(({ document, signer }) => acceptedOf(document, signer));
+  for (const one of given) checkEquivocation(one, given);
   const origins = new Set<string>();
   const warnings: string[] = [];
   const sources = bundles.map((bundle): ContentSource => {
@@ -36,6 +45,12 @@ export async function openBundles(
     warnings.push(...[checkBundleAge(bundle.document, maxAgeDays)].filter((text) => text !== undefined));
     return bundle;
   });
+  if (origins.size > 1) {
+    const stores = [...origins].join(', ');
+    warnings.push(
+      `the bundles come from several stores (${stores}): their numbers do not tell which is newer`,
+    );
+  }
   const [only, ...others] = sources;
   return {
     source: only !== undefined && others.length === 0 ? only : new Overlay(sources),

@@ -62,7 +62,15 @@ test('two bundles are served together', async () => {
   const two = await withImage('ghcr.io/c/d:v1', 'y');
   const [first, second] = [await temporaryFolder(), await temporaryFolder()];
   await writeTestBundle(one.layout, first);
-  await writeTestBundle(two.layout, second);
+  const document = await writeTestBundle(two.layout, second);
+  // A15: as load, it takes no two bundles under one number of one store.
+  await expect(openBundles([first, second], { mode: 'any' })).rejects.toMatchObject({ code: 'ROLLBACK' });
+  const change = (members: object): Promise<void> =>
+    writeFile(join(second, 'bundle.json'), JSON.stringify({ ...document, ...members }));
+  await change({ origin: 'b'.repeat(32) });
+  const { warnings } = await openBundles([first, second], { mode: 'any' });
+  expect(warnings.join()).toContain(`several stores (${document.origin}, ${'b'.repeat(32)})`);
+  await change({ sequence: 2 });
   const { source, provenance } = await openBundles([first, second], { mode: 'any' });
   expect(provenance.map(({ signedBy }) => signedBy)).toEqual([undefined, undefined]);
   const server = await start({ source });

@@ -15,7 +15,7 @@ import {
 } from '@omni-airgap/loader';
 import { parseObjectStore, plainHttpHostsOf } from '@omni-airgap/objects';
 import { CodedError, formatBytes } from '@omni-airgap/oci/base';
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import {
   collected,
   insideProxy,
@@ -47,6 +47,7 @@ interface Flags extends CommonFlags, NetworkFlags {
   readonly allowUnsigned?: true;
   readonly maxAge?: number;
   readonly allowRollback?: true;
+  readonly newOrigin?: string;
   readonly overwriteTags?: true;
   readonly keepHost?: true;
   readonly flatten?: true;
@@ -76,6 +77,12 @@ export function addLoad(session: Session): Command {
     .option(
       '--allow-rollback',
       'take a bundle that is older than one that was loaded here, or far ahead of it',
+    )
+    .addOption(
+      new Option(
+        '--new-origin <id>',
+        'accept the first bundle of this store beside those of others (the ID that bundle printed outside; once)',
+      ).argParser(parseOrigin),
     )
     .option('--spool <dir>', 'keep parts of files that lie on two discs here until the other disc is mounted')
     .optionsGroup('Targets:')
@@ -171,6 +178,7 @@ async function loadOptions(session: Session, flags: Flags): Promise<Omit<LoadOpt
     overwriteTags: flags.overwriteTags === true,
     flatten: flags.flatten === true,
     allowRollback: flags.allowRollback === true,
+    newOrigin: flags.newOrigin,
     maxAgeDays: maxAge,
     verify: flags.verify,
     state: flags.state ?? defaultState(session.env),
@@ -185,6 +193,11 @@ async function loadOptions(session: Session, flags: Flags): Promise<Omit<LoadOpt
     tool,
     signal: session.signal,
   };
+}
+
+function parseOrigin(text: string): string {
+  if (!/^[a-f0-9]{32}$/i.test(text)) throw new InvalidArgumentError('Must be 32 hex characters.');
+  return text.toLowerCase();
 }
 
 /** Source: XDG Base Directory Specification. */
