@@ -230,6 +230,7 @@ describe('the transcript in README.md', () => {
       .replaceAll(/ \\\n +/g, ' ')
       .replaceAll(/127\.0\.0\.1:[0-9]+/g, '127.0.0.1:PORT')
       .replaceAll(/[a-f0-9]{64}/g, 'HEX')
+      .replaceAll(/(?<=of store )[a-f0-9]{32}/g, 'STORE')
       .replaceAll(/(?<=signed (?:by|with key) )[a-f0-9]+/gi, 'KEY')
       .replaceAll(/ in [0-9]+ (?:s|min [0-9]+ s)\b/g, ' in TIME')
       .replaceAll(/file:\/\/\S*\/demo\//g, 'file:///DIR/demo/')

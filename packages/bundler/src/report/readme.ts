@@ -60,7 +60,13 @@ several media, each holds some of the volumes and all hold the other files.
    omni-airgap verify --bundle . --verify-key KEY.pub
    omni-airgap load --bundle . --verify-key KEY.pub \\
      --registry REGISTRY:PORT --object-store s3://BUCKET
-   Several media: one --bundle for each folder they are mounted at.
+   Several media: one --bundle for each folder they are mounted at.${
+     volumes.length > 2
+       ? `
+   One drive: run load with one medium after the other, and --spool DIR, since
+   a file may lie on two of them.`
+       : ''
+   }
 
 4. LOAD IT WITHOUT omni-airgap
    ${unpack}

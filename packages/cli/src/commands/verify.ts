@@ -1,11 +1,12 @@
 /** omni-airgap verify */
 
-import { isSigned, type StoreCheck, verifyStore } from '@omni-airgap/bundler';
+import { formatVolumeRange, isSigned, type StoreCheck, verifyStore } from '@omni-airgap/bundler';
 import {
   type BundleCheck,
   type BundleSigner,
   BundleStore,
   type NamedDamage,
+  numberOfVolume,
   verifyBundle,
 } from '@omni-airgap/format';
 import { refusalsOf } from '@omni-airgap/loader';
@@ -25,6 +26,7 @@ import { report, type Session } from '../session.ts';
 interface Flags extends BundleOrStoreFlags {
   readonly quick?: true;
   readonly requireSignature?: true;
+  readonly missing?: true;
 }
 
 export function addVerify(session: Session): Command {
@@ -32,8 +34,11 @@ export function addVerify(session: Session): Command {
     .description('read a bundle or a store completely and report damage')
     .option('--quick', 'only signature, structure and sizes; do not read the content')
     .option('--require-signature', 'fail (exit 4) unless --verify-key says whose signature it must have')
+    .option('--missing', 'print one short line: which volumes to send again, missing or damaged')
     .action(async (flags: Flags) => {
       const store = storeToRead('verify', flags);
+      if (store !== undefined && flags.missing === true)
+        throw new CodedError('USAGE', '--missing: a store has no volumes; it is for --bundle');
       if (flags.requireSignature === true) requireKey(flags);
       if (store !== undefined) await checkStore(session, flags, store);
       else await checkBundle(session, flags);
@@ -79,10 +84,12 @@ async function checkBundle(session: Session, flags: Flags): Promise<void> {
         signer: bundle.signer,
         isSigned: await isSigned(bundle.folders),
         refused,
+        resend: resendOf(check),
         ...check,
       };
     },
-    (check, seconds) => describeCheck(check, flags.quick === true, seconds),
+    (check, seconds) =>
+      flags.missing === true ? describeMissing(check) : describeCheck(check, flags.quick === true, seconds),
   );
   const damaged = volumesIn(result.damages);
   const [damage] = result.damages;
@@ -152,6 +159,21 @@ export interface CheckedBundle extends BundleCheck {
   readonly isSigned: boolean;
   /** What load would refuse although no byte is damaged, a line each. */
   readonly refused: readonly string[];
+  /** Volumes that are missing or damaged, as --volumes takes them: `2,5-6`; empty when there are none. */
+  readonly resend: string;
+}
+
+function resendOf({ absent, damages }: BundleCheck): string {
+  const names = new Set([...absent, ...damages.map(({ volume }) => volume)]);
+  return formatVolumeRange([...names].map(numberOfVolume).sort((a, b) => a - b));
+}
+
+/** To be read over a phone: the words of `bundle --issued ID --volumes RANGE`, which writes them. */
+function describeMissing({ id, resend }: CheckedBundle): string {
+  const bundle = `bundle ${id.slice(0, 8)}`;
+  return resend === ''
+    ? `No volume of ${bundle} is missing or damaged.`
+    : `Send again: ${bundle}, volumes ${resend}.`;
 }
 
 /** Damages of one volume that are listed: a volume that is cut off has one for each blob behind its end. */

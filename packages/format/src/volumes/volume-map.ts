@@ -42,6 +42,11 @@ export function volumeName(index: number): string {
   return `${volumePrefix}${String(index).padStart(3, '0')}`;
 }
 
+/** 7 for `content.tar.007`. @param name of a volume */
+export function numberOfVolume(name: string): number {
+  return Number(name.slice(volumePrefix.length));
+}
+
 export class VolumeMap {
   readonly sizes: readonly number[];
   readonly #files: ReturnType<typeof layoutFiles>;
