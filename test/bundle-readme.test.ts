@@ -117,7 +117,8 @@ test('loading with omni-airgap', async () => {
       const more = begin.endsWith('load') ? ['--plain-http', registry.host] : [];
       const ended = await cli([...args, ...more], { cwd: site.root });
       // The first load of all names the store.
-      const said = name === 'media' && begin.endsWith('load') ? /^load: bundle \S+ is the first from store/ : /^$/;
+      const said =
+        name === 'media' && begin.endsWith('load') ? /^load: bundle \S+ is the first from store/ : /^$/;
       expect(ended.stderr).toMatch(said);
       expect(ended.code).toBe(0);
     }

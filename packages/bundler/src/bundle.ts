@@ -30,6 +30,8 @@ export interface BundleOptions extends NewBundle {
   readonly issued?: string | undefined;
   /** Which volumes go there, such as `2-5`; default all. Volume 000 goes to every medium. */
   readonly volumes?: string | undefined;
+  /** Only the account that writes the medium may read it; default false: everyone may, whatever the umask. */
+  readonly private?: boolean;
   /** Read each volume back after writing; default true. */
   readonly readBack?: boolean;
   /** Remove content from the store once it is safe on the medium. */
@@ -180,7 +182,7 @@ async function openRun(store: Store, options: BundleOptions): Promise<BundleRun>
   const plan =
     issued === undefined ? await planNew(store, options) : await planIssued(store, issued, signKey);
   const { map, layout, hash } = plan;
-  const medium = await Medium.open(out, hash, map.sizes);
+  const medium = await Medium.open(out, hash, map.sizes, options.private);
   try {
     await refuseOther(medium, plan);
     // Another run may have written to both until now.

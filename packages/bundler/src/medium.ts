@@ -3,8 +3,8 @@
  * plan, and which volumes are done, so that an interrupted run goes on; the folder is a bundle once bundle.json is in
  * it, and that comes last.
  */
-import { lstat, readdir, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, lstat, readdir, rm, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import {
   type BundleDocument,
   checksumLines,
@@ -47,6 +47,51 @@ const namesOfBundles =
 const volumeFile = /^content\.tar\.([0-9]{3})(\.partial)?$/;
 const sumLine = /^[a-f0-9]{64} {2}content\.tar\.([0-9]{3})$/;
 
+/**
+ * Who may read a medium, whatever the umask: inside, it is read by another account than the one that wrote it (C16).
+ * Permissions are no secret on a medium that somebody carries; a private one protects it on this host.
+ */
+const readable = {
+  everyone: { file: 0o644, folder: 0o755 },
+  owner: { file: 0o600, folder: 0o700 },
+} as const;
+type Modes = (typeof readable)[keyof typeof readable];
+
+/** What file systems without modes of their own say, and those that belong to somebody else. */
+const fixedModes = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EROFS']);
+
+/** @throws DISK */
+async function setMode(path: string, mode: number): Promise<void> {
+  try {
+    if (((await stat(path)).mode & 0o777) !== mode) await chmod(path, mode);
+  } catch (error) {
+    if (!fixedModes.has(systemCodeOf(error) ?? '')) throw diskError(error, path);
+  }
+}
+
+/** Lets a file that was added to a medium be read by whoever can read its bundle.json. @throws DISK */
+export async function readableAsDocument(folder: string, name: string): Promise<void> {
+  const info = await stat(join(folder, documentName)).catch((error: unknown) => {
+    throw diskError(error, folder);
+  });
+  await setMode(join(folder, name), info.mode & 0o777);
+}
+
+/** Makes the folder with those above it, and lets those that are new be entered. @throws DISK */
+async function makeFolder(folder: string, mode: number): Promise<void> {
+  const missing: string[] = [];
+  for (let path = resolve(folder); !(await isThere(path)); path = dirname(path)) missing.push(path);
+  await ensureFolder(folder);
+  for (const path of missing) await setMode(path, mode);
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    () => dirname(path) === path,
+  );
+}
+
 export class Medium {
   readonly folder: string;
   /** What bundle.json there says, if it is a bundle already. */
@@ -58,6 +103,7 @@ export class Medium {
   readonly #done: Set<number>;
   readonly #unfinished: Journal;
   readonly #lock: Lock;
+  readonly #modes: Modes;
 
   private constructor(
     folder: string,
@@ -67,6 +113,7 @@ export class Medium {
     sizes: readonly number[],
     done: Set<number>,
     lock: Lock,
+    modes: Modes,
   ) {
     this.folder = folder;
     this.document = document;
@@ -76,20 +123,28 @@ export class Medium {
     this.#done = done;
     this.#unfinished = unfinishedIn(folder);
     this.#lock = lock;
+    this.#modes = modes;
   }
 
   /**
    * Locks the folder, then looks what it holds; `close` frees it.
    * @param plan hex hash of what is to be written
    * @param sizes of its volumes
+   * @param isPrivate only the account that writes it may read it
    * @throws BUSY while another process has it; DISK, BAD_DOCUMENT; CONFLICT when files would be replaced that no run of
    * ours is known to have written
    */
-  static async open(folder: string, plan: string, sizes: readonly number[]): Promise<Medium> {
-    await ensureFolder(folder);
+  static async open(
+    folder: string,
+    plan: string,
+    sizes: readonly number[],
+    isPrivate = false,
+  ): Promise<Medium> {
+    const modes = isPrivate ? readable.owner : readable.everyone;
+    await makeFolder(folder, modes.folder);
     const lock = await lockMedium(folder, 'omni-airgap bundle');
     try {
-      return await Medium.#look(folder, plan, sizes, lock);
+      return await Medium.#look(folder, plan, sizes, lock, modes);
     } catch (error) {
       await lock.release();
       throw error;
@@ -106,7 +161,13 @@ export class Medium {
     await refuseFilesIn(folder, (await planBegunIn(folder)) !== undefined);
   }
 
-  static async #look(folder: string, plan: string, sizes: readonly number[], lock: Lock): Promise<Medium> {
+  static async #look(
+    folder: string,
+    plan: string,
+    sizes: readonly number[],
+    lock: Lock,
+    modes: Modes,
+  ): Promise<Medium> {
     const path = join(folder, documentName);
     const bytes = await readSmallFile(path, maxBundleDocumentBytes);
     const document = bytes === undefined ? undefined : parseBundleDocument(bytes, path);
@@ -119,7 +180,7 @@ export class Medium {
     for (const [volume, size] of sizes.entries()) {
       if (listed.has(volume) && (await hasSize(join(folder, volumeName(volume)), size))) done.add(volume);
     }
-    return new Medium(folder, document, begun, plan, sizes, done, lock);
+    return new Medium(folder, document, begun, plan, sizes, done, lock, modes);
   }
 
   /** True when the volume is there and was synced (and read back, if that was asked for) when it was written. */
@@ -188,7 +249,14 @@ export class Medium {
       ...small.map((file) => ({ name: file.name, sha256: hexOf(digestOf(file.bytes)) })),
     ];
     await writeChanged(join(this.folder, 'SHA256SUMS'), Buffer.from(checksumLines(sums)));
+    for (const { name } of [...here, ...files, { name: 'SHA256SUMS' }])
+      await setMode(join(this.folder, name), this.#modes.file);
+    for (const name of signatureNames) {
+      const signature = join(this.folder, name);
+      if (await isThere(signature)) await setMode(signature, this.#modes.file);
+    }
     await writeChanged(path, bytes);
+    await setMode(path, this.#modes.file);
     try {
       await this.#unfinished.remove();
       await syncFolder(this.folder);

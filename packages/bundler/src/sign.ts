@@ -23,7 +23,7 @@ import {
 } from '@omni-airgap/format';
 import { CodedError } from '@omni-airgap/oci/base';
 import { type Lock, readSmallFile } from '@omni-airgap/oci/fs';
-import { lockMedium } from './medium.ts';
+import { lockMedium, readableAsDocument } from './medium.ts';
 
 /** Where the signature comes from. */
 export type SignatureSource =
@@ -101,7 +101,10 @@ async function writeTo(
   // One that verifies is kept, so that signing twice changes nothing.
   const text = made ?? media.find(({ isRight }) => isRight)?.before ?? signBytes(bytes, key);
   const wrong = media.filter(({ isRight, hasBoth }) => !isRight || !hasBoth);
-  for (const { folder } of wrong) await writeSignature(folder, bytes, text, key);
+  for (const { folder } of wrong) {
+    await writeSignature(folder, bytes, text, key);
+    for (const name of [signatureName, sigstoreName]) await readableAsDocument(folder, name);
+  }
   return {
     signedBy: fingerprintOf(key),
     written: wrong.map(({ folder }) => folder),

@@ -23,6 +23,7 @@ export interface BundleFlags extends CommonFlags {
   readonly unsigned?: true;
   readonly allowSecrets?: true;
   readonly readback: boolean;
+  readonly private?: true;
   readonly issued?: string;
 }
 
@@ -43,6 +44,10 @@ export function withBundleFlags(command: Command): Command {
       'sign with this private key, as keygen makes it; this or --unsigned is required',
     )
     .option('--unsigned', 'leave the bundle unsigned; omni-airgap sign can sign it later')
+    .option(
+      '--private',
+      'let only this account read the files on the medium (default: everyone, whatever the umask)',
+    )
     .option('--no-readback', 'do not read everything back after writing');
 }
 
@@ -66,6 +71,7 @@ export async function bundleOptions(
     volumeSize: parseVolumeSize(flags.volumeSize),
     signKey,
     readBack: flags.readback,
+    private: flags.private === true,
     allowSecrets: flags.allowSecrets === true,
     tool,
     by: account(),

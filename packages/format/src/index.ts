@@ -75,7 +75,15 @@ export {
 } from './sigstore-bundle.ts';
 export { type BundleCheck, type NamedDamage, verifyBundle, verifyFiles } from './verify-bundle.ts';
 export { checkMemberHeader, checkSmallContent, checkTrailer } from './volumes/member-header.ts';
-export { mapOf, numberOfVolume, planHash, planHashOf, VolumeMap, volumeName, volumePrefix } from './volumes/volume-map.ts';
+export {
+  mapOf,
+  numberOfVolume,
+  planHash,
+  planHashOf,
+  VolumeMap,
+  volumeName,
+  volumePrefix,
+} from './volumes/volume-map.ts';
 export { type BlobSize, type PlacedBlob, planVolumes, smallBlobLimit } from './volumes/volume-plan.ts';
 export { VolumeVerifier } from './volumes/volume-verifier.ts';
 export { hashVolume, type WrittenVolume, writeVolume } from './volumes/write-volume.ts';
