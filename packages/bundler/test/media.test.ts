@@ -198,7 +198,7 @@ describe('the folder', () => {
     const { folder, store } = await made();
     await mkdir(join(folder, 'real'));
     await symlink(join(folder, 'real'), join(folder, 'link'));
-    await expect(bundle(optionsFor(store, join(folder, 'link')))).rejects.toMatchObject({ code: 'DISK' });
+    await expect(bundle(optionsFor(store, join(folder, 'link')))).rejects.toMatchObject({ code: 'USAGE' });
     expect(await readdir(join(folder, 'real'))).toEqual([]);
     const out = join(folder, 'out');
     const sentinel = join(folder, 'sentinel');
