@@ -6,6 +6,8 @@ import { CodedError, type ErrorCode, exitCodeOf } from '../packages/oci/src/base
 import { registryKinds } from '../packages/oci/src/registry/index.ts';
 import { commandsBelow, freshCommandsPage, helpOf } from '../scripts/docs-commands.ts';
 import { read, root, trackedFiles } from './repository.ts';
+import { objectStores } from './stores/object-stores.ts';
+import { registries } from './stores/registries.ts';
 
 const pages = trackedFiles().filter((path) => path === 'README.md' || /^docs\/.*\.md$/.test(path));
 const page = 'docs/commands.md';
@@ -136,4 +138,12 @@ test('links between pages lead to files that are there', () => {
       .map((target) => `${path}: ${target}`),
   );
   expect(broken.join('\n')).toBe('');
+});
+
+test('docs/loading.md has a line for each registry and object store that the suite loads into', () => {
+  const table = /^\| ([^|]+?) +\| [^|]+ \| (CI| {2}) +\|/gm;
+  const listed = [...read('docs/loading.md').matchAll(table)]
+    .map(([, name, ci]) => [name, ci === 'CI'])
+    .filter(([name]) => name !== 'registry' && name !== 'object store');
+  expect(listed).toEqual([...registries, ...objectStores].map(({ name, inCi = false }) => [name, inCi]));
 });
