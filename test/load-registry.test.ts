@@ -5,7 +5,7 @@ import { startNginx } from './services/nginx.ts';
 import { testWith } from './services/service-test.ts';
 import { makeCertificates } from './services/tls.ts';
 import { startTokenServer } from './services/token-server.ts';
-import { cli, cliJson } from './support/cli.ts';
+import { cli, cliJson, expectFailure } from './support/cli.ts';
 import { listing } from './support/files.ts';
 import { type MadeBundle, makeBundle } from './support/made-bundle.ts';
 import { digestAt } from './support/publish.ts';
@@ -103,5 +103,35 @@ testWith(
     expect(dead.code).toBe(5);
     expect(dead.stderr).toContain(registry.host);
     expect(listing(site.root).some((name) => name.includes('receipt'))).toBe(false);
+  },
+);
+
+testWith(
+  ['docker-registry'],
+  'P1 an image that Distribution 2.8 refuses: the others are loaded, exit code 5; with --except 0',
+  async () => {
+    const [odd, other] = ['ghcr.io/acme/odd:v1', 'ghcr.io/acme/other:v1'];
+    const bundle = await makeBundle({ [app]: [1000], [odd]: [1000], [other]: [1000] }, {}, [odd]);
+    const registry = await startRegistry();
+    onTestFinished(() => registry.stop());
+    const site = await workspace();
+    const load = [...loadInto(bundle, registry, site), '--receipt', site.at('receipt.json')];
+    const partial = await cli(load);
+    expectFailure(
+      partial,
+      5,
+      /not loaded: ghcr.io\/acme\/odd:v1; everything else is loaded.*--except \[INCOMPLETE\]$/,
+    );
+    expect(partial.stdout).toMatch(/Refused: .*answers 400: MANIFEST_INVALID.*\n {4}ghcr.io\/acme\/odd:v1\n/);
+    expect(partial.stdout).toMatch(/--since carry the receipt/);
+    for (const name of [app, other]) {
+      const path = name.replace('ghcr.io/', '').replace(':v1', '');
+      expect(await digestAt(registry, path, 'v1')).toBe(bundle.roots.get(name)?.digest);
+    }
+    const document = JSON.parse((await cli([...load, '--json'])).stdout) as { missing: unknown };
+    expect(document.missing).toMatchObject([{ name: odd, why: 'refused', code: 'UPSTREAM' }]);
+    const without = await cli([...load, '--except', odd]);
+    expect(without.code, without.stderr).toBe(0);
+    expect(without.stdout).toContain('Left out by --only and --except: 1 name.');
   },
 );

@@ -15,7 +15,8 @@ import {
   temporaryFolder,
 } from '../packages/bundler/test/store.ts';
 import { type BundleDocument, parseBundleDocument } from '../packages/format/src/index.ts';
-import { type LoadOptions, load } from '../packages/loader/src/load.ts';
+import { load } from '../packages/loader/src/load.ts';
+import type { LoadOptions } from '../packages/loader/src/options.ts';
 import { openBundles } from '../packages/loader/src/source.ts';
 import type { Digest } from '../packages/oci/src/model/index.ts';
 import { type RegistryDouble, startRegistryDouble } from '../packages/oci/src/testing/index.ts';
@@ -246,6 +247,44 @@ test('a base and its increment loaded at once: content lies where the names of t
     expect(holders).not.toContain('registry.k8s.io/pause');
     await inside.load([`third${i}`], 'registry', { allowRollback: true });
   }
+});
+
+test('P1 a part of a bundle is inside: the increment from its receipt carries the rest, and both make a whole', async () => {
+  const { site: inside, issuer } = await site();
+  const pause = 'registry.k8s.io/pause:3.10';
+  const part = await inside.load(['base'], 'registry', { except: [pause] });
+  const { blobs, changes } = await inside.bundle(issuer, 'rest', [part]);
+  expect(blobs.map(({ digest }) => digest)).toContain(issuer.digestOf(pause));
+  expect(blobs.filter(({ size }) => size > small).map(({ size }) => size)).toEqual([90_000]);
+  expect(changes?.added).toEqual([pause]);
+  const rest = await inside.load(['rest'], 'registry');
+  expect(sizesOf(await inside.bundle(issuer, 'empty', [part, rest]))).toEqual([]);
+  expect(inside.registry.repository('pause').tags.get('3.10')).toBe(issuer.digestOf(pause));
+});
+
+test('P1 a bundle loaded in two parts: their receipts together are that of the whole', async () => {
+  const { site: inside, issuer } = await site();
+  const name = '*/dexidp/*';
+  const receipts = [
+    await inside.load(['base'], 'registry', { only: [name] }),
+    await inside.load(['base'], 'registry', { except: [name] }),
+  ];
+  const { blobs, changes } = await inside.bundle(issuer, 'empty', receipts);
+  expect(blobs.filter(({ size }) => size > small)).toEqual([]);
+  expect(changes).toEqual({ added: [], moved: [], removed: [] });
+});
+
+test('P1 a file left out of the object store is carried again', async () => {
+  const { site: inside, issuer } = await site();
+  const urls = { pxe: 'http://pxe.site' };
+  const key = `image/${mediaSchematic}/v1.13.9/metal-amd64.iso`;
+  const part = await inside.load(['base'], 'registry and objects', { except: [key], site: urls });
+  expect([...inside.inObjectStore().keys()].filter((one) => one === key)).toEqual([]);
+  const { missing } = JSON.parse(readFileSync(part, 'utf8')) as { missing: { name: string; why: string }[] };
+  expect(missing[0]).toEqual({ name: key, why: 'excluded' });
+  expect(sizesOf(await inside.bundle(issuer, 'rest', [part]))).toEqual([400_000]);
+  await inside.load(['rest'], 'registry and objects', { site: urls });
+  expect(inside.inObjectStore().has(key)).toBe(true);
 });
 
 /** Takes a platform out of the store, as `platforms` in mirror.yaml does. @returns the digest of its manifest */

@@ -17,10 +17,15 @@ export interface MadeBundle {
 const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip';
 const titleAnnotation = 'org.opencontainers.image.title';
 
-/** @param images layer sizes in bytes by name @param media sizes of files in bytes by file name, of one schematic */
+/**
+ * @param images layer sizes in bytes by name
+ * @param media sizes of files in bytes by file name, of one schematic
+ * @param odd names of images whose manifest says `"schemaVersion":2.0`, which some registries refuse
+ */
 export async function makeBundle(
   images: Readonly<Record<string, readonly number[]>>,
   media: Readonly<Record<string, number>> = {},
+  odd: readonly string[] = [],
 ): Promise<MadeBundle> {
   const root = temporaryFolder('made-bundle');
   const layout = await Layout.open(join(root, 'store'), { create: true });
@@ -38,7 +43,12 @@ export async function makeBundle(
     return descriptor;
   };
   const tag = async (name: string, members: object): Promise<void> => {
-    const { descriptor, bytes } = buildManifest(MediaType.ociManifest, members);
+    const { bytes: plain } = buildManifest(MediaType.ociManifest, members);
+    const text = plain
+      .toString()
+      .replace('"schemaVersion":2', `"schemaVersion":${odd.includes(name) ? '2.0' : '2'}`);
+    const bytes = Buffer.from(text);
+    const descriptor = descriptorOf(MediaType.ociManifest, bytes);
     await layout.push(descriptor, openerOf(bytes));
     await layout.tag(descriptor, name);
     roots.set(name, descriptor);

@@ -73,7 +73,10 @@ export async function readSiteInventory(
     const { origin, sequence } = base.document;
     const id = base.kind === 'bundle' ? base.document.id : base.document.bundle;
     inside.bases.set(id, { id, origin, sequence });
-    const isLast = !bases.slice(i + 1).some((later) => later.document.origin === origin);
+    // Loads of one bundle in parts have a receipt each.
+    const isLast = !bases
+      .slice(i + 1)
+      .some(({ document }) => document.origin === origin && document.sequence > sequence);
     if (isLast) for (const [name, digest] of namesOf(base)) inside.names.set(name, digest);
     if (base.kind === 'bundle') await addBundle(inside, base.document, layout);
     else await addReceipt(inside, base.document, base.issued, layout);
@@ -84,9 +87,12 @@ export async function readSiteInventory(
 /** What was carried, whatever it became inside. */
 function namesOf(base: Base): readonly (readonly [string, Digest])[] {
   const carried = base.kind === 'bundle' ? base.document : base.issued;
+  const missing = new Set(base.kind === 'receipt' ? base.document.missing?.map(({ name }) => name) : []);
   return carried === undefined
     ? (base.document as ReceiptDocument).images.map(({ name, digest }) => [name, digest])
-    : carried.roots.map(({ name, descriptor }) => [name, descriptor.digest]);
+    : carried.roots
+        .filter(({ name }) => !missing.has(name))
+        .map(({ name, descriptor }) => [name, descriptor.digest]);
 }
 
 async function readBase(store: Store, text: string): Promise<Base> {

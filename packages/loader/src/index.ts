@@ -3,8 +3,9 @@
 export { readSite, registryAsSeen } from './handoff.ts';
 export { checkInside, type InsideReport } from './inside-check/check-inside.ts';
 export { refusalsOf } from './judge.ts';
-export type { LoadOptions } from './load.ts';
 export { dryRun, type LoadReport, load } from './load.ts';
+export type { MissingItem } from './missing.ts';
+export type { LoadOptions } from './options.ts';
 export type { PlannedLoad } from './plan.ts';
 export { type LoadSource, openBundles } from './source.ts';
 export { parseRegistryTarget } from './targets/names.ts';

@@ -4,7 +4,9 @@ import { walk } from '@omni-airgap/oci';
 import { settleAll } from '@omni-airgap/oci/base';
 import type { Descriptor } from '@omni-airgap/oci/model';
 import pLimit from 'p-limit';
+import type { MissingItem } from './missing.ts';
 import type { OpenStore } from './targets/objects/object-plan.ts';
+import type { Targets } from './targets/open-targets.ts';
 import type { RegistryContext } from './targets/registry/context.ts';
 import { isGrowOnly } from './targets/registry/grow-only.ts';
 import type { OpenRegistry, TargetState } from './targets/registry/target-state.ts';
@@ -25,6 +27,8 @@ export interface PlannedLoad {
   readonly objects: readonly PlannedItem[];
   /** Bytes that would be sent. */
   readonly bytes: number;
+  /** What would be left out, as far as it is known before anything is sent. */
+  readonly missing: readonly MissingItem[];
 }
 
 const lookupsAtOnce = 16;
@@ -32,14 +36,13 @@ const lookupsAtOnce = 16;
 /** @throws BAD_DOCUMENT, DIGEST_MISMATCH; DENIED, UPSTREAM, NETWORK */
 export async function planLoad(
   bundle: string,
-  registry: OpenRegistry | undefined,
-  store: OpenStore | undefined,
+  { registry, store, missing }: Targets,
   signal?: AbortSignal,
 ): Promise<PlannedLoad> {
   const images = registry === undefined ? [] : await planImages(registry);
   const objects = store === undefined ? [] : await planFiles(store, signal);
   const bytes = [...images, ...objects].reduce((sum, item) => sum + item.bytes, 0);
-  return { bundle, images, objects, bytes };
+  return { bundle, images, objects, bytes, missing: missing.items };
 }
 
 async function planImages({ context, names }: OpenRegistry): Promise<readonly PlannedItem[]> {

@@ -2,6 +2,7 @@
 
 import type { ReceiptDocument } from '@omni-airgap/format';
 import { childrenOf, type Digest, fetchManifest } from '@omni-airgap/oci/model';
+import type { MissingItem } from './missing.ts';
 import type { LoadSource } from './source.ts';
 import { targetText } from './targets/names.ts';
 import type { LoadedObject } from './targets/objects/load-objects.ts';
@@ -18,6 +19,7 @@ export interface Placed {
   readonly objectsReadBack: boolean;
   readonly images: readonly LoadedImage[];
   readonly objects: readonly LoadedObject[];
+  readonly missing: readonly MissingItem[];
 }
 
 /** @param tool name and version of this program @throws BAD_DOCUMENT, DIGEST_MISMATCH, and as the registry */
@@ -26,11 +28,14 @@ export async function receiptOf(
   tool: string,
   signal?: AbortSignal,
 ): Promise<ReceiptDocument> {
-  const { bundles, registry, objectStore, objectsReadBack, images, objects } = placed;
+  const { bundles, registry, objectStore, objectsReadBack, images, objects, missing } = placed;
   const { id, origin, sequence, roots } = bundles.document;
   const outside = new Map(roots.map((root) => [root.name, root]));
   const sparse = registry === undefined ? [] : await sparseIndexes(bundles, registry, signal);
+  const left = missing.map(({ name, why }) => ({ name, why }));
   return {
+    // First: the id alone would say that all of the bundle is there.
+    ...(left.length === 0 ? {} : { missing: left }),
     bundle: id,
     kind: 'omni-airgap/receipt',
     schema: 1,

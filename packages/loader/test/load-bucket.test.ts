@@ -7,7 +7,8 @@ import { noProgress } from '@omni-airgap/oci';
 import type { Layout } from '@omni-airgap/oci/layout';
 import { type Descriptor, hexOf, MediaType } from '@omni-airgap/oci/model';
 import { expect, test } from 'vitest';
-import { dryRun, type LoadOptions, type LoadReport, load } from '../src/load.ts';
+import { dryRun, type LoadReport, load } from '../src/load.ts';
+import type { LoadOptions } from '../src/options.ts';
 import { openBundles } from '../src/source.ts';
 import {
   addBlob,

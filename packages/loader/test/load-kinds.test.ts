@@ -13,7 +13,7 @@ import {
   zot,
 } from '@omni-airgap/oci/testing';
 import { describe, expect, test } from 'vitest';
-import type { LoadOptions } from '../src/load.ts';
+import type { LoadOptions } from '../src/options.ts';
 import {
   addImage,
   addManifest,
@@ -126,10 +126,17 @@ describe('GitLab', () => {
     const registry = { host: '', prefix: project };
     const { folder } = await makeBundle(signed);
     const double = await startDouble(gitlab([project]));
-    await expect(
-      loadInto(double, [folder], { registry: { ...registry, host: double.host } }),
-    ).rejects.toMatchObject({ code: 'USAGE', message: expect.stringContaining('use another registry') });
-    expect(double.repository(`${project}/acme/app`).manifests.size).toBe(0);
+    const { missing } = await loadInto(double, [folder], { registry: { ...registry, host: double.host } });
+    expect(missing).toHaveLength(2);
+    for (const item of missing) {
+      expect(item).toMatchObject({
+        why: 'refused',
+        message: expect.stringContaining('use another registry'),
+      });
+    }
+    const { manifests, tags } = double.repository(`${project}/acme/app`);
+    expect(missing.filter(({ name }) => manifests.has(name.split('@')[1] ?? ''))).toEqual([]);
+    expect(tags.has('v1')).toBe(true);
   });
   test('signatures of cosign 2 are tags that it keeps', async () => {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });

@@ -17,6 +17,7 @@ import {
   settings,
   signed,
   startDouble,
+  tool,
   two,
 } from './support.ts';
 
@@ -109,7 +110,7 @@ test('F34 the registry dies while a blob goes up: no tag, and the next run sends
   const { folder } = await makeBundle(two);
   const double = await startDouble();
   // Two small configs come first, then one of the layers.
-  double.fault({ match: { method: 'PUT', path: /acme\/.*\/blobs/, nth: 4 }, do: { status: 403 } });
+  double.fault({ match: { method: 'PUT', path: /acme\/.*\/blobs/, nth: 4 }, do: { status: 401 } });
   await expect(loadInto(double, [folder], { concurrency: 1 })).rejects.toMatchObject({ code: 'DENIED' });
   expect(double.requests.some(({ path, method }) => method === 'PUT' && path.endsWith('/v1'))).toBe(false);
   const report = await loadInto(double, [folder]);
@@ -161,13 +162,16 @@ test('F42 a tag that the registry keeps immutable is explained', async () => {
   const match = { method: 'PUT', path: /acme\/app\/manifests\/v1$/ };
   const body = said('PRECONDITION', "Failed to process request due to 'app:v1' configured as immutable.");
   const immutable = await startDouble({ script: [{ match, do: { status: 412, body } }] });
-  await expect(loadInto(immutable, [folder])).rejects.toThrow(
+  const first = await loadInto(immutable, [folder]);
+  expect(first.receipt.images.map(({ name }) => name)).toEqual([tool]);
+  expect(first.missing).toMatchObject([{ name: app, why: 'refused' }]);
+  expect(first.missing[0]?.message).toMatch(
     /the content is there, but the registry does not take the tag; let the tag immutability rules.*configured as immutable/,
   );
   const silent = await startDouble({ script: [{ match, do: { status: 412 } }] });
-  const error = await loadInto(silent, [folder]).catch(String);
-  expect(error).toContain('does not take the tag');
-  expect(error).not.toContain('immutable');
+  const { missing } = await loadInto(silent, [folder]);
+  expect(missing[0]?.message).toContain('does not take the tag');
+  expect(missing[0]?.message).not.toContain('immutable');
 });
 
 test('C14 a project that gives out signed images only is told in its own words', async () => {
@@ -182,7 +186,8 @@ test('C14 a project that gives out signed images only is told in its own words',
       { match: { method: 'GET', path }, do: { status: 412, body } },
     ],
   });
-  const error = await loadInto(double, [folder]).catch(String);
+  const { missing } = await loadInto(double, [folder]);
+  const error = missing[0]?.message;
   expect(error).toMatch(
     /PROJECTPOLICYVIOLATION: The image is not signed by cosign\.; the project gives out signed/,
   );

@@ -9,7 +9,7 @@ import {
   serializeDocument,
 } from '@omni-airgap/format';
 import { describe, expect, test } from 'vitest';
-import type { LoadOptions } from '../src/load.ts';
+import type { LoadOptions } from '../src/options.ts';
 import { addImage, bytesFor, loadInto, makeBundle, startDouble, temporary } from './support.ts';
 
 const number = (sequence: number, more: Partial<Accepted> = {}): Accepted => ({

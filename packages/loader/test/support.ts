@@ -12,7 +12,8 @@ import {
   startRegistryDouble,
 } from '@omni-airgap/oci/testing';
 import { onTestFinished } from 'vitest';
-import { type LoadOptions, type LoadReport, load } from '../src/load.ts';
+import { type LoadReport, load } from '../src/load.ts';
+import type { LoadOptions } from '../src/options.ts';
 import { openBundles } from '../src/source.ts';
 
 export async function temporary(): Promise<string> {

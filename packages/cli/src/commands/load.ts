@@ -5,16 +5,14 @@ import { join } from 'node:path';
 import {
   dryRun,
   type LoadOptions,
-  type LoadReport,
   type LoadSource,
   load,
   openBundles,
-  type PlannedLoad,
   parseRegistryTarget,
   readSite,
 } from '@omni-airgap/loader';
 import { parseObjectStore, plainHttpHostsOf } from '@omni-airgap/objects';
-import { CodedError, formatBytes } from '@omni-airgap/oci/base';
+import { CodedError } from '@omni-airgap/oci/base';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import {
   collected,
@@ -26,8 +24,8 @@ import {
   withExample,
   withTransfers,
 } from '../flags.ts';
-import { count, formatDuration } from '../format.ts';
 import { noteExposed, readPrivateKey, readTrust } from '../keys.ts';
+import { describeLoad, describePlan, requireComplete } from '../load-view.ts';
 import {
   type CommonFlags,
   type NetworkFlags,
@@ -52,6 +50,8 @@ interface Flags extends CommonFlags, NetworkFlags {
   readonly keepHost?: true;
   readonly flatten?: true;
   readonly verify?: 'full' | 'quick';
+  readonly only: readonly string[];
+  readonly except: readonly string[];
   readonly dryRun?: true;
   readonly receipt?: string;
   readonly state?: string;
@@ -84,6 +84,13 @@ export function addLoad(session: Session): Command {
         'accept the first bundle of this store beside those of others (the ID that bundle printed outside; once)',
       ).argParser(parseOrigin),
     )
+    .option(
+      '--only <pattern>',
+      'load only names and object keys that match; * stands for any text (repeatable)',
+      collected,
+      [],
+    )
+    .option('--except <pattern>', 'leave out names and object keys that match (repeatable)', collected, [])
     .option('--spool <dir>', 'keep parts of files that lie on two discs here until the other disc is mounted')
     .optionsGroup('Targets:')
     .option('--registry <host[/prefix]>', 'registry for images and artifacts')
@@ -141,13 +148,14 @@ export function addLoad(session: Session): Command {
           describePlan,
         );
       } else {
-        await report(
+        const { missing } = await report(
           session,
           flags,
           'load',
           async (progress) => load({ ...options, source: await open(), progress }),
           describeLoad,
         );
+        requireComplete(missing);
       }
     });
   return withExample(
@@ -179,6 +187,8 @@ async function loadOptions(session: Session, flags: Flags): Promise<Omit<LoadOpt
     flatten: flags.flatten === true,
     allowRollback: flags.allowRollback === true,
     newOrigin: flags.newOrigin,
+    only: flags.only,
+    except: flags.except,
     maxAgeDays: maxAge,
     verify: flags.verify,
     state: flags.state ?? defaultState(session.env),
@@ -205,58 +215,4 @@ function defaultState(env: Session['env']): string {
   const named = env['XDG_STATE_HOME'];
   const base = named?.startsWith('/') === true ? named : join(homedir(), '.local', 'state');
   return join(base, 'omni-airgap');
-}
-
-function describeLoad(result: LoadReport, seconds: number): string {
-  const { images, objects, bundle, registry, objectStore } = result.receipt;
-  const lines = [`Loaded bundle ${bundle} in ${formatDuration(seconds)}.`];
-  const { registry: moved } = result;
-  if (moved !== undefined) {
-    lines.push(
-      `Registry ${registry}: ${count(images.length, 'name')}, ${formatBytes(moved.storedBytes)} stored, ${count(moved.presentBlobs, 'blob')} already present, ${moved.mountedBlobs} mounted.`,
-    );
-  }
-  if (objectStore !== undefined) {
-    lines.push(
-      `Object store ${objectStore}: ${count(objects.length, 'object')}, ${result.objectsStored} stored, ${result.objectsPresent} already present${result.receipt.objectsReadBack === false ? ', none of them read back (--verify quick)' : ''}.`,
-    );
-  }
-  if (result.verifiedBytes !== undefined) {
-    lines.push(`Pulled back and hashed: ${formatBytes(result.verifiedBytes)}, all as in the bundle.`);
-  }
-  for (const name of result.flattened) {
-    lines.push(`${name} is one platform now: its digest is not that of the index outside.`);
-  }
-  if (result.resigned !== undefined) {
-    const { signed, present, unverified } = result.resigned;
-    lines.push(
-      `Signed with the site's key: ${count(signed, 'image')}, ${present} had its signature already.`,
-    );
-    if (unverified > 0)
-      lines.push(
-        `Of these, ${count(unverified, 'image')} had no signature that was verified outside; fetch --sigstore-root does that.`,
-      );
-  }
-  if (result.handoff !== undefined) {
-    const { folder, kept } = result.handoff;
-    lines.push(`Next steps: ${join(folder, 'README.txt')}.`);
-    for (const name of kept)
-      lines.push(`${join(folder, name)} was changed here; the new text is in ${name}.new.`);
-  }
-  for (const warning of result.warnings) lines.push(`Warning: ${warning}.`);
-  const did = (moved?.storedBlobs ?? 0) + result.objectsStored;
-  if (did === 0) lines.push('Nothing to do: everything is already present.');
-  return lines.join('\n');
-}
-
-function describePlan({ bundle, images, objects, bytes }: PlannedLoad): string {
-  const items = [...images, ...objects];
-  const lines = items
-    .filter(({ action }) => action !== 'present')
-    .map((item) => `${item.action.padEnd(8)}${formatBytes(item.bytes).padStart(10)}  ${item.target}`);
-  const present = items.length - lines.length;
-  return [
-    ...lines,
-    `Bundle ${bundle}: ${count(lines.length, 'item')} to store (${formatBytes(bytes)}), ${present} already present. Nothing was changed.`,
-  ].join('\n');
 }

@@ -16,7 +16,14 @@ import {
 import { verifiedSchema } from './verified.ts';
 
 const schema = v.strictObject({
-  /** First, so that the first line of the file can be copied onto paper. */
+  /**
+   * Of a load that left something out: names of the bundle, and keys of objects, that are not where the receipt says the
+   * rest is. It comes before all other members, so that the first line of the file does not show the id.
+   */
+  missing: v.optional(
+    manyOf(v.strictObject({ name: textSchema, why: v.picklist(['refused', 'excluded', 'held']) })),
+  ),
+  /** First in other receipts, so that the first line of the file can be copied onto paper. */
   bundle: hex64Schema,
   kind: v.literal('omni-airgap/receipt'),
   schema: v.literal(1),
@@ -58,7 +65,8 @@ export function parseReceiptDocument(bytes: Uint8Array, what = 'receipt'): Recei
 }
 
 /**
- * The text of a receipt. The bundle id stands in its first line, to be copied onto paper.
+ * The text of a receipt. The bundle id stands in its first line, to be copied onto paper, unless something is missing: then
+ * only the whole file tells what is inside.
  * @throws BAD_DOCUMENT for one that `bundle --since` would not read
  */
 export function serializeReceipt(receipt: ReceiptDocument): string {

@@ -8,6 +8,7 @@ import type { Progress } from '@omni-airgap/oci';
 import { byText, CodedError, formatBytes, isCoded } from '@omni-airgap/oci/base';
 import { collect, type Digest, descriptorOf } from '@omni-airgap/oci/model';
 import pLimit from 'p-limit';
+import { isRefusal, type Missing } from '../../missing.ts';
 import { explainDamage, type LoadSource, MissingVolumes, throwWorst } from '../../source.ts';
 import { maxVersionListBytes, uniteVersions } from '../version-list.ts';
 import type { PlannedObject } from './object-plan.ts';
@@ -16,6 +17,7 @@ export interface ObjectLoad {
   readonly bundles: LoadSource;
   readonly sink: ObjectSink;
   readonly progress: Progress;
+  readonly missing: Missing;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -30,12 +32,12 @@ export interface LoadedObject {
 /** Enough to keep a disk and a line busy; each holds two blocks. */
 const objectsAtOnce = 3;
 
-/** Along the media. @throws BAD_VOLUME, INCOMPLETE naming volumes, MISSING_CONTENT, DISK, DENIED, UPSTREAM, NETWORK */
+/** Along the media. What the store refuses is noted; the others go on. @throws BAD_VOLUME, INCOMPLETE naming volumes, MISSING_CONTENT, DISK, DENIED, UPSTREAM, NETWORK */
 export async function loadObjects(
   load: ObjectLoad,
   objects: readonly PlannedObject[],
 ): Promise<readonly LoadedObject[]> {
-  const { bundles, progress, signal } = load;
+  const { bundles, progress, missing, signal } = load;
   progress.expect(objects.reduce((sum, object) => sum + object.descriptor.size, 0));
   const stop = new AbortController();
   const either = AbortSignal.any([stop.signal, ...(signal === undefined ? [] : [signal])]);
@@ -52,6 +54,11 @@ export async function loadObjects(
         try {
           loaded.push(await loadObject({ ...load, signal: either }, object));
         } catch (error) {
+          const isOne = isRefusal(error) && !(error instanceof StorageFull) && error.code === 'UPSTREAM';
+          if (isOne && (error.status ?? 0) < 500 && !stop.signal.aborted) {
+            missing.refuse([object.key], error);
+            return;
+          }
           errors.push(stop.signal.aborted ? error : await explainDamage(bundles, error, signal));
           // A store that is gone or lets nobody in is not asked for every other object too.
           if (error instanceof StorageFull || isCoded(error, 'NETWORK', 'DENIED', 'EGRESS_DENIED', 'DISK')) {

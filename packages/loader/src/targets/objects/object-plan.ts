@@ -36,6 +36,8 @@ import { maxVersionListBytes, parseVersionList } from '../version-list.ts';
 /** An object by where its content is in the bundle, or by the bytes made for it. */
 export interface PlannedObject {
   readonly key: string;
+  /** Name in the bundle that it belongs to. */
+  readonly name: string;
   readonly descriptor: Descriptor;
   readonly contentType: string;
   readonly fileName?: string;
@@ -53,6 +55,21 @@ export interface PlannedObject {
 export interface OpenStore {
   readonly sink: ObjectSink;
   readonly objects: readonly PlannedObject[];
+  /** Keys of all files of the bundle, those that are left out too. */
+  readonly files: readonly string[];
+}
+
+type UnnamedObject = Omit<PlannedObject, 'name'>;
+
+/**
+ * Whether a list or script speaks of a file, so that it waits for it: boot scripts of their kernel and initramfs, catalogs
+ * of their version, the list of versions of all.
+ */
+export function speaksOf(document: PlannedObject, key: string): boolean {
+  const [kind, first = '', second = ''] = document.key.split('/');
+  if (document.isVersionList) return true;
+  if (kind === 'pxe') return key.startsWith(`image/${first}/${second}/`);
+  return kind === 'version' && key.split('/').includes(first);
 }
 
 /** Kernel command lines have some hundred bytes. */
@@ -110,15 +127,15 @@ export class ObjectPlan {
           ...(await pxeObjects(this.#source, pxeUrl, schematic, version, filesOf(manifest, what))),
         );
       }
-      for (const object of objects) this.#planned.set(object.key, object);
+      for (const object of objects) this.#planned.set(object.key, { ...object, name });
     } catch (error) {
       throw recoded(error, TalosError, 'BAD_DOCUMENT', `${what}: `);
     }
   }
 
-  async #objectsOf(artifact: Artifact, manifest: ImageManifest, what: string): Promise<PlannedObject[]> {
+  async #objectsOf(artifact: Artifact, manifest: ImageManifest, what: string): Promise<UnnamedObject[]> {
     if (artifact.kind === 'schematic') return [schematicObject(artifact.id, manifest, what)];
-    const objects: PlannedObject[] = [];
+    const objects: UnnamedObject[] = [];
     for (const [title, descriptor] of filesOf(manifest, what)) {
       const key = artifactPath(artifact, title);
       if (key === undefined) continue;
@@ -149,7 +166,7 @@ export class ObjectPlan {
     parseVersionList(await collectVerified(list, descriptor, maxVersionListBytes, what), what);
   }
 
-  #requireOne({ key, descriptor }: PlannedObject): void {
+  #requireOne({ key, descriptor }: UnnamedObject): void {
     const other = this.#planned.get(key);
     if (other === undefined || other.descriptor.digest === descriptor.digest) return;
     throw bad(`${key}: two different contents in one bundle`);
@@ -179,7 +196,7 @@ function checkCmdlineSize(title: string, { size }: Descriptor, what: string): vo
 }
 
 /** An ID is the hash of the text: the one layer of the artifact. @throws BAD_DOCUMENT */
-function schematicObject(id: string, { layers }: ImageManifest, what: string): PlannedObject {
+function schematicObject(id: string, { layers }: ImageManifest, what: string): UnnamedObject {
   const [layer, ...more] = layers;
   if (layer === undefined || more.length > 0 || layer.digest !== digestFromHex(id))
     throw bad(`${what}: its layer is not the text of that ID`);
@@ -200,8 +217,8 @@ async function pxeObjects(
   schematic: string,
   version: string,
   files: ReadonlyMap<string, Descriptor>,
-): Promise<readonly PlannedObject[]> {
-  const objects: PlannedObject[] = [];
+): Promise<readonly UnnamedObject[]> {
+  const objects: UnnamedObject[] = [];
   const url = (file: string): string =>
     `${pxeUrl.replace(/\/+$/, '')}/${imagePath(schematic, version, file)}`;
   for (const [title, descriptor] of files) {

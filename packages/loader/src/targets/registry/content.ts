@@ -14,40 +14,68 @@ import {
   tallying,
   walk,
 } from '@omni-airgap/oci';
-import { CodedError, giveBack, isCoded, messageOf, settleAll } from '@omni-airgap/oci/base';
+import { CodedError, giveBack, isCoded, settleAll } from '@omni-airgap/oci/base';
 import { type Descriptor, type Digest, verified } from '@omni-airgap/oci/model';
 import type { RepositoryClient } from '@omni-airgap/oci/registry';
 import pLimit from 'p-limit';
+import { aboutName, isRefusal, type Missing } from '../../missing.ts';
 import { explainDamage, type LoadSource, MissingVolumes, throwWorst } from '../../source.ts';
-import { shapesOf } from './capability-probe.ts';
+import { type Shape, shapesOf } from './capability-probe.ts';
 import type { RegistryContext } from './context.ts';
 import { preflight } from './preflight.ts';
-import { pushOrder } from './push-order.ts';
+import { imagesOf, pushOrder } from './push-order.ts';
 import type { TargetState } from './target-state.ts';
 
-/** Finds out whether the registry will take what is missing there. @throws as preflight */
-export async function checkRegistry(context: RegistryContext, names: readonly TargetState[]): Promise<void> {
+/**
+ * Finds out whether the registry will take what is missing there.
+ * @returns the names that it takes, as far as this shows
+ * @throws as preflight, when it takes none
+ */
+export async function checkRegistry(
+  context: RegistryContext,
+  names: readonly TargetState[],
+  missing: Missing,
+): Promise<readonly TargetState[]> {
   const { source, client, target, signal } = context;
-  const missing = names.filter(({ there, descriptor }) => there?.digest !== descriptor.digest);
-  if (missing.length === 0) return;
-  const roots = missing.map(({ descriptor }) => descriptor);
-  await preflight({
+  const absent = names.filter(({ there, descriptor }) => there?.digest !== descriptor.digest);
+  if (absent.length === 0) return names;
+  const roots = absent.map(({ descriptor }) => descriptor);
+  const refused = await preflight({
     registry: client,
     prefix: target.prefix,
-    repositories: [...new Set(missing.map(({ repository }) => repository))],
+    repositories: [...new Set(absent.map(({ repository }) => repository))],
     shapes: await shapesOf(source, roots, signal),
     signal,
   });
+  for (const [path, error] of refused.repositories) {
+    missing.refuse(namesIn(absent.filter(({ repository }) => repository === path)), error);
+  }
+  if (refused.shapes.size === 0) return missing.left(names);
+  const shapes = new Map<string, ReadonlySet<Shape>>();
+  for (const { name, descriptor } of absent) shapes.set(name, await shapesOf(source, [descriptor], signal));
+  for (const [shape, error] of refused.shapes) {
+    const own = absent.filter((one) => !missing.has(one) && shapes.get(one.name)?.has(shape) === true);
+    missing.refuse(namesIn(own), error);
+  }
+  return missing.left(names);
 }
 
+function namesIn(states: readonly TargetState[]): readonly string[] {
+  return states.map(({ name }) => name);
+}
+
+/** Repositories that fail one after another before the registry itself counts as failing: a full disk, for example. */
+const failingRepositories = 3;
+
 /**
- * All content of these names, tags left alone.
+ * All content of these names, tags left alone. What the registry refuses is noted; the others go on.
  * @param concurrency blobs on their way at once
  * @throws BAD_VOLUME naming the medium that is damaged; DENIED, UPSTREAM, NETWORK, DIGEST_MISMATCH
  */
 export async function copyContent(
   context: RegistryContext,
   names: readonly TargetState[],
+  missing: Missing,
   concurrency: number | undefined,
 ): Promise<CopyTally> {
   const { source, bundles, progress } = context;
@@ -66,43 +94,72 @@ export async function copyContent(
   const isCarried = (child: Descriptor): Promise<boolean> => source.has(child);
   const errors: unknown[] = [];
   // A registry that is gone, or lets nobody in, is not asked a thousand times more.
-  const giveUp = (error: unknown): void => {
-    const isGone =
-      isCoded(error, 'NETWORK', 'DENIED', 'EGRESS_DENIED') || (isCoded(error) && (error.status ?? 0) >= 500);
-    if (!isGone || stop.signal.aborted) return;
+  const failing = new Set<string>();
+  const giveUp = (error: unknown, repository: string): void => {
+    if (!isCoded(error)) return;
+    const status = error.status ?? 0;
+    if (status === 403 || status >= 500) failing.add(repository);
+    const isGone = isCoded(error, 'NETWORK', 'EGRESS_DENIED') || status === 401;
+    if (stop.signal.aborted || (!isGone && failing.size < failingRepositories)) return;
     errors.push(error);
     stop.abort();
   };
+  const refused = (error: unknown): error is CodedError => isRefusal(error) && !stop.signal.aborted;
   const targets = new Map<string, MountedOnly>();
   const targetOf = (path: string): MountedOnly => {
-    const target = targets.get(path) ?? new MountedOnly(context.repository(path), bundles, giveUp);
+    const target =
+      targets.get(path) ??
+      new MountedOnly(context.repository(path), bundles, {
+        failed: (error) => giveUp(error, path),
+        stored: () => failing.clear(),
+      });
     targets.set(path, target);
     return target;
   };
   for (const wave of await pushOrder(names, source, signal)) {
+    await holdCompanions(context, names, missing);
     await Promise.all(
-      wave.map(async ({ descriptor, repository, name }) => {
+      wave.map(async (place) => {
+        const { descriptor, repository, name } = place;
+        if (missing.has(place)) return;
         try {
           const options = sparse.has(descriptor.digest) ? { select: isCarried } : {};
           await copier.copy(source, targetOf(repository), descriptor, options);
         } catch (error) {
-          errors.push(about(stop.signal.aborted ? error : await explainDamage(bundles, error, signal), name));
+          const isOwn = error instanceof CodedError && !(error instanceof MissingVolumes);
+          if (refused(error)) missing.refuse([name], error);
+          else if (stop.signal.aborted || !isOwn) errors.push(error);
+          else {
+            const explained = await explainDamage(bundles, error, signal);
+            errors.push(explained instanceof CodedError ? aboutName(explained, name) : explained);
+          }
         }
       }),
     );
     throwWorst(errors);
+    missing.left(names);
   }
   return tally;
 }
 
-function about(error: unknown, name: string): unknown {
-  if (!(error instanceof CodedError) || error instanceof MissingVolumes) return error;
-  const { code, descriptor, status } = error;
-  return new CodedError(code, `${name}: ${messageOf(error)}`, {
-    cause: error,
-    descriptor,
-    status,
-  });
+/** What speaks about an image only is held back where the image is missing. */
+async function holdCompanions(
+  { source, signal }: RegistryContext,
+  names: readonly TargetState[],
+  missing: Missing,
+): Promise<void> {
+  if (!names.some((name) => missing.has(name))) return;
+  for (const [companion, images] of await imagesOf(names, source, signal)) {
+    const [image] = images;
+    if (image === undefined || missing.has(companion) || !images.every((one) => missing.has(one))) continue;
+    missing.hold(companion.name, `${image.name}, which it is for, is not loaded`);
+  }
+}
+
+/** Told at once of each push, before all else that is under way has ended. */
+interface PushEvents {
+  failed(error: unknown): void;
+  stored(): void;
 }
 
 /**
@@ -114,11 +171,10 @@ class MountedOnly implements Storage, Mounter {
   readonly path: string;
   readonly #repository: RepositoryClient;
   readonly #bundles: LoadSource;
-  readonly #onError: (error: unknown) => void;
+  readonly #on: PushEvents;
 
-  /** @param onError told at once of what fails, before all else that is under way has ended */
-  constructor(repository: RepositoryClient, bundles: LoadSource, onError: (error: unknown) => void) {
-    this.#onError = onError;
+  constructor(repository: RepositoryClient, bundles: LoadSource, on: PushEvents) {
+    this.#on = on;
     this.registry = repository.registry;
     this.path = repository.path;
     this.#repository = repository;
@@ -140,10 +196,14 @@ class MountedOnly implements Storage, Mounter {
   async push(descriptor: Descriptor, open: OpenBytes, signal?: AbortSignal): Promise<PushResult> {
     const wanted = this.#bundles.wantedFor(descriptor);
     try {
-      if (wanted.length === 0) return await this.#repository.push(descriptor, open, signal);
+      if (wanted.length === 0) {
+        const result = await this.#repository.push(descriptor, open, signal);
+        this.#on.stored();
+        return result;
+      }
       if (await this.#repository.has(descriptor, signal)) return 'present';
     } catch (error) {
-      this.#onError(error);
+      this.#on.failed(error);
       throw error;
     }
     throw new MissingVolumes(wanted);

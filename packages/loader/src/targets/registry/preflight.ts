@@ -21,15 +21,37 @@ export interface Preflight {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What a registry refuses, with what to do about it. */
+interface PreflightRefusals {
+  /** By repositories. */
+  readonly repositories: ReadonlyMap<string, CodedError>;
+  /** By kinds of content. */
+  readonly shapes: ReadonlyMap<Shape, CodedError>;
+}
+
 /**
- * @throws DENIED, NOT_FOUND, UPSTREAM for a place that cannot be pushed to, USAGE for content that the registry does
- * not take, with what to do; NETWORK, EGRESS_DENIED
+ * @throws DENIED, NOT_FOUND, UPSTREAM when nothing can be pushed to, or not the place that load needs for itself; USAGE when
+ * plain images or artifacts are refused; NETWORK, EGRESS_DENIED
  */
-export async function preflight(check: Preflight): Promise<void> {
+export async function preflight(check: Preflight): Promise<PreflightRefusals> {
   const { registry, prefix, signal } = check;
   const probe = registry.repository(belowPrefix(prefix, 'omni-airgap/probe'));
-  await requirePush(registry, onePerProject([...check.repositories, probe.path]), signal);
-  for (const shape of shapes) if (check.shapes.has(shape)) await requireShape(registry, probe, shape, signal);
+  const closed = await closedRepositories(registry, [...check.repositories, probe.path], signal);
+  if (closed.has(probe.path) || check.repositories.every((path) => closed.has(path))) {
+    throwClosed(registry, closed, onePerProject([...closed.keys()]));
+  }
+  const refused = new Map<Shape, CodedError>();
+  for (const shape of shapes) {
+    const error = check.shapes.has(shape) ? await refusalOf(registry, probe, shape, signal) : undefined;
+    if (error === undefined) continue;
+    // Load's own record is an artifact.
+    if (shape === 'image' || shape === 'artifact') throw error;
+    refused.set(shape, error);
+  }
+  const repositories = [...closed].map(
+    ([path, error]) => [path, cannotPush(registry, [path], error)] as const,
+  );
+  return { repositories: new Map(repositories), shapes: refused };
 }
 
 /** The deepest repository below each first path segment: names that are too deep are refused there. */
@@ -43,27 +65,58 @@ function onePerProject(repositories: readonly string[]): readonly string[] {
   return [...deepest.values()];
 }
 
+/** One of each project is asked first; where that is refused, each of its repositories. */
+async function closedRepositories(
+  registry: RegistryClient,
+  paths: readonly string[],
+  signal?: AbortSignal,
+): Promise<ReadonlyMap<string, CodedError>> {
+  const first = await probePushes(registry, onePerProject(paths), signal);
+  const projects = new Set([...first.keys()].map((path) => path.split('/')[0]));
+  const others = [...new Set(paths)].filter((path) => projects.has(path.split('/')[0]) && !first.has(path));
+  return new Map([...first, ...(await probePushes(registry, others, signal))]);
+}
+
+async function probePushes(
+  registry: RegistryClient,
+  paths: readonly string[],
+  signal?: AbortSignal,
+): Promise<ReadonlyMap<string, CodedError>> {
+  const closed = new Map<string, CodedError>();
+  for (const path of paths) {
+    try {
+      await registry.repository(path).probePush(signal);
+    } catch (error) {
+      if (!isRefusal(error) || error.status === undefined) throw error;
+      closed.set(path, error);
+    }
+  }
+  return closed;
+}
+
 /** All are asked, so that a person can make all projects at once. @throws with the remedy: DENIED, NOT_FOUND, UPSTREAM */
 export async function requirePush(
   registry: RegistryClient,
   paths: readonly string[],
   signal?: AbortSignal,
 ): Promise<void> {
-  const errors: CodedError[] = [];
-  const closed: string[] = [];
-  for (const path of paths) {
-    try {
-      await registry.repository(path).probePush(signal);
-    } catch (error) {
-      if (!isRefusal(error) || error.status === undefined) throw error;
-      errors.push(error);
-      closed.push(path);
-    }
-  }
-  const [error] = errors;
-  if (error === undefined) return;
-  const where = closed.map((path) => `${registry.host}/${path}`).join(', ');
-  throw refused(error, error.code, `${where} cannot be pushed to`, pushRemedy(registry, closed, error));
+  const closed = await probePushes(registry, paths, signal);
+  throwClosed(registry, closed, [...closed.keys()]);
+}
+
+/** @param named of the closed ones, those that the message names */
+function throwClosed(
+  registry: RegistryClient,
+  closed: ReadonlyMap<string, CodedError>,
+  named: readonly string[],
+): void {
+  const [error] = closed.values();
+  if (error !== undefined) throw cannotPush(registry, named, error);
+}
+
+function cannotPush(registry: RegistryClient, paths: readonly string[], error: CodedError): CodedError {
+  const where = paths.map((path) => `${registry.host}/${path}`).join(', ');
+  return refused(error, error.code, `${where} cannot be pushed to`, pushRemedy(registry, paths, error));
 }
 
 /** True for an answer that will be the same next time. */
@@ -129,17 +182,24 @@ export async function explainingShape<T>(
   }
 }
 
-async function requireShape(
+/** Undefined when the registry takes the shape. @throws NETWORK; UPSTREAM for a registry that fails */
+async function refusalOf(
   registry: RegistryClient,
   repository: RepositoryClient,
   shape: Shape,
   signal?: AbortSignal,
-): Promise<void> {
-  await explainingShape(registry, shape, async () => {
-    const sample = sampleOf(shape);
-    for (const one of sample) await push(repository, one, signal);
-    if (shape === 'referrer') await requireListed(repository, sample, signal);
-  });
+): Promise<CodedError | undefined> {
+  try {
+    await explainingShape(registry, shape, async () => {
+      const sample = sampleOf(shape);
+      for (const one of sample) await push(repository, one, signal);
+      if (shape === 'referrer') await requireListed(repository, sample, signal);
+    });
+    return undefined;
+  } catch (error) {
+    if (isCoded(error, 'DENIED', 'USAGE')) return error;
+    throw error;
+  }
 }
 
 /** That the last manifest of a sample is listed as a referrer of its subject. @throws UPSTREAM */
@@ -162,8 +222,8 @@ async function push(repository: RepositoryClient, { descriptor, bytes }: Sample,
 }
 
 function refused(cause: CodedError, code: ErrorCode, what: string, remedy: string): CodedError {
-  const parts = [what, remedy, `nothing was pushed (${messageOf(cause)})`].filter((part) => part !== '');
-  return new CodedError(code, parts.join('; '), {
+  const parts = [what, remedy].filter((part) => part !== '');
+  return new CodedError(code, `${parts.join('; ')} (${messageOf(cause)})`, {
     cause,
     status: cause.status,
   });

@@ -6,8 +6,12 @@ import { CodedError, isCoded, messageOf, settleAll } from '@omni-airgap/oci/base
 import { type Descriptor, openerOf } from '@omni-airgap/oci/model';
 import { TagRefused } from '@omni-airgap/oci/registry';
 import pLimit from 'p-limit';
+import { isRefusal, type Missing } from '../../missing.ts';
+import { placeNames } from '../names.ts';
 import type { RegistryContext } from './context.ts';
 import { isGrowOnly, unite } from './grow-only.ts';
+import { imagesOf, isCompanion } from './push-order.ts';
+import { advertisedSets } from './sets.ts';
 import { conflictError, isConflict, type TargetState } from './target-state.ts';
 
 export interface LoadedImage {
@@ -22,21 +26,102 @@ const tagsAtOnce = 16;
 /** Times that a tag is united anew because somebody else wrote it in between. */
 const maxRounds = 5;
 
-/** Gives content its names. @throws CONFLICT, DIGEST_MISMATCH, and as pushes */
-export function publishNames(
+/**
+ * Gives content its names.
+ * @param missing whose names are left out, and which is told of those that the registry refuses
+ * @throws CONFLICT, DIGEST_MISMATCH, and as pushes
+ */
+export async function publishNames(
   context: RegistryContext,
   names: readonly TargetState[],
+  missing: Missing,
   overwriteTags: boolean,
 ): Promise<readonly LoadedImage[]> {
   const limit = pLimit(tagsAtOnce);
-  return settleAll(
+  const published = await settleAll(
     names.map((name) =>
-      limit(() => {
+      limit(async (): Promise<readonly LoadedImage[]> => {
         context.signal?.throwIfAborted();
-        return publish(context, name, overwriteTags);
+        if (missing.has(name)) return [];
+        try {
+          return [await publish(context, name, overwriteTags)];
+        } catch (error) {
+          if (!isRefusal(error)) throw error;
+          missing.refuse([name.name], error);
+          return [];
+        }
       }),
     ),
   );
+  return published.flat();
+}
+
+/**
+ * Names that advertise others, in order, each when all that it advertises is there: from this load or an earlier one.
+ * @param names of this load
+ * @param all names of the bundle, by what they are there for
+ */
+export async function publishAdvertisers(
+  context: RegistryContext,
+  names: readonly TargetState[],
+  loaded: readonly LoadedImage[],
+  missing: Missing,
+  options: { readonly overwriteTags: boolean; readonly keepHost: boolean },
+): Promise<readonly LoadedImage[]> {
+  const { roots } = context.bundles.document;
+  const wanted = new Map(roots.map(({ name, descriptor }) => [name, descriptor]));
+  const byName = new Map(names.map((state) => [state.name, state]));
+  const done = new Set(loaded.map((image) => image.name));
+  const incomplete = await withoutSignatures(context, names, missing);
+  const earlier = new Map<string, Promise<boolean>>();
+  const isThere = async (name: string): Promise<boolean> => {
+    if (incomplete.has(name)) return false;
+    if (done.has(name)) return true;
+    const known = earlier.get(name) ?? isFromEarlier(name);
+    earlier.set(name, known);
+    return known;
+  };
+  const isFromEarlier = async (name: string): Promise<boolean> => {
+    const descriptor = wanted.get(name);
+    // In this load, and not done.
+    if (byName.has(name) || descriptor === undefined) return false;
+    const [place] = placeNames([[name, descriptor]], context.target.prefix, options.keepHost);
+    if (place?.tag === undefined) return false;
+    const there = await context.repository(place.repository).resolve(place.tag, context.signal);
+    return there?.digest === descriptor.digest || (there !== undefined && isGrowOnly(place));
+  };
+  const images: LoadedImage[] = [];
+  for (const { name, what, members } of advertisedSets([...wanted.keys()])) {
+    const state = byName.get(name);
+    if (state === undefined || missing.has(state)) continue;
+    const absent: string[] = [];
+    for (const member of members) if (!(await isThere(member))) absent.push(member);
+    const [first] = absent;
+    if (first !== undefined) {
+      const more = absent.length > 1 ? ` and ${absent.length - 1} more` : '';
+      missing.hold(name, `${what} is held back as a whole: ${first}${more} is missing`);
+      continue;
+    }
+    for (const image of await publishNames(context, [state], missing, options.overwriteTags)) {
+      images.push(image);
+      done.add(name);
+    }
+  }
+  return images;
+}
+
+/** Images of which a signature, or whatever else speaks about them, is refused. */
+async function withoutSignatures(
+  { source, signal }: RegistryContext,
+  names: readonly TargetState[],
+  missing: Missing,
+): Promise<ReadonlySet<string>> {
+  const found = new Set<string>();
+  if (!names.some((name) => isCompanion(name) && missing.isRefused(name))) return found;
+  for (const [companion, images] of await imagesOf(names, source, signal)) {
+    if (missing.isRefused(companion)) for (const { name } of images) found.add(name);
+  }
+  return found;
 }
 
 async function publish(

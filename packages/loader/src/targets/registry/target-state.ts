@@ -6,6 +6,8 @@
 import { CodedError, settleAll } from '@omni-airgap/oci/base';
 import { type Descriptor, fetchManifest, isIndexType, isManifestType } from '@omni-airgap/oci/model';
 import pLimit from 'p-limit';
+import { isRefusal, type Missing } from '../../missing.ts';
+import type { Choice } from '../../selection.ts';
 import { type PlacedName, placeNames } from '../names.ts';
 import type { RegistryContext, SiteSource } from './context.ts';
 import { isGrowOnly } from './grow-only.ts';
@@ -35,9 +37,15 @@ const lookupsAtOnce = 16;
 /** Conflicts that a message names. */
 const namedConflicts = 5;
 
-/** @throws CONFLICT naming what differs; DENIED, UPSTREAM, NETWORK */
+/**
+ * @param roots names of the bundle that are loaded
+ * @param missing told which of them the registry refuses to look up
+ * @throws CONFLICT naming what differs; DENIED, UPSTREAM, NETWORK
+ */
 export async function readTargetStates(
   context: RegistryContext,
+  roots: Choice['chosen'],
+  missing: Missing,
   options: TargetStateOptions,
 ): Promise<readonly TargetState[]> {
   const { source, bundles, target, signal } = context;
@@ -48,7 +56,7 @@ export async function readTargetStates(
       if (image !== undefined) flattened.set(index.digest, image);
     }
   }
-  const names = bundles.document.roots.map(
+  const names = roots.map(
     ({ name, descriptor }) => [name, flattened.get(descriptor.digest) ?? descriptor] as const,
   );
   const flat = new Set([...flattened.values()].map((image) => image.digest));
@@ -57,16 +65,22 @@ export async function readTargetStates(
     placeNames(names, target.prefix, options.keepHost).map((place) =>
       limit(async (): Promise<TargetState> => {
         signal?.throwIfAborted();
-        const { tag, repository, descriptor } = place;
-        const there =
-          tag === undefined ? undefined : await context.repository(repository).resolve(tag, signal);
-        return { ...place, there, flattened: flat.has(descriptor.digest) };
+        const { name, tag, repository, descriptor } = place;
+        const state = { ...place, there: undefined, flattened: flat.has(descriptor.digest) };
+        if (tag === undefined) return state;
+        try {
+          return { ...state, there: await context.repository(repository).resolve(tag, signal) };
+        } catch (error) {
+          if (!isRefusal(error) || (error.status ?? 0) >= 500) throw error;
+          missing.refuse([name], error);
+          return state;
+        }
       }),
     ),
   );
   const conflicts = options.overwriteTags ? [] : surveyed.filter(isConflict);
   if (conflicts.length > 0) throw conflictError(context, conflicts);
-  return surveyed;
+  return missing.left(surveyed);
 }
 
 /** True when a name stands for something else and may not be changed silently. */
@@ -86,7 +100,7 @@ export function conflictError(context: RegistryContext, conflicts: readonly Targ
   const more = conflicts.length - lines.length;
   return new CodedError(
     'CONFLICT',
-    `${lines.join('; ')}${more > 0 ? `; and ${more} more` : ''}; nothing was changed; use --overwrite-tags to replace existing tags`,
+    `${lines.join('; ')}${more > 0 ? `; and ${more} more` : ''}; nothing was changed; use --overwrite-tags to replace existing tags, or --except to leave these names alone`,
   );
 }
 

@@ -1,0 +1,92 @@
+/** What load did, or would do, for people. */
+import { join } from 'node:path';
+import type { LoadReport, MissingItem, PlannedLoad } from '@omni-airgap/loader';
+import { CodedError, formatBytes } from '@omni-airgap/oci/base';
+import { count, formatDuration } from './format.ts';
+
+export function describeLoad(result: LoadReport, seconds: number): string {
+  const { images, objects, bundle, registry, objectStore } = result.receipt;
+  const part = result.missing.length === 0 ? '' : 'a part of ';
+  const lines = [`Loaded ${part}bundle ${bundle} in ${formatDuration(seconds)}.`];
+  const { registry: moved } = result;
+  if (moved !== undefined) {
+    lines.push(
+      `Registry ${registry}: ${count(images.length, 'name')}, ${formatBytes(moved.storedBytes)} stored, ${count(moved.presentBlobs, 'blob')} already present, ${moved.mountedBlobs} mounted.`,
+    );
+  }
+  if (objectStore !== undefined) {
+    lines.push(
+      `Object store ${objectStore}: ${count(objects.length, 'object')}, ${result.objectsStored} stored, ${result.objectsPresent} already present${result.receipt.objectsReadBack === false ? ', none of them read back (--verify quick)' : ''}.`,
+    );
+  }
+  if (result.verifiedBytes !== undefined) {
+    lines.push(`Pulled back and hashed: ${formatBytes(result.verifiedBytes)}, all as in the bundle.`);
+  }
+  for (const name of result.flattened) {
+    lines.push(`${name} is one platform now: its digest is not that of the index outside.`);
+  }
+  if (result.resigned !== undefined) {
+    const { signed, present, unverified } = result.resigned;
+    lines.push(
+      `Signed with the site's key: ${count(signed, 'image')}, ${present} had its signature already.`,
+    );
+    if (unverified > 0)
+      lines.push(
+        `Of these, ${count(unverified, 'image')} had no signature that was verified outside; fetch --sigstore-root does that.`,
+      );
+  }
+  if (result.handoff !== undefined) {
+    const { folder, kept } = result.handoff;
+    lines.push(`Next steps: ${join(folder, 'README.txt')}.`);
+    for (const name of kept)
+      lines.push(`${join(folder, name)} was changed here; the new text is in ${name}.new.`);
+  }
+  lines.push(...describeMissing(result.missing));
+  if (part !== '')
+    lines.push(
+      'For bundle --since carry the receipt of this load out (--receipt FILE): by its id alone the bundle counts as loaded whole.',
+    );
+  for (const warning of result.warnings) lines.push(`Warning: ${warning}.`);
+  const did = (moved?.storedBlobs ?? 0) + result.objectsStored;
+  if (did === 0) lines.push('Nothing to do: everything is already present.');
+  return lines.join('\n');
+}
+
+export function describePlan({ bundle, images, objects, bytes, missing }: PlannedLoad): string {
+  const items = [...images, ...objects];
+  const lines = items
+    .filter(({ action }) => action !== 'present')
+    .map((item) => `${item.action.padEnd(8)}${formatBytes(item.bytes).padStart(10)}  ${item.target}`);
+  const present = items.length - lines.length;
+  return [
+    ...lines,
+    ...describeMissing(missing),
+    `Bundle ${bundle}: ${count(lines.length, 'item')} to store (${formatBytes(bytes)}), ${present} already present. Nothing was changed.`,
+  ].join('\n');
+}
+
+/** Items with the same cause as one. */
+function describeMissing(missing: readonly MissingItem[]): readonly string[] {
+  const causes = new Map<string, string[]>();
+  for (const { name, why, message } of missing) {
+    const cause = why === 'refused' ? `Refused: ${message}` : `Held back: ${message}`;
+    if (why !== 'excluded') causes.set(cause, [...(causes.get(cause) ?? []), name]);
+  }
+  const excluded = missing.filter(({ why }) => why === 'excluded').length;
+  return [
+    ...[...causes].flatMap(([cause, names]) => [cause, ...names.map((name) => `    ${name}`)]),
+    ...(excluded === 0 ? [] : [`Left out by --only and --except: ${count(excluded, 'name')}.`]),
+  ];
+}
+
+/** @throws INCOMPLETE naming what was refused */
+export function requireComplete(missing: readonly MissingItem[]): void {
+  const refused = missing.filter(({ why }) => why === 'refused');
+  const [first] = refused;
+  if (first === undefined) return;
+  const more = refused.length > 1 ? ` and ${count(refused.length - 1, 'other')}` : '';
+  throw new CodedError(
+    'INCOMPLETE',
+    `not loaded: ${first.name}${more}; everything else is loaded; fix the cause and run the same command again, or leave it out with --except`,
+  );
+}
