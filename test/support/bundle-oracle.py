@@ -254,7 +254,10 @@ def check_medium(folder, signed, bundle):
              f"{folder}/{name} is no volume of this bundle")
     sums = subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=folder, check=False)
     need(sums.returncode == 0, f"{folder}: SHA256SUMS")
+    names = [of["name"].lower() for of in bundle["files"]]
+    need(len(set(names)) == len(names), "a file stands twice")
     for of in bundle["files"]:
+        need(re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?", of["name"]), f"{of['name']} is no name of a file")
         with open(os.path.join(folder, of["name"]), "rb") as file:
             data = file.read()
         need(len(data) == of["size"] and sha256(data) == of["sha256"], f"{of['name']} is not as signed")

@@ -49,7 +49,7 @@ const sumLine = /^[a-f0-9]{64} {2}content\.tar\.([0-9]{3})$/;
 
 /**
  * Who may read a medium, whatever the umask: inside, it is read by another account than the one that wrote it (C16).
- * Permissions are no secret on a medium that somebody carries; a private one protects it on this host.
+ * Modes protect nothing on a medium that someone carries away; private ones protect it on this host.
  */
 const readable = {
   everyone: { file: 0o644, folder: 0o755 },
@@ -63,7 +63,9 @@ const fixedModes = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EROFS']
 /** @throws DISK */
 async function setMode(path: string, mode: number): Promise<void> {
   try {
-    if (((await stat(path)).mode & 0o777) !== mode) await chmod(path, mode);
+    const info = await lstat(path);
+    // What a link leads to is not part of the medium.
+    if (!info.isSymbolicLink() && (info.mode & 0o777) !== mode) await chmod(path, mode);
   } catch (error) {
     if (!fixedModes.has(systemCodeOf(error) ?? '')) throw diskError(error, path);
   }
