@@ -84,6 +84,8 @@ memstore device bytes = 8589934592
 [client.rgw.test]
 rgw data = $folder/rgw
 rgw frontends = beast endpoint=127.0.0.1:$gateway_port tcp_nodelay=1
+# The bucket may be in the name of the host as well: BUCKET.s3.localhost.
+rgw dns name = s3.localhost
 CONF
 
 ceph-authtool --create-keyring keyring --gen-key -n mon. --cap mon 'allow *'

@@ -11,17 +11,22 @@ export interface S3Request {
   /** GET when left out. */
   readonly method?: string;
   readonly body?: string | Uint8Array<ArrayBuffer>;
+  /** Signed too; names in lower case. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** The answer, whatever its status. @param url path-style, its path and query encoded as they are to be sent */
 export function signedFetch(
   url: URL,
   key: S3Key,
-  { method = 'GET', body }: S3Request = {},
+  { method = 'GET', body, headers: more = {} }: S3Request = {},
 ): Promise<Response> {
   const time = new Date().toISOString().replace(/[-:]|\.\d+/g, '');
   const payload = sha256(body ?? '');
-  const headers = { host: url.host, 'x-amz-content-sha256': payload, 'x-amz-date': time };
+  const own = { host: url.host, 'x-amz-content-sha256': payload, 'x-amz-date': time };
+  const headers: Readonly<Record<string, string>> = Object.fromEntries(
+    Object.entries({ ...more, ...own }).sort(([a], [b]) => (a < b ? -1 : 1)),
+  );
   const names = Object.keys(headers).join(';');
   const query = [...url.searchParams]
     .map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`)
@@ -39,7 +44,7 @@ export function signedFetch(
   const credential = `${key.accessKeyId}/${scope.join('/')}`;
   const authorization = `AWS4-HMAC-SHA256 Credential=${credential}, SignedHeaders=${names}, Signature=${signature}`;
   // fetch sets Host itself.
-  const { host: _host, ...sent } = headers;
+  const { host: _host, ...sent }: Record<string, string> = headers;
   return fetch(url, { method, headers: { ...sent, authorization }, body: body ?? null });
 }
 

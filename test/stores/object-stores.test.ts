@@ -1,8 +1,12 @@
 /** load into every object store that is found: what each of them ends up with is read and hashed by another reader. */
 import { readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
+import { hostsOf } from '../../packages/objects/src/open-sink.ts';
+import { S3Sink } from '../../packages/objects/src/s3-sink.ts';
+import { HttpGate } from '../../packages/oci/src/http/gate.ts';
+import { descriptorOf, Hasher } from '../../packages/oci/src/model/index.ts';
 import { startNginx } from '../services/nginx.ts';
 import { signedFetch } from '../services/signed-fetch.ts';
 import { makeCertificates } from '../services/tls.ts';
@@ -26,7 +30,8 @@ const stores = ({ method, path }: FrontRequest): boolean =>
 const partOf = ({ method, path }: FrontRequest): string | undefined =>
   method === 'PUT' ? /[?&]partNumber=(\d+)/.exec(path)?.[1] : undefined;
 
-describeEach(objectStores, ({ authenticates, comparesBytes, listsParts, hasPolicies, start }, path) => {
+describeEach(objectStores, (program, path) => {
+  const { authenticates, comparesBytes, listsParts, hasPolicies, hasRetention, domain, start } = program;
   let bundles: StoreBundles;
   let site: Workspace;
   let store: RunningObjectStore;
@@ -178,6 +183,60 @@ describeEach(objectStores, ({ authenticates, comparesBytes, listsParts, hasPolic
     expectFailure(ended, 5, /AWS_SECRET_ACCESS_KEY/);
     expect(await keysBelow('/wrong')).toEqual([]);
   });
+
+  if (hasRetention)
+    test('a bucket with a default retention takes a load; what it keeps is there the next time', async () => {
+      const signed = (at: string, options: Parameters<typeof signedFetch>[2]): Promise<Response> =>
+        signedFetch(new URL(`${store.url}/${at}`), store.key, options);
+      const headers = { 'x-amz-bucket-object-lock-enabled': 'true' };
+      expect((await signed('locked', { method: 'PUT', headers })).status).toBe(200);
+      const rule = '<Rule><DefaultRetention><Mode>GOVERNANCE</Mode><Days>1</Days></DefaultRetention></Rule>';
+      const body = `<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled>${rule}</ObjectLockConfiguration>`;
+      const set = await signed('locked?object-lock=', { method: 'PUT', body });
+      expect(set.status, await set.text()).toBe(200);
+      const command = load(bundles.base, '/kept').map((word) => word.replace('s3://talos/', 's3://locked/'));
+      expect((await cliJson<Loaded>(command, { env })).objectsPresent).toBe(0);
+      const [file] = bundles.base.files;
+      const kept = await signed(`locked/kept/${file?.key}?retention=`, {});
+      expect(await kept.text()).toContain('<Mode>GOVERNANCE</Mode>');
+      expect((await cliJson<Loaded>(command, { env })).objectsStored).toBe(0);
+    });
+
+  if (domain !== undefined)
+    test('the bucket in the name of the host, and a copy in parts inside the store', async () => {
+      const endpoint = new URL(`http://${domain}:${new URL(store.url).port}`);
+      const settings = {
+        ...{ ...store.key, bucket: 'talos', prefix: 'named', endpoint },
+        addressing: 'virtual',
+      } as const;
+      const hosts = hostsOf({ kind: 's3', settings });
+      const seen = new Set<string>();
+      const gate = new HttpGate({
+        policy: { hosts, plainHttp: hosts, allowPrivate: true, upstreams: [] },
+        // What the DNS of a site does; not every system knows names below localhost.
+        lookup: async () => [{ address: '127.0.0.1', family: 4 }],
+        egressLog: { record: ({ host }) => seen.add(host) },
+      });
+      onTestFinished(() => gate.close());
+      const sink = new S3Sink(gate, settings, site.at('state-named'), { maxCopySize: 5 * 1024 * 1024 });
+      const bytes = Buffer.alloc(12 * 1024 * 1024, 'omni-airgap ');
+      const contentType = 'application/octet-stream';
+      const descriptor = descriptorOf(contentType, bytes);
+      await writeFile(site.at('large'), bytes);
+      const pieces = [{ path: site.at('large'), offset: 0, size: bytes.byteLength }];
+      const object = { key: 'image/a/large', descriptor, contentType } as const;
+      expect(await sink.put({ ...object, content: { kind: 'pieces', pieces } }, () => {})).toBe('stored');
+      const copy = { ...object, key: 'image/b/large' } as const;
+      const content = { kind: 'object', key: object.key } as const;
+      expect(await sink.put({ ...copy, content }, () => {})).toBe('stored');
+      const hasher = new Hasher();
+      for await (const chunk of sink.get(copy.key)) hasher.update(chunk);
+      expect(hasher.finish()).toBe(descriptor.digest);
+      // An ETag of several parts says how many.
+      const found = await request('talos/named/image/b/large', 'HEAD');
+      expect(found.headers.get('etag')).toMatch(/-3"$/);
+      expect([...seen]).toEqual([`talos.${endpoint.host}`]);
+    });
 
   if (hasPolicies)
     test('S2 the policy of docs/loading.md is enough; each right that is taken away is named', async () => {

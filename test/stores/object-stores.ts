@@ -14,6 +14,10 @@ export interface ObjectStoreProgram extends Program {
   readonly listsParts: boolean;
   /** It makes users, who may do what bucket policies say. */
   readonly hasPolicies?: true;
+  /** It keeps objects for as long as a default retention of the bucket says. */
+  readonly hasRetention?: true;
+  /** The name of its host, before which the bucket may stand. */
+  readonly domain?: string;
   start(path: string): Promise<RunningObjectStore>;
 }
 
@@ -40,6 +44,8 @@ export const objectStores: readonly ObjectStoreProgram[] = [
     comparesBytes: true,
     listsParts: true,
     hasPolicies: true,
+    hasRetention: true,
+    domain: 's3.localhost',
     async start() {
       const gateway = await startCeph();
       return { ...gateway, host: new URL(gateway.url).host, key: gateway };

@@ -106,6 +106,8 @@ interface PartCopy {
   /** Input of CreateMultipartUpload. */
   readonly description: { readonly Bucket: string; readonly Key: string };
   readonly rights: string;
+  /** Bytes; the most that one part may have. */
+  readonly maxPartSize: number;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -114,14 +116,14 @@ const copiedPartSize = 256 * 1024 * 1024;
 
 /** Copies what is too large for CopyObject, inside the store. Source: Amazon S3 API Reference, UploadPartCopy. */
 export async function copyInParts(copy: PartCopy): Promise<void> {
-  const { connection, object, source, description, rights, signal } = copy;
+  const { connection, object, source, description, rights, maxPartSize, signal } = copy;
   const { key, descriptor } = object;
   const { client } = connection;
   const { UploadId } = await connection.retrying(key, rights, signal, () =>
     client.send(new CreateMultipartUploadCommand(description), abort(signal)),
   );
   const at = { ...connection.at(key), UploadId };
-  const size = Math.max(copiedPartSize, Math.ceil(descriptor.size / maxParts));
+  const size = Math.max(Math.min(copiedPartSize, maxPartSize), Math.ceil(descriptor.size / maxParts));
   const parts: { readonly PartNumber: number; readonly ETag: string | undefined }[] = [];
   try {
     for (let offset = 0; offset < descriptor.size; offset += size) {

@@ -44,6 +44,8 @@ const partsAtOnce = 3;
 export interface SinkOptions {
   /** Bytes; objects above it go up in parts. Default 16 MiB. */
   readonly partSize?: number;
+  /** Bytes; objects above it are copied in parts. Default 5 GiB, the most that CopyObject takes. */
+  readonly maxCopySize?: number;
   /** Default `once`. */
   readonly readBack?: ReadBackMode;
   /** Told what an operator should know and nothing fails for. */
@@ -59,6 +61,7 @@ export class S3Sink implements ObjectSink {
   readonly #inTurn = pLimit(1);
   /** Bytes; gets smaller when something on the way does not take bodies of this size. */
   #partSize: number;
+  readonly #maxCopySize: number;
   readonly #mode: ReadBackMode;
   readonly #existing: ExistingObjects;
   readonly #note: (text: string) => void;
@@ -67,6 +70,7 @@ export class S3Sink implements ObjectSink {
   /** @param state folder for what this host knows of the bucket */
   constructor(gate: HttpGate, settings: S3Settings, state: string, options: SinkOptions = {}) {
     this.#partSize = options.partSize ?? defaultPartSize;
+    this.#maxCopySize = options.maxCopySize ?? maxCopyBytes;
     this.#mode = options.readBack ?? 'once';
     this.#note = options.note ?? (() => {});
     this.#connection = new S3Connection(gate, settings);
@@ -272,9 +276,14 @@ export class S3Sink implements ObjectSink {
     const { Bucket, Key } = this.#connection.at(from);
     const source = `${Bucket}/${Key.split('/').map(encodeURIComponent).join('/')}`;
     const description = this.#describe(object);
-    if (object.descriptor.size > maxCopyBytes) {
+    const maxPartSize = this.#maxCopySize;
+    if (object.descriptor.size > maxPartSize) {
       const connection = this.#connection;
-      return copyInParts({ connection, object, source, description, rights: copyRights, signal });
+      return copyInParts({
+        ...{ connection, object, source, description, rights: copyRights },
+        maxPartSize,
+        signal,
+      });
     }
     const input = { ...description, CopySource: source, MetadataDirective: 'REPLACE' as const };
     await this.#connection.retrying(object.key, copyRights, signal, () =>
