@@ -99,7 +99,8 @@ export function describeBundle(result: BundleReport, out: string, seconds: numbe
     result.written
       ? `${here.length < volumes.length ? `Wrote ${here.length} of` : 'Bundled'} ${what} in ${formatDuration(seconds)}.`
       : `Nothing to do: ${out} holds this very bundle already (${what}).`,
-    `Id ${result.id}, number ${result.sequence} of store ${result.origin}.`,
+    `Id ${result.id},`,
+    `number ${result.sequence} of store ${result.origin}.`,
   ];
   if (changes !== undefined) {
     const { added, moved, removed } = changes;
