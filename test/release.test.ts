@@ -45,7 +45,11 @@ test('the executable fetches, bundles, verifies, loads and serves', async () => 
   await omniAirgap('init');
   await omniAirgap('fetch', ...upstreamFlags(upstream.urls));
   await omniAirgap('keygen', '--out', 'site');
-  await omniAirgap('bundle', '--out', 'media', '--sign-key', 'site.key');
+  await omniAirgap('bundle', '--out', 'media', '--sign-key', 'site.key', '--with-program', dist);
+  const carried = join(machine, 'media', `omni-airgap-${here}`);
+  expect(await promisify(execFile)(carried, ['--version'])).toEqual(
+    await promisify(execFile)(join(machine, 'omni-airgap'), ['--version']),
+  );
   const bundle = ['--bundle', 'media', '--verify-key', 'site.pub'];
   expect(await omniAirgap('verify', ...bundle)).toMatch(/^Complete and undamaged: bundle [0-9a-f]{64}/);
   const objects = pathToFileURL(join(machine, 'objects')).href;

@@ -258,6 +258,8 @@ def check_medium(folder, signed, bundle):
     need(len(set(names)) == len(names), "a file stands twice")
     for of in bundle["files"]:
         need(re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?", of["name"]), f"{of['name']} is no name of a file")
+        if re.fullmatch("omni-airgap-[a-z0-9]+-[a-z0-9]+", of["name"]) and not os.path.exists(os.path.join(folder, of["name"])):
+            continue  # the program is on one medium
         with open(os.path.join(folder, of["name"]), "rb") as file:
             data = file.read()
         need(len(data) == of["size"] and sha256(data) == of["sha256"], f"{of['name']} is not as signed")

@@ -10,6 +10,7 @@ import {
   type BundleRoot,
   bundleIdOf,
   fingerprintOf,
+  isProgramFile,
   maxBundleDocumentBytes,
   type PlacedBlob,
   serializeBundleDocument,
@@ -27,6 +28,7 @@ import {
 import type { IssuedBundle, SmallFile, Store } from '@omni-airgap/store';
 import { repositoryOf } from './base.ts';
 import type { LockedContent } from './locked-content.ts';
+import type { Program } from './program.ts';
 import { reportPage } from './report/page.ts';
 import { readmeText } from './report/readme.ts';
 import { type Summary, summarize } from './report/summary.ts';
@@ -42,6 +44,8 @@ export interface IssueRequest {
   readonly relies: BundleRelies | undefined;
   readonly changes: BundleDocument['changes'];
   readonly secrets: SecretsRecord;
+  /** Travels along; undefined for a bundle without. */
+  readonly program: Program | undefined;
   readonly signKey: KeyObject | undefined;
   readonly tool: string;
   readonly by: string | undefined;
@@ -70,7 +74,7 @@ export async function issue(store: Store, request: IssueRequest): Promise<Issued
       ? {}
       : { relies: withKinds(contents, request.relies) }),
     volumes: [...request.volumes],
-    files: [],
+    files: (request.program?.executables ?? []).map(({ name, size, sha256 }) => ({ name, size, sha256 })),
     ...(contents.sparse.length === 0 ? {} : { sparse: [...contents.sparse] }),
     secrets: request.secrets,
     egress: [...(await store.egressHosts())],
@@ -82,7 +86,8 @@ export async function issue(store: Store, request: IssueRequest): Promise<Issued
   return store.bundles.issue({
     id,
     isSame: (issued) => isSame(issued, request, roots),
-    describe: (origin) => described({ ...summary, document: { ...unnumbered, ...origin } }),
+    describe: (origin) =>
+      described({ ...summary, document: { ...unnumbered, ...origin } }, request.program?.texts ?? []),
     signKey,
   });
 }
@@ -96,15 +101,23 @@ function withMissing(summary: Summary, { items }: LockedContent): Summary {
   };
 }
 
-/** With the files that people read. @throws USAGE when bundle.json would be too large */
-function described(summary: Summary): IssuedBundle {
+/**
+ * With the files that people read, before those of the program.
+ * @param texts go with the program
+ * @throws USAGE when bundle.json would be too large
+ */
+function described(summary: Summary, texts: readonly SmallFile[]): IssuedBundle {
   const files: readonly SmallFile[] = [
     { name: 'README.txt', bytes: Buffer.from(readmeText(summary)) },
     { name: 'report.html', bytes: Buffer.from(reportPage(summary)) },
+    ...texts,
   ];
   const document: BundleDocument = {
     ...summary.document,
-    files: files.map(({ name, bytes }) => ({ name, size: bytes.byteLength, sha256: hexOf(digestOf(bytes)) })),
+    files: [
+      ...files.map(({ name, bytes }) => ({ name, size: bytes.byteLength, sha256: hexOf(digestOf(bytes)) })),
+      ...summary.document.files,
+    ],
   };
   const bytes = Buffer.from(serializeBundleDocument(document));
   if (bytes.byteLength > maxBundleDocumentBytes) {
@@ -124,13 +137,17 @@ function isSame(document: BundleDocument, request: IssueRequest, roots: readonly
       relies?.repositories.map(({ repository, blobs }) => [repository, ...blobs.map((b) => b.digest)]),
       relies?.objects.map(({ key, digest }) => [key, digest]),
     ]);
+  const programOf = ({ files }: BundleDocument): unknown =>
+    files.filter(({ name }) => isProgramFile(name)).map(({ name, sha256 }) => [name, sha256]);
   const checks = (list: readonly BundleRoot[]): string =>
     says(list.map(({ name, signature, verified }) => [name, signature, verified]));
   return (
     checks(document.roots) === checks(roots) &&
     says(document.base?.map(({ id }) => id) ?? []) === says(request.bases.map(({ id }) => id)) &&
     places(document.relies) === places(request.bases.length === 0 ? undefined : request.relies) &&
-    says(document.secrets) === says(request.secrets)
+    says(document.secrets) === says(request.secrets) &&
+    says(programOf(document)) ===
+      says((request.program?.executables ?? []).map(({ name, sha256 }) => [name, sha256]))
   );
 }
 

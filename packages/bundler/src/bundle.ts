@@ -20,6 +20,7 @@ import { Consumer, consumingInto } from './consumed.ts';
 import { requireContent } from './locked-content.ts';
 import { Medium } from './medium.ts';
 import { type BundlePlan, type NewBundle, planIssued, planNew } from './plan.ts';
+import { programBytes } from './program.ts';
 import { parseVolumeRange } from './volume-flags.ts';
 import { BadStore, hashVolumes, type VolumeRun, writeMedium } from './volume-writer.ts';
 
@@ -106,7 +107,8 @@ async function make(work: BundleRun, options: BundleOptions): Promise<BundleRepo
   const isHashedFirst = (volume: number): boolean => isIssuedFirst || !toWrite.includes(volume);
   const toHash = all.filter((volume) => journal.sha256Of(volume) === undefined && isHashedFirst(volume));
   await requireContent(plan.store, plan.layout, map.blobsIn([...toWrite, ...toHash]));
-  work.progress.expect(bytesOf(work, toHash) + (readBack ? 2 : 1) * bytesOf(work, toWrite));
+  const times = readBack ? 2 : 1;
+  work.progress.expect(bytesOf(work, toHash) + times * (bytesOf(work, toWrite) + programBytes(plan.program)));
   if (toWrite.length > 0) await medium.begin(await spaceFor(work, toWrite, options));
   await hashVolumes(work, toHash);
   let issued = isIssuedFirst ? await plan.issue(volumesOf(work)) : undefined;
@@ -120,14 +122,28 @@ async function make(work: BundleRun, options: BundleOptions): Promise<BundleRepo
       await plan.store.bundles.withdraw(issued.document.id);
     throw error;
   }
+  const hasNewProgram = await writeProgram(work, readBack);
   issued ??= await plan.issue(volumesOf(work));
   await medium.finish(issued);
   return reportOf(work, issued, {
     signed: await medium.isSigned(),
     signedBy: options.signKey === undefined ? undefined : fingerprintOf(options.signKey),
-    written: toWrite.length > 0,
+    written: toWrite.length > 0 || hasNewProgram,
     consumedBytes: consumer?.bytes ?? 0,
   });
+}
+
+/** @returns whether an executable was not on the medium yet @throws DISK, BAD_VOLUME, DIGEST_MISMATCH */
+async function writeProgram(
+  { plan, medium, progress, signal }: BundleRun,
+  readBack: boolean,
+): Promise<boolean> {
+  let isNew = false;
+  const onBytes = (bytes: number): void => progress.advance(bytes);
+  for (const file of plan.program?.executables ?? []) {
+    if (await medium.writeProgram(file, { readBack, onBytes, signal })) isNew = true;
+  }
+  return isNew;
 }
 
 /** What bundle.json and the report take for each blob, names among it; bytes, rather too many. */
@@ -140,10 +156,10 @@ async function spaceFor(
   { consume, store }: BundleOptions,
 ): Promise<number> {
   const { map, medium } = work;
-  const documents = documentBytes * [...map.blobs].length;
+  const others = documentBytes * [...map.blobs].length + programBytes(work.plan.program);
   const isOneAtATime = consume === true && (await medium.sharesDiskWith(store));
   const sizes = toWrite.map((volume) => bytesOf(work, [volume]));
-  return documents + (isOneAtATime ? Math.max(0, ...sizes) : bytesOf(work, toWrite));
+  return others + (isOneAtATime ? Math.max(0, ...sizes) : bytesOf(work, toWrite));
 }
 
 function reportOf(
@@ -178,13 +194,14 @@ interface BundleRun extends VolumeRun {
  * bundle; DISK
  */
 async function openRun(store: Store, options: BundleOptions): Promise<BundleRun> {
-  const { out, issued, signKey, signal, progress = noProgress } = options;
+  const { out, issued, signal, progress = noProgress } = options;
   const plan =
-    issued === undefined ? await planNew(store, options) : await planIssued(store, issued, signKey);
+    issued === undefined ? await planNew(store, options) : await planIssued(store, issued, options);
   const { map, layout, hash } = plan;
   const medium = await Medium.open(out, hash, map.sizes, options.private);
   try {
     await refuseOther(medium, plan);
+    for (const file of plan.program?.executables ?? []) await medium.refuseOtherFile(file);
     // Another run may have written to both until now.
     const journal = await store.bundles.volumeJournal(hash);
     for (const [volume, { sha256 }] of (plan.volumes ?? []).entries()) await journal.hashed(volume, sha256);

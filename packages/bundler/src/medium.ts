@@ -3,12 +3,13 @@
  * plan, and which volumes are done, so that an interrupted run goes on; the folder is a bundle once bundle.json is in
  * it, and that comes last.
  */
-import { chmod, lstat, readdir, rm, stat } from 'node:fs/promises';
+import { chmod, lstat, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import {
   type BundleDocument,
   checksumLines,
   documentName,
+  isProgramFile,
   maxBundleDocumentBytes,
   parseBundleDocument,
   signatureName,
@@ -21,18 +22,22 @@ import {
   acquireLock,
   checkOutputFolder,
   diskError,
+  eachBlockDirect,
   ensureFolder,
   freeBytes,
   Journal,
   type Lock,
+  readPieces,
   readSmallFile,
   removeFile,
   removeTemporaries,
+  SyncedWriter,
   syncFolder,
   writeFileAtomic,
 } from '@omni-airgap/oci/fs';
-import { digestOf, hexOf } from '@omni-airgap/oci/model';
+import { digestOf, Hasher, hexOf } from '@omni-airgap/oci/model';
 import type { IssuedBundle } from '@omni-airgap/store';
+import type { ProgramFile } from './program.ts';
 
 /** There while a process works on the folder. */
 const lockName = 'bundle.lock';
@@ -52,8 +57,8 @@ const sumLine = /^[a-f0-9]{64} {2}content\.tar\.([0-9]{3})$/;
  * Modes protect nothing on a medium that someone carries away; private ones protect it on this host.
  */
 const readable = {
-  everyone: { file: 0o644, folder: 0o755 },
-  owner: { file: 0o600, folder: 0o700 },
+  everyone: { file: 0o644, folder: 0o755, program: 0o755 },
+  owner: { file: 0o600, folder: 0o700, program: 0o700 },
 } as const;
 type Modes = (typeof readable)[keyof typeof readable];
 
@@ -227,6 +232,65 @@ export class Medium {
     this.#done.add(volume);
   }
 
+  /** @throws CONFLICT when there is another file under the name of an executable, and no bundle here ever named it */
+  async refuseOtherFile({ name, size, sha256 }: ProgramFile): Promise<void> {
+    const path = join(this.folder, name);
+    const isOurs = this.document?.files.some((file) => file.name === name) === true;
+    if (isOurs || !(await isThere(path)) || (await isFile(path, size, sha256))) return;
+    throw new CodedError(
+      'CONFLICT',
+      `${path} already exists and is another file than that of --with-program; move it away`,
+    );
+  }
+
+  /**
+   * Copies an executable here, unless it is here already.
+   * @returns whether it was copied
+   * @throws DISK; DIGEST_MISMATCH when the file has changed since it was read; BAD_VOLUME when it reads back otherwise
+   */
+  async writeProgram(
+    { name, path: from, size, sha256 }: ProgramFile,
+    options: WriteOptions,
+  ): Promise<boolean> {
+    const { readBack, onBytes, signal } = options;
+    const path = join(this.folder, name);
+    if (await isFile(path, size, sha256, signal)) return false;
+    const partial = `${path}.partial`;
+    await removeFile(partial);
+    try {
+      const hasher = new Hasher();
+      const writer = await SyncedWriter.create(partial);
+      try {
+        for await (const block of readPieces([{ path: from, offset: 0, size }], signal)) {
+          hasher.update(block);
+          await writer.write(block);
+          onBytes(block.byteLength);
+        }
+        await writer.sync();
+      } finally {
+        await writer.close();
+      }
+      if (hexOf(hasher.finish()) !== sha256)
+        throw new CodedError(
+          'DIGEST_MISMATCH',
+          `${from}: has changed while it was copied; run the command again`,
+        );
+      if (readBack && !(await isFile(partial, size, sha256, signal, onBytes))) {
+        throw new CodedError(
+          'BAD_VOLUME',
+          `${path}: reads back otherwise than it was written; the medium is bad, use another`,
+        );
+      }
+      await setMode(partial, this.#modes.program);
+      await rename(partial, path);
+      await syncFolder(this.folder);
+      return true;
+    } catch (error) {
+      await rm(partial, { force: true }).catch(() => {});
+      throw diskError(error, path);
+    }
+  }
+
   /** Takes a volume away that is not what it should be. */
   async remove(volume: number): Promise<void> {
     await removeFile(join(this.folder, volumeName(volume)));
@@ -241,7 +305,14 @@ export class Medium {
     const path = join(this.folder, documentName);
     await this.#removeOtherSignature(await holds(path, bytes), files);
     for (const { name, bytes: content } of files) await writeChanged(join(this.folder, name), content);
-    const here = document.volumes.filter((_, volume) => this.#done.has(volume));
+    const here: { readonly name: string; readonly sha256: string }[] = document.volumes.filter((_, volume) =>
+      this.#done.has(volume),
+    );
+    for (const file of document.files) {
+      if (!isProgramFile(file.name)) continue;
+      await removeFile(join(this.folder, `${file.name}.partial`));
+      if (await hasSize(join(this.folder, file.name), file.size)) here.push(file);
+    }
     const small = [
       ...files.filter(({ name }) => !signatureNames.includes(name)),
       { name: documentName, bytes },
@@ -251,8 +322,10 @@ export class Medium {
       ...small.map((file) => ({ name: file.name, sha256: hexOf(digestOf(file.bytes)) })),
     ];
     await writeChanged(join(this.folder, 'SHA256SUMS'), Buffer.from(checksumLines(sums)));
-    for (const { name } of [...here, ...files, { name: 'SHA256SUMS' }])
-      await setMode(join(this.folder, name), this.#modes.file);
+    for (const { name } of [...here, ...files, { name: 'SHA256SUMS' }]) {
+      const mode = isProgramFile(name) ? this.#modes.program : this.#modes.file;
+      await setMode(join(this.folder, name), mode);
+    }
     for (const name of signatureNames) {
       const signature = join(this.folder, name);
       if (await isThere(signature)) await setMode(signature, this.#modes.file);
@@ -372,6 +445,31 @@ async function writeChanged(path: string, bytes: Uint8Array): Promise<void> {
 async function holds(path: string, bytes: Uint8Array): Promise<boolean> {
   const before = await readSmallFile(path, maxBundleDocumentBytes);
   return before !== undefined && Buffer.compare(before, bytes) === 0;
+}
+
+interface WriteOptions {
+  readonly readBack: boolean;
+  /** Called with the number of bytes just written, or read back. */
+  readonly onBytes: (bytes: number) => void;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Whether a file has these bytes, as far as the medium itself says. */
+async function isFile(
+  path: string,
+  size: number,
+  sha256: string,
+  signal?: AbortSignal,
+  onBytes?: (bytes: number) => void,
+): Promise<boolean> {
+  if (!(await hasSize(path, size))) return false;
+  const hasher = new Hasher();
+  const use = (block: Buffer): void => {
+    hasher.update(block);
+    onBytes?.(block.byteLength);
+  };
+  await eachBlockDirect(path, size, use, signal);
+  return hexOf(hasher.finish()) === sha256;
 }
 
 async function hasSize(path: string, size: number): Promise<boolean> {

@@ -7,6 +7,7 @@ import {
   type BlobSize,
   type BundleDocument,
   type BundleRelies,
+  isProgramFile,
   mapOf,
   planHash,
   planHashOf,
@@ -30,6 +31,7 @@ import { findSecretsInText, maxSchematicBytes } from '@omni-airgap/talos';
 import { readSiteInventory, repositoryOf, type SiteInventory } from './base.ts';
 import { issue, type SecretsRecord } from './bundle-record.ts';
 import { type LockedContent, readLockedContent } from './locked-content.ts';
+import { executablesFor, type Program, programBytes, readProgram } from './program.ts';
 
 export interface BundlePlan {
   readonly store: Store;
@@ -40,6 +42,8 @@ export interface BundlePlan {
   readonly hash: string;
   /** What --consume leaves in the store, because it says what there is. */
   readonly stays: ReadonlySet<Digest>;
+  /** What goes onto this medium beside the bundle; undefined for none. */
+  readonly program: Program | undefined;
   /** Its volumes, where it was issued before. */
   readonly volumes?: readonly WrittenVolume[];
   /** The signed bundle.json, kept in the store. @param volumes all, in order @throws BAD_DOCUMENT, DISK */
@@ -53,6 +57,8 @@ export interface NewBundle {
   /** What is inside already: see readSiteInventory. */
   readonly since?: readonly string[];
   readonly signKey?: KeyObject | undefined;
+  /** Folder of a release of this program, which goes along. */
+  readonly withProgram?: string | undefined;
   /** Carry schematics with secrets in them. */
   readonly allowSecrets?: boolean;
   /** Name and version of this program, for the record. */
@@ -75,13 +81,17 @@ export async function planNew(store: Store, options: NewBundle): Promise<BundleP
   const names = new Map(items.map((item) => [item.name, item.descriptor]));
   const bases = [...(inside?.bases.values() ?? [])].sort((a, b) => byText(a.id, b.id));
   const ids = bases.map(({ id }) => id);
-  const plan = planVolumes(names, carried, volumeSize, ids);
+  const { withProgram } = options;
+  const program =
+    withProgram === undefined ? undefined : await readProgram(withProgram, executablesFor(items), signal);
+  const plan = planVolumes(names, carried, volumeSize, ids, programBytes(program));
   const map = new VolumeMap(names, plan, ids);
   const schematics = [...kinds].flatMap(([digest, kind]) => (kind === 'schematic' ? [digest] : []));
   return {
     store,
     layout,
     map,
+    program,
     hash: planHash(names, map, ids),
     stays: new Set([...schematics, ...manifestsOf(descriptors.values())]),
     issue: (volumes) =>
@@ -93,6 +103,7 @@ export async function planNew(store: Store, options: NewBundle): Promise<BundleP
         relies,
         changes: inside === undefined ? undefined : changesOf(contents, inside),
         secrets,
+        program,
         signKey: options.signKey,
         tool: options.tool,
         by: options.by,
@@ -108,7 +119,7 @@ export async function planNew(store: Store, options: NewBundle): Promise<BundleP
 export async function planIssued(
   store: Store,
   text: string,
-  signKey: KeyObject | undefined,
+  { signKey, withProgram, signal }: Pick<NewBundle, 'signKey' | 'withProgram' | 'signal'>,
 ): Promise<BundlePlan> {
   const id = await store.bundles.find(text, '--issued');
   const issued = await store.bundles.read(id);
@@ -127,9 +138,34 @@ export async function planIssued(
     map,
     hash: planHashOf(document, map),
     stays: new Set([...schematics, ...manifestsOf(graph.values())]),
+    program: withProgram === undefined ? undefined : await programOf(document, withProgram, signal),
     volumes: document.volumes,
     issue: async () => (signKey === undefined ? issued : store.bundles.sign(issued, signKey)),
   };
+}
+
+/** @throws USAGE when the bundle was issued without it, CONFLICT when with another one; and as readProgram */
+async function programOf(
+  { id, files }: BundleDocument,
+  folder: string,
+  signal: AbortSignal | undefined,
+): Promise<Program> {
+  const listed = new Map(
+    files.flatMap(({ name, sha256 }) => (isProgramFile(name) ? [[name, sha256] as const] : [])),
+  );
+  if (listed.size === 0) {
+    throw new CodedError(
+      'USAGE',
+      `--with-program: bundle ${id.slice(0, 12)} was issued without the program; make a new bundle with it`,
+    );
+  }
+  const program = await readProgram(folder, [...listed.keys()], signal);
+  const other = program.executables.find(({ name, sha256 }) => listed.get(name) !== sha256);
+  if (other === undefined) return program;
+  throw new CodedError(
+    'CONFLICT',
+    `${other.path}: bundle ${id.slice(0, 12)} was issued with another version of it; specify the release that it was issued with`,
+  );
 }
 
 function manifestsOf(descriptors: Iterable<Descriptor>): Digest[] {

@@ -21,6 +21,7 @@ export interface BundleFlags extends CommonFlags {
   readonly since: readonly string[];
   readonly signKey?: string;
   readonly unsigned?: true;
+  readonly withProgram?: string;
   readonly allowSecrets?: true;
   readonly readback: boolean;
   readonly private?: true;
@@ -48,6 +49,10 @@ export function withBundleFlags(command: Command): Command {
       '--private',
       'let only this account read the files on the medium (default: everyone, whatever the umask)',
     )
+    .option(
+      '--with-program <dir>',
+      'put the executables of this release of omni-airgap (./scripts/release DIR) on the medium as well',
+    )
     .option('--no-readback', 'do not read everything back after writing');
 }
 
@@ -70,6 +75,7 @@ export async function bundleOptions(
     since,
     volumeSize: parseVolumeSize(flags.volumeSize),
     signKey,
+    withProgram: flags.withProgram,
     readBack: flags.readback,
     private: flags.private === true,
     allowSecrets: flags.allowSecrets === true,

@@ -32,6 +32,7 @@ export {
   bundleIdOf,
   checksumLines,
   documentName,
+  isProgramFile,
   maxBundleDocumentBytes,
   parseBundleDocument,
   serializeBundleDocument,

@@ -15,7 +15,9 @@ import {
   checkMemberHeader,
   checkSmallContent,
   checkTrailer,
+  isProgramFile,
   type PlacedBlob,
+  verifyFiles,
   volumeName,
 } from '@omni-airgap/format';
 import type { Bytes, Located, Piece, Progress, RangeFetcher, ReadOnlyStorage } from '@omni-airgap/oci';
@@ -153,7 +155,10 @@ class BundleSource implements LoadSource {
         );
       }
     }
-    for (const bundle of bundles) await checkSmallContent(bundle);
+    for (const bundle of bundles) {
+      await checkProgram(bundle);
+      await checkSmallContent(bundle);
+    }
     return new BundleSource(bundles, newest, spool);
   }
 
@@ -273,6 +278,17 @@ class BundleSource implements LoadSource {
   #absentOf(bundle: BundleStore): ReadonlySet<number> {
     return this.#absent.get(bundle) ?? new Set();
   }
+}
+
+/** A changed executable shows that somebody changed the medium. @throws DIGEST_MISMATCH */
+async function checkProgram({ folders, document }: BundleStore): Promise<void> {
+  const files = document.files.filter(({ name }) => isProgramFile(name));
+  const [damage] = await verifyFiles(folders, { files });
+  if (damage === undefined) return;
+  throw new CodedError(
+    'DIGEST_MISMATCH',
+    `${damage.path} ${damage.what}: do not run it; copy it again or remove it, then run load again`,
+  );
 }
 
 /** Volumes that are needed and not mounted: each by its number and sha256. Fault F28. */

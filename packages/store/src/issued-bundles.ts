@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import {
   type BundleDocument,
   documentName,
+  isProgramFile,
   isSignedWith,
   mapOf,
   maxBundleDocumentBytes,
@@ -125,12 +126,13 @@ export class IssuedBundles {
     return readDocument(this.#pathOf(id, documentName));
   }
 
-  /** Undefined when it, or what its bundle.json names, is not all there. @throws BAD_DOCUMENT, DISK */
+  /** Undefined when it, or what its bundle.json names beside the program, is not all there. @throws BAD_DOCUMENT, DISK */
   async read(id: string): Promise<IssuedBundle | undefined> {
     const issued = await this.document(id);
     if (issued === undefined) return undefined;
     const files: SmallFile[] = [];
     for (const { name, sha256 } of issued.document.files) {
+      if (isProgramFile(name)) continue;
       const content = await readSmallFile(this.#pathOf(id, name), maxSmallFileBytes);
       if (content === undefined || hexOf(digestOf(content)) !== sha256) return undefined;
       files.push({ name, bytes: content });

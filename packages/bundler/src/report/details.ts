@@ -1,5 +1,5 @@
 /** The folded parts of the page: every name with its digest, hosts, volumes, and what was checked. */
-import { countSigners, type Html, html, signerText } from '@omni-airgap/format';
+import { countSigners, type Html, html, isProgramFile, signerText } from '@omni-airgap/format';
 import { formatBytes, formatTime } from '@omni-airgap/oci/base';
 import { attachmentsText } from './attachments.ts';
 import { byRepository, type ItemGroup } from './groups.ts';
@@ -114,16 +114,19 @@ function signatureOf({ signature, verified }: SummaryItem, withSigner: boolean):
 }
 
 /** How the content was checked on its way, for whoever audits that. */
-export function checksPart({ document: { secrets }, items }: Summary): Html {
+export function checksPart({ document: { secrets, files }, items }: Summary): Html {
   const signers = countSigners(items.map(({ verified }) => verified)).map(
     ({ signer, images }) => html`<li>${images} by ${signer}</li>`,
+  );
+  const programs = files.flatMap(({ name, sha256 }) =>
+    isProgramFile(name) ? [html`<li>${name} <small class="digest">sha256:${sha256}</small></li>`] : [],
   );
   const found = (secrets?.found ?? []).map((name) => html`<li>${nameHtml(name)}</li>`);
   return part(
     'Checks',
     'digests, signers, secrets',
     html`<ul>
-<li>Every blob was compared with its digest when it was fetched.</li>
+${programs.length === 0 ? html`` : html`<li>Executables of omni-airgap itself, carried to be run inside: <ul>${programs}</ul></li>\n`}<li>Every blob was compared with its digest when it was fetched.</li>
 <li>Signatures that were verified when their images were fetched: ${signers.length === 0 ? 'none.' : html`<ul>${signers}</ul>`}</li>
 <li>Schematics with secrets: ${found.length === 0 ? 'none found.' : html`<ul>${found}</ul>`}</li>
 </ul>`,

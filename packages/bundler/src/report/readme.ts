@@ -1,4 +1,5 @@
 /** README.txt on the medium: for whoever holds it in the hand, with our tool or without. */
+import { isProgramFile } from '@omni-airgap/format';
 import { formatBytes, formatTime, printable } from '@omni-airgap/oci/base';
 import type { Summary } from './summary.ts';
 
@@ -12,6 +13,7 @@ function volumeNames(volumes: readonly { readonly name: string }[]): string {
 export function readmeText({ document, items, bytes }: Summary): string {
   const count = (kind: string): number => items.filter((item) => item.kind === kind).length;
   const { id, volumes, base, roots } = document;
+  const program = document.files.find(({ name }) => isProgramFile(name))?.name;
   const oci = roots.filter(({ descriptor }) => descriptor.mediaType.startsWith('application/vnd.oci.'));
   const names = new Set(oci.map((root) => root.name));
   const ofOci = items.filter((item) => item.kind === 'image' && !item.inBase && names.has(item.name));
@@ -56,7 +58,7 @@ several media, each holds some of the volumes and all hold the other files.
    file. Its id is what this prints when all volumes are in one folder:
    sha256sum ${files} | sha256sum
 
-3. LOAD IT with omni-airgap
+${program === undefined ? '' : programText(program)}${program === undefined ? 3 : 4}. LOAD IT with omni-airgap
    omni-airgap verify --bundle . --verify-key KEY.pub
    omni-airgap load --bundle . --verify-key KEY.pub \\
      --registry REGISTRY:PORT --object-store s3://BUCKET
@@ -68,7 +70,7 @@ several media, each holds some of the volumes and all hold the other files.
        : ''
    }
 
-4. LOAD IT WITHOUT omni-airgap
+${program === undefined ? 4 : 5}. LOAD IT WITHOUT omni-airgap
    ${unpack}
    skopeo copy --all --preserve-digests \\
      oci:layout:${example} \\
@@ -80,4 +82,18 @@ several media, each holds some of the volumes and all hold the other files.
    are artifacts there: oras pull --oci-layout layout@DIGEST gives the files.
 `;
   return text.replaceAll('\n', '\r\n');
+}
+
+/** @param name an executable that is carried */
+function programText(name: string): string {
+  return `3. TAKE omni-airgap FROM THE MEDIUM (it is on one of several)
+   After step 2 has said that bundle.json is right, and not before:
+   sed -n 's/.*"\\(omni-airgap-linux-[a-z0-9]*\\)".*"\\([a-f0-9]*\\)".*/\\2  \\1/p' \\
+     bundle.json | sha256sum -c
+   Copy the one for this machine (uname -m: x86_64 is amd64, aarch64 is arm64)
+   to a disk that allows execution, and run it in place of omni-airgap:
+   install -m 755 ${name} $HOME/omni-airgap
+   RELEASE.txt lists the libraries that it needs, LICENSES.txt its licenses.
+
+`;
 }

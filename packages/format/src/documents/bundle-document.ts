@@ -160,6 +160,11 @@ const schema = v.strictObject({
 });
 export type BundleDocument = v.InferOutput<typeof schema>;
 
+/** An executable of this program in `files`: it is on one of the media only, and in no store. */
+export function isProgramFile(name: string): boolean {
+  return /^omni-airgap-[a-z0-9]+-[a-z0-9]+$/.test(name);
+}
+
 /** Some 200 bytes for each blob: enough for half a million. */
 export const maxBundleDocumentBytes: number = 128 * 1024 * 1024;
 

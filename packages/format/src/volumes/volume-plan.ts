@@ -40,6 +40,7 @@ export interface VolumePlan {
  * @param blobs everything carried, each once
  * @param volumeSize most bytes a volume may have
  * @param bases ids of the bundles it is made on
+ * @param reserved bytes that volume 001 leaves free, for other files on its medium
  * @throws USAGE when the small content alone does not fit, or more than a thousand volumes are needed
  */
 export function planVolumes(
@@ -47,9 +48,18 @@ export function planVolumes(
   blobs: readonly BlobSize[],
   volumeSize: number,
   bases: readonly string[] = [],
+  reserved = 0,
 ): VolumePlan {
   // The end of the archive must fit wherever the last volume ends; whole blocks only.
   const capacity = Math.floor((volumeSize - trailerSize) / tarBlock) * tarBlock;
+  const capacityOf = (volume: number): number =>
+    volume === 1 ? capacity - Math.ceil(reserved / tarBlock) * tarBlock : capacity;
+  if (reserved > 0 && capacityOf(1) < memberSize(smallBlobLimit)) {
+    throw new CodedError(
+      'USAGE',
+      `--volume-size ${volumeSize}: leaves no room beside the ${reserved} bytes of the program; use a larger one`,
+    );
+  }
   const ordered = [...blobs].sort((a, b) => b.size - a.size || byText(a.digest, b.digest));
   const used = [layoutFiles(names, bases).reduce((sum, file) => sum + memberSize(file.bytes.byteLength), 0)];
   const placed: PlacedBlob[] = [];
@@ -67,16 +77,17 @@ export function planVolumes(
   }
   for (const { digest, size } of ordered.filter((blob) => blob.size > smallBlobLimit)) {
     const takes = memberSize(size);
-    const fits = used.findIndex((bytes, volume) => volume > 0 && bytes + takes <= capacity);
+    const fits = used.findIndex((bytes, volume) => volume > 0 && bytes + takes <= capacityOf(volume));
     const volume = fits < 0 ? used.length : fits;
     const at = used[volume] ?? 0;
     placed.push({ digest, size, volume, offset: at + tarBlock });
     let rest = at + takes;
-    for (let next = volume; rest > 0; next++, rest -= capacity) {
+    for (let next = volume; rest > 0; next++) {
       if (next >= maxVolumes) {
         throw new CodedError('USAGE', `--volume-size ${volumeSize}: needs more than ${maxVolumes} volumes`);
       }
-      used[next] = Math.min(rest, capacity);
+      used[next] = Math.min(rest, capacityOf(next));
+      rest -= used[next] ?? 0;
     }
   }
   return { blobs: placed, sizes: used.map((bytes, i) => bytes + (i === used.length - 1 ? trailerSize : 0)) };
