@@ -1,4 +1,5 @@
 /** load into real registries as sites run them: behind a proxy with a limit, with tokens, and dead. */
+import { chmodSync } from 'node:fs';
 import { expect, onTestFinished } from 'vitest';
 import { startRegistry } from './services/docker-registry.ts';
 import { startNginx } from './services/nginx.ts';
@@ -66,6 +67,47 @@ testWith(
   },
 );
 
+testWith(
+  ['docker-registry', 'nginx', 'openssl'],
+  'S5 a front end that wants a client certificate and redirects uploads to another address of the registry',
+  async () => {
+    const bundle = await makeBundle({ [app]: [3 * mebibyte, 1000] });
+    const certificates = await makeCertificates('127.0.0.1');
+    const registry = await startRegistry();
+    const back = await startNginx({ behind: registry.host, certificates, maxBody: '0' });
+    const front = await startNginx({
+      ...{ behind: registry.host, certificates, maxBody: '1m' },
+      uploadsTo: back.host,
+      clientsOf: certificates.ca,
+    });
+    onTestFinished(async () => {
+      await Promise.all([front.stop(), back.stop(), registry.stop()]);
+      certificates.dispose();
+    });
+    const site = await workspace();
+    const load = [
+      ...['load', ...bundle.flags, '--registry', front.host, '--ca-cert', certificates.caFile],
+      ...['--state', site.at('state'), '--handoff', site.at('handoff')],
+    ];
+    const stranger = await cli(load);
+    expectFailure(stranger, 5, /400.*client certificate: specify --client-cert FILE and --client-key FILE/);
+    const key = site.write('key.pem', certificates.key);
+    chmodSync(key, 0o600);
+    const known = [
+      ...load,
+      ...['--client-cert', site.write('cert.pem', certificates.cert)],
+      ...['--client-key', key],
+    ];
+    // The other address must be allowed, as for any redirect.
+    expectFailure(await cli(known), 4, new RegExp(`a redirect \\(308\\).*--allow-host ${back.host}`));
+    const loaded = await cliJson<Loaded>([...known, '--allow-host', back.host, '--verify', 'full']);
+    expect(loaded.registry.storedBlobs).toBe(4);
+    expect(await digestAt(registry, 'acme/app', 'v1')).toBe(bundle.roots.get(app)?.digest);
+    expect(front.log()).toMatch(/^POST .* 308 /m);
+    expect(back.log()).toMatch(/^P(?:UT|ATCH) .* 20[1-4] /m);
+  },
+);
+
 testWith(['docker-registry', 'openssl'], 'tokens of a registry, asked for each repository', async () => {
   const bundle = await makeBundle({ [app]: [2 * mebibyte], 'quay.io/acme/tool:v2': [2 * mebibyte] });
   const tokens = await startTokenServer();
@@ -84,7 +126,9 @@ testWith(['docker-registry', 'openssl'], 'tokens of a registry, asked for each r
   ];
   const denied = await cli(load);
   expect(denied.code).toBe(5);
-  expect(denied.stderr).toMatch(/docker login, or --registry-config/);
+  expect(denied.stderr).toMatch(
+    /no credentials for [0-9.:]+ in .*docker login [0-9.:]+, or --registry-config FILE/,
+  );
   expect(await cliJson<Loaded>([...load, '--registry-config', auth])).toMatchObject({
     registry: { storedBlobs: 6 },
   });

@@ -10,8 +10,12 @@ export interface NginxOptions {
   /** `127.0.0.1:PORT` of what is behind it. */
   readonly behind: string;
   readonly certificates: Certificates;
-  /** As nginx writes it: `10m`. */
+  /** As nginx writes it: `10m`; `0` for no limit. */
   readonly maxBody: string;
+  /** Everything but GET and HEAD is redirected (308) to this `HOST:PORT`. */
+  readonly uploadsTo?: string;
+  /** PEM of an authority: only clients with a certificate of it are let in. */
+  readonly clientsOf?: string;
 }
 
 /** @returns `127.0.0.1:PORT` @throws MissingService without nginx */
@@ -19,6 +23,8 @@ export async function startNginx({
   behind,
   certificates,
   maxBody,
+  uploadsTo,
+  clientsOf,
 }: NginxOptions): Promise<{ readonly host: string; log(): string; stop(): Promise<void> }> {
   requireCommands('nginx');
   const folder = temporaryFolder('nginx');
@@ -26,6 +32,13 @@ export async function startNginx({
   const at = (name: string): string => join(folder, name);
   writeFileSync(at('cert.pem'), certificates.cert + certificates.ca);
   writeFileSync(at('key.pem'), certificates.key, { mode: 0o600 });
+  if (clientsOf !== undefined) writeFileSync(at('clients.pem'), clientsOf);
+  const clients =
+    clientsOf === undefined ? '' : `ssl_client_certificate ${at('clients.pem')}; ssl_verify_client on;`;
+  const redirect =
+    uploadsTo === undefined
+      ? ''
+      : `if ($request_method !~ ^(?:GET|HEAD)$) { return 308 https://${uploadsTo}$request_uri; }`;
   const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (name) => `${name}_temp_path ${at(name)};`,
   );
@@ -45,7 +58,9 @@ http {
     ssl_certificate ${at('cert.pem')};
     ssl_certificate_key ${at('key.pem')};
     client_max_body_size ${maxBody};
+    ${clients}
     location / {
+      ${redirect}
       proxy_pass http://${behind};
       proxy_set_header Host $http_host;
       proxy_set_header X-Forwarded-Proto $scheme;
