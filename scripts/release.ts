@@ -54,6 +54,8 @@ async function bundle(
     entryPoints: ['packages/cli/src/main.ts'],
     outfile,
     bundle: true,
+    // The CycloneDX library takes it for XML when it is installed; only its JSON is used.
+    external: ['xmlbuilder2'],
     metafile: true,
     platform: 'node',
     target: 'node22',

@@ -3,7 +3,7 @@
  * docs/bundle-format.md alone. What has to be told to it here has to be told to every other reader there.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import { startRegistryDouble } from '../packages/oci/src/testing/index.ts';
@@ -67,6 +67,23 @@ describeWith(['python3', 'openssl', 'sha256sum'], 'a reader and writer of its ow
   test('reads an increment', () => {
     expect(read(site, 'second')).toMatchObject({ names: 2, blobs: 2 });
     expect(read(site, 'second')['relied']).toBeGreaterThan(1);
+  });
+
+  test('reads a bundle from before there was an inventory', () => {
+    const folder = join(temporaryFolder('oracle'), 'media');
+    cpSync(site.at('media'), folder, { recursive: true });
+    for (const name of ['bom.cdx.json', 'bundle.json.sig', 'bundle.json.sigstore.json'])
+      rmSync(join(folder, name));
+    const path = join(folder, 'bundle.json');
+    const before = readFileSync(path, 'utf8');
+    writeFileSync(path, before.replace(/ *\{"name":"bom\.cdx\.json"[^\n]*\n/, ''));
+    expect(readFileSync(path, 'utf8')).not.toBe(before);
+    const sums = readFileSync(join(folder, 'SHA256SUMS'), 'utf8');
+    writeFileSync(join(folder, 'SHA256SUMS'), sums.replaceAll(/^.* {2}(?:bom\.cdx|bundle)\.json\n/gm, ''));
+    expect(spawnSync('python3', [oracle, 'check', folder], { encoding: 'utf8' })).toMatchObject({
+      status: 0,
+      stderr: '',
+    });
   });
 
   test.each([

@@ -102,6 +102,7 @@ describe('each file is synced before its final name, and its folder after it', (
       'SHA256SUMS',
       'README.txt',
       'report.html',
+      'bom.cdx.json',
     ];
     const names = media.map((name) => new RegExp(`^media/${name.replaceAll('.', '\\.')}$`));
     expectDurable('bundle', site.root, ...names, /^store\/origin\.json$/, /^store\/bundles\//);

@@ -18,6 +18,8 @@ interface Layer {
 }
 
 const content = ['oci', 'format', 'talos'];
+/** What the CycloneDX library validates with, in tests. */
+const schemaValidators = ['ajv', 'ajv-formats', 'ajv-formats-draft2019'];
 const sigstore = ['@sigstore/bundle', '@sigstore/protobuf-specs', '@sigstore/verify'];
 
 export const layers: Readonly<Record<string, Layer>> = {
@@ -53,7 +55,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     ],
   },
   fetcher: { siblings: [...content, 'store'], npm: [...sigstore, 'p-limit', 'tar', 'valibot'] },
-  bundler: { siblings: [...content, 'store'], npm: [] },
+  bundler: { siblings: [...content, 'store'], npm: ['@cyclonedx/cyclonedx-library', ...schemaValidators] },
   // What an auditor inside reads: never the store of the connected host.
   loader: { siblings: [...content, 'objects'], npm: ['p-limit'] },
   pki: { siblings: ['oci', 'talos'], npm: ['@peculiar/x509', 'bcryptjs', 'openpgp', 'reflect-metadata'] },

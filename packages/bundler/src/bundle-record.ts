@@ -29,6 +29,7 @@ import type { IssuedBundle, SmallFile, Store } from '@omni-airgap/store';
 import { repositoryOf } from './base.ts';
 import type { LockedContent } from './locked-content.ts';
 import type { Program } from './program.ts';
+import { inventory, inventoryName } from './report/inventory.ts';
 import { reportPage } from './report/page.ts';
 import { readmeText } from './report/readme.ts';
 import { type Summary, summarize } from './report/summary.ts';
@@ -83,11 +84,15 @@ export async function issue(store: Store, request: IssueRequest): Promise<Issued
     ...withMissing(await summarize(unnumbered, contents.layout), contents),
     issuedBy: signKey === undefined ? undefined : fingerprintOf(signKey),
   };
+  const bom: SmallFile = { name: inventoryName, bytes: await inventory(summary) };
   return store.bundles.issue({
     id,
     isSame: (issued) => isSame(issued, request, roots),
     describe: (origin) =>
-      described({ ...summary, document: { ...unnumbered, ...origin } }, request.program?.texts ?? []),
+      described({ ...summary, document: { ...unnumbered, ...origin } }, [
+        bom,
+        ...(request.program?.texts ?? []),
+      ]),
     signKey,
   });
 }
@@ -103,14 +108,14 @@ function withMissing(summary: Summary, { items }: LockedContent): Summary {
 
 /**
  * With the files that people read, before those of the program.
- * @param texts go with the program
+ * @param others bom.cdx.json, and what goes with the program
  * @throws USAGE when bundle.json would be too large
  */
-function described(summary: Summary, texts: readonly SmallFile[]): IssuedBundle {
+function described(summary: Summary, others: readonly SmallFile[]): IssuedBundle {
   const files: readonly SmallFile[] = [
     { name: 'README.txt', bytes: Buffer.from(readmeText(summary)) },
     { name: 'report.html', bytes: Buffer.from(reportPage(summary)) },
-    ...texts,
+    ...others,
   ];
   const document: BundleDocument = {
     ...summary.document,

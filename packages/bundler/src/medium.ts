@@ -47,7 +47,7 @@ const maxSumsBytes = 1024 * 1024;
 const reserve = 4 * 1024 * 1024;
 /** Of every bundle, beside bundle.json. */
 const namesOfBundles =
-  /^(?:content\.tar\.[0-9]{3}(?:\.partial)?|bundle\.json\.sig|bundle\.json\.sigstore\.json|README\.txt|report\.html|SHA256SUMS)$/;
+  /^(?:content\.tar\.[0-9]{3}(?:\.partial)?|bundle\.json\.sig|bundle\.json\.sigstore\.json|README\.txt|report\.html|bom\.cdx\.json|SHA256SUMS)$/;
 /** A volume, whole or while it is written. */
 const volumeFile = /^content\.tar\.([0-9]{3})(\.partial)?$/;
 const sumLine = /^[a-f0-9]{64} {2}content\.tar\.([0-9]{3})$/;

@@ -39,6 +39,7 @@ describe('several media', () => {
     expect((await readdir(at('a'))).sort()).toEqual([
       'README.txt',
       'SHA256SUMS',
+      'bom.cdx.json',
       'bundle.json',
       ...[0, 1, 2].map(volumeName),
       'report.html',

@@ -24,7 +24,7 @@ export interface BundleCheck {
   readonly bytes: number;
   readonly blobs: number;
   readonly damages: readonly NamedDamage[];
-  /** README.txt and report.html, where they are not what was signed. */
+  /** README.txt, report.html and bom.cdx.json, where they are not what was signed. */
   readonly fileDamages: readonly FileDamage[];
   /** Volumes that are in none of the folders. */
   readonly absent: readonly string[];
@@ -225,7 +225,7 @@ interface FileDamage {
 }
 
 /**
- * The files beside the volumes that people read: README.txt and report.html. bundle.json states their hashes, so a
+ * The files beside the volumes that bundle.json lists, such as README.txt and report.html. It states their hashes, so a
  * page that somebody rewrote on the way is told from the one that was signed.
  * @param folders each has its own copy; one that is not there can mislead nobody
  */

@@ -55,7 +55,7 @@ export interface SmallFile {
 }
 
 export interface IssuedBundle extends IssuedDocument {
-  /** README.txt, report.html, and the signature in its two files when it is signed. */
+  /** README.txt, report.html, bom.cdx.json, and the signature in its two files when it is signed. */
   readonly files: readonly SmallFile[];
 }
 

@@ -43,7 +43,7 @@ ${checksPart(summary)}
 </div>
 </main>
 <footer><p>Id <code>${document.id}</code>, store <code>${document.origin}</code>. README.txt describes how to check and
-load the bundle.</p></footer>
+load the bundle; bom.cdx.json is a CycloneDX inventory of its images and boot assets, not of the packages in them.</p></footer>
 </body>
 </html>
 `;

@@ -41,7 +41,8 @@ Made:     ${formatTime(document.createdAt)} by ${printable(document.tool)}
 Volumes:  ${volumes.length} (content.tar.000${last}), ${formatBytes(bytes)}
 Content:  ${items.length} names: ${count('image')} of images, ${count('media')} of Talos media
 ${needs}
-report.html says what is inside, for people; bundle.json for programs. With
+report.html says what is inside, for people; bundle.json and bom.cdx.json
+(a CycloneDX inventory of images, not of packages) for programs. With
 several media, each holds some of the volumes and all hold the other files.
 
 1. CHECK THE MEDIUM (each of them)

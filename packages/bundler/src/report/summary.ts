@@ -35,6 +35,9 @@ export interface SummaryItem {
   readonly missingPlatforms?: readonly string[] | undefined;
   /** Files of an artifact. */
   readonly files: readonly { readonly name: string; readonly digest: Digest; readonly size: number }[];
+  /** What an image's annotations say: its licenses (an SPDX expression, or any text), and where its source code is. */
+  readonly licenses?: string | undefined;
+  readonly sourceCode?: string | undefined;
   readonly signature: BundleRoot['signature'];
   /** Signatures, attestations and SBOMs that travel with an image. */
   readonly attachments: readonly Attachment[];
@@ -129,7 +132,7 @@ export function reliedBlobs({
   return [...(relies?.repositories ?? []).flatMap(({ blobs }) => blobs), ...(relies?.objects ?? [])];
 }
 
-interface ReadGraph extends Pick<SummaryItem, 'bytes' | 'platforms' | 'files'> {
+interface ReadGraph extends Pick<SummaryItem, 'bytes' | 'platforms' | 'files' | 'licenses' | 'sourceCode'> {
   readonly manifests: ImageManifests;
   /** Attestations within the image's own index. */
   readonly attachments: readonly Attachment[];
@@ -150,6 +153,9 @@ async function graphBelow(
   const files: { name: string; digest: Digest; size: number }[] = [];
   const manifests = new Map<Digest, string | undefined>([[root.digest, undefined]]);
   const attachments: Attachment[] = [];
+  // Those of the index count, then those of its first image that has some.
+  let licenses: string | undefined;
+  let sourceCode: string | undefined;
   for await (const visited of walk(source, [root], { missing: 'skip' })) {
     const { kind, descriptor, parents } = visited;
     const { digest, size, annotations } = descriptor;
@@ -158,6 +164,8 @@ async function graphBelow(
     if (kind === 'blob' && title !== undefined) files.push({ name: title, digest, size });
     if (kind !== 'manifest') continue;
     const { manifest } = visited;
+    licenses ??= manifest.annotations?.['org.opencontainers.image.licenses'];
+    sourceCode ??= manifest.annotations?.['org.opencontainers.image.source'];
     for (const [child, platform] of platformsOf(manifest)) manifests.set(child, platform);
     attachments.push(...attestationsOf(descriptor, manifest, manifests));
     if (parents.length > 0 || manifest.kind === 'index') continue;
@@ -167,7 +175,15 @@ async function graphBelow(
   for (const [digest, platform] of manifests)
     if (platform !== undefined && isPart(digest)) platforms.add(platform);
   const bytes = [...sizes.values()].reduce((sum, size) => sum + size, 0);
-  return { bytes, platforms: [...platforms].sort(), files, manifests, attachments };
+  return {
+    bytes,
+    platforms: [...platforms].sort(),
+    files,
+    manifests,
+    attachments,
+    ...(licenses === undefined ? {} : { licenses }),
+    ...(sourceCode === undefined ? {} : { sourceCode }),
+  };
 }
 
 /** The platform of an image that is in no index stands in its configuration. */
