@@ -170,7 +170,8 @@ function withKinds(contents: LockedContent, { repositories, objects }: BundleRel
   return { repositories: named, objects };
 }
 
-async function rootsOf({ items, layout }: LockedContent): Promise<BundleRoot[]> {
+/** What bundle.json says of the names of a store. @throws BAD_DOCUMENT, DIGEST_MISMATCH, DISK */
+export async function rootsOf({ items, layout }: LockedContent): Promise<BundleRoot[]> {
   const signed = new Set<string>();
   for (const { kind, name, descriptor } of items) {
     if (kind !== 'signature') continue;

@@ -10,5 +10,6 @@ export { isSigned } from './medium.ts';
 export { type Attachment, attachmentsText } from './report/attachments.ts';
 export { changesText, foldedChanges } from './report/changes.ts';
 export { type SignatureSource, type SignReport, signBundle } from './sign.ts';
+export { readUnbundled, type Unbundled } from './unbundled.ts';
 export { type StoreCheck, verifyStore } from './verify-store.ts';
 export { formatVolumeRange, parseVolumeSize } from './volume-flags.ts';

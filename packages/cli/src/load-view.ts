@@ -7,7 +7,8 @@ import { count, formatDuration } from './format.ts';
 export function describeLoad(result: LoadReport, seconds: number): string {
   const { images, objects, bundle, registry, objectStore } = result.receipt;
   const part = result.missing.length === 0 ? '' : 'a part of ';
-  const lines = [`Loaded ${part}bundle ${bundle} in ${formatDuration(seconds)}.`];
+  const what = result.receipt.sequence === 0 ? 'the store' : `bundle ${bundle}`;
+  const lines = [`Loaded ${part}${what} in ${formatDuration(seconds)}.`];
   const { registry: moved } = result;
   if (moved !== undefined) {
     lines.push(

@@ -68,7 +68,7 @@ async function loadInto(options: LoadOptions, targets: Targets): Promise<LoadRep
   }
   if (store !== undefined) await noteStaleUploads(store, options);
   const { tally, files } = await moveContent(options, { ...targets, registry });
-  for (const document of bundles.documents) {
+  for (const document of bundles.kind === 'store' ? [] : bundles.documents) {
     const accepted = acceptedOf(document, bundles.signer);
     for (const record of records) await record.add(accepted, signal);
   }

@@ -1,5 +1,5 @@
 /**
- * What is loaded, as an interface, and its one form today: a bundle, or a base with the increments made from it, read as
+ * What is loaded, as an interface, and its usual form: a bundle, or a base with the increments made from it, read as
  * one store. The newest bundle determines the names; content is taken from whichever bundle has it. Volumes may be missing
  * while discs are loaded one after another: then some content is known, and not at hand.
  */
@@ -45,6 +45,8 @@ interface WantedVolume {
  * for as long as the load takes.
  */
 export interface LoadSource extends ReadOnlyStorage, RangeFetcher, Located {
+  /** A store has no number, so nothing is recorded of it, and no older one can pass for it. */
+  readonly kind: 'bundle' | 'store';
   /** What determines the names: that of the newest bundle. */
   readonly document: BundleDocument;
   /** Of all bundles whose content is loaded, the oldest first. */
@@ -95,6 +97,7 @@ export function openBundles(
 }
 
 class BundleSource implements LoadSource {
+  readonly kind = 'bundle';
   readonly document: BundleDocument;
   readonly documents: readonly BundleDocument[];
   readonly signer: BundleSigner;
@@ -345,6 +348,13 @@ export async function explainDamage(
   if (hasher.finish() === digest) return error;
   // A part that was kept from another disc is no better than the rest, and would be taken for right for ever (A5).
   const dropped = await source.dropParts({ digest: error.descriptor.digest as Digest, size });
+  if (source.kind === 'store') {
+    const what = `${pieces[0]?.path ?? digest}: its bytes are not what its name says, the store was changed or its disk is bad`;
+    return new CodedError('DIGEST_MISMATCH', `${what}; remove it and run fetch again, then load`, {
+      cause: error,
+      descriptor: error.descriptor,
+    });
+  }
   const where = pieces.map(({ path, offset }) => `${basename(path)} at byte ${offset}`).join(', ');
   const again =
     dropped.length === 0

@@ -100,6 +100,11 @@ export class IssuedBundles {
     this.#guard = guard;
   }
 
+  /** The name that the store issues bundles under; another one each time until it has issued its first. @throws BAD_DOCUMENT, DISK */
+  async origin(): Promise<string> {
+    return (await readOrigin(this.#root)).origin;
+  }
+
   /**
    * @param text an id, or how it begins (8 characters at least)
    * @param flag for messages

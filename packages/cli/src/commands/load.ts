@@ -26,6 +26,7 @@ import {
 } from '../flags.ts';
 import { noteExposed, readPrivateKey, readTrust } from '../keys.ts';
 import { describeLoad, describePlan, requireComplete } from '../load-view.ts';
+import type { ProgressView } from '../progress-view.ts';
 import {
   type CommonFlags,
   type NetworkFlags,
@@ -34,9 +35,11 @@ import {
   type Session,
   tool,
 } from '../session.ts';
+import { withStoreSource } from '../store-source.ts';
 
 interface Flags extends CommonFlags, NetworkFlags {
   readonly bundle: readonly string[];
+  readonly store?: string;
   readonly registry?: string;
   readonly objectStore?: string;
   readonly s3Endpoint?: string;
@@ -70,6 +73,10 @@ export function addLoad(session: Session): Command {
       'folder of a medium (repeatable: several discs, or a bundle and its increments)',
       collected,
       [],
+    )
+    .option(
+      '--store <dir>',
+      'load straight from a store instead, where it can reach the site; needs --allow-unsigned',
     )
     .addOption(verifyKeyOption())
     .option('--allow-unsigned', 'accept an unsigned bundle (recorded in the receipt)')
@@ -138,13 +145,16 @@ export function addLoad(session: Session): Command {
       const options = await loadOptions(session, flags);
       await noteExposed('--client-key', flags.clientKey, session, flags);
       const trust = await readTrust(flags.verifyKey, flags.allowUnsigned === true);
-      const open = (): Promise<LoadSource> => openBundles(flags.bundle, trust, flags.spool);
+      const from = async <T>(progress: ProgressView, work: (source: LoadSource) => Promise<T>): Promise<T> =>
+        flags.store === undefined
+          ? work(await openBundles(flags.bundle, trust, flags.spool))
+          : withStoreSource(flags.store, (text) => progress.note(text), session.signal, work);
       if (flags.dryRun === true) {
         await report(
           session,
           flags,
           'load --dry-run',
-          async (progress) => dryRun({ ...options, source: await open(), progress }),
+          (progress) => from(progress, (source) => dryRun({ ...options, source, progress })),
           describePlan,
         );
       } else {
@@ -152,7 +162,7 @@ export function addLoad(session: Session): Command {
           session,
           flags,
           'load',
-          async (progress) => load({ ...options, source: await open(), progress }),
+          (progress) => from(progress, (source) => load({ ...options, source, progress })),
           describeLoad,
         );
         requireComplete(missing);
@@ -166,7 +176,15 @@ export function addLoad(session: Session): Command {
 }
 
 async function loadOptions(session: Session, flags: Flags): Promise<Omit<LoadOptions, 'source'>> {
-  if (flags.bundle.length === 0) throw new CodedError('USAGE', 'load needs --bundle DIR');
+  if ((flags.bundle.length === 0) === (flags.store === undefined)) {
+    throw new CodedError('USAGE', 'load needs --bundle DIR, or --store DIR instead');
+  }
+  if (flags.store !== undefined && flags.allowUnsigned !== true) {
+    throw new CodedError(
+      'USAGE',
+      '--store: a store has no signature that could be checked; add --allow-unsigned',
+    );
+  }
   if (flags.registry === undefined && flags.objectStore === undefined) {
     throw new CodedError('USAGE', 'load needs --registry HOST, --object-store URL, or both');
   }

@@ -69,7 +69,7 @@ export async function withTargets<T>(
             note: (text) => progress.note(text),
           });
     const records = recordsOf(options, context, sink);
-    await checkAccepted(options, bundles, records);
+    if (bundles.kind === 'bundle') await checkAccepted(options, bundles, records);
     const missing = new Missing((text) => progress.note(text));
     const selection = new Selection(options.only, options.except);
     const { roots } = bundles.document;
