@@ -133,13 +133,13 @@ export function describeBundle(result: BundleReport, out: string, seconds: numbe
     const key = result.signed ? ' --verify-key PUB' : '';
     lines.push(`Next: omni-airgap verify --bundle ${out}${key}, then carry it across.`);
   }
-  return [...lines, describeSignature(result, out)].join('\n');
+  if (!result.signed) lines.push(`To sign it: omni-airgap sign --bundle ${out} --sign-key KEY`);
+  return [...lines, describeSignature(result)].join('\n');
 }
 
 /** The last line of a command that writes bundles: what the medium has, whatever the flags were. */
-function describeSignature({ signed, signedBy }: BundleReport, out: string): string {
-  if (!signed)
-    return `NOT signed: load refuses it without --allow-unsigned. To sign it: omni-airgap sign --bundle ${out} --sign-key KEY`;
+function describeSignature({ signed, signedBy }: BundleReport): string {
+  if (!signed) return 'NOT signed: load refuses it without --allow-unsigned.';
   return signedBy === undefined
     ? 'Signed by an earlier command; not checked by whom.'
     : `Signed with key ${signedBy.slice(0, 16)}.`;
