@@ -78,9 +78,11 @@ export function readableStorageSuite(
     const root = (image[2] as GeneratedBlob).descriptor;
     const large = await generatedBlob(5, 3_000_001);
     const contents = [emptyBlob, await generatedBlob(3, 1), await generatedBlob(4, 70_000), large, ...image];
+    // A name is a whole reference, as in a bundle; a repository has tags.
+    const named = (tag: string): string => (without.includes('names') ? tag : `ghcr.io/acme/app:${tag}`);
     const fill: Fill = async (target) => {
       for (const { descriptor, open } of contents) await target.push(descriptor, open);
-      for (const tag of ['v2', 'latest', 'v10']) await target.tag(root, tag);
+      for (const tag of ['v2', 'latest', 'v10']) await target.tag(root, named(tag));
     };
     const open = async (): Promise<ReadableStore> => {
       const opened = await make(fill);
@@ -169,8 +171,8 @@ export function readableStorageSuite(
 
     test('names resolve to what they stand for', async () => {
       const store = await open();
-      expect(plain((await store.resolve('v10')) ?? absent)).toEqual(root);
-      expect(await store.resolve('v11')).toBeUndefined();
+      expect(plain((await store.resolve(named('v10'))) ?? absent)).toEqual(root);
+      expect(await store.resolve(named('v11'))).toBeUndefined();
     });
 
     if (!without.includes('names'))
@@ -182,7 +184,7 @@ export function readableStorageSuite(
           names.push(listed);
           expect(plain(descriptor)).toEqual(root);
         }
-        expect(names).toEqual(['latest', 'v10', 'v2']);
+        expect(names).toEqual(['latest', 'v10', 'v2'].map(named));
       });
   });
 }
