@@ -75,9 +75,10 @@ describeWith(['python3', 'openssl', 'sha256sum'], 'a reader and writer of its ow
     for (const name of ['bom.cdx.json', 'bundle.json.sig', 'bundle.json.sigstore.json'])
       rmSync(join(folder, name));
     const path = join(folder, 'bundle.json');
-    const before = readFileSync(path, 'utf8');
-    writeFileSync(path, before.replace(/ *\{"name":"bom\.cdx\.json"[^\n]*\n/, ''));
-    expect(readFileSync(path, 'utf8')).not.toBe(before);
+    const before = JSON.parse(readFileSync(path, 'utf8')) as { readonly files: readonly { name: string }[] };
+    const files = before.files.filter(({ name }) => name !== 'bom.cdx.json');
+    expect(files).toHaveLength(before.files.length - 1);
+    writeFileSync(path, JSON.stringify({ ...before, files }));
     const sums = readFileSync(join(folder, 'SHA256SUMS'), 'utf8');
     writeFileSync(join(folder, 'SHA256SUMS'), sums.replaceAll(/^.* {2}(?:bom\.cdx|bundle)\.json\n/gm, ''));
     expect(spawnSync('python3', [oracle, 'check', folder], { encoding: 'utf8' })).toMatchObject({

@@ -69,7 +69,15 @@ test('the executables are on the medium, hashed in bundle.json; the same command
   const { store, out, dist } = await made();
   const first = await bundle(optionsFor(store, out, { withProgram: dist }));
   const names = documentOf(out).files.map(({ name }) => name);
-  expect(names).toEqual(['README.txt', 'report.html', 'LICENSES.txt', 'RELEASE.txt', amd64, arm64]);
+  expect(names).toEqual([
+    'README.txt',
+    'report.html',
+    'bom.cdx.json',
+    'LICENSES.txt',
+    'RELEASE.txt',
+    amd64,
+    arm64,
+  ]);
   for (const name of [amd64, arm64]) {
     expect(readFileSync(join(out, name))).toEqual(readFileSync(join(dist, name)));
     expect(statSync(join(out, name)).mode & 0o777).toBe(0o755);
