@@ -1,6 +1,6 @@
 /** Bringing a bundle into the registry and object store of a site. */
 
-export { readSite, registryAsSeen } from './handoff.ts';
+export { readSite } from './handoff.ts';
 export { checkInside, type InsideReport } from './inside-check/check-inside.ts';
 export { refusalsOf } from './judge.ts';
 export { dryRun, type LoadReport, load } from './load.ts';

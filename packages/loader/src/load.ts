@@ -10,6 +10,7 @@ import { openOutputs } from './outputs.ts';
 import { type PlannedLoad, planLoad } from './plan.ts';
 import { receiptOf } from './receipt.ts';
 import { type Resigned, resign } from './resign.ts';
+import { demandWarnings, needsLogIn } from './site-demands.ts';
 import { MissingVolumes } from './source.ts';
 import { type LoadedObject, loadObjects } from './targets/objects/load-objects.ts';
 import { type OpenStore, speaksOf } from './targets/objects/object-plan.ts';
@@ -37,7 +38,7 @@ export interface LoadReport {
   readonly resigned: Resigned | undefined;
   /** Files written for the site to go on with, and those left alone because somebody changed them. */
   readonly handoff: WrittenHandoff | undefined;
-  /** What went wrong after everything was loaded, and what to do about it. */
+  /** What at this site would not work, and what went wrong after everything was loaded; each with what to do. */
   readonly warnings: readonly string[];
 }
 
@@ -61,7 +62,7 @@ async function loadInto(options: LoadOptions, targets: Targets): Promise<LoadRep
   const { store, records, missing } = targets;
   let { registry } = targets;
   // A mistake in the site file is found here.
-  if (registry !== undefined) handoffInput(options, registry);
+  const unmet = registry === undefined ? [] : siteWarnings(options, registry);
   if (registry !== undefined) {
     const { context, names } = registry;
     registry = { context, names: await checkRegistry(context, names, missing) };
@@ -104,7 +105,7 @@ async function loadInto(options: LoadOptions, targets: Targets): Promise<LoadRep
     verifiedBytes,
     resigned,
     handoff,
-    warnings,
+    warnings: [...unmet, ...warnings],
   };
 }
 
@@ -160,7 +161,10 @@ async function writeDown(
 export function dryRun(options: LoadOptions): Promise<PlannedLoad> {
   return withTargets(
     options,
-    (targets) => planLoad(options.source.document.id, targets, options.signal),
+    (targets) => {
+      if (targets.registry !== undefined) siteWarnings(options, targets.registry);
+      return planLoad(options.source.document.id, targets, options.signal);
+    },
     true,
   );
 }
@@ -265,7 +269,24 @@ async function handOff(
   registry: OpenRegistry | undefined,
 ): Promise<WrittenHandoff | undefined> {
   if (options.handoff === undefined || registry === undefined) return undefined;
-  return writeHandoff(options.handoff, handoffInput(options, registry));
+  const { names, context } = registry;
+  const pulled = names.find(({ tag }) => tag !== undefined);
+  const isPrivate =
+    pulled?.tag === undefined
+      ? undefined
+      : await needsLogIn(
+          options.network,
+          context.target.host,
+          { repository: pulled.repository, tag: pulled.tag },
+          options.signal,
+        );
+  const input = handoffInput(options, registry);
+  return writeHandoff(options.handoff, { ...input, registry: { ...input.registry, needsLogIn: isPrivate } });
+}
+
+/** @throws CONFIG for a registry in the site file that contradicts this load, or that Omni cannot use */
+function siteWarnings(options: LoadOptions, registry: OpenRegistry): readonly string[] {
+  return demandWarnings(options.site ?? {}, handoffInput(options, registry).registry);
 }
 
 /** @throws CONFIG where the site file contradicts this load, with line and column */

@@ -201,16 +201,15 @@ function pxeUrl(text: string): string {
   throw new CodedError('USAGE', `--pxe ${printable(text)}: write a URL such as http://pxe.site`);
 }
 
-/** Omni hands it to machines as an address: it takes no names. */
+/** An address is best: machines look a name up before they have joined. */
 function tunnel(text: string): string {
-  const [, address = '', port = String(wireguardPort)] =
-    /^(\[[^\]]*\]|[^:]*|[0-9a-fA-F:]*)(?::([0-9]{1,5}))?$/.exec(text) ?? [];
-  const plain = isIP(text) === 6 ? text : bare(address);
-  if (isIP(plain) !== 0 && Number(port) > 0 && Number(port) < 65_536)
-    return isIP(plain) === 6 ? `[${plain}]:${isIP(text) === 6 ? wireguardPort : port}` : `${plain}:${port}`;
+  if (isIP(text) === 6) return `[${text}]:${wireguardPort}`;
+  const [, host = '', port = String(wireguardPort)] =
+    /^(\[[^\]]*\]|[^:]*)(?::([0-9]{1,5}))?$/.exec(text) ?? [];
+  if (isHost(host) && Number(port) > 0 && Number(port) < 65_536) return `${host}:${port}`;
   throw new CodedError(
     'USAGE',
-    `--wireguard ${printable(text)}: write the IP address of Omni, such as 10.0.0.5:${wireguardPort}`,
+    `--wireguard ${printable(text)}: write the address of Omni, such as 10.0.0.5:${wireguardPort}`,
   );
 }
 

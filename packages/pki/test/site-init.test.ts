@@ -108,8 +108,8 @@ describe('the site file', () => {
     ],
     ['a path', { omni: 'omni.site/x' }, /write HOST/],
     ['a log-in in a URL', { omni: 'https://me:hunter2@omni.site' }, /write HOST/],
-    ['a name for WireGuard', { omni: 'o.site', wireguard: 'omni.site' }, /write the IP address of Omni/],
-    ['a port that is none', { omni: 'o.site', wireguard: '10.0.0.5:70000' }, /write the IP address of Omni/],
+    ['a URL for WireGuard', { omni: 'o.site', wireguard: 'udp://omni.site' }, /write the address of Omni/],
+    ['a port that is none', { omni: 'o.site', wireguard: '10.0.0.5:70000' }, /write the address of Omni/],
     ['a prefix in capitals', { omni: 'o.site', registry: 'r.site/Prefix' }, /HOST\[:PORT\]\[\/PREFIX\]/],
     ['PXE without a scheme', { omni: 'o.site', pxe: 'pxe.site' }, /write a URL such as/],
     ['a user that is no address', { omni: 'o.site', users: ['ada'] }, /--user ada: write an e-mail address/],
@@ -213,7 +213,7 @@ describe('on a terminal', () => {
       '',
       '',
       '',
-      'omni.site',
+      'udp://omni.site',
       '10.0.0.5',
       '',
       '',
@@ -221,7 +221,7 @@ describe('on a terminal', () => {
     await init({ pki: undefined, ask });
     expect(asked[1]).toMatch(/^a host name is needed\nHost name of Omni/);
     expect(asked[2]).toMatch(/^--omni http:\/\/omni\.site: write HOST/);
-    expect(asked[7]).toMatch(/^--wireguard omni\.site: write the IP address/);
+    expect(asked[7]).toMatch(/^--wireguard udp:\/\/omni\.site: write the address/);
   });
 
   test('a password is asked twice; one that bcrypt would cut is asked again', async () => {

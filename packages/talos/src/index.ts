@@ -46,6 +46,7 @@ export {
   sideroSigners,
   talosKubernetesImages,
 } from './images/sets.ts';
+export { unmetDemands } from './inside/demands.ts';
 export { fitWarnings } from './inside/fit.ts';
 export { type ReachedRegistry, registryOfSite, registryUrl } from './inside/registry.ts';
 export { type LogIn, logIns, omniVariables, serviceNames } from './inside/services.ts';

@@ -108,6 +108,13 @@ export function parseSite(input: string | Uint8Array, file: string): Site {
     if (!/^[^@]+@[^@]+$/.test(email))
       throw source.error(['users', i], 'users must be e-mail addresses, such as admin@omni.site');
   }
+  // Omni's proxy is a port of omni unless the file names it, and Omni refuses one without TLS.
+  const refused = site['kubernetesProxy'] === undefined ? 'omni' : 'kubernetesProxy';
+  if (String(site[refused] ?? '').startsWith('http:'))
+    throw source.error(
+      [refused],
+      `${refused} must begin with https://: Omni refuses a Kubernetes proxy without TLS`,
+    );
   return site;
 }
 

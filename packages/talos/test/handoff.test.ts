@@ -98,6 +98,19 @@ describe('hand-off', () => {
     expect(Object.keys(older.machine.registries)).toEqual(['mirrors']);
   });
 
+  test('a factory without TLS has a mirror of its own: Talos speaks HTTPS to every other host', () => {
+    const site = { ...full.site, factory: 'http://factory.site:8080' };
+    const { factoryVersion: _, ...carried } = { ...full, site };
+    const mirrorIn = (input: HandoffInput): unknown =>
+      documents(filesOf(input).get('air-gap-patch.yaml')).find(
+        (one) => (one as { name?: string }).name === 'factory.site:8080',
+      );
+    expect(mirrorIn({ ...full, site })).toMatchObject({ endpoints: [{ url: 'http://factory.site:8080' }] });
+    expect(mirrorIn(full)).toBeUndefined();
+    // Only what was carried is there, and that is in the registry.
+    expect(mirrorIn(carried)).toMatchObject({ endpoints: [{ url: 'https://registry.site:5000' }] });
+  });
+
   test('a factory URL with nothing behind /v2 is mirrored by its host and port', () => {
     const { factoryVersion: _, ...withoutFactory } = full;
     const names = documents(filesOf(withoutFactory).get('air-gap-patch.yaml')).map(

@@ -12,13 +12,7 @@ import {
   portRules,
   summarizeLog,
 } from '@omni-airgap/fetcher';
-import {
-  checkInside,
-  type InsideReport,
-  parseRegistryTarget,
-  readSite,
-  registryAsSeen,
-} from '@omni-airgap/loader';
+import { checkInside, type InsideReport, parseRegistryTarget, readSite } from '@omni-airgap/loader';
 import { parseObjectStore, plainHttpHostsOf } from '@omni-airgap/objects';
 import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { Command, InvalidArgumentError, Option } from 'commander';
@@ -244,7 +238,6 @@ export async function runInside(session: Session, flags: InsideFlags): Promise<v
   const factory = file.site.factory === undefined ? undefined : new URL(file.site.factory);
   // Naming an http URL is permission to use it.
   if (named === undefined && ofSite?.plainHttp === true) plainHttp.push(ofSite.host);
-  if (named !== undefined) registryAsSeen(file.site, { ...named, plainHttp: plainHttp.includes(named.host) });
   if (factory?.protocol === 'http:') plainHttp.push(factory.host);
   const network = networkSettings({ ...flags, plainHttp }, session.env, false);
   await noteExposed('--client-key', flags.clientKey, session, flags);

@@ -9,7 +9,8 @@ import { hostsOf, type ObjectStoreTarget, openSink } from '@omni-airgap/objects'
 import { CodedError, parseStrictJson } from '@omni-airgap/oci/base';
 import { looksLikePage, saysPage, unexpectedAnswer } from '@omni-airgap/oci/http';
 import { type Network, type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
-import { type Site, selfHostedWireguardPort, versionsPath } from '@omni-airgap/talos';
+import { type Site, selfHostedWireguardPort, unmetDemands, versionsPath } from '@omni-airgap/talos';
+import { registryAsSeen } from '../handoff.ts';
 import type { RegistryTarget } from '../targets/names.ts';
 import { checkObjectsInside, probePartSize } from './check-objects.ts';
 import { checkRegistryInside } from './check-registry.ts';
@@ -58,7 +59,7 @@ export async function checkInside(check: InsideCheck): Promise<InsideReport> {
     egressLog: { record: ({ status }) => void statuses.push(status ?? 0) },
   });
   try {
-    const findings: Finding[] = [...(await checkNames(check))];
+    const findings: Finding[] = [...(await checkNames(check)), ...checkDemands(check)];
     if (registry !== undefined) {
       const client = network.registry(registry.host);
       findings.push(
@@ -84,6 +85,29 @@ export async function checkInside(check: InsideCheck): Promise<InsideReport> {
   } finally {
     await network.close();
   }
+}
+
+/** What others demand of the URLs: this client may be content with less. */
+function checkDemands({ site, registry, network }: InsideCheck): readonly Finding[] {
+  const reached =
+    registry && registryAsSeen(site, { ...registry, plainHttp: network.plainHttp.includes(registry.host) });
+  const unmet = unmetDemands(site, reached).map(
+    ({ subject, consumer, severity, problem }): Finding => ({
+      subject: 'site file',
+      what: `${subject} for ${consumer}`,
+      state: severity === 'warns' ? 'note' : 'failed',
+      detail: problem,
+    }),
+  );
+  if (unmet.length > 0 || Object.keys(site).length === 0) return unmet;
+  return [
+    {
+      subject: 'site file',
+      what: 'demands',
+      state: 'ok',
+      detail: 'URLs are as Omni, machines and browsers need them',
+    },
+  ];
 }
 
 /** Every name that the hand-off puts into configuration must resolve here. */

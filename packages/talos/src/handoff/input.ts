@@ -9,6 +9,8 @@ interface HandoffRegistry {
   readonly plainHttp: boolean;
   /** Repositories have the host they came from in their path. */
   readonly keepHost: boolean;
+  /** Whether a pull needs a log-in; undefined where that was not tried. */
+  readonly needsLogIn?: boolean | undefined;
 }
 
 export interface HandoffBucket {

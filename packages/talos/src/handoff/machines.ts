@@ -14,6 +14,8 @@ const caName = 'site-ca';
 /** What Talos and Kubernetes pull from unless told otherwise. */
 const commonHosts = ['docker.io', 'gcr.io', 'ghcr.io', 'registry.k8s.io'];
 
+const logInToFill = { username: 'FILL-IN', password: 'FILL-IN' };
+
 /** For Talos 1.12 and later. */
 export function machinePatch(input: HandoffInput): string {
   const { ca, registry, site } = input;
@@ -35,6 +37,14 @@ export function machinePatch(input: HandoffInput): string {
       );
     documents.push(trustedRoots(ca));
   }
+  if (registry.needsLogIn === true) {
+    documents.push(
+      yamlText(
+        { apiVersion: 'v1alpha1', kind: 'RegistryAuthConfig', name: registry.host, ...logInToFill },
+        'FILL IN: a user who may pull, and no more. This makes the file a secret.',
+      ),
+    );
+  }
   const head =
     'For Talos 1.12 and later. A patch of the cluster template: every image comes from the site\nand nowhere else (without skipFallback each miss would wait for the internet).\n';
   documents.push(
@@ -55,10 +65,11 @@ export function olderMachinePatch(input: HandoffInput): string {
       return [host, { endpoints: [url], ...(overridePath ? { overridePath } : {}), skipFallback: true }];
     }),
   );
-  const config =
-    ca === undefined || registry.plainHttp
-      ? undefined
-      : { [registry.host]: { tls: { ca: Buffer.from(ca).toString('base64') } } };
+  const ofRegistry = {
+    ...(ca === undefined || registry.plainHttp ? {} : { tls: { ca: Buffer.from(ca).toString('base64') } }),
+    ...(registry.needsLogIn === true ? { auth: logInToFill } : {}),
+  };
+  const config = Object.keys(ofRegistry).length === 0 ? undefined : { [registry.host]: ofRegistry };
   const machine = yamlText({
     machine: {
       registries: { mirrors, ...(config === undefined ? {} : { config }) },
@@ -86,16 +97,22 @@ function mirroredHosts(input: HandoffInput): readonly string[] {
   const hosts = new Set([...commonHosts, ...imageHosts.filter((host) => host !== publicFactoryHost)]);
   if (hasInstallers) hosts.add(publicFactoryHost);
   // A factory of the site's own answers for its installers itself; a bucket or page under that name does not.
-  if (hasInstallers && factoryVersion === undefined && site.factory !== undefined)
+  // Talos speaks HTTPS to a host that it has no mirror for.
+  const isPlain = site.factory?.startsWith('http:') === true;
+  if (site.factory !== undefined && (isPlain || (hasInstallers && factoryVersion === undefined)))
     hosts.add(hostOf(site.factory));
   return [...hosts].sort();
 }
 
 /** Where Talos finds the repositories of a host in the registry. */
 function endpointFor(
-  { registry }: HandoffInput,
+  { registry, site, factoryVersion, hasInstallers }: HandoffInput,
   host: string,
 ): { readonly url: string; readonly overridePath: boolean } {
+  const { factory } = site;
+  const isCarriedOnly = hasInstallers && factoryVersion === undefined;
+  if (factory?.startsWith('http:') === true && !isCarriedOnly && hostOf(factory) === host)
+    return { url: `http://${host}`, overridePath: false };
   const { prefix, keepHost, plainHttp } = registry;
   const base = `${plainHttp ? 'http' : 'https'}://${registry.host}`;
   const path = [prefix, ...(keepHost ? [host.replaceAll(':', '-')] : [])]

@@ -1,5 +1,6 @@
 /** The steps that remain after a load, in order, with the commands that make what is secret. */
 import { insidePorts, selfHostedWireguardPort } from '../egress.ts';
+import { unmetDemands } from '../inside/demands.ts';
 import { logIns, omniVariables } from '../inside/services.ts';
 import { isFromMinor } from '../version.ts';
 import { composeCommand } from './compose.ts';
@@ -37,6 +38,14 @@ dex is for sites without OIDC or SAML; with those, leave it out and change the -
 To keep what the factory builds in the bucket ${input.bucket.bucket} as well: use image-factory-s3.yaml in place of
 image-factory.yaml, and add AWS_ACCESS_KEY_ID=… and AWS_SECRET_ACCESS_KEY=… to ${site.secrets === undefined ? '.env' : 'omni.env'}.`
     }`,
+    ...(registry.needsLogIn === true
+      ? [
+          `The registry asks for a log-in to pull. Machines: fill it in in the patch (RegistryAuthConfig, or machine.registries
+below Talos 1.12). Omni: mount ~/.docker/config.json as /root/.docker/config.json. Installers that the Image Factory
+builds: let siderolabs/*-installer be pulled without a log-in. The factory hands them on without credentials, and with
+installer.external it redirects machines to the registry, where Talos does not send a log-in either.`,
+        ]
+      : []),
     `Check: omni-airgap egress check --inside tells whether registry, object store, factory, Omni and time answer.
 Omni lists the tags of ${image('ghcr.io', 'siderolabs/kubelet')} to know the Kubernetes versions it offers: the registry
 must allow that, and Omni needs its authority and, if it asks for a log-in, credentials.`,
@@ -44,7 +53,12 @@ must allow that, and Omni needs its authority and, if it asks for a log-in, cred
     `A cluster: fill in the machines in cluster-template.yaml, then omnictl cluster template sync --file cluster-template.yaml.
 Its patch sends every machine to this registry. Talos ${talosVersions.join(', ') || 'FILL-IN'}, Kubernetes ${kubernetesVersions.join(', ') || 'FILL-IN'}.`,
   ];
-  return `What remains to be done at this site, in order
+  const unmet = unmetDemands(site, registry).map(({ problem }) => `- ${problem}`);
+  const open =
+    unmet.length === 0
+      ? ''
+      : `Before anything else: what would not work\n-----------------------------------------\n${unmet.join('\n')}\n\n`;
+  return `${open}What remains to be done at this site, in order
 ==============================================
 
 ${steps.map((step, i) => `${i + 1}. ${indent(step)}`).join('\n\n')}
