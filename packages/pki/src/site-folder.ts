@@ -36,7 +36,7 @@ const dayMs = 24 * 60 * 60 * 1000;
 const warnDays = 90;
 
 export interface ServiceFiles {
-  /** `omni`, `factory`, `login`, `registry`, `objects`. */
+  /** As certificates of the site file names it. */
   readonly service: string;
   /** DNS names and IP addresses that clients use. */
   readonly names: readonly string[];
