@@ -1,12 +1,14 @@
 /**
- * load into a bucket and into a registry, killed by SIGKILL at each kind of request that it makes; the same command
- * finishes it.
+ * load into a bucket, a registry and a folder, of a bundle, a part of one and a store, killed by SIGKILL at each kind of
+ * request that it makes, or change to files; the same command finishes it.
  */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { type S3Double, startS3Double } from '../packages/objects/src/testing/index.ts';
 import { digestOf } from '../packages/oci/src/model/index.ts';
 import { startRegistryDouble } from '../packages/oci/src/testing/index.ts';
-import { cliJson, startCli } from './support/cli.ts';
+import { cli, cliJson, startCli } from './support/cli.ts';
 import { makeBundle } from './support/made-bundle.ts';
 import { pullAll } from './support/site-reader.ts';
 import { workspace } from './support/workspace.ts';
@@ -144,4 +146,85 @@ test.each(registryMoments)('F34 SIGKILL when %s (%s the registry has done it)', 
   );
   // Four blobs, and the one whose answer was lost or that never arrived.
   expect(sent.length).toBeLessThanOrEqual(5);
+});
+
+/** Of a load that is refused an image, and of one straight from a store. */
+const kinds = ['a part of a bundle', 'a store'] as const;
+const kindMoments = registryMoments.filter(([what]) => !what.startsWith('a push'));
+
+const cases = kinds.flatMap((kind) => kindMoments.map((moment) => [kind, ...moment] as const));
+// Of a store nothing is recorded.
+const killedKinds = cases.filter(([kind, what]) => kind !== 'a store' || !what.endsWith('recorded'));
+
+test.each(killedKinds)(
+  'P1 SIGKILL of a load of %s when %s (%s the registry has done it)',
+  async (kind, _, moment, match) => {
+    const site = await workspace();
+    const odd = 'ghcr.io/acme/odd:v1';
+    const bundle = await makeBundle({ 'ghcr.io/acme/app:v1': [100_000, 20], [odd]: [30] });
+    const whole = [...bundle.roots].filter(([name]) => kind === 'a store' || name !== odd);
+    const images = whole.map(([name, { digest }]) => ({ name, digest }));
+    let kill = (): boolean => true;
+    const killed = { until: () => kill() };
+    const refusal = { match: { method: 'PUT', path: /acme\/odd\/manifests/ }, do: { status: 400 } };
+    const double = await startRegistryDouble({
+      script: [
+        { match, do: moment === 'after' ? { ...killed, loseAnswer: true } : { ...killed, drop: true } },
+        ...(kind === 'a store' ? [] : [refusal]),
+      ],
+    });
+    onTestFinished(() => double.close());
+    const source = kind === 'a store' ? ['--store', bundle.store, '--allow-unsigned'] : bundle.flags;
+    const load = [
+      ...['load', ...source, '--registry', double.host, '--plain-http', double.host, '--concurrency', '1'],
+      ...['--state', site.at('state'), '--handoff', site.at('handoff'), '--receipt', site.at('receipt.json')],
+    ];
+    const running = startCli(load);
+    kill = () => {
+      running.kill('SIGKILL');
+      return true;
+    };
+    expect((await running.ended).code).toBe(137);
+    expect(existsSync(site.at('receipt.json'))).toBe(false);
+
+    const { code, stderr } = await cli(load);
+    expect(code, stderr).toBe(kind === 'a store' ? 0 : 5);
+    expect((await pullAll(`${double.url}/v2`, images)).wrong).toEqual([]);
+    const receipt = JSON.parse(readFileSync(site.at('receipt.json'), 'utf8'));
+    expect(receipt.images).toHaveLength(images.length);
+    expect(receipt.missing ?? []).toEqual(kind === 'a store' ? [] : [{ name: odd, why: 'refused' }]);
+    expect(double.repository('omni-airgap/state').tags.size).toBe(kind === 'a store' ? 0 : 1);
+    if (kind !== 'a store') expect(double.repository('acme/odd').tags.size).toBe(0);
+  },
+);
+
+test('F42 SIGKILL at changes to files of a load into a folder', { timeout: 300_000 }, async () => {
+  const bundle = await makeBundle({}, { 'metal-amd64.iso': 200_000, 'kernel-amd64': 5000 });
+  for (let at = 1, isKilled = true; isKilled; at += 6) {
+    const site = await workspace();
+    const load = [
+      ...['load', ...bundle.flags, '--object-store', `file://${site.at('objects')}`],
+      ...['--state', site.at('state'), '--receipt', site.at('receipt.json')],
+    ];
+    const killing = {
+      NODE_OPTIONS: `--import=${join(import.meta.dirname, 'support', 'kill-at.ts')}`,
+      TEST_KILL_BELOW: site.root,
+      TEST_KILL_AT: String(at),
+    };
+    const ended = await cli(load, { env: killing });
+    isKilled = ended.code === 137;
+    expect(isKilled || ended.code === 0, ended.stderr).toBe(true);
+    expect(isKilled || at > 20, 'enough changes to files').toBe(true);
+    await cliJson(load);
+    const { objects } = JSON.parse(readFileSync(site.at('receipt.json'), 'utf8')) as {
+      objects: readonly { readonly key: string; readonly digest: string }[];
+    };
+    expect(objects).toHaveLength(2);
+    for (const { key, digest } of objects)
+      expect(digestOf(readFileSync(site.at('objects', key)))).toBe(digest);
+    const stray = (readdirSync(site.root, { recursive: true }) as string[]).filter((name) =>
+      /\.(tmp|run)$/.test(name),
+    );
+    expect(stray, `${at}`).toEqual([]);
+  }
 });

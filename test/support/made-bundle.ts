@@ -1,4 +1,5 @@
 /** A bundle of generated content, without a fetch before it. */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeTestBundle } from '../../packages/format/src/testing/index.ts';
 import { Layout } from '../../packages/oci/src/layout/index.ts';
@@ -10,6 +11,8 @@ export interface MadeBundle {
   /** `--bundle DIR --allow-unsigned` */
   readonly flags: readonly string[];
   readonly folder: string;
+  /** The store that it was made from. */
+  readonly store: string;
   /** By name in the bundle. */
   readonly roots: ReadonlyMap<string, Descriptor>;
 }
@@ -77,5 +80,16 @@ export async function makeBundle(
   }
   const folder = join(root, 'bundle');
   await writeTestBundle(layout, folder);
-  return { flags: ['--bundle', folder, '--allow-unsigned'], folder, roots };
+  const store = join(root, 'store');
+  const items = [...roots].map(([name, descriptor]) => ({
+    name,
+    descriptor,
+    kind: name.includes('/talos-media/') ? 'media' : 'image',
+    bytes: descriptor.size,
+    source: `https://${name}`,
+    fetchedAt: '2026-01-02T03:04:05Z',
+  }));
+  const lock = { kind: 'omni-airgap/lock', schema: 1, items, missing: [] };
+  writeFileSync(join(store, 'lock.json'), JSON.stringify(lock));
+  return { flags: ['--bundle', folder, '--allow-unsigned'], folder, store, roots };
 }
