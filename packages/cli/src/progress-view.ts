@@ -80,10 +80,11 @@ export class ProgressView implements Progress {
     this.#write(`${this.#verb}: ${text}\n`);
   }
 
-  /** Removes the lines and stops drawing. */
-  end(): void {
+  /** Removes the lines and stops drawing. @param isComplete lines of a log that were written end with where it came to */
+  end(isComplete = false): void {
     clearInterval(this.#timer);
     this.#erase();
+    if (isComplete && this.#mode === 'plain' && this.#samples.length > 0) this.#draw();
   }
 
   /** Seconds since it began. */

@@ -60,9 +60,11 @@ export async function report<T extends object>(
   let result: T;
   try {
     result = await work(progress);
-  } finally {
+  } catch (error) {
     progress.end();
+    throw error;
   }
+  progress.end(true);
   if (flags.json === true) output.stdout(`${JSON.stringify(result, undefined, 2)}\n`);
   else if (flags.quiet !== true) output.stdout(`${describe(result, progress.seconds)}\n`);
   return result;

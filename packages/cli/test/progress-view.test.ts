@@ -99,6 +99,19 @@ test('elsewhere: a plain line every ten seconds, and what is being built', () =>
   progress.end();
 });
 
+test('S7 the last plain line says where it came to, if there was one before', () => {
+  const { progress, written } = view('plain');
+  progress.expect(mebibyte);
+  progress.advance(mebibyte / 2);
+  vi.advanceTimersByTime(10_000);
+  progress.advance(mebibyte / 2);
+  progress.end(true);
+  expect(written()).toMatch(/\(50 %\).*\nfetch: 1\.0 MiB of 1\.0 MiB \(100 %\).*\n$/);
+  const short = view('plain');
+  short.progress.end(true);
+  expect(short.written()).toBe('');
+});
+
 test('with --quiet: nothing', () => {
   const { progress, written } = view('quiet');
   progress.note('something');

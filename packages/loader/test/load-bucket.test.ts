@@ -245,3 +245,22 @@ test('a quota that is used up: what is stored stays, and how much is still neede
   double.fault = () => undefined;
   expect((await load([bundle])).objectsStored).toBeGreaterThanOrEqual(2);
 });
+
+test('S7 what is copied inside the store is no part of the bytes to move', async () => {
+  const { load } = await site();
+  const base = await bundleOf('v1.13.8');
+  for (const bundles of [[base], [await increment(base)]]) {
+    let [expected, moved] = [0, 0];
+    const progress = {
+      ...noProgress,
+      expect(bytes: number) {
+        expected += bytes;
+      },
+      advance(bytes: number) {
+        moved += bytes;
+      },
+    };
+    expect((await load(bundles, { progress })).objectsStored).toBeGreaterThan(0);
+    expect(moved).toBe(expected);
+  }
+});

@@ -96,8 +96,10 @@ async function loadObject(load: ObjectLoad, object: PlannedObject): Promise<Load
   const ready = await readyObject(load, object);
   const result =
     ready === undefined ? 'present' : await sink.put(ready, (bytes) => progress.advance(bytes), signal);
-  if (result === 'present') progress.expect(-descriptor.size);
   const { digest, size } = ready?.descriptor ?? descriptor;
+  // Nothing moves for what is present, or copied inside the store; a list that was united has another size.
+  const isMoved = result === 'stored' && ready?.content.kind !== 'object';
+  progress.expect((isMoved ? size : 0) - descriptor.size);
   return { key, digest, size, result };
 }
 
