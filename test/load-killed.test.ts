@@ -3,7 +3,6 @@
  * request that it makes, or change to files; the same command finishes it.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { type S3Double, startS3Double } from '../packages/objects/src/testing/index.ts';
 import { digestOf } from '../packages/oci/src/model/index.ts';
@@ -207,7 +206,7 @@ test('F42 SIGKILL at changes to files of a load into a folder', { timeout: 300_0
       ...['--state', site.at('state'), '--receipt', site.at('receipt.json')],
     ];
     const killing = {
-      NODE_OPTIONS: `--import=${join(import.meta.dirname, 'support', 'kill-at.ts')}`,
+      NODE_OPTIONS: `--import=${new URL('./support/kill-at.ts', import.meta.url).href}`,
       TEST_KILL_BELOW: site.root,
       TEST_KILL_AT: String(at),
     };
