@@ -1,3 +1,9 @@
+/**
+ * load: bundles, or a store, into the registry and the object store of a site, straight from where they lie. Existing
+ * content is left alone; nothing is unpacked. What is wrong is refused before anything is moved. Content comes first; that
+ * the bundle was accepted is recorded next; then names, those that advertise others last, lists and the receipt. What the
+ * site refuses is left out, and its name with it.
+ */
 import { acceptedOf, type ReceiptDocument, serializeReceipt } from '@omni-airgap/format';
 import { type CopyTally, noProgress } from '@omni-airgap/oci';
 import { byText, messageOf } from '@omni-airgap/oci/base';
