@@ -1,4 +1,5 @@
 /** What approvers read on a terminal and in a change request: signatures shown with their images, tables that hold. */
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { sampleStore, type TestStore, temporaryFolder } from '../packages/bundler/test/store.ts';
@@ -38,6 +39,44 @@ test('inspect shows a signature with its image, in a bundle and in a store', asy
     expect(items.map(({ name, attachments }) => [name, attachments.length])).toContainEqual([omni, 2]);
     expect(items).toHaveLength(store.names.length - 2);
   }
+});
+
+test('inspect --sboms writes SBOMs, names a malformed one, and says where there is none', async () => {
+  const { store, at } = await made();
+  expect(await printed('inspect', '--store', store.root, '--sboms', at('sboms'))).toContain(
+    'No image carries an SBOM here',
+  );
+  const tag = (suffix: string): string =>
+    `${omni.slice(0, omni.indexOf(':'))}:sha256-${store.digestOf(omni).slice(7)}${suffix}`;
+  await store.attachment(tag('.sbom'), 'text/spdx+json', '{"spdxVersion":"SPDX-2.3"}');
+  await cliJson(['bundle', '--store', store.root, '--out', at('usb'), '--unsigned']);
+  const file = 'ghcr.io_siderolabs_omni_v1.spdx.json';
+  const text = await printed('inspect', '--bundle', at('usb'), '--sboms', at('sboms'));
+  expect(text).toMatch(
+    /^ghcr\.io\/siderolabs\/omni:v1 +SPDX +26 B +ghcr\.io_siderolabs_omni_v1\.spdx\.json$/m,
+  );
+  expect(text).toContain(`1 SBOM in ${at('sboms')}; signatures of attestations are not checked.`);
+  expect(readFileSync(join(at('sboms'), file), 'utf8')).toBe('{"spdxVersion":"SPDX-2.3"}');
+
+  await store.attachment(tag('.att'), 'application/vnd.dsse.envelope.v1+json', '{');
+  const { code, stdout, stderr } = await cli([
+    'inspect',
+    '--store',
+    store.root,
+    '--sboms',
+    at('sboms'),
+    '--json',
+  ]);
+  expect(code).toBe(3);
+  expect(stderr).toMatch(/1 of 2 SBOMs not written: ghcr\.io\/siderolabs\/omni:v1: SBOM sha256:/);
+  expect(JSON.parse(stdout)).toMatchObject({
+    folder: at('sboms'),
+    files: [{ image: omni, format: 'SPDX', file, size: 26, state: 'present' }],
+    failed: [{ image: omni, code: 'BAD_DOCUMENT' }],
+    elsewhere: [],
+  });
+  const refused = await cli(['inspect', '--store', store.root, '--sboms', join(at('sboms'), file)]);
+  expect(refused.code).toBe(2);
 });
 
 test('diff --format markdown: names in tables as code, signatures with their image', async () => {

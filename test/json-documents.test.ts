@@ -140,6 +140,7 @@ test('every command prints the document that it printed before', async () => {
   await run('verify --store', ['verify', ...inStore]);
   await run('inspect --bundle', ['inspect', ...media]);
   await run('inspect --store', ['inspect', ...inStore]);
+  await run('inspect --sboms', ['inspect', ...inStore, '--sboms', site.at('sboms')]);
   await run('diff', ['diff', site.at('media'), site.at('store')]);
 
   const { host, process, stop } = await startServe(['--writable', site.at('registry')]);

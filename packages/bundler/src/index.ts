@@ -9,6 +9,7 @@ export { keygen } from './keygen.ts';
 export { isSigned } from './medium.ts';
 export { type Attachment, attachmentsText } from './report/attachments.ts';
 export { changesText, foldedChanges } from './report/changes.ts';
+export { extractSboms, type SbomReport, type SbomSource } from './sboms.ts';
 export { type SignatureSource, type SignReport, signBundle } from './sign.ts';
 export { readUnbundled, type Unbundled } from './unbundled.ts';
 export { type StoreCheck, verifyStore } from './verify-store.ts';

@@ -5,8 +5,8 @@ import { type LockedItem, Store } from '@omni-airgap/store';
 import { type Consumed, consumedOf } from './consumed.ts';
 import { type LockedContent, readLockedContent } from './locked-content.ts';
 import { isSigned } from './medium.ts';
-import { type Attachment, companionsOf } from './report/attachments.ts';
-import { type Summary, summarize } from './report/summary.ts';
+import { type AttachedImage, type Attachment, companionsOf, distinct } from './report/attachments.ts';
+import { graphBelow, type Summary, summarize } from './report/summary.ts';
 
 export interface Inspection extends Summary {
   /** Whose signature was checked. */
@@ -22,6 +22,18 @@ export interface Inspection extends Summary {
  * @throws as BundleStore.open
  */
 export async function inspectBundle(folders: readonly string[], trust: BundleTrust): Promise<Inspection> {
+  const { bundle, summary } = await openBundle(folders, trust);
+  const absent = bundle.problems
+    .filter(({ size }) => size === undefined)
+    .map(({ volume }) => bundle.document.volumes[volume]?.name ?? '');
+  return { ...summary, signer: bundle.signer, isSigned: await isSigned(folders), absent };
+}
+
+/** @throws as BundleStore.open */
+export async function openBundle(
+  folders: readonly string[],
+  trust: BundleTrust,
+): Promise<{ readonly bundle: BundleStore; readonly summary: Summary }> {
   const bundle = await BundleStore.open(folders, trust, { volumes: 'present' });
   // All that is read lies in there.
   const first = bundle.problems.find(({ volume }) => volume === 0);
@@ -31,11 +43,7 @@ export async function inspectBundle(folders: readonly string[], trust: BundleTru
       `${bundle.volumePath(0)}: ${first.size} bytes instead of ${bundle.map.sizes[0]}; copy it again`,
     );
   }
-  const summary = await summarize(bundle.document, bundle);
-  const absent = bundle.problems
-    .filter(({ size }) => size === undefined)
-    .map(({ volume }) => bundle.document.volumes[volume]?.name ?? '');
-  return { ...summary, signer: bundle.signer, isSigned: await isSigned(folders), absent };
+  return { bundle, summary: await summarize(bundle.document, bundle) };
 }
 
 export interface StoreInspection {
@@ -50,7 +58,7 @@ export interface StoreInspection {
   readonly bundles: readonly Pick<BundleDocument, 'id' | 'sequence' | 'createdAt'>[];
 }
 
-interface StoredItem
+export interface StoredItem
   extends Pick<LockedItem, 'name' | 'kind' | 'descriptor' | 'bytes' | 'fetchedAt' | 'source' | 'verified'> {
   readonly attachments: readonly Attachment[];
 }
@@ -80,20 +88,22 @@ async function inspectOpen(store: Store, signal: AbortSignal | undefined): Promi
   };
 }
 
-async function storedItems({ layout, items, graphs }: LockedContent): Promise<readonly StoredItem[]> {
+/** @throws DIGEST_MISMATCH, BAD_DOCUMENT, DISK */
+export async function storedItems({ layout, items }: LockedContent): Promise<readonly StoredItem[]> {
   const isCompanion = ({ kind }: LockedItem): boolean => kind === 'signature';
-  const images = items
-    .filter((item) => !isCompanion(item))
-    .map(({ name }) => ({
-      name,
-      manifests: new Map([...(graphs.get(name)?.keys() ?? [])].map((digest) => [digest, undefined])),
-    }));
+  const images: AttachedImage[] = [];
+  const inside = new Map<string, readonly Attachment[]>();
+  for (const { name, descriptor } of items.filter((item) => !isCompanion(item))) {
+    const { manifests, attachments } = await graphBelow(layout, descriptor, new Set(), () => true);
+    images.push({ name, manifests });
+    inside.set(name, attachments);
+  }
   const companions = await companionsOf(layout, items.filter(isCompanion), images);
   const folded = new Set(companions.flatMap((one) => (one.images.size > 0 ? [one.root.name] : [])));
   return items
     .filter(({ name }) => !folded.has(name))
-    .map((item) => ({
-      ...item,
-      attachments: companions.flatMap((one) => (one.images.has(item.name) ? one.attachments : [])),
-    }));
+    .map((item) => {
+      const beside = companions.flatMap((one) => (one.images.has(item.name) ? one.attachments : []));
+      return { ...item, attachments: distinct([...beside, ...(inside.get(item.name) ?? [])]) };
+    });
 }

@@ -62,7 +62,7 @@ export class TestStore {
     }
     const index = buildManifest(MediaType.ociIndex, { manifests });
     await this.layout.push(index.descriptor, openerOf(index.bytes));
-    return this.#lock(name, 'image', index.descriptor);
+    return this.locked(name, 'image', index.descriptor);
   }
 
   /** An index within an index; of its two platforms, linux/amd64 alone was fetched. */
@@ -87,7 +87,7 @@ export class TestStore {
     await this.layout.push(inner.descriptor, openerOf(inner.bytes));
     const outer = buildManifest(MediaType.ociIndex, { manifests: [inner.descriptor] });
     await this.layout.push(outer.descriptor, openerOf(outer.bytes));
-    await this.#lock(name, 'image', outer.descriptor, platforms, missingPlatforms);
+    await this.locked(name, 'image', outer.descriptor, platforms, missingPlatforms);
     return { outer: outer.descriptor, inner: inner.descriptor };
   }
 
@@ -116,7 +116,16 @@ export class TestStore {
       layers,
     });
     await this.layout.push(descriptor, openerOf(bytes));
-    return this.#lock(name, kind, descriptor);
+    return this.locked(name, kind, descriptor);
+  }
+
+  /** A manifest with one document, which is about another manifest by its name. */
+  async attachment(name: string, mediaType: string, document: string): Promise<Descriptor> {
+    const config = await this.#push(MediaType.empty, Buffer.from('{}'));
+    const layers = [await this.#push(mediaType, Buffer.from(document))];
+    const { descriptor, bytes } = buildManifest(MediaType.ociManifest, { config, layers });
+    await this.layout.push(descriptor, openerOf(bytes));
+    return this.locked(name, 'signature', descriptor);
   }
 
   /** A schematic as the Image Factory stores it. */
@@ -126,7 +135,7 @@ export class TestStore {
     const { descriptor, bytes } = buildManifest(MediaType.dockerManifest, { config, layers: [layer] });
     await this.layout.push(descriptor, openerOf(bytes));
     const id = layer.digest.slice(7);
-    await this.#lock(`factory.talos.dev/siderolabs/image-factory/schematics:${id}`, 'schematic', descriptor);
+    await this.locked(`factory.talos.dev/siderolabs/image-factory/schematics:${id}`, 'schematic', descriptor);
     return id;
   }
 
@@ -148,7 +157,8 @@ export class TestStore {
     return descriptor;
   }
 
-  async #lock(
+  /** Lets lock.json have the name, for content that is there. */
+  async locked(
     name: string,
     kind: LockedItem['kind'],
     root: Descriptor,

@@ -46,6 +46,11 @@ const statementTypes: readonly string[] = [
   'application/vnd.in-toto+json',
 ];
 
+/** Whether a document states something about the image inside an in-toto statement, in whichever envelope. */
+export function isStatementType(mediaType: string): boolean {
+  return mediaType.startsWith(bundlePrefix) || statementTypes.includes(mediaType);
+}
+
 /** What an image manifest that holds attachments holds, a layer each. */
 function attachmentsIn(
   { digest }: Descriptor,
@@ -69,7 +74,7 @@ function attachmentsIn(
       signatureTypes.includes(artifactType) ||
       (isBundle && (predicate === undefined || predicate === signingPredicate));
     if (isSignature) return { kind: 'signature', type: mediaType, ...common };
-    if (isBundle || statementTypes.includes(mediaType)) {
+    if (isStatementType(mediaType)) {
       const isSbom = predicate !== undefined && sbomPattern.test(predicate);
       return { kind: isSbom ? 'sbom' : 'attestation', type: predicate, ...common };
     }
@@ -204,6 +209,12 @@ function kindBySuffix(name: string): Attachment['kind'] {
   if (name.endsWith('.sig')) return 'signature';
   if (name.endsWith('.att')) return 'attestation';
   return name.endsWith('.sbom') ? 'sbom' : 'other';
+}
+
+/** A referrer may be found under its digest and in the list of a referrers tag. */
+export function distinct(attachments: readonly Attachment[]): readonly Attachment[] {
+  const byContent = new Map(attachments.map((one) => [`${one.manifest} ${one.document?.digest}`, one]));
+  return [...byContent.values()];
 }
 
 /** Platforms of the children of an index, by digest; they need not be there. */

@@ -16,6 +16,7 @@ import {
   type Attachment,
   attestationsOf,
   companionsOf,
+  distinct,
   type ImageManifests,
   platformsOf,
 } from './attachments.ts';
@@ -119,12 +120,6 @@ export async function summarize(document: BundleDocument, source: Fetcher & Pres
   };
 }
 
-/** A referrer may be found under its digest and in the list of a referrers tag. */
-function distinct(attachments: readonly Attachment[]): readonly Attachment[] {
-  const byContent = new Map(attachments.map((one) => [`${one.manifest} ${one.document?.digest}`, one]));
-  return [...byContent.values()];
-}
-
 /** What a base brought, wherever it lies: what lies in several places stands there several times. */
 export function reliedBlobs({
   relies,
@@ -142,7 +137,7 @@ interface ReadGraph extends Pick<SummaryItem, 'bytes' | 'platforms' | 'files' | 
  * @param carried what counts as bytes of the bundle: the store may have what a base brought, too
  * @param isPart whether content is carried or came with a base: of an index, children may be neither
  */
-async function graphBelow(
+export async function graphBelow(
   source: Fetcher & Presence,
   root: Descriptor,
   carried: ReadonlySet<Digest>,

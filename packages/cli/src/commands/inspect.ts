@@ -4,14 +4,17 @@ import {
   type Attachment,
   attachmentsText,
   changesText,
+  extractSboms,
   foldedChanges,
   type Inspection,
   inspectBundle,
   inspectStore,
+  type SbomReport,
+  type SbomSource,
   type StoreInspection,
 } from '@omni-airgap/bundler';
 import { countSigners } from '@omni-airgap/format';
-import { formatBytes, formatTime, printable } from '@omni-airgap/oci/base';
+import { CodedError, formatBytes, formatTime, printable } from '@omni-airgap/oci/base';
 import { Command } from 'commander';
 import {
   type BundleOrStoreFlags,
@@ -24,11 +27,24 @@ import { count, describeLeft, table, wrap } from '../format.ts';
 import { readTrust } from '../keys.ts';
 import { report, type Session } from '../session.ts';
 
+interface Flags extends BundleOrStoreFlags {
+  readonly sboms?: string;
+}
+
 export function addInspect(session: Session): Command {
   const command = withBundleOrStore(new Command('inspect'))
     .description('show what a bundle or a store holds; the first medium of a bundle is enough')
-    .action(async (flags: BundleOrStoreFlags) => {
+    .option('--sboms <dir>', 'write the SBOMs that images carry (SPDX, CycloneDX) to this folder instead')
+    .action(async (flags: Flags) => {
       const store = storeToRead('inspect', flags);
+      if (flags.sboms !== undefined) {
+        const source =
+          store === undefined
+            ? { bundle: flags.bundle, trust: await readTrust(flags.verifyKey, true) }
+            : { store };
+        await writeSboms(session, flags, source, flags.sboms);
+        return;
+      }
       if (store !== undefined) {
         await report(session, flags, 'inspect', () => inspectStore(store, session.signal), describeStore);
         return;
@@ -36,7 +52,51 @@ export function addInspect(session: Session): Command {
       const trust = await readTrust(flags.verifyKey, true);
       await report(session, flags, 'inspect', () => inspectBundle(flags.bundle, trust), describeBundle);
     });
-  return withExample(withCommon(command), 'omni-airgap inspect --bundle /mnt/usb');
+  return withExample(
+    withCommon(command),
+    'omni-airgap inspect --bundle /mnt/usb',
+    'omni-airgap inspect --bundle /mnt/usb --sboms sboms',
+  );
+}
+
+/** @throws the code of the first SBOM that could not be written; as extractSboms */
+async function writeSboms(session: Session, flags: Flags, source: SbomSource, folder: string): Promise<void> {
+  const { files, failed } = await report(
+    session,
+    flags,
+    'inspect',
+    () => extractSboms(source, folder, session.signal),
+    describeSboms,
+  );
+  const first = failed.find(({ code }) => code !== 'CONFLICT') ?? failed[0];
+  if (first === undefined) return;
+  const done = `${failed.length} of ${count(files.length + failed.length, 'SBOM')} not written`;
+  throw new CodedError(first.code, `${done}: ${first.problem}`);
+}
+
+function describeSboms({ folder, files, failed, elsewhere }: SbomReport): string {
+  const rows = files.map(({ image, platform = '', format, file, size }) => [
+    printable(image),
+    platform,
+    format,
+    formatBytes(size),
+    file,
+  ]);
+  const lines =
+    files.length === 0 ? [] : [table([['IMAGE', 'PLATFORM', 'FORMAT', 'SIZE', 'FILE'], ...rows], [3]), ''];
+  lines.push(...failed.map(({ problem }) => `Not written: ${problem}`));
+  if (elsewhere.length > 0)
+    lines.push(
+      `${count(elsewhere.length, 'attachment')} that may be an SBOM came or left with another bundle: extract from that one.`,
+    );
+  const present = files.filter(({ state }) => state === 'present').length;
+  if (files.length > 0) {
+    const again = present === 0 ? '' : ` (${present} already present)`;
+    lines.push(
+      `${count(files.length, 'SBOM')} in ${folder}${again}; signatures of attestations are not checked.`,
+    );
+  } else if (failed.length === 0) lines.push('No image carries an SBOM here; nothing was written.');
+  return lines.join('\n');
 }
 
 function describeBundle(inspection: Inspection): string {
