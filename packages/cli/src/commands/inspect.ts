@@ -87,7 +87,7 @@ function describeSboms({ folder, files, failed, elsewhere }: SbomReport): string
   lines.push(...failed.map(({ problem }) => `Not written: ${problem}`));
   if (elsewhere.length > 0)
     lines.push(
-      `${count(elsewhere.length, 'attachment')} that may be an SBOM came or left with another bundle: extract from that one.`,
+      `${count(elsewhere.length, 'attachment')} that can hold an SBOM: only in an earlier bundle; run inspect --sboms on its media`,
     );
   const present = files.filter(({ state }) => state === 'present').length;
   if (files.length > 0) {
