@@ -65,9 +65,10 @@ interface Failure {
   readonly saysThen: RegExp;
 }
 
-const full = /no space left on this disk; free some and run the same command again \[DISK\]$/;
+const full =
+  /no space left on this disk; free some and run the same command again(?:, or specify another path with --out)? \[DISK\]$/;
 const failing =
-  /(input\/output error; plug it in again|read-only; if its device failed, plug that in again).*run the same command again \[DISK\]$/;
+  /(input\/output error; plug it in again|read-only; if its device failed, plug that in again).*run the same command again(?:, or specify another path with --out)? \[DISK\]$/;
 
 const failures: readonly (readonly [title: string, failure: Failure])[] = [
   [

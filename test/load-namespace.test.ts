@@ -90,9 +90,9 @@ describeWith([...namespaceCommands, ...cephCommands, 'docker-registry', 'curl'],
     const proxyHost = await relay(`127.0.0.1:${(proxy.address() as AddressInfo).port}`);
     const load = [
       ...['load', ...bundle.flags, '--registry', registry.host, '--plain-http', registry.host],
-      ...['--proxy', `http://${proxyHost}`, '--state', site.at('state'), '--handoff', site.at('handoff')],
+      ...['--state', site.at('state'), '--handoff', site.at('handoff')],
     ];
-    await cliJson(load, { env: temptations, within: enter });
+    await cliJson([...load, '--proxy', `http://${proxyHost}`], { env: temptations, within: enter });
     expect((await contacted()).filter((one) => !before.has(one))).toEqual([`tcp ${proxyHost}`]);
     expect([...new Set(asked)]).toEqual([registry.host]);
     const wrong = await cli([...load, '--proxy', 'ftp://canary:word@there'], { within: enter });

@@ -103,8 +103,13 @@ export class BundleStore implements ReadOnlyStorage, RangeFetcher, Resolver, Nam
     options: OpenBundleOptions = {},
   ): Promise<BundleStore> {
     const bytes = await readDocument(folders);
-    const signer = await checkSignature(folders, bytes, trust);
+    const signatures = await readSignatures(folders);
+    const signer = checkSignatures(signatures, folders, bytes, trust);
     const document = parseBundleDocument(bytes);
+    // After what says more about a changed bundle.json: the signature, and whether it can be read at all.
+    for (const { text, twin } of signatures) {
+      if (twin !== undefined) checkSigstoreBundle(twin.bytes, bytes, text, twin.path);
+    }
     const roots = [...document.roots].sort((a, b) => byText(a.name, b.name));
     const names = new Map(roots.map((root) => [root.name, root.descriptor]));
     if (names.size !== document.roots.length)
@@ -194,33 +199,32 @@ interface FoundSignature {
   readonly path: string;
   /** Content of the file, untrusted. */
   readonly text: string;
+  /** The same signature in the file for cosign, untrusted. */
+  readonly twin: { readonly path: string; readonly bytes: Uint8Array } | undefined;
 }
 
-/** The signatures of the media, each the same in both of its files. @throws BAD_SIGNATURE, BAD_DOCUMENT, DISK */
-async function readSignatures(
-  folders: readonly string[],
-  bytes: Uint8Array,
-): Promise<readonly FoundSignature[]> {
+/** The signatures of the media. @throws BAD_DOCUMENT, DISK */
+async function readSignatures(folders: readonly string[]): Promise<readonly FoundSignature[]> {
   const found: FoundSignature[] = [];
   for (const folder of folders) {
     const path = join(folder, signatureName);
     const signature = await readSmallFile(path, maxSignatureBytes);
     if (signature === undefined) continue;
-    const text = Buffer.from(signature).toString('latin1');
-    const other = join(folder, sigstoreName);
-    const sigstore = await readSmallFile(other, maxSigstoreBytes);
-    if (sigstore !== undefined) checkSigstoreBundle(sigstore, bytes, text, other);
-    found.push({ path, text });
+    const twinPath = join(folder, sigstoreName);
+    const bytes = await readSmallFile(twinPath, maxSigstoreBytes);
+    const twin = bytes && { path: twinPath, bytes };
+    found.push({ path, text: Buffer.from(signature).toString('latin1'), twin });
   }
   return found;
 }
 
-async function checkSignature(
+/** @throws BAD_SIGNATURE, UNSIGNED */
+function checkSignatures(
+  signatures: readonly FoundSignature[],
   folders: readonly string[],
   bytes: Uint8Array,
   trust: BundleTrust,
-): Promise<BundleSigner> {
-  const signatures = await readSignatures(folders, bytes);
+): BundleSigner {
   if (trust.mode === 'any') return { mode: 'unsigned' };
   // A wrong one beside a right one was put there by somebody: none is passed over.
   const [signer] = signatures.map(({ path, text }) => verifyBytes(bytes, text, trust.keys, path));

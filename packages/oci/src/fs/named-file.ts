@@ -127,7 +127,8 @@ async function requireWritable(flag: string, path: string, folder: string, file:
     const isReadOnly = systemCodeOf(error) === 'EROFS';
     const what = `${flag} ${path}`;
     const why = isReadOnly ? `${what}: the file system is read-only` : diskError(error, what).message;
-    throw new CodedError('DISK', `${why}; specify another path with ${flag}`, { cause: error });
+    const or = isReadOnly ? ';' : ', or';
+    throw new CodedError('DISK', `${why}${or} specify another path with ${flag}`, { cause: error });
   }
 }
 
