@@ -12,12 +12,11 @@ import {
   type RangeFetcher,
   walk,
 } from '@omni-airgap/oci';
-import { CodedError, printable, settleAll } from '@omni-airgap/oci/base';
+import { CodedError, type JsonObject, parseStrictObject, printable, settleAll } from '@omni-airgap/oci/base';
 import { looksLikePage } from '@omni-airgap/oci/http';
 import type { Layout } from '@omni-airgap/oci/layout';
 import {
   collectVerified,
-  contradictedType,
   type Descriptor,
   type Digest,
   isIndexType,
@@ -147,6 +146,26 @@ export function asAnnounced(
       yield bytes;
     },
   };
+}
+
+/**
+ * What a document says it is, where a server announced another type for it. A label on an answer is the server's word,
+ * unlike the type in a descriptor that another manifest holds.
+ * @param announced one of the four manifest types
+ * @returns its own mediaType, or `an index` or `an image` by its members; undefined where nothing contradicts the label
+ */
+function contradictedType(bytes: Uint8Array, announced: string): string | undefined {
+  let doc: JsonObject;
+  try {
+    doc = parseStrictObject(bytes, { what: 'manifest' });
+  } catch {
+    return undefined;
+  }
+  const has = (key: string): boolean => (doc[key] ?? undefined) !== undefined;
+  if (has('mediaType')) return doc['mediaType'] === announced ? undefined : String(doc['mediaType']);
+  const isImage = has('config') || has('layers');
+  if (isImage === has('manifests') || isImage !== isIndexType(announced)) return undefined;
+  return isImage ? 'an image' : 'an index';
 }
 
 /** Manifests that the store has are read there; of blobs the copy asks first. */

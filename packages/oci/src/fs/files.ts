@@ -177,9 +177,11 @@ export async function tryFolder(folder: string, file: string): Promise<void> {
   const temporary = temporaryOf(join(at, file));
   try {
     await writeSynced(temporary, '\n', 0o600);
-  } finally {
+  } catch (error) {
     await rm(temporary, { force: true }).catch(() => {});
+    throw error;
   }
+  await rm(temporary, { force: true });
 }
 
 /**

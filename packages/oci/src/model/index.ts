@@ -14,7 +14,6 @@ export {
 } from './digest.ts';
 export {
   childrenOf,
-  contradictedType,
   fetchManifest,
   type ImageManifest,
   type IndexManifest,

@@ -5,7 +5,7 @@
  */
 
 import { CodedError, isCoded } from '../base/errors.ts';
-import { type JsonObject, type JsonValue, parseStrictObject, refuseOtherCase } from '../base/json.ts';
+import { type JsonValue, parseStrictObject, refuseOtherCase } from '../base/json.ts';
 import { printable } from '../base/text.ts';
 import type { Fetcher } from '../storage.ts';
 import { collectVerified } from './bytes.ts';
@@ -96,27 +96,6 @@ export function parseManifest(bytes: Uint8Array, mediaType: string, what = 'mani
     config: parseDescriptor(doc['config'], `${what} config`),
     layers: list('layers'),
   };
-}
-
-/**
- * What a document says it is, where a server announced another type for it. A label on an answer is the server's word,
- * unlike the type in a descriptor that another manifest holds.
- * @param bytes as received
- * @param announced one of the four manifest types
- * @returns its own mediaType, or `an index` or `an image` by its members; undefined where nothing contradicts the label
- */
-export function contradictedType(bytes: Uint8Array, announced: string): string | undefined {
-  let doc: JsonObject;
-  try {
-    doc = parseStrictObject(bytes, { what: 'manifest' });
-  } catch {
-    return undefined;
-  }
-  const has = (key: string): boolean => (doc[key] ?? undefined) !== undefined;
-  if (has('mediaType')) return doc['mediaType'] === announced ? undefined : String(doc['mediaType']);
-  const isImage = has('config') || has('layers');
-  if (isImage === has('manifests') || isImage !== isIndexType(announced)) return undefined;
-  return isImage ? 'an image' : 'an index';
 }
 
 /** What a manifest points at and needs: children of an index; config and layers of an image. Not its subject. */
