@@ -6,7 +6,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { generatedBytes } from '../../packages/oci/src/testing/index.ts';
 import { startSampleUpstream } from '../../scripts/sample-upstream/sample-upstream.ts';
 import { kubernetesVersion, talosVersion } from '../../scripts/sample-upstream/versions.ts';
@@ -88,18 +88,17 @@ async function make(root: string): Promise<StoreBundles> {
     digest: await digestOfFile(path),
     size: statSync(path).size,
   });
-  /** What the upstream has handed out so far, which it keeps under the paths of its URLs. */
+  /** What the upstream has handed out so far, which it keeps under the paths of its URLs; the given ISO lies elsewhere. */
   const filesSoFar = async (): Promise<readonly WantedFile[]> => {
     const folder = join(dir, 'media');
     const paths = listing(folder).filter((path) => statSync(join(folder, path)).isFile());
-    return Promise.all(
-      paths.map((path) =>
-        wanted(
-          path.endsWith('/metal-amd64.iso') ? iso : join(folder, path),
-          path.startsWith('talosctl/') ? path : `image/${path}`,
-        ),
+    const withIso = paths.filter((path) => path.endsWith('/cmdline-metal-amd64'));
+    return Promise.all([
+      ...withIso.map((path) => wanted(iso, `image/${dirname(path)}/metal-amd64.iso`)),
+      ...paths.map((path) =>
+        wanted(join(folder, path), path.startsWith('talosctl/') ? path : `image/${path}`),
       ),
-    );
+    ]);
   };
   const made = async (name: string): Promise<StoreBundle> => {
     const document = JSON.parse(readFileSync(site.at(name, 'bundle.json'), 'utf8')) as {
@@ -121,7 +120,8 @@ async function make(root: string): Promise<StoreBundles> {
     );
     await cliJson(fetch);
     await cliJson([...bundle, '--out', site.at('increment'), '--since', site.at('base', 'bundle.json')]);
-    const isoKey = base.files.find(({ key }) => key.endsWith('.iso'))?.key ?? '';
+    const isoKey = base.files.find(({ key }) => key.endsWith('.iso'))?.key;
+    if (isoKey === undefined) throw new Error('the base has no ISO');
     return { base, increment: await made('increment'), iso: isoKey };
   } finally {
     await upstream.stop();
