@@ -11,6 +11,9 @@ import { diskError, ensureFolder, writeFileAtomic } from '@omni-airgap/oci/fs';
 import { descriptorOf, MediaType, openerOf } from '@omni-airgap/oci/model';
 import type { RepositoryClient } from '@omni-airgap/oci/registry';
 
+/** Where registryState keeps its records, below the prefix; the first repository that a load asks for. */
+export const stateRepository = 'omni-airgap/state';
+
 export interface StateRecord {
   list(signal?: AbortSignal): Promise<readonly Accepted[]>;
   add(accepted: Accepted, signal?: AbortSignal): Promise<void>;

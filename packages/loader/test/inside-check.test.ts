@@ -18,8 +18,14 @@ function states(findings: readonly Finding[]): Record<string, string> {
   return Object.fromEntries(findings.map(({ subject, what, state }) => [`${subject}: ${what}`, state]));
 }
 
-async function checkDouble(options: RegistryDoubleOptions, tags: readonly string[] = ['v1.36.1']) {
+async function checkDouble(
+  options: RegistryDoubleOptions,
+  tags: readonly string[] = ['v1.36.1'],
+  records: readonly string[] = ['loaded'],
+) {
   const double = await startDouble(options);
+  const state = double.repository('omni-airgap/state');
+  for (const tag of records) state.tags.set(tag, `sha256:${'0'.repeat(64)}`);
   const kubelet = double.repository('siderolabs/kubelet');
   for (const tag of tags) kubelet.tags.set(tag, `sha256:${'0'.repeat(64)}`);
   const check: InsideCheck = {
@@ -44,6 +50,12 @@ test('a registry that does everything', async () => {
     'registry: tags/list of kubelet': 'ok',
   });
   expect(double.openUploads).toBe(0);
+});
+
+test('a registry that nothing was loaded into has no Kubernetes versions yet', async () => {
+  const { report, states: found } = await checkDouble({}, [], []);
+  expect(found['registry: tags/list of kubelet']).toBe('note');
+  expect(report.ok).toBe(true);
 });
 
 test('a registry that deletes nothing is no obstacle, and it is said', async () => {

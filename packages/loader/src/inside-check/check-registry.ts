@@ -7,6 +7,7 @@ import type { Bytes } from '@omni-airgap/oci';
 import { CodedError, isCoded } from '@omni-airgap/oci/base';
 import { type Descriptor, Hasher, isManifestType, MediaType, openerOf } from '@omni-airgap/oci/model';
 import type { RegistryClient, RepositoryClient } from '@omni-airgap/oci/registry';
+import { stateRepository } from '../state.ts';
 import { belowPrefix, type RegistryTarget } from '../targets/names.ts';
 import { type Shape, sampleOf } from '../targets/registry/capability-probe.ts';
 import { explainingShape, requireListed, requirePush } from '../targets/registry/preflight.ts';
@@ -40,7 +41,11 @@ export async function checkRegistryInside(check: RegistryCheck): Promise<readonl
   });
   const kubelet = [target.prefix, ...(check.keepHost ? ['ghcr.io'] : []), 'siderolabs/kubelet'];
   const versions = await finding('registry', 'tags/list of kubelet', () =>
-    kubeletTags(client.repository(kubelet.filter((part) => part !== '').join('/')), signal),
+    kubernetesVersions(
+      client.repository(kubelet.filter((part) => part !== '').join('/')),
+      client.repository(belowPrefix(target.prefix, stateRepository)),
+      signal,
+    ),
   );
   if (push.state === 'failed') return [ping, push, versions];
   return [
@@ -120,16 +125,29 @@ async function checkDelete(
   return { note: 'not allowed; load needs none, only what is old stays until the registry cleans up itself' };
 }
 
-async function kubeletTags(repository: RepositoryClient, signal?: AbortSignal): Promise<string> {
+/** @param records of load: none before the first load, when nothing can be expected yet @throws NOT_FOUND */
+async function kubernetesVersions(
+  kubelet: RepositoryClient,
+  records: RepositoryClient,
+  signal?: AbortSignal,
+): Promise<string | { readonly note: string }> {
+  const tags = (await tagsOf(kubelet, signal)).filter((tag) => /^v?[0-9]/.test(tag));
+  if (tags.length > 0) return `${tags.length} Kubernetes version(s), ${tags.at(-1)} among them`;
+  const what = `${kubelet.registry}/${kubelet.path} has no versions`;
+  if ((await tagsOf(records, signal)).length === 0)
+    return { note: `${what}, and nothing was loaded here yet; check again after load` };
+  throw new CodedError(
+    'NOT_FOUND',
+    `${what}: Omni would offer no Kubernetes and no Talos either; carry kubernetes.versions in mirror.yaml`,
+  );
+}
+
+async function tagsOf(repository: RepositoryClient, signal?: AbortSignal): Promise<readonly string[]> {
   const tags: string[] = [];
   try {
-    for await (const tag of repository.tags(signal)) if (/^v?[0-9]/.test(tag)) tags.push(tag);
+    for await (const tag of repository.tags(signal)) tags.push(tag);
   } catch (error) {
     if (!isCoded(error, 'NOT_FOUND')) throw error;
   }
-  if (tags.length > 0) return `${tags.length} Kubernetes version(s), ${tags.at(-1)} among them`;
-  throw new CodedError(
-    'NOT_FOUND',
-    `${repository.registry}/${repository.path} has no versions: Omni would offer no Kubernetes and no Talos either; carry kubernetes.versions in mirror.yaml`,
-  );
+  return tags;
 }

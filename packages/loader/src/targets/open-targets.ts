@@ -18,7 +18,7 @@ import { Missing } from '../missing.ts';
 import type { LoadOptions } from '../options.ts';
 import { type Choice, Selection } from '../selection.ts';
 import type { LoadSource } from '../source.ts';
-import { folderState, registryState, type StateRecord } from '../state.ts';
+import { folderState, registryState, type StateRecord, stateRepository } from '../state.ts';
 import { checkRelied, findRelied } from './from-base.ts';
 import { belowPrefix, type RegistryTarget, targetText } from './names.ts';
 import { type OpenStore, planObjects } from './objects/object-plan.ts';
@@ -95,9 +95,6 @@ export async function withTargets<T>(
     await network.close();
   }
 }
-
-/** The first repository that a load asks for. */
-const stateRepository = 'omni-airgap/state';
 
 const readBackModes: Readonly<Record<'full' | 'quick' | 'default', ReadBackMode>> = {
   full: 'always',
