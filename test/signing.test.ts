@@ -3,12 +3,22 @@
  * added later, by us or by openssl. U-M6.
  */
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, chmodSync, cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseBundleDocument, parseReceiptDocument } from '../packages/format/src/index.ts';
 import { type RegistryDouble, startRegistryDouble } from '../packages/oci/src/testing/index.ts';
 import { read } from './repository.ts';
+import { testWith } from './services/service-test.ts';
 import { temporaryFolder } from './services/temporary.ts';
 import { cli, cliJson, expectFailure, startServe } from './support/cli.ts';
 import { addImage } from './support/double-image.ts';
@@ -225,6 +235,46 @@ test('the commands of docs/bundle-format.md sign with openssl', async () => {
   await cliJson(['sign', '--bundle', encoded, ...made]);
   await cliJson(['verify', '--bundle', encoded, '--verify-key', site.at('site.pub')]);
 });
+
+const softHsm = '/usr/lib/softhsm/libsofthsm2.so';
+
+testWith(
+  ['softhsm2-util', softHsm, 'pkcs11-tool', 'openssl'],
+  'the commands of docs/bundle-format.md sign with a device that keeps the key (PKCS#11)',
+  async () => {
+    const device = temporaryFolder('device');
+    mkdirSync(join(device, 'tokens'));
+    const settings = join(device, 'softhsm2.conf');
+    writeFileSync(settings, `directories.tokendir = ${join(device, 'tokens')}\nobjectstore.backend = file\n`);
+    const env = { ...process.env, SOFTHSM2_CONF: settings };
+    const run = (line: string): unknown =>
+      execFileSync('sh', ['-ec', line], { cwd: device, env, stdio: 'pipe' });
+    run('softhsm2-util --init-token --free --label site --so-pin 12345678 --pin 1234');
+    const login = `pkcs11-tool --module ${softHsm} --login --pin 1234`;
+    run(`${login} --keypairgen --key-type EC:prime256v1 --label site --id 01`);
+    const medium = copied();
+    const [, commands = ''] =
+      /The device signs the SHA-256[^\n]*\n\n```console\n([\s\S]*?)```/.exec(read('docs/bundle-format.md')) ??
+      [];
+    const lines = commands.trim().split('\n');
+    expect(lines).toHaveLength(4);
+    for (const line of lines) {
+      run(
+        line
+          .replace(/^\$ /, '')
+          .replaceAll('/mnt/usb', medium)
+          .replace('MODULE', softHsm)
+          // A person types it.
+          .replace('--login', '--login --pin 1234'),
+      );
+    }
+    const made = ['--signature', join(device, 'site.sig'), '--verify-key', join(device, 'site.pub')];
+    await cliJson(['sign', '--bundle', medium, ...made]);
+    await cliJson(['verify', '--bundle', medium, '--verify-key', join(device, 'site.pub')]);
+    const help = read('docs/commands.md').replace(/\s*\\\n\s*/g, ' ');
+    for (const line of lines.slice(0, 2)) expect(help).toContain(line.replace(/^\$ /, '  '));
+  },
+);
 
 test.each<[title: string, flags: (medium: string) => readonly string[], code: number, message: RegExp]>([
   ['neither key nor signature', () => [], 2, /either --sign-key KEY or --signature FILE \[USAGE\]/],

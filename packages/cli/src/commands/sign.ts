@@ -30,7 +30,7 @@ export function addSign(session: Session): Command {
     )
     .addHelpText(
       'after',
-      '\nA signature made by openssl, or by a device that keeps the key (PKCS#11):\n  openssl dgst -sha256 -sign site.key -out site.sig /mnt/usb/bundle.json\n  omni-airgap sign --bundle /mnt/usb --signature site.sig --verify-key site.pub\n  pkcs11-tool --module MODULE --login --sign --mechanism ECDSA-SHA256 \\\n    --signature-format openssl --label site --input-file bundle.json --output-file site.sig',
+      '\nA signature made by openssl:\n  openssl dgst -sha256 -sign site.key -out site.sig /mnt/usb/bundle.json\n  omni-airgap sign --bundle /mnt/usb --signature site.sig --verify-key site.pub\nOr by a device that keeps the key (PKCS#11), which signs the SHA-256:\n  openssl dgst -sha256 -binary -out bundle.sha256 /mnt/usb/bundle.json\n  pkcs11-tool --module MODULE --login --sign --mechanism ECDSA \\\n    --signature-format openssl --label site --input-file bundle.sha256 --output-file site.sig',
     )
     .action(async (flags: Flags) => {
       if (flags.bundle.length === 0) throw new CodedError('USAGE', 'sign needs --bundle DIR');
