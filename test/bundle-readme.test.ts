@@ -86,7 +86,7 @@ describeWith(['sha256sum', 'openssl'], 'checking', () => {
 });
 
 /** Without a network: who checks the medium has none. */
-test('who made it, with cosign', (context) => {
+test('P14 who made it, with cosign', (context) => {
   const cosign = process.env['COSIGN'] ?? 'cosign';
   const version = /GitVersion:\s+v([0-9]+)/.exec(
     spawnSync(cosign, ['version'], { encoding: 'utf8' }).stdout ?? '',

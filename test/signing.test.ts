@@ -169,7 +169,7 @@ test('sign adds a signature and changes nothing else; again it does nothing; ano
   expect((await verify('other.pub')).code).toBe(0);
 });
 
-test('both files of a signature are written, and verify refuses two that differ', async () => {
+test('P14 both files of a signature are written, and verify refuses two that differ', async () => {
   const [medium, other] = [copied(), copied()];
   const sigstore = join(medium, 'bundle.json.sigstore.json');
   for (const one of [medium, other])
