@@ -41,6 +41,28 @@ test('fetch --dry-run says what plan says and leaves nothing behind', async () =
   expect(existsSync(site.at('store'))).toBe(false);
 });
 
+test.each([{ verb: ['plan'] }, { verb: ['fetch', '--dry-run'] }])(
+  'P5 $verb exits as fetch would, problems counted and last',
+  async ({ verb }) => {
+    const other = await workspace('images: [ghcr.io/dexidp/dex:v2.41.1, ghcr.io/dexidp/dex:v9]\n');
+    const args = [...verb, ...other.store, ...upstreamFlags(upstream.urls)];
+    const { code, stdout, stderr } = await cli(args);
+    expect(code).toBe(5);
+    expect(stderr).toMatch(/ghcr\.io\/dexidp\/dex:v9: does not exist upstream; .* \[NOT_FOUND\]\n$/);
+    expect(stdout).toMatch(/By kind: 2 images [\d.]+ [KM]iB \(without 1 that failed\)/);
+    expect(stdout).toContain('The sums leave out 1 item with a problem, listed below.');
+    expect(stdout).toMatch(
+      /\nProblems: 1 of \d+ items cannot be fetched:\n {2}ghcr\.io\/dexidp\/dex:v9: does not exist upstream; .* \[NOT_FOUND\]\n$/,
+    );
+    const json = await cli([...args, '--json']);
+    expect(json.code).toBe(5);
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      problems: [{ name: 'ghcr.io/dexidp/dex:v9', code: 'NOT_FOUND', message: expect.any(String) }],
+    });
+    expect((await cli(['fetch', ...other.store, ...upstreamFlags(upstream.urls)])).code).toBe(5);
+  },
+);
+
 test('plan --build knows every size', async () => {
   expect(await cliJson(['plan', '--build', ...flags])).toMatchObject({ unknown: 0 });
 });

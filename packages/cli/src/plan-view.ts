@@ -1,10 +1,30 @@
-/** A plan as text for people; plan and fetch --dry-run print it. */
+/** A plan as plan and fetch --dry-run print it, and how they end: as the fetch would. */
 
-import type { Plan } from '@omni-airgap/fetcher';
-import { formatBytes } from '@omni-airgap/oci/base';
+import { type Plan, plan, planFailure } from '@omni-airgap/fetcher';
+import { formatBytes, printable } from '@omni-airgap/oci/base';
 import { count, table, wrap } from './format.ts';
+import { type CommonFlags, report, type Session } from './session.ts';
 
-export function describePlan(result: Plan): string {
+/** Prints the plan. @throws as plan; the error of a fetch of the same when items have problems */
+export async function reportPlan(
+  session: Session,
+  flags: CommonFlags,
+  verb: 'plan' | 'fetch',
+  options: Omit<Parameters<typeof plan>[0], 'progress' | 'signal'>,
+): Promise<void> {
+  const { signal } = session;
+  const result = await report(
+    session,
+    flags,
+    verb,
+    (progress) => plan({ ...options, progress, signal }),
+    describePlan,
+  );
+  const failure = planFailure(result);
+  if (failure !== undefined) throw failure;
+}
+
+function describePlan(result: Plan): string {
   const rows = result.items
     // There are several for each image, of some kilobytes: their sum stands below.
     .filter((item) => item.problem === undefined && item.kind !== 'signature')
@@ -15,8 +35,6 @@ export function describePlan(result: Plan): string {
       item.missing === undefined ? '' : item.missing === 0 ? 'there' : formatBytes(item.missing),
     ]);
   const lines = [table([['NAME', 'KIND', 'SIZE', 'TO FETCH'], ...rows], [2, 3]), ''];
-  for (const { name, problem } of result.items)
-    if (problem !== undefined) lines.push(`Problem: ${name}: ${problem}`);
   for (const { name, missingPlatforms } of result.items)
     if (missingPlatforms !== undefined)
       lines.push(
@@ -24,9 +42,11 @@ export function describePlan(result: Plan): string {
       );
   for (const warning of result.warnings) lines.push(`Warning: ${warning}`);
   const kinds = Object.entries(result.kinds).filter(([, total]) => total.items > 0);
-  const ofKind = ([kind, { items, bytes, unknown }]: (typeof kinds)[number]): string => {
-    const size = unknown === items ? 'unknown until built' : formatBytes(bytes);
-    return `${count(items, kind === 'media' ? 'media file' : kind)} ${size}`;
+  const ofKind = ([kind, { items, bytes, unknown, failed }]: (typeof kinds)[number]): string => {
+    const isKnown = unknown + failed < items;
+    const size = isKnown ? formatBytes(bytes) : unknown > 0 ? 'unknown until built' : 'of unknown size';
+    const without = failed > 0 && failed < items ? ` (without ${failed} that failed)` : '';
+    return `${count(items, kind === 'media' ? 'media file' : kind)} ${size}${without}`;
   };
   lines.push(`By kind: ${kinds.map(ofKind).join(', ')}`);
   const perPlatform = Object.entries(result.platforms).sort(([, a], [, b]) => b - a);
@@ -35,7 +55,8 @@ export function describePlan(result: Plan): string {
       `By platform: ${perPlatform.map(([name, bytes]) => `${name} ${formatBytes(bytes)}`).join(', ')}`,
     );
   }
-  const all = result.unknown > 0 ? 'In all, as far as known' : 'In all';
+  const { problems } = result;
+  const all = result.unknown > 0 || problems.length > 0 ? 'In all, as far as known' : 'In all';
   lines.push(
     `${all}, ${formatBytes(result.bytes)} (shared content once), ${formatBytes(result.bytesToFetch)} to fetch.`,
     ...(result.unknown > 0
@@ -43,10 +64,18 @@ export function describePlan(result: Plan): string {
           `${count(result.unknown, 'size')} ${result.unknown === 1 ? 'is' : 'are'} unknown until the factory has built the files; --build builds them now.`,
         ]
       : []),
+    ...(problems.length > 0
+      ? [`The sums leave out ${count(problems.length, 'item')} with a problem, listed below.`]
+      : []),
     `Free where the store is: ${formatBytes(result.freeBytes)}${result.freeBytes < result.bytesToFetch ? ', which is NOT enough' : ''}.`,
     'Hosts to allow (TCP 443 unless noted):',
     wrap(result.hosts.map(({ pattern, port }) => (port === 443 ? pattern : `${pattern}:${port}`))),
   );
+  if (problems.length > 0) {
+    lines.push(`Problems: ${problems.length} of ${count(result.items.length, 'item')} cannot be fetched:`);
+    for (const { name, message, code } of problems)
+      lines.push(`  ${printable(name)}: ${printable(message, 2000)} [${code}]`);
+  }
   return lines.join('\n');
 }
 

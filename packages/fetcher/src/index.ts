@@ -5,5 +5,5 @@ export { type EgressSummary, summarizeLog } from './egress/log.ts';
 export { egressRules, formatNftables, type PortRules, portRules } from './egress/rules.ts';
 export { defaultTransfers, type FetchReport, fetch, prepareFetch, repairNote } from './fetch.ts';
 export { init } from './mirror/init.ts';
-export { type Plan, plan } from './plan.ts';
+export { type Plan, plan, planFailure } from './plan.ts';
 export type { SignerOptions } from './signatures/signers.ts';

@@ -37,8 +37,15 @@ import pLimit from 'p-limit';
 import { schematicArtifact } from './factory/artifacts.ts';
 import type { FactoryClient } from './factory/client.ts';
 import { type Builds, requireRight } from './factory/file.ts';
-import { listName, listNames, offeredTalosctl } from './factory/lists.ts';
-import { lockedSchematic, mediaSetName, type StoredSchematic, schematicName } from './factory/media.ts';
+import { listName, listNames, offeredTalosctl, offeredVersions } from './factory/lists.ts';
+import {
+  lockedSchematic,
+  mediaSetName,
+  readKnown,
+  type StoredSchematic,
+  schematicName,
+  unknownSchematic,
+} from './factory/media.ts';
 import { readCatalog } from './images/catalog.ts';
 import { type Companions, companionName } from './images/companions.ts';
 import { asAnnounced, localFirst, resolveReference, sum } from './images/image.ts';
@@ -57,6 +64,8 @@ export interface PlanContext {
   readonly builds: Builds;
   readonly companions: Companions;
   readonly requirePlatforms?: boolean | undefined;
+  /** Whether schematics may hold secrets. */
+  readonly allowSecrets: boolean;
   readonly limit: LimitFunction;
   readonly signal?: AbortSignal | undefined;
 }
@@ -132,18 +141,30 @@ export async function planBuilds(
   let id = locked?.id ?? schematic.id;
   let planned: Planned;
   try {
-    const built = build && schematic.kind === 'text' ? await factory.createSchematic(schematic) : undefined;
-    id = built?.id ?? id;
-    const content = await schematicContent(context, built?.bytes ?? textOf(schematic, id), locked);
+    const known =
+      schematic.kind === 'text'
+        ? build && (await factory.createSchematic(schematic))
+        : locked === undefined && (await readKnown(context, id));
+    if (known !== false) id = known.id;
+    const text = known === false ? textOf(schematic, id) : known.bytes;
+    const content = await schematicContent(context, text, locked);
     const counted = content.length === 0 ? {} : await countBytes(content, layout);
     planned = { item: { name: schematicName(id), kind: 'schematic', ...counted }, content };
   } catch (error) {
     planned = problem({ name: schematicName(id), kind: 'schematic' }, error);
   }
-  const images = installers.map(async ({ repository, version }) => {
-    const reference = `${publicFactoryHost}/${repository}/${id}:${version}`;
-    return (await limit(() => planImage(context, { reference, platforms: undefined }))).planned;
-  });
+  const references = installers.map(
+    ({ repository, version }) => `${publicFactoryHost}/${repository}/${id}:${version}`,
+  );
+  if (planned.code !== undefined) {
+    // Nothing is built for it: asked for each by itself, the factory would only say so again.
+    const files = media.flatMap((set) => set.files.map((name) => fileItem(id, set.version, name)));
+    const bases = [...references.map((name) => ({ name, kind: 'image' }) as const), ...files];
+    return [planned, ...bases.map((base) => problem(base, unknownSchematic(id)))];
+  }
+  const images = references.map(
+    async (reference) => (await limit(() => planImage(context, { reference, platforms: undefined }))).planned,
+  );
   const files = media.flatMap(({ version, files: names }) =>
     names.map(async (name) => [await limit(() => planFile(context, id, version, name))]),
   );
@@ -169,9 +190,13 @@ async function schematicContent(
   return [...(await graphOf(walk(layout, [locked.item.descriptor]))).values()];
 }
 
+function fileItem(id: string, version: string, name: string): PlannedItem {
+  return { name: `${mediaSetName(id, version)} ${name}`, kind: 'media' };
+}
+
 async function planFile(context: PlanContext, id: string, version: string, name: string): Promise<Planned> {
   const { factory, layout, lock, build, builds } = context;
-  const base = { name: `${mediaSetName(id, version)} ${name}`, kind: 'media' } as const;
+  const base = fileItem(id, version, name);
   const locked = lock?.items.find((one) => one.name === mediaSetName(id, version));
   const known = locked?.files?.find((file) => file.name === name);
   if (known !== undefined) {
@@ -193,14 +218,24 @@ async function planFile(context: PlanContext, id: string, version: string, name:
   }
 }
 
-/** What is here is counted; of the rest only talosctl is large enough to be asked for. */
+/**
+ * What is here is counted; of the rest only talosctl is large enough to be asked for. The list of versions is read each
+ * time, as fetch does: a version that the factory does not offer is its problem.
+ */
 export async function planLists(context: PlanContext, wanted: WantedLists): Promise<readonly Planned[]> {
-  const { layout, lock, limit } = context;
+  const { factory, layout, lock, limit } = context;
   const talosctl = new Map(
     wanted.talosctlVersions.map((version) => [listName('talosctl', version), version]),
   );
   const planned = listNames(wanted).map(async (name): Promise<Planned> => {
     const base = { name, kind: 'catalog' } as const;
+    if (name === listName('versions')) {
+      try {
+        await limit(() => offeredVersions(factory, wanted.versions));
+      } catch (error) {
+        return problem(base, error);
+      }
+    }
     const known = lock?.items.find((item) => item.name === name);
     if (known !== undefined && layout !== undefined && (await layout.has(known.descriptor))) {
       try {
@@ -239,7 +274,7 @@ async function planTalosctl(
 
 function problem(base: PlannedItem, error: unknown): Planned {
   if (!isCoded(error) || error.code === 'ABORTED') throw error;
-  return { item: { ...base, problem: messageOf(error) }, content: [] };
+  return { item: { ...base, problem: messageOf(error) }, code: error.code, content: [] };
 }
 
 /** Each reads one manifest after the other over the network. */

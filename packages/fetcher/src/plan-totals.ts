@@ -1,5 +1,6 @@
 /** What the items of a plan come to: content that several share counts once. */
 
+import type { ErrorCode } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
 import type { Descriptor, Digest } from '@omni-airgap/oci/model';
 import type { LockedItem } from '@omni-airgap/store';
@@ -19,9 +20,18 @@ export interface PlannedItem {
   readonly missingPlatforms?: readonly string[];
 }
 
+/** Why a fetch of an item would fail. */
+export interface PlanProblem {
+  readonly name: string;
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
 /** An item with its content; without, when only its size is known, or nothing. */
 export interface Planned {
   readonly item: PlannedItem;
+  /** The code of the item's problem. */
+  readonly code?: ErrorCode;
   readonly content: readonly Descriptor[];
   readonly perPlatform?: readonly (readonly [platform: string, bytes: number])[];
 }
@@ -33,6 +43,8 @@ interface KindTotal {
   readonly missing: number;
   /** Items whose size only a build would tell. */
   readonly unknown: number;
+  /** Items with a problem: no sum has their size. */
+  readonly failed: number;
 }
 
 export interface Totals {
@@ -85,7 +97,14 @@ async function total(planned: readonly Planned[], layout: Layout | undefined): P
     bytes: counted.bytes + more,
     missing: counted.missing + more,
     unknown: planned.filter(({ item }) => isUnknown(item)).length,
+    failed: planned.filter(({ item }) => item.problem !== undefined).length,
   };
+}
+
+export function problemsOf(planned: readonly Planned[]): readonly PlanProblem[] {
+  return planned.flatMap(({ item: { name, problem: message }, code }) =>
+    message === undefined || code === undefined ? [] : [{ name, code, message }],
+  );
 }
 
 export async function countBytes(

@@ -4,7 +4,7 @@
  */
 
 import { noProgress, type Progress } from '@omni-airgap/oci';
-import { isCoded } from '@omni-airgap/oci/base';
+import { CodedError, isCoded } from '@omni-airgap/oci/base';
 import { freeBytes } from '@omni-airgap/oci/fs';
 import { type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import { Store } from '@omni-airgap/store';
@@ -16,7 +16,15 @@ import { Companions } from './images/companions.ts';
 import { type Mirror, readMirror, refuseSecrets } from './mirror/mirror.ts';
 import { hostsOf, type ResolvedMirror, resolveMirror, type WantedImage } from './mirror/resolved-mirror.ts';
 import { type PlanContext, type PlannedImage, planBuilds, planImage, planLists } from './plan-items.ts';
-import { type Planned, type PlannedItem, type Totals, totalsOf } from './plan-totals.ts';
+import {
+  type Planned,
+  type PlannedItem,
+  type PlanProblem,
+  problemsOf,
+  type Totals,
+  totalsOf,
+} from './plan-totals.ts';
+import { failureOf } from './run.ts';
 
 interface PlanOptions {
   readonly config: string;
@@ -39,13 +47,15 @@ export interface Plan extends Totals {
   readonly freeBytes: number;
   readonly hosts: readonly EgressHost[];
   readonly warnings: readonly string[];
+  /** Items that a fetch would fail for; no sum has their size. */
+  readonly problems: readonly PlanProblem[];
 }
 
 const itemsAtOnce = 16;
 
 /**
  * @throws CONFIG, NO_INPUT, SECRET; BUSY while another command removes content; what an item's registry says against it
- * stands in the item
+ * stands in the item and among the problems
  */
 export async function plan(options: PlanOptions): Promise<Plan> {
   const mirror = await readMirror(options.config);
@@ -56,6 +66,16 @@ export async function plan(options: PlanOptions): Promise<Plan> {
   } finally {
     await store?.close();
   }
+}
+
+/** The error that a fetch of the same would end with, as far as a plan can tell; undefined where nothing is wrong. */
+export function planFailure({ items, problems }: Plan): CodedError | undefined {
+  if (problems.length === 0) return undefined;
+  const failures = problems.map(({ name, code, message }) => ({
+    name,
+    error: new CodedError(code, message),
+  }));
+  return failureOf(failures, items.length);
 }
 
 async function planInto(store: Store | undefined, mirror: Mirror, options: PlanOptions): Promise<Plan> {
@@ -81,6 +101,7 @@ async function planInto(store: Store | undefined, mirror: Mirror, options: PlanO
     companions: new Companions({ onNote: (text) => progress.note(text), signal }),
     limit: pLimit(itemsAtOnce),
     requirePlatforms: options.requirePlatforms,
+    allowSecrets: options.allowSecrets === true,
     ...stoppable,
   };
   try {
@@ -91,6 +112,7 @@ async function planInto(store: Store | undefined, mirror: Mirror, options: PlanO
       freeBytes: await freeBytes(options.store),
       hosts,
       warnings: warningsOf(mirror, wanted),
+      problems: problemsOf(planned),
     };
   } finally {
     await network.close();

@@ -7,7 +7,9 @@ import { digestOf, MediaType } from '@omni-airgap/oci/model';
 import { buildManifest } from '@omni-airgap/oci/testing';
 import { schematicFrom } from '@omni-airgap/talos';
 import { expect, test } from 'vitest';
-import { plan } from '../src/plan.ts';
+import { listName } from '../src/factory/lists.ts';
+import { schematicName } from '../src/factory/media.ts';
+import { plan, planFailure } from '../src/plan.ts';
 import { factoryHost } from './factory-double.ts';
 import { assetBytes, attach, publishImage, startSite, talosVersion } from './site.ts';
 
@@ -29,7 +31,7 @@ images: ['ghcr.io/dexidp/dex:v1', 'ghcr.io/dexidp/other:v1']`);
   return { site, plan: (build = false) => plan({ ...site, build }) };
 }
 
-test('says sizes by item, kind and platform, shared content once; asks the factory for nothing, writes nothing', async () => {
+test('says sizes by item, kind and platform, shared content once; asks the factory for its versions alone, writes nothing', async () => {
   const { site, plan: run } = await planSite();
   const result = await run();
   const images = result.items.filter((item) => item.kind === 'image');
@@ -47,7 +49,7 @@ test('says sizes by item, kind and platform, shared content once; asks the facto
   expect(Object.keys(result.platforms)).toEqual(['linux/amd64', 'linux/arm64']);
   expect(result.freeBytes).toBeGreaterThan(0);
   expect(result.hosts.map((host) => host.pattern)).toContain('ghcr.io');
-  expect(site.asked(factoryHost)).toEqual([]);
+  expect(site.asked(factoryHost)).toEqual(['GET /versions']);
   expect(existsSync(site.store)).toBe(false);
   expect(site.asked('ghcr.io').some((line) => line.startsWith('GET') && line.includes('/blobs/'))).toBe(
     false,
@@ -101,6 +103,7 @@ test('talosctl is as large as its binaries, which no build is needed for', async
   expect(await sizes()).toMatchObject({ bytes: 40_000, missing: 40_000 });
   expect(site.asked(factoryHost).toSorted()).toEqual([
     `GET /talosctl/${talosVersion}`,
+    'GET /versions',
     `HEAD /talosctl/${talosVersion}/talosctl-linux-amd64`,
   ]);
   await site.mirror(mirror('plan9-amd64'));
@@ -148,6 +151,58 @@ test('what cannot be asked is a problem of its item, not of the plan', async () 
     problem: expect.stringContaining('does not exist'),
   });
   expect(result.items[0]?.bytes).toBeGreaterThan(0);
+});
+
+test.each([
+  ["images: ['ghcr.io/dexidp/dex:v1', 'ghcr.io/dexidp/none:v1']", 'NOT_FOUND', 'ghcr.io/dexidp/none:v1'],
+  ["images: [{image: 'ghcr.io/dexidp/dex:v1', platforms: [linux/s390x]}]", 'CONFIG', 'ghcr.io/dexidp/dex:v1'],
+  [
+    `talos: {versions: [v1.13.99], talosctl: []}\nmedia: [{schematic: {customization: {}}, files: [metal-amd64.iso]}]`,
+    'NOT_FOUND',
+    listName('versions'),
+  ],
+  [
+    `talos: {versions: [${talosVersion}], talosctl: []}\nmedia: [{schematic: '${'f'.repeat(64)}', files: [metal-amd64.iso], installers: [metal]}]`,
+    'NOT_FOUND',
+    schematicName('f'.repeat(64)),
+  ],
+])('what fetch would fail for is a problem with its code: %s', async (mirror, code, name) => {
+  const { site, plan: run } = await planSite();
+  await site.mirror(mirror);
+  const result = await run();
+  const [first] = result.problems;
+  expect(first).toMatchObject({
+    name,
+    code,
+    message: result.items.find((one) => one.name === name)?.problem,
+  });
+  // The message of a fetch names what hangs on it by set, that of a plan by file.
+  const failed = await site.fetch().catch((error: unknown) => error);
+  expect(planFailure(result)).toMatchObject({ code });
+  expect(failed).toMatchObject({ code });
+  expect((failed as Error).message).toContain(first?.message);
+});
+
+test('what hangs on a schematic that cannot be had is a problem too, and no size that a build would tell', async () => {
+  const { site, plan: run } = await planSite();
+  await site.mirror(
+    `talos: {versions: [${talosVersion}], talosctl: []}\nmedia: [{schematic: '${'f'.repeat(64)}', files: [metal-amd64.iso], installers: [metal]}]`,
+  );
+  const { problems, unknown, kinds } = await run(true);
+  expect(problems.map(({ code }) => code)).toEqual(['NOT_FOUND', 'INCOMPLETE', 'INCOMPLETE']);
+  expect({ unknown, image: kinds.image.failed, media: kinds.media.failed }).toEqual({
+    unknown: 0,
+    image: 1,
+    media: 1,
+  });
+  expect(site.asked(factoryHost).some((line) => line.includes('/image/'))).toBe(false);
+});
+
+test('a plan without problems has no failure', async () => {
+  const { plan: run } = await planSite();
+  const result = await run();
+  expect(result.problems).toEqual([]);
+  expect(planFailure(result)).toBeUndefined();
 });
 
 test('warns of versions that do not fit, and of what registry:2 makes of a sparse index', async () => {

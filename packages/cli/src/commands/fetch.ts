@@ -1,6 +1,6 @@
 /** omni-airgap fetch */
 
-import { defaultTransfers, type FetchReport, fetch, plan } from '@omni-airgap/fetcher';
+import { defaultTransfers, type FetchReport, fetch } from '@omni-airgap/fetcher';
 import { CodedError, formatBytes, printable } from '@omni-airgap/oci/base';
 import { Command } from 'commander';
 import {
@@ -14,7 +14,7 @@ import {
   withTransfers,
 } from '../flags.ts';
 import { count, formatDuration } from '../format.ts';
-import { describePlan } from '../plan-view.ts';
+import { reportPlan } from '../plan-view.ts';
 import {
   account,
   boundGarbage,
@@ -66,8 +66,7 @@ export function addFetch(session: Session): Command {
     if (flags.dryRun === true) {
       if (flags.repin.length > 0)
         throw new CodedError('USAGE', '--repin replaces a pin and --dry-run changes nothing; leave one out');
-      const planning = { ...common, restore: flags.restore === true, signal: session.signal };
-      await report(session, flags, 'fetch', (progress) => plan({ ...planning, progress }), describePlan);
+      await reportPlan(session, flags, 'fetch', { ...common, restore: flags.restore === true });
       return;
     }
     await report(

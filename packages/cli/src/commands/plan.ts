@@ -1,9 +1,8 @@
 /** omni-airgap plan */
-import { plan } from '@omni-airgap/fetcher';
 import { Command } from 'commander';
 import { withCommon, withExample, withNetwork } from '../flags.ts';
-import { describePlan } from '../plan-view.ts';
-import { type CommonFlags, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
+import { reportPlan } from '../plan-view.ts';
+import { type CommonFlags, type NetworkFlags, networkSettings, type Session } from '../session.ts';
 
 interface Flags extends CommonFlags, NetworkFlags {
   readonly config: string;
@@ -21,14 +20,8 @@ export function addPlan(session: Session): Command {
     .option('--allow-secrets', 'with --build: let schematics with secrets in them go to the Image Factory')
     .action(async ({ config, store, build, allowSecrets, ...flags }: Flags) => {
       const network = networkSettings(flags, session.env, true);
-      const options = { build: build === true, allowSecrets: allowSecrets === true, signal: session.signal };
-      await report(
-        session,
-        flags,
-        'plan',
-        (progress) => plan({ config, store, network, ...options, progress }),
-        describePlan,
-      );
+      const options = { build: build === true, allowSecrets: allowSecrets === true };
+      await reportPlan(session, flags, 'plan', { config, store, network, ...options });
     });
   return withExample(
     withNetwork(withCommon(command)),

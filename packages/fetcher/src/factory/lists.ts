@@ -104,21 +104,25 @@ async function storeSmall(
   return store(context, name, `${context.factory.base}/${path}`, [{ name: file, descriptor }]);
 }
 
+/** The versions that are carried: whoever reads the list inside must not be offered others. @throws as offeredVersions */
+async function storeVersions(context: FactoryContext, versions: readonly string[]): Promise<LockedItem> {
+  const offered = await offeredVersions(context.factory, versions);
+  const bytes = Buffer.from(`${JSON.stringify(offered)}\n`);
+  return storeSmall(context, listName('versions'), versionsPath, versionsPath, bytes);
+}
+
 /**
- * The versions that are carried, in the factory's order: whoever reads the list inside must not be offered others.
+ * Those of the versions that are wanted, in the factory's order.
  * @throws NOT_FOUND naming a version that the factory does not have
  */
-async function storeVersions(context: FactoryContext, versions: readonly string[]): Promise<LockedItem> {
-  const offered = stringList(await context.factory.get(versionsPath, maxListBytes), versionsPath);
-  const missing = versions.find((version) => !offered.includes(version));
-  if (missing !== undefined) {
-    throw new CodedError(
-      'NOT_FOUND',
-      `${versionsPath}: ${publicFactoryHost} does not offer Talos ${missing}`,
-    );
-  }
-  const bytes = Buffer.from(`${JSON.stringify(offered.filter((version) => versions.includes(version)))}\n`);
-  return storeSmall(context, listName('versions'), versionsPath, versionsPath, bytes);
+export async function offeredVersions(
+  factory: FactoryClient,
+  wanted: readonly string[],
+): Promise<readonly string[]> {
+  const offered = stringList(await factory.get(versionsPath, maxListBytes), versionsPath);
+  const missing = wanted.find((version) => !offered.includes(version));
+  if (missing === undefined) return offered.filter((version) => wanted.includes(version));
+  throw new CodedError('NOT_FOUND', `${versionsPath}: ${publicFactoryHost} does not offer Talos ${missing}`);
 }
 
 async function fetchTalosctl(

@@ -95,9 +95,13 @@ async function fetchSchematic(context: FactoryContext, wanted: WantedSchematic):
   };
 }
 
-async function readKnown(context: FactoryContext, id: string): Promise<KnownSchematic> {
-  const known = await context.factory.schematic(id);
-  const [secret] = context.allowSecrets ? [] : findSecretsInText(known.bytes);
+/** The factory's text of an ID. @throws NOT_FOUND, DIGEST_MISMATCH; SECRET when it holds one that is not allowed */
+export async function readKnown(
+  { factory, allowSecrets }: Pick<FactoryContext, 'factory' | 'allowSecrets'>,
+  id: string,
+): Promise<KnownSchematic> {
+  const known = await factory.schematic(id);
+  const [secret] = allowSecrets ? [] : findSecretsInText(known.bytes);
   if (secret === undefined) return known;
   throw new CodedError(
     'SECRET',
@@ -197,7 +201,7 @@ export async function fetchBuilds(
     ({ repository, version }) => `${publicFactoryHost}/${repository}/${id}:${version}`,
   );
   if (stored === undefined) {
-    const error = new CodedError('INCOMPLETE', `its schematic ${id} is not known to the factory`);
+    const error = unknownSchematic(id);
     const names = [...references, ...media.map(({ version }) => mediaSetName(id, version))];
     run.failures.push(...names.map((name) => ({ name, error })));
     return;
@@ -209,6 +213,11 @@ export async function fetchBuilds(
       run.add([await run.attempt(mediaSetName(id, set.version), () => fetchMediaSet(context, id, set))]),
     ),
   ]);
+}
+
+/** Why nothing is built for a schematic that could not be had. */
+export function unknownSchematic(id: string): CodedError {
+  return new CodedError('INCOMPLETE', `its schematic ${id} is not known to the factory`);
 }
 
 /** Files that came are pinned also when others of their set failed. */
