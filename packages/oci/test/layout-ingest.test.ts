@@ -195,15 +195,42 @@ describe('content that nothing can check when it is gone on with', () => {
     expect(await partsOf(layout)).toEqual([]);
   });
 
-  test('F01 is begun again after a kill', async () => {
+  test('F01 F3 is begun again after a kill; what was left is removed, of whatever key', async () => {
     const layout = await temporaryLayout();
-    const key = hexOf(digestOf(Buffer.from(options.key)));
-    const name = `${key}.${killed}.0.part`;
-    await writeFile(join(layout.root, 'ingest', name), 'x'.repeat(1_000_000));
+    for (const key of [options.key, 'https://x/other.iso']) {
+      const name = `${hexOf(digestOf(Buffer.from(key)))}.${killed}.0.once.part`;
+      await writeFile(join(layout.root, 'ingest', name), 'x'.repeat(1_000_000));
+    }
     const source = recorded();
     expect(await layout.ingest(source.open, options)).toEqual(blob.descriptor);
     expect(source.offsets).toEqual([0]);
     await expectStored(layout);
+  });
+
+  test('of another process stays while that works on it', async () => {
+    const layout = await temporaryLayout();
+    const lock = await acquireLock(join(layout.root, 'ingest', `${killed}.run`), 'exclusive');
+    onTestFinished(() => lock.release());
+    const name = `${'a'.repeat(64)}.${killed}.0.once.part`;
+    await writeFile(join(layout.root, 'ingest', name), 'x');
+    await layout.removeAbandoned();
+    expect(await partsOf(layout)).toContain(name);
+    await lock.release();
+    await layout.removeAbandoned();
+    expect(await partsOf(layout)).not.toContain(name);
+  });
+
+  test('leaves nothing when it is not accepted', async () => {
+    const layout = await temporaryLayout();
+    const accept = (found: object): void => {
+      throw new CodedError('DIGEST_MISMATCH', JSON.stringify(found));
+    };
+    await expect(layout.ingest(blob.open, { ...options, accept })).rejects.toMatchObject({
+      code: 'DIGEST_MISMATCH',
+      message: JSON.stringify(blob.descriptor),
+    });
+    expect(await partsOf(layout)).toEqual([]);
+    expect(await readdir(join(layout.root, 'blobs', 'sha256'))).toEqual([]);
   });
 });
 

@@ -69,6 +69,7 @@ const serverName = 'Image Factory omni-airgap';
 export async function createServer(options: ServerOptions): Promise<Server> {
   const { writable, allowSparse = false, onAccess, wishesFile, tls, provenance = [] } = options;
   const source = sourceOf(options);
+  await writable?.removeAbandoned();
   const catalog = await Catalog.read(source);
   const integrity = new Integrity(source, catalog.anyManifest());
   const wishes = await WishList.open(wishesFile);

@@ -22,11 +22,18 @@ export interface ContentSource extends Fetcher, Located, NameLister {
 
 /** A source that takes pushes: a Layout. */
 export interface WritableSource extends ContentSource, Storage, Tagger {
-  /** Stores bytes whose digest is only known at their end. */
+  /** Stores bytes whose digest is only known at their end. When `accept` throws, nothing of them stays. */
   ingest(
     open: () => Bytes,
-    options: { readonly mediaType: string; readonly key: string; readonly maxSize: number },
+    options: {
+      readonly mediaType: string;
+      readonly key: string;
+      readonly maxSize: number;
+      readonly accept: (found: Descriptor) => void;
+    },
   ): Promise<Descriptor>;
+  /** Removes what `ingest` of killed processes left. */
+  removeAbandoned(): Promise<void>;
   /** Removes a name; the content stays. */
   untag(name: string): Promise<void>;
   push(descriptor: Descriptor, open: () => Bytes): Promise<PushResult>;

@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { copyFile, readdir } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { CodedError } from '@omni-airgap/oci/base';
@@ -23,6 +23,10 @@ async function writable(options: Parameters<typeof start>[0] = {}) {
 function locationOf(server: Running, response: Response, query = ''): string {
   return new URL((response.headers.get('location') ?? '') + query, server.url).href;
 }
+
+const partsOf = (layout: Layout) => readdir(join(layout.root, 'ingest'));
+/** Files of uploads that are open. */
+const uploadsOf = async (layout: Layout) => (await partsOf(layout)).filter((name) => name.endsWith('.part'));
 
 const begin = (repo: string) => fetch(`${repo}/blobs/uploads/`, { method: 'POST' });
 const patch = (url: string, body: Buffer, range?: string) =>
@@ -116,7 +120,8 @@ describe('blob uploads', () => {
     });
     expect([response.status, await codeOf(response)]).toEqual([400, 'DIGEST_INVALID']);
     expect((await fetch(`${repo}/blobs/${nowhere}`, { method: 'HEAD' })).status).toBe(404);
-    expect(await readdir(join(layout.root, 'ingest'))).toEqual([]);
+    expect(await partsOf(layout)).toEqual([]);
+    expect(await readdir(join(layout.root, 'blobs', 'sha256'))).toEqual([]);
   });
 
   test('a missing or unsupported digest is refused before the bytes', async () => {
@@ -133,26 +138,85 @@ describe('blob uploads', () => {
     await patch(url, Buffer.alloc(2 * 1024 * 1024, 'x'));
     expect((await fetch(url, { method: 'DELETE' })).status).toBe(204);
     expect(await codeOf(await fetch(url))).toBe('BLOB_UPLOAD_UNKNOWN');
-    expect(await readdir(join(layout.root, 'ingest'))).toEqual([]);
+    expect(await partsOf(layout)).toEqual([]);
   });
 
   test('an idle upload is given up, and so are those open when the server ends', async () => {
     const { server, repo, layout } = await writable({ uploads: { idleMs: 60 } });
     const url = locationOf(server, await begin(repo));
     await patch(url, Buffer.alloc(1024 * 1024, 'x'));
-    await expect.poll(() => readdir(join(layout.root, 'ingest'))).toEqual([]);
+    await expect.poll(() => partsOf(layout)).toEqual([]);
     expect((await fetch(url)).status).toBe(404);
     await begin(repo);
     await server.close();
-    expect(await readdir(join(layout.root, 'ingest'))).toEqual([]);
+    expect(await partsOf(layout)).toEqual([]);
   });
 
-  test('only so many may be open', async () => {
-    const { repo } = await writable({ uploads: { maxOpen: 2 } });
-    await begin(repo);
-    await begin(repo);
-    const third = await begin(repo);
-    expect([third.status, await codeOf(third)]).toEqual([429, 'TOOMANYREQUESTS']);
+  test('P6 where too many are open, the longest idle one gives way and leaves nothing', async () => {
+    const { server, repo, layout } = await writable({ uploads: { maxOpen: 2 } });
+    const first = locationOf(server, await begin(repo));
+    const second = locationOf(server, await begin(repo));
+    for (const url of [second, first]) await patch(url, Buffer.alloc(1024 * 1024, 'x'));
+    expect((await begin(repo)).status).toBe(202);
+    expect(await codeOf(await fetch(second))).toBe('BLOB_UPLOAD_UNKNOWN');
+    expect((await fetch(first)).status).toBe(204);
+    await expect.poll(() => uploadsOf(layout)).toHaveLength(2);
+  });
+
+  test('P6 any number of abandoned uploads lock nobody out', async () => {
+    const { repo } = await writable();
+    for (let i = 0; i < 150; i++) expect((await begin(repo)).status).toBe(202);
+    expect((await pushImage(repo, 'v1')).response.status).toBe(201);
+  });
+
+  test('P6 where every open upload is in use, a new one is 429 with Retry-After', async () => {
+    const { server, repo } = await writable({ uploads: { maxOpen: 1 } });
+    const url = new URL(locationOf(server, await begin(repo)));
+    const socket = connect(Number(url.port), '127.0.0.1');
+    const head = `PATCH ${url.pathname} HTTP/1.1\r\nHost: x\r\nContent-Length: ${data.byteLength}\r\n\r\n`;
+    socket.write(Buffer.concat([Buffer.from(head), data.subarray(0, half)]));
+    await expect.poll(async () => (await fetch(url)).status).toBe(409);
+    const refused = await begin(repo);
+    expect([refused.status, await codeOf(refused)]).toEqual([429, 'TOOMANYREQUESTS']);
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+    socket.end(data.subarray(half));
+    await expect.poll(async () => (await fetch(url)).status).toBe(204);
+    expect((await fetch(`${url}?digest=${digest}`, { method: 'PUT' })).status).toBe(201);
+    expect((await begin(repo)).status).toBe(202);
+  });
+
+  test.each([
+    ['another digest', `?digest=${nowhere}`, {}],
+    ['a digest of another algorithm', `?digest=sha512:${'0'.repeat(128)}`, {}],
+    ['no digest', '', {}],
+    ['a malformed Content-Range', `?digest=${digest}`, { 'Content-Range': 'bytes 0-11999/*' }],
+    ['a Content-Range of another size', `?digest=${digest}`, { 'Content-Range': '0-5' }],
+  ])('P6 a PUT that is refused for %s closes its upload', async (_what, query, headers) => {
+    const { server, repo, layout } = await writable();
+    const url = locationOf(server, await begin(repo));
+    const refused = await fetch(`${url}${query}`, { method: 'PUT', body: data, headers });
+    expect(refused.status).toBe(400);
+    expect(await codeOf(await fetch(url))).toBe('BLOB_UPLOAD_UNKNOWN');
+    await fetch(`${repo}/blobs/uploads/${query}`, { method: 'POST', body: data, headers });
+    if (query !== '') expect(await partsOf(layout)).toEqual([]);
+  });
+
+  test('F3 what uploads of a killed server left is removed at the start, and while another runs', async () => {
+    const { server, repo, layout } = await writable();
+    await patch(locationOf(server, await begin(repo)), Buffer.alloc(2 * 1024 * 1024, 'x'));
+    // The same file where no process has its run, as after a kill.
+    const [part = ''] = await uploadsOf(layout);
+    const next = await newLayout();
+    const leave = () => copyFile(join(layout.root, 'ingest', part), join(next.root, 'ingest', part));
+    await leave();
+    const kept = `${'a'.repeat(64)}.part`;
+    await copyFile(join(layout.root, 'ingest', part), join(next.root, 'ingest', kept));
+    const again = await start({ writable: next });
+    expect(await partsOf(next)).toEqual([kept]);
+    await leave();
+    await pushBlob(`${again.url}/v2/team/app`, data);
+    expect(await partsOf(next)).toEqual([kept]);
+    expect(await uploadsOf(layout)).toEqual([part]);
   });
 
   test('an upload belongs to its repository', async () => {
@@ -200,6 +264,7 @@ describe('blob uploads', () => {
       push: (d, open) => layout.push(d, open),
       tag: (d, name) => layout.tag(d, name),
       untag: (name) => layout.untag(name),
+      removeAbandoned: () => layout.removeAbandoned(),
       ingest: async (open) => {
         let got = 0;
         for await (const chunk of open()) {

@@ -6,6 +6,7 @@
  *
  * File names: `<key>.part` is free to be continued by anybody; `<key>.<run>.<n>.part` belongs to a run (fs/run.ts) and
  * becomes free when that run is gone. A rename claims it, so two processes never write one file.
+ * `<key>.<run>.<n>.once.part` will never be continued: when its run is gone, it is removed.
  */
 import { constants } from 'node:fs';
 import { chmod, type FileHandle, lstat, open, readdir, rename, rm } from 'node:fs/promises';
@@ -20,6 +21,7 @@ import { type Digest, Hasher } from '../model/digest.ts';
 import type { OpenBytes } from '../storage.ts';
 
 const partPattern = new RegExp(`^([a-f0-9]{64})(?:\\.(${runPattern})\\.[0-9]+)?\\.part$`);
+const oncePattern = new RegExp(`^[a-f0-9]{64}\\.(${runPattern})\\.[0-9]+\\.once\\.part$`);
 /** Less than this is fetched again sooner than it is found again. */
 const worthKeeping = 256 * 1024;
 
@@ -104,7 +106,7 @@ export class Ingest {
   ): Promise<Ingested> {
     const { key, what, maxSize, resume, fresh = false } = expected;
     const checkpoints = typeof resume === 'object' ? resume : undefined;
-    const part = await this.#claim(key, run);
+    const part = resume === 'none' ? await this.#begin(key, run) : await this.#claim(key, run);
     let file: FileHandle | undefined;
     let writer: BlockWriter | undefined;
     let hasher: Hasher | undefined;
@@ -150,6 +152,26 @@ export class Ingest {
   /** Removes what receive() gave, where it turned out to be wrong. Never throws: why it is wrong is what is to be told. */
   async discard(path: string): Promise<void> {
     await rm(path, { force: true }).catch(() => {});
+  }
+
+  /**
+   * Removes what killed processes left and nobody can continue. Never throws: what stays is removed the next time.
+   * @param mine a run that is under way
+   */
+  async removeAbandoned(mine = ''): Promise<void> {
+    const abandoned = new Map([[mine, false]]);
+    for (const name of await readdir(this.folder).catch(() => [])) {
+      const [, run] = oncePattern.exec(name) ?? [];
+      if (run === undefined) continue;
+      if (!abandoned.has(run)) abandoned.set(run, await this.#runs.isAbandoned(run).catch(() => false));
+      if (abandoned.get(run) === true) await this.discard(join(this.folder, name));
+    }
+  }
+
+  /** A new file that only this run writes to. */
+  async #begin(key: string, run: string): Promise<{ readonly path: string; readonly size: number }> {
+    await this.removeAbandoned(run);
+    return { path: join(this.folder, `${key}.${run}.${counter++}.once.part`), size: 0 };
   }
 
   /** Takes over what a killed process or a failed attempt left, or begins a new file. */

@@ -161,7 +161,8 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
    * @param maxSize bytes
    * @param checkpoints where a broken one resumes; without them nothing tells whether what came is right and still
    * fits, so it begins at byte 0, and a failed attempt leaves nothing
-   * @throws DIGEST_MISMATCH when there are more, DISK, and what the stream throws
+   * @param accept throws what refuses the content, called when all of it is here; then nothing of it stays
+   * @throws DIGEST_MISMATCH when there are more, DISK, and what the stream and `accept` throw
    */
   async ingest(
     open: OpenBytes,
@@ -170,18 +171,30 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
       readonly key: string;
       readonly maxSize: number;
       readonly checkpoints?: Checkpoints | undefined;
+      readonly accept?: ((found: Descriptor) => void) | undefined;
     },
     signal?: AbortSignal,
   ): Promise<Descriptor> {
-    const { key: what, maxSize, checkpoints: resume = 'none' } = options;
+    const { key: what, maxSize, checkpoints: resume = 'none', mediaType, accept } = options;
     const key = hexOf(digestOf(Buffer.from(what)));
     const store = async ({ path, hasher }: Ingested): Promise<Descriptor> => {
       const { size } = hasher;
-      const digest = hasher.finish();
-      await this.#publish(path, digest);
-      return { mediaType: options.mediaType, digest, size };
+      const found = { mediaType, digest: hasher.finish(), size };
+      try {
+        accept?.(found);
+      } catch (error) {
+        await this.#ingest.discard(path);
+        throw error;
+      }
+      await this.#publish(path, found.digest);
+      return found;
     };
     return this.#ingest.receive({ key, what, maxSize, resume }, open, store, signal);
+  }
+
+  /** Removes what killed processes were ingesting and nobody can continue. Never throws. */
+  removeAbandoned(): Promise<void> {
+    return this.#ingest.removeAbandoned();
   }
 
   async resolve(name: string): Promise<Descriptor | undefined> {

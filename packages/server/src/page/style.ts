@@ -76,10 +76,13 @@ td.number,td.time{display:inline;text-align:left}
 
 const hash = createHash('sha256').update(style).digest('base64');
 
-/** Nothing is loaded, no script runs, no other page shows this one. */
+/**
+ * Nothing is loaded, no script runs, no other page shows this one. `data:` is the page's empty icon, which keeps
+ * browsers from asking for /favicon.ico.
+ */
 export const pageHeaders = {
   'Content-Type': 'text/html; charset=utf-8',
-  'Content-Security-Policy': `default-src 'none'; style-src 'sha256-${hash}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'`,
+  'Content-Security-Policy': `default-src 'none'; img-src data:; style-src 'sha256-${hash}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'`,
   'X-Content-Type-Options': 'nosniff',
   'Referrer-Policy': 'no-referrer',
   'Cache-Control': 'no-store',

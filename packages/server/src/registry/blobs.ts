@@ -10,7 +10,7 @@ import type { Answer, Methods } from '../http/message.ts';
 import type { Integrity } from '../integrity.ts';
 import type { ContentSource } from '../source.ts';
 import type { Catalog } from './catalog.ts';
-import { refuse, registryHeaders } from './refusal.ts';
+import { isOtherDigest, refuse, registryHeaders } from './refusal.ts';
 
 export interface BlobOptions {
   readonly catalog: Catalog;
@@ -46,6 +46,7 @@ export class Blobs {
 
   async #get(repository: string, reference: string): Promise<Answer> {
     const { catalog, integrity, anyBlob } = this.#options;
+    if (isOtherDigest(reference)) return refuse('BLOB_UNKNOWN', `no blob ${reference}`);
     if (!isDigest(reference)) return refuse('DIGEST_INVALID', `not a sha256 digest: ${reference}`);
     if (!anyBlob && catalog.repository(repository) === undefined) {
       return refuse('NAME_UNKNOWN', `no repository ${repository}`);

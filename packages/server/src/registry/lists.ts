@@ -7,7 +7,7 @@ import { byText } from '@omni-airgap/oci/base';
 import { isDigest, MediaType } from '@omni-airgap/oci/model';
 import type { Answer, Request } from '../http/message.ts';
 import type { Catalog } from './catalog.ts';
-import { refuse, registryHeaders } from './refusal.ts';
+import { isOtherDigest, refuse, registryHeaders } from './refusal.ts';
 
 /**
  * One page of a sorted list of names, by the parameters `n` and `last`, with a link to the next.
@@ -79,8 +79,10 @@ export function listReferrers(
   reference: string,
   { query }: Request,
 ): Answer {
-  if (!isDigest(reference)) return refuse('DIGEST_INVALID', `not a sha256 digest: ${reference}`);
-  const all = catalog.repository(repository)?.referrers.get(reference) ?? [];
+  if (!isDigest(reference) && !isOtherDigest(reference)) {
+    return refuse('DIGEST_INVALID', `not a digest: ${reference}`);
+  }
+  const all = isDigest(reference) ? (catalog.repository(repository)?.referrers.get(reference) ?? []) : [];
   const artifactType = query.get('artifactType');
   const manifests = artifactType === null ? all : all.filter((d) => d.artifactType === artifactType);
   return {

@@ -24,7 +24,7 @@ import type { Answer, Methods, Request } from '../http/message.ts';
 import type { Integrity } from '../integrity.ts';
 import type { ContentSource, WritableSource } from '../source.ts';
 import type { Catalog } from './catalog.ts';
-import { refuse, registryHeaders } from './refusal.ts';
+import { isOtherDigest, refuse, registryHeaders } from './refusal.ts';
 
 export interface ManifestOptions {
   readonly catalog: Catalog;
@@ -57,6 +57,7 @@ async function get(
   reference: string,
   request: Request,
 ): Promise<Answer> {
+  if (isOtherDigest(reference)) return refuse('MANIFEST_UNKNOWN', `${repository} has no ${reference}`);
   if (!isDigest(reference) && !isTag(reference)) return badReference(reference);
   const found = catalog.repository(repository);
   const ns = request.query.get('ns');
@@ -172,6 +173,7 @@ async function remove(
   repository: string,
   reference: string,
 ): Promise<Answer> {
+  if (isOtherDigest(reference)) return refuse('MANIFEST_UNKNOWN', `${repository} has no ${reference}`);
   if (!isDigest(reference) && !isTag(reference)) return badReference(reference);
   if (catalog.repository(repository) === undefined)
     return refuse('NAME_UNKNOWN', `no repository ${repository}`);

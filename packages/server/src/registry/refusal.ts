@@ -35,6 +35,14 @@ export function refuse(code: RefusalCode, message: string, status: number = stat
   };
 }
 
+/** Source: image-spec v1.1.1 descriptor.md#digests. */
+const digestPattern = /^[a-z0-9]+(?:[+._-][a-z0-9]+)*:[A-Za-z0-9=_-]+$/;
+
+/** True for a digest of an algorithm that nothing here is stored under: well-formed, so not found rather than invalid. */
+export function isOtherDigest(reference: string): boolean {
+  return !reference.startsWith('sha256:') && digestPattern.test(reference);
+}
+
 /** The answer for an error nobody expected to be the client's fault; paths of this machine stay in the log. */
 export function refuseError(error: unknown): Answer {
   if (isCoded(error, 'DIGEST_MISMATCH', 'MISSING_CONTENT')) {

@@ -1,25 +1,29 @@
 /**
  * Uploads: bytes of a blob that come in over several requests and flow straight into the store's ingest folder,
- * hashed on the way. They get a name only when the client has said the digest and it is theirs. Open uploads are
- * bounded in number and in idle time; a restart forgets them, and clients begin again.
+ * hashed on the way. They are stored only when the client has said the digest and it is theirs. Open uploads are bounded
+ * in number and in idle time: when there are too many, the longest idle one gives way to the new one. A restart forgets
+ * them, and clients begin again.
  */
 
 import { randomUUID } from 'node:crypto';
 import { PassThrough } from 'node:stream';
 import type { Bytes } from '@omni-airgap/oci';
-import { CodedError } from '@omni-airgap/oci/base';
-import { type Descriptor, isDigest, MediaType } from '@omni-airgap/oci/model';
+import { CodedError, isCoded } from '@omni-airgap/oci/base';
+import { type Descriptor, type Digest, isDigest, MediaType } from '@omni-airgap/oci/model';
 import type { Answer, Methods, Request } from '../http/message.ts';
 import type { WritableSource } from '../source.ts';
 import type { Blobs } from './blobs.ts';
 import { refuse, registryHeaders } from './refusal.ts';
 
 export interface UploadLimits {
-  /** Uploads open at once; default 64. */
+  /** Uploads open at once; default 128, of which each that is sending holds up to 3 MiB of memory. */
   readonly maxOpen?: number;
   /** Milliseconds without a request after which an upload is given up; default 10 minutes. */
   readonly idleMs?: number;
 }
+
+/** Seconds after which a client that found every upload in use may try again. */
+const retryAfter = 5;
 
 /** Bytes in one blob: far above any layer, below what would be a mistake. */
 const maxBlobBytes = 2 ** 40;
@@ -27,9 +31,10 @@ const maxBlobBytes = 2 ** 40;
 class Upload {
   readonly id: string = randomUUID();
   readonly repository: string;
-  readonly #stream = new PassThrough({ highWaterMark: 1024 * 1024 });
+  readonly #stream = new PassThrough({ highWaterMark: 256 * 1024 });
   readonly #stored: Promise<Descriptor>;
   #offset = 0;
+  #digest: Digest | undefined;
   #isBusy = false;
 
   constructor(repository: string, target: WritableSource) {
@@ -38,6 +43,10 @@ class Upload {
       mediaType: MediaType.octetStream,
       key: `upload ${this.id}`,
       maxSize: maxBlobBytes,
+      accept: ({ digest, size }) => {
+        if (digest === this.#digest) return;
+        throw new CodedError('DIGEST_MISMATCH', `the ${size} bytes have ${digest}, not ${this.#digest}`);
+      },
     });
     this.#stream.on('error', () => {});
     // Who waits for the result sees the error; until then it must not count as unhandled.
@@ -90,10 +99,11 @@ class Upload {
     });
   }
 
-  /** Ends it: the bytes are in the store under the digest they have. */
-  async finish(): Promise<Descriptor> {
+  /** Ends it: the bytes are in the store. @throws DIGEST_MISMATCH when they have another digest; nothing stays */
+  async finish(digest: Digest): Promise<void> {
+    this.#digest = digest;
     this.#stream.end();
-    return this.#stored;
+    await this.#stored;
   }
 
   /** Gives it up; nothing stays on disk. */
@@ -106,21 +116,29 @@ class Upload {
 export class Uploads {
   readonly #target: WritableSource;
   readonly #limits: Required<UploadLimits>;
+  /** The one that no request has asked for the longest comes first. */
   readonly #open = new Map<string, { readonly upload: Upload; readonly timer: NodeJS.Timeout }>();
 
-  constructor(target: WritableSource, { maxOpen = 64, idleMs = 600_000 }: UploadLimits = {}) {
+  constructor(target: WritableSource, { maxOpen = 128, idleMs = 600_000 }: UploadLimits = {}) {
     this.#target = target;
     this.#limits = { maxOpen, idleMs };
   }
 
-  /** @returns undefined when too many are open */
-  start(repository: string): Upload | undefined {
-    if (this.#open.size >= this.#limits.maxOpen) return undefined;
+  /** Where too many are open, the longest idle one is given up for it. @returns undefined when all are in use */
+  async start(repository: string): Promise<Upload | undefined> {
+    const idle = this.#open.size < this.#limits.maxOpen ? undefined : this.#longestIdle();
+    if (idle === undefined && this.#open.size >= this.#limits.maxOpen) return undefined;
+    if (idle !== undefined) this.close(idle);
     const upload = new Upload(repository, this.#target);
     const timer = setTimeout(() => void this.#expire(upload), this.#limits.idleMs);
     timer.unref();
     this.#open.set(upload.id, { upload, timer });
+    await idle?.cancel();
     return upload;
+  }
+
+  #longestIdle(): Upload | undefined {
+    return [...this.#open.values()].find(({ upload }) => !upload.isBusy)?.upload;
   }
 
   /** The open upload of this id and repository; being asked for keeps it alive. */
@@ -128,7 +146,15 @@ export class Uploads {
     const entry = this.#open.get(id);
     if (entry?.upload.repository !== repository) return undefined;
     entry.timer.refresh();
+    this.#open.delete(id);
+    this.#open.set(id, entry);
     return entry.upload;
+  }
+
+  /** Takes it off the list and removes what came of it; of a finished one, nothing. */
+  async giveUp(upload: Upload): Promise<void> {
+    this.close(upload);
+    await upload.cancel();
   }
 
   /** Takes it off the list; the caller finishes or cancels it. */
@@ -140,18 +166,14 @@ export class Uploads {
   /** Gives up all that are open. */
   async cancelAll(): Promise<void> {
     const all = [...this.#open.values()].map(({ upload }) => upload);
-    for (const upload of all) this.close(upload);
-    await Promise.all(all.map((upload) => upload.cancel()));
+    await Promise.all(all.map((upload) => this.giveUp(upload)));
   }
 
   async #expire(upload: Upload): Promise<void> {
     const entry = this.#open.get(upload.id);
     if (entry === undefined) return;
     if (upload.isBusy) entry.timer.refresh();
-    else {
-      this.close(upload);
-      await upload.cancel();
-    }
+    else await this.giveUp(upload);
   }
 }
 
@@ -189,8 +211,7 @@ export function uploadMethods(uploads: Uploads, repository: string, id: string):
     }),
     PUT: withUpload((upload, request) => finish(uploads, upload, request)),
     DELETE: withUpload(async (upload) => {
-      uploads.close(upload);
-      await upload.cancel();
+      await uploads.giveUp(upload);
       return { status: 204, headers: registryHeaders };
     }),
   };
@@ -204,28 +225,36 @@ async function begin(uploads: Uploads, blobs: Blobs, repository: string, request
   }
   const digest = query.get('digest');
   if (digest !== null && !isDigest(digest)) return badDigest(digest);
-  const upload = uploads.start(repository);
-  if (upload === undefined) return refuse('TOOMANYREQUESTS', 'too many uploads are open; finish some first');
+  const upload = await uploads.start(repository);
+  if (upload === undefined) return tooMany;
   if (digest === null) return progress(upload, 202);
   try {
-    return await finish(uploads, upload, request);
-  } catch (error) {
+    return await upload.hold(() => finish(uploads, upload, request));
+  } finally {
     // The client does not know where the upload is, so nobody can go on with it.
-    uploads.close(upload);
-    await upload.cancel();
-    throw error;
+    await uploads.giveUp(upload);
   }
 }
 
+/** A refusal ends the upload, but for 416: that says where the client can go on. */
 async function finish(uploads: Uploads, upload: Upload, request: Request): Promise<Answer> {
   const digest = request.query.get('digest');
-  if (digest === null || !isDigest(digest)) return badDigest(digest ?? '');
+  if (digest === null || !isDigest(digest)) {
+    await uploads.giveUp(upload);
+    return badDigest(digest ?? '');
+  }
   const refused = await append(upload, request);
-  if (refused !== undefined) return refused;
+  if (refused?.status === 416) return refused;
+  if (refused !== undefined) {
+    await uploads.giveUp(upload);
+    return refused;
+  }
   uploads.close(upload);
-  const descriptor = await upload.finish();
-  if (descriptor.digest !== digest) {
-    return refuse('DIGEST_INVALID', `the ${descriptor.size} bytes have ${descriptor.digest}, not ${digest}`);
+  try {
+    await upload.finish(digest);
+  } catch (error) {
+    if (!isCoded(error, 'DIGEST_MISMATCH')) throw error;
+    return refuse('DIGEST_INVALID', error.message);
   }
   return created(upload.repository, digest);
 }
@@ -274,6 +303,12 @@ function created(repository: string, digest: string): Answer {
     },
   };
 }
+
+const tooManyUploads = refuse('TOOMANYREQUESTS', 'every upload that may be open is in use; try again later');
+const tooMany: Answer = {
+  ...tooManyUploads,
+  headers: { ...tooManyUploads.headers, 'Retry-After': String(retryAfter) },
+};
 
 function badDigest(digest: string): Answer {
   return refuse('DIGEST_INVALID', `digest=sha256:<64 lower-case hex> is needed, not ${digest}`);
