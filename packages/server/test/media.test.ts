@@ -151,3 +151,21 @@ test('media that are damaged end in a cut connection, the rest is served', async
   await expect(fetch(`${url}/image/${id}/v1.13.8/metal-amd64.iso`).then((r) => r.bytes())).rejects.toThrow();
   expect((await fetch(`${url}/image/${id}/${v}/metal-amd64.iso`)).status).toBe(200);
 });
+
+test('F9 artifacts of another registry that look like these are pulled, not served as boot assets', async () => {
+  const mine = 'registry.example.com';
+  const older = 'v1.13.1';
+  await putFiles(layout, `${mine}/talos-media/${id}:${older}`, { 'kernel-amd64': 'tool' });
+  await putFiles(layout, `${mine}/talos-catalog/talosctl:${older}`, { 'talosctl-linux-amd64': 'tool' });
+  await putFiles(layout, `${mine}/talos-catalog/talosctl:${v}`, { 'talosctl-linux-amd64': 'tool' });
+  await putFiles(layout, `${mine}/siderolabs/image-factory/schematics:${'a'.repeat(64)}`, { file: 'tool' });
+  const { url } = await serve();
+  const status = async (path: string): Promise<number> => (await fetch(`${url}/${path}`)).status;
+  expect(await (await fetch(`${url}/versions`)).text()).not.toContain(older);
+  expect(await status(`image/${id}/${older}/kernel-amd64`)).toBe(404);
+  expect(await status(`talosctl/${older}/talosctl-linux-amd64`)).toBe(404);
+  expect(await status(`schematics/${'a'.repeat(64)}`)).toBe(404);
+  expect(await answer(await fetch(`${url}/talosctl/${v}/talosctl-linux-amd64`))).toEqual([200, 'ELF']);
+  expect(await status(`v2/talos-media/${id}/manifests/${older}`)).toBe(200);
+  expect(await status(`v2/${mine}/talos-catalog/talosctl/manifests/${v}`)).toBe(200);
+});

@@ -1,6 +1,6 @@
 /**
  * What of the Image Factory's was carried: schematics, media, installers, lists. Everything is looked up in the
- * catalog by name, so what is pushed here later counts at once.
+ * catalog by name, so what is pushed here later counts at once. What another registry calls alike does not count (F9).
  */
 
 import { isCoded } from '@omni-airgap/oci/base';
@@ -12,12 +12,13 @@ import {
   isVersion,
   type ListName,
   maxSchematicBytes,
+  publicFactoryHost,
   schematicMediaType,
   schematicRepository,
   vPrefixed,
 } from '@omni-airgap/talos';
 import type { Integrity } from '../integrity.ts';
-import type { Catalog, Repository } from '../registry/catalog.ts';
+import type { Catalog } from '../registry/catalog.ts';
 import { parseInstallerPath } from '../registry/installers.ts';
 
 const mediaPrefix = 'talos-media/';
@@ -52,11 +53,13 @@ export class Holdings {
 
   /** IDs of the schematics that were carried, in byte order. */
   schematics(): readonly string[] {
-    return [...(this.#catalog.repository(schematicRepository)?.tags.keys() ?? [])].filter(isSchematicId);
+    return this.#catalog.tagsFrom(publicFactoryHost, schematicRepository).filter(isSchematicId);
   }
 
   hasSchematic(id: string): boolean {
-    return isSchematicId(id) && this.#catalog.repository(schematicRepository)?.tags.has(id) === true;
+    return (
+      isSchematicId(id) && this.#catalog.taggedFrom(publicFactoryHost, schematicRepository, id) !== undefined
+    );
   }
 
   /** The canonical text; undefined when it was not carried. @throws what Integrity.read throws */
@@ -75,7 +78,7 @@ export class Holdings {
     for (const path of this.#catalog.paths()) {
       const schematic = path.startsWith(mediaPrefix) ? path.slice(mediaPrefix.length) : '';
       if (!isSchematicId(schematic)) continue;
-      for (const version of versionsOf(this.#catalog.repository(path))) {
+      for (const version of versionsOf(this.#catalog.tagsFrom(publicFactoryHost, path))) {
         const files = this.files(schematic, version);
         if (files.size > 0) held.push({ schematic, version, files });
       }
@@ -99,7 +102,7 @@ export class Holdings {
   installers(): readonly HeldInstaller[] {
     return [...this.#catalog.paths()].flatMap((path) => {
       const installer = parseInstallerPath(path);
-      const versions = versionsOf(this.#catalog.repository(path));
+      const versions = versionsOf(this.#catalog.repository(path)?.tags.keys() ?? []);
       if (installer === undefined || versions.length === 0) return [];
       return [{ schematic: installer.schematic, repository: installer.name, versions }];
     });
@@ -140,11 +143,11 @@ export class Holdings {
   }
 
   #filesAt(path: string, tag: string): ReadonlyMap<string, Descriptor> {
-    const manifest = this.#catalog.repository(path)?.tags.get(tag);
+    const manifest = this.#catalog.taggedFrom(publicFactoryHost, path, tag);
     return (manifest && this.#catalog.graph.node(manifest.digest)?.files) ?? noFiles;
   }
 }
 
-function versionsOf(repository: Repository | undefined): readonly string[] {
-  return [...(repository?.tags.keys() ?? [])].filter(isVersion).sort((a, b) => compareVersions(b, a));
+function versionsOf(tags: Iterable<string>): readonly string[] {
+  return [...tags].filter(isVersion).sort((a, b) => compareVersions(b, a));
 }

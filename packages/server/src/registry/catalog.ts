@@ -86,6 +86,21 @@ export class Catalog {
       : tags.get(newestRelease(tags.keys()) ?? '');
   }
 
+  /**
+   * What a tag stands for in a repository that was pushed here or carried from this registry. Another registry may have
+   * one of the same path with other content: it is pulled like any other, and nothing is read into it.
+   */
+  taggedFrom(registry: string, path: string, tag: string): Descriptor | undefined {
+    const pushed = this.#claims.get(path)?.get(this.localName(path, { tag }));
+    return pushed?.descriptor ?? this.#views.get(`${registry}/${path}`)?.tags.get(tag);
+  }
+
+  /** The tags that taggedFrom finds. */
+  tagsFrom(registry: string, path: string): readonly string[] {
+    const tags = this.repository(path)?.tags.keys() ?? [];
+    return [...tags].filter((tag) => this.taggedFrom(registry, path, tag) !== undefined);
+  }
+
   /** A manifest that could be read when the server started; undefined when there is none. */
   anyManifest(): Descriptor | undefined {
     for (const { manifests } of this.#views.values()) {
