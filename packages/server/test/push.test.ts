@@ -1,5 +1,5 @@
 import { copyFile, readdir } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { CodedError } from '@omni-airgap/oci/base';
 import { Layout } from '@omni-airgap/oci/layout';
@@ -31,6 +31,17 @@ const uploadsOf = async (layout: Layout) => (await partsOf(layout)).filter((name
 const begin = (repo: string) => fetch(`${repo}/blobs/uploads/`, { method: 'POST' });
 const patch = (url: string, body: Buffer, range?: string) =>
   fetch(url, { method: 'PATCH', body, headers: range === undefined ? {} : { 'Content-Range': range } });
+
+/** Sends the first half of the bytes as a chunk of all of them. @returns once the server is taking it */
+async function openChunk({ port, pathname, href }: URL): Promise<Socket> {
+  const socket = connect(Number(port), '127.0.0.1');
+  const head = `PATCH ${pathname} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ${data.byteLength}\r\n\r\n`;
+  socket.write(Buffer.concat([Buffer.from(head), data.subarray(0, half)]));
+  socket.resume();
+  // While a request is using it, others are answered with 409.
+  await expect.poll(async () => (await fetch(href)).status).toBe(409);
+  return socket;
+}
 
 async function pushBlob(repo: string, body: Uint8Array<ArrayBuffer>): Promise<void> {
   const url = `${repo}/blobs/uploads/?digest=${digestOf(body)}`;
@@ -163,6 +174,18 @@ describe('blob uploads', () => {
     await expect.poll(() => uploadsOf(layout)).toHaveLength(2);
   });
 
+  test('P6 an upload is not idle while it takes a chunk, however long ago that began', async () => {
+    const { server, repo } = await writable({ uploads: { maxOpen: 2 } });
+    const long = new URL(locationOf(server, await begin(repo)));
+    const other = locationOf(server, await begin(repo));
+    const chunk = await openChunk(long);
+    expect((await fetch(other)).status).toBe(204);
+    chunk.end(data.subarray(half));
+    await expect.poll(() => chunk.readyState).toBe('closed');
+    await begin(repo);
+    expect([(await fetch(other)).status, (await fetch(long)).status]).toEqual([404, 204]);
+  });
+
   test('P6 any number of abandoned uploads lock nobody out', async () => {
     const { repo } = await writable();
     for (let i = 0; i < 150; i++) expect((await begin(repo)).status).toBe(202);
@@ -172,14 +195,11 @@ describe('blob uploads', () => {
   test('P6 where every open upload is in use, a new one is 429 with Retry-After', async () => {
     const { server, repo } = await writable({ uploads: { maxOpen: 1 } });
     const url = new URL(locationOf(server, await begin(repo)));
-    const socket = connect(Number(url.port), '127.0.0.1');
-    const head = `PATCH ${url.pathname} HTTP/1.1\r\nHost: x\r\nContent-Length: ${data.byteLength}\r\n\r\n`;
-    socket.write(Buffer.concat([Buffer.from(head), data.subarray(0, half)]));
-    await expect.poll(async () => (await fetch(url)).status).toBe(409);
+    const chunk = await openChunk(url);
     const refused = await begin(repo);
     expect([refused.status, await codeOf(refused)]).toEqual([429, 'TOOMANYREQUESTS']);
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
-    socket.end(data.subarray(half));
+    chunk.end(data.subarray(half));
     await expect.poll(async () => (await fetch(url)).status).toBe(204);
     expect((await fetch(`${url}?digest=${digest}`, { method: 'PUT' })).status).toBe(201);
     expect((await begin(repo)).status).toBe(202);
@@ -240,14 +260,8 @@ describe('blob uploads', () => {
 
   test('a client that breaks off in a chunk can go on where the status says', async () => {
     const { server, repo } = await writable();
-    const url = locationOf(server, await begin(repo));
-    const { pathname } = new URL(url);
-    const head = `PATCH ${pathname} HTTP/1.1\r\nHost: x\r\nContent-Length: ${data.byteLength}\r\n\r\n`;
-    const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
-    socket.write(Buffer.concat([Buffer.from(head), data.subarray(0, half)]));
-    // While the broken request still counts as running, the answer is 409.
-    await expect.poll(async () => (await fetch(url)).status).toBe(409);
-    socket.destroy();
+    const url = new URL(locationOf(server, await begin(repo)));
+    (await openChunk(url)).destroy();
     await expect.poll(async () => (await fetch(url)).headers.get('range')).toBe(`0-${half - 1}`);
     const rest = await fetch(`${url}?digest=${digest}`, { method: 'PUT', body: data.subarray(half) });
     expect(rest.status).toBe(201);

@@ -116,7 +116,7 @@ class Upload {
 export class Uploads {
   readonly #target: WritableSource;
   readonly #limits: Required<UploadLimits>;
-  /** The one that no request has asked for the longest comes first. */
+  /** The one that has been idle the longest comes first, but for those in use. */
   readonly #open = new Map<string, { readonly upload: Upload; readonly timer: NodeJS.Timeout }>();
 
   constructor(target: WritableSource, { maxOpen = 128, idleMs = 600_000 }: UploadLimits = {}) {
@@ -145,10 +145,17 @@ export class Uploads {
   get(repository: string, id: string): Upload | undefined {
     const entry = this.#open.get(id);
     if (entry?.upload.repository !== repository) return undefined;
+    this.touch(entry.upload);
+    return entry.upload;
+  }
+
+  /** A request for it began or ended: its idle time begins anew. */
+  touch({ id }: Upload): void {
+    const entry = this.#open.get(id);
+    if (entry === undefined) return;
     entry.timer.refresh();
     this.#open.delete(id);
     this.#open.set(id, entry);
-    return entry.upload;
   }
 
   /** Takes it off the list and removes what came of it; of a finished one, nothing. */
@@ -201,6 +208,8 @@ export function uploadMethods(uploads: Uploads, repository: string, id: string):
       } catch (error) {
         if (upload.isBroken) uploads.close(upload);
         throw error;
+      } finally {
+        uploads.touch(upload);
       }
     };
   return {
