@@ -53,6 +53,7 @@ function conformance(): void {
     const settings = { ...common, OCI_REGISTRY: registry, OCI_RESULTS_DIR: folder, ...env };
     const output = await run(suite, [], folder, settings);
     return {
+      output,
       failed: output
         .split('\n')
         .filter((line) => /: (?:FAIL|Error)$|^ +- .*(?:unexpected|mismatch|failed)/.test(line)),
@@ -72,6 +73,17 @@ function conformance(): void {
     const { failed, passed } = await check(url, pushing);
     expect(failed).toEqual([]);
     expect(passed).toBeGreaterThan(500);
+  });
+
+  // What is refused for its digest must not use up the uploads of what comes after it.
+  test('P6 serve --writable, with sha512 as by default: twice, and no upload is one too many', async () => {
+    const { url } = await start({ writable: await newLayout() });
+    for (let i = 0; i < 2; i++) {
+      const { output, passed } = await check(url, { ...pushing, OCI_DATA_SHA512: 'true' });
+      expect(output).toMatch(/sha512.*FAIL$/m);
+      expect(output).not.toContain('received 429');
+      expect(passed).toBeGreaterThan(500);
+    }
   });
 
   test('serve, read-only (F55 serve.conformance)', async () => {
