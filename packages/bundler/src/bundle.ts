@@ -21,6 +21,7 @@ import { requireContent } from './locked-content.ts';
 import { Medium } from './medium.ts';
 import { type BundlePlan, type NewBundle, planIssued, planNew } from './plan.ts';
 import { programBytes } from './program.ts';
+import { type DroppedNames, droppedText } from './report/versions.ts';
 import { parseVolumeRange } from './volume-flags.ts';
 import { BadStore, hashVolumes, type VolumeRun, writeMedium } from './volume-writer.ts';
 
@@ -55,6 +56,8 @@ export interface BundleReport {
   /** Ids of the bundles it relies on. */
   readonly bases: readonly string[];
   readonly changes: BundleDocument['changes'];
+  /** What of `changes.removed` running versions may still need; undefined for a full bundle. */
+  readonly dropped: DroppedNames | undefined;
   /** True when the medium has a signature, made in this run or before. */
   readonly signed: boolean;
   /** Fingerprint of the key whose signature that is; undefined unless this run signed, or checked that it had. */
@@ -97,6 +100,8 @@ export async function bundleFrom(store: Store, options: BundleOptions): Promise<
 async function make(work: BundleRun, options: BundleOptions): Promise<BundleReport> {
   const { readBack = true, consume = false } = options;
   const { plan, map, medium, journal } = work;
+  // Said before the first byte is written, while mirror.yaml can still be changed.
+  if (plan.dropped !== undefined) noteDropped(plan.dropped, work.progress);
   const all = [...map.sizes.keys()];
   const chosen = parseVolumeRange(options.volumes, all.length);
   const toWrite = [...new Set([0, ...chosen])].filter((volume) => !medium.has(volume));
@@ -131,6 +136,15 @@ async function make(work: BundleRun, options: BundleOptions): Promise<BundleRepo
     written: toWrite.length > 0 || hasNewProgram,
     consumedBytes: consumer?.bytes ?? 0,
   });
+}
+
+function noteDropped(dropped: DroppedNames, progress: Progress): void {
+  const lines = droppedText(dropped);
+  for (const line of lines) progress.note(line);
+  if (lines.length > 0)
+    progress.note(
+      'registries keep what was loaded before; serve lists only the names of the newest bundle. To carry a name again, restore it in mirror.yaml and run fetch',
+    );
 }
 
 /** @returns whether an executable was not on the medium yet @throws DISK, BAD_VOLUME, DIGEST_MISMATCH */
@@ -179,6 +193,7 @@ function reportOf(
     names: document.roots.length,
     bases: (document.base ?? []).map(({ id }) => id),
     changes: document.changes,
+    dropped: work.plan.dropped,
     ...run,
   };
 }

@@ -32,6 +32,7 @@ import { readSiteInventory, repositoryOf, type SiteInventory } from './base.ts';
 import { issue, type SecretsRecord } from './bundle-record.ts';
 import { type LockedContent, readLockedContent } from './locked-content.ts';
 import { executablesFor, type Program, programBytes, readProgram } from './program.ts';
+import { type DroppedNames, droppedNames } from './report/versions.ts';
 
 export interface BundlePlan {
   readonly store: Store;
@@ -44,6 +45,8 @@ export interface BundlePlan {
   readonly stays: ReadonlySet<Digest>;
   /** What goes onto this medium beside the bundle; undefined for none. */
   readonly program: Program | undefined;
+  /** What its bases name and it does not; undefined for a full bundle. */
+  readonly dropped: DroppedNames | undefined;
   /** Its volumes, where it was issued before. */
   readonly volumes?: readonly WrittenVolume[];
   /** The signed bundle.json, kept in the store. @param volumes all, in order @throws BAD_DOCUMENT, DISK */
@@ -86,6 +89,7 @@ export async function planNew(store: Store, options: NewBundle): Promise<BundleP
     withProgram === undefined ? undefined : await readProgram(withProgram, executablesFor(items), signal);
   const plan = planVolumes(names, carried, volumeSize, ids, programBytes(program));
   const map = new VolumeMap(names, plan, ids);
+  const changes = inside === undefined ? undefined : changesOf(contents, inside);
   const schematics = [...kinds].flatMap(([digest, kind]) => (kind === 'schematic' ? [digest] : []));
   return {
     store,
@@ -94,6 +98,7 @@ export async function planNew(store: Store, options: NewBundle): Promise<BundleP
     program,
     hash: planHash(names, map, ids),
     stays: new Set([...schematics, ...manifestsOf(descriptors.values())]),
+    dropped: droppedNames(changes, names.keys()),
     issue: (volumes) =>
       issue(store, {
         contents,
@@ -101,7 +106,7 @@ export async function planNew(store: Store, options: NewBundle): Promise<BundleP
         volumes,
         bases,
         relies,
-        changes: inside === undefined ? undefined : changesOf(contents, inside),
+        changes,
         secrets,
         program,
         signKey: options.signKey,
@@ -139,6 +144,10 @@ export async function planIssued(
     hash: planHashOf(document, map),
     stays: new Set([...schematics, ...manifestsOf(graph.values())]),
     program: withProgram === undefined ? undefined : await programOf(document, withProgram, signal),
+    dropped: droppedNames(
+      document.changes,
+      document.roots.map(({ name }) => name),
+    ),
     volumes: document.volumes,
     issue: async () => (signKey === undefined ? issued : store.bundles.sign(issued, signKey)),
   };

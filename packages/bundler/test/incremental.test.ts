@@ -10,6 +10,7 @@ import {
   verifyBundle,
   volumeName,
 } from '@omni-airgap/format';
+import { noProgress, type Progress } from '@omni-airgap/oci';
 import { parseDigest } from '@omni-airgap/oci/model';
 import { describe, expect, test } from 'vitest';
 import { bundle, diff } from '../src/index.ts';
@@ -95,6 +96,42 @@ test('carries the set difference by digest, manifests too, and lists all names',
     removed: ['registry.k8s.io/pause:3.10'],
   });
   expect((await verifyBundle(await BundleStore.open([out], any))).unusable).toEqual([]);
+});
+
+test('U-M9 says which running versions may still need what falls away, before a byte is written', async () => {
+  const folder = await temporaryFolder();
+  const store = await sampleStore(join(folder, 'store'));
+  await store.image('ghcr.io/siderolabs/kubelet:v1.36.1', [21]);
+  const first = join(folder, 'first');
+  await bundle(optionsFor(store, first));
+  await store.remove('ghcr.io/siderolabs/kubelet:v1.36.1');
+  await store.remove('registry.k8s.io/pause:3.10');
+  await store.image('ghcr.io/siderolabs/kubelet:v1.36.2', [22]);
+  const told: string[] = [];
+  const progress: Progress = {
+    ...noProgress,
+    note: (text) => void told.push(text),
+    advance: () => void told.push('bytes'),
+  };
+  const out = join(folder, 'second');
+  const report = await bundle(optionsFor(store, out, { since: [first], progress }));
+  const name = 'ghcr.io/siderolabs/kubelet:v1.36.1';
+  expect(report.dropped).toEqual({
+    versions: [{ product: 'Kubernetes', version: 'v1.36.1', names: [name] }],
+    others: ['registry.k8s.io/pause:3.10'],
+  });
+  const line =
+    'Kubernetes v1.36.1 is no longer carried (1 name): clusters on Kubernetes v1.36.1 still need it until they are upgraded';
+  expect(told.slice(0, 3)).toEqual([
+    line,
+    '1 other name is no longer carried: registry.k8s.io/pause:3.10',
+    expect.stringContaining('serve lists only the names of the newest bundle'),
+  ]);
+  expect(told).toContain('bytes');
+  expect(await readFile(join(out, 'report.html'), 'utf8')).toContain(line);
+  // Further media of the same bundle say so too.
+  const issued = await bundle(optionsFor(store, join(folder, 'third'), { issued: report.id }));
+  expect(issued.dropped).toEqual(report.dropped);
 });
 
 test('names where each relied blob lies: its repository, and its key for media and schematics', async () => {

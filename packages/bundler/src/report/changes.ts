@@ -4,6 +4,7 @@ import { isCompanionName } from './attachments.ts';
 import { part } from './details.ts';
 import { nameHtml } from './names.ts';
 import type { Summary, SummaryItem } from './summary.ts';
+import { droppedNames, droppedText } from './versions.ts';
 
 type Changes = NonNullable<BundleDocument['changes']>;
 
@@ -54,13 +55,20 @@ export function changesPart({ document, items }: Summary): Html {
   const list = (title: string, rows: readonly Html[]): Html =>
     rows.length === 0 ? html`` : html`<h3>${title} (${rows.length})</h3><ul class="names">${rows}</ul>`;
   const namesOf = (names: readonly string[]): Html[] => names.map((name) => html`<li>${nameHtml(name)}</li>`);
-  const lists = html`${list(
-    'Same name, other content',
-    changes.moved.map(
-      ({ name, from }) =>
-        html`<li>${nameHtml(name)}<br><small class="digest">from ${from}<br>to ${now.get(name) ?? ''}</small></li>`,
-    ),
-  )}
+  const dropped = droppedNames(
+    document.changes,
+    document.roots.map(({ name }) => name),
+  );
+  // Other names stand in the list alone.
+  const needed = dropped === undefined ? [] : droppedText({ ...dropped, others: [] });
+  const lists = html`${needed.map((line) => html`<p>${line}.</p>`)}
+${list(
+  'Same name, other content',
+  changes.moved.map(
+    ({ name, from }) =>
+      html`<li>${nameHtml(name)}<br><small class="digest">from ${from}<br>to ${now.get(name) ?? ''}</small></li>`,
+  ),
+)}
 ${list('Added', namesOf(changes.added))}
 ${list('No longer carried', namesOf(changes.removed))}
 ${list('Other signatures or attestations', namesOf(changes.attached))}`;
