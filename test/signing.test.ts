@@ -56,7 +56,7 @@ const others = (medium: string): readonly (readonly [string, Buffer])[] =>
     .map((name) => [name, readFileSync(join(medium, name))]);
 
 test.each(['bundle', 'mirror'])(
-  '%s without a decision ends before the first request and write',
+  'U-M6 %s without a decision ends before the first request and write',
   async (command) => {
     const empty = site.at('nothing');
     const flags = ['--store', empty, '--out', site.at('new'), ...small];
@@ -69,7 +69,7 @@ test.each(['bundle', 'mirror'])(
   },
 );
 
-test('the last line tells what the medium has, whatever the flags were', async () => {
+test('U-M6 the last line tells what the medium has, whatever the flags were', async () => {
   const out = site.at('truth');
   const bundle = async (...flags: string[]) => {
     const made = await cli(['bundle', ...inStore(), '--out', out, ...small, ...flags]);
@@ -109,7 +109,7 @@ test('the report states what was known when the bundle was issued', async () => 
   expect(report(out)).toContain(`by key <code>${signedBy}</code>`);
 });
 
-test('verify without a key says that it did not check who made it', async () => {
+test('U-M6 verify without a key says that it did not check who made it', async () => {
   const seen = async (...flags: string[]) => (await cli(['verify', ...flags])).stdout;
   const signed = copied();
   await cliJson(['sign', '--bundle', signed, '--sign-key', site.at('site.key')]);
