@@ -96,7 +96,16 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       if (wish !== undefined) wishes.add(wish);
     },
   });
-  const shared = { catalog, integrity, holdings, schematics, wishes, provenance, externalUrl };
+  const shared = {
+    catalog,
+    integrity,
+    holdings,
+    schematics,
+    wishes,
+    provenance,
+    externalUrl,
+    isWritable: push !== undefined,
+  };
   const http = new HttpServer({
     groups: [registry, factoryRoutes(shared), healthRoutes(shared), pageRoutes(shared)],
     name: serverName,

@@ -149,6 +149,22 @@ describe('every answer', () => {
   });
 });
 
+test.each([true, false])(
+  'an empty page says how to load something into it (takes pushes: %s)',
+  async (takes) => {
+    const empty = await newLayout();
+    const server = await start(takes ? { writable: empty } : { source: empty });
+    const { host } = new URL(server.url);
+    const page = async () => (await (await fetch(server.url)).text()).replaceAll('\n', ' ');
+    expect(await page()).toContain('Nothing is here yet');
+    expect(await page()).toContain('omni-airgap serve --bundle');
+    expect((await page()).includes(`--registry ${host} --plain-http ${host}`)).toBe(takes);
+    expect(await page()).not.toContain('All content read so far is whole');
+    const filled = await start({ source: layout });
+    expect(await (await fetch(filled.url)).text()).not.toContain('Nothing is here yet');
+  },
+);
+
 test('what is pushed here counts at once', async () => {
   const writable = await newLayout();
   const server = await start({ source: layout, writable });

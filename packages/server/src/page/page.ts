@@ -14,6 +14,7 @@ import { parseInstallerPath } from '../registry/installers.ts';
 import { wantsFragment } from '../wishes/fragment.ts';
 import { type WishList, wantsFile } from '../wishes/wish-list.ts';
 import {
+  emptySection,
   imagesSection,
   installerSection,
   mediaSection,
@@ -28,6 +29,8 @@ export interface PageContext extends HealthContext {
   readonly holdings: Holdings;
   readonly schematics: Schematics;
   readonly wishes: WishList;
+  /** It takes pushes. */
+  readonly isWritable: boolean;
   readonly externalUrl: (request: Request) => string;
 }
 
@@ -139,9 +142,11 @@ async function page(context: PageContext, request: Request, verdict: Html, text 
   });
   repositories.sort(([a], [b]) => (a < b ? -1 : 1));
   const talosctl = versions.map((version) => [version, holdings.list('talosctl', version)] as const);
+  const isEmpty = [...catalog.paths()].length === 0;
+  const whole = isEmpty ? html`No content` : html`<span class="good">All content read so far is whole</span>`;
   const state =
     health.status === 'ok'
-      ? html`<span class="good">All content read so far is whole</span>`
+      ? whole
       : html`<span class="bad">${health.damaged.length} damaged or unreadable</span>: <a href="/healthz">see which</a>`;
   const signed = provenance.map(
     ({ id, sequence, origin, createdAt, createdBy, signedBy }) =>
@@ -153,6 +158,7 @@ async function page(context: PageContext, request: Request, verdict: Html, text 
 <header><h1>Omni and Talos content at ${host}</h1><p>Images, install media and schematics that were carried here: an OCI registry and an Image Factory that builds nothing.</p>
 <nav aria-label="Sections"><ul><li><a href="#media">Talos media</a></li><li><a href="#installers">Installers</a></li><li><a href="#images">Images</a></li><li><a href="#lookup">Schematic look-up</a></li><li><a href="#setup">Use this server</a></li><li><a href="#wishes">Wishes</a></li></ul></nav></header>
 <main id="main"><section aria-labelledby="about"><h2 id="about">About</h2><dl class="facts"><dt>Address</dt><dd><code>${url}</code></dd><dt>Talos versions</dt><dd>${versions.length === 0 ? 'none' : versions.toReversed().join(', ')}</dd><dt>State</dt><dd>${state}</dd>${signed}</dl></section>
+${isEmpty ? emptySection(url, context.isWritable) : html``}
 ${mediaSection(holdings.media(), url)}
 ${talosctlSection(talosctl)}
 ${installerSection(holdings.installers(), host)}

@@ -109,6 +109,19 @@ ${table('Wishes', [{ name: 'What' }, { name: 'Asked', kind: 'number' }, { name: 
 ${hidden > 0 ? html`<p>${hidden} more are not shown.</p>` : html``}</section>`;
 }
 
+/** What to do where nothing is held. @param url of this server @param isWritable it takes pushes */
+export function emptySection(url: string, isWritable: boolean): Html {
+  const { host, protocol } = new URL(url);
+  const serve = block(
+    'Command that serves a bundle',
+    'omni-airgap serve --bundle /mnt/usb --verify-key site.pub',
+  );
+  const plain = protocol === 'http:' ? ` --plain-http ${host}` : '';
+  const load = `omni-airgap load --bundle /mnt/usb --verify-key site.pub --registry ${host}${plain}`;
+  return html`<section aria-labelledby="empty"><h2 id="empty">Nothing is here yet</h2>
+${isWritable ? html`<p>Load a bundle into this server, from a machine that holds its medium:</p>${block('Command that loads a bundle', load)}<p>Or start the server with the bundle, which copies nothing:</p>` : html`<p>This server takes no pushes. Start it with a bundle:</p>`}${serve}</section>`;
+}
+
 /** @param url of this server @param registries whose images it holds */
 export function setupSection(url: string, registries: readonly string[]): Html {
   const { host, protocol } = new URL(url);
