@@ -147,11 +147,17 @@ test.each(registryMoments)('F34 SIGKILL when %s (%s the registry has done it)', 
   expect(sent.length).toBeLessThanOrEqual(5);
 });
 
-/** Of a load that is refused an image, and of one straight from a store. */
-const kinds = ['a part of a bundle', 'a store'] as const;
+/** Of a load that is refused an image, of one straight from a store, and of one that trims an index. */
+const kinds = ['a part of a bundle', 'a store', 'a trimmed index'] as const;
 const kindMoments = registryMoments.filter(([what]) => !what.startsWith('a push'));
 
-const cases = kinds.flatMap((kind) => kindMoments.map((moment) => [kind, ...moment] as const));
+/** After its child. */
+const trimmedPut = { method: 'PUT', path: new RegExp(`^${app}/manifests/sha256:`), nth: 2 };
+const cases = [
+  ...kinds.flatMap((kind) => kindMoments.map((moment) => [kind, ...moment] as const)),
+  ['a trimmed index', 'the index is put', 'before', trimmedPut] as const,
+  ['a trimmed index', 'the index is put', 'after', trimmedPut] as const,
+];
 // Of a store nothing is recorded.
 const killedKinds = cases.filter(([kind, what]) => kind !== 'a store' || !what.endsWith('recorded'));
 
@@ -160,16 +166,17 @@ test.each(killedKinds)(
   async (kind, _, moment, match) => {
     const site = await workspace();
     const odd = 'ghcr.io/acme/odd:v1';
-    const bundle = await makeBundle({ 'ghcr.io/acme/app:v1': [100_000, 20], [odd]: [30] });
-    const whole = [...bundle.roots].filter(([name]) => kind === 'a store' || name !== odd);
-    const images = whole.map(([name, { digest }]) => ({ name, digest }));
+    const isPart = kind === 'a part of a bundle';
+    const partial = kind === 'a trimmed index' ? ['ghcr.io/acme/app:v1'] : [];
+    const bundle = await makeBundle({ 'ghcr.io/acme/app:v1': [100_000, 20], [odd]: [30] }, {}, [], partial);
+    const whole = [...bundle.roots.keys()].filter((name) => !isPart || name !== odd);
     let kill = (): boolean => true;
     const killed = { until: () => kill() };
     const refusal = { match: { method: 'PUT', path: /acme\/odd\/manifests/ }, do: { status: 400 } };
     const double = await startRegistryDouble({
       script: [
         { match, do: moment === 'after' ? { ...killed, loseAnswer: true } : { ...killed, drop: true } },
-        ...(kind === 'a store' ? [] : [refusal]),
+        ...(isPart ? [refusal] : []),
       ],
     });
     onTestFinished(() => double.close());
@@ -177,6 +184,7 @@ test.each(killedKinds)(
     const load = [
       ...['load', ...source, '--registry', double.host, '--plain-http', double.host, '--concurrency', '1'],
       ...['--state', site.at('state'), '--handoff', site.at('handoff'), '--receipt', site.at('receipt.json')],
+      ...(kind === 'a trimmed index' ? ['--trim-indexes'] : []),
     ];
     const running = startCli(load);
     kill = () => {
@@ -187,13 +195,17 @@ test.each(killedKinds)(
     expect(existsSync(site.at('receipt.json'))).toBe(false);
 
     const { code, stderr } = await cli(load);
-    expect(code, stderr).toBe(kind === 'a store' ? 0 : 5);
-    expect((await pullAll(`${double.url}/v2`, images)).wrong).toEqual([]);
+    expect(code, stderr).toBe(isPart ? 5 : 0);
     const receipt = JSON.parse(readFileSync(site.at('receipt.json'), 'utf8'));
-    expect(receipt.images).toHaveLength(images.length);
-    expect(receipt.missing ?? []).toEqual(kind === 'a store' ? [] : [{ name: odd, why: 'refused' }]);
+    const images = receipt.images as { readonly name: string; readonly digest: string }[];
+    expect((await pullAll(`${double.url}/v2`, images)).wrong).toEqual([]);
+    expect(images.map(({ name }) => name).sort()).toEqual(whole.sort());
+    for (const { name, digest } of images)
+      expect(digest === bundle.roots.get(name)?.digest, name).toBe(!partial.includes(name));
+    expect(receipt.missing ?? []).toEqual(isPart ? [{ name: odd, why: 'refused' }] : []);
+    expect((receipt.trimmed ?? []).map(({ name }: { name: string }) => name)).toEqual(partial);
     expect(double.repository('omni-airgap/state').tags.size).toBe(kind === 'a store' ? 0 : 1);
-    if (kind !== 'a store') expect(double.repository('acme/odd').tags.size).toBe(0);
+    expect(double.repository('acme/odd').tags.size).toBe(isPart ? 0 : 1);
   },
 );
 

@@ -14,7 +14,11 @@ import {
   type TestStore,
   temporaryFolder,
 } from '../packages/bundler/test/store.ts';
-import { type BundleDocument, parseBundleDocument } from '../packages/format/src/index.ts';
+import {
+  type BundleDocument,
+  parseBundleDocument,
+  parseReceiptDocument,
+} from '../packages/format/src/index.ts';
 import { load } from '../packages/loader/src/load.ts';
 import type { LoadOptions } from '../packages/loader/src/options.ts';
 import { openBundles } from '../packages/loader/src/source.ts';
@@ -47,12 +51,11 @@ class Site {
     const receipt = this.at(`receipt-${this.#receipts.length}.json`);
     this.#receipts.push(receipt);
     const { host } = this.registry;
+    const folders = media.map((name) => this.at(name));
+    const source = await openBundles(folders, { mode: 'any' }, undefined);
     await load({
-      source: await openBundles(
-        media.map((name) => this.at(name)),
-        { mode: 'any' },
-        undefined,
-      ),
+      source,
+      newOrigin: source.document.origin,
       ...(targets.includes('registry') ? { registry: { host, prefix: '' } } : {}),
       ...(targets.includes('objects') ? { objectStore: { kind: 'directory', root: this.objects } } : {}),
       state: this.at('state'),
@@ -216,6 +219,40 @@ test('an index that was flattened inside is carried again, and only that', async
   await inside.load(['next'], 'registry', { flatten: true });
   const all = await inside.bundle(other, 'all', [receipt]);
   expect(sizesOf(all)).toEqual([]);
+});
+
+test('P8 an index that was trimmed inside is carried again, and only that, for whoever has it', async () => {
+  const { site: inside, issuer, other } = await site();
+  const name = 'registry.k8s.io/pause:3.10';
+  const arm64 = await leaveOut(issuer, name, 'arm64');
+  await inside.bundle(issuer, 'sparse', []);
+  const receipt = await inside.load(['sparse'], 'registry', { trimIndexes: true });
+  const index = issuer.digestOf(name);
+  const { trimmed, sparse = [] } = parseReceiptDocument(readFileSync(receipt));
+  expect(trimmed).toMatchObject([{ name, index }]);
+  const [amd64] = sparse.find(({ digest }) => digest === index)?.manifests ?? [];
+  const repository = inside.registry.repository('pause');
+  expect(repository.manifests.has(index)).toBe(false);
+  const tagged = repository.tags.get('3.10');
+  for (const [i, store] of [issuer, other].entries()) {
+    const { blobs, changes } = await inside.bundle(store, `next${i}`, [receipt]);
+    const digests = blobs.map(({ digest }) => digest);
+    expect(digests, `${i}`).toContain(index);
+    expect(digests).not.toContain(amd64);
+    expect(digests.includes(arm64)).toBe(store === other);
+    expect(sizesOf({ blobs } as BundleDocument)).toEqual([]);
+    // Neither store has another image under this name.
+    expect(changes?.moved).toEqual([]);
+  }
+  const again = await inside.load(['next0'], 'registry', { trimIndexes: true });
+  expect(repository.tags.get('3.10')).toBe(tagged);
+  expect(parseReceiptDocument(readFileSync(again)).trimmed).toEqual(trimmed);
+  // By its id alone, the bundle counts as loaded whole.
+  await inside.bundle(issuer, 'byId', [inside.at('sparse')]);
+  await expect(inside.load(['byId'], 'registry', { trimIndexes: true })).rejects.toMatchObject({
+    code: 'MISSING_CONTENT',
+    message: expect.stringMatching(/bundle --since RECEIPT/),
+  });
 });
 
 test('media that a registry united with its own: their files count, their manifest does not', async () => {

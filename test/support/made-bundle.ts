@@ -1,9 +1,15 @@
 /** A bundle of generated content, without a fetch before it. */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeTestBundle } from '../../packages/format/src/testing/index.ts';
 import { Layout } from '../../packages/oci/src/layout/index.ts';
-import { type Descriptor, descriptorOf, MediaType, openerOf } from '../../packages/oci/src/model/index.ts';
+import {
+  type Descriptor,
+  descriptorOf,
+  digestOf,
+  MediaType,
+  openerOf,
+} from '../../packages/oci/src/model/index.ts';
 import { buildManifest, generatedBlob } from '../../packages/oci/src/testing/index.ts';
 import { temporaryFolder } from '../services/temporary.ts';
 
@@ -24,11 +30,13 @@ const titleAnnotation = 'org.opencontainers.image.title';
  * @param images layer sizes in bytes by name
  * @param media sizes of files in bytes by file name, of one schematic
  * @param odd names of images whose manifest says `"schemaVersion":2.0`, which some registries refuse
+ * @param partial names that stand for an index of which the image is the only platform carried
  */
 export async function makeBundle(
   images: Readonly<Record<string, readonly number[]>>,
   media: Readonly<Record<string, number>> = {},
   odd: readonly string[] = [],
+  partial: readonly string[] = [],
 ): Promise<MadeBundle> {
   const root = temporaryFolder('made-bundle');
   const layout = await Layout.open(join(root, 'store'), { create: true });
@@ -53,8 +61,19 @@ export async function makeBundle(
     const bytes = Buffer.from(text);
     const descriptor = descriptorOf(MediaType.ociManifest, bytes);
     await layout.push(descriptor, openerOf(bytes));
-    await layout.tag(descriptor, name);
-    roots.set(name, descriptor);
+    const root = partial.includes(name) ? await partialIndex(descriptor) : descriptor;
+    await layout.tag(root, name);
+    roots.set(name, root);
+  };
+  const partialIndex = async (image: Descriptor): Promise<Descriptor> => {
+    const absent = { ...image, digest: digestOf(Buffer.from('absent')) };
+    const manifests = [
+      { ...image, platform: { os: 'linux', architecture: 'amd64' } },
+      { ...absent, platform: { os: 'linux', architecture: 'arm64' } },
+    ];
+    const { descriptor, bytes } = buildManifest(MediaType.ociIndex, { manifests });
+    await layout.push(descriptor, openerOf(bytes));
+    return descriptor;
   };
   for (const [name, sizes] of Object.entries(images)) {
     const config = await small(
@@ -80,6 +99,11 @@ export async function makeBundle(
   }
   const folder = join(root, 'bundle');
   await writeTestBundle(layout, folder);
+  if (partial.length > 0) {
+    const path = join(folder, 'bundle.json');
+    const sparse = partial.flatMap((name) => roots.get(name) ?? []);
+    writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), sparse }));
+  }
   const store = join(root, 'store');
   const items = [...roots].map(([name, descriptor]) => ({
     name,

@@ -88,11 +88,17 @@ export async function readSiteInventory(
 function namesOf(base: Base): readonly (readonly [string, Digest])[] {
   const carried = base.kind === 'bundle' ? base.document : base.issued;
   const missing = new Set(base.kind === 'receipt' ? base.document.missing?.map(({ name }) => name) : []);
+  const indexes = base.kind === 'receipt' ? trimmedIn(base.document) : new Map<string, Digest>();
   return carried === undefined
-    ? (base.document as ReceiptDocument).images.map(({ name, digest }) => [name, digest])
+    ? (base.document as ReceiptDocument).images.map(({ name, digest }) => [name, indexes.get(name) ?? digest])
     : carried.roots
         .filter(({ name }) => !missing.has(name))
         .map(({ name, descriptor }) => [name, descriptor.digest]);
+}
+
+/** By name, the indexes that were trimmed inside. */
+function trimmedIn({ trimmed = [] }: ReceiptDocument): ReadonlyMap<string, Digest> {
+  return new Map(trimmed.map(({ name, index }) => [name, index]));
 }
 
 async function readBase(store: Store, text: string): Promise<Base> {
@@ -181,17 +187,20 @@ async function addReceipt(
   );
   const sparse = new Map(receipt.sparse?.map(({ digest, manifests }) => [digest, new Set(manifests)]));
   const select: SelectChild = (child, index) => sparse.get(index.digest)?.has(child.digest) ?? true;
+  const indexes = trimmedIn(receipt);
   for (const { name, digest } of receipt.images) {
     const root = roots.get(name);
     if (root === undefined) continue;
     const graph = await known(layout, root, select);
     const named = graph.get(digest);
+    // Of a trimmed index all is inside but the index itself, which this drops like any other.
+    const isOurs = issued !== undefined || indexes.get(name) === root.digest;
     const found =
       named !== undefined
         ? await known(layout, named, select)
-        : issued === undefined
-          ? new Map<Digest, Descriptor>()
-          : await unitedContent(layout, root, graph);
+        : isOurs
+          ? await unitedContent(layout, root, graph)
+          : new Map<Digest, Descriptor>();
     for (const one of found.values()) inside.place(repositoryOf(name), one, keyOf(name, one));
   }
 }

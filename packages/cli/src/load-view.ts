@@ -26,6 +26,15 @@ export function describeLoad(result: LoadReport, seconds: number): string {
   for (const name of result.flattened) {
     lines.push(`${name} is one platform now: its digest is not that of the index outside.`);
   }
+  for (const { name, index, digest, signatures } of result.trimmed) {
+    const uncovered =
+      signatures.length === 0
+        ? ''
+        : `; ${count(signatures.length, 'signature')} of the original do not cover it`;
+    lines.push(
+      `${name} is an index of the carried platforms now: ${digest} instead of ${index}${uncovered}.`,
+    );
+  }
   if (result.resigned !== undefined) {
     const { signed, present, unverified } = result.resigned;
     lines.push(
@@ -43,7 +52,7 @@ export function describeLoad(result: LoadReport, seconds: number): string {
       lines.push(`${join(folder, name)} was changed here; the new text is in ${name}.new.`);
   }
   lines.push(...describeMissing(result.missing));
-  if (part !== '')
+  if (part !== '' || result.trimmed.length + result.flattened.length > 0)
     lines.push(
       'For bundle --since carry the receipt of this load out (--receipt FILE): by its id alone the bundle counts as loaded whole.',
     );

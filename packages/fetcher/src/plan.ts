@@ -140,13 +140,13 @@ function warningsOf({ omni, talos, kubernetes }: Mirror, { images }: ResolvedMir
     kubernetes: kubernetes?.versions ?? [],
     ...(talos?.imageFactory === undefined ? {} : { factory: talos.imageFactory.version }),
   });
-  const isSparse = images.some(({ platforms }) => platforms !== undefined);
-  return isSparse
-    ? [
-        ...fits,
-        `platforms leaves out part of each index: Distribution 2.8 ("registry:2") refuses such an index; carry all platforms, or load with --flatten`,
-      ]
-    : fits;
+  const counts = images.flatMap(({ platforms }) => (platforms === undefined ? [] : [platforms.length]));
+  if (counts.length === 0) return fits;
+  const flatten = counts.some((count) => count === 1) ? ' (or --flatten where one platform is carried)' : '';
+  return [
+    ...fits,
+    `platforms leaves out part of each index: Distribution 2.8 ("registry:2") refuses such an index; carry all platforms, or load with --trim-indexes${flatten}`,
+  ];
 }
 
 async function openIfThere(root: string, signal: AbortSignal | undefined): Promise<Store | undefined> {

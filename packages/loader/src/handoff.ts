@@ -36,6 +36,8 @@ interface SiteDescription {
   readonly folder: string;
   /** Names in the bundle. */
   readonly names: readonly string[];
+  /** Tags of the registry that stand for trimmed indexes. */
+  readonly trimmed: readonly string[];
   readonly site: Site;
   readonly target: RegistryTarget;
   readonly plainHttp: boolean;
@@ -82,6 +84,7 @@ export function describeSite(description: SiteDescription): HandoffInput {
   return {
     site,
     registry: { ...seen, keepHost },
+    trimmed: description.trimmed,
     talosVersions: [...talosVersions].sort(compareVersions),
     kubernetesVersions: tagsOf('siderolabs/kubelet'),
     imageHosts: [...new Set(references.map(({ registry }) => registry))].filter(

@@ -23,7 +23,13 @@ import { type OpenStore, speaksOf } from './targets/objects/object-plan.ts';
 import { type Targets, withTargets } from './targets/open-targets.ts';
 import { checkRegistry, copyContent, verifyRegistry } from './targets/registry/content.ts';
 import type { RegistryContext } from './targets/registry/context.ts';
-import { type LoadedImage, publishAdvertisers, publishNames } from './targets/registry/publish-tags.ts';
+import {
+  type LoadedImage,
+  publishAdvertisers,
+  publishNames,
+  type TrimmedImage,
+  trimmedOf,
+} from './targets/registry/publish-tags.ts';
 import { isCompanion } from './targets/registry/push-order.ts';
 import { advertisedSets } from './targets/registry/sets.ts';
 import type { OpenRegistry, TargetState } from './targets/registry/target-state.ts';
@@ -38,6 +44,8 @@ export interface LoadReport {
   readonly objectsPresent: number;
   /** Names that now stand for one platform instead of the index they stood for outside. */
   readonly flattened: readonly string[];
+  /** Names that now stand for an index of the carried platforms instead of the index outside. */
+  readonly trimmed: readonly TrimmedImage[];
   /** Bytes pulled back and hashed; undefined unless that was asked for. */
   readonly verifiedBytes: number | undefined;
   /** Images signed with the site's key; undefined unless that was asked for. */
@@ -85,6 +93,7 @@ async function loadInto(options: LoadOptions, targets: Targets): Promise<LoadRep
   const names = (registry?.names ?? []).filter(({ name }) => loaded.has(name));
   const verifiedBytes =
     options.verify === 'full' ? await verifyAll(registry?.context, names, store, objects) : undefined;
+  const trimmed = registry === undefined ? [] : await trimmedOf(registry.context, names);
   const receipt = await receiptOf(
     {
       bundles,
@@ -92,6 +101,7 @@ async function loadInto(options: LoadOptions, targets: Targets): Promise<LoadRep
       objectStore: store?.sink.url,
       objectsReadBack: options.verify !== 'quick' || store?.sink.unproven === undefined,
       images,
+      trimmed,
       objects,
       missing: missing.items,
     },
@@ -100,6 +110,9 @@ async function loadInto(options: LoadOptions, targets: Targets): Promise<LoadRep
   );
   const done = registry === undefined ? undefined : { context: registry.context, names };
   const { handoff, warnings } = await writeDown(options, receipt, done);
+  const untrimmed = names.flatMap(({ name, untrimmed }) =>
+    untrimmed === undefined ? [] : [`${name} keeps the index that lacks platforms: ${untrimmed}`],
+  );
   const present = objects.filter((object) => object.result === 'present').length;
   return {
     receipt,
@@ -107,11 +120,12 @@ async function loadInto(options: LoadOptions, targets: Targets): Promise<LoadRep
     registry: tally,
     objectsStored: objects.length - present,
     objectsPresent: present,
-    flattened: names.filter(({ flattened }) => flattened).map(({ name }) => name),
+    flattened: names.filter(({ replaces }) => replaces?.how === 'flattened').map(({ name }) => name),
+    trimmed,
     verifiedBytes,
     resigned,
     handoff,
-    warnings: [...unmet, ...warnings],
+    warnings: [...unmet, ...untrimmed, ...warnings],
   };
 }
 
@@ -302,6 +316,9 @@ function handoffInput(options: LoadOptions, { names, context }: OpenRegistry): H
   return describeSite({
     folder: options.handoff ?? '.',
     names: names.map(({ name }) => name),
+    trimmed: names.flatMap(({ replaces, repository, tag }) =>
+      replaces?.how === 'trimmed' ? [`${target.host}/${repository}:${tag}`] : [],
+    ),
     site,
     target,
     plainHttp: options.network.plainHttp.includes(target.host),

@@ -15,6 +15,8 @@ export interface LoadOptions {
   readonly overwriteTags?: boolean;
   /** Where an index carries one platform only, tag that platform's image. */
   readonly flatten?: boolean;
+  /** Where other indexes carry some platforms only, tag an index of these. */
+  readonly trimIndexes?: boolean;
   /** Patterns of names and object keys that are loaded; default all. */
   readonly only?: readonly string[];
   /** Patterns of names and object keys that are left out. */

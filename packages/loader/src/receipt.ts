@@ -7,7 +7,7 @@ import type { LoadSource } from './source.ts';
 import { targetText } from './targets/names.ts';
 import type { LoadedObject } from './targets/objects/load-objects.ts';
 import type { RegistryContext } from './targets/registry/context.ts';
-import type { LoadedImage } from './targets/registry/publish-tags.ts';
+import type { LoadedImage, TrimmedImage } from './targets/registry/publish-tags.ts';
 
 /** What a load placed, and where. */
 export interface Placed {
@@ -18,6 +18,7 @@ export interface Placed {
   /** False when objects were taken for what their metadata says. */
   readonly objectsReadBack: boolean;
   readonly images: readonly LoadedImage[];
+  readonly trimmed: readonly TrimmedImage[];
   readonly objects: readonly LoadedObject[];
   readonly missing: readonly MissingItem[];
 }
@@ -28,14 +29,18 @@ export async function receiptOf(
   tool: string,
   signal?: AbortSignal,
 ): Promise<ReceiptDocument> {
-  const { bundles, registry, objectStore, objectsReadBack, images, objects, missing } = placed;
+  const { bundles, registry, objectStore, objectsReadBack, images, trimmed, objects, missing } = placed;
   const { id, origin, sequence, roots } = bundles.document;
   const outside = new Map(roots.map((root) => [root.name, root]));
   const sparse = registry === undefined ? [] : await sparseIndexes(bundles, registry, signal);
+  const isTrimmed = new Set(trimmed.map(({ name }) => name));
   const left = missing.map(({ name, why }) => ({ name, why }));
   return {
     // First: the id alone would say that all of the bundle is there.
     ...(left.length === 0 ? {} : { missing: left }),
+    ...(trimmed.length === 0
+      ? {}
+      : { trimmed: trimmed.map((image) => ({ ...image, signatures: [...image.signatures] })) }),
     bundle: id,
     kind: 'omni-airgap/receipt',
     schema: 1,
@@ -49,7 +54,8 @@ export async function receiptOf(
     objectStore,
     ...(objectStore === undefined ? {} : { objectsReadBack }),
     images: images.map((image) => {
-      const { signature, verified } = outside.get(image.name) ?? {};
+      // What was verified outside is another index.
+      const { signature, verified } = isTrimmed.has(image.name) ? {} : (outside.get(image.name) ?? {});
       return {
         ...image,
         signature,

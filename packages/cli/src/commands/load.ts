@@ -52,6 +52,7 @@ interface Flags extends CommonFlags, NetworkFlags {
   readonly overwriteTags?: true;
   readonly keepHost?: true;
   readonly flatten?: true;
+  readonly trimIndexes?: true;
   readonly verify?: 'full' | 'quick';
   readonly only: readonly string[];
   readonly except: readonly string[];
@@ -118,6 +119,10 @@ export function addLoad(session: Session): Command {
     .option(
       '--flatten',
       'where one platform of an index is carried, tag that image (its digest is not the index’s)',
+    )
+    .option(
+      '--trim-indexes',
+      'where some platforms of an index are carried, tag an index of these (its digest is another one)',
     )
     .addOption(
       new Option(
@@ -203,6 +208,7 @@ async function loadOptions(session: Session, flags: Flags): Promise<Omit<LoadOpt
     keepHost: flags.keepHost === true,
     overwriteTags: flags.overwriteTags === true,
     flatten: flags.flatten === true,
+    trimIndexes: flags.trimIndexes === true,
     allowRollback: flags.allowRollback === true,
     newOrigin: flags.newOrigin,
     only: flags.only,

@@ -23,6 +23,21 @@ const schema = v.strictObject({
   missing: v.optional(
     manyOf(v.strictObject({ name: textSchema, why: v.picklist(['refused', 'excluded', 'held']) })),
   ),
+  /**
+   * Of a load with --trim-indexes, likewise first: names whose tag stands for an index of the carried platforms, of digest
+   * `digest`, and not for the one outside, of digest `index`, which the registry does not have. `signatures`: names of what
+   * was loaded about that one, and does not cover the trimmed one.
+   */
+  trimmed: v.optional(
+    manyOf(
+      v.strictObject({
+        name: textSchema,
+        index: digestSchema,
+        digest: digestSchema,
+        signatures: manyOf(textSchema),
+      }),
+    ),
+  ),
   /** First in other receipts, so that the first line of the file can be copied onto paper. */
   bundle: hex64Schema,
   kind: v.literal('omni-airgap/receipt'),
@@ -65,8 +80,8 @@ export function parseReceiptDocument(bytes: Uint8Array, what = 'receipt'): Recei
 }
 
 /**
- * The text of a receipt. The bundle id stands in its first line, to be copied onto paper, unless something is missing: then
- * only the whole file tells what is inside.
+ * The text of a receipt. The bundle id stands in its first line, to be copied onto paper, unless something is missing or
+ * trimmed: then only the whole file tells what is inside.
  * @throws BAD_DOCUMENT for one that `bundle --since` would not read
  */
 export function serializeReceipt(receipt: ReceiptDocument): string {

@@ -1,7 +1,7 @@
 /** Whether what an increment relies on from its base is at the site, looked up before anything is moved. */
 
 import type { ObjectSink, WantedObject } from '@omni-airgap/objects';
-import { settleAll } from '@omni-airgap/oci/base';
+import { CodedError, settleAll } from '@omni-airgap/oci/base';
 import {
   childrenOf,
   type Descriptor,
@@ -36,7 +36,16 @@ export async function checkRelied(context: RegistryContext, names: readonly Plac
     ),
   );
   const list = missing.flat();
-  if (list.length > 0) throw context.bundles.missingBase(list);
+  if (list.length === 0) return;
+  const error = context.bundles.missingBase(list);
+  const sparse = new Set(context.bundles.document.sparse?.map(({ digest }) => digest));
+  if (!relied.some(({ digest }, i) => sparse.has(digest) && missing[i]?.length === 1)) throw error;
+  // Loading the base again would not bring it.
+  throw new CodedError(
+    error.code,
+    `${error.message}; an index that the base was loaded without (--trim-indexes, --flatten) comes with an increment made from the receipt of that load: bundle --since RECEIPT`,
+    { cause: error },
+  );
 }
 
 /**

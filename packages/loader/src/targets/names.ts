@@ -30,6 +30,14 @@ export interface PlacedName {
   readonly tag: string | undefined;
 }
 
+/** What the tag of an index stands for instead of it. */
+export interface Replacement {
+  readonly how: 'flattened' | 'trimmed';
+  /** As it is outside. */
+  readonly index: Descriptor;
+  readonly descriptor: Descriptor;
+}
+
 /** @param text `HOST[:PORT][/PREFIX]` @throws USAGE */
 export function parseRegistryTarget(text: string): RegistryTarget {
   const plain = text.replace(/\/+$/, '');
@@ -97,7 +105,7 @@ export function artifactOf(name: string): Artifact | undefined {
 }
 
 /** True for the name of content that goes by its digest only: it is nowhere by itself, and comes with what needs it. */
-function isDigestName(name: string): boolean {
+export function isDigestName(name: string): boolean {
   return name.startsWith('@');
 }
 

@@ -20,7 +20,7 @@ import { type Choice, Selection } from '../selection.ts';
 import type { LoadSource } from '../source.ts';
 import { folderState, registryState, type StateRecord, stateRepository } from '../state.ts';
 import { checkRelied, findRelied } from './from-base.ts';
-import { belowPrefix, type RegistryTarget, targetText } from './names.ts';
+import { belowPrefix, placeNames, type RegistryTarget, targetText } from './names.ts';
 import { type OpenStore, planObjects } from './objects/object-plan.ts';
 import { noteReadBacks, preflightStore } from './objects/preflight.ts';
 import { type RegistryContext, registryContext } from './registry/context.ts';
@@ -120,11 +120,12 @@ async function lookThrough(
   chosen: Choice['chosen'],
   missing: Missing,
 ): Promise<OpenRegistry> {
-  const { keepHost = false, overwriteTags = false, flatten = false } = options;
-  const how = { keepHost, overwriteTags, flatten };
-  const names = await readTargetStates(context, chosen, missing, how);
-  await checkRelied(context, names);
-  return { context, names };
+  const { keepHost = false, overwriteTags = false, flatten = false, trimIndexes = false } = options;
+  const how = { keepHost, overwriteTags, flatten, trimIndexes };
+  const places = chosen.map(({ name, descriptor }) => [name, descriptor] as const);
+  // First: what the increment relies on is read to see what its names stand for here.
+  await checkRelied(context, placeNames(places, context.target.prefix, keepHost));
+  return { context, names: await readTargetStates(context, chosen, missing, how) };
 }
 
 /** Where accepted bundles are recorded: with the target, and on this host. */

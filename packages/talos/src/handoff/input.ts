@@ -36,6 +36,8 @@ export interface HandoffInput {
   readonly kubernetesVersions: readonly string[];
   /** Registries that images came from, such as `quay.io`. */
   readonly imageHosts: readonly string[];
+  /** Tags of the registry that stand for an index of the carried platforms, not for the one that was signed. */
+  readonly trimmed?: readonly string[];
   /** Installers of the public factory were loaded. */
   readonly hasInstallers: boolean;
   /** PEM of the key that images were signed with here. */

@@ -86,7 +86,14 @@ Worth knowing
 - SecureBoot: another factory signs with another key. Machines enrolled with the public factory's must be enrolled again.
 - iPXE cannot verify a certificate of an authority it was not built with: give PXE clients plain HTTP.
 - Clocks: everything above breaks when they drift apart. Name time servers in the --site file.
-`;
+${trimmedText(input)}`;
+}
+
+function trimmedText({ trimmed = [] }: HandoffInput): string {
+  if (trimmed.length === 0) return '';
+  return `- These tags stand for an index of the carried platforms only (load --trim-indexes). Pull them by tag: the digest of the
+  original index is not in the registry, and signatures of it do not cover these (signatures of one platform do):
+${trimmed.map((tag) => `    ${tag}\n`).join('')}`;
 }
 
 function certificatesStep(input: HandoffInput): string {

@@ -38,8 +38,7 @@ export async function shapesOf(
 }
 
 function note(found: Set<Shape>, manifest: Manifest): void {
-  const isDocker = dockerTypes.includes(manifest.mediaType);
-  if (isDocker) found.add('docker');
+  if (dockerTypes.includes(manifest.mediaType)) found.add('docker');
   if (manifest.subject !== undefined) found.add('referrer');
   if (manifest.kind === 'image') {
     if (manifest.artifactType !== undefined || manifest.config.mediaType === MediaType.empty) {
@@ -48,8 +47,14 @@ function note(found: Set<Shape>, manifest: Manifest): void {
     return;
   }
   found.add('index');
-  const children = manifest.manifests.filter((child) => isManifestType(child.mediaType));
-  if (children.some((child) => dockerTypes.includes(child.mediaType) !== isDocker)) found.add('mixed');
+  if (hasOtherKind(manifest.mediaType, manifest.manifests)) found.add('mixed');
+}
+
+/** True when Docker manifests are children of an OCI index, or the other way round. */
+export function hasOtherKind(indexType: string, children: readonly Descriptor[]): boolean {
+  const isDocker = dockerTypes.includes(indexType);
+  const manifests = children.filter((child) => isManifestType(child.mediaType));
+  return manifests.some((child) => dockerTypes.includes(child.mediaType) !== isDocker);
 }
 
 export interface Sample {

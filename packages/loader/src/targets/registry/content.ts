@@ -22,7 +22,8 @@ import { aboutName, isRefusal, type Missing } from '../../missing.ts';
 import { explainDamage, type LoadSource, MissingVolumes, throwWorst } from '../../source.ts';
 import { type Shape, shapesOf } from './capability-probe.ts';
 import type { RegistryContext } from './context.ts';
-import { preflight } from './preflight.ts';
+import { readPartialIndexes, wayOutOf } from './partial-index.ts';
+import { preflight, shapeRefusal } from './preflight.ts';
 import { imagesOf, pushOrder } from './push-order.ts';
 import type { TargetState } from './target-state.ts';
 
@@ -53,9 +54,18 @@ export async function checkRegistry(
   if (refused.shapes.size === 0) return missing.left(names);
   const shapes = new Map<string, ReadonlySet<Shape>>();
   for (const { name, descriptor } of absent) shapes.set(name, await shapesOf(source, [descriptor], signal));
+  const partial = await readPartialIndexes(context);
   for (const [shape, error] of refused.shapes) {
     const own = absent.filter((one) => !missing.has(one) && shapes.get(one.name)?.has(shape) === true);
-    missing.refuse(namesIn(own), error);
+    // Advice depends on what is carried of each.
+    const byWayOut = new Map<string | undefined, TargetState[]>();
+    for (const one of own) {
+      const wayOut = wayOutOf(shape, partial.get(one.descriptor.digest));
+      byWayOut.set(wayOut, [...(byWayOut.get(wayOut) ?? []), one]);
+    }
+    for (const [wayOut, group] of byWayOut) {
+      missing.refuse(namesIn(group), shapeRefusal(client, shape, error, wayOut));
+    }
   }
   return missing.left(names);
 }

@@ -4,7 +4,7 @@ import type { Bytes, Fetcher, Presence, Progress, RangeFetcher } from '@omni-air
 import { type Descriptor, type Digest, parseReference } from '@omni-airgap/oci/model';
 import type { RegistryClient, RepositoryClient } from '@omni-airgap/oci/registry';
 import type { LoadSource } from '../../source.ts';
-import { placeRepository, type RegistryTarget } from '../names.ts';
+import { placeRepository, type RegistryTarget, type Replacement } from '../names.ts';
 
 export interface RegistryContext {
   readonly bundles: LoadSource;
@@ -42,12 +42,16 @@ interface Relied {
 
 /**
  * The bundles as a source for a registry, completed by what they rely on: content that an earlier bundle brought
- * is read, or mounted, inside the site from the repository where it lies.
+ * is read, or mounted, inside the site from the repository where it lies; and by indexes that load trims for this site.
  */
 export class SiteSource implements Fetcher, RangeFetcher, Presence {
   readonly #bundles: LoadSource;
   readonly #relied: ReadonlyMap<Digest, Relied>;
   readonly #repository: (path: string) => RepositoryClient;
+  /** By the digest of the index. */
+  readonly #replacements = new Map<Digest, Replacement>();
+  /** Bytes of manifests that were made for this site. */
+  readonly #made = new Map<Digest, Uint8Array>();
 
   constructor(
     bundles: LoadSource,
@@ -75,7 +79,19 @@ export class SiteSource implements Fetcher, RangeFetcher, Presence {
     return this.#relied.values();
   }
 
+  /** @param bytes of what takes the place of the index, unless the bundles carry that */
+  replace(replacement: Replacement, bytes?: Uint8Array): void {
+    this.#replacements.set(replacement.index.digest, replacement);
+    if (bytes !== undefined) this.#made.set(replacement.descriptor.digest, bytes);
+  }
+
+  /** What takes the place of an index under its tag; undefined when nothing does. */
+  replacement({ digest }: Pick<Descriptor, 'digest'>): Replacement | undefined {
+    return this.#replacements.get(digest);
+  }
+
   async has(descriptor: Descriptor): Promise<boolean> {
+    if (this.#made.get(descriptor.digest)?.byteLength === descriptor.size) return true;
     return (
       (await this.#bundles.has(descriptor)) || this.#relied.get(descriptor.digest)?.size === descriptor.size
     );
@@ -86,6 +102,11 @@ export class SiteSource implements Fetcher, RangeFetcher, Presence {
   }
 
   async *fetchFrom(descriptor: Descriptor, offset: number, signal?: AbortSignal): Bytes {
+    const made = this.#made.get(descriptor.digest);
+    if (made !== undefined) {
+      yield made.subarray(offset);
+      return;
+    }
     const relied = this.#relied.get(descriptor.digest);
     yield* relied === undefined
       ? this.#bundles.fetchFrom(descriptor, offset, signal)

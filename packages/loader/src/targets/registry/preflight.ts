@@ -25,7 +25,7 @@ export interface Preflight {
 interface PreflightRefusals {
   /** By repositories. */
   readonly repositories: ReadonlyMap<string, CodedError>;
-  /** By kinds of content. */
+  /** By kinds of content, as the registry answered: shapeRefusal adds the remedy. */
   readonly shapes: ReadonlyMap<Shape, CodedError>;
 }
 
@@ -42,10 +42,10 @@ export async function preflight(check: Preflight): Promise<PreflightRefusals> {
   }
   const refused = new Map<Shape, CodedError>();
   for (const shape of shapes) {
-    const error = check.shapes.has(shape) ? await refusalOf(registry, probe, shape, signal) : undefined;
+    const error = check.shapes.has(shape) ? await refusalOf(probe, shape, signal) : undefined;
     if (error === undefined) continue;
     // Load's own record is an artifact.
-    if (shape === 'image' || shape === 'artifact') throw error;
+    if (shape === 'image' || shape === 'artifact') throw shapeRefusal(registry, shape, error);
     refused.set(shape, error);
   }
   const repositories = [...closed].map(
@@ -146,13 +146,10 @@ const shapeTexts: Readonly<Record<Shape, readonly [what: string, wayOut?: string
     'media can go to an object store instead (--object-store)',
   ],
   index: ['an OCI index', 'use a registry that stores images for several platforms'],
-  mixed: [
-    'an OCI index with Docker images in it',
-    'use another registry for these images, or --flatten to push one platform of each',
-  ],
+  mixed: ['an OCI index with Docker images in it', 'use another registry for these images'],
   sparse: [
     'an index of which only some platforms are carried',
-    'leave `platforms` out of mirror.yaml and fetch again; or use --flatten, which tags the one platform that is carried',
+    'leave `platforms` out of mirror.yaml and fetch again',
   ],
   referrer: [
     'to list what refers to an image (signatures of cosign 3, SBOMs), under its API or the tag sha256-…',
@@ -170,34 +167,41 @@ export async function explainingShape<T>(
     return await run();
   } catch (error) {
     if (!isRefusal(error)) throw error;
-    const [what, wayOut] = shapeTexts[shape];
-    const remedies = [registry.remedyFor(shape, error), wayOut].filter((one) => one !== undefined);
-    // A right that is missing, or a proxy, is not about the content.
-    const general = registry.remedyFor('request', error);
-    const isAboutContent = error.code !== 'DENIED' && general === undefined;
-    // The same command would fail the same way: something must be said differently, here or there.
-    const code = error.code === 'DENIED' ? 'DENIED' : 'USAGE';
-    const remedy = isAboutContent ? remedies.join('; ') : (general ?? '');
-    throw refused(error, code, `${registry.host} refuses ${what}`, remedy);
+    throw shapeRefusal(registry, shape, error);
   }
 }
 
-/** Undefined when the registry takes the shape. @throws NETWORK; UPSTREAM for a registry that fails */
-async function refusalOf(
+/** @param wayOut what load itself can do; default: what holds for all content of the shape. @returns DENIED, USAGE */
+export function shapeRefusal(
   registry: RegistryClient,
+  shape: Shape,
+  error: CodedError,
+  wayOut = shapeTexts[shape][1],
+): CodedError {
+  const [what] = shapeTexts[shape];
+  const remedies = [registry.remedyFor(shape, error), wayOut].filter((one) => one !== undefined);
+  // A right that is missing, or a proxy, is not about the content.
+  const general = registry.remedyFor('request', error);
+  const isAboutContent = error.code !== 'DENIED' && general === undefined;
+  // The same command would fail the same way: something must be said differently, here or there.
+  const code = error.code === 'DENIED' ? 'DENIED' : 'USAGE';
+  const remedy = isAboutContent ? remedies.join('; ') : (general ?? '');
+  return refused(error, code, `${registry.host} refuses ${what}`, remedy);
+}
+
+/** What the registry answers to content of the shape; undefined when it takes that. @throws NETWORK; UPSTREAM for a registry that fails */
+async function refusalOf(
   repository: RepositoryClient,
   shape: Shape,
   signal?: AbortSignal,
 ): Promise<CodedError | undefined> {
   try {
-    await explainingShape(registry, shape, async () => {
-      const sample = sampleOf(shape);
-      for (const one of sample) await push(repository, one, signal);
-      if (shape === 'referrer') await requireListed(repository, sample, signal);
-    });
+    const sample = sampleOf(shape);
+    for (const one of sample) await push(repository, one, signal);
+    if (shape === 'referrer') await requireListed(repository, sample, signal);
     return undefined;
   } catch (error) {
-    if (isCoded(error, 'DENIED', 'USAGE')) return error;
+    if (isRefusal(error)) return error;
     throw error;
   }
 }

@@ -3,14 +3,14 @@
  */
 
 import { CodedError, isCoded, messageOf, settleAll } from '@omni-airgap/oci/base';
-import { type Descriptor, openerOf } from '@omni-airgap/oci/model';
+import { type Descriptor, type Digest, openerOf } from '@omni-airgap/oci/model';
 import { TagRefused } from '@omni-airgap/oci/registry';
 import pLimit from 'p-limit';
 import { isRefusal, type Missing } from '../../missing.ts';
 import { placeNames } from '../names.ts';
 import type { RegistryContext } from './context.ts';
 import { isGrowOnly, unite } from './grow-only.ts';
-import { imagesOf, isCompanion } from './push-order.ts';
+import { imagesOf, isCompanion, subjectsOf } from './push-order.ts';
 import { advertisedSets } from './sets.ts';
 import { conflictError, isConflict, type TargetState } from './target-state.ts';
 
@@ -88,7 +88,9 @@ export async function publishAdvertisers(
     const [place] = placeNames([[name, descriptor]], context.target.prefix, options.keepHost);
     if (place?.tag === undefined) return false;
     const there = await context.repository(place.repository).resolve(place.tag, context.signal);
-    return there?.digest === descriptor.digest || (there !== undefined && isGrowOnly(place));
+    if (there === undefined) return false;
+    const instead = context.source.replacement(descriptor)?.descriptor;
+    return [descriptor.digest, instead?.digest].includes(there.digest) || isGrowOnly(place);
   };
   const images: LoadedImage[] = [];
   for (const { name, what, members } of advertisedSets([...wanted.keys()])) {
@@ -200,4 +202,33 @@ function explainTag({ client }: RegistryContext, error: unknown, at: string): un
     `${at}: the content is there, but the registry does not take the tag; ${remedy === undefined ? '' : `${remedy} `}(${messageOf(error)})`,
     { cause: error, status: error.status },
   );
+}
+
+/** An index that was trimmed here. */
+export interface TrimmedImage {
+  readonly name: string;
+  /** Digest of the index outside. It is not in this registry. */
+  readonly index: Digest;
+  /** What the tag stands for here. */
+  readonly digest: Digest;
+  /** Names of signatures and the like that were loaded: they are about the index outside, and do not cover this one. */
+  readonly signatures: readonly string[];
+}
+
+/** @param names that were loaded @throws BAD_DOCUMENT, DIGEST_MISMATCH, MISSING_CONTENT */
+export async function trimmedOf(
+  { source, signal }: RegistryContext,
+  names: readonly TargetState[],
+): Promise<readonly TrimmedImage[]> {
+  const trimmed = names.filter(({ replaces }) => replaces?.how === 'trimmed');
+  if (trimmed.length === 0) return [];
+  const subjects = [...(await subjectsOf(names, source, signal))];
+  return trimmed.flatMap(({ name, repository, descriptor, replaces }) => {
+    if (replaces === undefined) return [];
+    const index = replaces.index.digest;
+    const signatures = subjects
+      .filter(([companion, subject]) => companion.repository === repository && subject === index)
+      .map(([companion]) => companion.name);
+    return [{ name, index, digest: descriptor.digest, signatures }];
+  });
 }

@@ -13,13 +13,15 @@ import {
   isIndexType,
   subjectOfTag,
 } from '@omni-airgap/oci/model';
-import type { PlacedName } from '../names.ts';
+import type { PlacedName, Replacement } from '../names.ts';
 
 /** Deeper chains of signatures of signatures do not exist. */
 const maxLevels = 16;
 
 /** A name by its repository and tag, inside or outside. */
-type Placed = Pick<PlacedName, 'descriptor' | 'repository' | 'tag'>;
+type Placed = Pick<PlacedName, 'descriptor' | 'repository' | 'tag'> & {
+  readonly replaces?: Replacement | undefined;
+};
 
 /** Names in waves: each needs only those before it. @throws BAD_DOCUMENT, DIGEST_MISMATCH, MISSING_CONTENT */
 export async function pushOrder<T extends Placed>(
@@ -71,7 +73,8 @@ export async function imagesOf<T extends Placed>(
     const { manifest } = await fetchManifest(source, descriptor, signal);
     for (const child of childrenOf(manifest)) await addBelow(place, child, depth + 1);
   };
-  for (const place of places) await addBelow(place, place.descriptor, 0);
+  // What speaks about an image says the digest that it has outside.
+  for (const place of places) await addBelow(place, place.replaces?.index ?? place.descriptor, 0);
   const found = new Map<T, readonly T[]>();
   const imagesAbove = (place: T, depth: number): readonly T[] => {
     const subject = subjects.get(place);
@@ -85,7 +88,7 @@ export async function imagesOf<T extends Placed>(
 }
 
 /** The digest that a name speaks about, for those that speak about one: by the tag, or by the subject of the manifest. */
-async function subjectsOf<T extends Placed>(
+export async function subjectsOf<T extends Placed>(
   places: readonly T[],
   source: Fetcher,
   signal?: AbortSignal,

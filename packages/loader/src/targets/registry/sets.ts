@@ -48,10 +48,7 @@ export function advertisedSets(names: readonly string[]): readonly AdvertisedSet
       versions.push({ name, what: `Kubernetes ${tag}`, members: kubernetesImages(tag) });
     } else if (path === `${sideroPrefix}imager`) {
       versions.push({ name, what: `Talos ${tag}`, members: [...factorySources(tag), ...clusterImages(tag)] });
-    } else if (
-      [extensionsCatalog(tag), overlaysCatalog(tag)].includes(name) ||
-      /^talos-catalog\/(?:extensions|overlays)$/.test(repository)
-    ) {
+    } else if (isCatalog(name)) {
       // Which of them are for which version of Talos is not looked up: one that is missing counts for all.
       catalogs.push({ name, what: `the catalog ${name}` });
     }
@@ -63,6 +60,24 @@ export function advertisedSets(names: readonly string[]): readonly AdvertisedSet
     ...set,
     members: set.members.filter((one) => one !== set.name && carried.has(one)),
   }));
+}
+
+/** Images that an Image Factory builds from: its sources, catalogs, and what a catalog may name by digest. */
+export function imageFactoryImages(names: readonly string[]): ReadonlySet<string> {
+  const sources = new Set([...factorySources('v1.13.0'), imageFactoryImage('v1.0.0')].map(repositoryOf));
+  const own = names.filter((name) => {
+    const { registry, repository } = parseReference(name);
+    return registry === publicFactoryHost || sources.has(`${registry}/${repository}`);
+  });
+  const named = advertisedSets(names).filter(({ name }) => isCatalog(name));
+  return new Set([...own, ...named.flatMap(({ members }) => members)]);
+}
+
+function isCatalog(name: string): boolean {
+  const { repository, tag = '' } = parseReference(name);
+  if (!isVersion(tag)) return false;
+  if ([extensionsCatalog(tag), overlaysCatalog(tag)].includes(name)) return true;
+  return /^talos-catalog\/(?:extensions|overlays)$/.test(repository);
 }
 
 /** Images of Sidero that belong to no version by their tag: extensions and overlays. */

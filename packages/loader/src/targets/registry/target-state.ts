@@ -4,19 +4,22 @@
  */
 
 import { CodedError, settleAll } from '@omni-airgap/oci/base';
-import { type Descriptor, fetchManifest, isIndexType, isManifestType } from '@omni-airgap/oci/model';
+import type { Descriptor, Digest } from '@omni-airgap/oci/model';
 import pLimit from 'p-limit';
 import { isRefusal, type Missing } from '../../missing.ts';
 import type { Choice } from '../../selection.ts';
-import { type PlacedName, placeNames } from '../names.ts';
-import type { RegistryContext, SiteSource } from './context.ts';
+import { type PlacedName, placeNames, type Replacement } from '../names.ts';
+import type { RegistryContext } from './context.ts';
 import { isGrowOnly } from './grow-only.ts';
+import { type PartialIndex, readPartialIndexes, replacementOf } from './partial-index.ts';
 
 export interface TargetState extends PlacedName {
   /** What the tag stands for in the registry now. */
   readonly there: Descriptor | undefined;
-  /** True when the name stands for the one platform that is carried instead of its index. */
-  readonly flattened: boolean;
+  /** What the name stands for outside, when it stands for something else here. */
+  readonly replaces: Replacement | undefined;
+  /** Why --trim-indexes leaves the index as it is. */
+  readonly untrimmed?: string | undefined;
 }
 
 /** A registry that is loaded into, and what the names of the bundles stand for there. */
@@ -30,6 +33,8 @@ export interface TargetStateOptions {
   readonly overwriteTags: boolean;
   /** Indexes of which one platform is carried become that platform's image. */
   readonly flatten: boolean;
+  /** Other indexes of which some platforms are carried become indexes of these. */
+  readonly trimIndexes: boolean;
 }
 
 /** Lookups at once: each is one small request. */
@@ -48,25 +53,31 @@ export async function readTargetStates(
   missing: Missing,
   options: TargetStateOptions,
 ): Promise<readonly TargetState[]> {
-  const { source, bundles, target, signal } = context;
-  const flattened = new Map<string, Descriptor>();
-  if (options.flatten) {
-    for (const index of bundles.document.sparse ?? []) {
-      const image = await onlyPlatform(source, index, signal);
-      if (image !== undefined) flattened.set(index.digest, image);
+  const { source, target, signal } = context;
+  const partial =
+    options.flatten || options.trimIndexes
+      ? await readPartialIndexes(context)
+      : new Map<Digest, PartialIndex>();
+  for (const index of partial.values()) {
+    const replacement = replacementOf(index, options);
+    if (replacement !== undefined) {
+      source.replace(replacement, replacement.how === 'trimmed' ? index.trimmed.bytes : undefined);
     }
   }
+  const replaced = new Map(roots.map(({ name, descriptor }) => [name, source.replacement(descriptor)]));
   const names = roots.map(
-    ({ name, descriptor }) => [name, flattened.get(descriptor.digest) ?? descriptor] as const,
+    ({ name, descriptor }) => [name, replaced.get(name)?.descriptor ?? descriptor] as const,
   );
-  const flat = new Set([...flattened.values()].map((image) => image.digest));
   const limit = pLimit(lookupsAtOnce);
   const surveyed = await settleAll(
     placeNames(names, target.prefix, options.keepHost).map((place) =>
       limit(async (): Promise<TargetState> => {
         signal?.throwIfAborted();
         const { name, tag, repository, descriptor } = place;
-        const state = { ...place, there: undefined, flattened: flat.has(descriptor.digest) };
+        const replaces = replaced.get(name);
+        const pinned = options.trimIndexes ? partial.get(descriptor.digest)?.pinned : undefined;
+        const untrimmed = pinned === undefined ? {} : { untrimmed: pinned };
+        const state = { ...place, there: undefined, replaces, ...untrimmed };
         if (tag === undefined) return state;
         try {
           return { ...state, there: await context.repository(repository).resolve(tag, signal) };
@@ -102,23 +113,4 @@ export function conflictError(context: RegistryContext, conflicts: readonly Targ
     'CONFLICT',
     `${lines.join('; ')}${more > 0 ? `; and ${more} more` : ''}; nothing was changed; use --overwrite-tags to replace existing tags, or --except to leave these names alone`,
   );
-}
-
-/** The image of the one platform that is carried; undefined when several or none are. */
-async function onlyPlatform(
-  source: SiteSource,
-  index: Descriptor,
-  signal?: AbortSignal,
-): Promise<Descriptor | undefined> {
-  if (!isIndexType(index.mediaType)) return undefined;
-  const { manifest } = await fetchManifest(source, index, signal);
-  const carried: Descriptor[] = [];
-  for (const child of manifest.kind === 'index' ? manifest.manifests : []) {
-    if (child.platform === undefined || !isManifestType(child.mediaType)) continue;
-    if (await source.has(child)) carried.push(child);
-  }
-  const [image, ...others] = carried;
-  if (image === undefined || others.length > 0) return undefined;
-  const { mediaType, digest, size } = image;
-  return { mediaType, digest, size };
 }
