@@ -166,7 +166,7 @@ describe('what the demo proposes at its end', () => {
 
   testWith(['curl', 'skopeo'], 'serving straight from the media, and asking that', async () => {
     const [command] = proposed('./scripts/omni-airgap serve');
-    const child = start(`${command} --listen 127.0.0.1:0 --json`);
+    const child = start(`${command?.replace('127.0.0.1:5000', '127.0.0.1:0')} --json`);
     onTestFinished(() => void child.kill('SIGKILL'));
     if (child.stdout === null) throw new Error('a pipe was asked for');
     const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
