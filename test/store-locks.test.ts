@@ -32,7 +32,7 @@ const wants = (...images: readonly string[]): void =>
 
 const bundle = (out: string, ...more: readonly string[]): readonly string[] => [
   ...['bundle', '--store', site.at('store'), '--out', site.at(out), '--sign-key', site.at('site.key')],
-  ...['--volume-size', '1MiB', ...more],
+  ...(more.includes('--volume-size') ? more : ['--volume-size', '1MiB', ...more]),
 ];
 
 /** `BUSY`: the command, its process and the file of the lock are named; the exit code says that waiting cures it. */
@@ -81,7 +81,7 @@ interface Made {
 describe('A1', () => {
   test('of bundles that are made at once, each has a number of its own; the same content gives one document', async () => {
     const makes = ['5MiB', '6MiB', '7MiB', '5MiB', '6MiB', '7MiB'].map((size, i) =>
-      cliJson<Made>([...bundle(`media${i}`), '--volume-size', size]),
+      cliJson<Made>(bundle(`media${i}`, '--volume-size', size)),
     );
     const made = await Promise.all(makes);
     const byId = new Map(made.map(({ id, sequence }) => [id, sequence]));

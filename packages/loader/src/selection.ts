@@ -6,6 +6,7 @@ import type { Fetcher, Presence } from '@omni-airgap/oci';
 import { CodedError, printable } from '@omni-airgap/oci/base';
 import { parseReference } from '@omni-airgap/oci/model';
 import type { LoadSource } from './source.ts';
+import { isDigestName } from './targets/names.ts';
 import { imagesOf } from './targets/registry/push-order.ts';
 
 type Root = LoadSource['document']['roots'][number];
@@ -37,7 +38,8 @@ export class Selection {
    */
   async choose(roots: readonly Root[], source: Fetcher & Presence, signal?: AbortSignal): Promise<Choice> {
     if (this.isAll) return { chosen: roots, excluded: [] };
-    const places = roots.map((root) => {
+    const named = roots.filter(({ name }) => !isDigestName(name));
+    const places = named.map((root) => {
       const { registry, repository, tag } = parseReference(root.name);
       return { root, descriptor: root.descriptor, repository: `${registry}/${repository}`, tag };
     });
@@ -51,8 +53,9 @@ export class Selection {
         about.some((image) => choices.get(image)),
       );
     }
+    const needed = roots.filter(({ name }) => isDigestName(name));
     return {
-      chosen: places.filter((place) => choices.get(place)).map(({ root }) => root),
+      chosen: [...needed, ...places.filter((place) => choices.get(place)).map(({ root }) => root)],
       excluded: places.filter((place) => !choices.get(place)).map(({ root }) => root),
     };
   }

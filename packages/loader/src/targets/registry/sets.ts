@@ -18,6 +18,7 @@ import {
   sideroPrefix,
   talosKubernetesImages,
 } from '@omni-airgap/talos';
+import { isDigestName } from '../names.ts';
 
 /** A name that advertises others, all by their names in the bundle. */
 export interface AdvertisedSet {
@@ -29,9 +30,10 @@ export interface AdvertisedSet {
 
 /**
  * Sets in the order in which their names are published: each after those that it has as members.
- * @param names of the bundle
+ * @param all names of the bundle
  */
-export function advertisedSets(names: readonly string[]): readonly AdvertisedSet[] {
+export function advertisedSets(all: readonly string[]): readonly AdvertisedSet[] {
+  const names = all.filter((name) => !isDigestName(name));
   const carried = new Set(names);
   const catalogs: Omit<AdvertisedSet, 'members'>[] = [];
   const versions: AdvertisedSet[] = [];
@@ -66,6 +68,7 @@ export function advertisedSets(names: readonly string[]): readonly AdvertisedSet
 export function imageFactoryImages(names: readonly string[]): ReadonlySet<string> {
   const sources = new Set([...factorySources('v1.13.0'), imageFactoryImage('v1.0.0')].map(repositoryOf));
   const own = names.filter((name) => {
+    if (isDigestName(name)) return false;
     const { registry, repository } = parseReference(name);
     return registry === publicFactoryHost || sources.has(`${registry}/${repository}`);
   });
