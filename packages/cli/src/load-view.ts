@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import type { LoadReport, MissingItem, PlannedLoad } from '@omni-airgap/loader';
 import { CodedError, formatBytes } from '@omni-airgap/oci/base';
+import { subjectOfTag } from '@omni-airgap/oci/model';
 import { count, formatDuration } from './format.ts';
 
 export function describeLoad(result: LoadReport, seconds: number): string {
@@ -63,16 +64,58 @@ export function describeLoad(result: LoadReport, seconds: number): string {
 }
 
 export function describePlan({ bundle, images, objects, bytes, missing }: PlannedLoad): string {
-  const items = [...images, ...objects];
-  const lines = items
-    .filter(({ action }) => action !== 'present')
-    .map((item) => `${item.action.padEnd(8)}${formatBytes(item.bytes).padStart(10)}  ${item.target}`);
-  const present = items.length - lines.length;
+  const moves = ({ action }: PlannedItem): boolean => action !== 'present';
+  const items = [...foldCompanions(images.filter(moves)), ...objects.filter(moves)];
+  const present = images.length + objects.length - [...images, ...objects].filter(moves).length;
   return [
-    ...lines,
+    ...items.map(
+      ({ action, bytes: size, target }) => `${action.padEnd(8)}${formatBytes(size).padStart(10)}  ${target}`,
+    ),
     ...describeMissing(missing),
-    `Bundle ${bundle}: ${count(lines.length, 'item')} to store (${formatBytes(bytes)}), ${present} already present. Nothing was changed.`,
+    `Bundle ${bundle}: ${count(items.length, 'item')} to store (${formatBytes(bytes)}), ${present} already present. Nothing was changed.`,
   ].join('\n');
+}
+
+type PlannedItem = PlannedLoad['images'][number];
+
+const companionNames: Readonly<Record<string, string>> = {
+  '': 'referrers',
+  '.sig': 'signature',
+  '.att': 'attestation',
+  '.sbom': 'SBOM',
+};
+
+/** What speaks about an image by a tag of its repository is shown behind that image, where it is in the list too. */
+function foldCompanions(images: readonly PlannedItem[]): readonly PlannedItem[] {
+  const places = images.map((image) => {
+    const [, repository = image.target, tag = ''] = /^(.*\/[^/:]+):([^/:]+)$/.exec(image.target) ?? [];
+    return { image, repository, tag, subject: subjectOfTag(tag) };
+  });
+  const subjects = new Set(
+    places
+      .filter(({ subject }) => subject === undefined)
+      .map(({ repository, image }) => `${repository}@${image.digest}`),
+  );
+  const about = new Map<string, (typeof places)[number][]>();
+  const own: (typeof places)[number][] = [];
+  for (const place of places) {
+    const key = `${place.repository}@${place.subject}`;
+    if (place.subject === undefined || !subjects.has(key)) own.push(place);
+    else about.set(key, [...(about.get(key) ?? []), place]);
+  }
+  return own.map(({ image, repository }) => {
+    const key = `${repository}@${image.digest}`;
+    const companions = about.get(key);
+    // The second tag of the same image has nothing left to show.
+    about.delete(key);
+    if (companions === undefined) return image;
+    const labels = companions.map(({ tag }) => {
+      const suffix = tag.slice('sha256-'.length + 64);
+      return companionNames[suffix] ?? suffix.slice(1);
+    });
+    const bytes = companions.reduce((sum, companion) => sum + companion.image.bytes, image.bytes);
+    return { ...image, bytes, target: `${image.target} (with ${labels.sort().join(', ')})` };
+  });
 }
 
 /** Items with the same cause as one. */

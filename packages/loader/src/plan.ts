@@ -2,7 +2,7 @@
 
 import { walk } from '@omni-airgap/oci';
 import { settleAll } from '@omni-airgap/oci/base';
-import type { Descriptor } from '@omni-airgap/oci/model';
+import type { Descriptor, Digest } from '@omni-airgap/oci/model';
 import pLimit from 'p-limit';
 import type { MissingItem } from './missing.ts';
 import type { OpenStore } from './targets/objects/object-plan.ts';
@@ -15,6 +15,7 @@ interface PlannedItem {
   /** Name in the bundle, or the key. */
   readonly name: string;
   readonly target: string;
+  readonly digest: Digest;
   /** `unite`: what is there stays and what comes is added. */
   readonly action: 'store' | 'present' | 'unite' | 'replace';
   /** Bytes of its content that are not there yet; content that several share counts once. */
@@ -79,6 +80,7 @@ async function planImages({ context, names }: OpenRegistry): Promise<readonly Pl
         return {
           name: name.name,
           target: tag === undefined ? `${at}@${descriptor.digest}` : `${at}:${tag}`,
+          digest: descriptor.digest,
           action: await actionOf(context, name),
           bytes: await missingBelow(repository, descriptor),
         };
@@ -106,13 +108,15 @@ async function planFiles(
     objects.map(({ key, descriptor, isVersionList, from }) =>
       limit(async (): Promise<PlannedItem> => {
         const target = `${sink.url}/${key}`;
-        if (from === key) return { name: key, target, action: 'present', bytes: 0 };
+        const { digest } = descriptor;
+        if (from === key) return { name: key, target, digest, action: 'present', bytes: 0 };
         const there = await sink.head(key, signal);
-        const isSame = there?.size === descriptor.size && there.digest === descriptor.digest;
+        const isSame = there?.size === descriptor.size && there.digest === digest;
         const replaces = isVersionList ? 'unite' : 'replace';
         return {
           name: key,
           target,
+          digest,
           action: there === undefined ? 'store' : isSame ? 'present' : replaces,
           bytes: isSame ? 0 : descriptor.size,
         };
