@@ -100,10 +100,10 @@ test('a hand-off that cannot be written does not fail a finished load; the same 
 test('a receipt that cannot be written is an error, and the hand-off is written all the same', async () => {
   const { at, load } = await startSite();
   mkdirSync(at('receipt'));
-  // The probe is three operations: open, write, sync.
+  // The probe is four operations: open, write, sync, remove.
   const faults = breakDisk({
     root: at('receipt'),
-    at: 4,
+    at: 5,
     first: 'ENOSPC',
     after: { code: 'ENOSPC', what: 'changes' },
   });
