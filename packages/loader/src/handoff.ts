@@ -7,7 +7,7 @@ import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
 import { dirname, join, relative, resolve } from 'node:path';
 import { serializeDocument } from '@omni-airgap/format';
 import type { ObjectStoreTarget } from '@omni-airgap/objects';
-import { CodedError, messageOf, parseStrictObject, recoded } from '@omni-airgap/oci/base';
+import { CodedError, parseStrictObject, recoded } from '@omni-airgap/oci/base';
 import {
   ensureFolder,
   readNamedFile,
@@ -114,8 +114,8 @@ export function describeSite(description: SiteDescription): HandoffInput {
 export function registryAsSeen(site: Site, reached: ReachedRegistry): ReachedRegistry {
   try {
     return registryOfSite(site, reached);
-  } catch (cause) {
-    throw new CodedError('CONFIG', messageOf(cause), { cause });
+  } catch (error) {
+    throw recoded(error, TalosError, 'CONFIG');
   }
 }
 
