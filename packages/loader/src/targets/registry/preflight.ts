@@ -87,7 +87,7 @@ async function probePushes(
     try {
       await registry.repository(path).probePush(signal);
     } catch (error) {
-      if (!isRefusal(error) || error.status === undefined) throw error;
+      if (!isLasting(error) || error.status === undefined) throw error;
       closed.set(path, error);
     }
   }
@@ -120,7 +120,7 @@ function cannotPush(registry: RegistryClient, paths: readonly string[], error: C
 }
 
 /** True for an answer that will be the same next time. */
-function isRefusal(error: unknown): error is CodedError {
+function isLasting(error: unknown): error is CodedError {
   return isCoded(error, 'UPSTREAM', 'DENIED', 'NOT_FOUND') && (error.status ?? 0) < 500;
 }
 
@@ -166,7 +166,7 @@ export async function explainingShape<T>(
   try {
     return await run();
   } catch (error) {
-    if (!isRefusal(error)) throw error;
+    if (!isLasting(error)) throw error;
     throw shapeRefusal(registry, shape, error);
   }
 }
@@ -201,7 +201,7 @@ async function refusalOf(
     if (shape === 'referrer') await requireListed(repository, sample, signal);
     return undefined;
   } catch (error) {
-    if (isRefusal(error)) return error;
+    if (isLasting(error)) return error;
     throw error;
   }
 }
