@@ -11,6 +11,7 @@ import {
   addBlob,
   addImage,
   addManifest,
+  addReferrer,
   addSignature,
   app,
   bytesFor,
@@ -72,13 +73,7 @@ test('P8 two platforms of three: the message names --trim-indexes, which tags an
     const index = await addPartial(layout, app, { members: { annotations } });
     const config = await addBlob(layout, MediaType.empty, Buffer.from('{}'));
     await addSignature(layout, 'ghcr.io/acme/app', index, config);
-    const referrer = await addManifest(layout, undefined, MediaType.ociManifest, {
-      artifactType: 'application/vnd.test.sbom',
-      config,
-      layers: [config],
-      subject: index,
-    });
-    await layout.tag(referrer, `ghcr.io/acme/app@${referrer.digest}`);
+    await addReferrer(layout, 'application/vnd.test.sbom', index, config);
     return [index];
   });
   const index = document.roots.find(({ name }) => name === app)?.descriptor;

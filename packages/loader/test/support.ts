@@ -94,20 +94,21 @@ export async function signed(layout: Layout): Promise<void> {
   const image = await addImage(layout, app, bytesFor('app', 1000));
   const config = await addBlob(layout, MediaType.empty, Buffer.from('{}'));
   await addSignature(layout, 'ghcr.io/acme/app', image, config);
-  const first = await addManifest(layout, undefined, MediaType.ociManifest, {
-    artifactType: 'application/vnd.test.sbom',
-    config,
-    layers: [config],
-    subject: image,
-  });
-  await layout.tag(first, `ghcr.io/acme/app@${first.digest}`);
-  const second = await addManifest(layout, undefined, MediaType.ociManifest, {
-    artifactType: 'application/vnd.test.signature',
-    config,
-    layers: [config],
-    subject: first,
-  });
-  await layout.tag(second, `ghcr.io/acme/app@${second.digest}`);
+  const sbom = await addReferrer(layout, 'application/vnd.test.sbom', image, config);
+  await addReferrer(layout, 'application/vnd.test.signature', sbom, config);
+}
+
+/** A referrer of a manifest of ghcr.io/acme/app, known by its digest. @param content its config and only layer */
+export async function addReferrer(
+  layout: Layout,
+  artifactType: string,
+  subject: Descriptor,
+  content: Descriptor,
+): Promise<Descriptor> {
+  const members = { artifactType, config: content, layers: [content], subject };
+  const referrer = await addManifest(layout, undefined, MediaType.ociManifest, members);
+  await layout.tag(referrer, `ghcr.io/acme/app@${referrer.digest}`);
+  return referrer;
 }
 
 /** A signature of cosign's under its tag; nobody's key made it. */
