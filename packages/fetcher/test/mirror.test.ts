@@ -232,7 +232,7 @@ describe('images of a Talos version as its talosctl lists them', () => {
       /:3:\d+: .*list\.txt lists no image of coredns, pause; write it with the talosctl of v1\.13\.9: talosctl image k8s-bundle$/,
     ],
     [
-      'an image that is none',
+      'a malformed image reference',
       'images: {v1.13.9: list.txt}',
       ['a b'],
       /list\.txt:1:1: a reference has no spaces/,

@@ -83,7 +83,7 @@ function isRepositoryName(text: string): boolean {
 }
 const repositorySchema = v.pipe(textSchema, v.check(isRepositoryName, 'must be HOST/REPOSITORY'));
 
-/** Names that other files of a medium have: the documents, volumes, and what is there while it is being written. */
+/** Names that other files of a medium have: documents, volumes, and files that exist only while a medium is written. */
 const reservedName = /^(?:bundle\.(?:json|lock|unfinished)(?:\..*)?|content\.tar(?:\..*)?|sha256sums)$/i;
 /** One plain name: no folder, nothing hidden, nothing that a file system changes. */
 const fileNameSchema = v.pipe(

@@ -98,7 +98,7 @@ export function placeRepository(
 
 /**
  * The artifact of an Image Factory that a name in a bundle stands for; undefined for all that fetch does not make.
- * @throws BAD_NAME; TalosError for a schematic ID or a version that is none
+ * @throws BAD_NAME; TalosError for an invalid schematic ID or version
  */
 export function artifactOf(name: string): Artifact | undefined {
   return isDigestName(name) ? undefined : parseArtifact(parseReference(name));
