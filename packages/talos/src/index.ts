@@ -47,7 +47,7 @@ export {
   talosKubernetesImages,
 } from './images/sets.ts';
 export { unmetDemands } from './inside/demands.ts';
-export { fitWarnings } from './inside/fit.ts';
+export { denialOf, fitWarnings, needsPrereleases, prereleaseFlag } from './inside/fit.ts';
 export { type ReachedRegistry, registryOfSite, registryUrl } from './inside/registry.ts';
 export { type LogIn, logIns, omniVariables, serviceNames } from './inside/services.ts';
 export { type SiteAnswers, siteText } from './inside/site-text.ts';

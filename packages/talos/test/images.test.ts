@@ -134,6 +134,16 @@ describe('fitWarnings', () => {
     ]);
   });
 
+  it('H10 names Talos versions that Omni does not offer', () => {
+    const talos = ['v1.13.1', 'v1.13.9', 'v1.13.0-beta.1'];
+    expect(fitWarnings({ omni: 'v1.10.4', talos, kubernetes: [] })).toEqual([
+      'Omni v1.10.4 never offers Talos v1.13.1 (kernel modules that come as extensions do not load); carry another patch release',
+      'Omni v1.10.4 offers the pre-release Talos v1.13.0-beta.1 only when started with --enable-talos-pre-release-versions',
+    ]);
+    expect(fitWarnings({ omni: 'v1.7.0', talos: ['v1.13.1'], kubernetes: [] })).toEqual([]);
+    expect(fitWarnings({ talos, kubernetes: [] })).toEqual([]);
+  });
+
   it('guesses nothing about versions it does not know', () => {
     expect(
       fitWarnings({

@@ -1,8 +1,9 @@
 /**
  * Which versions belong together, as far as the projects say it.
  * Sources: siderolabs/talos ad8823176 pkg/machinery/compatibility; siderolabs/omni v1.10.4
- * client/pkg/constants/constants.go (LatestSupportedTalosVersion, MinTalosVersion, from 1.9 on); the Talos version
- * that each siderolabs/image-factory release is built with (go.mod).
+ * client/pkg/constants/constants.go (LatestSupportedTalosVersion, MinTalosVersion, from 1.9 on), internal/pkg/constants/
+ * versions.go (DenylistedTalosVersions), internal/backend/runtime/omni/controllers/omni/versions.go (pre-releases); the
+ * Talos version that each siderolabs/image-factory release is built with (go.mod).
  */
 import { compareVersions, parseVersion, vPrefixed } from '../version.ts';
 
@@ -36,6 +37,26 @@ const talosOfFactory: ReadonlyMap<number, number> = new Map([
   [4, 14],
   [5, 14],
 ]);
+
+/** Talos versions that Omni never offers, and why. */
+const deniedTalos: ReadonlyMap<string, string> = new Map([
+  ['1.13.1', 'kernel modules that come as extensions do not load'],
+]);
+/** The first Omni minor with this list. */
+const deniedSince = 8;
+
+/** Why Omni never offers a Talos version; undefined when it does. @throws BAD_VERSION */
+export function denialOf(talosVersion: string): string | undefined {
+  return deniedTalos.get(vPrefixed(talosVersion).slice(1));
+}
+
+/** True for a Talos version that Omni offers only when it is started with its flag for pre-releases. @throws BAD_VERSION */
+export function needsPrereleases(talosVersion: string): boolean {
+  return parseVersion(talosVersion).prerelease !== '';
+}
+
+/** The flag of Omni that makes it offer pre-releases of Talos. */
+export const prereleaseFlag = '--enable-talos-pre-release-versions';
 
 /**
  * One line for each pair that does not fit; nothing is said of versions that are not known here.
@@ -84,9 +105,16 @@ function kubernetesWarnings(
 }
 
 function omniWarnings(omni: string, talosVersion: string, talosMinor: number): readonly string[] {
-  const range = talosOfOmni.get(minorOf(omni));
-  if (range === undefined) return [];
-  const [from, to] = range;
-  if (talosMinor >= from && talosMinor <= to) return [];
-  return [`Omni ${vPrefixed(omni)} manages Talos 1.${from} to 1.${to}, not ${vPrefixed(talosVersion)}`];
+  const version = vPrefixed(talosVersion);
+  const [from, to] = talosOfOmni.get(minorOf(omni)) ?? [talosMinor, talosMinor];
+  if (talosMinor < from || talosMinor > to)
+    return [`Omni ${vPrefixed(omni)} manages Talos 1.${from} to 1.${to}, not ${version}`];
+  const denial = minorOf(omni) >= deniedSince ? denialOf(version) : undefined;
+  if (denial !== undefined)
+    return [`Omni ${vPrefixed(omni)} never offers Talos ${version} (${denial}); carry another patch release`];
+  return needsPrereleases(version)
+    ? [
+        `Omni ${vPrefixed(omni)} offers the pre-release Talos ${version} only when started with ${prereleaseFlag}`,
+      ]
+    : [];
 }
