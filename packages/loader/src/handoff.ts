@@ -129,7 +129,7 @@ function seenFrom(folder: string, site: Site): Site {
 }
 
 function withPaths(site: Site, map: (path: string) => string): Site {
-  const { certificates, secrets } = site;
+  const { certificates, secrets, oidc } = site;
   return {
     ...site,
     ...(certificates === undefined
@@ -143,6 +143,7 @@ function withPaths(site: Site, map: (path: string) => string): Site {
           ),
         }),
     ...(secrets === undefined ? {} : { secrets: map(secrets) }),
+    ...(oidc === undefined ? {} : { oidc: { ...oidc, clientSecretFile: map(oidc.clientSecretFile) } }),
   };
 }
 

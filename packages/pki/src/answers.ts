@@ -16,6 +16,8 @@ export interface GivenAnswers {
   readonly factory?: string | undefined;
   readonly registry?: string | undefined;
   readonly login?: string | undefined;
+  /** The site's own provider, in place of `login`. */
+  readonly oidc?: NonNullable<SiteAnswers['oidc']> | undefined;
   readonly objectStore?: string | undefined;
   readonly pxe?: string | undefined;
   readonly wireguard?: string | undefined;
@@ -80,7 +82,7 @@ export async function collectAnswers(given: GivenAnswers, ask: Ask | undefined):
   let omniHost = given.omni === undefined ? undefined : endpoint('omni', given.omni);
   const answers: Partial<Record<keyof SiteAnswers, SiteAnswers[keyof SiteAnswers]>> = { ...flags };
   for (const { key, question, otherwise } of questions) {
-    if (flags[key] !== undefined) continue;
+    if (flags[key] !== undefined || (key === 'login' && flags.oidc !== undefined)) continue;
     const fallback = omniHost === undefined ? undefined : otherwise(omniHost);
     const text = ask === undefined ? fallback : await askUntilValid(ask, key, question, fallback);
     if (key === 'omni') {
@@ -120,12 +122,15 @@ async function askUntilValid(
 
 /** The keys of the site file that these answers mean. @throws USAGE */
 export function checkedAnswers(given: GivenAnswers): Partial<SiteAnswers> {
-  const { omni, factory, registry, login, objectStore, pxe, wireguard, ntp, users, caFile } = given;
+  const { omni, factory, registry, login, oidc, objectStore, pxe, wireguard, ntp, users, caFile } = given;
+  if (login !== undefined && oidc !== undefined)
+    throw new CodedError('USAGE', '--login is for dex of the hand-off; leave it out with --oidc-issuer');
   return {
     ...(omni === undefined ? {} : { omni: `https://${endpoint('omni', omni)}` }),
     ...(factory === undefined ? {} : { factory: `https://${endpoint('factory', factory)}` }),
     ...(registry === undefined ? {} : { registry: `https://${registryName(registry)}` }),
     ...(login === undefined ? {} : { login: `https://${endpoint('login', login)}` }),
+    ...(oidc === undefined ? {} : { oidc: { ...oidc, issuer: issuerUrl(oidc.issuer) } }),
     ...(objectStore === undefined ? {} : { objectStore: `https://${endpoint('objectStore', objectStore)}` }),
     ...(pxe === undefined ? {} : { pxe: pxeUrl(pxe) }),
     ...(wireguard === undefined ? {} : { wireguard: tunnel(wireguard) }),
@@ -199,6 +204,17 @@ function pxeUrl(text: string): string {
   )
     return text.replace(/\/+$/, '');
   throw new CodedError('USAGE', `--pxe ${printable(text)}: write a URL such as http://pxe.site`);
+}
+
+/** Kept to the letter: Omni compares it with what the provider calls itself. */
+function issuerUrl(text: string): string {
+  const url = URL.parse(text);
+  if (url?.protocol === 'https:' && url.username === '' && url.search === '' && isHost(url.hostname))
+    return text;
+  throw new CodedError(
+    'USAGE',
+    `--oidc-issuer ${printable(text)}: write an https URL such as https://sso.site`,
+  );
 }
 
 /** An address is best: machines look a name up before they have joined. */

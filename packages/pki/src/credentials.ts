@@ -10,6 +10,8 @@ import { type FileTally, readText } from './site-folder.ts';
 export interface Credentials {
   readonly folder: string;
   readonly logIns: readonly LogIn[];
+  /** Of the client that the site's own OIDC provider has for Omni; undefined to make one for dex. */
+  readonly oidcSecret?: string | undefined;
   /** The password of a log-in that has none yet; undefined to generate one. */
   readonly passwordOf: (email: string) => Promise<string | undefined>;
   /** Who accepts the license terms of Omni; undefined where nobody said. */
@@ -26,7 +28,7 @@ export async function makeCredentials(wanted: Credentials, tally: FileTally): Pr
 
 /** Lines that exist stay as they are; missing ones are added at the end. */
 async function makeVariables(
-  { folder, logIns, passwordOf, eula }: Credentials,
+  { folder, logIns, oidcSecret: ofProvider, passwordOf, eula }: Credentials,
   tally: FileTally,
 ): Promise<void> {
   const path = join(folder, 'services', 'omni.env');
@@ -36,7 +38,11 @@ async function makeVariables(
   const add = (name: string, value: string): void => void lines.push(`${name}=${quotedValue(value)}`);
   const { accountId, oidcSecret, eulaName, eulaEmail } = omniVariables;
   if (!values.has(accountId)) add(accountId, randomUUID());
-  if (!values.has(oidcSecret)) add(oidcSecret, randomBytes(32).toString('hex'));
+  if (!values.has(oidcSecret)) add(oidcSecret, ofProvider ?? randomBytes(32).toString('hex'));
+  else if (ofProvider !== undefined && values.get(oidcSecret) !== ofProvider)
+    tally.problems.push(
+      `${path}: ${oidcSecret} is not the secret in clientSecretFile; remove the line and run the same command again`,
+    );
   if (!values.has(eulaName) && eula.name !== undefined) add(eulaName, eula.name);
   if (!values.has(eulaEmail) && eula.email !== undefined) add(eulaEmail, eula.email);
   const generated: string[] = [];

@@ -83,6 +83,12 @@ export async function initSite(options: SiteInit): Promise<SiteInitReport> {
       'USAGE',
       '--password-file is for one --user; leave it out to be asked, or to have passwords generated',
     );
+  if (password !== undefined && site.oidc !== undefined)
+    throw new CodedError('USAGE', `--password-file is for dex; people log in at ${site.oidc.issuer}`);
+  const oidcSecret =
+    folder === undefined || site.oidc === undefined
+      ? undefined
+      : await clientSecret(below(dirname(path), site.oidc.clientSecretFile));
   const eula = folder === undefined ? {} : await eulaOf(options);
   if (text !== undefined) {
     if (!(await writeOutput('--site', path, text, { isNew: true })))
@@ -101,7 +107,9 @@ export async function initSite(options: SiteInit): Promise<SiteInitReport> {
     await makeCredentials(
       {
         folder,
-        logIns: logIns(site),
+        // Those who log in elsewhere have their passwords there.
+        logIns: site.oidc === undefined ? logIns(site) : [],
+        oidcSecret,
         passwordOf: async (email) => password ?? (await askedPassword(email, ask)),
         eula,
         registry:
@@ -138,7 +146,8 @@ function refuseContradictions(site: Site, given: GivenAnswers, path: string): vo
   for (const [key, value] of Object.entries(checkedAnswers(given)) as [keyof Site, unknown][]) {
     const existing = key === 'registry' ? url : site[key];
     if (JSON.stringify(existing) === JSON.stringify(value)) continue;
-    const says = existing === undefined ? `has no ${key}` : `says ${key}: ${String(existing)}`;
+    const shown = typeof existing === 'string' ? existing : JSON.stringify(existing);
+    const says = existing === undefined ? `has no ${key}` : `says ${key}: ${shown}`;
     throw new CodedError(
       'CONFLICT',
       `${path}: already exists and ${says}; change it there, or leave the flag out`,
@@ -267,6 +276,14 @@ async function givenPassword(path: string | undefined): Promise<string | undefin
   const password = (await readNamedFile('--password-file', path, 4096)).toString().split(/\r?\n/)[0] ?? '';
   checkPassword(password, `--password-file ${path}`);
   return password;
+}
+
+/** The first line. @throws CONFIG, NO_INPUT */
+async function clientSecret(path: string): Promise<string> {
+  const secret =
+    (await readNamedFile('clientSecretFile', path, 4096)).toString().split(/\r?\n/)[0]?.trim() ?? '';
+  if (secret !== '' && !/[\p{Cc}\\]/u.test(secret)) return secret;
+  throw new CodedError('CONFIG', `${path}: must hold the secret of the OIDC client in its first line`);
 }
 
 async function askedPassword(email: string, ask: Ask | undefined): Promise<string | undefined> {

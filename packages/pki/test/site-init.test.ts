@@ -67,7 +67,7 @@ describe('the site file', () => {
       login: 'https://login.site.example:5556',
       wireguard: '10.0.0.5:50180',
     });
-    for (const key of ['pxe', 'objectStore', 'ntp', 'caFile', 'certificates', 'secrets', 'users'])
+    for (const key of ['oidc', 'pxe', 'objectStore', 'ntp', 'caFile', 'certificates', 'secrets', 'users'])
       expect(text).toMatch(new RegExp(`^# ${key}:`, 'm'));
   });
 
@@ -97,6 +97,38 @@ describe('the site file', () => {
       const certificate = new X509Certificate(await read(chain));
       expect(certificate.checkPrivateKey(createPrivateKey(await read(key)))).toBe(true);
     }
+  });
+
+  test("names the site's own OIDC provider: no dex, no password, its secret for Omni", async () => {
+    await rm(at('pki/services/omni.env'));
+    await writeFile(at('secret.txt'), 's3cret=of the client\n');
+    const oidc = { issuer: 'https://sso.site/realms/x/', clientId: 'omni', clientSecretFile: 'secret.txt' };
+    const own = { answers: { ...named.answers, oidc } };
+    await init(own);
+    const site = parseSite(await read('site.yaml'), 'site.yaml');
+    expect(site.oidc).toEqual(oidc);
+    expect(site.login).toBeUndefined();
+    expect(Object.keys(site.certificates ?? {})).toEqual(['omni', 'factory', 'registry']);
+    const variables = await read('pki/services/omni.env');
+    expect(variables).toContain("OMNI_OIDC_SECRET='s3cret=of the client'");
+    expect(variables).not.toContain('PASSWORD_HASH');
+    await writeFile(at('secret.txt'), 'another\n');
+    expect((await init(own)).problems).toEqual([
+      expect.stringMatching(/OMNI_OIDC_SECRET is not the secret in clientSecretFile; remove the line/),
+    ]);
+  });
+
+  test("a missing secret of the site's own OIDC provider is named before anything is written", async () => {
+    const oidc = { issuer: 'https://sso.site', clientId: 'omni', clientSecretFile: 'secret.txt' };
+    await expect(init({ answers: { ...named.answers, oidc } })).rejects.toMatchObject({
+      code: 'NO_INPUT',
+      message: expect.stringContaining('secret.txt'),
+    });
+    await writeFile(at('secret.txt'), '\n');
+    await expect(init({ answers: { ...named.answers, oidc } })).rejects.toMatchObject({ code: 'CONFIG' });
+    expect([...(await allFiles()).keys()].some((path) => path.endsWith('site.yaml'))).toBe(false);
+    const both = { ...named.answers, oidc, login: 'login.site' };
+    await expect(init({ answers: both })).rejects.toMatchObject({ code: 'USAGE' });
   });
 
   test.each([

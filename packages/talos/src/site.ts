@@ -18,8 +18,10 @@ export interface Site {
   readonly pxe?: string;
   /** The registry as machines reach it. */
   readonly registry?: SiteRegistry;
-  /** URL of the log-in service (OIDC). */
+  /** URL of dex of the hand-off, the log-in service (OIDC); absent with `oidc`. */
   readonly login?: string;
+  /** The site's own log-in service, in place of dex. */
+  readonly oidc?: OidcProvider;
   /** `ADDRESS:PORT` of Omni's WireGuard, UDP. */
   readonly wireguard?: string;
   /** Path of the CA's certificate, PEM. */
@@ -51,6 +53,15 @@ interface SiteRegistry {
   readonly place: string;
 }
 
+/** An OpenID Connect provider that has a client for Omni, with the redirect URI `<omni>/oidc/consume`. */
+interface OidcProvider {
+  /** URL, to the letter as the provider calls itself: Omni compares it. Source: OpenID Connect Discovery 1.0, 4.3. */
+  readonly issuer: string;
+  readonly clientId: string;
+  /** Path of the file that holds the client's secret. */
+  readonly clientSecretFile: string;
+}
+
 /** Services that have a certificate. */
 export const siteServices = ['omni', 'factory', 'login', 'registry', 'objectStore'] as const;
 export type SiteService = (typeof siteServices)[number];
@@ -69,7 +80,14 @@ const lists = {
   ntp: { what: 'addresses', example: '[10.0.0.1]' },
   users: { what: 'e-mail addresses', example: '[admin@omni.site]' },
 } as const;
-const keys: readonly string[] = [...urls, 'registry', ...texts, 'certificates', ...Object.keys(lists)];
+const keys: readonly string[] = [
+  ...urls,
+  'oidc',
+  'registry',
+  ...texts,
+  'certificates',
+  ...Object.keys(lists),
+];
 
 /**
  * @param input what a site.yaml holds
@@ -87,11 +105,20 @@ export function parseSite(input: string | Uint8Array, file: string): Site {
   const site: Record<string, Site[keyof Site]> = {};
   for (const name of urls) {
     const text = textOf(source, [name], fields.get(name));
-    if (text !== undefined) site[name] = checkUrl(source, name, text);
+    if (text !== undefined) site[name] = checkUrl(source, [name], text);
   }
   for (const name of texts) {
     const text = textOf(source, [name], fields.get(name));
     if (text !== undefined) site[name] = text;
+  }
+  const oidc = fields.get('oidc') ?? undefined;
+  if (oidc !== undefined) {
+    if (site['login'] !== undefined)
+      throw source.error(
+        ['login'],
+        'login is dex of the hand-off; leave it out where oidc names your own provider',
+      );
+    site['oidc'] = oidcOf(source, oidc);
   }
   const registry = textOf(source, ['registry'], fields.get('registry'));
   if (registry !== undefined) site['registry'] = registryOf(source, registry);
@@ -134,6 +161,22 @@ function registryOf(source: YamlFile, text: string): SiteRegistry {
     prefix: prefix === '' && scheme === undefined ? undefined : prefix,
     plainHttp: scheme === undefined ? undefined : scheme === 'http',
     place: source.placeOf(['registry']),
+  };
+}
+
+function oidcOf(source: YamlFile, value: unknown): OidcProvider {
+  const fields = mappingOf(source, ['oidc'], value, ['issuer', 'clientId', 'clientSecretFile']);
+  const required = (name: string, example: string): string => {
+    const text = textOf(source, ['oidc', name], fields.get(name));
+    if (text !== undefined) return text;
+    throw source.error(['oidc'], `oidc needs ${name}, such as ${name}: ${example}`);
+  };
+  const issuer = required('issuer', 'https://sso.site/realms/site');
+  checkUrl(source, ['oidc', 'issuer'], issuer);
+  return {
+    issuer,
+    clientId: required('clientId', 'omni'),
+    clientSecretFile: required('clientSecretFile', 'oidc-secret.txt'),
   };
 }
 
@@ -195,10 +238,12 @@ function textOf(source: YamlFile, path: readonly (string | number)[], value: unk
   throw source.error(path, `${name} must be plain text without spaces and quotes`);
 }
 
-function checkUrl(source: YamlFile, name: string, text: string): string {
+/** @returns the URL without slashes at its end */
+function checkUrl(source: YamlFile, path: readonly string[], text: string): string {
   const url = URL.parse(text);
   if (url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.search === '') {
     return text.replace(/\/+$/, '');
   }
-  throw source.error([name], `${name} must be a URL such as https://${name.toLowerCase()}.site`);
+  const example = `https://${(path[0] ?? '').toLowerCase()}.site`;
+  throw source.error(path, `${path.join('.')} must be a URL such as ${example}`);
 }

@@ -64,6 +64,32 @@ describe('hand-off', () => {
     expect(readme).not.toMatch(/gpg --batch|> \.env/);
   });
 
+  test("a site's own OIDC provider: no dex, its client, its secret by a command", () => {
+    const { login: _, ...others } = full.site;
+    const oidc = {
+      issuer: 'https://sso.site/realms/x/',
+      clientId: 'omni-inside',
+      clientSecretFile: '../oidc secret.txt',
+    };
+    const files = filesOf({ ...full, site: { ...others, oidc } });
+    expect(files.has('dex.yaml')).toBe(false);
+    const [file] = documents(files.get('compose.yaml')) as [
+      { services: Record<string, { command: string[] }> },
+    ];
+    expect(Object.keys(file.services)).toEqual(['image-factory', 'omni']);
+    expect(file.services['omni']?.command).toEqual(
+      expect.arrayContaining([
+        '--auth-oidc-provider-url=https://sso.site/realms/x/',
+        '--auth-oidc-client-id=omni-inside',
+        '--auth-oidc-client-secret=$' + '{OMNI_OIDC_SECRET}',
+      ]),
+    );
+    const readme = files.get('README.txt') ?? '';
+    expect(readme).toContain(`echo "OMNI_OIDC_SECRET=$(head -n 1 '../oidc secret.txt')"`);
+    expect(readme).toContain('register https://omni.site/oidc/consume there as redirect URI of omni-inside');
+    expect(readme).not.toMatch(/htpasswd -B|dex:|chown 1001|FILL-IN:/);
+  });
+
   test('mirrors of every host, no fallback, overridePath only below a prefix', () => {
     const mirrors = documents(filesOf(full).get('air-gap-patch.yaml')).filter(
       (one) => (one as { kind: string }).kind === 'RegistryMirrorConfig',

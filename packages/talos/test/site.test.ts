@@ -61,6 +61,21 @@ describe('what is refused, with file, line and column', () => {
       /^site\.yaml:1:22: certificates\.omni must be a mapping with chain, key$/,
     ],
     [
+      'an OIDC provider without a secret',
+      'oidc: {issuer: "https://sso.site", clientId: omni}',
+      /^site\.yaml:1:7: oidc needs clientSecretFile, such as clientSecretFile: oidc-secret\.txt$/,
+    ],
+    [
+      'an issuer that is no URL',
+      'oidc: {issuer: sso.site, clientId: omni, clientSecretFile: s}',
+      /^site\.yaml:1:16: oidc\.issuer must be a URL such as https:\/\/oidc\.site$/,
+    ],
+    [
+      'a provider beside dex',
+      'login: https://login.site\noidc: {issuer: "https://sso.site", clientId: omni, clientSecretFile: s}',
+      /^site\.yaml:1:8: login is dex of the hand-off; leave it out where oidc names your own provider$/,
+    ],
+    [
       'a user that is no address',
       'users: [ada@site.example, bob]',
       /^site\.yaml:1:27: users must be e-mail addresses/,
@@ -129,6 +144,11 @@ describe('what is understood', () => {
       factory: 'https://factory.site',
     });
     expect(parse('{}')).toEqual({});
+  });
+
+  test('an OIDC provider, by its name to the letter', () => {
+    const oidc = { issuer: 'https://sso.site/realms/x/', clientId: 'omni', clientSecretFile: '../secret' };
+    expect(parse(JSON.stringify({ oidc }))).toEqual({ oidc });
   });
 
   test('a list over several lines, closed at the start of one', () => {

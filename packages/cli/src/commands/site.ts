@@ -3,6 +3,7 @@
 import { basename, dirname, join } from 'node:path';
 import { CodedError } from '@omni-airgap/oci/base';
 import type { SiteInitReport } from '@omni-airgap/pki';
+import type { Site } from '@omni-airgap/talos';
 import { Command } from 'commander';
 import { collected, withCommon, withExample } from '../flags.ts';
 import { count, table } from '../format.ts';
@@ -15,6 +16,9 @@ interface InitFlags extends CommonFlags {
   readonly factory?: string;
   readonly registry?: string;
   readonly login?: string;
+  readonly oidcIssuer?: string;
+  readonly oidcClientId: string;
+  readonly oidcSecretFile?: string;
   readonly objectStore?: string;
   readonly pxe?: string;
   readonly wireguard?: string;
@@ -47,7 +51,10 @@ function addInit(session: Session): Command {
     .option('--omni <host[:port]>', 'Omni, as people and machines reach it')
     .option('--factory <host[:port]>', 'Image Factory (default: factory.DOMAIN:8080, DOMAIN as that of Omni)')
     .option('--registry <host[:port][/prefix]>', 'registry of all images (default: registry.DOMAIN:5000)')
-    .option('--login <host[:port]>', 'OIDC log-in service (default: login.DOMAIN:5556)')
+    .option('--login <host[:port]>', 'dex, the log-in service of the hand-off (default: login.DOMAIN:5556)')
+    .option('--oidc-issuer <url>', 'your own OIDC provider, in place of dex; needs --oidc-secret-file')
+    .option('--oidc-client-id <id>', 'its client for Omni, with the redirect URI OMNI/oidc/consume', 'omni')
+    .option('--oidc-secret-file <file>', 'secret of that client: the first line; relative to the site file')
     .option('--object-store <host[:port]>', 'object store, to have a certificate made for it')
     .option(
       '--pxe <url>',
@@ -88,6 +95,7 @@ async function initSite(session: Session, flags: InitFlags): Promise<void> {
   // Loaded here: its libraries for certificates and keys would slow down every other command, and the help.
   const pki = await import('@omni-airgap/pki');
   const { omni, factory, registry, login, objectStore, pxe, wireguard, ntp, user, caFile } = flags;
+  const oidc = ownProvider(flags);
   const { passwordFile, registryUser, eulaName, eulaEmail } = flags;
   const result = await withTerminal(session.signal, (ask) =>
     report(
@@ -98,7 +106,19 @@ async function initSite(session: Session, flags: InitFlags): Promise<void> {
         pki.initSite({
           site: flags.site,
           pki: flags.pki === true ? join(dirname(flags.site), 'pki') : flags.pki,
-          answers: { omni, factory, registry, login, objectStore, pxe, wireguard, ntp, users: user, caFile },
+          answers: {
+            omni,
+            factory,
+            registry,
+            login,
+            oidc,
+            objectStore,
+            pxe,
+            wireguard,
+            ntp,
+            users: user,
+            caFile,
+          },
           passwordFile,
           registryUser,
           eulaName,
@@ -112,6 +132,17 @@ async function initSite(session: Session, flags: InitFlags): Promise<void> {
   if (first === undefined) return;
   const others = more.length === 0 ? '' : ` (and ${more.length} more, listed above)`;
   throw new CodedError('INCOMPLETE', `${first}${others}`);
+}
+
+/** @throws USAGE */
+function ownProvider({ oidcIssuer, oidcClientId, oidcSecretFile }: InitFlags): Site['oidc'] {
+  if (oidcIssuer === undefined && oidcSecretFile === undefined) return undefined;
+  if (oidcIssuer === undefined || oidcSecretFile === undefined)
+    throw new CodedError(
+      'USAGE',
+      'your own OIDC provider needs --oidc-issuer URL and --oidc-secret-file FILE',
+    );
+  return { issuer: oidcIssuer, clientId: oidcClientId, clientSecretFile: oidcSecretFile };
 }
 
 /** What to do with files that were just made. */

@@ -51,21 +51,23 @@ export function composeFile(input: HandoffInput): string {
       ],
     };
   }
-  services['dex'] = {
-    image: image('ghcr.io', 'dexidp/dex', dexVersion),
-    restart: 'unless-stopped',
-    ports: [`${portOf(site.login, '5556')}:5556`],
-    command: ['dex', 'serve', '/etc/dex/dex.yaml'],
-    environment: {
-      ...Object.fromEntries(
-        [omniVariables.oidcSecret, ...logIns(site).map((one) => one.variable)].map((name) => [
-          name,
-          variable(name),
-        ]),
-      ),
-    },
-    volumes: ['./dex.yaml:/etc/dex/dex.yaml:ro,Z', ...certificates('login', '/etc/dex/tls')],
-  };
+  if (site.oidc === undefined) {
+    services['dex'] = {
+      image: image('ghcr.io', 'dexidp/dex', dexVersion),
+      restart: 'unless-stopped',
+      ports: [`${portOf(site.login, '5556')}:5556`],
+      command: ['dex', 'serve', '/etc/dex/dex.yaml'],
+      environment: {
+        ...Object.fromEntries(
+          [omniVariables.oidcSecret, ...logIns(site).map((one) => one.variable)].map((name) => [
+            name,
+            variable(name),
+          ]),
+        ),
+      },
+      volumes: ['./dex.yaml:/etc/dex/dex.yaml:ro,Z', ...certificates('login', '/etc/dex/tls')],
+    };
+  }
   services['omni'] = {
     image: image('ghcr.io', 'siderolabs/omni', omniVersion),
     restart: 'unless-stopped',
@@ -144,8 +146,8 @@ function omniFlags(input: HandoffInput): readonly string[] {
     `--siderolink-wireguard-advertised-addr=${orPlaceholder(site.wireguard, `FILL-IN-wireguard.invalid:${selfHostedWireguardPort}`)}`,
     '--auth-auth0-enabled=false',
     '--auth-oidc-enabled=true',
-    `--auth-oidc-provider-url=${orPlaceholder(site.login, 'https://FILL-IN-login.invalid:5556')}`,
-    '--auth-oidc-client-id=omni',
+    `--auth-oidc-provider-url=${site.oidc?.issuer ?? orPlaceholder(site.login, 'https://FILL-IN-login.invalid:5556')}`,
+    `--auth-oidc-client-id=${site.oidc?.clientId ?? 'omni'}`,
     `--auth-oidc-client-secret=${variable(omniVariables.oidcSecret)}`,
     '--auth-oidc-scopes=openid,profile,email',
     ...(isFrom(10)

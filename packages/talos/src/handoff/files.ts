@@ -30,7 +30,7 @@ export function handoffFiles(input: HandoffInput): readonly HandoffFile[] {
     { name: 'README.txt', text: readmeText(input) },
     { name: 'cluster-template.yaml', text: clusterTemplate(input) },
     { name: 'compose.yaml', text: composeFile(input) },
-    { name: 'dex.yaml', text: dexConfig(input) },
+    ...(input.site.oidc === undefined ? [{ name: 'dex.yaml', text: dexConfig(input) }] : []),
     { name: 'image-factory.yaml', text: imageFactoryConfig(input, undefined) },
   ];
   if (bucket !== undefined) {

@@ -30,14 +30,13 @@ authority first (/etc/docker/certs.d/${registry.host}/ca.crt), and docker login 
 factory that login too: mount ~/.docker/config.json as /root/.docker/config.json).
 ${versionLine('Omni', image('ghcr.io', 'siderolabs/omni'), omniVersion)}
 ${versionLine('Image Factory', image('ghcr.io', 'siderolabs/image-factory'), factoryVersion)}
-${versionLine('dex', image('ghcr.io', 'dexidp/dex'), dexVersion)}
-dex is for sites without OIDC or SAML; with those, leave it out and change the --auth-… flags.${
-      input.bucket === undefined
-        ? ''
-        : `
+${site.oidc === undefined ? `${versionLine('dex', image('ghcr.io', 'dexidp/dex'), dexVersion)}\n` : ''}${site.oidc === undefined ? 'dex is for sites without an OIDC provider; with one, name it in the site file under oidc, and load leaves dex out.' : `People log in at ${site.oidc.issuer}: register ${site.omni ?? 'FILL-IN'}/oidc/consume there as redirect URI of ${site.oidc.clientId}.`}${
+  input.bucket === undefined
+    ? ''
+    : `
 To keep what the factory builds in the bucket ${input.bucket.bucket} as well: use image-factory-s3.yaml in place of
 image-factory.yaml, and add AWS_ACCESS_KEY_ID=… and AWS_SECRET_ACCESS_KEY=… to ${site.secrets === undefined ? '.env' : 'omni.env'}.`
-    }`,
+}`,
     ...(registry.needsLogIn === true
       ? [
           `The registry asks for a log-in to pull. Machines: fill it in in the patch (RegistryAuthConfig, or machine.registries
@@ -103,6 +102,11 @@ function certificatesStep(input: HandoffInput): string {
       ? '\nca.pem is missing here: give caFile in the --site file if the authority is the site’s own.'
       : '';
   const dexKey = site.certificates?.login?.key ?? 'server-key.pem';
+  const dex =
+    site.oidc === undefined
+      ? ` dex runs as user 1001
+and must be able to read its key: chown 1001 ${dexKey} && chmod 400 ${dexKey}.`
+      : '';
   const files =
     site.certificates === undefined
       ? `Put server-chain.pem (the certificate, then the authority) and server-key.pem beside these files, or run
@@ -110,8 +114,7 @@ omni-airgap site init --pki, which makes an authority and a certificate for each
       : `The site file names the certificate and the key of each service; site init prints when they expire.`;
   return `Names and certificates. These names must resolve, for people and machines, and the certificate must be for them:
 ${namesOf(input)}
-${files} dex runs as user 1001
-and must be able to read its key: chown 1001 ${dexKey} && chmod 400 ${dexKey}.${missing}`;
+${files}${dex}${missing}`;
 }
 
 function secretsStep({ site }: HandoffInput): string {
@@ -122,10 +125,18 @@ Omni that gets another one loses its machines).`;
   const users = logIns(site);
   const [{ email } = { email: '' }] = users;
   const { accountId, oidcSecret, eulaName, eulaEmail } = omniVariables;
-  const hashes = users.map(
-    ({ variable, username }) =>
-      `      echo "${variable}='$(htpasswd -BnC 12 ${username} | cut -d: -f2)'"  # asks for the password`,
-  );
+  const logInLines =
+    site.oidc === undefined
+      ? [
+          `      echo "${oidcSecret}=$(openssl rand -hex 32)"`,
+          ...users.map(
+            ({ variable, username }) =>
+              `      echo "${variable}='$(htpasswd -BnC 12 ${username} | cut -d: -f2)'"  # asks for the password`,
+          ),
+        ]
+      : [
+          `      echo "${oidcSecret}=$(head -n 1 '${site.oidc.clientSecretFile}')"           # of your provider`,
+        ];
   return `Secrets, made here and nowhere else (omni-airgap site init --pki makes the same, without gpg and htpasswd):
 
     openssl ecparam -name prime256v1 -genkey -noout -out signing-key.key      # Image Factory: signs what it caches
@@ -135,8 +146,7 @@ Omni that gets another one loses its machines).`;
     gpg --export-secret-key --armor '${email}' > omni.asc          # Omni: encrypts its database. Keep a copy.
     {
       echo "${accountId}=$(cat /proc/sys/kernel/random/uuid)"              # once; an Omni that gets another one loses its machines
-      echo "${oidcSecret}=$(openssl rand -hex 32)"
-${hashes.join('\n')}
+${logInLines.join('\n')}
       echo "${eulaName}='...'"                                              # whoever accepts Omni's license terms: yours to fill in
       echo "${eulaEmail}=..."
     } > .env && chmod 600 .env omni.asc signing-key.key`;
@@ -148,7 +158,7 @@ function namesOf({ site, registry }: HandoffInput): string {
     ['machine API', site.machineApi],
     ['Image Factory', site.factory],
     ['PXE', site.pxe],
-    ['log-in', site.login],
+    ['log-in', site.oidc?.issuer ?? site.login],
   ];
   const names = rows.map(([what, url]) => [what, url === undefined ? 'FILL-IN' : hostOf(url)] as const);
   return [...names, ['registry', registry.host] as const]

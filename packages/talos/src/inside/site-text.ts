@@ -11,7 +11,7 @@ export function siteText(site: SiteAnswers): string {
     const text =
       value === undefined
         ? `# ${key}: ${example}`
-        : `${key}: ${typeof value === 'string' ? scalar(value) : `[${(value as readonly string[]).map(scalar).join(', ')}]`}`;
+        : `${key}: ${typeof value === 'string' ? scalar(value) : listOrMapping(value)}`;
     return comment === '' ? text : `${text.padEnd(42)} # ${comment}`;
   };
   return `# What only this site knows. Read by load --site, egress check --inside --site, and site init.
@@ -23,8 +23,10 @@ ${line('machineApi', 'machines join here', 'https://omni.site:8090')}
 ${line('kubernetesProxy', 'kubectl', 'https://omni.site:8100')}
 ${line('factory', 'media and installers', 'https://factory.site:8080')}
 ${line('registry', 'every image', 'https://registry.site:5000')}
-${line('login', 'OIDC: the one of the hand-off, or yours', 'https://login.site:5556')}
+${line('login', 'OIDC: dex of the hand-off', 'https://login.site:5556')}
 ${line('objectStore', 'S3: the default of --s3-endpoint', 'https://s3.site:9000')}
+# Your own OIDC provider, in place of login and dex. Its client for Omni has the redirect URI OMNI/oidc/consume.
+${line('oidc', '', '{issuer: "https://sso.site/realms/site", clientId: omni, clientSecretFile: oidc-secret.txt}')}
 # iPXE trusts no authority of your own, so PXE clients need plain HTTP.
 ${line('pxe', '', 'http://pxe.site')}
 
@@ -49,6 +51,12 @@ ${line('secrets', '', 'pki/services')}
 # The first users of Omni, all administrators.
 ${line('users', '', '[admin@omni.site]')}
 `;
+}
+
+function listOrMapping(value: NonNullable<Site[keyof Site]>): string {
+  if (Array.isArray(value)) return `[${value.map((one: string) => scalar(one)).join(', ')}]`;
+  const entries = Object.entries(value as Readonly<Record<string, string>>);
+  return `{${entries.map(([key, text]) => `${key}: ${scalar(text)}`).join(', ')}}`;
 }
 
 function certificateLine(service: string, { chain, key }: CertificateFiles): string {
