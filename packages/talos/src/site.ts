@@ -36,6 +36,8 @@ export interface Site {
   readonly users?: readonly string[];
   /** Addresses of time servers. */
   readonly ntp?: readonly string[];
+  /** Omni offers pre-releases of Talos too. */
+  readonly talosPreReleases?: boolean;
 }
 
 /**
@@ -80,6 +82,7 @@ const lists = {
   ntp: { what: 'addresses', example: '[10.0.0.1]' },
   users: { what: 'e-mail addresses', example: '[admin@omni.site]' },
 } as const;
+const switches = ['talosPreReleases'] as const;
 const keys: readonly string[] = [
   ...urls,
   'oidc',
@@ -87,6 +90,7 @@ const keys: readonly string[] = [
   ...texts,
   'certificates',
   ...Object.keys(lists),
+  ...switches,
 ];
 
 /**
@@ -128,6 +132,12 @@ export function parseSite(input: string | Uint8Array, file: string): Site {
     if (!Array.isArray(list))
       throw source.error([name], `${name} must be a list of ${what}, such as ${example}`);
     site[name] = list.map((one, i) => textOf(source, [name, i], one) ?? '');
+  }
+  for (const name of switches) {
+    const value = fields.get(name) ?? undefined;
+    if (value === undefined) continue;
+    if (typeof value !== 'boolean') throw source.error([name], `${name} must be true or false`);
+    site[name] = value;
   }
   const certificates = fields.get('certificates') ?? undefined;
   if (certificates !== undefined) site['certificates'] = certificatesOf(source, certificates);

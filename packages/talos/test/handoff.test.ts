@@ -90,6 +90,43 @@ describe('hand-off', () => {
     expect(readme).not.toMatch(/htpasswd -B|dex:|chown 1001|FILL-IN:/);
   });
 
+  describe('the cluster template', () => {
+    const template = (input: HandoffInput): readonly [cluster: object, ...machines: object[]] =>
+      documents(filesOf(input).get('cluster-template.yaml')) as [object, ...object[]];
+    const talosVersions = ['v1.13.0', 'v1.13.1', 'v1.14.0-rc.1'];
+
+    test('H10 names different machines for control plane and workers', () => {
+      const [, ...sets] = template(full) as unknown as [object, ...{ kind: string; machines: string[] }[]];
+      expect(sets.map(({ kind }) => kind)).toEqual(['ControlPlane', 'Workers']);
+      const machines = sets.flatMap((set) => set.machines);
+      expect(new Set(machines).size).toBe(2);
+      for (const id of machines) expect(id).toMatch(/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+    });
+
+    test('H10 takes versions that Omni offers, and says why not the others', () => {
+      const input = { ...full, talosVersions };
+      const [cluster] = template(input);
+      expect(cluster).toMatchObject({ talos: { version: 'v1.13.0' }, kubernetes: { version: 'v1.36.1' } });
+      for (const name of ['cluster-template.yaml', 'README.txt']) {
+        const text = filesOf(input).get(name) ?? '';
+        expect(text).toContain('Omni v1.10.4 never offers Talos v1.13.1 (kernel modules');
+        expect(text).toContain('Omni v1.10.4 manages Talos 1.9 to 1.13, not v1.14.0-rc.1');
+      }
+      const [none] = template({ ...full, talosVersions: ['v1.13.1'], kubernetesVersions: [] });
+      expect(none).toMatchObject({ talos: { version: 'v0.0.0-FILL-IN' } });
+    });
+
+    test('H10 a pre-release, and the flag for it, only where the site file asks for it', () => {
+      const input = { ...full, omniVersion: 'v1.99.0', talosVersions };
+      const flags = (one: HandoffInput): string => filesOf(one).get('compose.yaml') ?? '';
+      expect(template(input)[0]).toMatchObject({ talos: { version: 'v1.13.0' } });
+      expect(flags(input)).not.toContain('pre-release');
+      const asked = { ...input, site: { ...full.site, talosPreReleases: true } };
+      expect(template(asked)[0]).toMatchObject({ talos: { version: 'v1.14.0-rc.1' } });
+      expect(flags(asked)).toContain('--enable-talos-pre-release-versions');
+    });
+  });
+
   test('mirrors of every host, no fallback, overridePath only below a prefix', () => {
     const mirrors = documents(filesOf(full).get('air-gap-patch.yaml')).filter(
       (one) => (one as { kind: string }).kind === 'RegistryMirrorConfig',

@@ -8,7 +8,7 @@ import {
   omniImage,
   talosKubernetesImages,
 } from '../src/images/sets.ts';
-import { fitWarnings } from '../src/inside/fit.ts';
+import { fitWarnings, newestOffered } from '../src/inside/fit.ts';
 import { compareVersions } from '../src/version.ts';
 
 const g = 'ghcr.io/siderolabs';
@@ -154,4 +154,44 @@ describe('fitWarnings', () => {
       }),
     ).toEqual([]);
   });
+});
+
+describe('newestOffered', () => {
+  const kubernetes = ['v1.35.4', 'v1.36.1'];
+  it.each([
+    ['a denied release', ['v1.13.0', 'v1.13.1'], {}, 'v1.13.0', 'v1.36.1'],
+    [
+      'a denied release, for an Omni without that list',
+      ['v1.13.0', 'v1.13.1'],
+      { omni: 'v1.7.3' },
+      'v1.13.1',
+      'v1.36.1',
+    ],
+    ['a pre-release', ['v1.13.9', 'v1.14.0-rc.1'], { omni: undefined }, 'v1.13.9', 'v1.36.1'],
+    [
+      'a pre-release that was asked for',
+      ['v1.13.9', 'v1.13.10-rc.1'],
+      { preReleases: true },
+      'v1.13.10-rc.1',
+      'v1.36.1',
+    ],
+    ['a minor that is too new', ['v1.13.9', 'v1.14.0'], {}, 'v1.13.9', 'v1.36.1'],
+    ['a Talos that takes older Kubernetes alone', ['v1.12.4'], {}, 'v1.12.4', 'v1.35.4'],
+    ['a Talos that takes none of these', ['v1.9.5'], {}, 'v1.9.5', undefined],
+    ['two, of which one takes none', ['v1.12.4', 'v1.13.9'], { only: ['v1.30.0'] }, 'v1.12.4', 'v1.30.0'],
+    ['none at all', ['v1.13.1'], {}, undefined, 'v1.36.1'],
+  ])(
+    '%s',
+    (_, talos, {
+      only,
+      ...offer
+    }: { omni?: string | undefined; preReleases?: boolean; only?: string[] }, expected, version) => {
+      expect(newestOffered({ talos, kubernetes: only ?? kubernetes }, { omni: 'v1.10.4', ...offer })).toEqual(
+        {
+          talos: expected,
+          kubernetes: version,
+        },
+      );
+    },
+  );
 });

@@ -81,6 +81,11 @@ describe('what is refused, with file, line and column', () => {
       /^site\.yaml:1:27: users must be e-mail addresses/,
     ],
     [
+      'a switch that is a word',
+      'talosPreReleases: "yes"',
+      /^site\.yaml:1:19: talosPreReleases must be true or false$/,
+    ],
+    [
       'an anchor',
       'omni: &a https://omni.site',
       /^site\.yaml:1:10: anchors are not supported; write the value out$/,

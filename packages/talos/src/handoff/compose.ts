@@ -6,6 +6,7 @@
  * internal/pkg/config/schema.json.
  */
 import { selfHostedWireguardPort } from '../egress.ts';
+import { prereleaseFlag } from '../inside/fit.ts';
 import { logIns, omniVariables } from '../inside/services.ts';
 import type { SiteService } from '../site.ts';
 import { isFromMinor } from '../version.ts';
@@ -162,6 +163,7 @@ function omniFlags(input: HandoffInput): readonly string[] {
     `--kubernetes-registry=${imageName(input, 'ghcr.io', 'siderolabs/kubelet')}`,
     `--talos-installer-registry=${imageName(input, 'ghcr.io', 'siderolabs/installer')}`,
     '--workload-proxying-enabled=false',
+    ...(site.talosPreReleases === true ? [prereleaseFlag] : []),
   ];
 }
 

@@ -6,6 +6,7 @@
  */
 import { constants, zstdCompressSync } from 'node:zlib';
 import { publicFactoryHost } from '../factory.ts';
+import { fitWarnings, newestOffered, notOffered } from '../inside/fit.ts';
 import { isFromMinor } from '../version.ts';
 import { type Plain, yamlDocuments, yamlText } from '../yaml/go/emit.ts';
 import { type HandoffInput, hostOf } from './input.ts';
@@ -156,16 +157,25 @@ export function earlyArgument(ca: string): EarlyArgument {
   return { text, argument, fits };
 }
 
-/** A cluster template for omnictl. */
-export function clusterTemplate({ talosVersions, kubernetesVersions }: HandoffInput): string {
-  const talos = talosVersions.at(-1) ?? 'v0.0.0-FILL-IN';
-  const isNewer = talosVersions.length === 0 || isFromMinor(talos, 12);
-  const withoutPublic = talosVersions.length > 0 && isFromMinor(talos, 14);
+/** Machine IDs are UUIDs: these belong to no machine, and a template may not name one twice. */
+const machinesToFill = {
+  ControlPlane: '00000000-0000-0000-0000-000000000001',
+  Workers: '00000000-0000-0000-0000-000000000002',
+} as const;
+
+/** A cluster template for omnictl, of versions that Omni offers. */
+export function clusterTemplate(input: HandoffInput): string {
+  const { talosVersions, kubernetesVersions, omniVersion, site } = input;
+  const offer = { omni: omniVersion, preReleases: site.talosPreReleases };
+  const newest = newestOffered({ talos: talosVersions, kubernetes: kubernetesVersions }, offer);
+  const talos = newest.talos ?? 'v0.0.0-FILL-IN';
+  const isNewer = newest.talos === undefined || isFromMinor(talos, 12);
+  const withoutPublic = newest.talos !== undefined && isFromMinor(talos, 14);
   const cluster = yamlText(
     {
       kind: 'Cluster',
       name: 'air-gap-cluster',
-      kubernetes: { version: kubernetesVersions.at(-1) ?? 'v0.0.0-FILL-IN' },
+      kubernetes: { version: newest.kubernetes ?? 'v0.0.0-FILL-IN' },
       talos: { version: talos },
       features: {
         useEmbeddedDiscoveryService: true,
@@ -173,13 +183,35 @@ export function clusterTemplate({ talosVersions, kubernetesVersions }: HandoffIn
       },
       patches: [{ name: 'air-gap', file: isNewer ? 'air-gap-patch.yaml' : 'air-gap-patch-1.11.yaml' }],
     },
-    'omnictl cluster template sync --file cluster-template.yaml\nThe embedded discovery service is Omni’s own: discovery.talos.dev cannot be reached from here.',
+    [
+      'omnictl cluster template sync --file cluster-template.yaml',
+      'The embedded discovery service is Omni’s own: discovery.talos.dev cannot be reached from here.',
+      ...notOfferedHere(input),
+    ].join('\n'),
   );
-  const machines = (kind: string, comment: string): string =>
-    yamlText({ kind, machines: ['00000000-0000-0000-0000-000000000000'] }, comment);
+  const machines = (kind: keyof typeof machinesToFill, comment: string): string =>
+    yamlText({ kind, machines: [machinesToFill[kind]] }, comment);
   return yamlDocuments([
     cluster,
     machines('ControlPlane', 'FILL IN: the IDs of machines, from omnictl get machines.'),
-    machines('Workers', 'FILL IN, or remove this document.'),
+    machines('Workers', 'FILL IN other machines, or remove this document.'),
   ]);
+}
+
+/** Why some of the loaded versions cannot be used for a cluster: one line each. */
+export function notOfferedHere({
+  talosVersions,
+  kubernetesVersions,
+  omniVersion,
+  site,
+}: HandoffInput): readonly string[] {
+  const offer = { omni: omniVersion, preReleases: site.talosPreReleases };
+  const lines = talosVersions.flatMap((version) => notOffered(version, offer) ?? []);
+  const { talos, kubernetes } = newestOffered(
+    { talos: talosVersions, kubernetes: kubernetesVersions },
+    offer,
+  );
+  if (talos !== undefined && kubernetes === undefined && kubernetesVersions.length > 0)
+    lines.push(...fitWarnings({ talos: [talos], kubernetes: kubernetesVersions }));
+  return lines;
 }

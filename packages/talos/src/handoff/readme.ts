@@ -5,7 +5,7 @@ import { logIns, omniVariables } from '../inside/services.ts';
 import { isFromMinor } from '../version.ts';
 import { composeCommand } from './compose.ts';
 import { type HandoffInput, hostOf, imageName } from './input.ts';
-import { earlyArgument } from './machines.ts';
+import { earlyArgument, notOfferedHere } from './machines.ts';
 
 export function readmeText(input: HandoffInput): string {
   const { site, registry, talosVersions, kubernetesVersions, ca, omniVersion, factoryVersion, dexVersion } =
@@ -50,7 +50,11 @@ Omni lists the tags of ${image('ghcr.io', 'siderolabs/kubelet')} to know the Kub
 must allow that, and Omni needs its authority and, if it asks for a log-in, credentials.`,
     machinesStep(newer, early, ca !== undefined),
     `A cluster: fill in the machines in cluster-template.yaml, then omnictl cluster template sync --file cluster-template.yaml.
-Its patch sends every machine to this registry. Talos ${talosVersions.join(', ') || 'FILL-IN'}, Kubernetes ${kubernetesVersions.join(', ') || 'FILL-IN'}.`,
+Its patch sends every machine to this registry. Talos ${talosVersions.join(', ') || 'FILL-IN'}, Kubernetes ${kubernetesVersions.join(', ') || 'FILL-IN'}.${notOfferedHere(
+      input,
+    )
+      .map((line) => `\n${line}.`)
+      .join('')}`,
   ];
   const unmet = unmetDemands(site, registry).map(({ problem }) => `- ${problem}`);
   const open =

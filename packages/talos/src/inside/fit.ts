@@ -68,7 +68,8 @@ export function fitWarnings({ omni, talos, kubernetes, factory }: VersionSet): r
     const { major, minor } = parseVersion(talosVersion);
     if (major !== 1) continue;
     warnings.push(...kubernetesWarnings(talosVersion, minor, kubernetes));
-    if (omni !== undefined) warnings.push(...omniWarnings(omni, talosVersion, minor));
+    const unmet = omni === undefined ? undefined : notOffered(talosVersion, { omni });
+    if (unmet !== undefined) warnings.push(unmet);
     if (factory !== undefined) {
       const newest = talosOfFactory.get(minorOf(factory));
       if (newest !== undefined && minor > newest) {
@@ -104,17 +105,50 @@ function kubernetesWarnings(
     );
 }
 
-function omniWarnings(omni: string, talosVersion: string, talosMinor: number): readonly string[] {
+/** What is known of the Omni that is to offer versions for clusters. */
+export interface OmniOffer {
+  /** Undefined when its version is not known. */
+  readonly omni?: string | undefined;
+  /** It is started with its flag for pre-releases. */
+  readonly preReleases?: boolean | undefined;
+}
+
+/**
+ * Why Omni does not offer a Talos version for clusters.
+ * @returns undefined when it does, as far as is known
+ * @throws BAD_VERSION
+ */
+export function notOffered(
+  talosVersion: string,
+  { omni, preReleases = false }: OmniOffer,
+): string | undefined {
   const version = vPrefixed(talosVersion);
-  const [from, to] = talosOfOmni.get(minorOf(omni)) ?? [talosMinor, talosMinor];
-  if (talosMinor < from || talosMinor > to)
-    return [`Omni ${vPrefixed(omni)} manages Talos 1.${from} to 1.${to}, not ${version}`];
-  const denial = minorOf(omni) >= deniedSince ? denialOf(version) : undefined;
-  if (denial !== undefined)
-    return [`Omni ${vPrefixed(omni)} never offers Talos ${version} (${denial}); carry another patch release`];
-  return needsPrereleases(version)
-    ? [
-        `Omni ${vPrefixed(omni)} offers the pre-release Talos ${version} only when started with ${prereleaseFlag}`,
-      ]
-    : [];
+  const { minor } = parseVersion(version);
+  const subject = omni === undefined ? 'Omni' : `Omni ${vPrefixed(omni)}`;
+  if (omni !== undefined) {
+    const [from, to] = talosOfOmni.get(minorOf(omni)) ?? [minor, minor];
+    if (minor < from || minor > to) return `${subject} manages Talos 1.${from} to 1.${to}, not ${version}`;
+    const denial = minorOf(omni) >= deniedSince ? denialOf(version) : undefined;
+    if (denial !== undefined)
+      return `${subject} never offers Talos ${version} (${denial}); carry another patch release`;
+  }
+  return needsPrereleases(version) && !preReleases
+    ? `${subject} offers the pre-release Talos ${version} only when started with ${prereleaseFlag}`
+    : undefined;
+}
+
+/**
+ * Returns the newest versions that Omni offers together; undefined where none can be used.
+ * @param versions each list with the newest last
+ * @throws BAD_VERSION
+ */
+export function newestOffered(
+  { talos, kubernetes }: Pick<VersionSet, 'talos' | 'kubernetes'>,
+  offer: OmniOffer,
+): { readonly talos: string | undefined; readonly kubernetes: string | undefined } {
+  const offered = talos.filter((version) => notOffered(version, offer) === undefined);
+  const newestFor = (version: string): string | undefined =>
+    kubernetes.findLast((one) => kubernetesWarnings(version, minorOf(version), [one]).length === 0);
+  const newest = offered.findLast((version) => newestFor(version) !== undefined) ?? offered.at(-1);
+  return { talos: newest, kubernetes: newest === undefined ? kubernetes.at(-1) : newestFor(newest) };
 }

@@ -11,7 +11,7 @@ export function siteText(site: SiteAnswers): string {
     const text =
       value === undefined
         ? `# ${key}: ${example}`
-        : `${key}: ${typeof value === 'string' ? scalar(value) : listOrMapping(value)}`;
+        : `${key}: ${typeof value === 'object' ? listOrMapping(value) : scalar(String(value))}`;
     return comment === '' ? text : `${text.padEnd(42)} # ${comment}`;
   };
   return `# What only this site knows. Read by load --site, egress check --inside --site, and site init.
@@ -50,6 +50,9 @@ ${line('secrets', '', 'pki/services')}
 
 # The first users of Omni, all administrators.
 ${line('users', '', '[admin@omni.site]')}
+
+# Let Omni offer pre-releases of Talos for clusters.
+${line('talosPreReleases', '', 'true')}
 `;
 }
 
