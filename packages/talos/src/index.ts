@@ -38,6 +38,7 @@ export {
   factorySources,
   firstTalosctlVersion,
   imageFactoryImage,
+  knownTalosVersions,
   kubernetesImages,
   omniImage,
   overlaysCatalog,
