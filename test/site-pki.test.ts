@@ -113,9 +113,15 @@ testWith(
       await expect(curl()).rejects.toThrow(/certificate/);
       writeFileSync(at('check.yaml'), `factory: https://127.0.0.1:${port}\ncaFile: pki/ca.pem\n`);
       const check = ['egress', 'check', '--inside', '--site', at('check.yaml')];
-      expect(await cliJson<object>([...check, '--ca-cert', at('pki/ca.pem')])).toMatchObject({ ok: true });
+      expect(await cliJson<object>(check)).toMatchObject({ ok: true });
+      writeFileSync(at('check.yaml'), `factory: https://127.0.0.1:${port}\n`);
       const without = await cli(check);
       expect([without.code, without.stdout]).toEqual([5, expect.stringContaining('certificate')]);
+      // This client would trust it, Omni and machines would not.
+      const alone = await cli([...check, '--ca-cert', at('pki/ca.pem')]);
+      expect(alone.code).toBe(5);
+      expect(alone.stdout).toMatch(/versions +ok/);
+      expect(alone.stdout).toMatch(/certificate \d+\/tcp +failed .*caFile/);
     } finally {
       server.close();
     }

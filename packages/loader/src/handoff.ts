@@ -129,7 +129,7 @@ function seenFrom(folder: string, site: Site): Site {
 }
 
 function withPaths(site: Site, map: (path: string) => string): Site {
-  const { certificates, secrets, oidc } = site;
+  const { caFile, certificates, secrets, oidc } = site;
   return {
     ...site,
     ...(certificates === undefined
@@ -142,6 +142,7 @@ function withPaths(site: Site, map: (path: string) => string): Site {
             ]),
           ),
         }),
+    ...(caFile === undefined ? {} : { caFile: map(caFile) }),
     ...(secrets === undefined ? {} : { secrets: map(secrets) }),
     ...(oidc === undefined ? {} : { oidc: { ...oidc, clientSecretFile: map(oidc.clientSecretFile) } }),
   };
@@ -210,10 +211,12 @@ export async function readSite(path: string): Promise<SiteFile> {
   }
   site = withPaths(site, (file) => resolve(dirname(path), file));
   if (site.caFile === undefined) return { site };
-  const caPath = resolve(dirname(path), site.caFile);
-  const ca = (await readNamedFile(`${path}: caFile`, caPath, maxCaBytes)).toString('latin1');
+  const ca = (await readNamedFile(`${path}: caFile`, site.caFile, maxCaBytes)).toString('latin1');
   if (!ca.includes('-----BEGIN CERTIFICATE-----') || ca.includes('PRIVATE KEY')) {
-    throw new CodedError('CONFIG', `${path}: caFile ${caPath}: must hold PEM certificates and nothing else`);
+    throw new CodedError(
+      'CONFIG',
+      `${path}: caFile ${site.caFile}: must hold PEM certificates and nothing else`,
+    );
   }
   return { site, ca: `${ca.trim()}\n` };
 }

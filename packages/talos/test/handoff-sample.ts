@@ -1,6 +1,6 @@
 /** Sites that a hand-off is made for. */
 import type { HandoffInput } from '../src/handoff/input.ts';
-import { parseSite } from '../src/site.ts';
+import { parseSite } from '../src/inside/site-file.ts';
 
 export const ca = '-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUTEST\n-----END CERTIFICATE-----\n';
 const site = parseSite(

@@ -11,6 +11,8 @@ interface HandoffRegistry {
   readonly keepHost: boolean;
   /** Whether a pull needs a log-in; undefined where that was not tried. */
   readonly needsLogIn?: boolean | undefined;
+  /** Whether installers that the site's Image Factory builds can be read without one; undefined where not tried. */
+  readonly opensInstallers?: boolean | undefined;
 }
 
 export interface HandoffBucket {

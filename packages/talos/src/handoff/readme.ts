@@ -1,9 +1,9 @@
 /** The steps that remain after a load, in order, with the commands that make what is secret. */
-import { insidePorts, selfHostedWireguardPort } from '../egress.ts';
 import { unmetDemands } from '../inside/demands.ts';
 import { logIns, omniVariables } from '../inside/services.ts';
 import { isFromMinor } from '../version.ts';
 import { composeCommand } from './compose.ts';
+import { connectionsText, logInSteps, machinePortsText } from './connections.ts';
 import { type HandoffInput, hostOf, imageName } from './input.ts';
 import { earlyArgument, notOfferedHere } from './machines.ts';
 
@@ -11,7 +11,6 @@ export function readmeText(input: HandoffInput): string {
   const { site, registry, talosVersions, kubernetesVersions, ca, omniVersion, factoryVersion, dexVersion } =
     input;
   const image = (host: string, repository: string): string => imageName(input, host, repository);
-  const wireguardPort = Number(/:(\d{1,5})$/.exec(site.wireguard ?? '')?.[1] ?? selfHostedWireguardPort);
   const newer = talosVersions.length === 0 || talosVersions.some((version) => isFromMinor(version, 12));
   const older = talosVersions.some((version) => !isFromMinor(version, 12));
   const early = older && ca !== undefined ? earlyArgument(ca) : undefined;
@@ -37,14 +36,7 @@ ${site.oidc === undefined ? `${versionLine('dex', image('ghcr.io', 'dexidp/dex')
 To keep what the factory builds in the bucket ${input.bucket.bucket} as well: use image-factory-s3.yaml in place of
 image-factory.yaml, and add AWS_ACCESS_KEY_ID=… and AWS_SECRET_ACCESS_KEY=… to ${site.secrets === undefined ? '.env' : 'omni.env'}.`
 }`,
-    ...(registry.needsLogIn === true
-      ? [
-          `The registry asks for a log-in to pull. Machines: fill it in in the patch (RegistryAuthConfig, or machine.registries
-below Talos 1.12). Omni: mount ~/.docker/config.json as /root/.docker/config.json. Installers that the Image Factory
-builds: let siderolabs/*-installer be pulled without a log-in. The factory hands them on without credentials, and with
-installer.external it redirects machines to the registry, where Talos does not send a log-in either.`,
-        ]
-      : []),
+    ...logInSteps(input),
     `Check: omni-airgap egress check --inside tells whether registry, object store, factory, Omni and time answer.
 Omni lists the tags of ${image('ghcr.io', 'siderolabs/kubelet')} to know the Kubernetes versions it offers: the registry
 must allow that, and Omni needs its authority and, if it asks for a log-in, credentials.`,
@@ -56,7 +48,11 @@ Its patch sends every machine to this registry. Talos ${talosVersions.join(', ')
       .map((line) => `\n${line}.`)
       .join('')}`,
   ];
-  const unmet = unmetDemands(site, registry).map(({ problem }) => `- ${problem}`);
+  const demands = unmetDemands(site, registry, { selfHosted: factoryVersion !== undefined });
+  const unmet = demands.filter(({ severity }) => severity !== 'limits').map(({ problem }) => `- ${problem}`);
+  const limits = demands
+    .filter(({ severity }) => severity === 'limits')
+    .map(({ problem }) => `- ${problem}\n`);
   const open =
     unmet.length === 0
       ? ''
@@ -72,15 +68,13 @@ Three ways to run inside
 - omni-airgap serve --bundle DIR: the media and installers that were carried, nothing else, no build.
 - The object store behind any web server: media for people, PXE and imaging. Omni needs one of the other two as well.
 
-Ports that people need
-----------------------
-443/tcp  omni: pages and API    8100/tcp omni: Kubernetes API    5556/tcp log-in    8080/tcp factory    5000/tcp registry
+Who connects where
+------------------
+${connectionsText(input)}
 
 Ports that machines need
 ------------------------
-${insidePorts({ wireguardPort })
-  .map(({ to, port, protocol, why }) => `${`${port}/${protocol}`.padEnd(10)} ${to.padEnd(9)} ${why}`)
-  .join('\n')}
+${machinePortsText(input)}
 Inside the SideroLink tunnel Omni is fd00:41e4:649b:9303::1; that address is never reachable from outside it.
 
 Worth knowing
@@ -89,7 +83,7 @@ Worth knowing
 - SecureBoot: another factory signs with another key. Machines enrolled with the public factory's must be enrolled again.
 - iPXE cannot verify a certificate of an authority it was not built with: give PXE clients plain HTTP.
 - Clocks: everything above breaks when they drift apart. Name time servers in the --site file.
-${trimmedText(input)}`;
+${limits.join('')}${trimmedText(input)}`;
 }
 
 function trimmedText({ trimmed = [] }: HandoffInput): string {
