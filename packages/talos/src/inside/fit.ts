@@ -8,7 +8,7 @@
 import { compareVersions, parseVersion, vPrefixed } from '../version.ts';
 
 export interface VersionSet {
-  readonly omni?: string | undefined;
+  readonly omni?: string;
   readonly talos: readonly string[];
   readonly kubernetes: readonly string[];
   readonly factory?: string;
