@@ -115,6 +115,7 @@ test('every command prints the document that it printed before', async () => {
   await run('plan', ['plan', ...store, ...network]);
   await run('fetch --dry-run', ['fetch', '--dry-run', ...store, ...network]);
   await run('fetch', ['fetch', ...store, ...network]);
+  await run('outdated', ['outdated', ...store, ...network]);
   await run('egress rules', ['egress', 'rules', '--config', site.at('mirror.yaml')]);
   await run('egress rules --for nodes', ['egress', 'rules', '--for', 'nodes']);
   // Some host is not in the sample; the document is the same.
@@ -160,6 +161,9 @@ test('every command prints the document that it printed before', async () => {
   await run('fetch', ['fetch', ...store, ...network]);
   await run('gc --dry-run', ['gc', '--dry-run', ...inStore]);
   await run('gc', ['gc', ...inStore]);
+  const ranged = '{image: ghcr.io/siderolabs/omni, tags: {semver: 1.x}}';
+  site.write('mirror.yaml', `apiVersion: omni-airgap/v1\nimages: [${ranged}]\n`);
+  await run('fetch --update', ['fetch', '--update', ...store, ...network]);
   const mirror = ['--config', site.at('mirror.yaml'), '--store', site.at('mirror-store')];
   await run('mirror', ['mirror', ...mirror, '--out', site.at('mirrored'), ...key, ...network]);
 

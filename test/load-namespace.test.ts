@@ -12,7 +12,12 @@ import { type Registry, startRegistry } from './services/docker-registry.ts';
 import { describeWith } from './services/service-test.ts';
 import { cli, cliJson, startServe } from './support/cli.ts';
 import { type MadeBundle, makeBundle } from './support/made-bundle.ts';
-import { namespaceCommands, type WatchedNamespace, watchedNamespace } from './support/watched-namespace.ts';
+import {
+  linkAddress,
+  namespaceCommands,
+  type WatchedNamespace,
+  watchedNamespace,
+} from './support/watched-namespace.ts';
 import { type Workspace, workspace } from './support/workspace.ts';
 
 const mebibyte = 1024 * 1024;
@@ -47,9 +52,9 @@ describeWith([...namespaceCommands, ...cephCommands, 'docker-registry', 'curl'],
     return namespace as WatchedNamespace;
   };
   const temptations = {
-    HTTP_PROXY: 'http://10.77.32.1:3128',
-    HTTPS_PROXY: 'http://10.77.32.1:3128',
-    ALL_PROXY: 'http://10.77.32.1:3128',
+    HTTP_PROXY: `http://${linkAddress}:3128`,
+    HTTPS_PROXY: `http://${linkAddress}:3128`,
+    ALL_PROXY: `http://${linkAddress}:3128`,
   };
 
   test('load reaches the registry and the object store that were named, and tries nobody else', async (context) => {

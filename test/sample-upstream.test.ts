@@ -1,4 +1,5 @@
 /** The sample upstream behaves as the hosts it stands for, where that decides whether a fetch works. */
+import { execFileSync } from 'node:child_process';
 import { createHash, createPublicKey, verify, X509Certificate } from 'node:crypto';
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -138,6 +139,24 @@ describe('ghcr.io', () => {
     });
     const signature = Buffer.from(layer?.annotations?.['dev.cosignproject.cosign/signature'] ?? '', 'base64');
     expect(verify('sha256', payload, createPublicKey(upstream.publisherKey), signature)).toBe(true);
+  });
+
+  test('imager and talosctl-all have the files that an Image Factory reads, of both architectures', async () => {
+    const parts = ['vmlinuz', 'initramfs.xz', 'systemd-boot.efi', 'systemd-stub.efi'];
+    const expected: Readonly<Record<string, readonly string[]>> = {
+      imager: ['amd64', 'arm64'].flatMap((arch) => parts.map((name) => `usr/install/${arch}/${name}`)),
+      'talosctl-all': ['linux-amd64', 'linux-arm64', 'darwin-arm64'].map((name) => `talosctl-${name}`),
+    };
+    for (const [name, paths] of Object.entries(expected)) {
+      const repository = `/v2/siderolabs/${name}`;
+      const headers = await bearer(`repository:siderolabs/${name}:pull`);
+      const index = await manifest(`${repository}/manifests/v1.13.9`, headers);
+      const image = await manifest(`${repository}/manifests/${index.manifests?.[0]?.digest}`, headers);
+      const layer = image.layers?.at(-1)?.digest;
+      const input = await (await follow(await ask(`${repository}/blobs/${layer}`, { headers }))).bytes();
+      const files = execFileSync('tar', ['-tz'], { input, encoding: 'utf8' }).split('\n');
+      expect(files).toEqual(expect.arrayContaining([...paths]));
+    }
   });
 
   test('every request is reported with what it carried', () => {

@@ -9,7 +9,7 @@ import { SigningKey } from './signing-key.ts';
 import { defaultMedia, extensions, factoryHost, images, overlays, talosVersion } from './versions.ts';
 
 /** Counts up when the same seed gives other content, so that folders of older versions are made anew. */
-const generation = 2;
+const generation = 3;
 
 export interface SampleContent {
   /** Folder of the layout for a registry host. */

@@ -3,7 +3,7 @@
 import type { Blob, LayoutWriter } from './layout-writer.ts';
 import { Random } from './random.ts';
 import { type SigningKey, simpleSigningPayload } from './signing-key.ts';
-import { fullSize, type SampleImage } from './versions.ts';
+import { fullSize, type SampleFile, type SampleImage } from './versions.ts';
 
 const mebibyte = 1024 * 1024;
 const created = '2026-08-01T00:00:00Z';
@@ -41,9 +41,11 @@ export async function makeImage(
   text: TextFiles = {},
 ): Promise<Blob> {
   const { layout, seed } = context;
-  const { reference, program } = image;
+  const { reference, program, files } = image;
   const type = image.docker === true ? types.docker : types.oci;
-  const size = Math.max(2048, Math.round((image.share * mebibyte * context.sizeMiB) / fullSize));
+  const bytesOf = (share: number): number =>
+    Math.max(2048, Math.round((share * mebibyte * context.sizeMiB) / fullSize));
+  const size = bytesOf(image.share);
   const manifests: Blob[] = [];
   for (const architecture of architectures) {
     const base = new Random(seed, 'base', architecture);
@@ -55,7 +57,10 @@ export async function makeImage(
         tar(baseTree(base, Math.max(1024, Math.round((mebibyte * context.sizeMiB) / fullSize)))),
       ),
       await layout.layer(type.layer, tar(libraryTree(own, Math.round(size * 0.5)))),
-      await layout.layer(type.layer, tar(programTree(own, program, size, text))),
+      await layout.layer(
+        type.layer,
+        tar(files === undefined ? programTree(own, program, size, text) : fileTree(own, files, bytesOf)),
+      ),
     ];
     const config = await layout.blob(
       type.config,
@@ -137,6 +142,23 @@ function* programTree(random: Random, program: string, size: number, text: TextF
   for (const [path, content] of Object.entries(text)) yield textFile(path, content);
   yield randomFile(`usr/local/bin/${program}`, random, size, 0o755);
   yield textFile(`usr/share/doc/${program}/README`, `${program}: sample content, not the program itself.\n`);
+}
+
+function* fileTree(
+  random: Random,
+  files: readonly SampleFile[],
+  bytesOf: (share: number) => number,
+): Generator<TarFile> {
+  for (const { path, share, magic } of files) {
+    const size = bytesOf(share);
+    const content = randomFile(path, random, size - magic.byteLength, 0o755);
+    yield { ...content, size, chunks: () => concatenated(magic, content.chunks()) };
+  }
+}
+
+function* concatenated(first: Buffer, rest: Iterable<Uint8Array>): Generator<Uint8Array> {
+  yield first;
+  yield* rest;
 }
 
 function randomFile(path: string, random: Random, size: number, mode = 0o644): TarFile {

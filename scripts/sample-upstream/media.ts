@@ -9,24 +9,19 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type IsoFile, iso } from './iso.ts';
 import { Random } from './random.ts';
-import { fullSize, mediaShare } from './versions.ts';
+import { fullSize, mediaShare, peMagic, programMagics, zstdMagic } from './versions.ts';
 
 const mebibyte = 1024 * 1024;
-const zstdMagic = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
 /** First bytes by the end of the name; of an archive, up to the mark in its first header. */
 const magics: readonly (readonly [end: string, magic: Buffer])[] = [
   ['.xz', Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00])],
   ['.zst', zstdMagic],
   ['.gz', Buffer.from([0x1f, 0x8b, 0x08])],
   ['.qcow2', Buffer.from('QFI\xfb\0\0\0\x03', 'latin1')],
-  ['.efi', Buffer.from('MZ')],
+  ['.efi', peMagic],
   ['.ova', tarHeader('disk.vmdk')],
   ['.tar', tarHeader('manifest.json')],
 ];
-const programMagics: Readonly<Record<string, Buffer>> = {
-  darwin: Buffer.from([0xcf, 0xfa, 0xed, 0xfe]),
-  windows: Buffer.from('MZ'),
-};
 const kernelArguments =
   'console=tty0 init_on_alloc=1 slab_nomerge pti=on consoleblank=0 nvme_core.io_timeout=4294967295 printk.devkmsg=on selinux=1';
 
@@ -74,7 +69,7 @@ export class Media {
     const path = join(this.#folder, 'talosctl', version, file);
     await mkdir(dirname(path), { recursive: true });
     const size = this.#bytes(4);
-    const magic = programMagics[file.split('-')[1] ?? ''] ?? Buffer.from('\x7fELF');
+    const magic = programMagics[file.split('-')[1] ?? ''] ?? Buffer.alloc(0);
     const noise = new Random(this.#seed, version, file).noise(size - magic.byteLength);
     const bytes = Buffer.concat([magic, ...noise]);
     await writeFile(path, bytes);
@@ -93,7 +88,7 @@ export class Media {
     if (platform !== undefined) {
       return [Buffer.from([`talos.platform=${platform} ${kernelArguments}`, ...extraKernelArgs].join(' '))];
     }
-    const kernel = this.#part(request, `kernel-${arch}`, mediaShare.kernel, Buffer.from('MZ'));
+    const kernel = this.#part(request, `kernel-${arch}`, mediaShare.kernel, peMagic);
     if (file === `kernel-${arch}`) return kernel.chunks();
     const initramfs = this.#part(request, `initramfs-${arch}.xz`, mediaShare.initramfs, zstdMagic);
     if (file === `initramfs-${arch}.xz`) return initramfs.chunks();

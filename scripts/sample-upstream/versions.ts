@@ -13,6 +13,16 @@ export interface SampleImage {
   readonly program: string;
   /** Docker's media types, as the publisher uses them. */
   readonly docker?: boolean;
+  /** Files in place of the program, at the paths where an Image Factory reads them. */
+  readonly files?: readonly SampleFile[];
+}
+
+export interface SampleFile {
+  readonly path: string;
+  /** In the unit of an image's share. */
+  readonly share: number;
+  /** The first bytes, by which readers know the format. */
+  readonly magic: Buffer;
 }
 
 const ghcr = (name: string, tag: string, share: number): SampleImage => ({
@@ -27,13 +37,51 @@ const kubernetes = (name: string, tag: string, share: number): SampleImage => ({
   docker: true,
 });
 
+/** First bytes of executables for UEFI and Windows, which the Linux kernel has too. */
+export const peMagic: Buffer = Buffer.from('MZ');
+export const zstdMagic: Buffer = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
+/** First bytes of a program by its operating system. */
+export const programMagics: Readonly<Record<string, Buffer>> = {
+  linux: Buffer.from('\x7fELF'),
+  darwin: Buffer.from([0xcf, 0xfa, 0xed, 0xfe]),
+  windows: peMagic,
+};
+
+export const talosctlFiles: readonly string[] = [
+  'talosctl-linux-amd64',
+  'talosctl-linux-arm64',
+  'talosctl-darwin-arm64',
+];
+
+/**
+ * What an Image Factory builds boot assets from. It reads the image of amd64 for both architectures.
+ * Source: siderolabs/image-factory v1.5.0 internal/artifacts/{artifacts,fetch}.go.
+ */
+const bootParts: readonly SampleFile[] = ['amd64', 'arm64'].flatMap((architecture) =>
+  (
+    [
+      ['vmlinuz', 2, peMagic],
+      ['initramfs.xz', 3, zstdMagic],
+      ['systemd-boot.efi', 0.5, peMagic],
+      ['systemd-stub.efi', 0.5, peMagic],
+    ] as const
+  ).map(([name, share, magic]) => ({ path: `usr/install/${architecture}/${name}`, share, magic })),
+);
+
+/** Every talosctl, at the root. Source: siderolabs/image-factory v1.5.0 internal/artifacts/versions.go. */
+const talosctls: readonly SampleFile[] = talosctlFiles.map((path) => ({
+  path,
+  share: 2,
+  magic: programMagics[path.split('-')[1] ?? ''] ?? Buffer.alloc(0),
+}));
+
 export const images: readonly SampleImage[] = [
   ghcr('siderolabs/omni', 'v1.10.4', 12),
   ghcr('siderolabs/image-factory', 'v1.5.0', 6),
-  ghcr('siderolabs/imager', talosVersion, 12),
+  { ...ghcr('siderolabs/imager', talosVersion, 12), files: bootParts },
   ghcr('siderolabs/installer-base', talosVersion, 4),
   ghcr('siderolabs/installer', talosVersion, 6),
-  ghcr('siderolabs/talosctl-all', talosVersion, 6),
+  { ...ghcr('siderolabs/talosctl-all', talosVersion, 6), files: talosctls },
   ghcr('siderolabs/kubelet', kubernetesVersion, 8),
   ghcr('siderolabs/flannel', '0.28.8', 1.5),
   ghcr('dexidp/dex', 'v2.41.1', 4),
@@ -69,9 +117,4 @@ export const defaultMedia: readonly string[] = [
   'kernel-amd64',
   'initramfs-amd64.xz',
   'cmdline-metal-amd64',
-];
-export const talosctlFiles: readonly string[] = [
-  'talosctl-linux-amd64',
-  'talosctl-linux-arm64',
-  'talosctl-darwin-arm64',
 ];

@@ -32,6 +32,10 @@ export interface RegistryOptions {
   readonly tls?: { readonly certificate: string; readonly key: string };
   /** A bucket that is there; a folder when left out. */
   readonly storage?: { readonly gateway: CephGateway; readonly bucket: string };
+  /** What its command begins with to run elsewhere, such as in a network namespace. */
+  readonly within?: readonly string[];
+  /** Port on 127.0.0.1; one of its own choice when left out. */
+  readonly port?: number;
 }
 
 /** The one user of `auth: 'htpasswd'`, and the bcrypt hash of the password. */
@@ -44,6 +48,8 @@ export async function startRegistry({
   auth,
   storage,
   tls,
+  within = [],
+  port: chosen = 0,
 }: RegistryOptions = {}): Promise<Registry> {
   if (program === 'docker-registry') requireCommands(program);
   const folder = temporaryFolder('registry');
@@ -52,13 +58,14 @@ export async function startRegistry({
   const configuration = {
     version: '0.1',
     log: { level: 'info', accesslog: { disabled: false } },
-    http: { addr: '127.0.0.1:0', secret: 'only-for-tests', ...(tls === undefined ? {} : { tls }) },
+    http: { addr: `127.0.0.1:${chosen}`, secret: 'only-for-tests', ...(tls === undefined ? {} : { tls }) },
     storage: { ...storageSection(folder, storage), delete: { enabled: true } },
     ...(auth === undefined ? {} : { auth: authSection(folder, auth) }),
   };
   const configFile = join(folder, 'config.yml');
   writeFileSync(configFile, JSON.stringify(configuration));
-  const server = startProcess([program, 'serve', configFile], join(folder, 'registry.log'));
+  const [first = program, ...rest] = [...within, program, 'serve', configFile];
+  const server = startProcess([first, ...rest], join(folder, 'registry.log'));
   const stop = async (): Promise<void> => {
     await server.stop();
     remove(folder);

@@ -2,10 +2,9 @@
  * Registries and object stores of other projects. What `scripts/test` installs must be there in CI; the others are
  * used where they are found on PATH or in the folder that STORES_BIN names.
  */
-import { spawnSync } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { describe, test } from 'vitest';
+import { findProgram, versionOf } from '../services/found-program.ts';
 import { freePorts, startProcess } from '../services/server-process.ts';
 import { remove, temporaryFolder } from '../services/temporary.ts';
 
@@ -27,7 +26,7 @@ export function describeEach<T extends Program>(
 ): void {
   for (const program of programs) {
     const { name, command, inCi = false, versionFlag } = program;
-    const path = find(command);
+    const path = findProgram(command, 'STORES_BIN');
     if (path === undefined) {
       test(name, ({ skip }) => {
         const reason = `${name}: ${command} is neither on PATH nor in the folder STORES_BIN`;
@@ -65,22 +64,4 @@ export async function startServer(
     throw error;
   }
   return { host: `127.0.0.1:${port}`, url, stop };
-}
-
-function find(command: string): string | undefined {
-  const folders = [process.env['STORES_BIN'] ?? '', ...(process.env['PATH'] ?? '').split(delimiter)];
-  const paths = command.includes('/') ? [command] : folders.filter(Boolean).map((one) => join(one, command));
-  return paths.find((path) => {
-    try {
-      accessSync(path, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
-
-function versionOf(path: string, flag: string): string {
-  const { stdout, stderr } = spawnSync(path, [flag], { encoding: 'utf8', timeout: 30_000 });
-  return /v?\d+\.\d+\.\d+[\w.+-]*/.exec(stdout + stderr)?.[0] ?? '';
 }

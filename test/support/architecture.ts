@@ -54,7 +54,10 @@ export const layers: Readonly<Record<string, Layer>> = {
       'node:zlib',
     ],
   },
-  fetcher: { siblings: [...content, 'store'], npm: [...sigstore, 'p-limit', 'tar', 'valibot'] },
+  fetcher: {
+    siblings: [...content, 'store'],
+    npm: [...sigstore, 'p-limit', 'semver', '@types/semver', 'tar', 'valibot'],
+  },
   bundler: { siblings: [...content, 'store'], npm: ['@cyclonedx/cyclonedx-library', ...schemaValidators] },
   // What an auditor inside reads: never the store of the connected host.
   loader: { siblings: [...content, 'objects'], npm: ['p-limit'] },

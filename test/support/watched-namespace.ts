@@ -26,7 +26,11 @@ const [ip = ''] = namespaceCommands;
 /** Of the whole machine: another run must not get ours. */
 const name = `oa-watch-${process.pid}`;
 const link = { here: `oaw${process.pid % 1_000_000}`, inside: `oax${process.pid % 1_000_000}` };
-const addresses = { here: '10.77.32.1', inside: '10.77.32.2' };
+/** Another run at the same time is to have other addresses too. */
+const subnet = `10.77.${process.pid % 250}`;
+const addresses = { here: `${subnet}.1`, inside: `${subnet}.2` };
+/** Where everything goes that is not meant for the namespace itself. */
+export const linkAddress: string = addresses.here;
 const enter: readonly string[] = [ip, 'netns', 'exec', name];
 
 const rules = [

@@ -88,6 +88,9 @@ export interface SignerFlags {
   readonly verifyImagesExcept: readonly string[];
 }
 
+export const updateHelp =
+  'choose the newest versions for ranges such as v1.13.x again; default: those that lock.json pins';
+
 export const requirePlatformsHelp: string =
   'fail (exit 2) when an image lacks one of the wanted platforms; default: carry the others and name it';
 

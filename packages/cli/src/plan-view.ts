@@ -3,6 +3,7 @@
 import { type Plan, plan, planFailure } from '@omni-airgap/fetcher';
 import { formatBytes, printable } from '@omni-airgap/oci/base';
 import { count, table, wrap } from './format.ts';
+import { rangeLines } from './ranges-view.ts';
 import { type CommonFlags, report, type Session } from './session.ts';
 
 /** Prints the plan. @throws as plan; the error of a fetch of the same when items have problems */
@@ -35,6 +36,7 @@ function describePlan(result: Plan): string {
       item.missing === undefined ? '' : item.missing === 0 ? 'there' : formatBytes(item.missing),
     ]);
   const lines = [table([['NAME', 'KIND', 'SIZE', 'TO FETCH'], ...rows], [2, 3]), ''];
+  lines.push(...rangeLines(result.ranges));
   for (const { name, missingPlatforms } of result.items)
     if (missingPlatforms !== undefined)
       lines.push(

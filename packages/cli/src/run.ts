@@ -161,6 +161,7 @@ const commands: ReadonlyMap<string, () => Promise<AddCommand>> = new Map([
   ['init', async () => (await import('./commands/init.ts')).addInit],
   ['plan', async () => (await import('./commands/plan.ts')).addPlan],
   ['fetch', async () => (await import('./commands/fetch.ts')).addFetch],
+  ['outdated', async () => (await import('./commands/outdated.ts')).addOutdated],
   ['egress', async () => (await import('./commands/egress.ts')).addEgress],
   ['gc', async () => (await import('./commands/gc.ts')).addGc],
   ['bundle', async () => (await import('./commands/bundle.ts')).addBundle],

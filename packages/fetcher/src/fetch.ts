@@ -16,7 +16,7 @@ import { checkOutputFolder } from '@omni-airgap/oci/fs';
 import type { Layout } from '@omni-airgap/oci/layout';
 import { parseReference } from '@omni-airgap/oci/model';
 import { type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
-import { type LockedItem, Store } from '@omni-airgap/store';
+import { type EgressLog, type LockDocument, type LockedItem, Store } from '@omni-airgap/store';
 import { hostPattern, publicFactoryHost } from '@omni-airgap/talos';
 import { FactoryClient } from './factory/client.ts';
 import { Builds, type FactoryContext, slowFactory } from './factory/file.ts';
@@ -27,7 +27,14 @@ import { readCatalog } from './images/catalog.ts';
 import { Companions } from './images/companions.ts';
 import { fetchImage, type ImageContext, localFirst, TransfersView } from './images/image.ts';
 import { missingText } from './images/platforms.ts';
-import { readMirror, refuseSecrets } from './mirror/mirror.ts';
+import {
+  type ChosenRange,
+  type ChosenVersions,
+  chooseVersions,
+  lockedRange,
+  withStandIns,
+} from './mirror/chosen-versions.ts';
+import { readMirror, refuseSecrets, type WrittenMirror } from './mirror/mirror.ts';
 import { hostsOf, type ResolvedMirror, resolveMirror, type WantedImage } from './mirror/resolved-mirror.ts';
 import { failureOf, Run } from './run.ts';
 import { readSigners, type SignerOptions } from './signatures/signers.ts';
@@ -46,6 +53,8 @@ export interface FetchOptions extends SignerOptions {
   readonly restore?: boolean;
   /** Images that lack one of the wanted platforms fail; default: they are carried without it, and named. */
   readonly requirePlatforms?: boolean;
+  /** Choose the versions of ranges anew; default: as lock.json pins them. */
+  readonly update?: boolean;
   /** Names of pins in lock.json that are replaced by what the factory has now: `ITEM` or `ITEM/FILE`. */
   readonly repin?: readonly string[];
   /** Account and machine, for the record. */
@@ -56,6 +65,8 @@ export interface FetchOptions extends SignerOptions {
 
 export interface FetchReport extends CopyTally {
   readonly items: number;
+  /** What the ranges of mirror.yaml stand for. */
+  readonly ranges: readonly ChosenRange[];
   readonly bytes: number;
   /** Images whose signature was checked. */
   readonly verified: number;
@@ -114,30 +125,62 @@ export async function prepareFetch(options: FetchOptions): Promise<(store: Store
   await checkOutputFolder('--store', options.store);
   if (options.allowSecrets !== true) refuseSecrets(mirror);
   const signers = await readSigners(options);
-  const wanted = resolveMirror(mirror);
+  // What can be wrong without upstream is found now.
+  resolveMirror(withStandIns(mirror));
   return async (store) => {
     const layout = await store.openLayout({ carried: options.restore !== true });
-    return fetchInto(store, layout, wanted, signers, options);
+    return fetchInto(store, layout, mirror, signers, options);
   };
 }
 
 async function fetchInto(
   store: Store,
   layout: Layout,
-  wanted: ResolvedMirror,
+  written: WrittenMirror,
   signers: ImageContext['signers'],
   options: FetchOptions,
 ): Promise<FetchReport> {
-  const { allowSecrets = false, concurrency = defaultTransfers, progress = noProgress } = options;
+  const { progress = noProgress } = options;
   const before = await store.lockDocument();
   const repins = new Repins(options.repin ?? [], before);
-  const onRetry = (error: CodedError): void => progress.note(`trying again: ${error.message}`);
   const egressLog = await store.openEgressLog();
-  // Nothing is requested without a record.
-  const signal = AbortSignal.any([
-    egressLog.failed,
-    ...(options.signal === undefined ? [] : [options.signal]),
-  ]);
+  const onNote = (text: string): void => progress.note(text);
+  const scope = {
+    egressLog,
+    onNote,
+    onRetry: (error: CodedError): void => onNote(`trying again: ${error.message}`),
+    // Nothing is requested without a record.
+    signal: AbortSignal.any([egressLog.failed, ...(options.signal === undefined ? [] : [options.signal])]),
+  };
+  const work = async (): Promise<FetchReport> => {
+    const { network, update = false } = options;
+    const chosen = await chooseVersions(written, { lock: before, network, scope, update });
+    chosen.warnings.forEach(onNote);
+    return fetchChosen(chosen, { store, layout, before, repins, signers, ...scope }, options);
+  };
+  return withCleanUp(work, () => egressLog.close());
+}
+
+/** A fetch under way. */
+interface Fetching {
+  readonly store: Store;
+  readonly layout: Layout;
+  readonly before: LockDocument | undefined;
+  readonly repins: Repins;
+  readonly signers: ImageContext['signers'];
+  readonly egressLog: EgressLog;
+  readonly onNote: (text: string) => void;
+  readonly onRetry: (error: CodedError) => void;
+  readonly signal: AbortSignal;
+}
+
+async function fetchChosen(
+  { mirror, ranges }: ChosenVersions,
+  { store, layout, before, repins, signers, egressLog, onNote, onRetry, signal }: Fetching,
+  options: FetchOptions,
+): Promise<FetchReport> {
+  const { allowSecrets = false, concurrency = defaultTransfers, progress = noProgress } = options;
+  const wanted = resolveMirror(mirror);
   const network = await openNetwork(options.network, {
     hosts: hostsOf(wanted).map(hostPattern),
     allowPrivate: false,
@@ -147,7 +190,7 @@ async function fetchInto(
     pacing: true,
     slowHosts: slowFactory,
     onRetry,
-    onNote: (text) => progress.note(text),
+    onNote,
   });
   const counts = tallying(progress);
   const view = new TransfersView(progress);
@@ -166,7 +209,7 @@ async function fetchInto(
     copier: new Copier({ onEvent, blobs: transfers, manifests: manifestsAtOnce, ...stoppable }),
     view,
     builds,
-    companions: new Companions({ onNote: (text) => progress.note(text), signal }),
+    companions: new Companions({ onNote, signal }),
     signers,
     requirePlatforms: options.requirePlatforms,
     ...stoppable,
@@ -207,7 +250,8 @@ async function fetchInto(
       await store.updateLockDocument((now) => {
         // What could not be brought anew is still what it was: its pins must not get lost.
         const isKept = ({ name }: LockedItem): boolean => missing.includes(name) && !items.has(name);
-        return { items: [...items.values(), ...(now?.items ?? []).filter(isKept)], missing };
+        const kept = (now?.items ?? []).filter(isKept);
+        return { ranges: ranges.map(lockedRange), items: [...items.values(), ...kept], missing };
       }, options.by);
       for (const url of media.journaled) if (run.isLocked(url)) await journal.forget(url);
     };
@@ -223,6 +267,7 @@ async function fetchInto(
     return {
       ...counts.tally,
       items: items.size,
+      ranges,
       verified: found.reduce((sum, { images }) => sum + images, 0),
       signers: found,
       bytes: [...items.values()].reduce((sum, item) => sum + item.bytes, 0),
@@ -232,10 +277,7 @@ async function fetchInto(
         .map((item) => item.name),
     };
   };
-  return withCleanUp(work, async () => {
-    await network.close();
-    await egressLog.close();
-  });
+  return withCleanUp(work, () => network.close());
 }
 
 async function fetchAll(

@@ -8,12 +8,19 @@ import { CodedError, isCoded } from '@omni-airgap/oci/base';
 import { freeBytes } from '@omni-airgap/oci/fs';
 import { type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import { Store } from '@omni-airgap/store';
-import { type EgressHost, fitWarnings, hostPattern, publicFactoryHost } from '@omni-airgap/talos';
+import {
+  compareVersions,
+  type EgressHost,
+  fitWarnings,
+  hostPattern,
+  publicFactoryHost,
+} from '@omni-airgap/talos';
 import pLimit from 'p-limit';
 import { FactoryClient } from './factory/client.ts';
 import { Builds, slowFactory } from './factory/file.ts';
 import { Companions } from './images/companions.ts';
-import { type Mirror, readMirror, refuseSecrets } from './mirror/mirror.ts';
+import { type ChosenRange, chooseVersions, withStandIns } from './mirror/chosen-versions.ts';
+import { type Mirror, readMirror, refuseSecrets, type WrittenMirror } from './mirror/mirror.ts';
 import { hostsOf, type ResolvedMirror, resolveMirror, type WantedImage } from './mirror/resolved-mirror.ts';
 import { type PlanContext, type PlannedImage, planBuilds, planImage, planLists } from './plan-items.ts';
 import {
@@ -33,6 +40,8 @@ interface PlanOptions {
   /** Have the factory build what its size is asked of; default false. */
   readonly build?: boolean;
   readonly allowSecrets?: boolean;
+  /** Plan a fetch that chooses the versions of ranges anew. */
+  readonly update?: boolean;
   /** Count what has left the store with a bundle as missing. */
   readonly restore?: boolean;
   /** Images that lack a wanted platform are a problem. */
@@ -43,6 +52,8 @@ interface PlanOptions {
 }
 
 export interface Plan extends Totals {
+  /** What the ranges of mirror.yaml stand for, and what `fetch --update` would make of them. */
+  readonly ranges: readonly ChosenRange[];
   readonly items: readonly PlannedItem[];
   readonly freeBytes: number;
   readonly hosts: readonly EgressHost[];
@@ -60,6 +71,8 @@ const itemsAtOnce = 16;
 export async function plan(options: PlanOptions): Promise<Plan> {
   const mirror = await readMirror(options.config);
   if (options.allowSecrets !== true) refuseSecrets(mirror);
+  // What can be wrong without upstream is found now.
+  resolveMirror(withStandIns(mirror));
   const store = await openIfThere(options.store, options.signal);
   try {
     return await planInto(store, mirror, options);
@@ -78,8 +91,18 @@ export function planFailure({ items, problems }: Plan): CodedError | undefined {
   return failureOf(failures, items.length);
 }
 
-async function planInto(store: Store | undefined, mirror: Mirror, options: PlanOptions): Promise<Plan> {
-  const { build = false, restore = false, progress = noProgress, signal } = options;
+async function planInto(
+  store: Store | undefined,
+  written: WrittenMirror,
+  options: PlanOptions,
+): Promise<Plan> {
+  const { build = false, restore = false, update = false, progress = noProgress, signal } = options;
+  const onNote = (text: string): void => progress.note(text);
+  const lock = await store?.lockDocument();
+  const { mirror, ranges, warnings } = await chooseVersions(written, {
+    ...{ lock, network: options.network, update, look: true },
+    scope: { onNote, signal },
+  });
   const wanted = resolveMirror(mirror);
   const layout = await store?.openLayout({ carried: !restore });
   const hosts = hostsOf(wanted);
@@ -88,17 +111,17 @@ async function planInto(store: Store | undefined, mirror: Mirror, options: PlanO
     allowPrivate: false,
     connections: itemsAtOnce,
     slowHosts: slowFactory,
-    onNote: (text) => progress.note(text),
+    onNote,
   });
   const stoppable = { signal };
   const context: PlanContext = {
     network,
     factory: new FactoryClient({ gate: network.gate, host: publicFactoryHost, ...stoppable }),
     layout,
-    lock: await store?.lockDocument(),
+    lock,
     build,
     builds: new Builds(progress),
-    companions: new Companions({ onNote: (text) => progress.note(text), signal }),
+    companions: new Companions({ onNote, signal }),
     limit: pLimit(itemsAtOnce),
     requirePlatforms: options.requirePlatforms,
     allowSecrets: options.allowSecrets === true,
@@ -107,11 +130,12 @@ async function planInto(store: Store | undefined, mirror: Mirror, options: PlanO
   try {
     const planned = await planAll(context, wanted);
     return {
+      ranges,
       items: planned.map(({ item }) => item),
       ...(await totalsOf(planned, layout)),
       freeBytes: await freeBytes(options.store),
       hosts,
-      warnings: warningsOf(mirror, wanted),
+      warnings: [...warnings, ...warningsOf(mirror, wanted)],
       problems: problemsOf(planned),
     };
   } finally {
@@ -135,7 +159,8 @@ async function planAll(context: PlanContext, wanted: ResolvedMirror): Promise<re
 
 function warningsOf({ omni, talos, kubernetes }: Mirror, { images }: ResolvedMirror): readonly string[] {
   const fits = fitWarnings({
-    ...(omni === undefined ? {} : { omni: omni.version }),
+    // Those before the newest lead up to it.
+    omni: omni?.versions.toSorted(compareVersions).at(-1),
     talos: talos?.versions ?? [],
     kubernetes: kubernetes?.versions ?? [],
     ...(talos?.imageFactory === undefined ? {} : { factory: talos.imageFactory.version }),

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { schematicFrom } from '@omni-airgap/talos';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { withStandIns } from '../src/mirror/chosen-versions.ts';
 import { init } from '../src/mirror/init.ts';
 import { parseMirror, readMirror } from '../src/mirror/mirror.ts';
 import { resolveMirror } from '../src/mirror/resolved-mirror.ts';
@@ -56,7 +57,7 @@ images:
 platforms: [linux/amd64, linux/arm/v7]
 `);
     expect(mirror).toMatchObject({
-      omni: { version: 'v1.10.4' },
+      omni: { versions: ['v1.10.4'] },
       talos: {
         versions: ['v1.13.9', 'v1.12.4'],
         imageFactory: { version: 'v1.5.0', extensions: 'all', overlays: ['rpi_generic'] },
@@ -81,7 +82,7 @@ platforms: [linux/amd64, linux/arm/v7]
     const path = join(await temporaryFolder(), 'mirror.yaml');
     await init(path);
     const mirror = await readMirror(path);
-    expect(mirror.omni).toEqual({ version: 'v1.10.4' });
+    expect(mirror.omni).toEqual({ versions: ['v1.10.4'] });
     expect(mirror.media[0]?.installers).toEqual(['metal']);
     await expect(init(path)).rejects.toMatchObject({ code: 'CONFLICT' });
   });
@@ -122,7 +123,7 @@ images:
 `;
     await writeFile(path, text);
     const all = ['linux/arm64', 'linux/amd64', 'linux/arm/v7'];
-    const wanted = resolveMirror(await readMirror(path)).images;
+    const wanted = resolveMirror(withStandIns(await readMirror(path))).images;
     expect(Object.fromEntries(wanted.map(({ reference, platforms }) => [reference, platforms]))).toEqual({
       'ghcr.io/a/all:v1': all,
       'ghcr.io/a/own:v1': ['linux/arm64'],
@@ -131,7 +132,7 @@ images:
       'ghcr.io/a/listed:v1': ['linux/amd64'],
     });
     await writeFile(path, text.replace(/^platforms: \[.*$/m, ''));
-    const without = resolveMirror(await readMirror(path)).images;
+    const without = resolveMirror(withStandIns(await readMirror(path))).images;
     // Wanted whole in one place is carried whole.
     expect(without.find(({ reference }) => reference === 'ghcr.io/a/both:v1')?.platforms).toBeUndefined();
   });
@@ -200,7 +201,7 @@ describe('images of a Talos version as its talosctl lists them', () => {
     await writeFile(join(folder, 'list.txt'), `${list.join('\n')}\n`);
     const path = join(folder, 'mirror.yaml');
     await writeFile(path, `${head}${yaml}`);
-    return resolveMirror(await readMirror(path)).images.map(({ reference }) => reference);
+    return resolveMirror(withStandIns(await readMirror(path))).images.map(({ reference }) => reference);
   }
 
   test.each(['v1.99.0', '1.99.0'])('beside one of the table, for %s', async (key) => {
@@ -275,8 +276,8 @@ describe('what is refused, with its place and what to write instead', () => {
     ],
     [
       'a version that is none',
-      'talos: {versions: [latest]}',
-      /:2:20: talos\.versions\[0\] latest is no version/,
+      'talos: {versions: [newest]}',
+      /:2:20: talos\.versions\[0\] newest is neither a version nor a range/,
     ],
     [
       'versions that are no list',
@@ -350,7 +351,7 @@ describe('what is refused, with its place and what to write instead', () => {
     [
       'an image as other tools name it',
       'images:\n  - name: ghcr.io/a/b:v1',
-      /:3:5: images\[0\]\.name is not known here; known are image, file, platforms/,
+      /:3:5: images\[0\]\.name is not known here; known are image, tags, file, platforms/,
     ],
     ['a second document', 'images: [a/b:1]\n---\nimages: []', /:3:1: there is a second document; remove/],
     ['a key that is no text', '? [a]\n: b', /:2:3: a key must be plain text/],

@@ -12,11 +12,10 @@ import {
   ensureFolder,
   readNamedFile,
   readSmallFile,
-  removeFile,
   writeFileAtomic,
   writeOutput,
 } from '@omni-airgap/oci/fs';
-import { type Digest, parseReference } from '@omni-airgap/oci/model';
+import { parseReference } from '@omni-airgap/oci/model';
 import {
   compareVersions,
   type HandoffInput,
@@ -35,8 +34,8 @@ import type { RegistryTarget } from './targets/names.ts';
 interface SiteDescription {
   /** Folder of the hand-off. */
   readonly folder: string;
-  /** Names in the bundle, and what each stands for in the registry. */
-  readonly names: readonly { readonly name: string; readonly digest: Digest }[];
+  /** Names in the bundle. */
+  readonly names: readonly string[];
   /** Tags of the registry that stand for trimmed indexes. */
   readonly trimmed: readonly string[];
   readonly site: Site;
@@ -52,10 +51,7 @@ interface SiteDescription {
 export function describeSite(description: SiteDescription): HandoffInput {
   const { target, plainHttp, keepHost, objectStore, ca, resignKey } = description;
   const site = seenFrom(description.folder, description.site);
-  const references = description.names.map(({ name, digest }) => ({
-    ...parseReference(name),
-    loaded: digest,
-  }));
+  const references = description.names.map((name) => parseReference(name));
   const tagsOf = (...repositories: string[]): readonly string[] =>
     [
       ...new Set(
@@ -85,21 +81,9 @@ export function describeSite(description: SiteDescription): HandoffInput {
     newest('siderolabs/image-factory'),
     newest('dexidp/dex'),
   ];
-  const imageDigests = new Map(
-    [
-      ['siderolabs/omni', omniVersion] as const,
-      ['siderolabs/image-factory', factoryVersion] as const,
-      ['dexidp/dex', dexVersion] as const,
-    ].flatMap(([repository, version]) => {
-      const found = references.find((one) => one.repository === repository && one.tag === version);
-      return version === undefined || found === undefined ? [] : [[repository, found.loaded] as const];
-    }),
-  );
   return {
-    folder: resolve(description.folder),
     site,
     registry: { ...seen, keepHost },
-    imageDigests,
     trimmed: description.trimmed,
     talosVersions: [...talosVersions].sort(compareVersions),
     kubernetesVersions: tagsOf('siderolabs/kubelet'),
@@ -145,7 +129,7 @@ function seenFrom(folder: string, site: Site): Site {
 }
 
 function withPaths(site: Site, map: (path: string) => string): Site {
-  const { certificates, secrets, oidc } = site;
+  const { caFile, certificates, secrets, oidc } = site;
   return {
     ...site,
     ...(certificates === undefined
@@ -158,6 +142,7 @@ function withPaths(site: Site, map: (path: string) => string): Site {
             ]),
           ),
         }),
+    ...(caFile === undefined ? {} : { caFile: map(caFile) }),
     ...(secrets === undefined ? {} : { secrets: map(secrets) }),
     ...(oidc === undefined ? {} : { oidc: { ...oidc, clientSecretFile: map(oidc.clientSecretFile) } }),
   };
@@ -174,12 +159,9 @@ export interface WrittenHandoff {
 const recordName = '.omni-airgap.json';
 const maxFileBytes = 4 * 1024 * 1024;
 
-/** Folders below the hand-off that have files of it. */
-export const handoffFolders: readonly string[] = ['quadlets'];
-
 /** @throws DISK */
 export async function writeHandoff(folder: string, input: HandoffInput): Promise<WrittenHandoff> {
-  for (const below of ['', ...handoffFolders]) await ensureFolder(join(folder, below));
+  await ensureFolder(folder);
   const record = await readSmallFile(join(folder, recordName), maxFileBytes);
   const before = record === undefined ? {} : parseStrictObject(record, { what: join(folder, recordName) });
   const written: Record<string, string> = {};
@@ -201,25 +183,7 @@ export async function writeHandoff(folder: string, input: HandoffInput): Promise
     }
   }
   await writeFileAtomic(join(folder, recordName), serializeDocument(written));
-  await removeFormer(folder, before, new Set(files));
   return { folder, files, kept };
-}
-
-/**
- * Removes what a load before wrote, nobody changed and this site has no use for any more: a quadlet would start a service
- * that the site has not.
- */
-async function removeFormer(
-  folder: string,
-  before: Readonly<Record<string, unknown>>,
-  files: ReadonlySet<string>,
-): Promise<void> {
-  for (const [name, sha256] of Object.entries(before)) {
-    if (files.has(name) || !/^(?:quadlets\/)?[a-z0-9][a-z0-9.-]*$/i.test(name)) continue;
-    const path = join(folder, name);
-    const there = await readSmallFile(path, maxFileBytes);
-    if (there !== undefined && sha256Of(there) === sha256) await removeFile(path);
-  }
 }
 
 function sha256Of(bytes: Uint8Array): string {
@@ -247,10 +211,12 @@ export async function readSite(path: string): Promise<SiteFile> {
   }
   site = withPaths(site, (file) => resolve(dirname(path), file));
   if (site.caFile === undefined) return { site };
-  const caPath = resolve(dirname(path), site.caFile);
-  const ca = (await readNamedFile(`${path}: caFile`, caPath, maxCaBytes)).toString('latin1');
+  const ca = (await readNamedFile(`${path}: caFile`, site.caFile, maxCaBytes)).toString('latin1');
   if (!ca.includes('-----BEGIN CERTIFICATE-----') || ca.includes('PRIVATE KEY')) {
-    throw new CodedError('CONFIG', `${path}: caFile ${caPath}: must hold PEM certificates and nothing else`);
+    throw new CodedError(
+      'CONFIG',
+      `${path}: caFile ${site.caFile}: must hold PEM certificates and nothing else`,
+    );
   }
   return { site, ca: `${ca.trim()}\n` };
 }

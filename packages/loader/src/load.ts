@@ -16,7 +16,7 @@ import { openOutputs } from './outputs.ts';
 import { type PlannedLoad, planLoad } from './plan.ts';
 import { receiptOf } from './receipt.ts';
 import { type Resigned, resign } from './resign.ts';
-import { demandWarnings, needsLogIn } from './site-demands.ts';
+import { demandWarnings, readsOf, refusedReads, type TriedRead, tryReads } from './site-demands.ts';
 import { MissingVolumes } from './source.ts';
 import { type LoadedObject, loadObjects } from './targets/objects/load-objects.ts';
 import { type OpenStore, speaksOf } from './targets/objects/object-plan.ts';
@@ -169,8 +169,14 @@ async function writeDown(
     lost = error;
   }
   await orWarning(() => source.dropParts(), 'remove the parts in the folder of --spool');
+  const reads =
+    (await orWarning(
+      () => readAnonymously(options, registry),
+      'everything is loaded; reads without a log-in were not tried',
+    )) ?? [];
+  warnings.push(...(registry === undefined ? [] : refusedReads(registry.context.target.host, reads)));
   const handoff = await orWarning(
-    () => handOff(options, registry),
+    () => handOff(options, registry, reads),
     'everything is loaded; to write the hand-off, run the same command again with --handoff DIR',
   );
   if (lost !== undefined) throw lost;
@@ -284,29 +290,44 @@ async function publish(
   return { images, resigned };
 }
 
+/** What Image Factory and machines read without a log-in. */
+async function readAnonymously(
+  options: LoadOptions,
+  registry: OpenRegistry | undefined,
+): Promise<readonly TriedRead[]> {
+  if (registry === undefined) return [];
+  const { names, context } = registry;
+  const { factoryVersion } = handoffInput(options, registry);
+  const reads = readsOf(names, context.target, factoryVersion !== undefined).filter(
+    ({ what }) => what !== 'image' || options.handoff !== undefined,
+  );
+  return tryReads(options.network, context.target.host, reads, options.signal);
+}
+
 async function handOff(
   options: LoadOptions,
   registry: OpenRegistry | undefined,
+  reads: readonly TriedRead[],
 ): Promise<WrittenHandoff | undefined> {
   if (options.handoff === undefined || registry === undefined) return undefined;
-  const { names, context } = registry;
-  const pulled = names.find(({ tag }) => tag !== undefined);
-  const isPrivate =
-    pulled?.tag === undefined
-      ? undefined
-      : await needsLogIn(
-          options.network,
-          context.target.host,
-          { repository: pulled.repository, tag: pulled.tag },
-          options.signal,
-        );
   const input = handoffInput(options, registry);
-  return writeHandoff(options.handoff, { ...input, registry: { ...input.registry, needsLogIn: isPrivate } });
+  const answered = (asked: TriedRead['what']): TriedRead['answer'] | undefined =>
+    reads.find(({ what }) => what === asked)?.answer;
+  const [image, built] = [answered('image'), answered('built')];
+  return writeHandoff(options.handoff, {
+    ...input,
+    registry: {
+      ...input.registry,
+      needsLogIn: image === 'unknown' ? undefined : image === 'refused',
+      opensInstallers: built === 'unknown' ? undefined : built === 'open',
+    },
+  });
 }
 
 /** @throws CONFIG for a registry in the site file that contradicts this load, or that Omni cannot use */
 function siteWarnings(options: LoadOptions, registry: OpenRegistry): readonly string[] {
-  return demandWarnings(options.site ?? {}, handoffInput(options, registry).registry);
+  const input = handoffInput(options, registry);
+  return demandWarnings(options.site ?? {}, input.registry, input.factoryVersion !== undefined);
 }
 
 /** @throws CONFIG where the site file contradicts this load, with line and column */
@@ -315,7 +336,7 @@ function handoffInput(options: LoadOptions, { names, context }: OpenRegistry): H
   const { target } = context;
   return describeSite({
     folder: options.handoff ?? '.',
-    names: names.map(({ name, descriptor }) => ({ name, digest: descriptor.digest })),
+    names: names.map(({ name }) => name),
     trimmed: names.flatMap(({ replaces, repository, tag }) =>
       replaces?.how === 'trimmed' ? [`${target.host}/${repository}:${tag}`] : [],
     ),

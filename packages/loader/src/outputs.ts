@@ -17,7 +17,6 @@ import {
   type Lock,
   removeTemporaries,
 } from '@omni-airgap/oci/fs';
-import { handoffFolders } from './handoff.ts';
 import type { LoadSource } from './source.ts';
 
 interface OutputPaths {
@@ -49,8 +48,7 @@ export async function openOutputs(paths: OutputPaths): Promise<() => Promise<voi
     if (alone !== undefined) {
       await tidy(state, stateDepth);
       if (receiptFile !== undefined) await removeTemporaries(dirname(receiptFile), basename(receiptFile));
-      if (handoff !== undefined)
-        for (const below of ['', ...handoffFolders]) await removeTemporaries(join(handoff, below));
+      if (handoff !== undefined) await removeTemporaries(handoff);
     }
   } catch (error) {
     // Nothing depends on it.

@@ -48,6 +48,7 @@ test('a registry that does everything', async () => {
     'registry: referrers': 'ok',
     'registry: delete': 'ok',
     'registry: tags/list of kubelet': 'ok',
+    'registry: installers without a log-in': 'ok',
   });
   expect(double.openUploads).toBe(0);
 });
@@ -159,7 +160,66 @@ test('the factory lists versions; Omni without a trusted certificate, and names 
     'DNS: login.site.invalid': 'failed',
     [`omni: API ${host.split(':')[1]}/tcp`]: 'failed',
     'omni: machine API 8090/tcp': 'failed',
+    'omni: Kubernetes proxy 8100/tcp': 'failed',
+    'login: certificate 443/tcp': 'failed',
+    'login: issuer': 'failed',
   });
+});
+
+/** A server of JSON documents by path, over plain HTTP. @returns its host */
+async function startServer(documents: Readonly<Record<string, unknown>>, name = ''): Promise<string> {
+  const server = createServer((request, response) => {
+    const found = documents[request.url ?? ''];
+    response.writeHead(found === undefined ? 404 : 200, {
+      'content-type': 'application/json',
+      ...(name === '' ? {} : { server: name }),
+    });
+    response.end(JSON.stringify(found ?? {}));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+test.each([
+  ['Image Factory v1.5.0', 'failed'],
+  ['Image Factory omni-airgap', undefined],
+])('H2 installers that need a log-in: with %s in front', async (name, expected) => {
+  const factory = await startServer({ '/versions': ['v1.13.9'] }, name);
+  const double = await startDouble({
+    script: [{ match: { path: /metal-installer/ }, do: { status: 401 } }],
+  });
+  const { findings } = await checkInside({
+    registry: { host: double.host, prefix: 'site' },
+    site: { factory: `http://${factory}` },
+    network: { ...network, plainHttp: [double.host, factory] },
+  });
+  const found = states(findings);
+  expect(found['registry: installers without a log-in']).toBe('note');
+  expect(found['registry: installers of the factory without a log-in']).toBe(expected);
+  if (expected === undefined) return;
+  expect(findings.find(({ what }) => what.startsWith('installers of the factory'))?.detail).toMatch(
+    /does not let site\/siderolabs\/metal-installer\/[0-9a-f]{64} be read.*allow anonymous pulls of site\/siderolabs\/\*-installer$/,
+  );
+});
+
+test('the log-in service must call itself what the site file calls it, to the letter', async () => {
+  const documents: Record<string, unknown> = {};
+  const host = await startServer(documents);
+  const issuer = `http://${host}/realms/x/`;
+  const check = async (): Promise<Finding | undefined> => {
+    const oidc = { issuer, clientId: 'omni', clientSecretFile: 'secret' };
+    const { findings } = await checkInside({ site: { oidc }, network: { ...network, plainHttp: [host] } });
+    return findings.find(({ subject, what }) => subject === 'login' && what === 'issuer');
+  };
+  expect(await check()).toMatchObject({ state: 'failed', detail: expect.stringContaining('answers 404') });
+  documents['/realms/x/.well-known/openid-configuration'] = { issuer: issuer.replace(/\/$/, '') };
+  expect(await check()).toMatchObject({
+    state: 'failed',
+    detail: expect.stringMatching(/calls itself http.*realms\/x, the site file calls it .*would not start$/),
+  });
+  documents['/realms/x/.well-known/openid-configuration'] = { issuer };
+  expect(await check()).toMatchObject({ state: 'ok' });
 });
 
 test('time: how far off, or that nobody answers', async () => {

@@ -93,3 +93,49 @@ test('H2 a registry that asks for a log-in to pull: machines get a place for one
     'RegistryAuthConfig',
   );
 });
+
+test('H2 installers that an Image Factory could not hand on are a warning of load and a line of its README', async () => {
+  const { folder: bundle } = await makeBundle(async (layout) => {
+    await addImage(layout, 'ghcr.io/siderolabs/image-factory:v1.5.0', bytesFor('factory', 10));
+    await addImage(layout, 'ghcr.io/siderolabs/imager:v1.13.9', bytesFor('imager', 10));
+    await addImage(layout, `factory.talos.dev/metal-installer/${'a'.repeat(64)}:v1.13.9`, bytesFor('i', 10));
+  });
+  const readme = async (handoff: string): Promise<string> =>
+    (await readFile(join(handoff, 'README.txt'), 'utf8')).replaceAll(/\s+/g, ' ');
+  const folder = await temporary();
+  const built = /siderolabs\/metal-installer/;
+  const closed = await startDouble({ script: [{ match: { path: built }, do: { status: 401 } }] });
+  const registry = { host: closed.host, prefix: 'air' };
+  const { warnings } = await loadInto(closed, [bundle], { registry, handoff: join(folder, 'closed') });
+  expect(warnings).toEqual([
+    expect.stringMatching(
+      /does not let air\/siderolabs\/metal-installer\/[0-9a-f]{64} be read without a log-in.*allow anonymous pulls of air\/siderolabs\/\*-installer$/,
+    ),
+  ]);
+  expect(await readme(join(folder, 'closed'))).toContain('TRIED: THEY CANNOT');
+  // The last read is that of a carried installer, as a machine makes it.
+  const carried = closed.requests.filter(({ path }) =>
+    path.includes(`/air/metal-installer/${'a'.repeat(64)}/`),
+  );
+  expect(carried.at(-1)?.method).toMatch(/HEAD|GET/);
+  const login = { kind: 'basic', username: 'loader', password: 'hunter2' } as const;
+  const open = await startDouble({ auth: login, script: [{ match: { path: built }, do: { status: 404 } }] });
+  await writeFile(
+    join(folder, 'auth.json'),
+    JSON.stringify({ auths: { [open.host]: { auth: Buffer.from('loader:hunter2').toString('base64') } } }),
+  );
+  const network = {
+    upstreams: [],
+    allowHosts: [],
+    plainHttp: [open.host],
+    env: {},
+    registryConfig: join(folder, 'auth.json'),
+  };
+  const second = await loadInto(open, [bundle], { network, handoff: join(folder, 'open') });
+  expect(second.warnings).toEqual([
+    expect.stringMatching(
+      /does not let metal-installer\/a{64} be read.*machines need the log-in in the patch of the hand-off/,
+    ),
+  ]);
+  expect(await readme(join(folder, 'open'))).toContain('Tried: they can.');
+});

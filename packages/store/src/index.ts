@@ -9,6 +9,12 @@ export type {
   IssuedDocument,
   SmallFile,
 } from './issued-bundles.ts';
-export { type LockDocument, type LockedFile, type LockedItem, parseLockDocument } from './lock-document.ts';
+export {
+  type LockDocument,
+  type LockedFile,
+  type LockedItem,
+  type LockedRange,
+  parseLockDocument,
+} from './lock-document.ts';
 export { Store } from './store.ts';
 export type { VolumeJournal } from './volume-journal.ts';

@@ -63,9 +63,24 @@ const itemSchema = v.strictObject({
 });
 export type LockedItem = v.InferOutput<typeof itemSchema>;
 
+/** What a range of mirror.yaml stands for, until somebody moves it on purpose. */
+const rangeSchema = v.strictObject({
+  /** Where upstream lists the versions: `factory.talos.dev/versions`, or a repository. */
+  list: textSchema,
+  /** As mirror.yaml has it. */
+  range: textSchema,
+  /** How many of the newest that fit. */
+  newest: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  /** The newest first. */
+  versions: v.pipe(manyOf(textSchema), v.minLength(1)),
+  chosenAt: timeSchema,
+});
+export type LockedRange = v.InferOutput<typeof rangeSchema>;
+
 const schema = v.strictObject({
   kind: v.literal('omni-airgap/lock'),
   schema: v.literal(1),
+  ranges: v.optional(manyOf(rangeSchema)),
   items: manyOf(itemSchema),
   /** Names that the last fetch could not bring: while there are any, the store is not what mirror.yaml says. */
   missing: manyOf(textSchema),
@@ -110,14 +125,22 @@ export function serializeLock(lock: LockDocument): string {
   return serializeDocument(lock);
 }
 
+/** What lock.json shall say. */
+export interface LockContents {
+  readonly items: readonly LockedItem[];
+  /** Names that could not be brought. */
+  readonly missing: readonly string[];
+  /** Default: none. */
+  readonly ranges?: readonly LockedRange[] | undefined;
+}
+
 /**
  * What a fetch came to, over what lock.json said before: items that have not changed keep the time they were fetched at,
  * by whom, and what was verified about them.
  * @param by account and machine
  */
 export function mergedLock(
-  items: readonly LockedItem[],
-  missing: readonly string[],
+  { items, missing, ranges = [] }: LockContents,
   before: LockDocument | undefined,
   by: string | undefined,
 ): LockDocument {
@@ -134,7 +157,13 @@ export function mergedLock(
         ? { ...kept, verified: old.verified }
         : kept;
     });
-  return { kind: 'omni-airgap/lock', schema: 1, items: merged, missing: [...missing].sort(byText) };
+  return {
+    kind: 'omni-airgap/lock',
+    schema: 1,
+    ...(ranges.length === 0 ? {} : { ranges: [...ranges] }),
+    items: merged,
+    missing: [...missing].sort(byText),
+  };
 }
 
 function fetcherOf({ fetchedBy }: LockedItem): Pick<LockedItem, 'fetchedBy'> {

@@ -25,8 +25,8 @@ import { type EgressLog, type HostSummary, openEgressLog, summarizeEgress } from
 import { collectGarbage, type GcOptions, type GcReport } from './garbage.ts';
 import { IssuedBundles } from './issued-bundles.ts';
 import {
+  type LockContents,
   type LockDocument,
-  type LockedItem,
   maxLockBytes,
   mergedLock,
   parseLockDocument,
@@ -57,13 +57,6 @@ export interface StoreOptions {
    */
   readonly onRepaired?: ((name: string, mediaType: string) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
-}
-
-/** What lock.json shall say. */
-export interface LockContents {
-  readonly items: readonly LockedItem[];
-  /** Names that could not be brought. */
-  readonly missing: readonly string[];
 }
 
 /** Others hold the records for a few small writes; this is long enough for the slowest disk. */
@@ -198,8 +191,7 @@ export class Store {
   ): Promise<void> {
     await this.#change(async () => {
       const before = await this.lockDocument();
-      const { items, missing } = change(before);
-      const text = serializeLock(mergedLock(items, missing, before, by));
+      const text = serializeLock(mergedLock(change(before), before, by));
       if (before !== undefined && text === serializeLock(before)) return;
       parseLockDocument(Buffer.from(text), this.#lockPath);
       await removeTemporaries(this.root, 'lock.json');

@@ -137,9 +137,18 @@ const defaultWireguardPort = 51820;
 /** What a self-hosted Omni binds unless it is told otherwise. */
 export const selfHostedWireguardPort = 50180;
 
-/** What machines open connections to. @param options.wireguardPort UDP; default 51820 */
-export function insidePorts(options: { readonly wireguardPort?: number } = {}): readonly InsidePort[] {
-  const { wireguardPort = defaultWireguardPort } = options;
+/** What machines open connections to. @param options ports that differ from the guide's; wireguardPort: UDP, default 51820 */
+export function insidePorts(
+  options: {
+    readonly wireguardPort?: number;
+    readonly omni?: number;
+    readonly machineApi?: number;
+    readonly factory?: number;
+    readonly registry?: number;
+  } = {},
+): readonly InsidePort[] {
+  const { wireguardPort = defaultWireguardPort, omni = https, machineApi = 8090 } = options;
+  const { factory = 8080, registry = 5000 } = options;
   const row = (
     to: InsidePort['to'],
     port: number,
@@ -148,11 +157,11 @@ export function insidePorts(options: { readonly wireguardPort?: number } = {}): 
     why: string,
   ): InsidePort => ({ from: 'node', to, port, protocol, saas, why });
   return [
-    row('omni', 443, 'tcp', true, 'HTTPS API'),
+    row('omni', omni, 'tcp', true, 'HTTPS API'),
     row('omni', wireguardPort, 'udp', true, 'WireGuard (SideroLink)'),
-    row('omni', 8090, 'tcp', false, 'machine API: joining'),
-    row('factory', 8080, 'tcp', false, 'installers and media'),
-    row('registry', 5000, 'tcp', false, 'images'),
+    row('omni', machineApi, 'tcp', false, 'machine API: joining'),
+    row('factory', factory, 'tcp', false, 'installers and media'),
+    row('registry', registry, 'tcp', false, 'images'),
     row('dns', 53, 'udp', true, 'names'),
     row('dns', 53, 'tcp', true, 'names, long answers'),
     row('ntp', 123, 'udp', true, 'time'),

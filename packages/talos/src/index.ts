@@ -31,7 +31,6 @@ export {
 export { faultOfFile, firstBytes } from './first-bytes.ts';
 export { handoffFiles } from './handoff/files.ts';
 export type { HandoffInput } from './handoff/input.ts';
-export { registryUnit, registryUnitName } from './handoff/systemd.ts';
 export { type CatalogEntry, parseImageDigests, parseOverlays } from './images/catalog.ts';
 export {
   checkKubernetesList,
@@ -39,6 +38,7 @@ export {
   factorySources,
   firstTalosctlVersion,
   imageFactoryImage,
+  knownTalosVersions,
   kubernetesImages,
   omniImage,
   overlaysCatalog,
@@ -47,10 +47,11 @@ export {
   sideroSigners,
   talosKubernetesImages,
 } from './images/sets.ts';
-export { unmetDemands } from './inside/demands.ts';
+export { connections, type Subject, siteUrl, unmetDemands } from './inside/demands.ts';
 export { denialOf, fitWarnings, needsPrereleases, prereleaseFlag } from './inside/fit.ts';
 export { type ReachedRegistry, registryOfSite, registryUrl } from './inside/registry.ts';
-export { type LogIn, logIns, omniVariables, serviceNames, wireguardEndpoint } from './inside/services.ts';
+export { type LogIn, logIns, omniVariables, serviceNames } from './inside/services.ts';
+export { parseSite } from './inside/site-file.ts';
 export { type SiteAnswers, siteText } from './inside/site-text.ts';
 export {
   type Architecture,
@@ -71,6 +72,6 @@ export {
 } from './schematic/encode.ts';
 export type { Overlay, Schematic } from './schematic/model.ts';
 export { findSecrets, findSecretsInText, type Secret } from './schematic/secrets.ts';
-export { type CertificateFiles, parseSite, type Site, type SiteService } from './site.ts';
+export type { CertificateFiles, Site, SiteService } from './site.ts';
 export { compareVersions, isFromMinor, isVersion, parseVersion, type Version, vPrefixed } from './version.ts';
 export { parseYamlFile, type YamlFile } from './yaml/strict.ts';

@@ -1,7 +1,7 @@
 /** The registry of a site, from the site file and from load: one source for each fact, and no contradiction. */
 import { describe, expect, test } from 'vitest';
 import { registryOfSite } from '../src/inside/registry.ts';
-import { parseSite } from '../src/site.ts';
+import { parseSite } from '../src/inside/site-file.ts';
 
 const site = (registry: string) => parseSite(`omni: https://omni.site\nregistry: ${registry}\n`, 'site.yaml');
 const plain = { host: 'registry.site:5000', prefix: '', plainHttp: true };

@@ -1,6 +1,6 @@
 /** The site file: what is understood, and what is said of what is not. */
 import { describe, expect, test } from 'vitest';
-import { parseSite } from '../src/site.ts';
+import { parseSite } from '../src/inside/site-file.ts';
 
 const parse = (text: string | Uint8Array): object => parseSite(text, 'site.yaml');
 

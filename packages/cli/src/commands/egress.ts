@@ -15,6 +15,7 @@ import {
 import { checkInside, type InsideReport, parseRegistryTarget, readSite } from '@omni-airgap/loader';
 import { parseObjectStore, plainHttpHostsOf } from '@omni-airgap/objects';
 import { CodedError, formatBytes } from '@omni-airgap/oci/base';
+import { siteUrl } from '@omni-airgap/talos';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { withClientCertificate, withCommon, withExample, withNetwork } from '../flags.ts';
 import { count, table } from '../format.ts';
@@ -235,11 +236,12 @@ export async function runInside(session: Session, flags: InsideFlags): Promise<v
       ? undefined
       : await parseObjectStore(flags.objectStore, endpoint, session.env, flags.s3Addressing);
   const plainHttp = [...flags.plainHttp, ...plainHttpHostsOf(objectStore)];
-  const factory = file.site.factory === undefined ? undefined : new URL(file.site.factory);
   // Naming an http URL is permission to use it.
   if (named === undefined && ofSite?.plainHttp === true) plainHttp.push(ofSite.host);
-  if (factory?.protocol === 'http:') plainHttp.push(factory.host);
-  const network = networkSettings({ ...flags, plainHttp }, session.env, false);
+  for (const url of [file.site.factory, siteUrl(file.site, 'login')].map((text) => URL.parse(text ?? '')))
+    if (url?.protocol === 'http:') plainHttp.push(url.host);
+  const trust = { caCert: flags.caCert ?? file.site.caFile };
+  const network = networkSettings({ ...flags, ...trust, plainHttp }, session.env, false);
   await noteExposed('--client-key', flags.clientKey, session, flags);
   const result = await report(
     session,

@@ -8,6 +8,7 @@ import {
   requirePlatformsHelp,
   type SignerFlags,
   signerOptions,
+  updateHelp,
   withCommon,
   withExample,
   withSigners,
@@ -15,6 +16,7 @@ import {
 } from '../flags.ts';
 import { count, formatDuration } from '../format.ts';
 import { reportPlan } from '../plan-view.ts';
+import { rangeLines } from '../ranges-view.ts';
 import {
   account,
   boundGarbage,
@@ -31,6 +33,7 @@ interface Flags extends CommonFlags, NetworkFlags, SignerFlags {
   readonly allowSecrets?: true;
   readonly dryRun?: true;
   readonly restore?: true;
+  readonly update?: true;
   readonly requirePlatforms?: true;
   readonly repin: readonly string[];
 }
@@ -45,6 +48,7 @@ export function addFetch(session: Session): Command {
       .option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory')
       .option('--require-platforms', requirePlatformsHelp)
       .option('--restore', 'bring back what bundle --consume has taken out of the store')
+      .option('--update', updateHelp)
       .option(
         '--repin <name>',
         'accept what the factory has now for a file that lock.json pins: ITEM/FILE, or ITEM for all its files (repeatable)',
@@ -62,6 +66,7 @@ export function addFetch(session: Session): Command {
       network,
       allowSecrets: flags.allowSecrets === true,
       requirePlatforms: flags.requirePlatforms === true,
+      update: flags.update === true,
     };
     if (flags.dryRun === true) {
       if (flags.repin.length > 0)
@@ -94,8 +99,10 @@ export function addFetch(session: Session): Command {
 }
 
 function describe(result: FetchReport, store: string, seconds: number): string {
-  const { changed, items, bytes, storedBytes, presentBlobs, verified, signers, missingPlatforms } = result;
+  const { ranges, changed, items, bytes, storedBytes, presentBlobs, verified, signers, missingPlatforms } =
+    result;
   return [
+    ...rangeLines(ranges),
     changed.length === 0
       ? `Nothing to do: all ${count(items, 'item')} (${formatBytes(bytes)}) are in ${store} already.`
       : `Fetched ${count(changed.length, 'item')} of ${items}: ${formatBytes(storedBytes)} of image content in ${formatDuration(seconds)}, ${count(presentBlobs, 'blob')} already present.`,

@@ -222,7 +222,11 @@ async function loadOptions(session: Session, flags: Flags): Promise<Omit<LoadOpt
     ...file,
     handoff: flags.handoff,
     receipt,
-    network: networkSettings({ ...flags, plainHttp }, session.env, false),
+    network: networkSettings(
+      { ...flags, plainHttp, caCert: flags.caCert ?? file?.site.caFile },
+      session.env,
+      false,
+    ),
     concurrency,
     tool,
     signal: session.signal,

@@ -9,11 +9,13 @@ import {
   requirePlatformsHelp,
   type SignerFlags,
   signerOptions,
+  updateHelp,
   withCommon,
   withExample,
   withSigners,
   withTransfers,
 } from '../flags.ts';
+import { rangeLines } from '../ranges-view.ts';
 import {
   account,
   boundGarbage,
@@ -26,6 +28,7 @@ import {
 interface Flags extends BundleFlags, NetworkFlags, SignerFlags {
   readonly config: string;
   readonly requirePlatforms?: true;
+  readonly update?: true;
 }
 
 export function addMirror(session: Session): Command {
@@ -36,7 +39,8 @@ export function addMirror(session: Session): Command {
         .optionsGroup('What to fetch:')
         .option('--config <file>', 'what to carry', './mirror.yaml')
         .option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory and cross')
-        .option('--require-platforms', requirePlatformsHelp),
+        .option('--require-platforms', requirePlatformsHelp)
+        .option('--update', updateHelp),
     ),
   )
     .addHelpText(
@@ -61,6 +65,7 @@ export function addMirror(session: Session): Command {
             network: networkSettings(flags, session.env, true),
             allowSecrets: flags.allowSecrets === true,
             requirePlatforms: flags.requirePlatforms === true,
+            update: flags.update === true,
             ...signerOptions(flags),
             by: account(),
             concurrency,
@@ -87,7 +92,7 @@ export function addMirror(session: Session): Command {
               return bundleFrom(store, { ...options, issued, consume: true });
             }
             const fetchInto = prepared ?? (await prepareFetch(fetching));
-            await fetchInto(store);
+            for (const line of rangeLines((await fetchInto(store)).ranges)) progress.note(line);
             return bundleFrom(store, { ...options, consume: true });
           });
         },

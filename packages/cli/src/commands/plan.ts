@@ -8,6 +8,7 @@ interface Flags extends CommonFlags, NetworkFlags {
   readonly config: string;
   readonly store: string;
   readonly build?: true;
+  readonly update?: true;
   readonly allowSecrets?: true;
 }
 
@@ -16,11 +17,12 @@ export function addPlan(session: Session): Command {
     .description('show what a fetch would bring, and what it takes; changes nothing')
     .option('--config <file>', 'what to carry', './mirror.yaml')
     .option('--store <dir>', 'the store', './store')
+    .option('--update', 'plan a fetch --update: with the newest versions for ranges')
     .option('--build', 'let the factory build the files whose size is unknown (takes minutes the first time)')
     .option('--allow-secrets', 'with --build: let schematics with secrets in them go to the Image Factory')
-    .action(async ({ config, store, build, allowSecrets, ...flags }: Flags) => {
+    .action(async ({ config, store, build, update, allowSecrets, ...flags }: Flags) => {
       const network = networkSettings(flags, session.env, true);
-      const options = { build: build === true, allowSecrets: allowSecrets === true };
+      const options = { build: build === true, update: update === true, allowSecrets: allowSecrets === true };
       await reportPlan(session, flags, 'plan', { config, store, network, ...options });
     });
   return withExample(

@@ -33,7 +33,8 @@ import {
   versionsPath,
 } from '@omni-airgap/talos';
 import { asAnnounced } from '../images/image.ts';
-import { readMirror } from '../mirror/mirror.ts';
+import { chooseVersions, withStandIns } from '../mirror/chosen-versions.ts';
+import { type Mirror, readMirror } from '../mirror/mirror.ts';
 import { hostsOf, type ResolvedMirror, resolveMirror } from '../mirror/resolved-mirror.ts';
 
 interface CheckOptions {
@@ -76,7 +77,7 @@ const apiHostOf = (registry: string): string =>
 /** @throws CONFIG, NO_INPUT, USAGE; what cannot be reached stands in the report */
 export async function checkEgress(options: CheckOptions): Promise<EgressCheck> {
   const { timeoutMs = defaultTimeoutMs, network } = options;
-  const wanted = resolveMirror(await readMirror(options.config));
+  const wanted = resolveMirror(await wantedMirror(options));
   const rules = hostsOf(wanted);
   const pem =
     network.caCert === undefined ? undefined : await readNamedFile('--ca-cert', network.caCert, 1024 * 1024);
@@ -130,6 +131,18 @@ export async function checkEgress(options: CheckOptions): Promise<EgressCheck> {
     }),
   );
   return { ok: hosts.every((host) => host.state !== 'failed'), hosts };
+}
+
+/** With the versions that upstream has; where it cannot be asked for them, the probes tell why. */
+async function wantedMirror({ config, network, signal }: CheckOptions): Promise<Mirror> {
+  const written = await readMirror(config);
+  try {
+    const options = { lock: undefined, network, update: false, scope: { signal } };
+    return (await chooseVersions(written, options)).mirror;
+  } catch (error) {
+    if (!isCoded(error) || error.code === 'ABORTED') throw error;
+    return withStandIns(written);
+  }
 }
 
 /** What came of a probe. */

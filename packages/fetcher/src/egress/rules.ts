@@ -10,12 +10,13 @@ import {
   nodeHosts,
   selfHostedWireguardPort,
 } from '@omni-airgap/talos';
+import { withStandIns } from '../mirror/chosen-versions.ts';
 import { readMirror } from '../mirror/mirror.ts';
 import { hostsOf, resolveMirror } from '../mirror/resolved-mirror.ts';
 
 /** Exactly the hosts that a fetch of this mirror.yaml may reach. @throws CONFIG, NO_INPUT */
 export async function egressRules(config: string): Promise<readonly EgressHost[]> {
-  return hostsOf(resolveMirror(await readMirror(config)));
+  return hostsOf(resolveMirror(withStandIns(await readMirror(config))));
 }
 
 const table = 'omni_airgap';

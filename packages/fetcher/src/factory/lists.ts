@@ -111,6 +111,11 @@ async function storeVersions(context: FactoryContext, versions: readonly string[
   return storeSmall(context, listName('versions'), versionsPath, versionsPath, bytes);
 }
 
+/** Every Talos version that the factory builds, pre-releases included, in its own order. @throws UPSTREAM */
+export async function allVersions(factory: FactoryClient): Promise<readonly string[]> {
+  return stringList(await factory.get(versionsPath, maxListBytes), versionsPath);
+}
+
 /**
  * Those of the versions that are wanted, in the factory's order.
  * @throws NOT_FOUND naming a version that the factory does not have
@@ -119,7 +124,7 @@ export async function offeredVersions(
   factory: FactoryClient,
   wanted: readonly string[],
 ): Promise<readonly string[]> {
-  const offered = stringList(await factory.get(versionsPath, maxListBytes), versionsPath);
+  const offered = await allVersions(factory);
   const missing = wanted.find((version) => !offered.includes(version));
   if (missing === undefined) return offered.filter((version) => wanted.includes(version));
   throw new CodedError('NOT_FOUND', `${versionsPath}: ${publicFactoryHost} does not offer Talos ${missing}`);

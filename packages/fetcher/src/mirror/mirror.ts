@@ -19,9 +19,18 @@ import {
 } from '@omni-airgap/talos';
 import { checkShape, type RawMirror } from './schema.ts';
 import { readSchematic, type WantedSchematic } from './schematic.ts';
+import {
+  factoryList,
+  fits,
+  kubernetesList,
+  omniList,
+  rangeKey,
+  talosList,
+  type VersionRange,
+} from './version-range.ts';
 
 /** What Omni lists to know which Kubernetes versions there are. */
-const kubeletPattern = /^ghcr\.io\/siderolabs\/kubelet:/;
+const kubeletPattern = /^ghcr\.io\/siderolabs\/kubelet(?::|$)/;
 /** Of a talosctl, when mirror.yaml asks for media and says nothing of it. */
 const defaultTalosctl: readonly string[] = ['linux-amd64'];
 const maxMirrorBytes = 1024 * 1024;
@@ -29,54 +38,64 @@ const maxMirrorBytes = 1024 * 1024;
 const dash = '\ue000';
 const isStdin = (file: string): boolean => file === '-' || file === dash;
 
-interface WantedMedia {
+interface MediaOf<V> {
   /** FILE:LINE:COLUMN of the schematic, for messages. */
   readonly place: string;
   readonly schematic: WantedSchematic;
-  readonly versions: readonly string[];
+  readonly versions: readonly V[];
   readonly files: readonly string[];
   /** `metal`, `metal-secureboot`: platforms whose installer image is wanted. */
   readonly installers: readonly string[];
 }
 
+interface KubernetesOf<V> {
+  readonly versions: readonly V[];
+  /** References by Talos version, in place of those of the table; canonical. */
+  readonly images: ReadonlyMap<string, readonly string[]>;
+}
+
+interface ImageOf<V> {
+  /** Canonical; without tag where `tags` says which. */
+  readonly reference: string;
+  readonly tags?: Exclude<V, string>;
+  /** Where its entry says other ones than mirror.yaml as a whole. */
+  readonly platforms?: readonly string[];
+}
+
 /** Versions have their leading `v`, lists name nothing twice. */
-export interface Mirror {
-  readonly omni?: { readonly version: string } | undefined;
+interface MirrorOf<V> {
+  readonly omni?: { readonly versions: readonly V[] } | undefined;
   readonly talos?: {
-    readonly versions: readonly string[];
+    readonly versions: readonly V[];
     readonly imageFactory?: {
-      readonly version: string;
+      readonly version: V;
       readonly extensions: 'all' | readonly string[];
       readonly overlays: 'all' | readonly string[];
     };
   };
   /** Systems such as `linux-amd64` whose talosctl comes along with media. */
   readonly talosctl: 'all' | readonly string[];
-  readonly media: readonly WantedMedia[];
-  readonly kubernetes?: MirrorKubernetes | undefined;
-  readonly images: readonly MirrorImage[];
+  readonly media: readonly MediaOf<V>[];
+  readonly kubernetes?: KubernetesOf<V> | undefined;
+  readonly images: readonly ImageOf<V>[];
   /** In their normal form; undefined for all. */
   readonly platforms?: readonly string[] | undefined;
 }
 
-interface MirrorKubernetes {
-  readonly versions: readonly string[];
-  /** References by Talos version, in place of those of the table; canonical. */
-  readonly images: ReadonlyMap<string, readonly string[]>;
-}
+/** A mirror.yaml as it is written: some versions are upstream's to say. */
+export type WrittenMirror = MirrorOf<string | VersionRange>;
 
-interface MirrorImage {
-  /** Canonical. */
-  readonly reference: string;
-  /** Where its entry says other ones than mirror.yaml as a whole. */
-  readonly platforms?: readonly string[];
+/** A mirror.yaml of which every version is known. */
+export interface Mirror extends MirrorOf<string> {
+  /** The lists that upstream's part of it was chosen from: the hosts of `fetch --update`. */
+  readonly lists: readonly string[];
 }
 
 /**
  * Reads and checks a mirror.yaml, and the files it names (relative to itself; `-` is standard input).
  * @throws CONFIG with file, line and column; NO_INPUT when there is no such file
  */
-export async function readMirror(path: string): Promise<Mirror> {
+export async function readMirror(path: string): Promise<WrittenMirror> {
   const bytes = await readInput('--config', path, maxMirrorBytes);
   if (bytes === undefined) {
     throw new CodedError('NO_INPUT', `${path}: not found; omni-airgap init writes one to start from`);
@@ -89,7 +108,7 @@ export async function parseMirror(
   text: string,
   path: string,
   stdin: AsyncIterable<Uint8Array> = process.stdin,
-): Promise<Mirror> {
+): Promise<WrittenMirror> {
   try {
     return await mirrorFrom(text, path, stdin);
   } catch (error) {
@@ -97,15 +116,26 @@ export async function parseMirror(
   }
 }
 
-async function mirrorFrom(text: string, path: string, stdin: AsyncIterable<Uint8Array>): Promise<Mirror> {
+async function mirrorFrom(
+  text: string,
+  path: string,
+  stdin: AsyncIterable<Uint8Array>,
+): Promise<WrittenMirror> {
   const parsed = parseYamlFile(text.replace(/(\bfile:[ \t]+)-(?=[ \t]*(?:\}|#|\r?$))/gm, `$1${dash}`), path);
   const source: YamlFile = { ...parsed, textOf: (at) => parsed.textOf(at)?.replaceAll(dash, '-') };
-  const { omni, talos, platforms, ...raw } = checkShape(source);
+  const raw = checkShape(source);
+  const { platforms } = raw;
   const folder = dirname(path);
+  const omni = readOmni(raw.omni, source);
+  const talos = raw.talos && {
+    versions: versionsAt(raw.talos.versions, talosList, ['talos', 'versions'], source),
+    ...imageFactoryOf(raw.talos.imageFactory, source),
+  };
   const kubernetes = await readKubernetes(raw.kubernetes, talos?.versions, folder, source);
-  const media: WantedMedia[] = [];
+  const media: MediaOf<string | VersionRange>[] = [];
   for (const [i, wanted] of raw.media.entries()) {
-    const versions = wanted.versions ?? talos?.versions;
+    const own = wanted.versions && versionsAt(wanted.versions, talosList, ['media', i, 'versions'], source);
+    const versions = own ?? talos?.versions;
     if (versions === undefined)
       throw source.error(
         ['media', i],
@@ -136,15 +166,8 @@ async function mirrorFrom(text: string, path: string, stdin: AsyncIterable<Uint8
   }
   return {
     omni,
-    ...(talos === undefined
-      ? {}
-      : {
-          talos: {
-            versions: talos.versions,
-            ...(talos.imageFactory ? { imageFactory: talos.imageFactory } : {}),
-          },
-        }),
-    talosctl: talos?.talosctl ?? defaultTalosctl,
+    ...(talos === undefined ? {} : { talos }),
+    talosctl: raw.talos?.talosctl ?? defaultTalosctl,
     media,
     kubernetes,
     images,
@@ -152,13 +175,58 @@ async function mirrorFrom(text: string, path: string, stdin: AsyncIterable<Uint8
   };
 }
 
+/** @param list where upstream lists what there is; @param at where the list of versions stands in mirror.yaml */
+function versionsAt(
+  texts: readonly string[],
+  list: string,
+  at: readonly (string | number)[],
+  source: YamlFile,
+): readonly (string | VersionRange)[] {
+  return texts.map((text, i) => versionAt(text, list, [...at, i], source));
+}
+
+function versionAt(
+  text: string,
+  list: string,
+  at: readonly (string | number)[],
+  source: YamlFile,
+): string | VersionRange {
+  return isVersion(text) ? text : { list, range: text, newest: 1, place: source.placeOf(at) };
+}
+
+function readOmni(raw: RawMirror['omni'], source: YamlFile): WrittenMirror['omni'] {
+  if (raw === undefined) return undefined;
+  const { version, versions } = raw;
+  if (version !== undefined && versions !== undefined) {
+    throw source.error(['omni', 'version'], 'omni has both version and versions; keep one of them');
+  }
+  if (version !== undefined) return { versions: [versionAt(version, omniList, ['omni', 'version'], source)] };
+  if (versions !== undefined)
+    return { versions: versionsAt(versions, omniList, ['omni', 'versions'], source) };
+  throw source.error(
+    ['omni'],
+    'omni.version is missing; write version: v1.10.4, or several as versions: […]',
+  );
+}
+
+type RawFactory = NonNullable<RawMirror['talos']>['imageFactory'];
+
+function imageFactoryOf(
+  raw: RawFactory,
+  source: YamlFile,
+): Pick<NonNullable<WrittenMirror['talos']>, 'imageFactory'> {
+  if (raw === undefined) return {};
+  const at = ['talos', 'imageFactory', 'version'];
+  return { imageFactory: { ...raw, version: versionAt(raw.version, factoryList, at, source) } };
+}
+
 /** What a Kubernetes cluster is made of follows from both versions. @throws BAD_YAML, CONFIG */
 async function readKubernetes(
   raw: RawMirror['kubernetes'],
-  talos: readonly string[] | undefined,
+  talos: readonly (string | VersionRange)[] | undefined,
   folder: string,
   source: YamlFile,
-): Promise<MirrorKubernetes | undefined> {
+): Promise<WrittenMirror['kubernetes']> {
   if (raw === undefined) return undefined;
   if (talos === undefined) {
     throw source.error(
@@ -171,19 +239,20 @@ async function readKubernetes(
     const at = ['kubernetes', 'images', key];
     if (!isVersion(key)) throw source.error(at, `${printable(key)} is no version; write it like v1.14.0`);
     const version = vPrefixed(key);
-    if (!talos.includes(version)) throw source.error(at, `${version} is not in talos.versions`);
+    const isListed = talos.some((one) => (typeof one === 'string' ? one === version : fits(version, one)));
+    if (!isListed) throw source.error(at, `${version} is not in talos.versions`);
     if (images.has(version)) throw source.error(at, `${version} is given twice`);
     images.set(version, await readKubernetesList(version, file, folder, source, at));
   }
   for (const [i, version] of talos.entries()) {
-    if (images.has(version)) continue;
+    if (typeof version !== 'string' || images.has(version)) continue;
     try {
       talosKubernetesImages(version);
     } catch (cause) {
       throw source.error(['talos', 'versions', i], messageOf(cause));
     }
   }
-  return { versions: raw.versions, images };
+  return { versions: versionsAt(raw.versions, kubernetesList, ['kubernetes', 'versions'], source), images };
 }
 
 async function readKubernetesList(
@@ -210,23 +279,35 @@ async function readImages(
   folder: string,
   source: YamlFile,
   stdin: AsyncIterable<Uint8Array>,
-): Promise<readonly MirrorImage[]> {
-  const images = new Map<string, MirrorImage>();
-  const add = (reference: string, platforms: readonly string[] | undefined): void => {
-    const key = `${reference} ${platforms?.join(' ')}`;
-    images.set(key, { reference, ...(platforms === undefined ? {} : { platforms }) });
+): Promise<WrittenMirror['images']> {
+  const images = new Map<string, ImageOf<string | VersionRange>>();
+  const add = (reference: string, platforms: readonly string[] | undefined, tags?: VersionRange): void => {
+    const key = `${reference} ${platforms?.join(' ')} ${tags === undefined ? '' : rangeKey(tags)}`;
+    images.set(key, {
+      reference,
+      ...(tags === undefined ? {} : { tags }),
+      ...(platforms === undefined ? {} : { platforms }),
+    });
   };
   let readsStdin = false;
   for (const [i, wanted] of raw.entries()) {
     const at = ['images', i];
     const entry: Exclude<typeof wanted, string> = typeof wanted === 'string' ? { image: wanted } : wanted;
-    const { image, file, platforms } = entry;
+    const { image, file, platforms, tags } = entry;
     if ((image === undefined) === (file === undefined)) {
       throw source.error(at, `images[${i}] must name either an image or a file`);
     }
+    if (tags !== undefined && image === undefined) {
+      throw source.error([...at, 'tags'], `images[${i}].tags belongs to an image, not to a file`);
+    }
     if (image !== undefined) {
       try {
-        add(readReference(image), platforms);
+        if (tags === undefined) add(readReference(image), platforms);
+        else {
+          const list = readRepository(image);
+          const { semver: range, newest } = tags;
+          add(list, platforms, { list, range, newest, place: source.placeOf([...at, 'tags']) });
+        }
       } catch (cause) {
         throw source.error(at, messageOf(cause));
       }
@@ -269,6 +350,18 @@ function readReference(text: string): string {
   return formatReference(parseReference(text));
 }
 
+/** `ghcr.io/dexidp/dex` as a person wrote it, where `tags` says which. @throws BAD_NAME for one with a tag or digest */
+function readRepository(text: string): string {
+  if (/[:@]/.test(text.slice(text.lastIndexOf('/') + 1))) {
+    throw new CodedError(
+      'BAD_NAME',
+      `${printable(text)}: tags says which ones are carried; write the image without a tag or digest`,
+    );
+  }
+  const { registry, repository } = parseReference(readReference(`${text}:latest`));
+  return `${registry}/${repository}`;
+}
+
 /**
  * Lists of images, one a line, as people keep them and as `talosctl image k8s-bundle` prints them: with tag, with
  * digest, or with both; comments and blank lines are skipped, repeated lines count once.
@@ -292,7 +385,7 @@ function parseImageList(text: string, file: string): readonly string[] {
 }
 
 /** @throws SECRET naming where, never what */
-export function refuseSecrets(mirror: Mirror): void {
+export function refuseSecrets(mirror: Pick<WrittenMirror, 'media'>): void {
   for (const { place, schematic } of mirror.media) {
     if (schematic.kind !== 'text') continue;
     const [found] = findSecrets(schematic.schematic);

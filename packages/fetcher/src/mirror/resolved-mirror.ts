@@ -59,6 +59,8 @@ export interface ResolvedMirror {
   readonly builds: readonly WantedBuilds[];
   /** Undefined when nothing comes from the Image Factory. */
   readonly lists: WantedLists | undefined;
+  /** What is asked besides, to choose versions: as in Mirror. */
+  readonly versionLists: readonly string[];
 }
 
 /** @throws CONFIG for a Talos version whose images are not known */
@@ -79,6 +81,7 @@ export function resolveMirror(mirror: Mirror): ResolvedMirror {
                 : versions.filter((version) => compareVersions(version, firstTalosctlVersion) >= 0),
             talosctl: mirror.talosctl,
           },
+    versionLists: mirror.lists,
   };
 }
 
@@ -104,7 +107,7 @@ function imagesOf({ omni, talos, kubernetes, platforms, images: named }: Mirror)
       catalog: kept,
     });
   };
-  if (omni !== undefined) add(omniImage(omni.version), undefined);
+  for (const version of omni?.versions ?? []) add(omniImage(version), undefined);
   if (talos?.imageFactory !== undefined) {
     const { version, extensions, overlays } = talos.imageFactory;
     add(imageFactoryImage(version), undefined);
@@ -166,7 +169,10 @@ function buildsOf({ media }: Mirror): readonly WantedBuilds[] {
 
 /** Patterns of the hosts that may be reached for it, and why. */
 export function hostsOf(wanted: ResolvedMirror): readonly EgressHost[] {
-  const registries = new Set(wanted.images.map((image) => parseReference(image.reference).registry));
+  const registries = new Set([
+    ...wanted.images.map((image) => parseReference(image.reference).registry),
+    ...wanted.versionLists.map((list) => list.slice(0, list.indexOf('/'))),
+  ]);
   const factory = registries.delete(publicFactoryHost) || wanted.builds.length > 0;
   const ghcr = registries.delete('ghcr.io');
   return egressHosts({ ghcr, factory, registries: [...registries] });

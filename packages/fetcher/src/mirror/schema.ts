@@ -11,6 +11,7 @@ import {
   type YamlFile,
 } from '@omni-airgap/talos';
 import * as v from 'valibot';
+import { isRange, isSatisfiable } from './version-range.ts';
 
 const said = ({ input }: { readonly input: unknown }): string => printable(String(input), 80);
 /** What YAML made of a value, for people. */
@@ -24,11 +25,15 @@ const kind = ({ input }: { readonly input: unknown }): string =>
         : `a ${typeof input}`;
 const unique = <T>(list: readonly T[]): readonly T[] => [...new Set(list)];
 
-/** Versions are kept in the form of tags: `1.13.9` and `v1.13.9` are one. */
+/** Versions are kept in the form of tags: `1.13.9` and `v1.13.9` are one. Ranges stay as they are written. */
 const versionSchema = v.pipe(
   v.string((issue) => `is ${kind(issue)}, not a version; write it in full, like v1.13.9`),
-  v.check(isVersion, (issue) => `${said(issue)} is no version; write it like v1.13.9`),
-  v.transform(vPrefixed),
+  v.check(
+    (text) => isVersion(text) || isRange(text),
+    (issue) =>
+      `${said(issue)} is neither a version nor a range; write it like v1.13.9, v1.13.x, ~1.13, ">=1.13.2 <1.14" or latest`,
+  ),
+  v.transform((text) => (isVersion(text) ? vPrefixed(text) : text)),
 );
 const versionsSchema = v.pipe(
   v.array(versionSchema, 'must be a list of versions, such as [v1.13.9]'),
@@ -134,9 +139,34 @@ function normalName(text: string): string {
   return platform === undefined ? text : formatPlatform(platform);
 }
 
+/** More of one image than anybody needs at once. */
+const mostTags = 100;
+const newestSchema = v.optional(
+  v.custom<number>(
+    (value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= mostTags,
+    `must be a number from 1 to ${mostTags}`,
+  ),
+  1,
+);
+
+/** Tags that upstream decides. */
+const tagsSchema = v.strictObject({
+  semver: v.pipe(
+    text('a range of versions'),
+    v.check(
+      isSatisfiable,
+      (issue) =>
+        `${said(issue)} is no range that a version fits; write it like "~2.41", 2.x or ">=2.40 <2.42"`,
+    ),
+  ),
+  newest: newestSchema,
+});
+
 const mirrorSchema = v.strictObject({
   apiVersion: v.literal('omni-airgap/v1', 'must be omni-airgap/v1'),
-  omni: v.optional(v.strictObject({ version: versionSchema })),
+  omni: v.optional(
+    v.strictObject({ version: v.optional(versionSchema), versions: v.optional(versionsSchema) }),
+  ),
   talos: v.optional(
     v.strictObject({
       versions: versionsSchema,
@@ -177,11 +207,12 @@ const mirrorSchema = v.strictObject({
           v.string(),
           v.strictObject({
             image: v.optional(text('a reference')),
+            tags: v.optional(tagsSchema),
             file: v.optional(text('a path')),
             platforms: v.optional(platformsSchema),
           }),
         ],
-        'must be a reference such as ghcr.io/dexidp/dex:v2.41.1, {image: REFERENCE, platforms: […]}, or {file: PATH}',
+        'must be a reference such as ghcr.io/dexidp/dex:v2.41.1, {image: REFERENCE, platforms: […]}, {image: REPOSITORY, tags: {semver: RANGE}}, or {file: PATH}',
       ),
       'must be a list, such as [ghcr.io/dexidp/dex:v2.41.1], or {file: PATH}',
     ),

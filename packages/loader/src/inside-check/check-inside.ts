@@ -6,15 +6,16 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hostsOf, type ObjectStoreTarget, openSink } from '@omni-airgap/objects';
-import { CodedError, parseStrictJson } from '@omni-airgap/oci/base';
-import { looksLikePage, saysPage, unexpectedAnswer } from '@omni-airgap/oci/http';
+import { CodedError } from '@omni-airgap/oci/base';
 import { type Network, type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
-import { type Site, selfHostedWireguardPort, unmetDemands, versionsPath } from '@omni-airgap/talos';
+import { type ReachedRegistry, type Site, siteUrl, unmetDemands } from '@omni-airgap/talos';
 import { registryAsSeen } from '../handoff.ts';
+import { builtInstaller, carriedInstaller, refusedReads, tryReads } from '../site-demands.ts';
 import type { RegistryTarget } from '../targets/names.ts';
 import { checkObjectsInside, probePartSize } from './check-objects.ts';
 import { checkRegistryInside } from './check-registry.ts';
-import { askTime, clockVerdict, probeUdp, resolveName, tlsCertificate } from './connect.ts';
+import { checkCertificates, checkFactory, checkLogIn, checkNames, checkWireguard } from './check-services.ts';
+import { askTime, clockVerdict } from './connect.ts';
 import { type Finding, finding } from './finding.ts';
 
 export interface InsideCheck {
@@ -34,7 +35,6 @@ export interface InsideReport {
   readonly findings: readonly Finding[];
 }
 
-const maxListBytes = 1024 * 1024;
 /** Source: AWS Signature Version 4, "Elements of a request signature". */
 const maxSignatureAgeMs = 15 * 60_000;
 
@@ -48,18 +48,23 @@ export async function checkInside(check: InsideCheck): Promise<InsideReport> {
     );
   }
   const statuses: number[] = [];
-  const factory = site.factory === undefined ? undefined : URL.parse(site.factory);
+  const factory = site.factory === undefined ? null : URL.parse(site.factory);
+  const login = siteUrl(site, 'login');
+  const issuer = login === undefined ? null : URL.parse(login);
   const targets = [...(registry === undefined ? [] : [registry.host]), ...hostsOf(objectStore)];
   const notes: Finding[] = [];
   const network = await openNetwork(check.network, {
-    hosts: [...targets, ...(factory === null || factory === undefined ? [] : [factory.host])],
+    hosts: [...targets, ...[factory, issuer].flatMap((url) => (url === null ? [] : [url.host]))],
     identifyTo: targets,
     allowPrivate: true,
     onNote: (detail) => void notes.push({ subject: 'network', what: 'note', state: 'note', detail }),
     egressLog: { record: ({ status }) => void statuses.push(status ?? 0) },
   });
   try {
-    const findings: Finding[] = [...(await checkNames(check)), ...checkDemands(check)];
+    const reached =
+      registry &&
+      registryAsSeen(site, { ...registry, plainHttp: check.network.plainHttp.includes(registry.host) });
+    const findings: Finding[] = [...(await checkNames(site, registry?.host)), ...checkDemands(site, reached)];
     if (registry !== undefined) {
       const client = network.registry(registry.host);
       findings.push(
@@ -77,9 +82,21 @@ export async function checkInside(check: InsideCheck): Promise<InsideReport> {
     }
     if (objectStore !== undefined)
       findings.push(...(await withFolder((folder) => objects(objectStore, network, folder, signal))));
-    if (factory !== null && factory !== undefined)
-      findings.push(await checkFactory(network, factory, signal));
-    findings.push(...(await checkOmni(check)));
+    const answer = factory === null ? undefined : await checkFactory(network, factory, signal);
+    if (answer !== undefined) findings.push(answer.finding);
+    if (registry !== undefined)
+      findings.push(...(await checkInstallers(check, registry, answer?.builds === true)));
+    if (login !== undefined) findings.push(await checkLogIn(network, login, signal));
+    const isProxied = check.network.proxy !== undefined;
+    const named = Object.keys(site).length === 0 ? undefined : reached;
+    findings.push(
+      ...(await checkCertificates(site, named, {
+        ca: check.ca,
+        without: isProxied ? ['factory', 'registry'] : [],
+        signal,
+      })),
+      ...(await checkWireguard(site)),
+    );
     for (const server of site.ntp ?? []) findings.push(await finding('time', server, () => askTime(server)));
     return { ok: findings.every(({ state }) => state !== 'failed'), findings: [...notes, ...findings] };
   } finally {
@@ -88,14 +105,12 @@ export async function checkInside(check: InsideCheck): Promise<InsideReport> {
 }
 
 /** What others demand of the URLs: this client may be content with less. */
-function checkDemands({ site, registry, network }: InsideCheck): readonly Finding[] {
-  const reached =
-    registry && registryAsSeen(site, { ...registry, plainHttp: network.plainHttp.includes(registry.host) });
+function checkDemands(site: Site, reached: ReachedRegistry | undefined): readonly Finding[] {
   const unmet = unmetDemands(site, reached).map(
     ({ subject, consumer, severity, problem }): Finding => ({
       subject: 'site file',
       what: `${subject} for ${consumer}`,
-      state: severity === 'warns' ? 'note' : 'failed',
+      state: severity === 'warns' || severity === 'limits' ? 'note' : 'failed',
       detail: problem,
     }),
   );
@@ -110,16 +125,25 @@ function checkDemands({ site, registry, network }: InsideCheck): readonly Findin
   ];
 }
 
-/** Every name that the hand-off puts into configuration must resolve here. */
-async function checkNames({ site, registry }: InsideCheck): Promise<readonly Finding[]> {
-  const urls = [site.omni, site.machineApi, site.kubernetesProxy, site.factory, site.pxe, site.login];
-  const hosts = [
-    ...urls.map((url) => (url === undefined ? undefined : URL.parse(url)?.hostname)),
-    ...(registry === undefined ? [] : [URL.parse(`https://${registry.host}`)?.hostname]),
-    site.wireguard?.replace(/:[0-9]+$/, ''),
-  ];
-  const names = new Set(hosts.filter((host) => host !== undefined && !/^[0-9.]+$|^\[/.test(host)));
-  return Promise.all([...names].map((host = '') => finding('DNS', host, () => resolveName(host))));
+/** Installers, read as machines and an Image Factory do: without a log-in. */
+async function checkInstallers(
+  { keepHost = false, network, signal }: InsideCheck,
+  target: RegistryTarget,
+  builds: boolean,
+): Promise<readonly Finding[]> {
+  const tag = 'latest';
+  const reads = [carriedInstaller(target, keepHost, tag), ...(builds ? [builtInstaller(target, tag)] : [])];
+  const tried = await tryReads(network, target.host, reads, signal);
+  return tried.map(({ what, repository, ...read }): Finding => {
+    const [problem] = refusedReads(target.host, [{ what, repository, ...read }]);
+    const about =
+      what === 'built' ? 'installers of the factory without a log-in' : 'installers without a log-in';
+    const detail =
+      read.answer === 'open' ? `may be read: ${repository}` : `no clear answer for ${repository}`;
+    const bad = what === 'built' ? 'failed' : 'note';
+    if (problem !== undefined) return { subject: 'registry', what: about, state: bad, detail: problem };
+    return { subject: 'registry', what: about, state: read.answer === 'open' ? 'ok' : 'note', detail };
+  });
 }
 
 async function objects(
@@ -167,56 +191,4 @@ async function withFolder<T>(run: (folder: string) => Promise<T>): Promise<T> {
   } finally {
     await rm(folder, { recursive: true, force: true }).catch(() => {});
   }
-}
-
-async function checkFactory(network: Network, factory: URL, signal?: AbortSignal): Promise<Finding> {
-  return finding('factory', `GET /${versionsPath}`, async () => {
-    const url = new URL(versionsPath, `${factory.href.replace(/\/+$/, '')}/`);
-    const response = await network.gate.request({
-      method: 'GET',
-      url,
-      signal,
-    });
-    if (response.status !== 200) {
-      await response.cancel();
-      throw new CodedError('UPSTREAM', `${url.href} answers ${response.status}`, { status: response.status });
-    }
-    const bytes = await response.bytes('the list of Talos versions', maxListBytes);
-    if (saysPage(response) || looksLikePage(bytes))
-      throw unexpectedAnswer(response, url.href, 'the list of Talos versions', { bytes });
-    const versions = parseStrictJson(bytes, { what: url.href });
-    if (!Array.isArray(versions) || versions.length === 0)
-      throw new CodedError('NOT_FOUND', 'the factory offers no Talos version');
-    return `${versions.length} Talos version(s)`;
-  });
-}
-
-async function checkOmni({ site, ca, signal }: InsideCheck): Promise<readonly Finding[]> {
-  const trusted = ca === undefined ? [] : [ca];
-  const findings: Finding[] = [];
-  const tls = async (what: string, url: string | undefined, otherwise: number): Promise<void> => {
-    const target = url === undefined ? null : URL.parse(url);
-    if (target === null) return;
-    const port = target.port === '' ? otherwise : Number(target.port);
-    findings.push(
-      await finding('omni', `${what} ${port}/tcp`, () =>
-        tlsCertificate(target.hostname, port, trusted, signal),
-      ),
-    );
-  };
-  await tls('API', site.omni, 443);
-  const machineApi = site.machineApi ?? (site.omni === undefined ? undefined : withPort(site.omni, 8090));
-  await tls('machine API', machineApi, 8090);
-  const [, host, port = String(selfHostedWireguardPort)] =
-    /^(.+?)(?::([0-9]{1,5}))?$/.exec(site.wireguard ?? '') ?? [];
-  if (host !== undefined) {
-    findings.push(await finding('omni', `WireGuard ${port}/udp`, () => probeUdp(host, Number(port))));
-  }
-  return findings;
-}
-
-function withPort(url: string, port: number): string {
-  const target = new URL(url);
-  target.port = String(port);
-  return target.href;
 }

@@ -33,7 +33,8 @@ export async function tlsCertificate(
 ): Promise<string> {
   const certificate = await peerCertificate(host, port, ca, signal).catch((cause: unknown) => {
     if (isCoded(cause)) throw cause;
-    const hint = "if the authority is the site's own, name it with --ca-cert or caFile";
+    const hint =
+      "if the authority is the site's own, name it as caFile in the site file: the hand-off gives it to all who connect";
     throw new CodedError('NETWORK', `${host}:${port}: ${messageOf(cause)}; ${hint}`, { cause });
   });
   const [name, ...issuers] = chainOf(certificate);

@@ -11,6 +11,8 @@ interface HandoffRegistry {
   readonly keepHost: boolean;
   /** Whether a pull needs a log-in; undefined where that was not tried. */
   readonly needsLogIn?: boolean | undefined;
+  /** Whether installers that the site's Image Factory builds can be read without one; undefined where not tried. */
+  readonly opensInstallers?: boolean | undefined;
 }
 
 export interface HandoffBucket {
@@ -21,8 +23,6 @@ export interface HandoffBucket {
 }
 
 export interface HandoffInput {
-  /** Absolute path of the folder that the files are written to. */
-  readonly folder: string;
   /** Its paths begin at the folder of the hand-off. */
   readonly site: Site;
   readonly registry: HandoffRegistry;
@@ -33,8 +33,6 @@ export interface HandoffInput {
   readonly omniVersion?: string | undefined;
   readonly factoryVersion?: string | undefined;
   readonly dexVersion?: string | undefined;
-  /** Digests of the images of these versions in the registry, by their repositories outside: `siderolabs/omni`. */
-  readonly imageDigests?: ReadonlyMap<string, string>;
   /** The newest last. */
   readonly talosVersions: readonly string[];
   readonly kubernetesVersions: readonly string[];

@@ -8,7 +8,7 @@
 import { compareVersions, parseVersion, vPrefixed } from '../version.ts';
 
 export interface VersionSet {
-  readonly omni?: string;
+  readonly omni?: string | undefined;
   readonly talos: readonly string[];
   readonly kubernetes: readonly string[];
   readonly factory?: string;

@@ -1,0 +1,223 @@
+/**
+ * The versions that the ranges of a mirror.yaml stand for: as lock.json pins them, else the newest that upstream lists now.
+ * A pin moves when somebody says so. Nothing is asked where everything is pinned.
+ */
+import { CodedError, isCoded, messageOf, printable } from '@omni-airgap/oci/base';
+import type { NetworkSettings } from '@omni-airgap/oci/registry';
+import type { LockDocument, LockedRange } from '@omni-airgap/store';
+import { compareVersions, knownTalosVersions, talosKubernetesImages, vPrefixed } from '@omni-airgap/talos';
+import type { Mirror, WrittenMirror } from './mirror.ts';
+import { UpstreamLists } from './upstream-lists.ts';
+import { newestOf, rangeKey, talosList, type VersionRange } from './version-range.ts';
+
+export interface ChosenRange extends LockedRange {
+  /** Whether lock.json had it so. */
+  readonly pinned: boolean;
+  /** What lock.json had, where this is something else. */
+  readonly replaced?: readonly string[];
+  /** What `fetch --update` would choose, where that is something else and was asked. */
+  readonly update?: readonly string[];
+  /** The newest version that fits, where an older one had to be taken. */
+  readonly passedOver?: string;
+}
+
+/** What lock.json says of it. */
+export function lockedRange({ list, range, newest, versions, chosenAt }: ChosenRange): LockedRange {
+  return { list, range, newest, versions, chosenAt };
+}
+
+export interface ChosenVersions {
+  readonly mirror: Mirror;
+  readonly ranges: readonly ChosenRange[];
+  /** Lines for people. */
+  readonly warnings: readonly string[];
+}
+
+export interface ChoosingOptions {
+  readonly lock: LockDocument | undefined;
+  readonly network: NetworkSettings;
+  /** Where requests are recorded, who is told of retries, what ends it. */
+  readonly scope: Parameters<typeof UpstreamLists.use>[2];
+  /** Choose again what is pinned. */
+  readonly update: boolean;
+  /** Ask what `update` would choose, too; what cannot be asked is a warning. */
+  readonly look?: boolean;
+}
+
+/**
+ * @throws CONFIG with the place of a range that no version fits, or of a Talos version whose images are not known;
+ * what asking upstream throws, with the place
+ */
+export async function chooseVersions(
+  written: WrittenMirror,
+  { lock, network, scope, update, look = false }: ChoosingOptions,
+): Promise<ChosenVersions> {
+  const ranges = rangesOf(written);
+  const pins = new Map((lock?.ranges ?? []).map((pin) => [rangeKey(pin), pin]));
+  const open = ranges.filter((range) => update || !pins.has(rangeKey(range)));
+  const asked = look ? ranges : open;
+  const lists = [...new Set(asked.map(({ list }) => list))];
+  const warnings: string[] = [];
+  const choose = async (range: VersionRange, upstream: UpstreamLists | undefined): Promise<ChosenRange> => {
+    const pin = pins.get(rangeKey(range));
+    const isOpen = open.includes(range);
+    if (pin !== undefined && !isOpen && upstream === undefined) return { ...pin, pinned: true };
+    const now = await askedOf(upstream, range, written).catch((error: unknown) => {
+      if (isOpen || pin === undefined || isCoded(error, 'ABORTED')) throw error;
+      warnings.push(`what fetch --update would choose is unknown: ${messageOf(error)}`);
+      return undefined;
+    });
+    if (now?.passedOver !== undefined) warnings.push(passedOverText(range, now.passedOver, now.versions[0]));
+    const isSame = pin !== undefined && now?.versions.join() === pin.versions.join();
+    if (pin !== undefined && (isSame || !isOpen)) {
+      return { ...pin, pinned: true, ...(isSame || now === undefined ? {} : { update: now.versions }) };
+    }
+    if (now === undefined) throw new CodedError('INTERNAL', `${range.range} was not chosen`);
+    const { list, range: text, newest } = range;
+    return {
+      ...{ list, range: text, newest, versions: [...now.versions] },
+      chosenAt: new Date().toISOString(),
+      pinned: false,
+      ...(pin === undefined ? {} : { replaced: pin.versions }),
+      ...(now.passedOver === undefined ? {} : { passedOver: now.passedOver }),
+    };
+  };
+  const all = (upstream?: UpstreamLists): Promise<readonly ChosenRange[]> =>
+    Promise.all(ranges.map((range) => choose(range, asked.includes(range) ? upstream : undefined)));
+  const chosen = asked.length === 0 ? await all() : await UpstreamLists.use(lists, network, scope, all);
+  const byKey = new Map(chosen.map((one) => [rangeKey(one), one.versions]));
+  return {
+    mirror: exactMirror(written, (range) => byKey.get(rangeKey(range)) ?? []),
+    ranges: chosen,
+    warnings: [...new Set(warnings)],
+  };
+}
+
+/**
+ * The same mirror.yaml with versions that there may not be: enough to tell which hosts a fetch of it needs.
+ * @throws CONFIG
+ */
+export function withStandIns(written: WrittenMirror): Mirror {
+  return exactMirror(written, (range) => {
+    if (range.list !== talosList) return ['v1.0.0'];
+    const known = newestOf(knownTalosVersions(), { ...range, newest: 1 });
+    return known.length > 0 ? known : newestOf(knownTalosVersions(), { range: 'latest', newest: 1 });
+  });
+}
+
+/** Each once, where it stands first. */
+function rangesOf({ omni, talos, media, kubernetes, images }: WrittenMirror): readonly VersionRange[] {
+  const all = [
+    ...(omni?.versions ?? []),
+    ...(talos?.versions ?? []),
+    ...(talos?.imageFactory === undefined ? [] : [talos.imageFactory.version]),
+    ...media.flatMap(({ versions }) => versions),
+    ...(kubernetes?.versions ?? []),
+    ...images.flatMap(({ tags }) => (tags === undefined ? [] : [tags])),
+  ];
+  const ranges = new Map<string, VersionRange>();
+  for (const one of all) {
+    if (typeof one === 'string' || ranges.has(rangeKey(one))) continue;
+    ranges.set(rangeKey(one), one);
+  }
+  return [...ranges.values()];
+}
+
+/** Whether the images of a Talos version's clusters are known, where they are wanted. */
+function isKnownTalos(version: string, { kubernetes }: WrittenMirror): boolean {
+  return kubernetes === undefined || kubernetes.images.has(version) || knownTalosVersions().includes(version);
+}
+
+/** What a range may stand for: of Talos, versions that the table or mirror.yaml has the images of, where those are wanted. */
+export function usableOf(
+  list: string,
+  offered: readonly string[],
+  written: WrittenMirror,
+): readonly string[] {
+  if (list !== talosList) return offered;
+  return offered.filter((version) => isKnownTalos(vPrefixed(version), written));
+}
+
+async function askedOf(
+  upstream: UpstreamLists | undefined,
+  range: VersionRange,
+  written: WrittenMirror,
+): Promise<{ readonly versions: readonly string[]; readonly passedOver?: string }> {
+  const { list, place } = range;
+  let offered: readonly string[];
+  try {
+    offered = (await upstream?.versions(list)) ?? [];
+  } catch (cause) {
+    if (!isCoded(cause) || cause.code === 'ABORTED') throw cause;
+    throw new CodedError(cause.code, `${place}: ${printable(range.range)}: ${messageOf(cause)}`, {
+      cause,
+      status: cause.status,
+    });
+  }
+  const isTalos = list === talosList;
+  const usable = usableOf(list, offered, written);
+  const versions = newestOf(usable, range).map((version) => (isTalos ? vPrefixed(version) : version));
+  const [newest] = newestOf(offered, range);
+  if (versions[0] === undefined) {
+    const [latest] = newestOf(offered, { range: 'latest', newest: 1 });
+    const what =
+      newest !== undefined
+        ? messageOf(unknownImages(vPrefixed(newest)))
+        : `no version of ${list} fits it${latest === undefined ? '' : `; the newest release is ${latest}`}`;
+    throw new CodedError('CONFIG', `${place}: ${printable(range.range)}: ${what}`);
+  }
+  const isOlder = newest !== undefined && compareVersions(versions[0], newest) < 0;
+  return { versions, ...(isOlder ? { passedOver: vPrefixed(newest) } : {}) };
+}
+
+function unknownImages(version: string): unknown {
+  try {
+    talosKubernetesImages(version);
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
+function passedOverText({ range, place }: VersionRange, newer: string, taken: string | undefined): string {
+  return `${place}: ${printable(range)}: ${taken} is chosen, not the newer ${newer}: ${messageOf(unknownImages(newer))}`;
+}
+
+/** @param versionsOf what a range stands for @throws CONFIG for a Talos version whose images are not known */
+function exactMirror(written: WrittenMirror, versionsOf: (range: VersionRange) => readonly string[]): Mirror {
+  const { omni, talos, media, kubernetes, images, talosctl, platforms } = written;
+  const exact = (versions: readonly (string | VersionRange)[]): readonly string[] => [
+    ...new Set(versions.flatMap((one) => (typeof one === 'string' ? [one] : versionsOf(one).map(vPrefixed)))),
+  ];
+  for (const one of kubernetes === undefined ? [] : (talos?.versions ?? [])) {
+    if (typeof one === 'string') continue;
+    const unknown = versionsOf(one).find((version) => !isKnownTalos(version, written));
+    if (unknown !== undefined) {
+      throw new CodedError('CONFIG', `${one.place}: ${messageOf(unknownImages(unknown))}`);
+    }
+  }
+  const [factoryVersion] = talos?.imageFactory === undefined ? [] : exact([talos.imageFactory.version]);
+  return {
+    omni: omni && { versions: exact(omni.versions) },
+    ...(talos === undefined
+      ? {}
+      : {
+          talos: {
+            versions: exact(talos.versions),
+            ...(talos.imageFactory === undefined || factoryVersion === undefined
+              ? {}
+              : { imageFactory: { ...talos.imageFactory, version: factoryVersion } }),
+          },
+        }),
+    talosctl,
+    media: media.map((one) => ({ ...one, versions: exact(one.versions) })),
+    kubernetes: kubernetes && { ...kubernetes, versions: exact(kubernetes.versions) },
+    images: images.flatMap(({ tags, ...image }) =>
+      tags === undefined
+        ? [image]
+        : versionsOf(tags).map((tag) => ({ ...image, reference: `${image.reference}:${tag}` })),
+    ),
+    platforms,
+    lists: [...new Set(rangesOf(written).map(({ list }) => list))],
+  };
+}
