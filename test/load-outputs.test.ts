@@ -122,6 +122,7 @@ test('F12 temporary files of killed loads are removed by the next, unless anothe
     at('state', 'accepted', target, '.some.json.0123456789abcdef.tmp'),
     at('receipt', '.receipt.json.0123456789abcdef.tmp'),
     at('handoff', '.compose.yaml.0123456789abcdef.tmp'),
+    at('handoff', 'quadlets', '.omni.container.0123456789abcdef.tmp'),
   ];
   const foreign = [at('receipt', '.other.json.0123456789abcdef.tmp'), at('state', 'notes.tmp')];
   for (const path of [...left, ...foreign]) writeFileSync(path, 'half');

@@ -12,10 +12,11 @@ import {
   ensureFolder,
   readNamedFile,
   readSmallFile,
+  removeFile,
   writeFileAtomic,
   writeOutput,
 } from '@omni-airgap/oci/fs';
-import { parseReference } from '@omni-airgap/oci/model';
+import { type Digest, parseReference } from '@omni-airgap/oci/model';
 import {
   compareVersions,
   type HandoffInput,
@@ -34,8 +35,8 @@ import type { RegistryTarget } from './targets/names.ts';
 interface SiteDescription {
   /** Folder of the hand-off. */
   readonly folder: string;
-  /** Names in the bundle. */
-  readonly names: readonly string[];
+  /** Names in the bundle, and what each stands for in the registry. */
+  readonly names: readonly { readonly name: string; readonly digest: Digest }[];
   /** Tags of the registry that stand for trimmed indexes. */
   readonly trimmed: readonly string[];
   readonly site: Site;
@@ -51,7 +52,10 @@ interface SiteDescription {
 export function describeSite(description: SiteDescription): HandoffInput {
   const { target, plainHttp, keepHost, objectStore, ca, resignKey } = description;
   const site = seenFrom(description.folder, description.site);
-  const references = description.names.map((name) => parseReference(name));
+  const references = description.names.map(({ name, digest }) => ({
+    ...parseReference(name),
+    loaded: digest,
+  }));
   const tagsOf = (...repositories: string[]): readonly string[] =>
     [
       ...new Set(
@@ -81,9 +85,21 @@ export function describeSite(description: SiteDescription): HandoffInput {
     newest('siderolabs/image-factory'),
     newest('dexidp/dex'),
   ];
+  const imageDigests = new Map(
+    [
+      ['siderolabs/omni', omniVersion] as const,
+      ['siderolabs/image-factory', factoryVersion] as const,
+      ['dexidp/dex', dexVersion] as const,
+    ].flatMap(([repository, version]) => {
+      const found = references.find((one) => one.repository === repository && one.tag === version);
+      return version === undefined || found === undefined ? [] : [[repository, found.loaded] as const];
+    }),
+  );
   return {
+    folder: resolve(description.folder),
     site,
     registry: { ...seen, keepHost },
+    imageDigests,
     trimmed: description.trimmed,
     talosVersions: [...talosVersions].sort(compareVersions),
     kubernetesVersions: tagsOf('siderolabs/kubelet'),
@@ -159,9 +175,12 @@ export interface WrittenHandoff {
 const recordName = '.omni-airgap.json';
 const maxFileBytes = 4 * 1024 * 1024;
 
+/** Folders below the hand-off that have files of it. */
+export const handoffFolders: readonly string[] = ['quadlets'];
+
 /** @throws DISK */
 export async function writeHandoff(folder: string, input: HandoffInput): Promise<WrittenHandoff> {
-  await ensureFolder(folder);
+  for (const below of ['', ...handoffFolders]) await ensureFolder(join(folder, below));
   const record = await readSmallFile(join(folder, recordName), maxFileBytes);
   const before = record === undefined ? {} : parseStrictObject(record, { what: join(folder, recordName) });
   const written: Record<string, string> = {};
@@ -183,7 +202,25 @@ export async function writeHandoff(folder: string, input: HandoffInput): Promise
     }
   }
   await writeFileAtomic(join(folder, recordName), serializeDocument(written));
+  await removeFormer(folder, before, new Set(files));
   return { folder, files, kept };
+}
+
+/**
+ * Removes what a load before wrote, nobody changed and this site has no use for any more: a quadlet would start a service
+ * that the site has not.
+ */
+async function removeFormer(
+  folder: string,
+  before: Readonly<Record<string, unknown>>,
+  files: ReadonlySet<string>,
+): Promise<void> {
+  for (const [name, sha256] of Object.entries(before)) {
+    if (files.has(name) || !/^(?:quadlets\/)?[a-z0-9][a-z0-9.-]*$/i.test(name)) continue;
+    const path = join(folder, name);
+    const there = await readSmallFile(path, maxFileBytes);
+    if (there !== undefined && sha256Of(there) === sha256) await removeFile(path);
+  }
 }
 
 function sha256Of(bytes: Uint8Array): string {

@@ -336,7 +336,7 @@ function handoffInput(options: LoadOptions, { names, context }: OpenRegistry): H
   const { target } = context;
   return describeSite({
     folder: options.handoff ?? '.',
-    names: names.map(({ name }) => name),
+    names: names.map(({ name, descriptor }) => ({ name, digest: descriptor.digest })),
     trimmed: names.flatMap(({ replaces, repository, tag }) =>
       replaces?.how === 'trimmed' ? [`${target.host}/${repository}:${tag}`] : [],
     ),

@@ -17,6 +17,7 @@ import {
   type Lock,
   removeTemporaries,
 } from '@omni-airgap/oci/fs';
+import { handoffFolders } from './handoff.ts';
 import type { LoadSource } from './source.ts';
 
 interface OutputPaths {
@@ -48,7 +49,8 @@ export async function openOutputs(paths: OutputPaths): Promise<() => Promise<voi
     if (alone !== undefined) {
       await tidy(state, stateDepth);
       if (receiptFile !== undefined) await removeTemporaries(dirname(receiptFile), basename(receiptFile));
-      if (handoff !== undefined) await removeTemporaries(handoff);
+      if (handoff !== undefined)
+        for (const below of ['', ...handoffFolders]) await removeTemporaries(join(handoff, below));
     }
   } catch (error) {
     // Nothing depends on it.

@@ -28,7 +28,12 @@ test('load fills the hand-off in from the bundle and the site, and never writes 
   expect(await read('cluster-template.yaml')).toContain('version: v1.13.10');
   expect(await read('air-gap-patch.yaml')).toContain(`http://${double.host}`);
   expect(await read('air-gap-patch.yaml')).toContain('name: quay.io');
-  expect(await read('compose.yaml')).toContain(`${double.host}/siderolabs/image-factory:v1.5.0`);
+  const digestOf = (repository: string): string | undefined =>
+    first.receipt.images.find(({ name }) => name.startsWith(`ghcr.io/${repository}:`))?.digest;
+  for (const name of ['compose.yaml', 'quadlets/image-factory.container'])
+    expect(await read(name)).toContain(
+      `${double.host}/siderolabs/image-factory@${digestOf('siderolabs/image-factory')}`,
+    );
   await writeFile(join(handoff, 'dex.yaml'), 'mine: true\n');
   const second = await loadInto(double, [folder], { handoff, site: { ...site, omni: 'https://other.site' } });
   expect(second.handoff?.kept).toEqual(['dex.yaml']);
@@ -36,6 +41,23 @@ test('load fills the hand-off in from the bundle and the site, and never writes 
   expect(await read('dex.yaml.new')).toContain('https://other.site');
   expect(await read('compose.yaml')).toContain('--advertised-api-url=https://other.site');
   expect((await readdir(handoff)).filter((name) => name.endsWith('.new'))).toEqual(['dex.yaml.new']);
+});
+
+test('what this site has no use for any more is removed, unless somebody changed it', async () => {
+  const { folder } = await makeBundle(async (layout) => {
+    await addImage(layout, 'ghcr.io/siderolabs/omni:v1.10.4', bytesFor('omni', 10));
+  });
+  const double = await startDouble();
+  const handoff = join(await temporary(), 'handoff');
+  const site = (text: string) => parseSite(`omni: https://omni.site\n${text}`, 'site.yaml');
+  await loadInto(double, [folder], { handoff, site: site('') });
+  const quadlets = async (): Promise<readonly string[]> => (await readdir(join(handoff, 'quadlets'))).sort();
+  expect(await quadlets()).toContain('dex.container');
+  await writeFile(join(handoff, 'dex.yaml'), 'mine: true\n');
+  const oidc = 'oidc: {issuer: "https://sso.site", clientId: omni, clientSecretFile: secret.txt}\n';
+  await loadInto(double, [folder], { handoff, site: site(oidc) });
+  expect(await quadlets()).toEqual(['omni-etcd.volume', 'omni-sqlite.volume', 'omni.container']);
+  expect(await readFile(join(handoff, 'dex.yaml'), 'utf8')).toBe('mine: true\n');
 });
 
 test('H4 a site file that contradicts the load is refused by line and column before anything is moved', async () => {

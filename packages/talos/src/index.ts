@@ -31,6 +31,7 @@ export {
 export { faultOfFile, firstBytes } from './first-bytes.ts';
 export { handoffFiles } from './handoff/files.ts';
 export type { HandoffInput } from './handoff/input.ts';
+export { registryUnit, registryUnitName } from './handoff/systemd.ts';
 export { type CatalogEntry, parseImageDigests, parseOverlays } from './images/catalog.ts';
 export {
   checkKubernetesList,
@@ -50,7 +51,13 @@ export {
 export { connections, type Subject, siteUrl, unmetDemands } from './inside/demands.ts';
 export { denialOf, fitWarnings, needsPrereleases, prereleaseFlag } from './inside/fit.ts';
 export { type ReachedRegistry, registryOfSite, registryUrl } from './inside/registry.ts';
-export { type LogIn, logIns, omniVariables, serviceNames } from './inside/services.ts';
+export {
+  type LogIn,
+  logIns,
+  omniVariables,
+  serviceNames,
+  wireguardEndpoint,
+} from './inside/services.ts';
 export { parseSite } from './inside/site-file.ts';
 export { type SiteAnswers, siteText } from './inside/site-text.ts';
 export {

@@ -16,6 +16,7 @@ ntp: [10.0.0.1, ntp.site]
 );
 /** All is known. */
 export const full: HandoffInput = {
+  folder: '/srv/omni/handoff',
   site,
   registry: { host: 'registry.site:5000', prefix: '', plainHttp: false, keepHost: false },
   bucket: { bucket: 'talos', endpoint: 'http://s3.site:9000', region: 'us-east-1' },
@@ -23,6 +24,11 @@ export const full: HandoffInput = {
   omniVersion: 'v1.10.4',
   factoryVersion: 'v1.5.0',
   dexVersion: 'v2.41.1',
+  imageDigests: new Map([
+    ['siderolabs/omni', `sha256:${'0a'.repeat(32)}`],
+    ['siderolabs/image-factory', `sha256:${'1b'.repeat(32)}`],
+    ['dexidp/dex', `sha256:${'2c'.repeat(32)}`],
+  ]),
   talosVersions: ['v1.11.6', 'v1.13.9'],
   kubernetesVersions: ['v1.36.1'],
   imageHosts: ['ghcr.io', 'quay.io'],
@@ -31,6 +37,7 @@ export const full: HandoffInput = {
 };
 /** Nothing is, and the registry is below a prefix and keeps hosts. */
 export const bare: HandoffInput = {
+  folder: '/srv/omni/handoff',
   site: {},
   registry: { host: '10.0.0.9:5000', prefix: 'air/gap', plainHttp: true, keepHost: true },
   talosVersions: [],

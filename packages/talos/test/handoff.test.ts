@@ -81,7 +81,7 @@ describe('hand-off', () => {
       expect.arrayContaining([
         '--auth-oidc-provider-url=https://sso.site/realms/x/',
         '--auth-oidc-client-id=omni-inside',
-        '--auth-oidc-client-secret=$' + '{OMNI_OIDC_SECRET}',
+        '--auth-oidc-client-secret=$' + '{OMNI_OIDC_SECRET:?is missing; see README.txt}',
       ]),
     );
     const readme = files.get('README.txt') ?? '';
@@ -212,7 +212,9 @@ describe('hand-off', () => {
       ]),
     );
     expect(flagsOf('v1.6.0').some((flag) => flag.startsWith('--eula'))).toBe(false);
-    expect(flagsOf('v1.7.0')).toContain('--eula-accept-name=$' + '{OMNI_EULA_NAME}');
+    expect(flagsOf('v1.7.0')).toContain(
+      '--eula-accept-name=$' + '{OMNI_EULA_NAME:?is missing; see README.txt}',
+    );
   });
 
   test('the factory: no external installer registry, namespaces below a prefix, insecure only over plain HTTP', () => {

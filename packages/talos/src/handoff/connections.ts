@@ -1,6 +1,7 @@
 /** README.txt on connections: who connects where, what it is given for that, and what a registry with log-in takes. */
 import { insidePorts, selfHostedWireguardPort } from '../egress.ts';
 import { type Connection, connections, type Subject, siteUrl } from '../inside/demands.ts';
+import { wireguardEndpoint } from '../inside/services.ts';
 import { type HandoffInput, hostOf } from './input.ts';
 
 /** Ports of the vendor's guide, of services that the site file does not name. */
@@ -38,7 +39,7 @@ function givenText({ subject, authority, logIn }: Connection, hasCa: boolean, ne
 
 /** Ports that machines need, as the site has them. */
 export function machinePortsText({ site, registry }: HandoffInput): string {
-  const wireguardPort = Number(/:(\d{1,5})$/.exec(site.wireguard ?? '')?.[1] ?? selfHostedWireguardPort);
+  const wireguardPort = wireguardEndpoint(site)?.port ?? selfHostedWireguardPort;
   const ports: Partial<Record<Subject, number>> = {};
   for (const { subject, port } of connections(site, registry)) ports[subject] = port;
   return columns(

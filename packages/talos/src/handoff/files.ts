@@ -1,6 +1,6 @@
 /**
  * The files that a site fills in and runs after a load: Talos and Omni configuration, an image-factory.yaml, a
- * compose file, and a README with the steps that remain. Pure: values in, texts out. Nothing secret is made here.
+ * compose file, quadlets, and a README with the steps that remain. Pure: values in, texts out. Nothing secret is made here.
  */
 import { isFromMinor } from '../version.ts';
 import { composeFile, dexConfig } from './compose.ts';
@@ -13,9 +13,11 @@ import {
   machinePatch,
   olderMachinePatch,
 } from './machines.ts';
+import { quadlets } from './quadlets.ts';
 import { readmeText } from './readme.ts';
 
 export interface HandoffFile {
+  /** Path below the folder of the hand-off. */
   readonly name: string;
   readonly text: string;
 }
@@ -33,6 +35,7 @@ export function handoffFiles(input: HandoffInput): readonly HandoffFile[] {
     ...(input.site.oidc === undefined ? [{ name: 'dex.yaml', text: dexConfig(input) }] : []),
     { name: 'image-factory.yaml', text: imageFactoryConfig(input, undefined) },
   ];
+  for (const { name, text } of quadlets(input)) files.push({ name: `quadlets/${name}`, text });
   if (bucket !== undefined) {
     files.push({ name: 'image-factory-s3.yaml', text: imageFactoryConfig(input, bucket) });
   }

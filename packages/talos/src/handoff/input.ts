@@ -23,6 +23,8 @@ export interface HandoffBucket {
 }
 
 export interface HandoffInput {
+  /** Absolute path of the folder that the files are written to. */
+  readonly folder: string;
   /** Its paths begin at the folder of the hand-off. */
   readonly site: Site;
   readonly registry: HandoffRegistry;
@@ -33,6 +35,8 @@ export interface HandoffInput {
   readonly omniVersion?: string | undefined;
   readonly factoryVersion?: string | undefined;
   readonly dexVersion?: string | undefined;
+  /** Digests of the images of these versions in the registry, by their repositories outside: `siderolabs/omni`. */
+  readonly imageDigests?: ReadonlyMap<string, string>;
   /** The newest last. */
   readonly talosVersions: readonly string[];
   readonly kubernetesVersions: readonly string[];

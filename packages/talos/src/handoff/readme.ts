@@ -2,19 +2,19 @@
 import { unmetDemands } from '../inside/demands.ts';
 import { logIns, omniVariables } from '../inside/services.ts';
 import { isFromMinor } from '../version.ts';
-import { composeCommand } from './compose.ts';
 import { connectionsText, logInSteps, machinePortsText } from './connections.ts';
+import { backups, registryStep, startStep } from './host.ts';
 import { type HandoffInput, hostOf, imageName } from './input.ts';
 import { earlyArgument, notOfferedHere } from './machines.ts';
 
 export function readmeText(input: HandoffInput): string {
-  const { site, registry, talosVersions, kubernetesVersions, ca, omniVersion, factoryVersion, dexVersion } =
-    input;
+  const { site, registry, talosVersions, kubernetesVersions, ca, factoryVersion } = input;
   const image = (host: string, repository: string): string => imageName(input, host, repository);
   const newer = talosVersions.length === 0 || talosVersions.some((version) => isFromMinor(version, 12));
   const older = talosVersions.some((version) => !isFromMinor(version, 12));
   const early = older && ca !== undefined ? earlyArgument(ca) : undefined;
   const steps: string[] = [
+    registryStep(input),
     `Look for FILL-IN in these files. Each is a value that only this site knows; a file for load --site
 gives them all at once, and load writes the files again (nothing is sent again).`,
     certificatesStep(input),
@@ -24,20 +24,10 @@ gives them all at once, and load writes the files again (nothing is sent again).
 --resign-key KEY (omni-airgap keygen --out site makes one): it signs every image the factory checks, and puts
 cosign.pub here.`
       : 'Signatures: the images that the factory checks are signed with the key of cosign.pub.',
-    `Start: ${composeCommand(input)} (podman: as root). Images come from ${registry.host}${registry.plainHttp ? ' over plain HTTP: add it to insecure-registries' : ''}; trust its
-authority first (/etc/docker/certs.d/${registry.host}/ca.crt), and docker login where it asks for it (then give the
-factory that login too: mount ~/.docker/config.json as /root/.docker/config.json).
-${versionLine('Omni', image('ghcr.io', 'siderolabs/omni'), omniVersion)}
-${versionLine('Image Factory', image('ghcr.io', 'siderolabs/image-factory'), factoryVersion)}
-${site.oidc === undefined ? `${versionLine('dex', image('ghcr.io', 'dexidp/dex'), dexVersion)}\n` : ''}${site.oidc === undefined ? 'dex is for sites without an OIDC provider; with one, name it in the site file under oidc, and load leaves dex out.' : `People log in at ${site.oidc.issuer}: register ${site.omni ?? 'FILL-IN'}/oidc/consume there as redirect URI of ${site.oidc.clientId}.`}${
-  input.bucket === undefined
-    ? ''
-    : `
-To keep what the factory builds in the bucket ${input.bucket.bucket} as well: use image-factory-s3.yaml in place of
-image-factory.yaml, and add AWS_ACCESS_KEY_ID=… and AWS_SECRET_ACCESS_KEY=… to ${site.secrets === undefined ? '.env' : 'omni.env'}.`
-}`,
+    startStep(input),
     ...logInSteps(input),
-    `Check: omni-airgap egress check --inside tells whether registry, object store, factory, Omni and time answer.
+    `Check, on the host of Omni as root: omni-airgap egress check --inside tells whether registry, object store, factory,
+log-in, Omni and time answer, and whether this host has what Omni's tunnels need.
 Omni lists the tags of ${image('ghcr.io', 'siderolabs/kubelet')} to know the Kubernetes versions it offers: the registry
 must allow that, and Omni needs its authority and, if it asks for a log-in, credentials.`,
     machinesStep(newer, early, ca !== undefined),
@@ -60,7 +50,7 @@ Its patch sends every machine to this registry. Talos ${talosVersions.join(', ')
   return `${open}What remains to be done at this site, in order
 ==============================================
 
-${steps.map((step, i) => `${i + 1}. ${indent(step)}`).join('\n\n')}
+${steps.map((step, i) => `${i}. ${indent(step)}`).join('\n\n')}
 
 Three ways to run inside
 ------------------------
@@ -77,11 +67,14 @@ Ports that machines need
 ${machinePortsText(input)}
 Inside the SideroLink tunnel Omni is fd00:41e4:649b:9303::1; that address is never reachable from outside it.
 
+${backups(input)}
+
 Worth knowing
 -------------
 - Retention rules of a registry delete schematics and sha256-….sig tags: make an exception for both.
 - SecureBoot: another factory signs with another key. Machines enrolled with the public factory's must be enrolled again.
 - iPXE cannot verify a certificate of an authority it was not built with: give PXE clients plain HTTP.
+- Containers of docker do not see /etc/hosts of the host: names must come from DNS.
 - Clocks: everything above breaks when they drift apart. Name time servers in the --site file.
 ${limits.join('')}${trimmedText(input)}`;
 }
@@ -118,8 +111,7 @@ ${files}${dex}${missing}`;
 function secretsStep({ site }: HandoffInput): string {
   if (site.secrets !== undefined)
     return `Secrets: omni.env, omni.asc and signing-key.key are in ${site.secrets}; omni-airgap site init --pki makes what is
-missing there. Keep a copy of omni.asc (without it the database cannot be read) and of the account ID in omni.env (an
-Omni that gets another one loses its machines).`;
+missing there.`;
   const users = logIns(site);
   const [{ email } = { email: '' }] = users;
   const { accountId, oidcSecret, eulaName, eulaEmail } = omniVariables;
@@ -162,10 +154,6 @@ function namesOf({ site, registry }: HandoffInput): string {
   return [...names, ['registry', registry.host] as const]
     .map(([what, host]) => `    ${what.padEnd(14)} ${host}`)
     .join('\n');
-}
-
-function versionLine(what: string, repository: string, version: string | undefined): string {
-  return `${what}: ${version === undefined ? `not in what was loaded; ${repository}:FILL-IN` : `${repository}:${version}`}`;
 }
 
 function machinesStep(

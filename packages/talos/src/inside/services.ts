@@ -1,4 +1,5 @@
 /** The services of a site: under which names each is reached, who logs in, and the variables that hold secrets. */
+import { selfHostedWireguardPort } from '../egress.ts';
 import { type Site, type SiteService, siteServices } from '../site.ts';
 
 /**
@@ -34,6 +35,15 @@ export function serviceNames(site: Site): ReadonlyMap<SiteService, readonly stri
 
 function nameOf(url: string): string {
   return (URL.parse(url)?.hostname ?? '').replace(/^\[|\]$/g, '');
+}
+
+/** Host, without brackets, and UDP port of Omni's WireGuard. */
+export function wireguardEndpoint({
+  wireguard,
+}: Site): { readonly host: string; readonly port: number } | undefined {
+  const [, host, port = String(selfHostedWireguardPort)] =
+    /^(.+?)(?::([0-9]{1,5}))?$/.exec(wireguard ?? '') ?? [];
+  return host === undefined ? undefined : { host: host.replace(/^\[|\]$/g, ''), port: Number(port) };
 }
 
 /** Variables of `.env`, and of omni.env, which `site init --pki` makes. */
