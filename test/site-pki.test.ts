@@ -89,6 +89,20 @@ testWith(
   },
 );
 
+testWith(['systemd-analyze'], 'systemd accepts the unit of the registry', async () => {
+  const unit = at('omni-airgap-registry.service');
+  expect(first.made).toContain(unit);
+  // Prints nothing where it finds nothing.
+  expect(await command('systemd-analyze', ['verify', '--man=no', unit])).toBe('');
+  const [, start = ''] = /^ExecStart=(.*)$/m.exec(read('omni-airgap-registry.service')) ?? [];
+  const [program = '', ...args] = start.split(' ');
+  expect(program).toBe(join(root, 'scripts/omni-airgap'));
+  expect(args).toEqual([
+    ...['serve', '--writable', '/var/lib/omni-airgap/registry', '--listen', '0.0.0.0:5000'],
+    ...['--cert', at('pki/services/registry-chain.pem'), '--key', at('pki/services/registry-key.pem')],
+  ]);
+});
+
 test('the authority fits on a kernel command line with room to spare', () => {
   const { argument, fits } = earlyArgument(read('pki/ca.pem'));
   expect(fits).toBe(true);

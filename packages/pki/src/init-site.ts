@@ -9,6 +9,8 @@ import {
   type CertificateFiles,
   logIns,
   parseSite,
+  registryUnit,
+  registryUnitName,
   registryUrl,
   type Site,
   type SiteService,
@@ -46,6 +48,8 @@ export interface SiteInit {
   readonly registryUser?: string | undefined;
   readonly eulaName?: string | undefined;
   readonly eulaEmail?: string | undefined;
+  /** Absolute path of this program, for the unit that runs it as the registry; undefined for no unit. */
+  readonly program?: string | undefined;
   /** Asks on a terminal what no flag gave; undefined where there is none. */
   readonly ask?: Ask | undefined;
   readonly now?: Date;
@@ -119,6 +123,7 @@ export async function initSite(options: SiteInit): Promise<SiteInitReport> {
     );
   }
   await inspect(site, dirname(path), folder, services, tally, now);
+  if (folder !== undefined) await makeRegistryUnit(options, site, services, tally);
   return {
     site: path,
     made: [...new Set(tally.made)],
@@ -248,6 +253,20 @@ async function inspect(
     tally,
     now,
   );
+}
+
+/** A unit that runs this program as the registry, beside the site file. */
+async function makeRegistryUnit(
+  { site: path, program }: SiteInit,
+  site: Site,
+  services: readonly ServiceFiles[],
+  tally: FileTally,
+): Promise<void> {
+  const files = services.find(({ service }) => service === 'registry');
+  if (program === undefined || files === undefined) return;
+  const absolute = { chain: resolve(files.chain), key: resolve(files.key) };
+  const unit = registryUnit(site, program, absolute);
+  if (unit !== undefined) await tally.make(join(dirname(path), registryUnitName), 0o644, () => unit);
 }
 
 function missingLines(

@@ -1,6 +1,7 @@
 /** omni-airgap site: init */
 
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
+import { isSea } from 'node:sea';
 import { CodedError } from '@omni-airgap/oci/base';
 import type { SiteInitReport } from '@omni-airgap/pki';
 import type { Site } from '@omni-airgap/talos';
@@ -123,6 +124,7 @@ async function initSite(session: Session, flags: InitFlags): Promise<void> {
           registryUser,
           eulaName,
           eulaEmail,
+          program: programPath(),
           ask,
         }),
       describe,
@@ -145,12 +147,19 @@ function ownProvider({ oidcIssuer, oidcClientId, oidcSecretFile }: InitFlags): S
   return { issuer: oidcIssuer, clientId: oidcClientId, clientSecretFile: oidcSecretFile };
 }
 
-/** What to do with files that were just made. */
+/** What systemd can start: the executable, or the script of a clone. */
+function programPath(): string {
+  return isSea() ? process.execPath : resolve(dirname(process.argv[1] ?? ''), '../../../scripts/omni-airgap');
+}
+
+/** What to do with files that were just made; PATH stands for the file. */
 const advice = {
   'ca-key.pem': 'Keep ca-key.pem offline: whoever has it can pose as every service of this site.',
   'ca.pem': 'Everyone who connects must trust ca.pem: browsers, hosts with docker or podman, machines.',
   'omni.asc': 'Keep copies of omni.asc and omni.env: the database cannot be read without them.',
   'log-ins.txt': 'Hand out the passwords in log-ins.txt, then remove it.',
+  'omni-airgap-registry.service':
+    'Without a registry of your own: systemctl enable --now PATH runs one; start it before load.',
 } as const;
 
 function describe({ site, made, present, certificates, missingLines, problems }: SiteInitReport): string {
@@ -170,7 +179,9 @@ function describe({ site, made, present, certificates, missingLines, problems }:
     ...(problems.length === 0 ? [] : ['', ...problems.map((problem) => `To do: ${problem}`)]),
     '',
     ...made.flatMap((path) =>
-      Object.entries(advice).flatMap(([name, text]) => (basename(path) === name ? [text] : [])),
+      Object.entries(advice).flatMap(([name, text]) =>
+        basename(path) === name ? [text.replace('PATH', resolve(path))] : [],
+      ),
     ),
     `Next: check ${site}, then omni-airgap load --site ${site} …`,
   ].join('\n');
