@@ -1,9 +1,9 @@
-/** A gc that is killed once it has changed the store N times: `killed-gc.ts STORE N`. */
+/** A gc that is killed once it has changed the store N times: `killed-gc.ts STORE N [UNTAGGED_MS]`. */
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 
 type Operation = (...args: unknown[]) => Promise<unknown>;
 
-const [store = '', n = '0'] = process.argv.slice(2);
+const [store = '', n = '0', untaggedMs] = process.argv.slice(2);
 const fs = createRequire(import.meta.url)('node:fs/promises') as unknown as Record<string, Operation>;
 let changes = 0;
 for (const name of ['rename', 'rm']) {
@@ -19,4 +19,8 @@ for (const name of ['rename', 'rm']) {
 }
 syncBuiltinESMExports();
 const { Store } = await import('../../packages/store/src/store.ts');
-await Store.use(store, { access: 'exclusive', purpose: 'gc' }, (opened) => opened.collectGarbage());
+await Store.use(store, { access: 'exclusive', purpose: 'gc' }, (opened) =>
+  opened.collectGarbage({
+    deleteUntaggedAfterMs: untaggedMs === undefined ? undefined : Number(untaggedMs),
+  }),
+);

@@ -1,9 +1,9 @@
 /** inspect: what a bundle or a store is, from its documents and manifests; nothing large is read. */
 import { type BundleDocument, type BundleSigner, BundleStore, type BundleTrust } from '@omni-airgap/format';
 import { CodedError } from '@omni-airgap/oci/base';
-import { type LockedItem, Store } from '@omni-airgap/store';
+import { Store } from '@omni-airgap/store';
 import { type Consumed, consumedOf } from './consumed.ts';
-import { type LockedContent, readLockedContent } from './locked-content.ts';
+import { type NamedItem, readStoredContent, type StoredContent } from './locked-content.ts';
 import { isSigned } from './medium.ts';
 import { type AttachedImage, type Attachment, companionsOf, distinct } from './report/attachments.ts';
 import { graphBelow, type Summary, summarize } from './report/summary.ts';
@@ -58,8 +58,7 @@ export interface StoreInspection {
   readonly bundles: readonly Pick<BundleDocument, 'id' | 'sequence' | 'createdAt'>[];
 }
 
-export interface StoredItem
-  extends Pick<LockedItem, 'name' | 'kind' | 'descriptor' | 'bytes' | 'fetchedAt' | 'source' | 'verified'> {
+export interface StoredItem extends Omit<NamedItem, 'platforms'> {
   readonly attachments: readonly Attachment[];
 }
 
@@ -71,7 +70,7 @@ export function inspectStore(root: string, signal?: AbortSignal): Promise<StoreI
 }
 
 async function inspectOpen(store: Store, signal: AbortSignal | undefined): Promise<StoreInspection> {
-  const contents = await readLockedContent(store, signal);
+  const contents = await readStoredContent(store, signal);
   const { layout, descriptors } = contents;
   const { digests: _, ...left } = await consumedOf(store, layout, descriptors.values());
   const bundles = (await store.bundles.all()).map(({ document: { id, sequence, createdAt } }) => ({
@@ -89,8 +88,8 @@ async function inspectOpen(store: Store, signal: AbortSignal | undefined): Promi
 }
 
 /** @throws DIGEST_MISMATCH, BAD_DOCUMENT, DISK */
-export async function storedItems({ layout, items }: LockedContent): Promise<readonly StoredItem[]> {
-  const isCompanion = ({ kind }: LockedItem): boolean => kind === 'signature';
+export async function storedItems({ layout, items }: StoredContent): Promise<readonly StoredItem[]> {
+  const isCompanion = ({ kind }: NamedItem): boolean => kind === 'signature';
   const images: AttachedImage[] = [];
   const inside = new Map<string, readonly Attachment[]>();
   for (const { name, descriptor } of items.filter((item) => !isCompanion(item))) {

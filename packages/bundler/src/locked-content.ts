@@ -1,16 +1,29 @@
-/** What lock.json names, down to the last blob, and whether the store still has it. */
+/** What lock.json and pushes name, down to the last blob, and whether the store still has it. */
 
 import type { PlacedBlob } from '@omni-airgap/format';
 import { graphOf, isOfPlatforms, walk } from '@omni-airgap/oci';
 import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { eachBlock } from '@omni-airgap/oci/fs';
-import type { Layout } from '@omni-airgap/oci/layout';
-import { type Descriptor, type Digest, Hasher, isIndexType, plain } from '@omni-airgap/oci/model';
+import { type Layout, parsePushedName } from '@omni-airgap/oci/layout';
+import {
+  type Descriptor,
+  type Digest,
+  fetchManifest,
+  Hasher,
+  isIndexType,
+  plain,
+} from '@omni-airgap/oci/model';
 import type { LockedItem, Store } from '@omni-airgap/store';
+import { isCompanionName } from './report/attachments.ts';
+import { repositoryIn } from './report/names.ts';
 
-export interface LockedContent {
+/** A name with its content; where and when it was fetched is known of what lock.json names. */
+export type NamedItem = Pick<LockedItem, 'name' | 'kind' | 'descriptor' | 'bytes' | 'verified'> &
+  Partial<Pick<LockedItem, 'platforms' | 'source' | 'fetchedAt'>>;
+
+interface Content<Item extends NamedItem> {
   readonly layout: Layout;
-  readonly items: readonly LockedItem[];
+  readonly items: readonly Item[];
   /** Of each item, by name: all descriptors below its root. */
   readonly graphs: ReadonlyMap<string, ReadonlyMap<Digest, Descriptor>>;
   /** All of them, each once. */
@@ -21,25 +34,86 @@ export interface LockedContent {
   readonly sparse: readonly Descriptor[];
 }
 
+/** What lock.json names. */
+export type LockedContent = Content<LockedItem>;
+/** That, and what was pushed. */
+export type StoredContent = Content<NamedItem>;
+
 /**
  * Reads manifests only: whether a blob is there is seen when it is read.
  * @throws NO_INPUT without lock.json, INCOMPLETE when the last fetch was, MISSING_CONTENT naming the item
  */
 export async function readLockedContent(store: Store, signal?: AbortSignal): Promise<LockedContent> {
-  const layout = await store.openLayout();
   const lock = await store.completeLockDocument();
+  return readContent(await store.openLayout(), lock.items, signal);
+}
+
+/**
+ * Of what was pushed, an item is a tag, or the digest of a manifest that no tag of its repository leads to.
+ * @throws as readLockedContent; a folder that was never fetched into needs no lock.json
+ */
+export async function readStoredContent(store: Store, signal?: AbortSignal): Promise<StoredContent> {
+  const layout = await store.openLayout();
+  const isOnlyPushed = await store.isOnlyPushed();
+  const locked = isOnlyPushed ? [] : (await store.completeLockDocument()).items;
+  const content = await readContent<NamedItem>(layout, locked, signal);
+  const tags: NamedItem[] = [];
+  const others: NamedItem[] = [];
+  for await (const [name, descriptor] of layout.names()) {
+    const { tag, digest } = parsePushedName(name) ?? {};
+    if (!isOnlyPushed && tag === undefined && digest === undefined) continue;
+    // Children of an index that are not here were not pushed, of whatever platform.
+    const item: NamedItem = { name, kind: 'image', descriptor, bytes: 0, platforms: [] };
+    (digest === undefined ? tags : others).push(item);
+  }
+  const tagged = await readContent(layout, tags, signal);
+  const found = new Set(
+    [...tagged.graphs].flatMap(([name, graph]) =>
+      [...graph.keys()].map((digest) => `${repositoryIn(name)} ${digest}`),
+    ),
+  );
+  const untagged = await readContent(
+    layout,
+    others.filter(({ name, descriptor }) => !found.has(`${repositoryIn(name)} ${descriptor.digest}`)),
+    signal,
+  );
+  const parts = [content, tagged, untagged];
+  const graphs = new Map(parts.flatMap((part) => [...part.graphs]));
+  const pushed: NamedItem[] = [];
+  for (const { name, descriptor } of [...tagged.items, ...untagged.items]) {
+    const sizes = [...(graphs.get(name)?.values() ?? [])].map(({ size }) => size);
+    const { manifest } = await fetchManifest(layout, descriptor, signal);
+    const isCompanion = manifest.subject !== undefined || isCompanionName(name);
+    const bytes = sizes.reduce((sum, size) => sum + size, 0);
+    pushed.push({ name, kind: isCompanion ? 'signature' : 'image', descriptor, bytes });
+  }
+  return {
+    layout,
+    items: [...content.items, ...pushed],
+    graphs,
+    descriptors: new Map(parts.flatMap((part) => [...part.descriptors])),
+    kinds: new Map(parts.toReversed().flatMap((part) => [...part.kinds])),
+    sparse: parts.flatMap((part) => part.sparse),
+  };
+}
+
+async function readContent<Item extends NamedItem>(
+  layout: Layout,
+  items: readonly Item[],
+  signal: AbortSignal | undefined,
+): Promise<Content<Item>> {
   const descriptors = new Map<Digest, Descriptor>();
   const graphs = new Map<string, ReadonlyMap<Digest, Descriptor>>();
   const kinds = new Map<Digest, LockedItem['kind']>();
   const sparse = new Map<Digest, Descriptor>();
-  for (const item of lock.items) {
+  for (const item of items) {
     const root = item.descriptor;
     const { platforms } = item;
     if (platforms !== undefined && isIndexType(root.mediaType)) sparse.set(root.digest, root);
     const select = async (child: Descriptor, index: Descriptor): Promise<boolean> => {
       // One that was wanted and is not there was lost, and the walk says so.
-      if (platforms === undefined || isOfPlatforms(child, platforms) || (await layout.has(child)))
-        return true;
+      const isWanted = platforms === undefined || (platforms.length > 0 && isOfPlatforms(child, platforms));
+      if (isWanted || (await layout.has(child))) return true;
       // An index within the image's own may lack platforms too.
       sparse.set(index.digest, plain(index));
       return false;
@@ -51,7 +125,7 @@ export async function readLockedContent(store: Store, signal?: AbortSignal): Pro
       if (!kinds.has(digest)) kinds.set(digest, item.kind);
     }
   }
-  return { layout, items: lock.items, graphs, descriptors, kinds, sparse: [...sparse.values()] };
+  return { layout, items, graphs, descriptors, kinds, sparse: [...sparse.values()] };
 }
 
 /** Ids that a message names. */

@@ -24,7 +24,7 @@ import { collectVerified, type Descriptor, type Digest, hexOf } from '@omni-airg
 import { Store } from '@omni-airgap/store';
 import { consumedOf } from './consumed.ts';
 import { openBundle, storedItems } from './inspect.ts';
-import { readLockedContent } from './locked-content.ts';
+import { readStoredContent } from './locked-content.ts';
 import { type Attachment, companionsOf, isStatementType } from './report/attachments.ts';
 
 /** Where SBOMs are read from. */
@@ -89,7 +89,7 @@ export async function extractSboms(
   if ('store' in source) {
     const purpose = 'omni-airgap inspect';
     return Store.use(source.store, { access: 'read', purpose, signal }, async (store) => {
-      const contents = await readLockedContent(store, signal);
+      const contents = await readStoredContent(store, signal);
       const { layout, descriptors } = contents;
       const { digests } = await consumedOf(store, layout, descriptors.values());
       const items = await storedItems(contents);

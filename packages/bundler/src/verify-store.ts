@@ -1,4 +1,4 @@
-/** verify --store: every blob that lock.json leads to, read and hashed; with `quick`, only whether it is there. */
+/** verify --store: every blob that lock.json or a push leads to, read and hashed; with `quick`, only whether it is there. */
 
 import { noProgress, type Progress } from '@omni-airgap/oci';
 import { isCoded, messageOf } from '@omni-airgap/oci/base';
@@ -6,7 +6,7 @@ import { eachBlock } from '@omni-airgap/oci/fs';
 import { type Digest, Hasher } from '@omni-airgap/oci/model';
 import { Store } from '@omni-airgap/store';
 import { type Consumed, consumedOf } from './consumed.ts';
-import { readLockedContent } from './locked-content.ts';
+import { readStoredContent } from './locked-content.ts';
 
 interface StoreDamage {
   readonly path: string;
@@ -45,7 +45,7 @@ export function verifyStore(root: string, options: VerifyStoreOptions = {}): Pro
 async function verifyOpen(store: Store, options: VerifyStoreOptions): Promise<StoreCheck> {
   const { progress = noProgress, signal, quick = false } = options;
   if (store.warning !== undefined) progress.note(store.warning);
-  const { layout, descriptors, graphs } = await readLockedContent(store, signal);
+  const { layout, descriptors, graphs } = await readStoredContent(store, signal);
   const damages: StoreDamage[] = [];
   const bad = new Set<Digest>();
   let bytes = 0;

@@ -47,6 +47,36 @@ export function maxAgeOption(): Option {
   );
 }
 
+const unitMs: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** Milliseconds of a duration with one unit: `90s`, `30m`, `24h`, `7d`. */
+function parseDuration(text: string): number {
+  const [, number, unit = ''] = /^([0-9]{1,6})([smhd])$/.exec(text) ?? [];
+  const ms = Number(number) * (unitMs[unit] ?? Number.NaN);
+  if (Number.isNaN(ms)) throw new InvalidArgumentError('Must be a duration, such as 30m, 24h or 7d.');
+  return ms;
+}
+
+export interface PushedFlags {
+  /** Milliseconds. */
+  readonly gracePeriod?: number;
+  /** Milliseconds. */
+  readonly deleteUntaggedAfter?: number;
+}
+
+/** How long what was pushed stays once nothing needs it: for the server, and for the command while it is stopped. */
+export function withPushed(command: Command): Command {
+  const grace = new Option(
+    '--grace-period <duration>',
+    'keep content that no manifest needs for this long: it may belong to a push under way (default: 24h)',
+  );
+  const untagged = new Option(
+    '--delete-untagged-after <duration>',
+    'delete manifests that have had no tag for this long, but for children and referrers of others (default: never)',
+  );
+  return command.addOption(grace.argParser(parseDuration)).addOption(untagged.argParser(parseDuration));
+}
+
 export function withNetwork(command: Command): Command {
   return grouped(command, 'Network:')
     .option(

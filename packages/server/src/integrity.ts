@@ -51,7 +51,7 @@ async function identityOf(pieces: readonly Piece[]): Promise<string> {
 
 export class Integrity {
   readonly #source: ContentSource;
-  readonly #probe: Descriptor | undefined;
+  readonly #probe: () => Descriptor | undefined;
   readonly #verified = new Map<Digest, string>();
   readonly #damage = new Map<Digest, Found>();
   #background: Promise<void> = Promise.resolve();
@@ -60,15 +60,15 @@ export class Integrity {
   /** What an answer under way is hashing. */
   readonly #hashing = new Set<Digest>();
 
-  /** @param probe a small content that is there as long as the medium or store is */
-  constructor(source: ContentSource, probe: Descriptor | undefined) {
+  /** @param probe gives a small content that is there as long as the medium or store is */
+  constructor(source: ContentSource, probe: () => Descriptor | undefined) {
     this.#source = source;
     this.#probe = probe;
   }
 
   /** @throws DISK when the medium or store cannot be read at all */
   async requireMedium(signal?: AbortSignal): Promise<void> {
-    const probe = this.#probe;
+    const probe = this.#probe();
     if (probe === undefined) return;
     try {
       await collectVerified(this.#source.fetch(probe, signal), probe, probe.size, 'medium');
@@ -152,6 +152,12 @@ export class Integrity {
         if (!isCoded(error)) throw error;
       }
     }
+  }
+
+  /** The content is not in the source any more, on purpose. */
+  forget(digest: Digest): void {
+    this.#verified.delete(digest);
+    this.#damage.delete(digest);
   }
 
   /** What was found damaged or gone and has not been seen right since. */

@@ -1,6 +1,7 @@
 /** The server put together: content, the registry and the Image Factory over it, the page, the HTTP core. */
 import type { RequestListener } from 'node:http';
 import { CodedError } from '@omni-airgap/oci/base';
+import { defaultGraceMs, type Swept } from '@omni-airgap/oci/layout';
 import { isRegistryHost } from '@omni-airgap/oci/model';
 import type { Provenance } from './bundles.ts';
 import { factoryRoutes } from './factory/factory-routes.ts';
@@ -12,6 +13,8 @@ import { type AccessEntry, HttpServer, type TlsOptions } from './http/server.ts'
 import { Integrity } from './integrity.ts';
 import { pageRoutes } from './page/page.ts';
 import { Catalog, type Unreachable } from './registry/catalog.ts';
+import { Claims } from './registry/claims.ts';
+import { Housekeeping, type HousekeepingOptions } from './registry/housekeeping.ts';
 import { registryRoutes } from './registry/registry-routes.ts';
 import { type UploadLimits, Uploads } from './registry/uploads.ts';
 import { type ContentSource, Overlay, type WritableSource } from './source.ts';
@@ -37,6 +40,8 @@ export interface ServerOptions {
   /** Takes an index whose children are missing; default false, as registries do. */
   readonly allowSparse?: boolean;
   readonly uploads?: UploadLimits;
+  /** How long `writable` keeps what no push needs any more; false: for ever, where others have content there too. */
+  readonly housekeeping?: HousekeepingOptions | false;
   readonly onAccess?: (entry: AccessEntry) => void;
 }
 
@@ -52,6 +57,11 @@ export interface Server {
   /** What was asked for and is not here. */
   wishes(): WantsDocument;
   health(): Health;
+  /**
+   * Removes from `writable` what is due now, as the server does by itself from time to time.
+   * @throws as the sweep of a layout; USAGE for a server without housekeeping
+   */
+  sweep(): Promise<Swept>;
   /**
    * Ends connections and open uploads, and writes wishes that are not written yet.
    * @param graceMs answers under way may take this long to end; default 0
@@ -71,7 +81,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const source = sourceOf(options);
   await writable?.removeAbandoned();
   const catalog = await Catalog.read(source);
-  const integrity = new Integrity(source, catalog.anyManifest());
+  const integrity = new Integrity(source, () => catalog.anyManifest());
   const wishes = await WishList.open(wishesFile);
   const holdings = new Holdings(catalog, integrity);
   const schematics = new Schematics(holdings, wishes);
@@ -81,10 +91,12 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     const host = headers.host?.toLowerCase() ?? '';
     return fixedUrl ?? (isRegistryHost(host) ? `${scheme}://${host}` : http.url);
   };
-  const push =
-    writable === undefined
+  const push = writable && pushesInto(writable, options);
+  const keeping = options.housekeeping ?? {};
+  const housekeeping =
+    push === undefined || keeping === false
       ? undefined
-      : { target: writable, uploads: new Uploads(writable, options.uploads) };
+      : new Housekeeping({ ...push, source, catalog, integrity }, keeping);
   const registry = registryRoutes({
     catalog,
     source,
@@ -121,12 +133,23 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     unreachable: () => catalog.unreachable(),
     wishes: () => wishes.document(),
     health: () => healthOf(shared),
+    sweep: async () => {
+      if (housekeeping !== undefined) return housekeeping.sweep();
+      throw new CodedError('USAGE', 'housekeeping is off in this server, or it takes no pushes');
+    },
     close: async (graceMs) => {
+      await housekeeping?.close();
       await http.close(graceMs);
       await push?.uploads.cancelAll();
       await wishes.close();
     },
   };
+}
+
+function pushesInto(target: WritableSource, { uploads, housekeeping }: ServerOptions) {
+  const { graceMs = defaultGraceMs } = housekeeping || {};
+  const claims = new Claims(target, graceMs);
+  return { target, claims, uploads: new Uploads(target, claims, uploads) };
 }
 
 /** @returns it without a slash at its end @throws USAGE */

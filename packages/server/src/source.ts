@@ -13,6 +13,7 @@ import type {
   Tagger,
 } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
+import type { SweptLayout } from '@omni-airgap/oci/layout';
 import type { Descriptor, Digest } from '@omni-airgap/oci/model';
 
 export interface ContentSource extends Fetcher, Located, NameLister {
@@ -20,8 +21,8 @@ export interface ContentSource extends Fetcher, Located, NameLister {
   stat(digest: Digest): Promise<number | undefined>;
 }
 
-/** A source that takes pushes: a Layout. */
-export interface WritableSource extends ContentSource, Storage, Tagger {
+/** A source that takes pushes, and from which a sweep removes what nothing names any more: a Layout. */
+export interface WritableSource extends ContentSource, Storage, Tagger, SweptLayout {
   /** Stores bytes whose digest is only known at their end. When `accept` throws, nothing of them stays. */
   ingest(
     open: () => Bytes,
@@ -32,10 +33,8 @@ export interface WritableSource extends ContentSource, Storage, Tagger {
       readonly accept: (found: Descriptor) => void;
     },
   ): Promise<Descriptor>;
-  /** Removes what `ingest` of killed processes left. */
-  removeAbandoned(): Promise<void>;
-  /** Removes a name; the content stays. */
-  untag(name: string): Promise<void>;
+  /** The content's age begins anew, unless it is younger than this; never throws. */
+  renew(digest: Digest, minAgeMs?: number): Promise<void>;
   push(descriptor: Descriptor, open: () => Bytes): Promise<PushResult>;
 }
 

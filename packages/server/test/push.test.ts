@@ -270,6 +270,7 @@ describe('blob uploads', () => {
   test('a full disk is 503 in the middle of an upload, which is then gone (F02)', async () => {
     const layout = await newLayout();
     const full: WritableSource = {
+      root: layout.root,
       stat: (d) => layout.stat(d),
       locate: (d) => layout.locate(d),
       fetch: (d) => layout.fetch(d),
@@ -279,6 +280,7 @@ describe('blob uploads', () => {
       tag: (d, name) => layout.tag(d, name),
       untag: (name) => layout.untag(name),
       removeAbandoned: () => layout.removeAbandoned(),
+      renew: (d) => layout.renew(d),
       ingest: async (open) => {
         let got = 0;
         for await (const chunk of open()) {

@@ -1,12 +1,16 @@
 /**
  * Garbage of a store: content that lock.json no longer names. What bundles need that are issued and not written whole stays
  * until they are, or are dropped; so do the manifests of all that was issued: they say what lies where inside.
+ *
+ * What was pushed (serve --writable) is named by the push, not by lock.json: it stays until it is deleted, and so does, for
+ * the grace period, content whose manifest has not come yet.
  */
 
 import { graphOf, walk } from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
 import { removeTemporaries } from '@omni-airgap/oci/fs';
-import { type Layout, type Removed, removeGarbage } from '@omni-airgap/oci/layout';
-import type { Digest } from '@omni-airgap/oci/model';
+import { defaultGraceMs, type Layout, parsePushedName, type Swept, sweep } from '@omni-airgap/oci/layout';
+import type { Descriptor, Digest } from '@omni-airgap/oci/model';
 import type { IssuedBundles, PendingBundle } from './issued-bundles.ts';
 import type { LockDocument } from './lock-document.ts';
 
@@ -15,11 +19,15 @@ export interface GcOptions {
   readonly dryRun?: boolean;
   /** Ids (8 characters at least) of issued bundles of which no more media will be written. */
   readonly dropIssued?: readonly string[];
+  /** Milliseconds for which content stays that no push names; default a day. */
+  readonly graceMs?: number | undefined;
+  /** Milliseconds after which manifests that were pushed go when they have no tag any more; default never. */
+  readonly deleteUntaggedAfterMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface GcReport extends Removed {
-  /** Names that the layout no longer has. */
+export interface GcReport extends Swept {
+  /** Names that lock.json does not have and the layout had. */
   readonly names: readonly string[];
   /** What only bundles need that are issued and not written whole; what two of them need counts for each. */
   readonly kept: readonly KeptForBundle[];
@@ -39,18 +47,37 @@ interface KeptForBundle {
 
 interface Parts {
   readonly layout: Layout;
-  readonly lock: LockDocument;
+  /** Undefined for a folder that nothing was ever fetched into: all of its names are kept. */
+  readonly lock: LockDocument | undefined;
   readonly bundles: IssuedBundles;
 }
 
-/** Nobody else has the store open, unless this only counts. @throws NO_INPUT, USAGE, BAD_DOCUMENT, DISK */
+/**
+ * Nobody else has the store open, unless this only counts.
+ * @throws NO_INPUT, BAD_DOCUMENT, DISK; USAGE for a bundle that cannot be dropped, and for how long pushes are kept where
+ * none were made; as sweep
+ */
 export async function collectGarbage(parts: Parts, options: GcOptions): Promise<GcReport> {
   const { layout, lock, bundles } = parts;
-  const { dryRun = false, dropIssued = [], signal } = options;
+  const { dryRun = false, dropIssued = [], graceMs, deleteUntaggedAfterMs, signal } = options;
+  const wanted = lock && new Set(lock.items.map(({ name }) => name));
+  const roots = new Map<string, Descriptor>();
+  const names: string[] = [];
+  for await (const [name, descriptor] of layout.names()) {
+    if (wanted === undefined || parsePushedName(name) !== undefined) roots.set(name, descriptor);
+    else if (!wanted.has(name)) names.push(name);
+  }
+  const takesPushes = lock === undefined || roots.size > 0;
+  if (!takesPushes && (graceMs !== undefined || deleteUntaggedAfterMs !== undefined)) {
+    throw new CodedError(
+      'USAGE',
+      `${layout.root}: a store without pushes: --grace-period and --delete-untagged-after are for a folder of serve --writable`,
+    );
+  }
   const dropped: string[] = [];
   for (const id of dropIssued) dropped.push(await bundles.drop(id, '--drop-issued', dryRun));
-  const roots = lock.items.map((item) => item.descriptor);
-  const named = await graphOf(walk(layout, roots, { missing: 'skip', signal }));
+  const items = lock?.items.map((item) => item.descriptor) ?? [];
+  const named = await graphOf(walk(layout, items, { missing: 'skip', signal }));
   const pending = (await bundles.pending()).filter(({ id }) => !dropped.includes(id));
   const keep = new Set([
     ...named.keys(),
@@ -59,17 +86,20 @@ export async function collectGarbage(parts: Parts, options: GcOptions): Promise<
   ]);
   const kept: KeptForBundle[] = [];
   for (const bundle of pending) kept.push(...(await keptFor(bundle, layout, named)));
-  const wanted = new Set(lock.items.map((item) => item.name));
-  const names: string[] = [];
-  for await (const [name] of layout.names()) if (!wanted.has(name)) names.push(name);
-  // Names first: one that is there must never stand for content that is not.
-  if (!dryRun) await Promise.all(names.map((name) => layout.untag(name)));
-  const removed = await removeGarbage(layout.root, keep, { dryRun, signal });
+  const swept = await sweep(layout, {
+    roots,
+    drop: names,
+    keep,
+    graceMs: takesPushes ? (graceMs ?? defaultGraceMs) : undefined,
+    deleteUntaggedAfterMs,
+    dryRun,
+    signal,
+  });
   if (!dryRun) {
     await removeTemporaries(layout.root);
     await bundles.removeTemporaries();
   }
-  return { ...removed, names, kept, dropped };
+  return { ...swept, names, kept, dropped };
 }
 
 /** Small, and what increments go by: see docs/bundle-format.md. */

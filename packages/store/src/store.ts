@@ -6,6 +6,7 @@
  * who add content or need it, exclusive for who removes some. `records.lock` is held for milliseconds, while a record is
  * read, changed and written. The order is content, then records; a lock is never upgraded.
  */
+import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError, isCoded } from '@omni-airgap/oci/base';
 import {
@@ -210,17 +211,25 @@ export class Store {
   }
 
   /**
-   * Removes what lock.json no longer names, but for what issued bundles need. With `dryRun` it only counts; otherwise the
-   * store is open for this command alone.
-   * @throws NO_INPUT without lock.json; INCOMPLETE while lock.json is not what mirror.yaml says, since what is missing may
+   * Removes what neither lock.json nor a push names, but for what issued bundles need. With `dryRun` it only counts;
+   * otherwise the store is open for this command alone.
+   * @throws NO_INPUT without lock.json in a store that was fetched into; INCOMPLETE while lock.json is not what mirror.yaml says, since what is missing may
    * need what is here; NO_INPUT, USAGE for bundles to be dropped that are not issued or are written whole; BAD_DOCUMENT, DISK
    */
   async collectGarbage(options: GcOptions = {}): Promise<GcReport> {
     if (options.dryRun !== true) this.#requireExclusive();
-    return collectGarbage(
-      { layout: await this.openLayout(), lock: await this.completeLockDocument(), bundles: this.bundles },
-      options,
-    );
+    const lock = (await this.isOnlyPushed()) ? undefined : await this.completeLockDocument();
+    return collectGarbage({ layout: await this.openLayout(), lock, bundles: this.bundles }, options);
+  }
+
+  /**
+   * True for a folder of `serve --writable` and any other image layout that no fetch ever worked on: its names are all
+   * that says what it holds. A fetch that was interrupted before lock.json has left its record of requests.
+   */
+  async isOnlyPushed(): Promise<boolean> {
+    const records = [this.#lockPath, this.#egressPath];
+    const found = await Promise.all(records.map((path) => lstat(path).catch(() => undefined)));
+    return found.every((info) => info === undefined);
   }
 
   /** Names that stand for no manifest are removed from index.json and lock.json; their content is garbage. */

@@ -186,7 +186,7 @@ function describeStore({ items, blobs, bytes, left, bundles }: StoreInspection):
     printable(item.name),
     item.kind,
     formatBytes(item.bytes),
-    item.fetchedAt,
+    item.fetchedAt ?? 'pushed',
     item.verified !== undefined
       ? 'verified'
       : item.attachments.some(({ kind }) => kind === 'signature')

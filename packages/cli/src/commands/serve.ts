@@ -2,8 +2,9 @@
 import { once } from 'node:events';
 import { realpath } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { CodedError, printable, withCleanUp } from '@omni-airgap/oci/base';
+import { CodedError, formatBytes, printable, withCleanUp } from '@omni-airgap/oci/base';
 import { checkOutputFolder, readNamedFile } from '@omni-airgap/oci/fs';
+import type { Swept } from '@omni-airgap/oci/layout';
 import {
   type AccessEntry,
   createServer,
@@ -15,12 +16,20 @@ import {
 } from '@omni-airgap/server';
 import { Store } from '@omni-airgap/store';
 import { Command } from 'commander';
-import { collected, maxAgeOption, verifyKeyOption, withCommon, withExample } from '../flags.ts';
+import {
+  collected,
+  maxAgeOption,
+  type PushedFlags,
+  verifyKeyOption,
+  withCommon,
+  withExample,
+  withPushed,
+} from '../flags.ts';
 import { count } from '../format.ts';
 import { noteExposed, readTrust } from '../keys.ts';
 import { boundGarbage, type CommonFlags, type Session } from '../session.ts';
 
-interface Flags extends CommonFlags {
+interface Flags extends CommonFlags, PushedFlags {
   readonly bundle: readonly string[];
   readonly store?: string;
   readonly writable?: string;
@@ -45,7 +54,9 @@ export function addServe(session: Session): Command {
     .optionsGroup('What to serve:')
     .option('--bundle <dir...>', 'folder of a bundle (repeatable: media of one, increments)', collected, [])
     .option('--store <dir>', 'a store instead of a bundle')
-    .option('--writable <dir>', 'take pushes into this folder, and keep wishes there')
+    .option('--writable <dir>', 'take pushes into this folder, and keep wishes there');
+  withPushed(command.optionsGroup('Housekeeping of --writable:'));
+  command
     .optionsGroup('Trust:')
     .addOption(verifyKeyOption())
     .option('--allow-unsigned', 'serve an unsigned bundle from anyone')
@@ -73,6 +84,7 @@ async function serve(session: Session, flags: Flags): Promise<void> {
     throw new CodedError('USAGE', 'serve takes either --bundle DIR or --store DIR');
   }
   const { host, port } = parseListen(flags.listen);
+  checkHousekeeping(flags);
   boundGarbage();
   const tls = await readTls(session, flags);
   const warn = (text: string): void => output.stderr(`serve: ${text}\n`);
@@ -82,6 +94,7 @@ async function serve(session: Session, flags: Flags): Promise<void> {
       ...(await contentOf(flags, stores, warn)),
       externalUrl: flags.externalUrl,
       tls,
+      housekeeping: await housekeepingOf(flags, stores, warn),
       onAccess: (entry) => {
         if (flags.quiet !== true) output.stderr(`${accessLine(entry)}\n`);
       },
@@ -164,6 +177,49 @@ async function contentOf(
           allowSparse: true,
         }),
   };
+}
+
+/** Shorter than this, the pause between two requests of a push can be longer. */
+const leastGraceMs = 60_000;
+
+/** @throws USAGE */
+function checkHousekeeping({ writable, gracePeriod, deleteUntaggedAfter }: Flags): void {
+  if (writable === undefined && (gracePeriod !== undefined || deleteUntaggedAfter !== undefined)) {
+    throw new CodedError('USAGE', '--grace-period and --delete-untagged-after need --writable DIR');
+  }
+  if (gracePeriod !== undefined && gracePeriod < leastGraceMs) {
+    throw new CodedError('USAGE', '--grace-period: must be 1m or longer for serve; only gc accepts less');
+  }
+}
+
+/** Off in a folder that is a store too: its records know of content that has no name yet. */
+async function housekeepingOf(
+  { gracePeriod, deleteUntaggedAfter, quiet }: Flags,
+  { writable }: Stores,
+  warn: (text: string) => void,
+): Promise<ServerOptions['housekeeping'] & {}> {
+  if (writable !== undefined && !(await writable.isOnlyPushed())) {
+    warn(
+      `${writable.root} is also a store, so serve removes nothing from it: stop serve, then run gc --store`,
+    );
+    return false;
+  }
+  return {
+    graceMs: gracePeriod,
+    deleteUntaggedAfterMs: deleteUntaggedAfter,
+    onSwept: (swept) => {
+      if (quiet !== true) for (const line of sweptLines(swept)) warn(line);
+    },
+    onProblem: (message) => warn(`housekeeping: ${message}`),
+  };
+}
+
+/** What housekeeping removed, for the log: names of manifests first, since they cannot be pulled any more. */
+function sweptLines({ untagged, blobs, bytes }: Swept): readonly string[] {
+  return [
+    ...untagged.map((name) => `deleted the untagged manifest ${printable(name)}`),
+    `removed ${count(blobs, 'blob')} (${formatBytes(bytes)}) that no manifest needs`,
+  ];
 }
 
 /** @throws USAGE when only one of the two is given, NO_INPUT */

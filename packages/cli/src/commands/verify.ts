@@ -138,7 +138,7 @@ async function checkStore(session: Session, flags: Flags, store: string): Promis
   if (damage !== undefined) {
     throw new CodedError(
       'DIGEST_MISMATCH',
-      `${damage.path} ${damage.what}; ${count(result.unusable.length, 'name')} cannot be bundled; remove the file and run fetch again`,
+      `${damage.path} ${damage.what}; ${count(result.unusable.length, 'name')} cannot be used; remove the file, then run fetch again, or push it again where it was pushed`,
     );
   }
 }

@@ -3,7 +3,7 @@
  * when its bytes are right and on the disk; several processes may write at once.
  * Source: image-spec v1.1.1 image-layout.md.
  */
-import { chmod, lstat, rename } from 'node:fs/promises';
+import { chmod, lstat, rename, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError, isCoded, systemCodeOf } from '../base/errors.ts';
 import { diskError } from '../fs/disk-error.ts';
@@ -190,6 +190,21 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
       return found;
     };
     return this.#ingest.receive({ key, what, maxSize, resume }, open, store, signal);
+  }
+
+  /**
+   * Says that a push relies on this content: its age begins anew, so no sweep within the grace period takes it. Never
+   * throws: a file of another user keeps its age.
+   * @param minAgeMs content that is younger is left as it is
+   */
+  async renew(digest: Digest, minAgeMs = 0): Promise<void> {
+    const path = this.pathOf(digest);
+    try {
+      const now = Date.now();
+      if (now - (await lstat(path)).mtimeMs >= minAgeMs) await utimes(path, now / 1000, now / 1000);
+    } catch {
+      // It is not here, or not ours.
+    }
   }
 
   /** Removes what killed processes were ingesting and nobody can continue. Never throws. */

@@ -6,21 +6,22 @@
 
 import { CodedError } from '@omni-airgap/oci/base';
 import { type Digest, isDigest } from '@omni-airgap/oci/model';
-import type { Answer, Methods } from '../http/message.ts';
+import type { Answer, Methods, Request } from '../http/message.ts';
 import type { Integrity } from '../integrity.ts';
 import type { ContentSource } from '../source.ts';
 import type { Catalog } from './catalog.ts';
+import type { Claims } from './claims.ts';
 import { isOtherDigest, refuse, registryHeaders } from './refusal.ts';
 
 export interface BlobOptions {
   readonly catalog: Catalog;
   readonly source: ContentSource;
   readonly integrity: Integrity;
-  /** True when blobs may be here that no manifest names yet. */
-  readonly anyBlob: boolean;
+  /** Of a registry that takes pushes: blobs may be here that no manifest names yet. */
+  readonly claims: Claims | undefined;
 }
 
-/** Handlers for `/v2/<repository>/blobs/<digest>`. Blobs are removed by the store's garbage collection only. */
+/** Handlers for `/v2/<repository>/blobs/<digest>`. Blobs are removed by a sweep only. */
 export class Blobs {
   readonly #options: BlobOptions;
 
@@ -29,14 +30,23 @@ export class Blobs {
   }
 
   methods(repository: string, reference: string): Methods {
-    return { GET: () => this.#get(repository, reference) };
+    return { GET: (request) => this.#get(repository, reference, request) };
+  }
+
+  /** sizeOf for a push to this repository, which then relies on the blob. */
+  async claim(repository: string, digest: Digest): Promise<number | undefined> {
+    const { claims } = this.#options;
+    await claims?.claim(repository, [digest]);
+    const size = await this.sizeOf(digest);
+    if (size === undefined) claims?.release(repository, [digest]);
+    return size;
   }
 
   /** Bytes of a blob that can be pulled; undefined when there is none. @throws MISSING_CONTENT when it is damaged */
   async sizeOf(digest: Digest): Promise<number | undefined> {
-    const { catalog, source, anyBlob } = this.#options;
+    const { catalog, source, claims } = this.#options;
     const recorded = catalog.graph.sizeOf(digest);
-    if (recorded === undefined && !anyBlob) return undefined;
+    if (recorded === undefined && claims === undefined) return undefined;
     const size = await source.stat(digest);
     if (size !== undefined && recorded !== undefined && size !== recorded) {
       throw new CodedError('MISSING_CONTENT', `${digest}: ${size} bytes on disk instead of ${recorded}`);
@@ -44,14 +54,15 @@ export class Blobs {
     return size;
   }
 
-  async #get(repository: string, reference: string): Promise<Answer> {
-    const { catalog, integrity, anyBlob } = this.#options;
+  async #get(repository: string, reference: string, { method }: Request): Promise<Answer> {
+    const { catalog, integrity, claims } = this.#options;
     if (isOtherDigest(reference)) return refuse('BLOB_UNKNOWN', `no blob ${reference}`);
     if (!isDigest(reference)) return refuse('DIGEST_INVALID', `not a sha256 digest: ${reference}`);
-    if (!anyBlob && catalog.repository(repository) === undefined) {
+    if (claims === undefined && catalog.repository(repository) === undefined) {
       return refuse('NAME_UNKNOWN', `no repository ${repository}`);
     }
-    const size = await this.sizeOf(reference);
+    // A client that pushes asks so, and leaves out what is here.
+    const size = await (method === 'HEAD' ? this.claim(repository, reference) : this.sizeOf(reference));
     if (size === undefined && catalog.graph.sizeOf(reference) !== undefined) await integrity.requireMedium();
     const body = size === undefined ? undefined : await integrity.body({ digest: reference, size });
     if (body === undefined) return refuse('BLOB_UNKNOWN', `no blob ${reference}`);

@@ -3,15 +3,15 @@
  * here and nowhere else, so text of a request never becomes a path.
  *
  * A name `ghcr.io/siderolabs/omni:v1` is found under `siderolabs/omni` and under `ghcr.io/siderolabs/omni`. What was
- * pushed here stands under `registry.local/` on disk and wins over what was carried. Two carried names that would
+ * pushed here wins over what was carried. Two carried names that would
  * meet without their hosts are found with their hosts only, and reported.
  */
 
 import { byText, messageOf } from '@omni-airgap/oci/base';
+import { formatPushedName, parsePushedName } from '@omni-airgap/oci/layout';
 import {
   type Descriptor,
   type Digest,
-  formatReference,
   isRepository,
   parseReference,
   type Reference,
@@ -19,9 +19,6 @@ import {
 import type { ContentSource } from '../source.ts';
 import { ManifestGraph } from './graph.ts';
 import { newestRelease, otherInstallerName, parseInstallerPath } from './installers.ts';
-
-/** The registry host under which pushed content is named in a layout. */
-const localHost = 'registry.local';
 
 export interface Repository {
   readonly tags: ReadonlyMap<string, Descriptor>;
@@ -91,8 +88,7 @@ export class Catalog {
    * one of the same path with other content: it is pulled like any other, and nothing is read into it.
    */
   taggedFrom(registry: string, path: string, tag: string): Descriptor | undefined {
-    const pushed = this.#claims.get(path)?.get(this.localName(path, { tag }));
-    return pushed?.descriptor ?? this.#views.get(`${registry}/${path}`)?.tags.get(tag);
+    return this.pushed(path, tag) ?? this.#views.get(`${registry}/${path}`)?.tags.get(tag);
   }
 
   /** The tags that taggedFrom finds. */
@@ -114,9 +110,9 @@ export class Catalog {
     return [...this.#unreachable].map(([name, reason]) => ({ name, reason }));
   }
 
-  /** The name under which a push to this repository is kept. */
-  localName(repository: string, at: Pick<Reference, 'tag' | 'digest'>): string {
-    return formatReference({ registry: localHost, repository, ...at });
+  /** What was pushed under this tag. */
+  pushed(repository: string, tag: string): Descriptor | undefined {
+    return this.#claims.get(repository)?.get(formatPushedName({ repository, tag }))?.descriptor;
   }
 
   /** Takes in a name just written to the source; its manifest must be in the graph. */
@@ -167,7 +163,7 @@ export class Catalog {
       this.#claims.set(path, claims);
       paths.push(path);
     };
-    if (registry === localHost) put(repository, 'pushed');
+    if (parsePushedName(name) !== undefined) put(repository, 'pushed');
     else {
       put(repository, 'withoutHost');
       const withHost = `${registry}/${repository}`;

@@ -88,6 +88,12 @@ export class ManifestGraph {
     return refused;
   }
 
+  /** The content is not in the source any more. */
+  forget(digest: Digest): void {
+    this.#nodes.delete(digest);
+    this.#sizes.delete(digest);
+  }
+
   #add(descriptor: Descriptor, manifest: Manifest): void {
     const { digest } = descriptor;
     const children: Descriptor[] = [];

@@ -3,7 +3,9 @@
  * Source: distribution-spec v1.1.1 spec.md#pulling-manifests, #pushing-manifests, #deleting-manifests.
  */
 
+import { graphOf, walk } from '@omni-airgap/oci';
 import { type CodedError, isCoded } from '@omni-airgap/oci/base';
+import { formatPushedName } from '@omni-airgap/oci/layout';
 import {
   childrenOf,
   collect,
@@ -24,16 +26,23 @@ import type { Answer, Methods, Request } from '../http/message.ts';
 import type { Integrity } from '../integrity.ts';
 import type { ContentSource, WritableSource } from '../source.ts';
 import type { Catalog } from './catalog.ts';
+import type { Claims } from './claims.ts';
 import { isOtherDigest, refuse, registryHeaders } from './refusal.ts';
 
 export interface ManifestOptions {
   readonly catalog: Catalog;
   readonly source: ContentSource;
   readonly integrity: Integrity;
-  readonly writable: WritableSource | undefined;
+  readonly push: PushOptions | undefined;
   /** Takes an index whose children are missing (another platform's images that were not carried). */
   readonly allowSparse: boolean;
   readonly onMissing?: OnMissing | undefined;
+}
+
+/** Where pushes go, and what those under way rely on. */
+export interface PushOptions {
+  readonly target: WritableSource;
+  readonly claims: Claims;
 }
 
 /** Called with what was pulled and is not here. @param ns the registry a mirror was asked in place of */
@@ -41,18 +50,18 @@ export type OnMissing = (repository: string, reference: string, ns: string | nul
 
 /** Handlers for `/v2/<repository>/manifests/<reference>`. */
 export function manifestMethods(options: ManifestOptions, repository: string, reference: string): Methods {
-  const { writable } = options;
+  const { push } = options;
   const read = { GET: (request: Request) => get(options, repository, reference, request) };
-  if (writable === undefined) return read;
+  if (push === undefined) return read;
   return {
     ...read,
-    PUT: (request) => put(options, writable, repository, reference, request),
-    DELETE: () => remove(options, writable, repository, reference),
+    PUT: (request) => put(options, push, repository, reference, request),
+    DELETE: () => remove(options, push, repository, reference),
   };
 }
 
 async function get(
-  { catalog, integrity, onMissing }: ManifestOptions,
+  { catalog, integrity, push, onMissing }: ManifestOptions,
   repository: string,
   reference: string,
   request: Request,
@@ -82,6 +91,8 @@ async function get(
     ETag: `"${descriptor.digest}"`,
   };
   if (request.method === 'HEAD') {
+    // A client that pushes asks so, and leaves out what is here.
+    await push?.claims.claim(repository, [descriptor.digest]);
     return { status: 200, headers: { ...headers, 'Content-Length': String(descriptor.size) } };
   }
   const what = `manifest ${descriptor.digest}`;
@@ -91,7 +102,7 @@ async function get(
 
 async function put(
   options: ManifestOptions,
-  writable: WritableSource,
+  { target, claims }: PushOptions,
   repository: string,
   reference: string,
   request: Request,
@@ -113,17 +124,35 @@ async function put(
     if (!isCoded(error, 'BAD_DOCUMENT')) throw error;
     return refuse('MANIFEST_INVALID', (error satisfies CodedError).message);
   }
-  const missing = await firstMissing(options, manifest);
+  const below = await contentBelow(target, manifest);
+  const relied = [descriptor, ...childrenOf(manifest), ...below];
+  const digests = relied.map(({ digest }) => digest);
+  await claims.claim(repository, digests);
+  const missing = await firstMissing(options, manifest, below);
   if (missing !== undefined) {
+    for (const digest of digests) {
+      if ((await options.source.stat(digest)) === undefined) claims.release(repository, [digest]);
+    }
     return refuse('MANIFEST_BLOB_UNKNOWN', `${missing.digest} (${missing.mediaType}) must be pushed first`);
   }
-  await writable.push(descriptor, openerOf(bytes));
+  await target.push(descriptor, openerOf(bytes));
   const refused = (await catalog.graph.read(options.source, [descriptor])).get(descriptor.digest);
   if (isCoded(refused, 'BAD_DOCUMENT')) return refuse('MANIFEST_INVALID', refused.message);
   if (refused !== undefined) throw refused;
   // The digest has a name of its own, so that it stays when its tag moves on.
-  await keepName(options, writable, repository, descriptor, { digest: descriptor.digest });
-  if (!isDigest(reference)) await keepName(options, writable, repository, descriptor, { tag: reference });
+  await keepName(options, target, repository, descriptor, { digest: descriptor.digest });
+  if (!isDigest(reference)) {
+    const before = catalog.pushed(repository, reference);
+    // It may be untagged from now on.
+    if (before !== undefined && before.digest !== descriptor.digest) await claims.letGo([before.digest]);
+    await keepName(options, target, repository, descriptor, { tag: reference });
+  }
+  // Manifests stay in use: without a tag, nothing but the index that comes last may keep them.
+  const blobs = relied.filter(({ mediaType }) => !isManifestType(mediaType));
+  claims.named(
+    repository,
+    blobs.map(({ digest }) => digest),
+  );
   const subject = manifest.subject?.digest;
   return {
     status: 201,
@@ -139,37 +168,53 @@ async function put(
 /** Names what was pushed, on disk and in the catalog. */
 async function keepName(
   { catalog }: ManifestOptions,
-  writable: WritableSource,
+  target: WritableSource,
   repository: string,
   descriptor: Descriptor,
   at: { readonly tag: string } | { readonly digest: Digest },
 ): Promise<void> {
-  const text = catalog.localName(repository, at);
-  await writable.tag(descriptor, text);
+  const text = formatPushedName({ repository, ...at });
+  await target.tag(descriptor, text);
   catalog.add(text, descriptor);
 }
 
-/** A child that is not there though it must be. Its subject may come later. */
+/**
+ * What the children of an index need, of those that were pushed here. Some of it may be gone, where a child was deleted
+ * and its manifest is still on disk.
+ */
+async function contentBelow(target: WritableSource, manifest: Manifest): Promise<readonly Descriptor[]> {
+  if (manifest.kind !== 'index') return [];
+  const found: Descriptor[] = [];
+  const children = manifest.manifests.filter(({ mediaType }) => isManifestType(mediaType));
+  for await (const visited of walk(target, children, { missing: 'skip', unusable: 'report' })) {
+    if (visited.parents.length > 0 && visited.kind !== 'missing') found.push(visited.descriptor);
+  }
+  return found;
+}
+
+/** A child that is not there though it must be, or content of a child. Its subject may come later. */
 async function firstMissing(
   { source, allowSparse }: ManifestOptions,
   manifest: Manifest,
+  below: readonly Descriptor[],
 ): Promise<Descriptor | undefined> {
-  for (const child of childrenOf(manifest)) {
-    const isForeign = child.urls !== undefined && isForeignLayerType(child.mediaType);
-    const mayBeMissing =
-      isForeign || (allowSparse && manifest.kind === 'index' && isManifestType(child.mediaType));
+  const isForeign = ({ urls, mediaType }: Descriptor): boolean =>
+    urls !== undefined && isForeignLayerType(mediaType);
+  const maySparse = allowSparse && manifest.kind === 'index';
+  for (const child of [...childrenOf(manifest), ...below]) {
+    const mayBeMissing = isForeign(child) || (maySparse && isManifestType(child.mediaType));
     if (!mayBeMissing && (await source.stat(child.digest)) !== child.size) return child;
   }
   return undefined;
 }
 
 /**
- * A tag goes and leaves its manifest; a manifest goes with all its tags. The bytes stay in the store until its
- * garbage collection. What was carried here, or is part of an index that stays, cannot be deleted.
+ * A tag goes and leaves its manifest; a manifest goes with all its tags. The bytes stay for the grace period, until a
+ * sweep finds that nothing names them. What was carried here, or is part of an index that stays, cannot be deleted.
  */
 async function remove(
   { catalog }: ManifestOptions,
-  writable: WritableSource,
+  { target, claims }: PushOptions,
   repository: string,
   reference: string,
 ): Promise<Answer> {
@@ -183,12 +228,17 @@ async function remove(
   if (!has(found)) return refuse('MANIFEST_UNKNOWN', `${repository} has no ${reference}`);
   const names = isDigest(reference)
     ? catalog.pushedNames(repository, reference)
-    : [catalog.localName(repository, { tag: reference })];
+    : [formatPushedName({ repository, tag: reference })];
   if (has(catalog.without(repository, names))) {
     return refuse('DENIED', `${reference} was carried here or is part of an index that is still there`);
   }
-  for (const text of names) await writable.untag(text);
+  const descriptor = isDigest(reference) ? found.manifests.get(reference) : found.tags.get(reference);
+  const gone = descriptor === undefined ? [] : [descriptor];
+  const content = await graphOf(walk(target, gone, { missing: 'skip', unusable: 'report' }));
+  await claims.letGo(content.keys());
+  for (const text of names) await target.untag(text);
   catalog.remove(repository, names);
+  if (isDigest(reference)) claims.release(repository, [reference]);
   return { status: 202, headers: registryHeaders };
 }
 

@@ -6,11 +6,11 @@
 import { isRepository } from '@omni-airgap/oci/model';
 import type { Answer, Methods, RouteGroup } from '../http/message.ts';
 import type { Integrity } from '../integrity.ts';
-import type { ContentSource, WritableSource } from '../source.ts';
+import type { ContentSource } from '../source.ts';
 import { Blobs } from './blobs.ts';
 import type { Catalog } from './catalog.ts';
 import { listReferrers, listRepositories, listTags } from './lists.ts';
-import { manifestMethods, type OnMissing } from './manifests.ts';
+import { manifestMethods, type OnMissing, type PushOptions } from './manifests.ts';
 import { refuse, refuseError, registryHeaders } from './refusal.ts';
 import { beginMethods, type Uploads, uploadMethods } from './uploads.ts';
 
@@ -18,24 +18,16 @@ export interface RegistryOptions {
   readonly catalog: Catalog;
   readonly source: ContentSource;
   readonly integrity: Integrity;
-  /** Both or none: where pushes go, and those under way. */
-  readonly push?: { readonly target: WritableSource; readonly uploads: Uploads } | undefined;
+  /** Where pushes go, and those under way. */
+  readonly push?: (PushOptions & { readonly uploads: Uploads }) | undefined;
   readonly allowSparse: boolean;
   readonly onMissing?: OnMissing | undefined;
 }
 
 export function registryRoutes(options: RegistryOptions): RouteGroup {
   const { catalog, source, integrity, push, allowSparse, onMissing } = options;
-  const writable = push?.target;
-  const manifests = {
-    catalog,
-    source,
-    integrity,
-    writable,
-    allowSparse,
-    onMissing,
-  };
-  const blobs = new Blobs({ catalog, source, integrity, anyBlob: writable !== undefined });
+  const manifests = { catalog, source, integrity, push, allowSparse, onMissing };
+  const blobs = new Blobs({ catalog, source, integrity, claims: push?.claims });
 
   const endpoint = (rest: readonly string[]): Methods | undefined => {
     const [c = '', b = '', a = ''] = [rest.at(-1), rest.at(-2), rest.at(-3)];
@@ -83,10 +75,7 @@ export function registryRoutes(options: RegistryOptions): RouteGroup {
       return endpoint(rest) ?? unknown;
     },
     methodNotAllowed: (method) =>
-      refuse(
-        'UNSUPPORTED',
-        `${method} is not possible here${writable ? '' : ': this registry is read-only'}`,
-      ),
+      refuse('UNSUPPORTED', `${method} is not possible here${push ? '' : ': this registry is read-only'}`),
     failed: refuseError,
   };
 }

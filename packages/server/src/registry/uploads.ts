@@ -13,6 +13,7 @@ import { type Descriptor, type Digest, isDigest, MediaType } from '@omni-airgap/
 import type { Answer, Methods, Request } from '../http/message.ts';
 import type { WritableSource } from '../source.ts';
 import type { Blobs } from './blobs.ts';
+import type { Claims } from './claims.ts';
 import { refuse, registryHeaders } from './refusal.ts';
 
 export interface UploadLimits {
@@ -115,12 +116,18 @@ class Upload {
 
 export class Uploads {
   readonly #target: WritableSource;
+  readonly #claims: Claims;
   readonly #limits: Required<UploadLimits>;
   /** The one that has been idle the longest comes first, but for those in use. */
   readonly #open = new Map<string, { readonly upload: Upload; readonly timer: NodeJS.Timeout }>();
 
-  constructor(target: WritableSource, { maxOpen = 128, idleMs = 600_000 }: UploadLimits = {}) {
+  constructor(
+    target: WritableSource,
+    claims: Claims,
+    { maxOpen = 128, idleMs = 600_000 }: UploadLimits = {},
+  ) {
     this.#target = target;
+    this.#claims = claims;
     this.#limits = { maxOpen, idleMs };
   }
 
@@ -156,6 +163,23 @@ export class Uploads {
     entry.timer.refresh();
     this.#open.delete(id);
     this.#open.set(id, entry);
+  }
+
+  /** Repositories with an open upload. */
+  get repositories(): ReadonlySet<string> {
+    return new Set([...this.#open.values()].map(({ upload }) => upload.repository));
+  }
+
+  /** Ends it: the blob is in the store, and the push relies on it. @throws as Upload.finish */
+  async finish(upload: Upload, digest: Digest): Promise<void> {
+    this.close(upload);
+    await this.#claims.claim(upload.repository, [digest]);
+    try {
+      await upload.finish(digest);
+    } catch (error) {
+      this.#claims.release(upload.repository, [digest]);
+      throw error;
+    }
   }
 
   /** Takes it off the list and removes what came of it; of a finished one, nothing. */
@@ -229,7 +253,7 @@ export function uploadMethods(uploads: Uploads, repository: string, id: string):
 async function begin(uploads: Uploads, blobs: Blobs, repository: string, request: Request): Promise<Answer> {
   const { query } = request;
   const mount = query.get('mount');
-  if (mount !== null && isDigest(mount) && (await blobs.sizeOf(mount)) !== undefined) {
+  if (mount !== null && isDigest(mount) && (await blobs.claim(repository, mount)) !== undefined) {
     return created(repository, mount);
   }
   const digest = query.get('digest');
@@ -258,9 +282,8 @@ async function finish(uploads: Uploads, upload: Upload, request: Request): Promi
     await uploads.giveUp(upload);
     return refused;
   }
-  uploads.close(upload);
   try {
-    await upload.finish(digest);
+    await uploads.finish(upload, digest);
   } catch (error) {
     if (!isCoded(error, 'DIGEST_MISMATCH')) throw error;
     return refuse('DIGEST_INVALID', error.message);
