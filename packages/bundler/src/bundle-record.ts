@@ -26,6 +26,7 @@ import {
   subjectOfTag,
 } from '@omni-airgap/oci/model';
 import type { IssuedBundle, SmallFile, Store } from '@omni-airgap/store';
+import type { InsideFinding } from '@omni-airgap/talos';
 import { repositoryOf } from './base.ts';
 import type { LockedContent } from './locked-content.ts';
 import type { Program } from './program.ts';
@@ -45,6 +46,8 @@ export interface IssueRequest {
   readonly relies: BundleRelies | undefined;
   readonly changes: BundleDocument['changes'];
   readonly secrets: SecretsRecord;
+  /** What is known against the set inside. */
+  readonly inside: readonly InsideFinding[];
   /** Travels along; undefined for a bundle without. */
   readonly program: Program | undefined;
   readonly signKey: KeyObject | undefined;
@@ -83,6 +86,7 @@ export async function issue(store: Store, request: IssueRequest): Promise<Issued
   const summary: Summary = {
     ...withMissing(await summarize(unnumbered, contents.layout), contents),
     issuedBy: signKey === undefined ? undefined : fingerprintOf(signKey),
+    inside: request.inside,
   };
   const bom: SmallFile = { name: inventoryName, bytes: await inventory(summary) };
   return store.bundles.issue({

@@ -16,6 +16,7 @@ import {
 import { noProgress, type Progress } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
 import { type IssuedBundle, Store } from '@omni-airgap/store';
+import type { InsideFinding } from '@omni-airgap/talos';
 import { Consumer, consumingInto } from './consumed.ts';
 import { requireContent } from './locked-content.ts';
 import { Medium } from './medium.ts';
@@ -58,6 +59,8 @@ export interface BundleReport {
   readonly changes: BundleDocument['changes'];
   /** What of `changes.removed` running versions may still need; undefined for a full bundle. */
   readonly dropped: DroppedNames | undefined;
+  /** What is known against the set inside; empty where a bundle that was issued before is written. */
+  readonly inside: readonly InsideFinding[];
   /** True when the medium has a signature, made in this run or before. */
   readonly signed: boolean;
   /** Fingerprint of the key whose signature that is; undefined unless this run signed, or checked that it had. */
@@ -194,6 +197,7 @@ function reportOf(
     bases: (document.base ?? []).map(({ id }) => id),
     changes: document.changes,
     dropped: work.plan.dropped,
+    inside: work.plan.inside,
     ...run,
   };
 }

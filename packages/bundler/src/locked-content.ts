@@ -13,7 +13,7 @@ import {
   isIndexType,
   plain,
 } from '@omni-airgap/oci/model';
-import type { LockedItem, Store } from '@omni-airgap/store';
+import type { LockDocument, LockedItem, Store } from '@omni-airgap/store';
 import { isCompanionName } from './report/attachments.ts';
 import { repositoryIn } from './report/names.ts';
 
@@ -35,7 +35,10 @@ interface Content<Item extends NamedItem> {
 }
 
 /** What lock.json names. */
-export type LockedContent = Content<LockedItem>;
+export interface LockedContent extends Content<LockedItem> {
+  /** What mirror.yaml says of the site. */
+  readonly inside: LockDocument['inside'];
+}
 /** That, and what was pushed. */
 export type StoredContent = Content<NamedItem>;
 
@@ -45,7 +48,8 @@ export type StoredContent = Content<NamedItem>;
  */
 export async function readLockedContent(store: Store, signal?: AbortSignal): Promise<LockedContent> {
   const lock = await store.completeLockDocument();
-  return readContent(await store.openLayout(), lock.items, signal);
+  const content = await readContent(await store.openLayout(), lock.items, signal);
+  return { ...content, inside: lock.inside };
 }
 
 /**

@@ -26,8 +26,16 @@ import {
   type Digest,
   isManifestType,
 } from '@omni-airgap/oci/model';
-import type { IssuedBundle, Store } from '@omni-airgap/store';
-import { findSecretsInText, maxSchematicBytes } from '@omni-airgap/talos';
+import { registryKinds } from '@omni-airgap/oci/registry';
+import { type IssuedBundle, lockedName, type Store } from '@omni-airgap/store';
+import {
+  findSecretsInText,
+  type InsideFinding,
+  insideFindings,
+  insideRefusal,
+  maxSchematicBytes,
+  type Site,
+} from '@omni-airgap/talos';
 import { readSiteInventory, repositoryOf, type SiteInventory } from './base.ts';
 import { issue, type SecretsRecord } from './bundle-record.ts';
 import { type LockedContent, readLockedContent } from './locked-content.ts';
@@ -47,6 +55,8 @@ export interface BundlePlan {
   readonly program: Program | undefined;
   /** What its bases name and it does not; undefined for a full bundle. */
   readonly dropped: DroppedNames | undefined;
+  /** What is known against the set inside; nothing is judged again for a bundle that was issued before. */
+  readonly inside: readonly InsideFinding[];
   /** Its volumes, where it was issued before. */
   readonly volumes?: readonly WrittenVolume[];
   /** The signed bundle.json, kept in the store. @param volumes all, in order @throws BAD_DOCUMENT, DISK */
@@ -64,6 +74,10 @@ export interface NewBundle {
   readonly withProgram?: string | undefined;
   /** Carry schematics with secrets in them. */
   readonly allowSecrets?: boolean;
+  /** The site file. */
+  readonly site?: Site | undefined;
+  /** Refuse what does not work inside without a change there; default: name it. */
+  readonly strict?: boolean;
   /** Name and version of this program, for the record. */
   readonly tool: string;
   /** Account and machine, for the record. */
@@ -73,11 +87,14 @@ export interface NewBundle {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** @throws NO_INPUT, INCOMPLETE, MISSING_CONTENT for the store; SECRET; USAGE */
+/** @throws NO_INPUT, INCOMPLETE, MISSING_CONTENT for the store; CONFIG for what cannot work inside; SECRET; USAGE */
 export async function planNew(store: Store, options: NewBundle): Promise<BundlePlan> {
   const { since = [], volumeSize, signal } = options;
   const contents = await readLockedContent(store, signal);
   const { layout, items, descriptors, kinds } = contents;
+  const findings = findingsOf(contents, options.site);
+  const refusal = insideRefusal(findings, options.strict === true);
+  if (refusal !== undefined) throw new CodedError('CONFIG', refusal);
   const inside = since.length === 0 ? undefined : await readSiteInventory(store, layout, since);
   const { carried, relies } = select(contents, inside);
   const secrets = await checkSecrets(contents, options.allowSecrets === true);
@@ -99,6 +116,7 @@ export async function planNew(store: Store, options: NewBundle): Promise<BundleP
     hash: planHash(names, map, ids),
     stays: new Set([...schematics, ...manifestsOf(descriptors.values())]),
     dropped: droppedNames(changes, names.keys()),
+    inside: findings,
     issue: (volumes) =>
       issue(store, {
         contents,
@@ -108,6 +126,7 @@ export async function planNew(store: Store, options: NewBundle): Promise<BundleP
         relies,
         changes,
         secrets,
+        inside: findings,
         program,
         signKey: options.signKey,
         tool: options.tool,
@@ -148,6 +167,7 @@ export async function planIssued(
       document.changes,
       document.roots.map(({ name }) => name),
     ),
+    inside: [],
     volumes: document.volumes,
     issue: async () => (signKey === undefined ? issued : store.bundles.sign(issued, signKey)),
   };
@@ -175,6 +195,14 @@ async function programOf(
     'CONFLICT',
     `${other.path}: bundle ${id.slice(0, 12)} was issued with another version of it; specify the release that it was issued with`,
   );
+}
+
+function findingsOf(
+  { items, graphs, inside }: LockedContent,
+  site: Site | undefined,
+): readonly InsideFinding[] {
+  const names = items.map((item) => lockedName(item, graphs.get(item.name)?.values() ?? []));
+  return insideFindings(names, { inside, site }, registryKinds);
 }
 
 function manifestsOf(descriptors: Iterable<Descriptor>): Digest[] {

@@ -1,9 +1,11 @@
 /** What a bundle says of itself: documents, signatures, secrets, and the store that issued it. */
 import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { chmod, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BundleStore, parseBundleDocument, verifyBundle } from '@omni-airgap/format';
+import { parseSite } from '@omni-airgap/talos';
 import { describe, expect, test } from 'vitest';
 import {
   bundle,
@@ -99,6 +101,33 @@ describe('bundle.json', () => {
     const page = await readFile(join(out, 'report.html'), 'utf8');
     expect(page).toContain('missing upstream: linux/s390x, linux/&lt;b&gt;');
     expect(page.match(/missing upstream/g)).toHaveLength(1);
+  });
+
+  test('U-M3, P8, P15 what is known against the set inside is in the report and on the page, and --strict refuses it', async () => {
+    const { store, folder, out } = await made();
+    await store.image('ghcr.io/siderolabs/omni:v1.10.4', [81]);
+    await store.image('a.example.com/c/plain:v1', [82]);
+    await store.image('b.example.com/c/plain:v1', [83]);
+    const { inside } = await bundle(optionsFor(store, out));
+    const collision = 'a.example.com/c/plain:v1 and b.example.com/c/plain:v1';
+    expect(inside.map(({ level }) => level)).toEqual(['warning', 'confirm', 'confirm', 'confirm']);
+    expect(inside[0]?.message).toContain(collision);
+    const page = await readFile(join(out, 'report.html'), 'utf8');
+    const rows = new Map(page.split('<tr><th scope="row">').map((row) => [row.split('<')[0], row]));
+    expect(rows.get('Warnings')).toContain(collision);
+    expect(rows.get('To confirm for the site')).toMatch(/needs an Image Factory.*over HTTPS/s);
+
+    const strict = optionsFor(store, join(folder, 'strict'), { strict: true });
+    await expect(bundle(strict)).rejects.toMatchObject({
+      code: 'CONFIG',
+      message: expect.stringContaining(collision),
+    });
+    const site = parseSite('registry: http://registry.site:5000', 'site.yaml');
+    await expect(bundle(optionsFor(store, join(folder, 'site'), { site }))).rejects.toMatchObject({
+      code: 'CONFIG',
+      message: expect.stringContaining('site.yaml:1:11: registry http://registry.site:5000'),
+    });
+    expect(existsSync(join(folder, 'strict')) || existsSync(join(folder, 'site'))).toBe(false);
   });
 
   test('the sequence number is counted for each issue, never twice', async () => {

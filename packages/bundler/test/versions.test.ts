@@ -1,6 +1,7 @@
 /** Versions of products, read off names. */
+import { versionsOf } from '@omni-airgap/talos';
 import { expect, test } from 'vitest';
-import { droppedNames, droppedText, versionsOf } from '../src/report/versions.ts';
+import { droppedNames, droppedText } from '../src/report/versions.ts';
 
 const id = '3'.repeat(64);
 

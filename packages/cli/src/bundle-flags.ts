@@ -11,10 +11,11 @@ import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import type { Command } from 'commander';
 import { collected } from './flags.ts';
 import { count, formatDuration } from './format.ts';
+import { describeInside, type InsideFlags, insideOptions, withInside } from './inside.ts';
 import { readPrivateKey } from './keys.ts';
 import { account, type CommonFlags, type Session, tool } from './session.ts';
 
-export interface BundleFlags extends CommonFlags {
+export interface BundleFlags extends CommonFlags, InsideFlags {
   readonly store: string;
   readonly out: string;
   readonly volumeSize: string;
@@ -29,31 +30,33 @@ export interface BundleFlags extends CommonFlags {
 }
 
 export function withBundleFlags(command: Command): Command {
-  return command
-    .optionsGroup('The bundle:')
-    .option('--store <dir>', 'the store', './store')
-    .requiredOption('--out <dir>', 'folder on the medium; becomes the bundle')
-    .option('--volume-size <size>', 'most bytes of a volume: 2GiB, 700MB, fat32, dvd, bluray', 'fat32')
-    .option(
-      '--since <base>',
-      'carry only what is not inside yet: a bundle.json, a receipt, or the id of an earlier bundle (repeatable)',
-      collected,
-      [],
-    )
-    .option(
-      '--sign-key <file>',
-      'sign with this private key, as keygen makes it; this or --unsigned is required',
-    )
-    .option('--unsigned', 'leave the bundle unsigned; omni-airgap sign can sign it later')
-    .option(
-      '--private',
-      'let only this account read the files on the medium (default: everyone, whatever the umask)',
-    )
-    .option(
-      '--with-program <dir>',
-      'put the executables of this release of omni-airgap (./scripts/release DIR) on the medium as well',
-    )
-    .option('--no-readback', 'do not read everything back after writing');
+  return withInside(
+    command
+      .optionsGroup('The bundle:')
+      .option('--store <dir>', 'the store', './store')
+      .requiredOption('--out <dir>', 'folder on the medium; becomes the bundle')
+      .option('--volume-size <size>', 'most bytes of a volume: 2GiB, 700MB, fat32, dvd, bluray', 'fat32')
+      .option(
+        '--since <base>',
+        'carry only what is not inside yet: a bundle.json, a receipt, or the id of an earlier bundle (repeatable)',
+        collected,
+        [],
+      )
+      .option(
+        '--sign-key <file>',
+        'sign with this private key, as keygen makes it; this or --unsigned is required',
+      )
+      .option('--unsigned', 'leave the bundle unsigned; omni-airgap sign can sign it later')
+      .option(
+        '--private',
+        'let only this account read the files on the medium (default: everyone, whatever the umask)',
+      )
+      .option(
+        '--with-program <dir>',
+        'put the executables of this release of omni-airgap (./scripts/release DIR) on the medium as well',
+      )
+      .option('--no-readback', 'do not read everything back after writing'),
+  );
 }
 
 /** @throws USAGE, CONFIG, NO_INPUT for flags that cannot be used */
@@ -79,6 +82,7 @@ export async function bundleOptions(
     readBack: flags.readback,
     private: flags.private === true,
     allowSecrets: flags.allowSecrets === true,
+    ...(await insideOptions(flags)),
     tool,
     by: account(),
     now: creationTime(session.env),
@@ -134,7 +138,7 @@ export function describeBundle(result: BundleReport, out: string, seconds: numbe
     lines.push(`Next: omni-airgap verify --bundle ${out}${key}, then carry it across.`);
   }
   if (!result.signed) lines.push(`To sign it: omni-airgap sign --bundle ${out} --sign-key KEY`);
-  return [...lines, describeSignature(result)].join('\n');
+  return [...lines, ...describeInside(result.inside), describeSignature(result)].join('\n');
 }
 
 /** The last line of a command that writes bundles: what the medium has, whatever the flags were. */

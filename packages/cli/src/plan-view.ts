@@ -3,6 +3,7 @@
 import { type Plan, plan, planFailure } from '@omni-airgap/fetcher';
 import { formatBytes, printable } from '@omni-airgap/oci/base';
 import { count, table, wrap } from './format.ts';
+import { describeInside } from './inside.ts';
 import { rangeLines } from './ranges-view.ts';
 import { type CommonFlags, report, type Session } from './session.ts';
 
@@ -11,7 +12,10 @@ export async function reportPlan(
   session: Session,
   flags: CommonFlags,
   verb: 'plan' | 'fetch',
-  options: Omit<Parameters<typeof plan>[0], 'progress' | 'signal'>,
+  {
+    strict,
+    ...options
+  }: Omit<Parameters<typeof plan>[0], 'progress' | 'signal'> & { readonly strict: boolean },
 ): Promise<void> {
   const { signal } = session;
   const result = await report(
@@ -21,7 +25,7 @@ export async function reportPlan(
     (progress) => plan({ ...options, progress, signal }),
     describePlan,
   );
-  const failure = planFailure(result);
+  const failure = planFailure(result, strict);
   if (failure !== undefined) throw failure;
 }
 
@@ -42,7 +46,6 @@ function describePlan(result: Plan): string {
       lines.push(
         `Warning: ${name} has no ${missingPlatforms.join(', ')} upstream; its other platforms are carried`,
       );
-  for (const warning of result.warnings) lines.push(`Warning: ${warning}`);
   const kinds = Object.entries(result.kinds).filter(([, total]) => total.items > 0);
   const ofKind = ([kind, { items, bytes, unknown, failed }]: (typeof kinds)[number]): string => {
     const isKnown = unknown + failed < items;
@@ -73,6 +76,9 @@ function describePlan(result: Plan): string {
     'Hosts to allow (TCP 443 unless noted):',
     wrap(result.hosts.map(({ pattern, port }) => (port === 443 ? pattern : `${pattern}:${port}`))),
   );
+  const judged = new Set(result.inside.map(({ message }) => message));
+  for (const warning of result.warnings) if (!judged.has(warning)) lines.push(`Warning: ${warning}`);
+  lines.push(...describeInside(result.inside));
   if (problems.length > 0) {
     lines.push(`Problems: ${problems.length} of ${count(result.items.length, 'item')} cannot be fetched:`);
     for (const { name, message, code } of problems)

@@ -17,16 +17,18 @@ import type { Layout } from '@omni-airgap/oci/layout';
 import { parseReference } from '@omni-airgap/oci/model';
 import { type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import { type EgressLog, type LockDocument, type LockedItem, Store } from '@omni-airgap/store';
-import { hostPattern, publicFactoryHost } from '@omni-airgap/talos';
+import { hostPattern, type InsideFinding, publicFactoryHost, type Site } from '@omni-airgap/talos';
 import { FactoryClient } from './factory/client.ts';
 import { Builds, type FactoryContext, slowFactory } from './factory/file.ts';
 import { listTasks } from './factory/lists.ts';
 import { fetchBuilds } from './factory/media.ts';
+import { Offers } from './factory/offers.ts';
 import { Repins } from './factory/pin.ts';
 import { readCatalog } from './images/catalog.ts';
 import { Companions } from './images/companions.ts';
 import { fetchImage, type ImageContext, localFirst, TransfersView } from './images/image.ts';
 import { missingText } from './images/platforms.ts';
+import { factsOf, findingsOfLocked, findingsOfWanted, refuseFindings } from './inside.ts';
 import {
   type ChosenRange,
   type ChosenVersions,
@@ -55,6 +57,10 @@ export interface FetchOptions extends SignerOptions {
   readonly requirePlatforms?: boolean;
   /** Choose the versions of ranges anew; default: as lock.json pins them. */
   readonly update?: boolean;
+  /** The site file. */
+  readonly site?: Site | undefined;
+  /** Refuse what does not work inside without a change there; default: name it. */
+  readonly strict?: boolean;
   /** Names of pins in lock.json that are replaced by what the factory has now: `ITEM` or `ITEM/FILE`. */
   readonly repin?: readonly string[];
   /** Account and machine, for the record. */
@@ -76,6 +82,8 @@ export interface FetchReport extends CopyTally {
   readonly missingPlatforms: readonly MissingPlatforms[];
   /** Names the store has now and had not, or had with another digest. */
   readonly changed: readonly string[];
+  /** What is known against the set inside. */
+  readonly inside: readonly InsideFinding[];
 }
 
 interface MissingPlatforms {
@@ -88,7 +96,7 @@ const manifestsAtOnce = 16;
 export const defaultTransfers = 12;
 
 /**
- * @throws CONFIG, NO_INPUT, SECRET before any request or write; BUSY while another command removes content; otherwise, when
+ * @throws CONFIG, NO_INPUT, SECRET before any request or write, CONFIG after it for what only the content tells; BUSY while another command removes content; otherwise, when
  * items failed, one error with the code of the worst, after everything else is done and locked
  */
 export async function fetch(options: FetchOptions): Promise<FetchReport> {
@@ -125,11 +133,17 @@ export async function prepareFetch(options: FetchOptions): Promise<(store: Store
   await checkOutputFolder('--store', options.store);
   if (options.allowSecrets !== true) refuseSecrets(mirror);
   const signers = await readSigners(options);
-  // What can be wrong without upstream is found now.
-  resolveMirror(withStandIns(mirror));
+  const { site } = options;
+  // What can be wrong without upstream is found now; versions that stand in for others prove nothing.
+  refuseFindings(
+    findingsOfWanted(resolveMirror(withStandIns(mirror)), { inside: mirror.inside, site }),
+    false,
+  );
   return async (store) => {
     const layout = await store.openLayout({ carried: options.restore !== true });
-    return fetchInto(store, layout, mirror, signers, options);
+    const report = await fetchInto(store, layout, mirror, signers, options);
+    refuseFindings(report.inside, options.strict === true);
+    return report;
   };
 }
 
@@ -181,6 +195,8 @@ async function fetchChosen(
 ): Promise<FetchReport> {
   const { allowSecrets = false, concurrency = defaultTransfers, progress = noProgress } = options;
   const wanted = resolveMirror(mirror);
+  const facts = { inside: factsOf(mirror), site: options.site };
+  refuseFindings(findingsOfWanted(wanted, facts), options.strict === true);
   const network = await openNetwork(options.network, {
     hosts: hostsOf(wanted).map(hostPattern),
     allowPrivate: false,
@@ -214,13 +230,15 @@ async function fetchChosen(
     requirePlatforms: options.requirePlatforms,
     ...stoppable,
   };
+  const factory = new FactoryClient({
+    gate: network.gate,
+    host: publicFactoryHost,
+    retry: { onRetry },
+    ...stoppable,
+  });
   const media: FactoryContext = {
-    factory: new FactoryClient({
-      gate: network.gate,
-      host: publicFactoryHost,
-      retry: { onRetry },
-      ...stoppable,
-    }),
+    factory,
+    offers: new Offers(factory),
     layout,
     journal,
     transfers,
@@ -251,7 +269,12 @@ async function fetchChosen(
         // What could not be brought anew is still what it was: its pins must not get lost.
         const isKept = ({ name }: LockedItem): boolean => missing.includes(name) && !items.has(name);
         const kept = (now?.items ?? []).filter(isKept);
-        return { ranges: ranges.map(lockedRange), items: [...items.values(), ...kept], missing };
+        return {
+          ranges: ranges.map(lockedRange),
+          items: [...items.values(), ...kept],
+          missing,
+          inside: facts.inside,
+        };
       }, options.by);
       for (const url of media.journaled) if (run.isLocked(url)) await journal.forget(url);
     };
@@ -275,6 +298,7 @@ async function fetchChosen(
       changed: [...items.values()]
         .filter((item) => known.get(item.name) !== item.descriptor.digest)
         .map((item) => item.name),
+      inside: await findingsOfLocked(layout, [...items.values()], facts),
     };
   };
   return withCleanUp(work, () => network.close());

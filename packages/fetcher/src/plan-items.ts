@@ -12,7 +12,7 @@ import {
   type RangeFetcher,
   walk,
 } from '@omni-airgap/oci';
-import { isCoded, messageOf, settleAll } from '@omni-airgap/oci/base';
+import { CodedError, isCoded, messageOf, settleAll } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
 import {
   bytesOf,
@@ -37,15 +37,20 @@ import pLimit from 'p-limit';
 import { schematicArtifact } from './factory/artifacts.ts';
 import type { FactoryClient } from './factory/client.ts';
 import { type Builds, requireRight } from './factory/file.ts';
-import { listName, listNames, offeredTalosctl, offeredVersions } from './factory/lists.ts';
+import { isChosen, listName, listNames, offeredTalosctl, offeredVersions } from './factory/lists.ts';
 import {
+  installerName,
   lockedSchematic,
+  meaningOf,
   mediaSetName,
   readKnown,
   type StoredSchematic,
   schematicName,
+  unbuildable,
   unknownSchematic,
+  versionsOfBuilds,
 } from './factory/media.ts';
+import type { Offers } from './factory/offers.ts';
 import { readCatalog } from './images/catalog.ts';
 import { type Companions, companionName } from './images/companions.ts';
 import { asAnnounced, localFirst, resolveReference, sum } from './images/image.ts';
@@ -57,6 +62,7 @@ import { countBytes, type Planned, type PlannedItem } from './plan-totals.ts';
 export interface PlanContext {
   readonly network: Network;
   readonly factory: FactoryClient;
+  readonly offers: Offers;
   readonly layout: Layout | undefined;
   readonly lock: LockDocument | undefined;
   /** Whether the factory may be made to build. */
@@ -132,14 +138,13 @@ export async function planImage(context: PlanContext, image: WantedImage): Promi
 }
 
 /** The schematic, its installers and its files. */
-export async function planBuilds(
-  context: PlanContext,
-  { schematic, media, installers }: WantedBuilds,
-): Promise<readonly Planned[]> {
+export async function planBuilds(context: PlanContext, wanted: WantedBuilds): Promise<readonly Planned[]> {
+  const { schematic, media, installers } = wanted;
   const { factory, layout, lock, build, limit } = context;
   const locked = await lockedSchematic(layout, lock, schematic);
   let id = locked?.id ?? schematic.id;
   let planned: Planned;
+  let refused: ReadonlyMap<string, CodedError> = new Map();
   try {
     const known =
       schematic.kind === 'text'
@@ -149,26 +154,53 @@ export async function planBuilds(
     const text = known === false ? textOf(schematic, id) : known.bytes;
     const content = await schematicContent(context, text, locked);
     const counted = content.length === 0 ? {} : await countBytes(content, layout);
-    planned = { item: { name: schematicName(id), kind: 'schematic', ...counted }, content };
+    const item = { name: schematicName(id), kind: 'schematic', ...counted } as const;
+    refused = await refusals(context, wanted, known === false ? undefined : known.bytes, locked);
+    const [first] = refused.values();
+    planned =
+      first === undefined
+        ? { item, content }
+        : problem(item, new CodedError(first.code, [...refused.values()].map(messageOf).join('; ')));
   } catch (error) {
     planned = problem({ name: schematicName(id), kind: 'schematic' }, error);
   }
-  const references = installers.map(
-    ({ repository, version }) => `${publicFactoryHost}/${repository}/${id}:${version}`,
-  );
-  if (planned.code !== undefined) {
-    // Nothing is built for it: asked for each by itself, the factory would only say so again.
-    const files = media.flatMap((set) => set.files.map((name) => fileItem(id, set.version, name)));
-    const bases = [...references.map((name) => ({ name, kind: 'image' }) as const), ...files];
-    return [planned, ...bases.map((base) => problem(base, unknownSchematic(id)))];
-  }
-  const images = references.map(
-    async (reference) => (await limit(() => planImage(context, { reference, platforms: undefined }))).planned,
-  );
+  // Asked for each by itself, the factory would only say again that it does not know or build the schematic.
+  const whyNot = (version: string): CodedError | undefined =>
+    refused.size > 0
+      ? refused.has(version)
+        ? unbuildable(id, version)
+        : undefined
+      : planned.code && unknownSchematic(id);
+  const images = installers.map(async (installer): Promise<readonly Planned[]> => {
+    const reference = installerName(id, installer);
+    const error = whyNot(installer.version);
+    if (error !== undefined) return [problem({ name: reference, kind: 'image' }, error)];
+    return (await limit(() => planImage(context, { reference, platforms: undefined }))).planned;
+  });
   const files = media.flatMap(({ version, files: names }) =>
-    names.map(async (name) => [await limit(() => planFile(context, id, version, name))]),
+    names.map(async (name) => {
+      const error = whyNot(version);
+      if (error !== undefined) return [problem(fileItem(id, version, name), error)];
+      return [await limit(() => planFile(context, id, version, name))];
+    }),
   );
   return [planned, ...(await Promise.all([...images, ...files])).flat()];
+}
+
+/** By Talos version, why the factory cannot build the schematic. @param text as the factory gave it */
+async function refusals(
+  { offers, layout }: PlanContext,
+  wanted: WantedBuilds,
+  text: Uint8Array | undefined,
+  stored: StoredSchematic | undefined,
+): Promise<ReadonlyMap<string, CodedError>> {
+  const found = new Map<string, CodedError>();
+  const meaning = await meaningOf(wanted, text, layout, stored);
+  for (const version of meaning === undefined ? [] : versionsOfBuilds(wanted)) {
+    const error = meaning && (await offers.refusal(meaning, version, wanted.place));
+    if (error !== undefined) found.set(version, error);
+  }
+  return found;
 }
 
 /** What it has under this ID, where that can be told without asking. */
@@ -237,7 +269,11 @@ export async function planLists(context: PlanContext, wanted: WantedLists): Prom
       }
     }
     const known = lock?.items.find((item) => item.name === name);
-    if (known !== undefined && layout !== undefined && (await layout.has(known.descriptor))) {
+    const version = talosctl.get(name);
+    // Another choice of systems than the last time is asked for.
+    const isKept =
+      version === undefined || wanted.talosctl === 'all' || isChosen(known?.files ?? [], wanted.talosctl);
+    if (isKept && known !== undefined && layout !== undefined && (await layout.has(known.descriptor))) {
       try {
         for (const file of known.files ?? [])
           if (isTalosctlName(file.name)) await requireRight(layout, name, file);
@@ -248,7 +284,6 @@ export async function planLists(context: PlanContext, wanted: WantedLists): Prom
       const counted = await countBytes(content, layout);
       return { item: { ...base, digest: known.descriptor.digest, ...counted }, content };
     }
-    const version = talosctl.get(name);
     return version === undefined
       ? { item: base, content: [] }
       : limit(() => planTalosctl(context, base, version, wanted.talosctl));

@@ -9,18 +9,21 @@ import { freeBytes } from '@omni-airgap/oci/fs';
 import { type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import { Store } from '@omni-airgap/store';
 import {
-  compareVersions,
   type EgressHost,
-  fitWarnings,
   hostPattern,
+  type InsideFinding,
+  insideRefusal,
   publicFactoryHost,
+  type Site,
 } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
 import { FactoryClient } from './factory/client.ts';
 import { Builds, slowFactory } from './factory/file.ts';
+import { Offers } from './factory/offers.ts';
 import { Companions } from './images/companions.ts';
+import { factsOf, findingsOfPlanned } from './inside.ts';
 import { type ChosenRange, chooseVersions, withStandIns } from './mirror/chosen-versions.ts';
-import { type Mirror, readMirror, refuseSecrets, type WrittenMirror } from './mirror/mirror.ts';
+import { readMirror, refuseSecrets, type WrittenMirror } from './mirror/mirror.ts';
 import { hostsOf, type ResolvedMirror, resolveMirror, type WantedImage } from './mirror/resolved-mirror.ts';
 import { type PlanContext, type PlannedImage, planBuilds, planImage, planLists } from './plan-items.ts';
 import {
@@ -46,6 +49,8 @@ interface PlanOptions {
   readonly restore?: boolean;
   /** Images that lack a wanted platform are a problem. */
   readonly requirePlatforms?: boolean;
+  /** The site file. */
+  readonly site?: Site | undefined;
   /** Told what the factory builds. */
   readonly progress?: Progress;
   readonly signal?: AbortSignal;
@@ -58,6 +63,8 @@ export interface Plan extends Totals {
   readonly freeBytes: number;
   readonly hosts: readonly EgressHost[];
   readonly warnings: readonly string[];
+  /** What is known against the set inside; the warnings are among them. */
+  readonly inside: readonly InsideFinding[];
   /** Items that a fetch would fail for; no sum has their size. */
   readonly problems: readonly PlanProblem[];
 }
@@ -81,8 +88,16 @@ export async function plan(options: PlanOptions): Promise<Plan> {
   }
 }
 
-/** The error that a fetch of the same would end with, as far as a plan can tell; undefined where nothing is wrong. */
-export function planFailure({ items, problems }: Plan): CodedError | undefined {
+/**
+ * The error that a fetch of the same would end with, as far as a plan can tell; undefined where nothing is wrong.
+ * @param isStrict warnings count as well
+ */
+export function planFailure(
+  { items, problems, inside }: Pick<Plan, 'items' | 'problems' | 'inside'>,
+  isStrict = false,
+): CodedError | undefined {
+  const refusal = insideRefusal(inside, isStrict);
+  if (refusal !== undefined) return new CodedError('CONFIG', refusal);
   if (problems.length === 0) return undefined;
   const failures = problems.map(({ name, code, message }) => ({
     name,
@@ -114,9 +129,11 @@ async function planInto(
     onNote,
   });
   const stoppable = { signal };
+  const factory = new FactoryClient({ gate: network.gate, host: publicFactoryHost, ...stoppable });
   const context: PlanContext = {
     network,
-    factory: new FactoryClient({ gate: network.gate, host: publicFactoryHost, ...stoppable }),
+    factory,
+    offers: new Offers(factory),
     layout,
     lock,
     build,
@@ -129,13 +146,18 @@ async function planInto(
   };
   try {
     const planned = await planAll(context, wanted);
+    const inside = findingsOfPlanned(wanted, planned, { inside: factsOf(mirror), site: options.site });
     return {
       ranges,
       items: planned.map(({ item }) => item),
       ...(await totalsOf(planned, layout)),
       freeBytes: await freeBytes(options.store),
       hosts,
-      warnings: [...warnings, ...warningsOf(mirror, wanted)],
+      warnings: [
+        ...warnings,
+        ...inside.filter(({ level }) => level === 'warning').map(({ message }) => message),
+      ],
+      inside,
       problems: problemsOf(planned),
     };
   } finally {
@@ -155,23 +177,6 @@ async function planAll(context: PlanContext, wanted: ResolvedMirror): Promise<re
   const named = new Map(first.flatMap((one) => one.named).map((image) => [image.reference, image]));
   const second = await images([...named.values()].filter((image) => !asked.has(image.reference)));
   return [...[...first, ...second].flatMap((one) => one.planned), ...builds.flat(), ...lists];
-}
-
-function warningsOf({ omni, talos, kubernetes }: Mirror, { images }: ResolvedMirror): readonly string[] {
-  const fits = fitWarnings({
-    // Those before the newest lead up to it.
-    omni: omni?.versions.toSorted(compareVersions).at(-1),
-    talos: talos?.versions ?? [],
-    kubernetes: kubernetes?.versions ?? [],
-    ...(talos?.imageFactory === undefined ? {} : { factory: talos.imageFactory.version }),
-  });
-  const counts = images.flatMap(({ platforms }) => (platforms === undefined ? [] : [platforms.length]));
-  if (counts.length === 0) return fits;
-  const flatten = counts.some((count) => count === 1) ? ' (or --flatten where one platform is carried)' : '';
-  return [
-    ...fits,
-    `platforms leaves out part of each index: Distribution 2.8 ("registry:2") refuses such an index; carry all platforms, or load with --trim-indexes${flatten}`,
-  ];
 }
 
 async function openIfThere(root: string, signal: AbortSignal | undefined): Promise<Store | undefined> {

@@ -14,6 +14,7 @@ export {
   type LockedFile,
   type LockedItem,
   type LockedRange,
+  lockedName,
   parseLockDocument,
 } from './lock-document.ts';
 export { Store } from './store.ts';

@@ -15,7 +15,8 @@ import {
   verifiedSchema,
 } from '@omni-airgap/format';
 import { byText, CodedError, printable } from '@omni-airgap/oci/base';
-import { isManifestType } from '@omni-airgap/oci/model';
+import { type Descriptor, isManifestType } from '@omni-airgap/oci/model';
+import { shapesOf } from '@omni-airgap/oci/registry';
 import * as v from 'valibot';
 
 const fileSchema = v.strictObject({
@@ -76,6 +77,14 @@ const rangeSchema = v.strictObject({
   chosenAt: timeSchema,
 });
 export type LockedRange = v.InferOutput<typeof rangeSchema>;
+/** What mirror.yaml says of the site. */
+const insideSchema = v.strictObject({
+  talos: v.optional(v.array(textSchema)),
+  registry: v.optional(textSchema),
+  tls: v.optional(v.boolean()),
+  factory: v.optional(v.picklist(['existing', 'carried', 'serve'])),
+});
+type LockedFacts = v.InferOutput<typeof insideSchema>;
 
 const schema = v.strictObject({
   kind: v.literal('omni-airgap/lock'),
@@ -84,8 +93,19 @@ const schema = v.strictObject({
   items: manyOf(itemSchema),
   /** Names that the last fetch could not bring: while there are any, the store is not what mirror.yaml says. */
   missing: manyOf(textSchema),
+  inside: v.optional(insideSchema),
 });
 export type LockDocument = v.InferOutput<typeof schema>;
+
+/** What lock.json shall say. */
+export interface LockContents {
+  readonly items: readonly LockedItem[];
+  /** Names that could not be brought. */
+  readonly missing: readonly string[];
+  readonly inside?:
+    | (Omit<LockedFacts, 'talos'> & { readonly talos?: readonly string[] | undefined })
+    | undefined;
+}
 
 export const maxLockBytes: number = 64 * 1024 * 1024;
 
@@ -121,6 +141,30 @@ function isForeign({ descriptor }: LockedItem): boolean {
   return !isManifestType(descriptor.mediaType);
 }
 
+/**
+ * A name of the set, for whoever judges whether it will work inside.
+ * @param content all descriptors below the item
+ */
+export function lockedName(
+  { name, descriptor, platforms, files }: LockedItem,
+  content: Iterable<Descriptor>,
+): {
+  readonly name: string;
+  readonly digest: string;
+  readonly shapes: readonly string[];
+  readonly platforms: readonly string[] | undefined;
+  readonly files: readonly string[] | undefined;
+} {
+  const traits = { isSparse: platforms !== undefined, isReferrer: name.includes('@') };
+  return {
+    name,
+    digest: descriptor.digest,
+    shapes: shapesOf(content, traits),
+    platforms,
+    files: files?.map((file) => file.name),
+  };
+}
+
 export function serializeLock(lock: LockDocument): string {
   return serializeDocument(lock);
 }
@@ -140,7 +184,7 @@ export interface LockContents {
  * @param by account and machine
  */
 export function mergedLock(
-  { items, missing, ranges = [] }: LockContents,
+  { items, missing, ranges = [], inside }: LockContents,
   before: LockDocument | undefined,
   by: string | undefined,
 ): LockDocument {
@@ -163,6 +207,7 @@ export function mergedLock(
     ...(ranges.length === 0 ? {} : { ranges: [...ranges] }),
     items: merged,
     missing: [...missing].sort(byText),
+    ...(inside === undefined ? {} : { inside: { ...inside, talos: inside.talos && [...inside.talos] } }),
   };
 }
 

@@ -33,10 +33,17 @@ export function quoted(text: string): string {
 }
 
 /** The name somebody meant: the nearest of those there are, when it is near enough to be a slip. */
-/** @returns the one with the fewest edits; undefined when none is near */
-export function nearestName(name: string, names: readonly string[]): string | undefined {
+/**
+ * @param within edits that still count as near
+ * @returns the one with the fewest edits; undefined when none is near
+ */
+export function nearestName(
+  name: string,
+  names: readonly string[],
+  within = Math.max(2, Math.floor(name.length / 2) - 1),
+): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.max(3, Math.floor(name.length / 2));
+  let bestDistance = within + 1;
   for (const other of names) {
     const own = other.slice(other.lastIndexOf('/') + 1);
     // People leave the publisher away.

@@ -33,6 +33,7 @@ export { handoffFiles } from './handoff/files.ts';
 export type { HandoffInput } from './handoff/input.ts';
 export { registryUnit, registryUnitName } from './handoff/systemd.ts';
 export { type CatalogEntry, parseImageDigests, parseOverlays } from './images/catalog.ts';
+export { type ProductVersions, versionsOf } from './images/products.ts';
 export {
   checkKubernetesList,
   extensionsCatalog,
@@ -49,7 +50,18 @@ export {
   talosKubernetesImages,
 } from './images/sets.ts';
 export { connections, type Subject, siteUrl, unmetDemands } from './inside/demands.ts';
+export {
+  type CarriedName,
+  factoryWays,
+  type InsideFacts,
+  type InsideFinding,
+  insideFindings,
+  insideRefusal,
+  type RegistryRules,
+  type SiteFacts,
+} from './inside/findings.ts';
 export { denialOf, fitWarnings, needsPrereleases, prereleaseFlag } from './inside/fit.ts';
+export { isDemanding, unofferedParts } from './inside/offer.ts';
 export { type ReachedRegistry, registryOfSite, registryUrl } from './inside/registry.ts';
 export {
   type LogIn,
@@ -65,6 +77,7 @@ export {
   contentTypeOf,
   formatBootTarget,
   isMediaName,
+  knownPlatforms,
   type Media,
   parseBootTarget,
   parseMediaName,

@@ -8,6 +8,31 @@ import { quoted, TalosError } from './errors.ts';
 const architectures = ['amd64', 'arm64'] as const;
 export type Architecture = (typeof architectures)[number];
 
+/**
+ * Platforms that the Image Factory builds for. Those of a newer Talos release are missing here.
+ * Source: siderolabs/talos ad8823176 pkg/machinery/platforms/platforms.go; equinixMetal has no boot assets of its own.
+ */
+export const knownPlatforms: readonly string[] = [
+  'metal',
+  'akamai',
+  'alibabacloud',
+  'aws',
+  'azure',
+  'cloudstack',
+  'digital-ocean',
+  'exoscale',
+  'gcp',
+  'hcloud',
+  'nocloud',
+  'opennebula',
+  'openstack',
+  'oracle',
+  'scaleway',
+  'upcloud',
+  'vmware',
+  'vultr',
+];
+
 /** What a machine boots: `metal-amd64`, `aws-arm64-secureboot`. */
 export interface BootTarget {
   readonly platform: string;

@@ -1,7 +1,7 @@
 /** What an approver must know before anything else: who signed, full or incremental, what was verified, where from. */
 import { countSigners, type Html, html } from '@omni-airgap/format';
 import { formatBytes } from '@omni-airgap/oci/base';
-import { fitWarnings } from '@omni-airgap/talos';
+import type { InsideFinding } from '@omni-airgap/talos';
 import { changesText, foldedChanges } from './changes.ts';
 import { byKind } from './details.ts';
 import { bySimilarRepository, type ItemGroup } from './groups.ts';
@@ -37,6 +37,7 @@ ${changesRow(summary)}
 ${hostsRow(summary)}
 ${secretsRow(summary)}
 ${warningsRow(summary)}
+${confirmRow(summary)}
 </tbody></table>`;
 }
 
@@ -164,7 +165,7 @@ function warningsRow(summary: Summary): Html {
   );
 }
 
-function warningsOf({ document, items, versions, issuedBy }: Summary): readonly Html[] {
+function warningsOf({ document, items, issuedBy, inside }: Summary): readonly Html[] {
   const warnings: Html[] = [];
   if (issuedBy === undefined) warnings.push(html`The bundle is not signed.`);
   const unverified = items.filter(({ kind, signature }) => kind === 'image' && signature !== 'verified');
@@ -188,16 +189,23 @@ function warningsOf({ document, items, versions, issuedBy }: Summary): readonly 
     warnings.push(
       html`${alone} ${alone === 1 ? 'signature or attestation is' : 'signatures or attestations are'} about content that is not carried.`,
     );
-  const of = (name: string): readonly string[] =>
-    versions.find(({ product }) => product === name)?.versions ?? [];
-  const [omni, factory] = [of('Omni').at(-1), of('Image Factory').at(-1)];
-  const set = {
-    talos: of('Talos'),
-    kubernetes: of('Kubernetes'),
-    ...(omni === undefined ? {} : { omni }),
-    ...(factory === undefined ? {} : { factory }),
-  };
-  return [...warnings, ...fitWarnings(set).map((text) => html`${text}.`)];
+  return [...warnings, ...findingsHtml(inside, 'error', 'warning')];
+}
+
+function findingsHtml(
+  inside: Summary['inside'] = [],
+  ...levels: readonly InsideFinding['level'][]
+): readonly Html[] {
+  return inside
+    .filter(({ level }) => levels.includes(level))
+    .map(({ message }) => html`${message}${message.endsWith('.') ? '' : '.'}`);
+}
+
+/** Facts about the site that nobody has stated. */
+function confirmRow({ inside }: Summary): Html {
+  const lines = findingsHtml(inside, 'confirm').map((line) => html`<li>${line}</li>`);
+  if (lines.length === 0) return html``;
+  return row('To confirm for the site', badge('plain', String(lines.length)), html`<ul>${lines}</ul>`);
 }
 
 function someOf(names: readonly string[]): readonly Html[] {

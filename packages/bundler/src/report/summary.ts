@@ -12,6 +12,7 @@ import {
   type ImageManifest,
   platformOfImage,
 } from '@omni-airgap/oci/model';
+import { type InsideFinding, type ProductVersions, versionsOf } from '@omni-airgap/talos';
 import {
   type Attachment,
   attestationsOf,
@@ -20,7 +21,6 @@ import {
   type ImageManifests,
   platformsOf,
 } from './attachments.ts';
-import { type ProductVersions, versionsOf } from './versions.ts';
 
 export interface SummaryItem {
   readonly name: string;
@@ -60,6 +60,8 @@ export interface Summary {
   readonly versions: readonly ProductVersions[];
   /** Fingerprint of the key that the bundle was signed with when it was issued; undefined for unsigned, or one that is read. */
   readonly issuedBy?: string | undefined;
+  /** What is known against the set inside, judged when it was issued; undefined for a bundle that is read. */
+  readonly inside?: readonly InsideFinding[];
   /** Content that a base brought. */
   readonly relied: { readonly blobs: number; readonly bytes: number };
 }

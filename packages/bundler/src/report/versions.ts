@@ -1,44 +1,9 @@
-/** Which versions of what people know by name a bundle brings, or brings no longer, read off the names in it. */
+/** What an increment no longer carries, by the versions that people know, read off the names in it. */
 import type { BundleDocument } from '@omni-airgap/format';
 import { printable } from '@omni-airgap/oci/base';
-import { compareVersions, isVersion } from '@omni-airgap/talos';
+import { versionsOf } from '@omni-airgap/talos';
 import { isCompanionName } from './attachments.ts';
 import { shortList, tagOf } from './names.ts';
-
-export interface ProductVersions {
-  readonly product: string;
-  /** Such as `v1.13.9`; the oldest first. */
-  readonly versions: readonly string[];
-}
-
-const version = '(v[0-9][A-Za-z0-9._-]*)$';
-const products: readonly (readonly [product: string, name: RegExp])[] = [
-  ['Omni', new RegExp(`^ghcr\\.io/siderolabs/omni:${version}`)],
-  [
-    'Talos',
-    new RegExp(
-      `/(?:talos-media/[a-f0-9]{64}|[a-z0-9-]*installer(?:-secureboot)?(?:/[a-f0-9]{64})?):${version}`,
-    ),
-  ],
-  ['Kubernetes', new RegExp(`^ghcr\\.io/siderolabs/kubelet:${version}`)],
-  ['Image Factory', new RegExp(`^ghcr\\.io/siderolabs/image-factory:${version}`)],
-];
-
-/** Products of which there is nothing are left out. */
-export function versionsOf(names: Iterable<string>): readonly ProductVersions[] {
-  const found = new Map<string, Set<string>>();
-  for (const name of names) {
-    for (const [product, pattern] of products) {
-      const [, text] = pattern.exec(name) ?? [];
-      if (text !== undefined && isVersion(text))
-        found.set(product, (found.get(product) ?? new Set()).add(text));
-    }
-  }
-  return products.flatMap(([product]) => {
-    const versions = [...(found.get(product) ?? [])].sort(compareVersions);
-    return versions.length === 0 ? [] : [{ product, versions }];
-  });
-}
 
 /** Names that an increment no longer carries. Signatures and the like are left out: they go with their images. */
 export interface DroppedNames {

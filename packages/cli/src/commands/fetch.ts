@@ -15,6 +15,7 @@ import {
   withTransfers,
 } from '../flags.ts';
 import { count, formatDuration } from '../format.ts';
+import { describeInside, type InsideFlags, insideOptions, withInside } from '../inside.ts';
 import { reportPlan } from '../plan-view.ts';
 import { rangeLines } from '../ranges-view.ts';
 import {
@@ -27,7 +28,7 @@ import {
   type Session,
 } from '../session.ts';
 
-interface Flags extends CommonFlags, NetworkFlags, SignerFlags {
+interface Flags extends CommonFlags, NetworkFlags, SignerFlags, InsideFlags {
   readonly config: string;
   readonly store: string;
   readonly allowSecrets?: true;
@@ -40,22 +41,24 @@ interface Flags extends CommonFlags, NetworkFlags, SignerFlags {
 
 export function addFetch(session: Session): Command {
   const command = withSigners(
-    new Command('fetch')
-      .description('fetch what mirror.yaml asks for into the store; run it again to resume')
-      .optionsGroup('What to fetch:')
-      .option('--config <file>', 'what to carry', './mirror.yaml')
-      .option('--store <dir>', 'the store', './store')
-      .option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory')
-      .option('--require-platforms', requirePlatformsHelp)
-      .option('--restore', 'bring back what bundle --consume has taken out of the store')
-      .option('--update', updateHelp)
-      .option(
-        '--repin <name>',
-        'accept what the factory has now for a file that lock.json pins: ITEM/FILE, or ITEM for all its files (repeatable)',
-        collected,
-        [],
-      )
-      .option('--dry-run', 'only show what would be fetched, as plan does'),
+    withInside(
+      new Command('fetch')
+        .description('fetch what mirror.yaml asks for into the store; run it again to resume')
+        .optionsGroup('What to fetch:')
+        .option('--config <file>', 'what to carry', './mirror.yaml')
+        .option('--store <dir>', 'the store', './store')
+        .option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory')
+        .option('--require-platforms', requirePlatformsHelp)
+        .option('--restore', 'bring back what bundle --consume has taken out of the store')
+        .option('--update', updateHelp)
+        .option(
+          '--repin <name>',
+          'accept what the factory has now for a file that lock.json pins: ITEM/FILE, or ITEM for all its files (repeatable)',
+          collected,
+          [],
+        )
+        .option('--dry-run', 'only show what would be fetched, as plan does'),
+    ),
   ).action(async (flags: Flags) => {
     boundGarbage();
     const { config, store, concurrency } = flags;
@@ -67,6 +70,7 @@ export function addFetch(session: Session): Command {
       allowSecrets: flags.allowSecrets === true,
       requirePlatforms: flags.requirePlatforms === true,
       update: flags.update === true,
+      ...(await insideOptions(flags)),
     };
     if (flags.dryRun === true) {
       if (flags.repin.length > 0)
@@ -99,8 +103,18 @@ export function addFetch(session: Session): Command {
 }
 
 function describe(result: FetchReport, store: string, seconds: number): string {
-  const { ranges, changed, items, bytes, storedBytes, presentBlobs, verified, signers, missingPlatforms } =
-    result;
+  const {
+    ranges,
+    changed,
+    items,
+    bytes,
+    storedBytes,
+    presentBlobs,
+    verified,
+    signers,
+    missingPlatforms,
+    inside,
+  } = result;
   return [
     ...rangeLines(ranges),
     changed.length === 0
@@ -111,6 +125,7 @@ function describe(result: FetchReport, store: string, seconds: number): string {
       ({ name, platforms }) => `${printable(name)} has no ${platforms.join(', ')} upstream.`,
     ),
     ...signers.map(({ signer, images }) => `  ${count(images, 'image')} by ${printable(signer, 1000)}`),
+    ...describeInside(inside),
     `Next: omni-airgap bundle --store ${store} --out ./media --sign-key KEY`,
   ].join('\n');
 }

@@ -66,6 +66,8 @@ export function addMirror(session: Session): Command {
             allowSecrets: flags.allowSecrets === true,
             requirePlatforms: flags.requirePlatforms === true,
             update: flags.update === true,
+            site: options.site,
+            strict: options.strict === true,
             ...signerOptions(flags),
             by: account(),
             concurrency,

@@ -115,14 +115,14 @@ export class FactoryClient {
   }
 
   /**
-   * Bytes of a file, which has then been built.
+   * Bytes of a file, which has then been built. A refusal has no words in the answer to HEAD, so GET is asked for them.
    * @throws UPSTREAM when it is empty or no length is given, NOT_FOUND
    */
   async sizeOf(path: string): Promise<number> {
     return this.#retrying(async () => {
       const response = await this.#request('HEAD', path);
       await response.cancel();
-      if (response.status !== 200) throw await errorFromResponse(response, 'head');
+      if (response.status !== 200) throw await this.#refusal(path, response);
       if (saysPage(response)) throw unexpectedAnswer(response, path, 'a file of the Image Factory');
       const size = lengthOf(response);
       if (size !== undefined && size > 0) return size;
@@ -159,6 +159,13 @@ export class FactoryClient {
       url,
       signal: this.#options.signal,
     });
+  }
+
+  async #refusal(path: string, head: GateResponse): Promise<CodedError> {
+    const response = await this.#request('GET', path);
+    if (response.status === head.status) return errorFromResponse(response, path);
+    await response.cancel();
+    return errorFromResponse(head, path);
   }
 
   #retrying<T>(run: () => Promise<T>): Promise<T> {

@@ -12,10 +12,12 @@ import type { DownloadJournal, LockDocument, LockedFile } from '@omni-airgap/sto
 import { contentTypeOf, publicFactoryHost } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
 import type { FactoryClient } from './client.ts';
+import type { Offers } from './offers.ts';
 import { faultOfStored, pinName, type Repins } from './pin.ts';
 
 export interface FactoryContext {
   readonly factory: FactoryClient;
+  readonly offers: Offers;
   readonly layout: Layout;
   readonly journal: DownloadJournal;
   /** Shared with all other content: the largest goes first. */

@@ -4,26 +4,26 @@
  * Source: siderolabs/image-factory docs/api.md.
  */
 
-import { CodedError, messageOf, parseStrictJson } from '@omni-airgap/oci/base';
-import { descriptorOf, isDigest, MediaType, openerOf, plain } from '@omni-airgap/oci/model';
-import type { LockedItem } from '@omni-airgap/store';
+import { CodedError } from '@omni-airgap/oci/base';
+import { descriptorOf, MediaType, openerOf, plain } from '@omni-airgap/oci/model';
+import type { LockedFile, LockedItem } from '@omni-airgap/store';
 import {
   artifactName,
+  compareVersions,
   isTalosctlName,
+  isVersion,
   type ListName,
   officialPath,
+  parseVersion,
   publicFactoryHost,
   talosctlPath,
   versionsPath,
 } from '@omni-airgap/talos';
-import * as v from 'valibot';
 import type { WantedLists } from '../mirror/resolved-mirror.ts';
 import { catalogArtifactType, fileArtifact, isWhole, storeArtifact, type TitledFile } from './artifacts.ts';
 import type { FactoryClient } from './client.ts';
 import { descriptorOfFile, type FactoryContext, fetchFile, requireRight } from './file.ts';
-
-/** The real lists have some ten kilobytes. */
-const maxListBytes = 4 * 1024 * 1024;
+import { catalogNames, jsonOf, maxListBytes } from './offers.ts';
 
 /** @throws UPSTREAM for an answer that is not what its path promises */
 type ListCheck = (bytes: Uint8Array, path: string) => void;
@@ -48,7 +48,7 @@ export function listTasks(context: FactoryContext, wanted: WantedLists): readonl
     return {
       name,
       run: async () => {
-        const bytes = await context.factory.getOffered(path, maxListBytes);
+        const bytes = await context.offers.list(path);
         if (bytes === undefined) return undefined;
         check(bytes, path);
         return storeSmall(context, name, file, path, bytes);
@@ -125,9 +125,21 @@ export async function offeredVersions(
   wanted: readonly string[],
 ): Promise<readonly string[]> {
   const offered = await allVersions(factory);
-  const missing = wanted.find((version) => !offered.includes(version));
-  if (missing === undefined) return offered.filter((version) => wanted.includes(version));
-  throw new CodedError('NOT_FOUND', `${versionsPath}: ${publicFactoryHost} does not offer Talos ${missing}`);
+  const missing = wanted.filter((version) => !offered.includes(version));
+  if (missing.length === 0) return offered.filter((version) => wanted.includes(version));
+  const newest = (version: string): string | undefined => {
+    const { major, minor } = parseVersion(version);
+    const ofMinor = offered.filter((one) => isVersion(one) && one.startsWith(`v${major}.${minor}.`));
+    return ofMinor.sort(compareVersions).at(-1);
+  };
+  const said = missing.map((version) => {
+    const near = newest(version);
+    return near === undefined ? version : `${version} (its newest of that minor is ${near})`;
+  });
+  throw new CodedError(
+    'NOT_FOUND',
+    `${versionsPath}: ${publicFactoryHost} does not offer Talos ${said.join(', ')}`,
+  );
 }
 
 async function fetchTalosctl(
@@ -140,11 +152,7 @@ async function fetchTalosctl(
   const before = lock?.items.find((item) => item.name === name);
   const pinned = before?.files ?? [];
   // A choice that is here needs no question.
-  const isChosen =
-    wanted !== 'all' &&
-    pinned.length === wanted.length &&
-    wanted.every((system) => pinned.some((file) => isFor(file.name, system)));
-  const isKept = before !== undefined && isChosen && !context.repins.concern(name);
+  const isKept = before !== undefined && isChosen(pinned, wanted) && !context.repins.concern(name);
   if (isKept && (await isWhole(layout, before.descriptor))) {
     for (const file of pinned) await requireRight(layout, name, file);
     return before;
@@ -164,6 +172,15 @@ async function fetchTalosctl(
   );
   const titled = files.map((file) => ({ name: file.name, descriptor: descriptorOfFile(file) }));
   return { ...(await store(context, name, `${factory.base}/${talosctlListPath(version)}`, titled)), files };
+}
+
+/** Whether files are exactly the wanted talosctl; false for all of them, which only the factory knows. */
+export function isChosen(files: readonly LockedFile[], wanted: WantedLists['talosctl']): boolean {
+  return (
+    wanted !== 'all' &&
+    files.length === wanted.length &&
+    wanted.every((system) => files.some((file) => isFor(file.name, system)))
+  );
 }
 
 /**
@@ -229,42 +246,7 @@ function stringList(bytes: Uint8Array, what: string): readonly string[] {
   throw new CodedError('UPSTREAM', `${what}: the factory's answer is not a list of names`);
 }
 
-function jsonOf(bytes: Uint8Array, what: string): unknown {
-  try {
-    return parseStrictJson(bytes, { what });
-  } catch (cause) {
-    throw new CodedError('UPSTREAM', messageOf(cause), { cause });
-  }
-}
-
-const text = v.optional(v.string());
-/** Extensions and overlays. Source: siderolabs/image-factory pkg/client/client.go (ExtensionInfo, OverlayInfo). */
-const catalogSchema = v.array(
-  v.looseObject({
-    name: v.pipe(v.string(), v.minLength(1)),
-    ref: text,
-    image: text,
-    digest: v.optional(
-      v.pipe(
-        v.string(),
-        v.check((value) => isDigest(value), 'it is not a digest'),
-      ),
-    ),
-    author: text,
-    description: text,
-  }),
-);
-
-function checkCatalog(bytes: Uint8Array, path: string): void {
-  const result = v.safeParse(catalogSchema, jsonOf(bytes, path));
-  if (result.success) return;
-  const [issue] = result.issues;
-  const where = v.getDotPath(issue) ?? 'the list';
-  throw new CodedError(
-    'UPSTREAM',
-    `${path}: the factory's answer is not a catalog: ${where}: ${issue.message}`,
-  );
-}
+const checkCatalog: ListCheck = (bytes, path) => void catalogNames(bytes, path);
 
 function checkPem(bytes: Uint8Array, path: string): void {
   if (/^-----BEGIN [A-Z ]+-----\r?\n/.test(Buffer.from(bytes).toString('latin1'))) return;

@@ -8,11 +8,14 @@ import {
   artifactName,
   commonSchematicId,
   contentTypeOf,
+  decodeSchematic,
   findSecretsInText,
   imagePath,
   maxSchematicBytes,
   publicFactoryHost,
+  type Schematic,
   signatureSuffix,
+  TalosError,
 } from '@omni-airgap/talos';
 import type { WantedBuilds, WantedImage, WantedMediaSet } from '../mirror/resolved-mirror.ts';
 import type { WantedSchematic } from '../mirror/schematic.ts';
@@ -191,28 +194,84 @@ async function storeMediaSet(
 /** @param image fetches one image */
 export async function fetchBuilds(
   run: Run,
-  { schematic, media, installers }: WantedBuilds,
+  builds: WantedBuilds,
   context: FactoryContext,
   image: (one: WantedImage) => Promise<void>,
 ): Promise<void> {
+  const { schematic, place } = builds;
   const stored = await run.task(`schematic ${schematic.id}`, () => fetchSchematic(context, schematic));
   const id = stored?.id ?? schematic.id;
-  const references = installers.map(
-    ({ repository, version }) => `${publicFactoryHost}/${repository}/${id}:${version}`,
-  );
-  if (stored === undefined) {
-    const error = unknownSchematic(id);
-    const names = [...references, ...media.map(({ version }) => mediaSetName(id, version))];
+  const failAll = (version: string | undefined, error: CodedError): void => {
+    const isOf = (one: { readonly version: string }): boolean =>
+      version === undefined || one.version === version;
+    const names = [
+      ...builds.installers.filter(isOf).map((one) => installerName(id, one)),
+      ...builds.media.filter(isOf).map((one) => mediaSetName(id, one.version)),
+    ];
     run.failures.push(...names.map((name) => ({ name, error })));
-    return;
-  }
+  };
+  if (stored === undefined) return failAll(undefined, unknownSchematic(id));
   run.add([stored.item]);
+  const meaning = await meaningOf(builds, undefined, context.layout, stored);
+  const refused = new Set<string>();
+  for (const version of meaning === undefined ? [] : versionsOfBuilds(builds)) {
+    const error = meaning && (await context.offers.refusal(meaning, version, place));
+    if (error === undefined) continue;
+    refused.add(version);
+    run.failures.push({ name: `schematic ${id} for Talos ${version}`, error });
+    failAll(version, unbuildable(id, version));
+  }
+  const isBuilt = ({ version }: { readonly version: string }): boolean => !refused.has(version);
+  const references = builds.installers.filter(isBuilt).map((one) => installerName(id, one));
+  const media = builds.media.filter(isBuilt);
   await Promise.all([
     ...references.map((reference) => image({ reference, platforms: undefined })),
     ...media.map(async (set) =>
       run.add([await run.attempt(mediaSetName(id, set.version), () => fetchMediaSet(context, id, set))]),
     ),
   ]);
+}
+
+/** Talos versions that something of a schematic is built for. */
+export function versionsOfBuilds({
+  media,
+  installers,
+}: Pick<WantedBuilds, 'media' | 'installers'>): readonly string[] {
+  return [...new Set([...media, ...installers].map(({ version }) => version))];
+}
+
+/**
+ * What a schematic says.
+ * @param text of one that the factory was asked for; otherwise it is read from the store
+ * @returns undefined where that is not known, or in a form of a newer factory
+ */
+export async function meaningOf(
+  { schematic: wanted }: Pick<WantedBuilds, 'schematic'>,
+  text: Uint8Array | undefined,
+  layout: Layout | undefined,
+  stored: StoredSchematic | undefined,
+): Promise<Schematic | undefined> {
+  if (wanted.kind === 'text') return wanted.schematic;
+  const bytes = text ?? (layout && stored && (await storedText(layout, stored.item)));
+  try {
+    return bytes && decodeSchematic(bytes);
+  } catch (error) {
+    if (error instanceof TalosError) return undefined;
+    throw error;
+  }
+}
+
+/** Reference of an installer at the factory. */
+export function installerName(
+  id: string,
+  { repository, version }: { readonly repository: string; readonly version: string },
+): string {
+  return `${publicFactoryHost}/${repository}/${id}:${version}`;
+}
+
+/** Why a version of a schematic is not built. */
+export function unbuildable(id: string, version: string): CodedError {
+  return new CodedError('INCOMPLETE', `its schematic ${id} cannot be built for Talos ${version}`);
 }
 
 /** Why nothing is built for a schematic that could not be had. */

@@ -185,7 +185,7 @@ function passedOverText({ range, place }: VersionRange, newer: string, taken: st
 
 /** @param versionsOf what a range stands for @throws CONFIG for a Talos version whose images are not known */
 function exactMirror(written: WrittenMirror, versionsOf: (range: VersionRange) => readonly string[]): Mirror {
-  const { omni, talos, media, kubernetes, images, talosctl, platforms } = written;
+  const { omni, talos, media, kubernetes, images, talosctl, platforms, inside } = written;
   const exact = (versions: readonly (string | VersionRange)[]): readonly string[] => [
     ...new Set(versions.flatMap((one) => (typeof one === 'string' ? [one] : versionsOf(one).map(vPrefixed)))),
   ];
@@ -218,6 +218,7 @@ function exactMirror(written: WrittenMirror, versionsOf: (range: VersionRange) =
         : versionsOf(tags).map((tag) => ({ ...image, reference: `${image.reference}:${tag}` })),
     ),
     platforms,
+    inside,
     lists: [...new Set(rangesOf(written).map(({ list }) => list))],
   };
 }

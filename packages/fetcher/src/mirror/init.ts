@@ -40,6 +40,12 @@ images:
 # index stays as it is, and points at platforms that are then missing. Some registries (Distribution 2.8, the
 # "registry:2" of many guides) refuse such an index, so all platforms are carried unless you say otherwise.
 # platforms: [linux/amd64]
+
+# What is known of the site: plan, fetch and bundle say what does not work there, and what is left to confirm.
+# inside:
+#   registry: harbor                         # the kind of registry
+#   tls: true                                # machines and Omni reach it over HTTPS
+#   factory: carried                         # the Image Factory: carried with this set, existing, or serve
 `;
 
 /** What a site with a self-hosted Omni needs, complete: nothing is left to uncomment. Versions as in `template`. */
@@ -83,6 +89,12 @@ images:
   # - ghcr.io/siderolabs/omni-infra-provider-kubevirt:VERSION
   # A registry to load into, where the site has none ("omni-airgap serve --writable" is one too):
   # - docker.io/library/registry:3
+
+# What is known of the site: plan, fetch and bundle say what does not work there, and what is left to confirm.
+inside:
+  factory: carried                           # talos.imageFactory; or existing, or serve
+  # registry: harbor                         # the kind of registry
+  # tls: true                                # machines and Omni reach it over HTTPS
 `;
 
 const templates = { start: template, 'omni-site': omniSite } as const;

@@ -10,6 +10,7 @@ import { collect, formatReference, parseReference } from '@omni-airgap/oci/model
 import {
   checkKubernetesList,
   findSecrets,
+  type InsideFacts,
   isVersion,
   parseYamlFile,
   TalosError,
@@ -80,6 +81,8 @@ interface MirrorOf<V> {
   readonly images: readonly ImageOf<V>[];
   /** In their normal form; undefined for all. */
   readonly platforms?: readonly string[] | undefined;
+  /** What it says of the site. */
+  readonly inside?: InsideFacts | undefined;
 }
 
 /** A mirror.yaml as it is written: some versions are upstream's to say. */
@@ -124,7 +127,7 @@ async function mirrorFrom(
   const parsed = parseYamlFile(text.replace(/(\bfile:[ \t]+)-(?=[ \t]*(?:\}|#|\r?$))/gm, `$1${dash}`), path);
   const source: YamlFile = { ...parsed, textOf: (at) => parsed.textOf(at)?.replaceAll(dash, '-') };
   const raw = checkShape(source);
-  const { platforms } = raw;
+  const { platforms, inside } = raw;
   const folder = dirname(path);
   const omni = readOmni(raw.omni, source);
   const talos = raw.talos && {
@@ -172,6 +175,7 @@ async function mirrorFrom(
     kubernetes,
     images,
     platforms,
+    inside,
   };
 }
 

@@ -41,6 +41,8 @@ export interface WantedMediaSet {
 /** What the Image Factory builds for one schematic. */
 export interface WantedBuilds {
   readonly schematic: WantedSchematic;
+  /** FILE:LINE:COLUMN of the schematic, for messages. */
+  readonly place: string;
   readonly media: readonly WantedMediaSet[];
   readonly installers: readonly { readonly repository: string; readonly version: string }[];
 }
@@ -135,12 +137,13 @@ function buildsOf({ media }: Mirror): readonly WantedBuilds[] {
     string,
     {
       readonly schematic: WantedSchematic;
+      readonly place: string;
       readonly files: Map<string, Set<string>>;
       readonly installers: Map<string, { readonly repository: string; readonly version: string }>;
     }
   >();
-  for (const { schematic, versions, files, installers } of media) {
-    const build = builds.get(schematic.id) ?? { schematic, files: new Map(), installers: new Map() };
+  for (const { schematic, place, versions, files, installers } of media) {
+    const build = builds.get(schematic.id) ?? { schematic, place, files: new Map(), installers: new Map() };
     // One that is known by its text can also be made known to the factory.
     builds.set(schematic.id, schematic.kind === 'text' ? { ...build, schematic } : build);
     for (const version of versions) {
@@ -160,8 +163,9 @@ function buildsOf({ media }: Mirror): readonly WantedBuilds[] {
       }
     }
   }
-  return [...builds.values()].map(({ schematic, files, installers }) => ({
+  return [...builds.values()].map(({ schematic, place, files, installers }) => ({
     schematic,
+    place,
     media: [...files].map(([version, set]) => ({ version, files: [...set] })),
     installers: [...installers.values()],
   }));

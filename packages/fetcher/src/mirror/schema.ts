@@ -2,10 +2,14 @@
 
 import { formatPlatform, parsePlatform } from '@omni-airgap/oci';
 import { printable } from '@omni-airgap/oci/base';
+import { registryKinds } from '@omni-airgap/oci/registry';
 import {
+  factoryWays,
   isMediaName,
   isVersion,
+  knownPlatforms,
   nearestName,
+  parseMediaName,
   type TalosError,
   vPrefixed,
   type YamlFile,
@@ -72,7 +76,30 @@ const mediaNameSchema = v.pipe(
     const hint = meant === undefined ? ', such as metal-amd64.iso' : `; did you mean ${meant}?`;
     return `${said(issue)} is no media file name${hint}`;
   }),
+  v.check(
+    (value) => meantPlatform(platformOf(value)) === undefined,
+    ({ input }) => misspelt(platformOf(String(input))),
+  ),
 );
+
+/** The platform that boot assets of a name are for; undefined for those of every platform. */
+function platformOf(name: string): string | undefined {
+  const media = isMediaName(name) ? parseMediaName(name) : undefined;
+  return media !== undefined && 'platform' in media ? media.platform : undefined;
+}
+
+/**
+ * The known platform that a name differs from by a slip. One that is further off may be of a newer Talos release: the
+ * factory decides.
+ */
+function meantPlatform(name: string | undefined): string | undefined {
+  if (name === undefined || knownPlatforms.includes(name)) return undefined;
+  return nearestName(name, knownPlatforms, name.length < 5 ? 1 : 2);
+}
+
+function misspelt(platform = ''): string {
+  return `${printable(platform, 80)} is not a platform of Talos; did you mean ${meantPlatform(platform)}?`;
+}
 
 /** What there usually is for the platform of a name. */
 function mediaNames(name: string): readonly string[] {
@@ -95,7 +122,16 @@ const installerSchema = v.pipe(
     /^[a-z][a-z0-9]{0,40}(?:-[a-z0-9]{1,40}){0,4}$/,
     (issue) => `${said(issue)} is no platform, such as metal or metal-secureboot`,
   ),
+  v.check(
+    (value) => meantPlatform(withoutSecureboot(value)) === undefined,
+    ({ input }) => misspelt(withoutSecureboot(String(input))),
+  ),
 );
+
+function withoutSecureboot(installer: string): string {
+  return installer.replace(/-secureboot$/, '');
+}
+
 const talosctlSchema = v.optional(
   v.union(
     [
@@ -162,6 +198,21 @@ const tagsSchema = v.strictObject({
   newest: newestSchema,
 });
 
+const registryIds = [...registryKinds.map(({ id }) => id), 'serve'];
+/** What is known of the site; each may be left out. */
+const insideSchema = v.strictObject({
+  registry: v.optional(
+    v.picklist(
+      registryIds,
+      (issue) => `${said(issue)} is no known kind of registry; known are ${registryIds.join(', ')}`,
+    ),
+  ),
+  tls: v.optional(v.boolean((issue) => `is ${kind(issue)}, neither true nor false`)),
+  factory: v.optional(
+    v.picklist(factoryWays, (issue) => `${said(issue)} must be one of ${factoryWays.join(', ')}`),
+  ),
+});
+
 const mirrorSchema = v.strictObject({
   apiVersion: v.literal('omni-airgap/v1', 'must be omni-airgap/v1'),
   omni: v.optional(
@@ -219,6 +270,7 @@ const mirrorSchema = v.strictObject({
     () => [],
   ),
   platforms: v.optional(platformsSchema),
+  inside: v.optional(insideSchema),
 });
 export type RawMirror = v.InferOutput<typeof mirrorSchema>;
 

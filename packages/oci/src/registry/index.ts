@@ -3,4 +3,5 @@
 export { RegistryClient, RepositoryClient } from './client.ts';
 export { type RegistryKind, type RegistryRefusal, registryKinds } from './kinds.ts';
 export { type Network, type NetworkSettings, openNetwork } from './network.ts';
+export { shapesOf } from './shapes.ts';
 export { TagRefused } from './tag.ts';

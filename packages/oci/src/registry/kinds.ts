@@ -39,6 +39,8 @@ export interface RegistryRefusal {
 
 /** A kind of registry. */
 export interface RegistryKind {
+  /** As configuration files name it. */
+  readonly id: string;
   readonly name: string;
   /** By which it is recognized, each enough by itself; none where it answers like others. */
   readonly signs: readonly Sign[];
@@ -56,6 +58,7 @@ const belowProject = (name: string): string => `load below it with --registry HO
 /** The kinds that are known. */
 export const registryKinds: readonly RegistryKind[] = [
   {
+    id: 'distribution',
     name: 'Distribution',
     signs: [],
     refuses: [
@@ -86,6 +89,7 @@ export const registryKinds: readonly RegistryKind[] = [
     ],
   },
   {
+    id: 'zot',
     name: 'zot',
     signs: [],
     refuses: [
@@ -98,8 +102,9 @@ export const registryKinds: readonly RegistryKind[] = [
       },
     ],
   },
-  { name: 'olareg', signs: [], refuses: [] },
+  { id: 'olareg', name: 'olareg', signs: [], refuses: [] },
   {
+    id: 'harbor',
     name: 'Harbor',
     signs: [['www-authenticate', /service="?harbor-registry"?/]],
     refuses: [
@@ -144,6 +149,7 @@ export const registryKinds: readonly RegistryKind[] = [
     ],
   },
   {
+    id: 'quay',
     name: 'Quay',
     signs: [['www-authenticate', /realm="[^"]*\/v2\/auth"/]],
     refuses: [
@@ -171,6 +177,7 @@ export const registryKinds: readonly RegistryKind[] = [
     ],
   },
   {
+    id: 'gitlab',
     name: 'GitLab',
     signs: [
       ['gitlab-container-registry-version', /./],
@@ -193,6 +200,7 @@ export const registryKinds: readonly RegistryKind[] = [
     ],
   },
   {
+    id: 'artifactory',
     name: 'Artifactory',
     signs: [
       ['x-jfrog-version', /./],
@@ -210,6 +218,7 @@ export const registryKinds: readonly RegistryKind[] = [
     ],
   },
   {
+    id: 'nexus',
     name: 'Nexus',
     signs: [
       ['server', /^Nexus\//],
@@ -234,6 +243,7 @@ export const registryKinds: readonly RegistryKind[] = [
     ],
   },
   {
+    id: 'ecr',
     name: 'Amazon ECR',
     signs: [
       ['host', /\.dkr\.ecr[a-z-]*\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?$/],
@@ -258,6 +268,7 @@ export const registryKinds: readonly RegistryKind[] = [
     ],
   },
   {
+    id: 'ghcr',
     name: 'GHCR',
     signs: [
       ['host', /^ghcr\.io$/],
@@ -274,6 +285,7 @@ export const registryKinds: readonly RegistryKind[] = [
     ],
   },
   {
+    id: 'gitea',
     name: 'Gitea',
     signs: [['www-authenticate', /realm="[^"]*\/v2\/token",service="container_registry"/]],
     refuses: [
