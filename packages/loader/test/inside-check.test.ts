@@ -8,7 +8,7 @@ import { startS3Double } from '@omni-airgap/objects/testing';
 import type { RegistryDoubleOptions } from '@omni-airgap/oci/testing';
 import { expect, onTestFinished, test } from 'vitest';
 import { checkInside, type InsideCheck } from '../src/inside-check/check-inside.ts';
-import { askTime, probeUdp } from '../src/inside-check/connect.ts';
+import { askTime } from '../src/inside-check/connect.ts';
 import type { Finding } from '../src/inside-check/finding.ts';
 import { startDouble, temporary } from './support.ts';
 
@@ -222,6 +222,25 @@ test('the log-in service must call itself what the site file calls it, to the le
   expect(await check()).toMatchObject({ state: 'ok' });
 });
 
+test("Omni's database must answer: no program in its image could ask", async () => {
+  const documents: Record<string, unknown> = {};
+  const host = await startServer(documents);
+  const check = async (): Promise<Finding | undefined> => {
+    const { findings } = await checkInside({
+      site: { omni: `http://${host}` },
+      network: { ...network, plainHttp: [host] },
+    });
+    return findings.find(({ what }) => what === 'GET /healthz');
+  };
+  expect(await check()).toMatchObject({
+    subject: 'omni',
+    state: 'failed',
+    detail: expect.stringContaining('404'),
+  });
+  documents['/healthz'] = {};
+  expect(await check()).toMatchObject({ state: 'ok', detail: 'its database answers' });
+});
+
 test('time: how far off, or that nobody answers', async () => {
   const server = createSocket('udp4');
   let behindMs = 0;
@@ -245,19 +264,6 @@ test('time: how far off, or that nobody answers', async () => {
   behindMs = 3_600_000;
   expect(await askTime('127.0.0.1', port)).toEqual({
     note: expect.stringMatching(/the clock of this host is 3(600|599) s behind/),
-  });
-});
-
-test('WireGuard: refused is told, silence is not taken for more than it is', async () => {
-  const silent = createSocket('udp4');
-  silent.bind(0, '127.0.0.1');
-  await once(silent, 'listening');
-  const { port } = silent.address();
-  expect(await probeUdp('127.0.0.1', port)).toContain('no refusal seen');
-  await new Promise<void>((resolve) => silent.close(() => resolve()));
-  await expect(probeUdp('127.0.0.1', port)).rejects.toMatchObject({
-    code: 'NETWORK',
-    message: expect.stringContaining('refused'),
   });
 });
 

@@ -238,7 +238,9 @@ export async function runInside(session: Session, flags: InsideFlags): Promise<v
   const plainHttp = [...flags.plainHttp, ...plainHttpHostsOf(objectStore)];
   // Naming an http URL is permission to use it.
   if (named === undefined && ofSite?.plainHttp === true) plainHttp.push(ofSite.host);
-  for (const url of [file.site.factory, siteUrl(file.site, 'login')].map((text) => URL.parse(text ?? '')))
+  for (const url of [file.site.factory, file.site.omni, siteUrl(file.site, 'login')].map((text) =>
+    URL.parse(text ?? ''),
+  ))
     if (url?.protocol === 'http:') plainHttp.push(url.host);
   const trust = { caCert: flags.caCert ?? file.site.caFile };
   const network = networkSettings({ ...flags, ...trust, plainHttp }, session.env, false);

@@ -14,9 +14,10 @@ import { builtInstaller, carriedInstaller, refusedReads, tryReads } from '../sit
 import type { RegistryTarget } from '../targets/names.ts';
 import { checkObjectsInside, probePartSize } from './check-objects.ts';
 import { checkRegistryInside } from './check-registry.ts';
-import { checkCertificates, checkFactory, checkLogIn, checkNames, checkWireguard } from './check-services.ts';
+import { checkCertificates, checkFactory, checkLogIn, checkNames, checkOmni } from './check-services.ts';
 import { askTime, clockVerdict } from './connect.ts';
 import { type Finding, finding } from './finding.ts';
+import { checkWireguard } from './wireguard.ts';
 
 export interface InsideCheck {
   readonly registry?: RegistryTarget | undefined;
@@ -51,10 +52,11 @@ export async function checkInside(check: InsideCheck): Promise<InsideReport> {
   const factory = site.factory === undefined ? null : URL.parse(site.factory);
   const login = siteUrl(site, 'login');
   const issuer = login === undefined ? null : URL.parse(login);
+  const omni = site.omni === undefined ? null : URL.parse(site.omni);
   const targets = [...(registry === undefined ? [] : [registry.host]), ...hostsOf(objectStore)];
   const notes: Finding[] = [];
   const network = await openNetwork(check.network, {
-    hosts: [...targets, ...[factory, issuer].flatMap((url) => (url === null ? [] : [url.host]))],
+    hosts: [...targets, ...[factory, issuer, omni].flatMap((url) => (url === null ? [] : [url.host]))],
     identifyTo: targets,
     allowPrivate: true,
     onNote: (detail) => void notes.push({ subject: 'network', what: 'note', state: 'note', detail }),
@@ -87,6 +89,7 @@ export async function checkInside(check: InsideCheck): Promise<InsideReport> {
     if (registry !== undefined)
       findings.push(...(await checkInstallers(check, registry, answer?.builds === true)));
     if (login !== undefined) findings.push(await checkLogIn(network, login, signal));
+    if (omni !== null) findings.push(await checkOmni(network, omni, signal));
     const isProxied = check.network.proxy !== undefined;
     const named = Object.keys(site).length === 0 ? undefined : reached;
     findings.push(

@@ -1,6 +1,6 @@
 /**
  * Whether the services of a site answer as those who connect to them ask: names, certificates by the authority that the
- * hand-off gives out, the factory's versions, the log-in service's own name, WireGuard.
+ * hand-off gives out, the factory's versions, the log-in service's own name, Omni's database.
  */
 import { CodedError, parseStrictJson, parseStrictObject } from '@omni-airgap/oci/base';
 import { type GateResponse, looksLikePage, saysPage, unexpectedAnswer } from '@omni-airgap/oci/http';
@@ -10,11 +10,10 @@ import {
   type ReachedRegistry,
   type Site,
   type Subject,
-  selfHostedWireguardPort,
   siteUrl,
   versionsPath,
 } from '@omni-airgap/talos';
-import { probeUdp, resolveName, tlsCertificate } from './connect.ts';
+import { resolveName, tlsCertificate } from './connect.ts';
 import { type Finding, finding } from './finding.ts';
 
 const maxListBytes = 1024 * 1024;
@@ -143,10 +142,14 @@ async function successful(network: Network, url: URL, signal?: AbortSignal): Pro
   throw new CodedError('UPSTREAM', `${url.href} answers ${response.status}`, { status: response.status });
 }
 
-/** The tunnel of machines: all that can be known of it from here. */
-export async function checkWireguard({ wireguard }: Site): Promise<readonly Finding[]> {
-  const [, host, port = String(selfHostedWireguardPort)] =
-    /^(.+?)(?::([0-9]{1,5}))?$/.exec(wireguard ?? '') ?? [];
-  if (host === undefined) return [];
-  return [await finding('omni', `WireGuard ${port}/udp`, () => probeUdp(host, Number(port)))];
+/**
+ * Whether Omni's own database answers: its image holds no program that could ask from inside the container.
+ * Source: siderolabs/omni internal/backend/health/health.go.
+ */
+export function checkOmni(network: Network, omni: URL, signal?: AbortSignal): Promise<Finding> {
+  return finding('omni', 'GET /healthz', async () => {
+    const response = await successful(network, new URL('/healthz', omni), signal);
+    await response.cancel();
+    return 'its database answers';
+  });
 }

@@ -106,5 +106,5 @@ export function clockVerdict(server: string, behindMs: number): string | { reado
 /** Sends one datagram. All that can be said of WireGuard, which never answers strangers, is that nobody refused. */
 export async function probeUdp(host: string, port: number): Promise<string> {
   await askDatagram(host, port, Buffer.alloc(1), udpWaitMs);
-  return 'no refusal seen (more cannot be known from outside of WireGuard)';
+  return 'no refusal seen; WireGuard answers nobody without a key, so run this on the host of Omni too';
 }

@@ -26,7 +26,7 @@ cosign.pub here.`
       : 'Signatures: the images that the factory checks are signed with the key of cosign.pub.',
     startStep(input),
     ...logInSteps(input),
-    `Check, on the host of Omni as root: omni-airgap egress check --inside tells whether registry, object store, factory,
+    `Check, on the host of Omni: omni-airgap egress check --inside tells whether registry, object store, factory,
 log-in, Omni and time answer, and whether this host has what Omni's tunnels need.
 Omni lists the tags of ${image('ghcr.io', 'siderolabs/kubelet')} to know the Kubernetes versions it offers: the registry
 must allow that, and Omni needs its authority and, if it asks for a log-in, credentials.`,
