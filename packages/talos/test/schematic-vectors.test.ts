@@ -1,7 +1,8 @@
 /** The canonical form and the ID of schematics, against what the Image Factory's own library makes of them. */
 import { describe, expect, it } from 'vitest';
-import { schematicFrom } from '../src/schematic/encode.ts';
-import { type Vector, vectorsOf } from './vectors.ts';
+import { schematicFrom, schematicId, spelledSchematics } from '../src/schematic/encode.ts';
+import { spellingOf, spellings } from '../src/schematic/spelling.ts';
+import { spellingVectors, type Vector, vectorsOf } from './vectors.ts';
 
 describe.each([
   { name: 'schematic-vectors', count: 511, refusedCount: 2, takenCount: 0, unreadableCount: 25 },
@@ -48,6 +49,48 @@ describe.each([
 
   it.each(taken)('takes $what $input', (vector) => {
     expect(schematicFrom(inputOf(vector)).canonical).toMatch(/^customization: \{\}\n$|^owner: a/);
+  });
+});
+
+describe('spellings of releases of the Go library', () => {
+  const vectors = spellingVectors();
+
+  it('are all there', () => {
+    expect(vectors).toHaveLength(62);
+    const libraries = spellings.flatMap((one) => one.libraries).sort();
+    for (const { canonical } of vectors) expect(Object.keys(canonical).sort()).toEqual(libraries);
+  });
+
+  it.each(vectors)('$what $input', ({ input, canonical }) => {
+    for (const spelling of spellings) {
+      for (const library of spelling.libraries) {
+        expect(schematicFrom(input, spelling).canonical, library).toBe(canonical[library]);
+      }
+    }
+  });
+
+  it.each(vectors)('one entry for each ID: $what $input', ({ input, canonical }) => {
+    const { schematic, id } = schematicFrom(input);
+    const spelled = spelledSchematics(schematic);
+    expect(new Set(spelled.map((one) => one.id))).toEqual(
+      new Set(Object.values(canonical).map((text) => schematicId(text))),
+    );
+    expect(spelled.find(({ factories }) => factories.includes('1.5'))?.id).toBe(id);
+    expect(spelled.flatMap(({ factories }) => factories).sort()).toEqual(
+      spellings.map(({ factories }) => factories).sort(),
+    );
+  });
+
+  it.each([
+    ['v1.5.0', '1.5'],
+    ['1.5.3', '1.5'],
+    ['v1.6.0', '1.6 and later'],
+    ['v2.0.0', '1.6 and later'],
+    ['v1.4.0', '1.1 to 1.4'],
+    ['v1.0.3', '0.9 and 1.0'],
+    ['v0.8.4', '0.9 and 1.0'],
+  ])('an Image Factory %s spells as %s', (version, factories) => {
+    expect(spellingOf(version).factories).toBe(factories);
   });
 });
 

@@ -15,8 +15,21 @@ export interface Vector {
   readonly taken?: true;
 }
 
-export const vectorsOf = (name: string): readonly Vector[] =>
-  readFileSync(new URL(`./vectors/${name}.jsonl`, import.meta.url), 'utf8')
+export const vectorsOf = (name: string): readonly Vector[] => linesOf<Vector>(name);
+
+export interface SpellingVector {
+  readonly what?: string;
+  readonly input: string;
+  /** By release of the library. */
+  readonly canonical: Readonly<Record<string, string>>;
+}
+
+export const spellingVectors = (): readonly SpellingVector[] =>
+  linesOf<SpellingVector>('schematic-spellings');
+
+function linesOf<T>(name: string): readonly T[] {
+  return readFileSync(new URL(`./vectors/${name}.jsonl`, import.meta.url), 'utf8')
     .trimEnd()
     .split('\n')
-    .map((line) => JSON.parse(line) as Vector);
+    .map((line) => JSON.parse(line) as T);
+}

@@ -4,6 +4,7 @@ import { TalosError } from '../errors.ts';
 import { type Emittable, emitYaml, YamlStruct } from '../yaml/go/emit.ts';
 import { decodeSchematic } from './decode.ts';
 import type { Customization, Overlay, Schematic } from './model.ts';
+import { knownFactory, type Spelling, spellingOf, spellings } from './spelling.ts';
 
 type Entry = readonly [string, Emittable];
 
@@ -55,8 +56,10 @@ function customizationOf(customization: Customization): YamlStruct {
   return fields ?? new YamlStruct([]);
 }
 
-/** The text (UTF-8) whose hash is the schematic's ID, as an Image Factory 1.5.0 marshals it. */
-export function encodeSchematic(schematic: Schematic): string {
+const knownSpelling = spellingOf(knownFactory);
+
+/** The text (UTF-8) whose hash is the schematic's ID. @param spelling that of Image Factory 1.5 by default */
+export function encodeSchematic(schematic: Schematic, { dialect } = knownSpelling): string {
   const { owner = '' } = schematic;
   const overlay = schematic.overlay === undefined ? undefined : overlayOf(schematic.overlay);
   const struct = new YamlStruct([
@@ -64,7 +67,7 @@ export function encodeSchematic(schematic: Schematic): string {
     ...(overlay === undefined ? [] : [['overlay', overlay] as const]),
     ['customization', customizationOf(schematic.customization)],
   ]);
-  return emitYaml(struct);
+  return emitYaml(struct, dialect);
 }
 
 /** @param canonical what schematicFrom gave, or what a factory or bundle holds under the ID */
@@ -83,16 +86,41 @@ export interface IdentifiedSchematic {
   readonly id: string;
 }
 
-/** What a factory makes of the body of a `POST /schematics`. @throws BAD_SCHEMATIC */
-export function schematicFrom(input: string | Uint8Array): IdentifiedSchematic {
+/**
+ * What a factory makes of the body of a `POST /schematics`.
+ * @param spelling that of Image Factory 1.5 by default @throws BAD_SCHEMATIC
+ */
+export function schematicFrom(
+  input: string | Uint8Array,
+  spelling: Spelling = knownSpelling,
+): IdentifiedSchematic {
   const schematic = decodeSchematic(input);
-  const canonical = encodeSchematic(schematic);
+  const canonical = encodeSchematic(schematic, spelling);
   return { schematic, canonical, id: schematicId(canonical) };
 }
 
+export interface SpelledSchematic {
+  readonly id: string;
+  readonly canonical: string;
+  /** Releases of the Image Factory that give it this ID: `1.5`, `1.1 to 1.4`. */
+  readonly factories: readonly string[];
+}
+
+/** The schematic as each Image Factory spells it, newest first, one entry for each ID: most have a single one. */
+export function spelledSchematics(schematic: Schematic): readonly SpelledSchematic[] {
+  const byId = new Map<string, SpelledSchematic>();
+  for (const spelling of spellings) {
+    const canonical = encodeSchematic(schematic, spelling);
+    const id = schematicId(canonical);
+    const factories = [...(byId.get(id)?.factories ?? []), spelling.factories];
+    byId.set(id, { id, canonical, factories });
+  }
+  return [...byId.values()];
+}
+
 /**
- * The ID that the schematic has in our spelling of it. Releases of the Image Factory quote some words and fold some lines
- * otherwise, so one schematic has several IDs; texts for which this gives the same are the same schematic.
+ * The ID that the schematic has in our spelling of it. Texts for which this gives the same are the same schematic, in
+ * whatever spelling.
  * @returns undefined for what is no schematic
  */
 export function commonSchematicId(text: string | Uint8Array): string | undefined {

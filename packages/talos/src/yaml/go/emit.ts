@@ -2,10 +2,10 @@
  * Values to YAML text, byte for byte as go.yaml.in/yaml/v4 writes it with its v3 defaults, because a schematic's ID is
  * the hash of what that library writes (yaml/go-yaml 1c17b9c internal/libyaml/emitter.go): block style, four
  * spaces a level (two more than the dash below a list item), lines never folded, the simplest style that gives a scalar
- * back.
+ * back. Where its releases differ, the dialect decides.
  */
 import { compareKeys } from './key-order.ts';
-import { type Representation, represent } from './scalar.ts';
+import { defaultDialect, type Representation, represent, type YamlDialect } from './scalar.ts';
 import { type Scalar, Timestamp, type YamlMap, type YamlValue } from './value.ts';
 
 /** A mapping written in the order given, as a Go struct is. */
@@ -73,7 +73,7 @@ interface Analysis {
   readonly literalAllowed: boolean;
 }
 
-function analyze(text: readonly string[]): Analysis {
+function analyze(text: readonly string[], { spacedLiterals }: YamlDialect): Analysis {
   if (text.length === 0) {
     return { multiline: false, plainAllowed: true, singleAllowed: true, literalAllowed: false };
   }
@@ -109,13 +109,14 @@ function analyze(text: readonly string[]): Analysis {
     multiline,
     plainAllowed: singleAllowed && !open && !multiline && !indicator,
     singleAllowed,
-    literalAllowed: !special && last !== ' ' && !breakAfterSpace,
+    literalAllowed: !special && (spacedLiterals || (last !== ' ' && !breakAfterSpace)),
   };
 }
 
 type Parent = 'root' | 'list' | 'mapping';
 
 class Emitter {
+  readonly #dialect: YamlDialect;
   #out = '';
   #column = 0;
   #indent = -1;
@@ -123,6 +124,10 @@ class Emitter {
   #whitespace = true;
   /** Nothing but indentation and indicators stands on this line. */
   #indention = true;
+
+  constructor(dialect: YamlDialect) {
+    this.#dialect = dialect;
+  }
 
   document(value: Emittable): string {
     this.#node(value, 'root');
@@ -132,7 +137,7 @@ class Emitter {
 
   #node(value: Emittable, parent: Parent): void {
     if (isScalar(value)) {
-      this.#scalar(represent(value), parent, false);
+      this.#scalar(represent(value, this.#dialect), parent, false);
       return;
     }
     const indent = this.#indent;
@@ -158,7 +163,7 @@ class Emitter {
     if (entries.length === 0) this.#indicator('{}', true);
     for (const [key, item] of entries) {
       this.#writeIndent();
-      const representation = represent(key);
+      const representation = represent(key, this.#dialect);
       if (isSimpleKey(representation)) {
         this.#scalar(representation, 'mapping', true);
         this.#indicator(':', false);
@@ -174,7 +179,7 @@ class Emitter {
 
   #scalar({ text, tag, style }: Representation, parent: Parent, asKey: boolean): void {
     const characters = Array.from(text);
-    const { plainAllowed, singleAllowed, literalAllowed } = analyze(characters);
+    const { plainAllowed, singleAllowed, literalAllowed } = analyze(characters, this.#dialect);
     let chosen = style;
     if (chosen === 'plain' && (!plainAllowed || (text === '' && asKey))) chosen = 'single';
     if (chosen === 'single' && !singleAllowed) chosen = 'double';
@@ -185,7 +190,7 @@ class Emitter {
     if (chosen === 'plain') this.#plain(characters);
     else if (chosen === 'single') this.#single(characters);
     else if (chosen === 'double') this.#double(characters);
-    else this.#literal(characters);
+    else this.#literal(characters, this.#indent - Math.max(indent, 0));
     this.#indent = indent;
   }
 
@@ -227,10 +232,11 @@ class Emitter {
     this.#indention = false;
   }
 
-  #literal(text: readonly string[]): void {
+  /** @param depth columns between it and its parent */
+  #literal(text: readonly string[], depth: number): void {
     this.#indicator('|', true);
-    // The library says its step here, not the real indentation: below a list item no reader gets such a text back.
-    if (text[0] === ' ') this.#indicator(String(step), false);
+    const hint = literalHint(text, depth, this.#dialect);
+    if (hint !== undefined) this.#indicator(String(hint), false);
     if (!isBreak(text.at(-1) ?? '')) this.#indicator('-', false);
     else if (text.length === 1 || isBreak(text.at(-2) ?? '')) this.#indicator('+', false);
     this.#lineBreak();
@@ -287,6 +293,18 @@ class Emitter {
   }
 }
 
+/** The indentation that a literal must say, since its first line does not show it. */
+function literalHint(text: readonly string[], depth: number, dialect: YamlDialect): number | undefined {
+  const [first = ''] = text;
+  if (dialect.literalHint === 'relative') {
+    const ink = text.find((c) => !isBreak(c));
+    return ink !== undefined && isBlank(ink) ? depth : undefined;
+  }
+  // The step, not the real indentation: below a list item no reader gets such a text back.
+  const isHidden = first === ' ' || (dialect.literalHint === 'space-or-break' && isBreak(first));
+  return isHidden ? step : undefined;
+}
+
 function isScalar(value: Emittable): value is Scalar {
   return typeof value !== 'object' || value === null || value instanceof Timestamp;
 }
@@ -306,8 +324,8 @@ function isSimpleKey({ text, tag }: Representation): boolean {
 }
 
 /** @returns the document, ending in a line break; what the bounds of the reader let through stays below 6 MB */
-export function emitYaml(value: Emittable): string {
-  return new Emitter().document(value);
+export function emitYaml(value: Emittable, dialect: YamlDialect = defaultDialect): string {
+  return new Emitter(dialect).document(value);
 }
 
 /** What configuration consists of. Undefined members are left out; no text may begin with white space. */

@@ -161,11 +161,31 @@ const base64LineLength = 70;
 /** Text with a character that is not white space, by Unicode's White_Space. */
 const hasInk = (text: string): boolean => /\P{White_Space}/u.test(text);
 
-function representString(text: string): Representation {
+/** How releases of the library differ in writing the same value. */
+export interface YamlDialect {
+  /** Quotes of strings that YAML 1.1 took for a boolean, a number in base 60 or a merge key. */
+  readonly oldWords: 'single' | 'double';
+  /**
+   * When a literal says its indentation: before a space, also before an empty line, or before the first line with
+   * anything in it when that begins with a blank. `relative` is also the one that counts it from the parent.
+   */
+  readonly literalHint: 'space' | 'space-or-break' | 'relative';
+  /** Text with spaces at the end of a line can be a literal; otherwise it is quoted. */
+  readonly spacedLiterals: boolean;
+}
+
+/** Release v4.0.0-rc.6. */
+export const defaultDialect: YamlDialect = {
+  oldWords: 'single',
+  literalHint: 'space',
+  spacedLiterals: false,
+};
+
+function representString(text: string, { oldWords }: YamlDialect): Representation {
   const bytes = bytesOfBinary(text);
   if (bytes !== undefined) return representBinary(bytes);
   if (text.includes('\n')) return { text, style: hasInk(text) ? 'literal' : 'double' };
-  if (base60Pattern.test(text) || oldBooleans.has(text) || text === '<<') return { text, style: 'single' };
+  if (base60Pattern.test(text) || oldBooleans.has(text) || text === '<<') return { text, style: oldWords };
   return { text, style: resolvePlain(text).tag === '!!str' ? 'plain' : 'double' };
 }
 
@@ -193,8 +213,8 @@ function formatFloat(value: number): string {
   return `${mantissa}e${sign}${String(Math.abs(exponent)).padStart(2, '0')}`;
 }
 
-export function represent(value: Scalar): Representation {
-  if (typeof value === 'string') return representString(value);
+export function represent(value: Scalar, dialect: YamlDialect): Representation {
+  if (typeof value === 'string') return representString(value, dialect);
   if (value instanceof Timestamp) {
     const plain = resolvePlain(value.text).tag === '!!timestamp';
     return { text: value.text, style: 'plain', ...(plain ? {} : { tag: '!!timestamp' }) };
