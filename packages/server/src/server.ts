@@ -3,6 +3,7 @@ import type { RequestListener } from 'node:http';
 import { CodedError } from '@omni-airgap/oci/base';
 import { defaultGraceMs, type Swept } from '@omni-airgap/oci/layout';
 import { isRegistryHost } from '@omni-airgap/oci/model';
+import { knownFactory } from '@omni-airgap/talos';
 import type { Provenance } from './bundles.ts';
 import { factoryRoutes } from './factory/factory-routes.ts';
 import { Holdings } from './factory/holdings.ts';
@@ -33,6 +34,11 @@ export interface ServerOptions {
    * host it asked for.
    */
   readonly externalUrl?: string | undefined;
+  /**
+   * Release of the Image Factory, such as `v1.5.0`, whose IDs schematics get that were not carried. Left out, that of the
+   * newest image siderolabs/image-factory in the source, or else the newest known.
+   */
+  readonly factoryVersion?: string | undefined;
   /** Left out: plain HTTP. */
   readonly tls?: TlsOptions | undefined;
   /** Shown on the page and in /healthz. */
@@ -74,7 +80,8 @@ const serverName = 'Image Factory omni-airgap';
 
 /**
  * Reads the names and manifests of the source, so that what is wrong with it shows before the first request.
- * @throws DISK; USAGE when there is nothing to serve or externalUrl is none; CONFIG for a certificate that cannot be used
+ * @throws DISK; USAGE when there is nothing to serve or externalUrl is none; BAD_VERSION; CONFIG for a certificate that
+ * cannot be used
  */
 export async function createServer(options: ServerOptions): Promise<Server> {
   const { writable, allowSparse = false, onAccess, wishesFile, tls, provenance = [] } = options;
@@ -84,7 +91,8 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const integrity = new Integrity(source, () => catalog.anyManifest());
   const wishes = await WishList.open(wishesFile);
   const holdings = new Holdings(catalog, integrity);
-  const schematics = new Schematics(holdings, wishes);
+  const factory = options.factoryVersion ?? holdings.factoryVersion() ?? knownFactory;
+  const schematics = new Schematics(holdings, wishes, factory);
   const fixedUrl = options.externalUrl === undefined ? undefined : checkUrl(options.externalUrl);
   const scheme = tls === undefined ? 'http' : 'https';
   const externalUrl = ({ headers }: Request): string => {

@@ -1,10 +1,11 @@
 /** Schematics as the Image Factory takes and gives them. */
 import { readFileSync } from 'node:fs';
 import type { Layout } from '@omni-airgap/oci/layout';
-import { schematicFrom } from '@omni-airgap/talos';
+import { schematicFrom, schematicId } from '@omni-airgap/talos';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { answer, carried, other, plain, post } from './carried.ts';
-import { putSchematic, type Running, start } from './support.ts';
+import { parseWants } from '../src/index.ts';
+import { answer, carried, cmdline, other, plain, post, v } from './carried.ts';
+import { putFiles, putImage, putSchematic, type Running, start } from './support.ts';
 
 const vectors = readFileSync(
   new URL('../../talos/test/vectors/schematic-vectors.jsonl', import.meta.url),
@@ -97,6 +98,80 @@ describe('POST /schematics', () => {
       schematic: other,
     });
     expect(server.wishes().wishes).toHaveLength(1);
+  });
+});
+
+describe('one schematic, an ID for each release of the Image Factory (H8)', () => {
+  const enrollKeys = (text: string): string =>
+    `customization:\n    secureboot:\n        enrollKeys: ${text}\n`;
+  const [single, double] = [enrollKeys("'off'"), enrollKeys('"off"')];
+  const [singleId, doubleId] = [schematicId(single), schematicId(double)];
+
+  test.each([
+    ['1.5.0', single],
+    ['v1.4.0', double],
+    ['v1.6.0', double],
+  ])('with the factory version %s, a schematic gets the ID that this one gives', async (version, text) => {
+    const server = await start({ source: layout, factoryVersion: version });
+    const made = await post(server.url, double);
+    expect(await made.json()).toEqual({ id: schematicId(text), schematic: text });
+    expect(server.wishes().wishes).toMatchObject([{ id: schematicId(text), text }]);
+  });
+
+  test('without one, that of the newest Image Factory that was carried', async () => {
+    for (const version of ['v1.3.2', 'v1.4.0'])
+      await putImage(layout, `ghcr.io/siderolabs/image-factory:${version}`, Buffer.from(version));
+    const made = await post((await serve()).url, single);
+    expect(await made.json()).toEqual({ id: doubleId, schematic: double });
+  });
+
+  test.each([
+    ['double', double, singleId, single],
+    ['single', single, doubleId, double],
+  ])('carried in %s quotes, it is found by either ID', async (_, text, otherId, otherText) => {
+    const carriedId = await putSchematic(layout, text);
+    await putFiles(layout, `factory.talos.dev/talos-media/${carriedId}:${v}`, {
+      'metal-amd64.iso': 'of the one carried',
+      'kernel-amd64': 'k',
+      'initramfs-amd64.xz': 'i',
+      'cmdline-metal-amd64': cmdline,
+    });
+    const server = await serve();
+    const { url } = server;
+    for (const [one, expected] of [
+      [carriedId, text],
+      [otherId, otherText],
+    ] as const) {
+      expect(await answer(await fetch(`${url}/schematics/${one}`))).toEqual([200, expected]);
+      const iso = await fetch(`${url}/image/${one}/${v}/metal-amd64.iso`);
+      expect(await answer(iso)).toEqual([200, 'of the one carried']);
+      const script = await (await fetch(`${url}/pxe/${one}/${v}/metal-amd64`)).text();
+      expect(script).toContain(`${url}/image/${carriedId}/${v}/kernel-amd64`);
+    }
+    // What is missing is wanted under the ID that was carried.
+    expect((await fetch(`${url}/image/${otherId}/${v}/metal-arm64.iso`)).status).toBe(404);
+    expect(server.wishes().wishes).toMatchObject([{ kind: 'media', schematic: carriedId }]);
+    const page = await fetch(`${url}/lookup`, {
+      method: 'POST',
+      body: new URLSearchParams({ schematic: otherId }),
+    });
+    const shown = await page.text();
+    expect(shown).toContain(`<code>${singleId}</code> 1.5<`);
+    expect(shown).toContain(`<code>${doubleId}</code> 1.6 and later, 1.1 to 1.4, 0.9 and 1.0<`);
+  });
+
+  test('a wish says for which releases its ID holds, unless it holds for all', async () => {
+    const server = await serve();
+    for (const text of [single, other]) await post(server.url, text);
+    const list = await (await fetch(`${server.url}/wants.yaml`)).text();
+    expect(list).toContain(
+      '# its ID in Image Factory 1.5; other releases give the same schematic another ID',
+    );
+    expect(list.match(/its ID in/g)).toHaveLength(1);
+    expect(parseWants(Buffer.from(JSON.stringify(server.wishes())), 'x').wishes).toMatchObject([
+      { id: singleId, factories: ['1.5'] },
+      {},
+    ]);
   });
 });
 

@@ -37,6 +37,8 @@ describe('secrets (T52)', () => {
     expect(texts[0]).toContain('Holds a secret');
     expect(texts[2]).toContain('customization.extraKernelArgs[0]: a join token');
     expect(texts[2]).toContain('--allow-secrets');
+    // H9: where its text can be had meanwhile.
+    expect(texts[2]).toContain(`Until serve is restarted, its text is at ${url}/schematics/${id};`);
     expect(server.wishes().wishes[0]).not.toHaveProperty('text');
   });
 });
@@ -163,6 +165,7 @@ describe('parseWants', () => {
     ['no version', { ...media, version: 'latest' }],
     ['a text with another ID', { kind: 'schematic', id: '0'.repeat(64), text: plain, secrets: [], ...seen }],
     ['a secret with a line break', { kind: 'schematic', id, secrets: ['a: b\nc'], ...seen }],
+    ['a release with a line break', { kind: 'schematic', id, secrets: [], factories: ['1\n2'], ...seen }],
     ['an image that is none', { kind: 'image', reference: 'x\ny', ...seen }],
     ['a time that is none', { ...media, last: 'now\n' }],
     ['a count that is none', { ...media, count: 0 }],
@@ -171,6 +174,15 @@ describe('parseWants', () => {
   ])('refuses %s', (_what, wish) => {
     expect(() => parseWants(wrap(wish), 'x')).toThrow(expect.objectContaining({ code: 'BAD_DOCUMENT' }));
   });
+});
+
+test('H9 a list from a folder does not know the URL, and says where to look', async () => {
+  const list = await WishList.open(undefined);
+  const id = 'a'.repeat(64);
+  list.add({ kind: 'schematic', id, secrets: ['customization.extraKernelArgs[0]: a join token'] });
+  expect(wantsFragment(list.document())).toContain(
+    `# Until serve is restarted, its text is at the URL of serve, followed by /schematics/${id};`,
+  );
 });
 
 test('an empty list is a fragment of comments that says so', async () => {

@@ -87,11 +87,14 @@ export {
   commonSchematicId,
   type IdentifiedSchematic,
   isSchematicId,
+  type SpelledSchematic,
   schematicFrom,
   schematicId,
+  spelledSchematics,
 } from './schematic/encode.ts';
 export type { Overlay, Schematic } from './schematic/model.ts';
 export { findSecrets, findSecretsInText, type Secret } from './schematic/secrets.ts';
+export { knownFactory, spellingOf } from './schematic/spelling.ts';
 export type { CertificateFiles, Site, SiteService } from './site.ts';
 export { compareVersions, isFromMinor, isVersion, parseVersion, type Version, vPrefixed } from './version.ts';
 export { parseYamlFile, type YamlFile } from './yaml/strict.ts';

@@ -15,6 +15,7 @@ import {
   wantsFile,
 } from '@omni-airgap/server';
 import { Store } from '@omni-airgap/store';
+import { isVersion, knownFactory } from '@omni-airgap/talos';
 import { Command } from 'commander';
 import {
   collected,
@@ -37,6 +38,7 @@ interface Flags extends CommonFlags, PushedFlags {
   readonly externalUrl?: string;
   readonly cert?: string;
   readonly key?: string;
+  readonly factoryVersion?: string;
   readonly verifyKey: readonly string[];
   readonly allowUnsigned?: true;
   readonly maxAge?: number;
@@ -54,7 +56,11 @@ export function addServe(session: Session): Command {
     .optionsGroup('What to serve:')
     .option('--bundle <dir...>', 'folder of a bundle (repeatable: media of one, increments)', collected, [])
     .option('--store <dir>', 'a store instead of a bundle')
-    .option('--writable <dir>', 'take pushes into this folder, and keep wishes there');
+    .option('--writable <dir>', 'take pushes into this folder, and keep wishes there')
+    .option(
+      '--factory-version <version>',
+      `Image Factory whose IDs schematics get (default: the one that was carried, or ${knownFactory})`,
+    );
   withPushed(command.optionsGroup('Housekeeping of --writable:'));
   command
     .optionsGroup('Trust:')
@@ -85,6 +91,9 @@ async function serve(session: Session, flags: Flags): Promise<void> {
   }
   const { host, port } = parseListen(flags.listen);
   checkHousekeeping(flags);
+  const { factoryVersion } = flags;
+  if (factoryVersion !== undefined && !isVersion(factoryVersion))
+    throw new CodedError('USAGE', `--factory-version ${printable(factoryVersion)}: write ${knownFactory}`);
   boundGarbage();
   const tls = await readTls(session, flags);
   const warn = (text: string): void => output.stderr(`serve: ${text}\n`);
@@ -93,6 +102,7 @@ async function serve(session: Session, flags: Flags): Promise<void> {
     const server = await createServer({
       ...(await contentOf(flags, stores, warn)),
       externalUrl: flags.externalUrl,
+      factoryVersion,
       tls,
       housekeeping: await housekeepingOf(flags, stores, warn),
       onAccess: (entry) => {

@@ -28,14 +28,13 @@ export function addWants(session: Session): Command {
 
 /** With --quiet only the fragment itself is left out: the exit code tells whether the list could be read. */
 async function wants(session: Session, flags: Flags): Promise<void> {
-  const document = /^https?:\/\//i.test(flags.from)
-    ? await fromServer(session, flags)
-    : await fromFolder(flags.from);
+  const isServer = /^https?:\/\//i.test(flags.from);
+  const document = isServer ? await fromServer(session, flags) : await fromFolder(flags.from);
+  const fragment = wantsFragment(document, isServer ? baseOf(flags.from) : undefined);
   if (flags.json === true) {
     const { wishes, dropped } = document;
-    const fragment = wantsFragment(document);
     session.output.stdout(`${JSON.stringify({ wishes, dropped, fragment }, undefined, 2)}\n`);
-  } else if (flags.quiet !== true) session.output.stdout(wantsFragment(document));
+  } else if (flags.quiet !== true) session.output.stdout(fragment);
 }
 
 /** @throws NO_INPUT, BAD_DOCUMENT */
@@ -52,8 +51,7 @@ async function fromFolder(folder: string): Promise<WantsDocument> {
 }
 
 async function fromServer(session: Session, { from, caCert }: Flags): Promise<WantsDocument> {
-  const url = URL.parse(from);
-  if (url === null) throw new CodedError('USAGE', '--from is no URL; write http://HOST:PORT');
+  const url = new URL(baseOf(from));
   const settings = networkSettings(
     {
       upstream: [],
@@ -66,11 +64,18 @@ async function fromServer(session: Session, { from, caCert }: Flags): Promise<Wa
   );
   const network = await openNetwork(settings, { hosts: [url.host], allowPrivate: true });
   try {
-    const target = `${url.origin}${url.pathname.replace(/\/+$/, '')}/${wantsFile}`;
+    const target = `${baseOf(from)}/${wantsFile}`;
     const response = await network.gate.request({ method: 'GET', url: target, signal: session.signal });
     if (response.status !== 200) throw await errorFromResponse(response, 'the list of wishes');
     return parseWants(Buffer.from(await response.text(maxWantsBytes)), target);
   } finally {
     await network.close();
   }
+}
+
+/** The URL without a slash at its end. @throws USAGE */
+function baseOf(from: string): string {
+  const url = URL.parse(from);
+  if (url === null) throw new CodedError('USAGE', '--from is no URL; write http://HOST:PORT');
+  return `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
 }

@@ -72,6 +72,11 @@ export class Holdings {
     return this.#integrity.read(descriptor, maxSchematicBytes, `schematic ${id}`, signal);
   }
 
+  /** The newest release of the Image Factory among the images; undefined when none was carried. */
+  factoryVersion(): string | undefined {
+    return versionsOf(this.#catalog.tagsFrom('ghcr.io', 'siderolabs/image-factory'))[0];
+  }
+
   /** All media, by schematic and version, newest version first. */
   media(): readonly HeldMedia[] {
     const held: HeldMedia[] = [];

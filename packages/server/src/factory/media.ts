@@ -62,10 +62,11 @@ function schematicNotFound(id: string): Answer {
 /** Handles `/image/<schematic>/<version>/<file>`. */
 export async function getImage(
   context: MediaContext,
-  [schematic, asked, path]: readonly [string, string, string],
+  [id, asked, path]: readonly [string, string, string],
   request: Request,
 ): Promise<Answer> {
   const { holdings, schematics, integrity, wishes } = context;
+  const schematic = await schematics.carriedAs(id, request.signal);
   if (enterpriseSuffix.test(path)) {
     return plainText(
       402,
@@ -105,10 +106,11 @@ export async function getImage(
 /** Handles `/pxe/<schematic>/<version>/<platform>-<arch>[-secureboot]`: an iPXE script. */
 export async function getPxeScript(
   context: MediaContext,
-  [schematic, asked, path]: readonly [string, string, string],
+  [id, asked, path]: readonly [string, string, string],
   request: Request,
 ): Promise<Answer> {
   const { holdings, schematics, wishes, externalUrl } = context;
+  const schematic = await schematics.carriedAs(id, request.signal);
   const isHeld =
     isSchematicId(schematic) && isVersion(asked) && holdings.files(schematic, vPrefixed(asked)).size > 0;
   if (!isHeld && !schematics.has(schematic)) return schematicNotFound(schematic);

@@ -1,6 +1,7 @@
 /**
  * Schematics that this server knows: those that were carried, and those that were made here since it started. The
- * latter are wishes too, without their text when it holds a secret.
+ * latter are wishes too, without their text when it holds a secret. A carried one is found by every ID that a release
+ * of the Image Factory gives it.
  */
 
 import { isCoded } from '@omni-airgap/oci/base';
@@ -8,8 +9,12 @@ import {
   commonSchematicId,
   decodeSchematic,
   findSecrets,
+  isSchematicId,
   type Schematic,
+  type SpelledSchematic,
   schematicFrom,
+  spelledSchematics,
+  spellingOf,
   TalosError,
   validateSchematic,
 } from '@omni-airgap/talos';
@@ -29,14 +34,17 @@ export interface KnownSchematic {
 export class Schematics {
   readonly #holdings: Holdings;
   readonly #wishes: WishList;
+  readonly #spelling: ReturnType<typeof spellingOf>;
   readonly #made = new Map<string, string>();
-  /** Of those that were carried, once it was asked for. */
-  readonly #commonIds = new Map<string, string | undefined>();
+  /** IDs of those that were carried, in every spelling, once it was asked for. */
+  readonly #idsOfCarried = new Map<string, readonly string[]>();
   #madeBytes = 0;
 
-  constructor(holdings: Holdings, wishes: WishList) {
+  /** @param factory release of the Image Factory whose IDs are given, such as `v1.5.0` @throws BAD_VERSION */
+  constructor(holdings: Holdings, wishes: WishList, factory: string) {
     this.#holdings = holdings;
     this.#wishes = wishes;
+    this.#spelling = spellingOf(factory);
     for (const wish of wishes.document().wishes) {
       if (wish.kind === 'schematic' && wish.text !== undefined) this.#remember(wish.id, wish.text);
     }
@@ -47,10 +55,30 @@ export class Schematics {
     return this.#holdings.hasSchematic(id) || this.#made.has(id);
   }
 
-  /** The canonical text; undefined when it is not known, or its text was not carried. */
+  /** The carried schematic to which some release of the Image Factory gives this ID; the ID itself when there is none. */
+  async carriedAs(id: string, signal?: AbortSignal): Promise<string> {
+    if (this.#holdings.hasSchematic(id) || !isSchematicId(id)) return id;
+    for (const carried of this.#holdings.schematics()) {
+      if ((await this.#idsOf(carried, signal)).includes(id)) return carried;
+    }
+    return id;
+  }
+
+  /** The text that has this ID as its hash; undefined when it is not known, or its text was not carried. */
   async text(id: string, signal?: AbortSignal): Promise<string | undefined> {
     const carried = await this.#holdings.schematic(id, signal);
-    return carried === undefined ? this.#made.get(id) : Buffer.from(carried).toString('utf8');
+    if (carried !== undefined) return Buffer.from(carried).toString('utf8');
+    const made = this.#made.get(id);
+    if (made !== undefined) return made;
+    const spelled = await this.spelled(await this.carriedAs(id, signal), signal);
+    return spelled.find((one) => one.id === id)?.canonical;
+  }
+
+  /** As each release of the Image Factory spells it; empty when it is unknown or its text cannot be parsed. */
+  async spelled(id: string, signal?: AbortSignal): Promise<readonly SpelledSchematic[]> {
+    if (!this.has(id)) return [];
+    const schematic = await this.get(id, signal);
+    return schematic === undefined ? [] : spelledSchematics(schematic);
   }
 
   /** Returns undefined when it is unknown, or when its text cannot be parsed: Go writes some texts that nobody can. */
@@ -74,14 +102,12 @@ export class Schematics {
     input: string | Uint8Array,
     signal?: AbortSignal,
   ): Promise<KnownSchematic & { readonly schematic: Schematic }> {
-    const own = schematicFrom(input);
+    const own = schematicFrom(input, this.#spelling);
     validateSchematic(own.schematic);
     if (this.#holdings.hasSchematic(own.id)) return { ...own, isCarried: true };
-    for (const id of this.#holdings.schematics()) {
-      if ((await this.#commonIdOf(id, signal)) !== own.id) continue;
-      const canonical = await this.text(id, signal);
-      if (canonical !== undefined) return { id, canonical, schematic: own.schematic, isCarried: true };
-    }
+    const id = await this.carriedAs(own.id, signal);
+    const canonical = id === own.id ? undefined : await this.text(id, signal);
+    if (canonical !== undefined) return { id, canonical, schematic: own.schematic, isCarried: true };
     return { ...own, isCarried: false };
   }
 
@@ -93,22 +119,29 @@ export class Schematics {
     this.#remember(id, canonical);
     const secrets = findSecrets(schematic).map(({ where, what }) => `${where}: ${what}`);
     // Go writes some texts that nobody can parse; the list of wishes would then be refused at the next start.
-    const isReadable = commonSchematicId(canonical) === id;
+    const isReadable = commonSchematicId(canonical) === commonSchematicId(input);
     const hasText = isReadable && secrets.length === 0;
-    this.#wishes.add({ kind: 'schematic', id, ...(hasText ? { text: canonical } : {}), secrets });
+    const spelled = spelledSchematics(schematic);
+    const factories = spelled.find((one) => one.id === id)?.factories;
+    this.#wishes.add({
+      ...({ kind: 'schematic', id, secrets } as const),
+      ...(hasText ? { text: canonical } : {}),
+      ...(spelled.length > 1 && factories !== undefined ? { factories } : {}),
+    });
     return known;
   }
 
-  async #commonIdOf(id: string, signal: AbortSignal | undefined): Promise<string | undefined> {
-    if (this.#commonIds.has(id)) return this.#commonIds.get(id);
+  /** IDs of a carried schematic; empty for one whose text is missing, damaged or cannot be parsed. */
+  async #idsOf(carried: string, signal: AbortSignal | undefined): Promise<readonly string[]> {
+    const before = this.#idsOfCarried.get(carried);
+    if (before !== undefined) return before;
     try {
-      const text = await this.#holdings.schematic(id, signal);
-      if (text === undefined) return undefined;
-      this.#commonIds.set(id, commonSchematicId(text));
-      return this.#commonIds.get(id);
+      const ids = (await this.spelled(carried, signal)).map(({ id }) => id);
+      this.#idsOfCarried.set(carried, ids);
+      return ids;
     } catch (error) {
       // The others can still be told; health shows the damage.
-      if (isCoded(error, 'MISSING_CONTENT', 'DIGEST_MISMATCH')) return undefined;
+      if (isCoded(error, 'MISSING_CONTENT', 'DIGEST_MISMATCH')) return [];
       throw error;
     }
   }

@@ -52,10 +52,10 @@ export function pageRoutes(context: PageContext): RouteGroup {
           return { GET: () => json(200, wishes.document()) };
         case 'wants.yaml':
           return {
-            GET: () => ({
+            GET: (request) => ({
               status: 200,
               headers: { 'Content-Type': 'application/yaml; charset=utf-8', 'Cache-Control': 'no-store' },
-              body: wantsFragment(wishes.document()),
+              body: wantsFragment(wishes.document(), context.externalUrl(request)),
             }),
           };
         default:
@@ -87,7 +87,8 @@ async function verdictOn(
   { signal }: Request,
 ): Promise<Html> {
   const line = (words: Html): Html => html`<p role="status">${words}</p>`;
-  const held = async (id: string): Promise<Html> => {
+  const held = async (asked: string): Promise<Html> => {
+    const id = await schematics.carriedAs(asked, signal);
     if (!holdings.hasSchematic(id)) {
       return line(
         html`<span class="bad">Not carried:</span> schematic <code>${id}</code>. Nothing was recorded; asking for its media records a wish.`,
@@ -106,7 +107,12 @@ async function verdictOn(
       ]),
     ];
     const canonical = await schematics.text(id, signal);
-    return html`${line(html`<span class="good">Carried:</span> schematic <code>${id}</code>, ${versions.length === 0 ? 'without builds' : `with builds of ${versions.join(', ')}`}.`)}${canonical === undefined ? html`` : html`<p><a href="/schematics/${id}">Its canonical text</a></p>`}`;
+    const spelled = await schematics.spelled(id, signal);
+    const others =
+      spelled.length < 2
+        ? html``
+        : html`<p>Its ID by release of the Image Factory: ${spelled.map((one) => html`<br><code>${one.id}</code> ${one.factories.join(', ')}`)}</p>`;
+    return html`${line(html`<span class="good">Carried:</span> schematic <code>${id}</code>, ${versions.length === 0 ? 'without builds' : `with builds of ${versions.join(', ')}`}.`)}${canonical === undefined ? html`` : html`<p><a href="/schematics/${id}">Its canonical text</a></p>`}${others}`;
   };
   if (text === '') return line(html`Paste a schematic or its ID first.`);
   if (isSchematicId(text)) return held(text);

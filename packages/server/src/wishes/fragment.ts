@@ -56,7 +56,15 @@ function inline(text: string): readonly string[] {
   return ['  - schematic:', ...lines.map((line) => (line === '' ? '' : `      ${line}`))];
 }
 
-function schematicLines(wishes: readonly Wish[], id: string): readonly string[] {
+/** Which releases of the Image Factory give it this ID, where not all do. */
+function factoryLines({ factories }: Of<'schematic'>): readonly string[] {
+  if (factories === undefined) return [];
+  return [
+    `  # its ID in Image Factory ${factories.join(', ')}; other releases give the same schematic another ID`,
+  ];
+}
+
+function schematicLines(wishes: readonly Wish[], id: string, server: string | undefined): readonly string[] {
   const wish = ofKind(wishes, 'schematic').find((one) => one.id === id);
   const builds = buildsOf(wishes, id);
   if (wish === undefined) {
@@ -75,24 +83,34 @@ function schematicLines(wishes: readonly Wish[], id: string): readonly string[] 
     );
     return [
       `  # schematic ${id} ${why}, so its text was not recorded.`,
-      '  # Take it from whoever made it, put it into the file, and fetch it with --allow-secrets if it may go to the public factory:',
+      ...factoryLines(wish),
+      `  # Until serve is restarted, its text is at ${server ?? 'the URL of serve, followed by '}/schematics/${id}; later take it from whoever made it.`,
+      '  # Put it into the file, and fetch it with --allow-secrets if it may go to the public factory:',
       ...commented.map((line) => `  # ${line.slice(2)}`),
     ];
   }
   const text = wish.text;
   if (builds.length > 0) {
-    return builds.flatMap((build) => [`  # ${id}`, ...entryLines(inline(text), build)]);
+    return builds.flatMap((build) => [
+      `  # ${id}`,
+      ...factoryLines(wish),
+      ...entryLines(inline(text), build),
+    ]);
   }
   return [
     `  # schematic ${id}: nothing was requested from it yet. To carry its installer, remove the comment marks and specify the version:`,
+    ...factoryLines(wish),
     ...entryLines(inline(text), { version: 'v0.0.0', files: [], installers: ['metal'] }).map((line) =>
       `  # ${line.slice(2)}`.trimEnd(),
     ),
   ];
 }
 
-/** @returns text of a mirror.yaml, or of comments only when nothing was asked for */
-export function wantsFragment({ wishes, dropped }: WantsDocument): string {
+/**
+ * @param server URL of the server that keeps the list, without a slash at its end, where it is known
+ * @returns text of a mirror.yaml, or of comments only when nothing was asked for
+ */
+export function wantsFragment({ wishes, dropped }: WantsDocument, server?: string): string {
   const ids = new Set(
     wishes.flatMap((wish) =>
       wish.kind === 'schematic'
@@ -108,7 +126,7 @@ export function wantsFragment({ wishes, dropped }: WantsDocument): string {
   );
   const systems = new Set(talosctl.map(({ file }) => file.replace(/^talosctl-|\.exe$/g, '')));
   const images = ofKind(wishes, 'image').map(({ reference }) => reference);
-  const media = [...ids].flatMap((id) => schematicLines(wishes, id));
+  const media = [...ids].flatMap((id) => schematicLines(wishes, id, server));
   const hasMedia = media.some((line) => line.startsWith('  - '));
   return [
     '# What was asked for inside and is not carried. Merge it into mirror.yaml outside, then fetch and bundle again.',

@@ -111,8 +111,8 @@ export class WishList {
     if (subject.kind !== 'schematic' || subject.text === undefined) return subject;
     const size = textBytes(subject);
     if (size <= maxTextBytes && this.#textBytes + size <= maxAllTextBytes) return subject;
-    const { kind, id, secrets } = subject;
-    return { kind, id, secrets };
+    const { text: _, ...kept } = subject;
+    return kept;
   }
 
   #writeSoon(): void {

@@ -25,6 +25,8 @@ export type WishSubject =
       readonly text?: string;
       /** Places that look like a secret, such as `customization.extraKernelArgs[0]: a join token`. */
       readonly secrets: readonly string[];
+      /** Releases of the Image Factory that give it this ID, where others give it another: `1.1 to 1.4`. */
+      readonly factories?: readonly string[];
     }
   | { readonly kind: 'media'; readonly schematic: string; readonly version: string; readonly file: string }
   | {
@@ -82,6 +84,7 @@ export function describeWish(wish: WishSubject): string {
 }
 
 const timePattern = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?Z$/;
+const factoriesPattern = /^[0-9a-z. ]{1,40}$/;
 /** What findSecrets says: a field and a kind. */
 const secretPattern = /^[A-Za-z0-9_.[\]*-]{1,300}: [A-Za-z0-9 ()_*-]{1,100}$/;
 
@@ -106,9 +109,18 @@ export function parseWish(value: JsonValue, where: string): Wish {
       if (!Array.isArray(secrets) || !secrets.every((s) => typeof s === 'string' && secretPattern.test(s))) {
         throw bad('secrets is malformed');
       }
-      if (text === undefined) return { kind, id, secrets: secrets as string[], ...seen };
+      const { factories } = value;
+      const fits = (one: JsonValue): boolean => typeof one === 'string' && factoriesPattern.test(one);
+      if (factories !== undefined && !(Array.isArray(factories) && factories.every(fits))) {
+        throw bad('factories is malformed');
+      }
+      const known = {
+        ...(factories === undefined ? {} : { factories: factories as string[] }),
+        secrets: secrets as string[],
+      };
+      if (text === undefined) return { kind, id, ...known, ...seen };
       if (typeof text !== 'string' || !hasId(text, id)) throw bad('text is not the schematic with this id');
-      return { kind, id, text, secrets: secrets as string[], ...seen };
+      return { kind, id, text, ...known, ...seen };
     }
     case 'media':
       return {
