@@ -1,4 +1,6 @@
 import type { Layout } from '@omni-airgap/oci/layout';
+import { descriptorOf, digestOf, MediaType } from '@omni-airgap/oci/model';
+import { buildManifest } from '@omni-airgap/oci/testing';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { answer, carried, v } from './carried.ts';
 import { newLayout, type Running, start } from './support.ts';
@@ -165,42 +167,78 @@ test.each([true, false])(
   },
 );
 
-test('what is pushed here counts at once', async () => {
-  const writable = await newLayout();
-  const server = await start({ source: layout, writable });
-  const { url } = server;
-  const blob = Buffer.from('arm64 kernel');
+describe('what is pushed here', () => {
+  const bytes = Buffer.from('arm64 kernel');
   const config = Buffer.from('{}');
-  const digests: string[] = [];
-  const { digestOf } = await import('@omni-airgap/oci/model');
-  for (const bytes of [blob, config]) {
-    digests.push(digestOf(bytes));
-    const done = await fetch(`${url}/v2/talos-media/${id}/blobs/uploads/?digest=${digestOf(bytes)}`, {
-      method: 'POST',
-      body: bytes,
-    });
-    expect(done.status).toBe(201);
-  }
-  const mediaType = 'application/vnd.oci.image.manifest.v1+json';
-  const manifest = JSON.stringify({
-    schemaVersion: 2,
-    mediaType,
-    config: { mediaType: 'application/vnd.oci.empty.v1+json', digest: digests[1], size: 2 },
+  const mediaType = MediaType.ociManifest;
+  const media = 'application/vnd.omni-airgap.talos-media.v1';
+  const artifact = (artifactType: string | undefined, title: string, type: string = MediaType.empty) => ({
+    ...(artifactType === undefined ? {} : { artifactType }),
+    config: descriptorOf(type, config),
     layers: [
       {
-        mediaType: 'application/octet-stream',
-        digest: digests[0],
-        size: blob.byteLength,
-        annotations: { 'org.opencontainers.image.title': 'kernel-arm64' },
+        ...descriptorOf(MediaType.octetStream, bytes),
+        annotations: { 'org.opencontainers.image.title': title },
       },
     ],
   });
-  const put = await fetch(`${url}/v2/talos-media/${id}/manifests/v1.15.0`, {
-    method: 'PUT',
-    body: manifest,
-    headers: { 'content-type': mediaType },
+
+  async function pushed(path: string, tag: string, members: object) {
+    const server = await start({ source: layout, writable: await newLayout() });
+    const repo = `${server.url}/v2/${path}`;
+    for (const body of [bytes, config]) {
+      const done = await fetch(`${repo}/blobs/uploads/?digest=${digestOf(body)}`, { method: 'POST', body });
+      expect(done.status).toBe(201);
+    }
+    const body = Buffer.from(buildManifest(mediaType, members).bytes);
+    const put = await fetch(`${repo}/manifests/${tag}`, {
+      method: 'PUT',
+      body,
+      headers: { 'content-type': mediaType },
+    });
+    expect(put.status).toBe(201);
+    return (request: string) => fetch(`${server.url}/${request}`);
+  }
+
+  test.each(['talos-media', 'factory.talos.dev/talos-media'])(
+    'counts at once in the form of what load pushes: %s',
+    async (path) => {
+      const get = await pushed(`${path}/${id}`, 'v1.15.0', artifact(media, 'kernel-arm64'));
+      expect(await answer(await get(`image/${id}/v1.15.0/kernel-arm64`))).toEqual([200, 'arm64 kernel']);
+      expect(await (await get('versions')).json()).toContain('v1.15.0');
+      expect(await (await get('')).text()).toContain(`/image/${id}/v1.15.0/kernel-arm64`);
+    },
+  );
+
+  test.each([
+    ['no artifact type', 'talos-media', artifact(undefined, 'kernel-arm64')],
+    ['another artifact type', 'talos-media', artifact('application/vnd.example', 'kernel-arm64')],
+    ['a config of its own', 'talos-media', artifact(media, 'kernel-arm64', MediaType.ociConfig)],
+    [
+      'a layer without a title',
+      'talos-media',
+      { ...artifact(media, ''), layers: [descriptorOf(MediaType.octetStream, bytes)] },
+    ],
+    [
+      'no artifact type, and the host of the factory',
+      'factory.talos.dev/talos-media',
+      artifact(undefined, 'kernel-arm64'),
+    ],
+  ])('is pulled, and is no boot asset, with %s', async (_what, path, members) => {
+    const get = await pushed(`${path}/${id}`, 'v1.15.0', members);
+    expect((await get(`image/${id}/v1.15.0/kernel-arm64`)).status).toBe(404);
+    expect(await (await get('versions')).json()).not.toContain('v1.15.0');
+    expect((await get(`v2/${path}/${id}/manifests/v1.15.0`)).status).toBe(200);
   });
-  expect(put.status).toBe(201);
-  expect(await answer(await fetch(`${url}/image/${id}/v1.15.0/kernel-arm64`))).toEqual([200, 'arm64 kernel']);
-  expect(await (await fetch(`${url}/versions`)).json()).toContain('v1.15.0');
+
+  test('does not take the place of a carried file, list or schematic', async () => {
+    const get = await pushed(`talos-media/${id}`, v, artifact(undefined, 'kernel-amd64'));
+    expect(await answer(await get(`image/${id}/${v}/kernel-amd64`))).toEqual([200, 'kernel bytes']);
+    const list = await pushed('talos-catalog/versions', 'latest', artifact(media, 'versions'));
+    expect(await (await list('versions')).json()).toEqual(expect.arrayContaining([v]));
+    const unknown = 'b'.repeat(64);
+    const schematic = await pushed('siderolabs/image-factory/schematics', unknown, artifact(media, 'any'));
+    expect((await schematic(`schematics/${unknown}`)).status).toBe(404);
+    expect((await schematic(`schematics/${id}`)).status).toBe(200);
+  });
 });

@@ -15,6 +15,11 @@ import {
 } from './factory.ts';
 import { vPrefixed } from './version.ts';
 
+/** The artifact type of media, a layer a file with its name as title. A registry of the site may hold others of that name. */
+export const mediaArtifactType: string = 'application/vnd.omni-airgap.talos-media.v1';
+/** The artifact type of lists, of the same form. */
+export const catalogArtifactType: string = 'application/vnd.omni-airgap.talos-catalog.v1';
+
 /** Lists and keys that the Image Factory offers beside builds. */
 export type ListName = 'versions' | 'extensions' | 'overlays' | 'talosctl' | 'secureboot' | 'cosign';
 

@@ -1,6 +1,14 @@
 /** What Talos, Omni and the Image Factory name and expect. Nothing here does I/O or imports a sibling. */
 
-export { type Artifact, artifactName, artifactPath, type ListName, parseArtifact } from './artifact.ts';
+export {
+  type Artifact,
+  artifactName,
+  artifactPath,
+  catalogArtifactType,
+  type ListName,
+  mediaArtifactType,
+  parseArtifact,
+} from './artifact.ts';
 export {
   type EgressHost,
   egressHosts,

@@ -17,9 +17,6 @@ import {
 } from '@omni-airgap/oci/model';
 import { schematicMediaType } from '@omni-airgap/talos';
 
-export const mediaArtifactType = 'application/vnd.omni-airgap.talos-media.v1';
-export const catalogArtifactType = 'application/vnd.omni-airgap.talos-catalog.v1';
-
 interface Artifact {
   readonly manifest: Descriptor;
   readonly bytes: Uint8Array;

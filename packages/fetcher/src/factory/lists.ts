@@ -9,6 +9,7 @@ import { descriptorOf, MediaType, openerOf, plain } from '@omni-airgap/oci/model
 import type { LockedFile, LockedItem } from '@omni-airgap/store';
 import {
   artifactName,
+  catalogArtifactType,
   compareVersions,
   isTalosctlName,
   isVersion,
@@ -20,7 +21,7 @@ import {
   versionsPath,
 } from '@omni-airgap/talos';
 import type { WantedLists } from '../mirror/resolved-mirror.ts';
-import { catalogArtifactType, fileArtifact, isWhole, storeArtifact, type TitledFile } from './artifacts.ts';
+import { fileArtifact, isWhole, storeArtifact, type TitledFile } from './artifacts.ts';
 import type { FactoryClient } from './client.ts';
 import { descriptorOfFile, type FactoryContext, fetchFile, requireRight } from './file.ts';
 import { catalogNames, jsonOf, maxListBytes } from './offers.ts';

@@ -12,6 +12,7 @@ import {
   findSecretsInText,
   imagePath,
   maxSchematicBytes,
+  mediaArtifactType,
   publicFactoryHost,
   type Schematic,
   signatureSuffix,
@@ -20,7 +21,7 @@ import {
 import type { WantedBuilds, WantedImage, WantedMediaSet } from '../mirror/resolved-mirror.ts';
 import type { WantedSchematic } from '../mirror/schematic.ts';
 import { type Failure, failureOf, type Run } from '../run.ts';
-import { fileArtifact, isWhole, mediaArtifactType, schematicArtifact, storeArtifact } from './artifacts.ts';
+import { fileArtifact, isWhole, schematicArtifact, storeArtifact } from './artifacts.ts';
 import type { KnownSchematic } from './client.ts';
 import { descriptorOfFile, type FactoryContext, fetchFile } from './file.ts';
 import { compareChecksum, signatureBundle } from './sidecars.ts';

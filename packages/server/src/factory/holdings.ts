@@ -1,17 +1,20 @@
 /**
  * What of the Image Factory's was carried: schematics, media, installers, lists. Everything is looked up in the
- * catalog by name, so what is pushed here later counts at once. What another registry calls alike does not count (F9).
+ * catalog by name, so what `load` pushes here later counts at once. What another registry calls alike does not count
+ * (F9), nor what is pushed in another form: machines boot from these files.
  */
 
 import { isCoded } from '@omni-airgap/oci/base';
 import { type Descriptor, type Digest, digestFromHex } from '@omni-airgap/oci/model';
 import {
   type Architecture,
+  catalogArtifactType,
   compareVersions,
   isSchematicId,
   isVersion,
   type ListName,
   maxSchematicBytes,
+  mediaArtifactType,
   publicFactoryHost,
   schematicMediaType,
   schematicRepository,
@@ -19,6 +22,7 @@ import {
 } from '@omni-airgap/talos';
 import type { Integrity } from '../integrity.ts';
 import type { Catalog } from '../registry/catalog.ts';
+import type { GraphNode } from '../registry/graph.ts';
 import { parseInstallerPath } from '../registry/installers.ts';
 
 const mediaPrefix = 'talos-media/';
@@ -26,6 +30,9 @@ const mediaPrefix = 'talos-media/';
 const currentTag = 'latest';
 const maxListBytes = 4 * 1024 * 1024;
 const noFiles: ReadonlyMap<string, Descriptor> = new Map();
+
+const isMedia = ({ fileType }: GraphNode): boolean => fileType === mediaArtifactType;
+const isList = ({ fileType }: GraphNode): boolean => fileType === catalogArtifactType;
 
 /** Files or installers of one schematic and version. */
 export interface HeldMedia {
@@ -53,13 +60,16 @@ export class Holdings {
 
   /** IDs of the schematics that were carried, in byte order. */
   schematics(): readonly string[] {
-    return this.#catalog.tagsFrom(publicFactoryHost, schematicRepository).filter(isSchematicId);
+    return this.#catalog
+      .tagsFrom(publicFactoryHost, schematicRepository, () => true)
+      .filter((tag) => this.hasSchematic(tag));
   }
 
   hasSchematic(id: string): boolean {
-    return (
-      isSchematicId(id) && this.#catalog.taggedFrom(publicFactoryHost, schematicRepository, id) !== undefined
-    );
+    if (!isSchematicId(id)) return false;
+    const hasForm = ({ onlyLayer }: GraphNode): boolean =>
+      onlyLayer?.digest === digestFromHex(id) && onlyLayer.mediaType === schematicMediaType;
+    return this.#catalog.taggedFrom(publicFactoryHost, schematicRepository, id, hasForm) !== undefined;
   }
 
   /** The canonical text; undefined when it was not carried. @throws what Integrity.read throws */
@@ -74,16 +84,21 @@ export class Holdings {
 
   /** The newest release of the Image Factory among the images; undefined when none was carried. */
   factoryVersion(): string | undefined {
-    return versionsOf(this.#catalog.tagsFrom('ghcr.io', 'siderolabs/image-factory'))[0];
+    return versionsOf(this.#catalog.tagsFrom('ghcr.io', 'siderolabs/image-factory', () => true))[0];
   }
 
   /** All media, by schematic and version, newest version first. */
   media(): readonly HeldMedia[] {
     const held: HeldMedia[] = [];
+    const schematics = new Set<string>();
     for (const path of this.#catalog.paths()) {
-      const schematic = path.startsWith(mediaPrefix) ? path.slice(mediaPrefix.length) : '';
-      if (!isSchematicId(schematic)) continue;
-      for (const version of versionsOf(this.#catalog.tagsFrom(publicFactoryHost, path))) {
+      const own = path.replace(`${publicFactoryHost}/`, '');
+      const schematic = own.startsWith(mediaPrefix) ? own.slice(mediaPrefix.length) : '';
+      if (isSchematicId(schematic)) schematics.add(schematic);
+    }
+    for (const schematic of schematics) {
+      const path = `${mediaPrefix}${schematic}`;
+      for (const version of versionsOf(this.#catalog.tagsFrom(publicFactoryHost, path, isMedia))) {
         const files = this.files(schematic, version);
         if (files.size > 0) held.push({ schematic, version, files });
       }
@@ -93,7 +108,7 @@ export class Holdings {
 
   /** Media files of one schematic and version, by name. */
   files(schematic: string, version: string): ReadonlyMap<string, Descriptor> {
-    return this.#filesAt(`${mediaPrefix}${schematic}`, version);
+    return this.#filesAt(`${mediaPrefix}${schematic}`, version, isMedia);
   }
 
   /** The kernel does not depend on the schematic. */
@@ -123,7 +138,7 @@ export class Holdings {
 
   /** Files of a list, by name. @param version for lists that belong to one */
   list(name: ListName, version: string = currentTag): ReadonlyMap<string, Descriptor> {
-    return this.#filesAt(`talos-catalog/${name}`, version);
+    return this.#filesAt(`talos-catalog/${name}`, version, isList);
   }
 
   /** A small file of a list; undefined when it was not carried. */
@@ -147,8 +162,12 @@ export class Holdings {
     }
   }
 
-  #filesAt(path: string, tag: string): ReadonlyMap<string, Descriptor> {
-    const manifest = this.#catalog.taggedFrom(publicFactoryHost, path, tag);
+  #filesAt(
+    path: string,
+    tag: string,
+    hasForm: (node: GraphNode) => boolean,
+  ): ReadonlyMap<string, Descriptor> {
+    const manifest = this.#catalog.taggedFrom(publicFactoryHost, path, tag, hasForm);
     return (manifest && this.#catalog.graph.node(manifest.digest)?.files) ?? noFiles;
   }
 }

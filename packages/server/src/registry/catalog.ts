@@ -12,12 +12,13 @@ import { formatPushedName, parsePushedName } from '@omni-airgap/oci/layout';
 import {
   type Descriptor,
   type Digest,
+  formatReference,
   isRepository,
   parseReference,
   type Reference,
 } from '@omni-airgap/oci/model';
 import type { ContentSource } from '../source.ts';
-import { ManifestGraph } from './graph.ts';
+import { type GraphNode, ManifestGraph } from './graph.ts';
 import { newestRelease, otherInstallerName, parseInstallerPath } from './installers.ts';
 
 export interface Repository {
@@ -84,17 +85,32 @@ export class Catalog {
   }
 
   /**
-   * What a tag stands for in a repository that was pushed here or carried from this registry. Another registry may have
-   * one of the same path with other content: it is pulled like any other, and nothing is read into it.
+   * What a tag stands for in a repository that was carried from this registry, or pushed here in the form that is carried:
+   * by the path with or without the registry's host. Another registry may have one of the same path with other content, and
+   * anybody can push one: it is pulled like any other, and nothing is read into it.
+   * @param hasForm tells the form
    */
-  taggedFrom(registry: string, path: string, tag: string): Descriptor | undefined {
-    return this.pushed(path, tag) ?? this.#views.get(`${registry}/${path}`)?.tags.get(tag);
+  taggedFrom(
+    registry: string,
+    path: string,
+    tag: string,
+    hasForm: (node: GraphNode) => boolean,
+  ): Descriptor | undefined {
+    const withHost = `${registry}/${path}`;
+    for (const repository of [path, withHost]) {
+      const pushed = this.pushed(repository, tag);
+      const node = pushed && this.graph.node(pushed.digest);
+      if (node !== undefined && hasForm(node)) return pushed;
+    }
+    const name = formatReference({ registry, repository: path, tag });
+    return this.#claims.get(withHost)?.get(name)?.descriptor;
   }
 
   /** The tags that taggedFrom finds. */
-  tagsFrom(registry: string, path: string): readonly string[] {
-    const tags = this.repository(path)?.tags.keys() ?? [];
-    return [...tags].filter((tag) => this.taggedFrom(registry, path, tag) !== undefined);
+  tagsFrom(registry: string, path: string, hasForm: (node: GraphNode) => boolean): readonly string[] {
+    const paths = [path, `${registry}/${path}`];
+    const tags = new Set(paths.flatMap((one) => [...(this.repository(one)?.tags.keys() ?? [])]));
+    return [...tags].filter((tag) => this.taggedFrom(registry, path, tag, hasForm) !== undefined);
   }
 
   /** A manifest that could be read when the server started; undefined when there is none. */

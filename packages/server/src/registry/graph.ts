@@ -12,6 +12,7 @@ import {
   type Digest,
   isManifestType,
   type Manifest,
+  MediaType,
   referrerOf,
 } from '@omni-airgap/oci/model';
 import type { ContentSource } from '../source.ts';
@@ -23,6 +24,10 @@ export interface GraphNode {
   readonly asReferrer: Descriptor;
   /** Layers of an artifact by their titles, which are file names. */
   readonly files: ReadonlyMap<string, Descriptor>;
+  /** Of an artifact that is files and nothing else: an empty config, and a title for each layer. */
+  readonly fileType: string | undefined;
+  /** Where there is one. */
+  readonly onlyLayer: Descriptor | undefined;
 }
 
 const noFiles: ReadonlyMap<string, Descriptor> = new Map();
@@ -101,14 +106,25 @@ export class ManifestGraph {
       if (manifest.kind === 'index' && isManifestType(child.mediaType)) children.push(child);
       else if (!this.#sizes.has(child.digest)) this.#sizes.set(child.digest, child.size);
     }
+    const files = filesOf(manifest);
     this.#nodes.set(digest, {
       children,
       subject: manifest.subject?.digest,
       asReferrer: referrerOf(descriptor, manifest),
-      files: filesOf(manifest),
+      files,
+      fileType: isOnlyFiles(manifest, files) ? manifest.artifactType : undefined,
+      onlyLayer: manifest.kind === 'image' && manifest.layers.length === 1 ? manifest.layers[0] : undefined,
     });
     this.#damaged.delete(digest);
   }
+}
+
+function isOnlyFiles(manifest: Manifest, files: ReadonlyMap<string, Descriptor>): boolean {
+  return (
+    manifest.kind === 'image' &&
+    manifest.config.mediaType === MediaType.empty &&
+    manifest.layers.length === files.size
+  );
 }
 
 function filesOf(manifest: Manifest): ReadonlyMap<string, Descriptor> {
