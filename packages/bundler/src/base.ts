@@ -36,7 +36,7 @@ import {
   isIndexType,
   parseReference,
 } from '@omni-airgap/oci/model';
-import type { Store } from '@omni-airgap/store';
+import { Store } from '@omni-airgap/store';
 import { artifactPath, parseArtifact, TalosError, versionsPath } from '@omni-airgap/talos';
 
 type Base =
@@ -64,24 +64,51 @@ export async function readSiteInventory(
   layout: Layout,
   since: readonly string[],
 ): Promise<SiteInventory> {
-  const bases: Base[] = [];
-  for (const text of since) bases.push(await readBase(store, text));
-  // A later bundle of a store lists all names there were then: it speaks for the earlier ones too.
-  bases.sort((a, b) => a.document.sequence - b.document.sequence);
+  const bases = await readBases(store, since);
   const inside = new SiteInventory();
-  for (const [i, base] of bases.entries()) {
+  for (const base of bases) {
     const { origin, sequence } = base.document;
     const id = base.kind === 'bundle' ? base.document.id : base.document.bundle;
     inside.bases.set(id, { id, origin, sequence });
-    // Loads of one bundle in parts have a receipt each.
-    const isLast = !bases
-      .slice(i + 1)
-      .some(({ document }) => document.origin === origin && document.sequence > sequence);
-    if (isLast) for (const [name, digest] of namesOf(base)) inside.names.set(name, digest);
+    if (isLast(base, bases)) for (const [name, digest] of namesOf(base)) inside.names.set(name, digest);
     if (base.kind === 'bundle') await addBundle(inside, base.document, layout);
     else await addReceipt(inside, base.document, base.issued, layout);
   }
   return inside;
+}
+
+/**
+ * The names that a site has by the same bases, for which their documents are enough.
+ * @param root folder of the store that issued the bundles; where there is none, bases are files
+ * @throws as readSiteInventory
+ */
+export async function namesInside(
+  root: string,
+  since: readonly string[],
+  signal?: AbortSignal,
+): Promise<readonly string[]> {
+  const namesOfAll = async (store: Store | undefined): Promise<readonly string[]> => {
+    const bases = await readBases(store, since);
+    const last = bases.filter((base) => isLast(base, bases));
+    return [...new Set(last.flatMap((base) => namesOf(base).map(([name]) => name)))];
+  };
+  if (!(await Store.exists(root))) return namesOfAll(undefined);
+  return Store.use(root, { access: 'look', purpose: 'omni-airgap plan', signal }, namesOfAll);
+}
+
+/** The oldest first. */
+async function readBases(store: Store | undefined, since: readonly string[]): Promise<readonly Base[]> {
+  const bases: Base[] = [];
+  for (const text of since) bases.push(await readBase(store, text));
+  return bases.sort((a, b) => a.document.sequence - b.document.sequence);
+}
+
+/**
+ * A later bundle of a store lists all names there were then: it speaks for the earlier ones too. Loads of one bundle in parts
+ * have a receipt each.
+ */
+function isLast({ document: { origin, sequence } }: Base, bases: readonly Base[]): boolean {
+  return !bases.some(({ document }) => document.origin === origin && document.sequence > sequence);
 }
 
 /** What was carried, whatever it became inside. */
@@ -101,14 +128,14 @@ function trimmedIn({ trimmed = [] }: ReceiptDocument): ReadonlyMap<string, Diges
   return new Map(trimmed.map(({ name, index }) => [name, index]));
 }
 
-async function readBase(store: Store, text: string): Promise<Base> {
+async function readBase(store: Store | undefined, text: string): Promise<Base> {
   const path = await pathOf(text);
   const bytes = await (path === undefined ? bytesIssued(store, text) : readDocument(path));
   if (bytes === undefined)
     throw new CodedError('NO_INPUT', `--since ${printable(text)}: no bundle.json there`);
   if (kindOf(bytes, text) === 'bundle') return { kind: 'bundle', document: parseBundleDocument(bytes, text) };
   const document = parseReceiptDocument(bytes, text);
-  const issued = await store.bundles.document(document.bundle);
+  const issued = await store?.bundles.document(document.bundle);
   return { kind: 'receipt', document, issued: issued?.document };
 }
 
@@ -130,8 +157,8 @@ async function pathOf(text: string): Promise<string | undefined> {
 }
 
 /** bundle.json of a bundle that this store issued. @param text its id, or how that begins @throws NO_INPUT, USAGE */
-async function bytesIssued(store: Store, text: string): Promise<Uint8Array | undefined> {
-  if (!/^[a-f0-9]{8,64}$/i.test(text)) {
+async function bytesIssued(store: Store | undefined, text: string): Promise<Uint8Array | undefined> {
+  if (store === undefined || !/^[a-f0-9]{8,64}$/i.test(text)) {
     throw new CodedError(
       'NO_INPUT',
       `--since ${printable(text)}: no such file, nor the id of a bundle (8 characters of it at least)`,

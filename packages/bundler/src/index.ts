@@ -1,5 +1,6 @@
 /** Packing a store onto media, and verifying what is there. */
 
+export { namesInside } from './base.ts';
 export type { BundleOptions } from './bundle.ts';
 export { type BundleReport, bundle, bundleFrom, checkMedium } from './bundle.ts';
 export { consumingInto } from './consumed.ts';

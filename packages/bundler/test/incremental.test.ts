@@ -13,7 +13,7 @@ import {
 import { noProgress, type Progress } from '@omni-airgap/oci';
 import { parseDigest } from '@omni-airgap/oci/model';
 import { describe, expect, test } from 'vitest';
-import { bundle, diff } from '../src/index.ts';
+import { bundle, diff, namesInside } from '../src/index.ts';
 import { mediaSchematic, optionsFor, sampleStore, type TestStore, temporaryFolder } from './store.ts';
 
 const run = promisify(execFile);
@@ -96,6 +96,21 @@ test('carries the set difference by digest, manifests too, and lists all names',
     removed: ['registry.k8s.io/pause:3.10'],
   });
   expect((await verifyBundle(await BundleStore.open([out], any))).unusable).toEqual([]);
+});
+
+test('names that a site has come from the documents alone, with the store that issued them or without', async () => {
+  const { store, folder, first } = await bundled();
+  const { roots, id } = await documentOf(first);
+  const names = roots.map(({ name }) => name);
+  expect(await namesInside(store.root, [first])).toEqual(names);
+  expect(await namesInside(store.root, [id.slice(0, 8)])).toEqual(names);
+  expect(await namesInside(join(folder, 'no-store'), [first])).toEqual(names);
+  await expect(namesInside(join(folder, 'no-store'), [id])).rejects.toMatchObject({ code: 'NO_INPUT' });
+  // Of two bundles of a store the later one says what there is.
+  await store.image('quay.io/new/app:v1', [77]);
+  const second = join(folder, 'second');
+  await bundle(optionsFor(store, second, { since: [first] }));
+  expect(await namesInside(store.root, [second, first])).toContain('quay.io/new/app:v1');
 });
 
 test('U-M9 says which running versions may still need what falls away, before a byte is written', async () => {

@@ -4,8 +4,8 @@ import { type Plan, plan, planFailure } from '@omni-airgap/fetcher';
 import { formatBytes, printable } from '@omni-airgap/oci/base';
 import { count, table, wrap } from './format.ts';
 import { describeInside } from './inside.ts';
-import { rangeLines } from './ranges-view.ts';
 import { type CommonFlags, report, type Session } from './session.ts';
+import { rangeLines, upgradeLines } from './versions-view.ts';
 
 /** Prints the plan. @throws as plan; the error of a fetch of the same when items have problems */
 export async function reportPlan(
@@ -41,6 +41,7 @@ function describePlan(result: Plan): string {
     ]);
   const lines = [table([['NAME', 'KIND', 'SIZE', 'TO FETCH'], ...rows], [2, 3]), ''];
   lines.push(...rangeLines(result.ranges));
+  if (result.upgrade !== undefined) lines.push(...upgradeLines(result.upgrade));
   for (const { name, missingPlatforms } of result.items)
     if (missingPlatforms !== undefined)
       lines.push(

@@ -10,3 +10,4 @@ export { labelOf } from './mirror/version-range.ts';
 export { type Outdated, outdated, outdatedFailure } from './outdated.ts';
 export { type Plan, plan, planFailure } from './plan.ts';
 export type { SignerOptions } from './signatures/signers.ts';
+export type { PlannedUpgrade } from './upgrade.ts';

@@ -22,7 +22,7 @@ import { Builds, slowFactory } from './factory/file.ts';
 import { Offers } from './factory/offers.ts';
 import { Companions } from './images/companions.ts';
 import { factsOf, findingsOfPlanned } from './inside.ts';
-import { type ChosenRange, chooseVersions, withStandIns } from './mirror/chosen-versions.ts';
+import { type ChosenRange, withStandIns } from './mirror/chosen-versions.ts';
 import { readMirror, refuseSecrets, type WrittenMirror } from './mirror/mirror.ts';
 import { hostsOf, type ResolvedMirror, resolveMirror, type WantedImage } from './mirror/resolved-mirror.ts';
 import { type PlanContext, type PlannedImage, planBuilds, planImage, planLists } from './plan-items.ts';
@@ -35,6 +35,7 @@ import {
   totalsOf,
 } from './plan-totals.ts';
 import { failureOf } from './run.ts';
+import { chooseUpgrade, type PlannedUpgrade } from './upgrade.ts';
 
 interface PlanOptions {
   readonly config: string;
@@ -45,6 +46,10 @@ interface PlanOptions {
   readonly allowSecrets?: boolean;
   /** Plan a fetch that chooses the versions of ranges anew. */
   readonly update?: boolean;
+  /** Names that the site has, for the way from there. */
+  readonly siteNames?: readonly string[] | undefined;
+  /** Write the versions that this way takes into mirror.yaml. */
+  readonly write?: boolean;
   /** Count what has left the store with a bundle as missing. */
   readonly restore?: boolean;
   /** Images that lack a wanted platform are a problem. */
@@ -59,6 +64,8 @@ interface PlanOptions {
 export interface Plan extends Totals {
   /** What the ranges of mirror.yaml stand for, and what `fetch --update` would make of them. */
   readonly ranges: readonly ChosenRange[];
+  /** The way from what the site has, where that was named. */
+  readonly upgrade?: PlannedUpgrade;
   readonly items: readonly PlannedItem[];
   readonly freeBytes: number;
   readonly hosts: readonly EgressHost[];
@@ -114,10 +121,12 @@ async function planInto(
   const { build = false, restore = false, update = false, progress = noProgress, signal } = options;
   const onNote = (text: string): void => progress.note(text);
   const lock = await store?.lockDocument();
-  const { mirror, ranges, warnings } = await chooseVersions(written, {
-    ...{ lock, network: options.network, update, look: true },
-    scope: { onNote, signal },
-  });
+  const { config, siteNames, write = false } = options;
+  const { mirror, ranges, warnings, upgrade } = await chooseUpgrade(
+    written,
+    { lock, network: options.network, update, look: true, scope: { onNote, signal } },
+    { config, siteNames, write },
+  );
   const wanted = resolveMirror(mirror);
   const layout = await store?.openLayout({ carried: !restore });
   const hosts = hostsOf(wanted);
@@ -149,6 +158,7 @@ async function planInto(
     const inside = findingsOfPlanned(wanted, planned, { inside: factsOf(mirror), site: options.site });
     return {
       ranges,
+      ...(upgrade === undefined ? {} : { upgrade }),
       items: planned.map(({ item }) => item),
       ...(await totalsOf(planned, layout)),
       freeBytes: await freeBytes(options.store),

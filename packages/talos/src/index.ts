@@ -80,6 +80,7 @@ export {
 } from './inside/services.ts';
 export { parseSite } from './inside/site-file.ts';
 export { type SiteAnswers, siteText } from './inside/site-text.ts';
+export { leavingVersions, productsToUpgrade, type UpgradePath, upgradePaths } from './inside/upgrade.ts';
 export {
   type Architecture,
   contentTypeOf,
@@ -105,4 +106,5 @@ export { findSecrets, findSecretsInText, type Secret } from './schematic/secrets
 export { knownFactory, spellingOf } from './schematic/spelling.ts';
 export type { CertificateFiles, Site, SiteService } from './site.ts';
 export { compareVersions, isFromMinor, isVersion, parseVersion, type Version, vPrefixed } from './version.ts';
+export { type AddedItems, insertItems } from './yaml/insert.ts';
 export { parseYamlFile, type YamlFile } from './yaml/strict.ts';

@@ -17,7 +17,6 @@ import {
 import { count, formatDuration } from '../format.ts';
 import { describeInside, type InsideFlags, insideOptions, withInside } from '../inside.ts';
 import { reportPlan } from '../plan-view.ts';
-import { rangeLines } from '../ranges-view.ts';
 import {
   account,
   boundGarbage,
@@ -27,6 +26,7 @@ import {
   report,
   type Session,
 } from '../session.ts';
+import { rangeLines } from '../versions-view.ts';
 
 interface Flags extends CommonFlags, NetworkFlags, SignerFlags, InsideFlags {
   readonly config: string;

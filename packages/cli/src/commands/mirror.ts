@@ -15,7 +15,6 @@ import {
   withSigners,
   withTransfers,
 } from '../flags.ts';
-import { rangeLines } from '../ranges-view.ts';
 import {
   account,
   boundGarbage,
@@ -24,6 +23,7 @@ import {
   report,
   type Session,
 } from '../session.ts';
+import { rangeLines } from '../versions-view.ts';
 
 interface Flags extends BundleFlags, NetworkFlags, SignerFlags {
   readonly config: string;

@@ -85,12 +85,13 @@ export async function chooseVersions(
   const all = (upstream?: UpstreamLists): Promise<readonly ChosenRange[]> =>
     Promise.all(ranges.map((range) => choose(range, asked.includes(range) ? upstream : undefined)));
   const chosen = asked.length === 0 ? await all() : await UpstreamLists.use(lists, network, scope, all);
+  return { mirror: withChosen(written, chosen), ranges: chosen, warnings: [...new Set(warnings)] };
+}
+
+/** @param chosen what all of its ranges stand for @throws CONFIG as chooseVersions */
+export function withChosen(written: WrittenMirror, chosen: readonly LockedRange[]): Mirror {
   const byKey = new Map(chosen.map((one) => [rangeKey(one), one.versions]));
-  return {
-    mirror: exactMirror(written, (range) => byKey.get(rangeKey(range)) ?? []),
-    ranges: chosen,
-    warnings: [...new Set(warnings)],
-  };
+  return exactMirror(written, (range) => byKey.get(rangeKey(range)) ?? []);
 }
 
 /**

@@ -34,10 +34,18 @@ import {
 const kubeletPattern = /^ghcr\.io\/siderolabs\/kubelet(?::|$)/;
 /** Of a talosctl, when mirror.yaml asks for media and says nothing of it. */
 const defaultTalosctl: readonly string[] = ['linux-amd64'];
-const maxMirrorBytes = 1024 * 1024;
+export const maxMirrorBytes: number = 1024 * 1024;
 /** YAML has no plain `-` as a value; `file: -` is what people write. As long as that, so places stay right. */
 const dash = '\ue000';
 const isStdin = (file: string): boolean => file === '-' || file === dash;
+/** The text in which each `file: -` is YAML, at the same places. */
+export function hideDashes(text: string): string {
+  return text.replace(/(\bfile:[ \t]+)-(?=[ \t]*(?:\}|#|\r?$))/gm, `$1${dash}`);
+}
+/** The text as it was written. */
+export function showDashes(text: string): string {
+  return text.replaceAll(dash, '-');
+}
 
 interface MediaOf<V> {
   /** FILE:LINE:COLUMN of the schematic, for messages. */
@@ -124,8 +132,12 @@ async function mirrorFrom(
   path: string,
   stdin: AsyncIterable<Uint8Array>,
 ): Promise<WrittenMirror> {
-  const parsed = parseYamlFile(text.replace(/(\bfile:[ \t]+)-(?=[ \t]*(?:\}|#|\r?$))/gm, `$1${dash}`), path);
-  const source: YamlFile = { ...parsed, textOf: (at) => parsed.textOf(at)?.replaceAll(dash, '-') };
+  const parsed = parseYamlFile(hideDashes(text), path);
+  const textAt: YamlFile['textOf'] = (at) => {
+    const hidden = parsed.textOf(at);
+    return hidden === undefined ? undefined : showDashes(hidden);
+  };
+  const source: YamlFile = { ...parsed, textOf: textAt };
   const raw = checkShape(source);
   const { platforms, inside } = raw;
   const folder = dirname(path);
