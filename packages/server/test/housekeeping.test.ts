@@ -3,10 +3,10 @@ import { readdir, rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { graphOf, walk } from '@omni-airgap/oci';
-import { Layout, sweep } from '@omni-airgap/oci/layout';
+import { Layout, type Swept, sweep } from '@omni-airgap/oci/layout';
 import { type Descriptor, type Digest, descriptorOf, digestFromHex, MediaType } from '@omni-airgap/oci/model';
 import { buildManifest, seededRandom } from '@omni-airgap/oci/testing';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { ServerOptions } from '../src/index.ts';
 import { Claims } from '../src/registry/claims.ts';
 import { newLayout, putImage, type Running, start } from './support.ts';
@@ -354,6 +354,49 @@ describe('what goes', () => {
     await expect(server.sweep()).rejects.toMatchObject({ code: 'MISSING_CONTENT' });
     expect(await held(layout)).toEqual(before);
   });
+});
+
+test('a server sweeps by itself within the hour, and only where something has changed', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const reports: Swept[] = [];
+  const layout = await newLayout();
+  let listings = 0;
+  const names = layout.names.bind(layout);
+  layout.names = () => {
+    listings++;
+    return names();
+  };
+  const housekeeping = { graceMs: day, onSwept: (swept: Swept) => reports.push(swept) };
+  const server = await start({ writable: layout, housekeeping });
+  const send = sender(server);
+  const gone = image('gone', [blob('gone')]);
+  await pushImage(send, 'team/app', 'v1', gone);
+  await pushImage(send, 'team/app', 'v2', image('stays', []));
+  await send('DELETE', `team/app/manifests/${gone.descriptor.digest}`);
+  await grow(layout);
+  vi.advanceTimersByTime(3_600_000);
+  await expect.poll(() => reports).toMatchObject([{ blobs: 3, untagged: [] }]);
+  await expectWhole(layout);
+  await server.sweep();
+  const before = listings;
+  vi.advanceTimersByTime(5 * 3_600_000);
+  await setImmediate();
+  expect(listings).toBe(before);
+});
+
+test('a sweep that is given up is reported, and the server goes on', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const problems: string[] = [];
+  const housekeeping = { graceMs: day, onProblem: (message: string) => problems.push(message) };
+  const { layout, send } = await site({ housekeeping });
+  const broken = image('broken', []);
+  await pushImage(send, 'team/app', 'v1', broken);
+  await rm(layout.pathOf(broken.descriptor.digest));
+  vi.advanceTimersByTime(3_600_000);
+  await expect.poll(() => problems.join()).toMatch(/team\/app.* is missing; no content is removed/);
+  expect((await send('GET', '/v2/')).status).toBe(200);
 });
 
 describe('a push beside a sweep', () => {

@@ -140,7 +140,8 @@ export class Uploads {
     const timer = setTimeout(() => void this.#expire(upload), this.#limits.idleMs);
     timer.unref();
     this.#open.set(upload.id, { upload, timer });
-    await idle?.cancel();
+    // In use, or another one could take its place before its own request has begun.
+    await upload.hold(async () => idle?.cancel());
     return upload;
   }
 
