@@ -7,7 +7,7 @@ import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
 import { dirname, join, relative, resolve } from 'node:path';
 import { serializeDocument } from '@omni-airgap/format';
 import type { ObjectStoreTarget } from '@omni-airgap/objects';
-import { CodedError, parseStrictObject, recoded } from '@omni-airgap/oci/base';
+import { byText, CodedError, parseStrictObject, recoded } from '@omni-airgap/oci/base';
 import {
   ensureFolder,
   readNamedFile,
@@ -16,11 +16,13 @@ import {
   writeFileAtomic,
   writeOutput,
 } from '@omni-airgap/oci/fs';
-import { type Digest, parseReference } from '@omni-airgap/oci/model';
+import { type Digest, parseReference, type Reference } from '@omni-airgap/oci/model';
 import {
+  type CarriedSchematic,
   compareVersions,
   type HandoffInput,
   handoffFiles,
+  isSchematicId,
   isVersion,
   parseInstallerRepository,
   parseSite,
@@ -66,17 +68,10 @@ export function describeSite(description: SiteDescription): HandoffInput {
     ]
       .filter(isVersion)
       .sort(compareVersions);
-  const isInstaller = (repository: string): boolean =>
-    parseInstallerRepository(repository.split('/')[0] ?? '') !== undefined;
-  const fromFactory = references.filter(({ registry }) => registry === publicFactoryHost);
-  const mediaVersions = fromFactory.flatMap(({ repository, tag }) =>
-    tag !== undefined && isVersion(tag) && (isInstaller(repository) || repository.startsWith('talos-media/'))
-      ? [tag]
-      : [],
-  );
+  const carried = carriedSchematics(references);
   const talosVersions = new Set([
     ...tagsOf('siderolabs/imager', 'siderolabs/installer-base'),
-    ...mediaVersions,
+    ...carried.map(({ version }) => version),
   ]);
   const seen = registryAsSeen(site, { ...target, plainHttp });
   const newest = (repository: string): string | undefined => tagsOf(repository).at(-1);
@@ -106,7 +101,9 @@ export function describeSite(description: SiteDescription): HandoffInput {
     imageHosts: [...new Set(references.map(({ registry }) => registry))].filter(
       (host) => host !== publicFactoryHost,
     ),
-    hasInstallers: fromFactory.some(({ repository }) => isInstaller(repository)),
+    carried,
+    sources: tagsOf('siderolabs/imager'),
+    hasInstallers: carried.some(({ installers }) => installers.length > 0),
     omniVersion,
     factoryVersion,
     dexVersion,
@@ -124,6 +121,25 @@ export function describeSite(description: SiteDescription): HandoffInput {
       ? {}
       : { signingKey: createPublicKey(resignKey).export({ type: 'spki', format: 'pem' }).toString() }),
   };
+}
+
+/** What came of the public Image Factory, by schematic and Talos version; the newest version first. */
+function carriedSchematics(references: readonly Reference[]): readonly CarriedSchematic[] {
+  const carried = new Map<string, CarriedSchematic>();
+  for (const { registry, repository, tag = '' } of references) {
+    const [name = '', id = ''] = repository.split('/');
+    const isInstaller = parseInstallerRepository(name) !== undefined;
+    const isMedia = name === 'talos-media';
+    if (registry !== publicFactoryHost || !(isInstaller || isMedia)) continue;
+    if (!isSchematicId(id) || !isVersion(tag)) continue;
+    const one = carried.get(`${id} ${tag}`) ?? { id, version: tag, hasMedia: false, installers: [] };
+    carried.set(`${id} ${tag}`, {
+      ...one,
+      hasMedia: one.hasMedia || isMedia,
+      installers: isInstaller ? [...one.installers, name] : one.installers,
+    });
+  }
+  return [...carried.values()].sort((a, b) => compareVersions(b.version, a.version) || byText(a.id, b.id));
 }
 
 /** As registryOfSite. @throws CONFIG */

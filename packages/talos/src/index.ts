@@ -38,7 +38,7 @@ export {
 } from './factory.ts';
 export { faultOfFile, firstBytes } from './first-bytes.ts';
 export { handoffFiles } from './handoff/files.ts';
-export type { HandoffInput } from './handoff/input.ts';
+export type { CarriedSchematic, HandoffInput } from './handoff/input.ts';
 export { registryUnit, registryUnitName } from './handoff/systemd.ts';
 export { type CatalogEntry, parseImageDigests, parseOverlays } from './images/catalog.ts';
 export { type ProductVersions, versionsOf } from './images/products.ts';

@@ -33,6 +33,21 @@ export const full: HandoffInput = {
   kubernetesVersions: ['v1.36.1'],
   imageHosts: ['ghcr.io', 'quay.io'],
   hasInstallers: true,
+  carried: [
+    {
+      id: '376567988ad370138ad8b2698212367b8edcb69b5fd68c80be1f2ec7d603b4ba',
+      version: 'v1.13.9',
+      hasMedia: true,
+      installers: ['metal-installer'],
+    },
+    {
+      id: 'ce4c980550dd2ab1b17bbf2b08801c7eb59418eafe8f279833297925d67c7515',
+      version: 'v1.11.6',
+      hasMedia: true,
+      installers: ['metal-installer'],
+    },
+  ],
+  sources: ['v1.11.6', 'v1.13.9'],
   signingKey: '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n',
 };
 /** Nothing is, and the registry is below a prefix and keeps hosts. */

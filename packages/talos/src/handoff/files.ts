@@ -6,6 +6,7 @@ import { isFromMinor } from '../version.ts';
 import { composeFile, dexConfig } from './compose.ts';
 import { imageFactoryConfig } from './image-factory.ts';
 import type { HandoffInput } from './input.ts';
+import { carriedSchematicName, installationMediaText, schematicWithCa } from './join.ts';
 import {
   clusterTemplate,
   earlyArgument,
@@ -27,13 +28,14 @@ export function handoffFiles(input: HandoffInput): readonly HandoffFile[] {
   const { talosVersions, ca, bucket, signingKey } = input;
   const newer = talosVersions.filter((version) => isFromMinor(version, 12));
   const older = talosVersions.filter((version) => !isFromMinor(version, 12));
-  const has1_11 = older.some((version) => isFromMinor(version, 11));
+  const takesEarly = talosVersions.some((version) => isFromMinor(version, 11));
   const files: HandoffFile[] = [
     { name: 'README.txt', text: readmeText(input) },
     { name: 'cluster-template.yaml', text: clusterTemplate(input) },
     { name: 'compose.yaml', text: composeFile(input) },
     ...(input.site.oidc === undefined ? [{ name: 'dex.yaml', text: dexConfig(input) }] : []),
     { name: 'image-factory.yaml', text: imageFactoryConfig(input, undefined) },
+    { name: 'installation-media.txt', text: installationMediaText(input) },
   ];
   for (const { name, text } of quadlets(input)) files.push({ name: `quadlets/${name}`, text });
   if (bucket !== undefined) {
@@ -41,10 +43,11 @@ export function handoffFiles(input: HandoffInput): readonly HandoffFile[] {
   }
   if (newer.length > 0 || talosVersions.length === 0) {
     files.push({ name: 'air-gap-patch.yaml', text: machinePatch(input) });
-    if (ca !== undefined) files.push({ name: 'embedded-config.yaml', text: embeddedConfig(ca) });
+    if (ca !== undefined) files.push({ name: carriedSchematicName, text: schematicWithCa(ca) });
   }
+  if (ca !== undefined) files.push({ name: 'embedded-config.yaml', text: embeddedConfig(ca) });
   if (older.length > 0) files.push({ name: 'air-gap-patch-1.11.yaml', text: olderMachinePatch(input) });
-  if (has1_11 && ca !== undefined) {
+  if (takesEarly && ca !== undefined) {
     files.push({ name: 'early-argument.txt', text: earlyArgument(ca).text });
   }
   if (ca !== undefined) files.push({ name: 'ca.pem', text: ca });

@@ -22,6 +22,17 @@ export interface HandoffBucket {
   readonly region: string;
 }
 
+/** A schematic of the public Image Factory that was loaded, in one Talos version. */
+export interface CarriedSchematic {
+  /** 64 hex. */
+  readonly id: string;
+  /** Of Talos, with its `v`. */
+  readonly version: string;
+  readonly hasMedia: boolean;
+  /** First parts of the repositories of its installers: `metal-installer`. */
+  readonly installers: readonly string[];
+}
+
 export interface HandoffInput {
   /** Absolute path of the folder that the files are written to. */
   readonly folder: string;
@@ -44,6 +55,10 @@ export interface HandoffInput {
   readonly imageHosts: readonly string[];
   /** Tags of the registry that stand for an index of the carried platforms, not for the one that was signed. */
   readonly trimmed?: readonly string[];
+  /** The newest version first of each schematic. */
+  readonly carried?: readonly CarriedSchematic[];
+  /** Talos versions whose sources for an Image Factory were loaded. */
+  readonly sources?: readonly string[];
   /** Installers of the public factory were loaded. */
   readonly hasInstallers: boolean;
   /** PEM of the key that images were signed with here. */

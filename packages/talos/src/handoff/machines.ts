@@ -84,11 +84,12 @@ export function olderMachinePatch(input: HandoffInput): string {
 /** What a schematic embeds so that a machine trusts the site before it has joined; Talos 1.12 and later. */
 export function embeddedConfig(ca: string): string {
   const head =
-    'For Talos 1.12 and later: embed this in the installation media (customization.embeddedMachineConfiguration\nof a schematic, or omnictl download with an embedded configuration), so that machines trust Omni when they join.\n';
+    'So that machines trust Omni when they join: installation-media.txt says how they get it. In the media themselves\nwith Talos 1.12 and later (customization.embeddedMachineConfiguration of a schematic).\n';
   return `${commented(head)}${trustedRoots(ca)}`;
 }
 
-function trustedRoots(ca: string): string {
+/** The document by which a machine trusts the site's authority; Talos 1.8 and later. */
+export function trustedRoots(ca: string): string {
   return yamlText({ apiVersion: 'v1alpha1', kind: 'TrustedRootsConfig', name: caName, certificates: ca });
 }
 
@@ -116,7 +117,9 @@ function endpointFor(
     return { url: `http://${host}`, overridePath: false };
   const { prefix, keepHost, plainHttp } = registry;
   const base = `${plainHttp ? 'http' : 'https'}://${registry.host}`;
-  const path = [prefix, ...(keepHost ? [host.replaceAll(':', '-')] : [])]
+  // What was carried for the site's factory came from the public one, and lies under its name.
+  const origin = factory !== undefined && hostOf(factory) === host ? publicFactoryHost : host;
+  const path = [prefix, ...(keepHost ? [origin.replaceAll(':', '-')] : [])]
     .filter((part) => part !== '')
     .join('/');
   return path === '' ? { url: base, overridePath: false } : { url: `${base}/v2/${path}`, overridePath: true };
@@ -152,8 +155,8 @@ export function earlyArgument(ca: string): EarlyArgument {
   const fits = argument.length <= room;
   const verdict = fits
     ? `It has ${argument.length} characters; up to ${room} are safe.`
-    : `TOO LONG: it has ${argument.length} characters and only up to ${room} are safe; the kernel would cut it without a word. Use an authority with a P-256 key, or Talos 1.12 with embedded-config.yaml.`;
-  const text = `# Before Omni's own kernel arguments (omnictl jointoken kernel-args), Talos 1.11 only.\n# ${verdict}\n${argument}\n`;
+    : `TOO LONG: it has ${argument.length} characters and only up to ${room} are safe; the kernel would cut it without a word. Use an authority with a P-256 key, or embedded-config.yaml.`;
+  const text = `# A kernel argument for Talos 1.11 and later: ca.pem as TrustedRootsConfig; see installation-media.txt.\n# ${verdict}\n${argument}\n`;
   return { text, argument, fits };
 }
 

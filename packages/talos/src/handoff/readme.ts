@@ -1,18 +1,15 @@
 /** The steps that remain after a load, in order, with the commands that make what is secret. */
 import { unmetDemands } from '../inside/demands.ts';
 import { logIns, omniVariables } from '../inside/services.ts';
-import { isFromMinor } from '../version.ts';
 import { connectionsText, logInSteps, machinePortsText } from './connections.ts';
 import { backups, registryStep, startStep } from './host.ts';
 import { type HandoffInput, hostOf, imageName } from './input.ts';
-import { earlyArgument, notOfferedHere } from './machines.ts';
+import { missingInstallers } from './join.ts';
+import { notOfferedHere } from './machines.ts';
 
 export function readmeText(input: HandoffInput): string {
-  const { site, registry, talosVersions, kubernetesVersions, ca, factoryVersion } = input;
+  const { site, registry, talosVersions, kubernetesVersions, factoryVersion } = input;
   const image = (host: string, repository: string): string => imageName(input, host, repository);
-  const newer = talosVersions.length === 0 || talosVersions.some((version) => isFromMinor(version, 12));
-  const older = talosVersions.some((version) => !isFromMinor(version, 12));
-  const early = older && ca !== undefined ? earlyArgument(ca) : undefined;
   const steps: string[] = [
     registryStep(input),
     `Look for FILL-IN in these files. Each is a value that only this site knows; a file for load --site
@@ -30,7 +27,8 @@ cosign.pub here.`
 log-in, Omni and time answer, and whether this host has what Omni's tunnels need.
 Omni lists the tags of ${image('ghcr.io', 'siderolabs/kubelet')} to know the Kubernetes versions it offers: the registry
 must allow that, and Omni needs its authority and, if it asks for a log-in, credentials.`,
-    machinesStep(newer, early, ca !== undefined),
+    `Machines: installation-media.txt has the ways to boot them so that they trust this site, join and install, with commands,
+and the installer that Omni requests for each.`,
     `A cluster: fill in the machines in cluster-template.yaml, then omnictl cluster template sync --file cluster-template.yaml.
 Its patch sends every machine to this registry. Talos ${talosVersions.join(', ') || 'FILL-IN'}, Kubernetes ${kubernetesVersions.join(', ') || 'FILL-IN'}.${notOfferedHere(
       input,
@@ -39,7 +37,10 @@ Its patch sends every machine to this registry. Talos ${talosVersions.join(', ')
       .join('')}`,
   ];
   const demands = unmetDemands(site, registry, { selfHosted: factoryVersion !== undefined });
-  const unmet = demands.filter(({ severity }) => severity !== 'limits').map(({ problem }) => `- ${problem}`);
+  const unmet = [
+    ...demands.filter(({ severity }) => severity !== 'limits').map(({ problem }) => problem),
+    ...missingInstallers(input),
+  ].map((problem) => `- ${problem}`);
   const limits = demands
     .filter(({ severity }) => severity === 'limits')
     .map(({ problem }) => `- ${problem}\n`);
@@ -154,27 +155,6 @@ function namesOf({ site, registry }: HandoffInput): string {
   return [...names, ['registry', registry.host] as const]
     .map(([what, host]) => `    ${what.padEnd(14)} ${host}`)
     .join('\n');
-}
-
-function machinesStep(
-  newer: boolean,
-  early: { readonly fits: boolean; readonly argument: string } | undefined,
-  hasCa: boolean,
-): string {
-  const lines = ['Installation media: make it in Omni, or use what was loaded.'];
-  if (newer && hasCa) {
-    lines.push(
-      'Talos 1.12 and later: embed embedded-config.yaml in it, so that machines trust the site’s authority when they join.',
-    );
-  }
-  if (early !== undefined) {
-    lines.push(
-      early.fits
-        ? 'Talos 1.11: put the line of early-argument.txt before Omni’s kernel arguments. Older ones cannot be told.'
-        : 'Talos 1.11: early-argument.txt is TOO LONG for a kernel command line and would be cut without a word; use an authority with a P-256 key.',
-    );
-  }
-  return lines.join('\n');
 }
 
 function indent(text: string): string {
