@@ -5,12 +5,23 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { startS3Double } from '@omni-airgap/objects/testing';
+import { MediaType } from '@omni-airgap/oci/model';
 import type { RegistryDoubleOptions } from '@omni-airgap/oci/testing';
-import { expect, onTestFinished, test } from 'vitest';
+import { factorySources, schematicFrom } from '@omni-airgap/talos';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { checkInside, type InsideCheck } from '../src/inside-check/check-inside.ts';
 import { askTime } from '../src/inside-check/connect.ts';
 import type { Finding } from '../src/inside-check/finding.ts';
-import { startDouble, temporary } from './support.ts';
+import {
+  addBlob,
+  addImage,
+  addSignature,
+  bytesFor,
+  loadInto,
+  makeBundle,
+  startDouble,
+  temporary,
+} from './support.ts';
 
 const network = { upstreams: [], allowHosts: [], plainHttp: [] as string[], env: {} };
 
@@ -201,6 +212,101 @@ test.each([
   expect(findings.find(({ what }) => what.startsWith('installers of the factory'))?.detail).toMatch(
     /does not let site\/siderolabs\/metal-installer\/[0-9a-f]{64} be read.*allow anonymous pulls of site\/siderolabs\/\*-installer$/,
   );
+});
+
+describe('installers that Omni requests', () => {
+  const version = 'v1.13.9';
+  const known = ['{}', 'customization: {extraKernelArgs: [quiet]}'].map((text) => schematicFrom(text));
+  const [plain = '', other = ''] = known.map(({ id }) => id).sort();
+  const schematics = 'factory.talos.dev/siderolabs/image-factory/schematics';
+  async function checkAfterLoad(
+    names: readonly string[],
+    server: string,
+    { signed = true, prefix = '', keepHost = false } = {},
+  ): Promise<{ readonly host: string; readonly ok: boolean; readonly installers: readonly Finding[] }> {
+    const { folder } = await makeBundle(async (layout) => {
+      const config = await addBlob(layout, MediaType.empty, Buffer.from('{}'));
+      for (const name of names) {
+        const text = known.find(({ id }) => name === `${schematics}:${id}`)?.canonical;
+        const image = await addImage(
+          layout,
+          name,
+          text === undefined ? bytesFor(name, 10) : Buffer.from(text),
+        );
+        if (signed && text === undefined)
+          await addSignature(layout, name.replace(/:[^:/]*$/, ''), image, config);
+      }
+    });
+    const double = await startDouble();
+    const registry = { host: double.host, prefix };
+    await loadInto(double, [folder], { registry, keepHost });
+    const host = await startServer({ '/versions': [version] }, server);
+    const { ok, findings } = await checkInside({
+      registry,
+      keepHost,
+      site: { factory: `http://${host}` },
+      network: { ...network, plainHttp: [double.host, host] },
+    });
+    return { host, ok, installers: findings.filter(({ subject }) => subject === 'installers') };
+  }
+  const carried = [`${schematics}:${plain}`, `${schematics}:${other}`];
+  const serve = 'Image Factory omni-airgap';
+
+  test.each([
+    ['a registry of its own', {}],
+    ['a prefix and hosts kept', { prefix: 'air/gap', keepHost: true }],
+  ])('without a factory that builds, the carried ones are in the mirror: %s', async (_, options) => {
+    const installers = ['metal-installer', 'installer'].map(
+      (name) => `factory.talos.dev/${name}/${plain}:${version}`,
+    );
+    const found = await checkAfterLoad([...carried, ...installers], serve, options);
+    expect(found.installers).toEqual([
+      {
+        subject: 'installers',
+        what: `schematic ${plain.slice(0, 12)}…`,
+        state: 'ok',
+        detail: `Omni can have ${found.host}/metal-installer/${plain}:${version} installed`,
+      },
+      expect.objectContaining({
+        what: `schematic ${other.slice(0, 12)}…`,
+        state: 'note',
+        detail: expect.stringMatching(
+          /^no installer of [0-9a-f]{64} is here.*carry installers: \[metal\] beside it/,
+        ),
+      }),
+    ]);
+  });
+
+  test('media without any installer fail the check', async () => {
+    const { ok, installers } = await checkAfterLoad(carried, serve);
+    expect(ok).toBe(false);
+    expect(installers.map(({ state }) => state)).toEqual(['failed', 'failed']);
+  });
+
+  test('a factory that builds needs its sources, signed', async () => {
+    const sources = factorySources(version);
+    const complete = await checkAfterLoad(sources, 'Image Factory v1.5.0');
+    expect(complete.installers).toEqual([
+      expect.objectContaining({ what: `sources of ${version}`, state: 'ok' }),
+    ]);
+    const partial = await checkAfterLoad(
+      sources.filter((name) => !name.includes('installer-base')),
+      'Image Factory v1.5.0',
+      { prefix: 'air', keepHost: true },
+    );
+    expect(partial.installers).toMatchObject([
+      {
+        state: 'failed',
+        detail: expect.stringMatching(
+          /has no siderolabs\/installer-base:v1\.13\.9; carry talos\.imageFactory/,
+        ),
+      },
+    ]);
+    const unsigned = await checkAfterLoad(sources, 'Image Factory v1.5.0', { signed: false });
+    expect(unsigned.installers[0]?.detail).toMatch(
+      /has no the signature|has no .*the signature of siderolabs\/imager:v1\.13\.9.*--resign-key/,
+    );
+  });
 });
 
 test('the log-in service must call itself what the site file calls it, to the letter', async () => {

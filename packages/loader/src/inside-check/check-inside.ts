@@ -10,8 +10,8 @@ import { CodedError } from '@omni-airgap/oci/base';
 import { type Network, type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import { type ReachedRegistry, type Site, siteUrl, unmetDemands } from '@omni-airgap/talos';
 import { registryAsSeen } from '../handoff.ts';
-import { builtInstaller, carriedInstaller, refusedReads, tryReads } from '../site-demands.ts';
 import type { RegistryTarget } from '../targets/names.ts';
+import { checkInstallers } from './check-installers.ts';
 import { checkObjectsInside, probePartSize } from './check-objects.ts';
 import { checkRegistryInside } from './check-registry.ts';
 import { checkCertificates, checkFactory, checkLogIn, checkNames, checkOmni } from './check-services.ts';
@@ -87,7 +87,16 @@ export async function checkInside(check: InsideCheck): Promise<InsideReport> {
     const answer = factory === null ? undefined : await checkFactory(network, factory, signal);
     if (answer !== undefined) findings.push(answer.finding);
     if (registry !== undefined)
-      findings.push(...(await checkInstallers(check, registry, answer?.builds === true)));
+      findings.push(
+        ...(await checkInstallers({
+          network,
+          settings: check.network,
+          target: registry,
+          keepHost: check.keepHost === true,
+          factory: answer === undefined || factory === null ? undefined : { ...answer, host: factory.host },
+          signal,
+        })),
+      );
     if (login !== undefined) findings.push(await checkLogIn(network, login, signal));
     if (omni !== null) findings.push(await checkOmni(network, omni, signal));
     const isProxied = check.network.proxy !== undefined;
@@ -126,27 +135,6 @@ function checkDemands(site: Site, reached: ReachedRegistry | undefined): readonl
       detail: 'URLs are as Omni, machines and browsers need them',
     },
   ];
-}
-
-/** Installers, read as machines and an Image Factory do: without a log-in. */
-async function checkInstallers(
-  { keepHost = false, network, signal }: InsideCheck,
-  target: RegistryTarget,
-  builds: boolean,
-): Promise<readonly Finding[]> {
-  const tag = 'latest';
-  const reads = [carriedInstaller(target, keepHost, tag), ...(builds ? [builtInstaller(target, tag)] : [])];
-  const tried = await tryReads(network, target.host, reads, signal);
-  return tried.map(({ what, repository, ...read }): Finding => {
-    const [problem] = refusedReads(target.host, [{ what, repository, ...read }]);
-    const about =
-      what === 'built' ? 'installers of the factory without a log-in' : 'installers without a log-in';
-    const detail =
-      read.answer === 'open' ? `may be read: ${repository}` : `no clear answer for ${repository}`;
-    const bad = what === 'built' ? 'failed' : 'note';
-    if (problem !== undefined) return { subject: 'registry', what: about, state: bad, detail: problem };
-    return { subject: 'registry', what: about, state: read.answer === 'open' ? 'ok' : 'note', detail };
-  });
 }
 
 async function objects(

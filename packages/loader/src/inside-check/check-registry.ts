@@ -142,7 +142,7 @@ async function kubernetesVersions(
   );
 }
 
-async function tagsOf(repository: RepositoryClient, signal?: AbortSignal): Promise<readonly string[]> {
+export async function tagsOf(repository: RepositoryClient, signal?: AbortSignal): Promise<readonly string[]> {
   const tags: string[] = [];
   try {
     for await (const tag of repository.tags(signal)) tags.push(tag);

@@ -90,6 +90,8 @@ export interface FactoryAnswer {
   readonly finding: Finding;
   /** Whether an Image Factory answers that builds, rather than a server of what was carried. */
   readonly builds: boolean;
+  /** Of Talos, as it offers them. */
+  readonly versions: readonly string[];
 }
 
 /** The versions that a factory offers, which Omni asks for. */
@@ -99,6 +101,7 @@ export async function checkFactory(
   signal?: AbortSignal,
 ): Promise<FactoryAnswer> {
   let builds = false;
+  let offered: readonly string[] = [];
   const versions = await finding('factory', `GET /${versionsPath}`, async () => {
     const url = new URL(versionsPath, `${factory.href.replace(/\/+$/, '')}/`);
     const response = await successful(network, url, signal);
@@ -109,9 +112,10 @@ export async function checkFactory(
     const list = parseStrictJson(bytes, { what: url.href });
     if (!Array.isArray(list) || list.length === 0)
       throw new CodedError('NOT_FOUND', 'the factory offers no Talos version');
+    offered = list.map(String);
     return `${list.length} Talos version(s)`;
   });
-  return { finding: versions, builds };
+  return { finding: versions, builds, versions: offered };
 }
 
 /**
