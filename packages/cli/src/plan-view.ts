@@ -80,6 +80,8 @@ function describePlan(result: Plan): string {
   const judged = new Set(result.inside.map(({ message }) => message));
   for (const warning of result.warnings) if (!judged.has(warning)) lines.push(`Warning: ${warning}`);
   lines.push(...describeInside(result.inside));
+  if (result.tools.length > 0) lines.push('Needed inside, and not carried:');
+  for (const { name, on, why } of result.tools) lines.push(`  On ${on}: ${name} (${why})`);
   if (problems.length > 0) {
     lines.push(`Problems: ${problems.length} of ${count(result.items.length, 'item')} cannot be fetched:`);
     for (const { name, message, code } of problems)

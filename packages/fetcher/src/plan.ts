@@ -13,6 +13,8 @@ import {
   hostPattern,
   type InsideFinding,
   insideRefusal,
+  type NeededTool,
+  neededTools,
   publicFactoryHost,
   type Site,
 } from '@omni-airgap/talos';
@@ -72,6 +74,8 @@ export interface Plan extends Totals {
   readonly warnings: readonly string[];
   /** What is known against the set inside; the warnings are among them. */
   readonly inside: readonly InsideFinding[];
+  /** Programs of others that the site needs and that no bundle carries. */
+  readonly tools: readonly NeededTool[];
   /** Items that a fetch would fail for; no sum has their size. */
   readonly problems: readonly PlanProblem[];
 }
@@ -168,6 +172,7 @@ async function planInto(
         ...inside.filter(({ level }) => level === 'warning').map(({ message }) => message),
       ],
       inside,
+      tools: neededTools(wanted.images.map(({ reference }) => reference)),
       problems: problemsOf(planned),
     };
   } finally {

@@ -88,6 +88,18 @@ test('a registry that does not say whether there are signatures is a problem of 
   expect((await run()).items[0]?.problem).toContain('403');
 });
 
+test('programs that nothing carries are named for a set with Omni, and for no other', async () => {
+  const { site, plan: run } = await planSite();
+  const tools = async () => (await run()).tools.map(({ name }) => name);
+  await site.mirror("images: ['ghcr.io/dexidp/dex:v1']");
+  expect(await tools()).toEqual([]);
+  await site.mirror("images: ['ghcr.io/siderolabs/omni:v1.10.4']");
+  expect(await tools()).toEqual([
+    'docker with its plug-in compose, or podman 4.5 or later',
+    'kubectl with its plug-in oidc-login (kubelogin)',
+  ]);
+});
+
 test('talosctl is as large as its binaries, which no build is needed for', async () => {
   const { site, plan: run } = await planSite();
   const list = [`https://${factoryHost}/talosctl/${talosVersion}/talosctl-linux-amd64`];

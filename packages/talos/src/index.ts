@@ -80,6 +80,7 @@ export {
 } from './inside/services.ts';
 export { parseSite } from './inside/site-file.ts';
 export { type SiteAnswers, siteText } from './inside/site-text.ts';
+export { type NeededTool, neededTools } from './inside/tools.ts';
 export { leavingVersions, productsToUpgrade, type UpgradePath, upgradePaths } from './inside/upgrade.ts';
 export {
   type Architecture,
