@@ -27,7 +27,7 @@ describeSidero(['image-factory'], describeAsRoot, commands, (programs) => {
 
   beforeAll(async () => {
     outside = await carried();
-    inside = await openInside(['factory.site', 'registry.site']);
+    inside = await openInside();
     outside.site.write('site.yaml', `factory: ${factoryUrl}\npxe: ${factoryUrl}\n`);
     await command('openssl', [
       ...['ecparam', '-name', 'prime256v1', '-genkey', '-noout', '-out', outside.site.at('signing-key.key')],
@@ -62,10 +62,10 @@ describeSidero(['image-factory'], describeAsRoot, commands, (programs) => {
     const more = ['--plain-http', into.host, '--site', outside.site.at('site.yaml'), ...flags];
     const handoff = await load(outside, target, more, inside.enter);
     writeFileSync(join(handoff, 'signing-key.key'), readFileSync(outside.site.at('signing-key.key')));
-    const service = composeService(handoff, 'image-factory');
     const folder = temporaryFolder('factory');
+    const service = composeService(handoff, 'image-factory', folder);
     const file = join(folder, 'image-factory.yaml');
-    writeFileSync(file, service.placed(readFileSync(service.placeOf('/image-factory.yaml') ?? '', 'utf8')));
+    writeFileSync(file, service.placed(readFileSync(service.placeOf('/image-factory.yaml'), 'utf8')));
     const started = inside.start('image-factory', [programs['image-factory'], '--config', file], {
       folder,
       env: { TMPDIR: folder, ...options.env },

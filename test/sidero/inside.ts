@@ -1,13 +1,17 @@
 /**
- * The inside of a site for programs that listen on fixed ports: a network namespace of their own with nothing but
- * loopback, names for it, and a kernel that writes down whom they try to reach.
+ * The inside of a site for programs that listen on fixed ports: a network namespace of their own where every name below
+ * `site` is 127.0.0.1, and where it is written down whom else they try to reach.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { nodeFlags } from '../../scripts/lib/node-flags.ts';
 import { command } from '../services/command.ts';
 import { type ServerProcess, startProcess } from '../services/server-process.ts';
 import { remove, temporaryFolder } from '../services/temporary.ts';
 import { namespaceCommands, watchedNamespace } from '../support/watched-namespace.ts';
+
+const nameServerFile = fileURLToPath(new URL('./name-server.ts', import.meta.url));
 
 export const insideCommands: readonly string[] = [...namespaceCommands, 'curl', 'mount'];
 
@@ -18,7 +22,7 @@ export interface Answer {
   readonly body: Buffer;
 }
 
-interface Question {
+export interface Question {
   readonly method?: 'GET' | 'HEAD' | 'POST' | 'PUT';
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array;
@@ -36,20 +40,23 @@ export interface Inside {
     run: readonly [string, ...string[]],
     options: { readonly folder: string; readonly env?: Readonly<Record<string, string>> },
   ): ServerProcess;
-  /** Whom anybody inside tried to reach outside of loopback: `tcp 10.0.0.1:443`. */
+  /** What anybody inside tried to reach besides: `tcp 10.0.0.1:443`, and names that are not the site's. */
   strangers(): Promise<readonly string[]>;
   close(): Promise<void>;
 }
 
-/** @param names that stand for 127.0.0.1 inside */
-export async function openInside(names: readonly string[]): Promise<Inside> {
+export async function openInside(): Promise<Inside> {
   const namespace = await watchedNamespace();
   if (namespace === undefined) throw new Error('network namespaces cannot be made here');
   const folder = temporaryFolder('inside');
-  const hosts = join(folder, 'hosts');
-  writeFileSync(hosts, `127.0.0.1 localhost ${names.join(' ')}\n::1 localhost\n`);
+  const resolver = join(folder, 'resolv.conf');
+  const unknownNames = join(folder, 'names');
+  writeFileSync(resolver, 'nameserver 127.0.0.1\n');
   // ip netns exec has made a mount namespace already.
-  const enter = [...namespace.enter, 'sh', '-c', 'mount --bind "$0" /etc/hosts && exec "$@"', hosts];
+  const enter = [...namespace.enter, 'sh', '-c', 'mount --bind "$0" /etc/resolv.conf && exec "$@"', resolver];
+  const [program = '', ...rest] = [...enter, process.execPath, ...nodeFlags, nameServerFile, unknownNames];
+  const nameServer = startProcess([program, ...rest], join(folder, 'name-server.log'));
+  await nameServer.until(() => (existsSync(unknownNames) ? true : undefined), 30_000);
   let asked = 0;
   return {
     enter,
@@ -85,9 +92,12 @@ export async function openInside(names: readonly string[]): Promise<Inside> {
       return startProcess([first, ...others], join(own, `${name}.log`));
     },
     async strangers() {
-      return (await namespace.contacted()).filter((one) => !/ (?:127\.|::1)/.test(one));
+      const contacted = (await namespace.contacted()).filter((one) => !/ (?:127\.|::1)/.test(one));
+      const names = readFileSync(unknownNames, 'utf8').split('\n').filter(Boolean);
+      return [...contacted, ...new Set(names)];
     },
     async close() {
+      await nameServer.stop();
       remove(folder);
       await namespace.close();
     },
