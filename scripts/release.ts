@@ -50,6 +50,7 @@ async function bundle(
 ): Promise<readonly string[]> {
   const { metafile } = await build({
     ...format,
+    define: { ...format.define, omniAirgapBcryptThread: JSON.stringify(await threadProgram()) },
     absWorkingDir: root,
     entryPoints: ['packages/cli/src/main.ts'],
     outfile,
@@ -63,6 +64,22 @@ async function bundle(
     logLevel: 'warning',
   });
   return Object.keys(metafile.inputs);
+}
+
+/** The program of the thread that checks passwords, which no file beside the one of a release can hold. */
+async function threadProgram(): Promise<string> {
+  const { outputFiles } = await build({
+    absWorkingDir: root,
+    entryPoints: ['packages/server/src/access/bcrypt-thread.ts'],
+    bundle: true,
+    write: false,
+    format: 'cjs',
+    platform: 'node',
+    target: 'node22',
+    legalComments: 'none',
+    logLevel: 'warning',
+  });
+  return outputFiles[0]?.text ?? '';
 }
 
 async function bundleModule(folder: string): Promise<readonly string[]> {

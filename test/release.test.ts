@@ -2,12 +2,13 @@
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { copyFileSync, readFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { passwordHash } from '../packages/pki/src/log-ins.ts';
 import { elfNeeds } from '../scripts/lib/elf.ts';
 import { runInEmptyRoot } from '../scripts/lib/empty-root.ts';
 import { allowed, platforms } from '../scripts/lib/release-platforms.ts';
@@ -68,6 +69,36 @@ test('the executable fetches, bundles, verifies, loads and serves', async () => 
   expect(sha256(served)).toBe(sha256(readFileSync(join(machine, 'objects', path))));
   server.kill('SIGINT');
   expect((await once(server, 'exit'))[0]).toBe(0);
+});
+
+test.each([
+  ['executable', () => [join(machine, 'omni-airgap')]],
+  ['module', () => [process.execPath, join(dist, 'omni-airgap.mjs')]],
+] as const)('the %s checks a password on a thread, whose program it has inside', async (kind, program) => {
+  const [password, htpasswd] = ['password of site', join(machine, `${kind}.htpasswd`)];
+  writeFileSync(htpasswd, `site:${await passwordHash(password)}\n`);
+  const [command = '', ...args] = program();
+  const serve = [
+    'serve',
+    '--writable',
+    `${kind}-registry`,
+    '--htpasswd',
+    htpasswd,
+    '--listen',
+    '127.0.0.1:0',
+  ];
+  const server = spawn(command, [...args, ...serve, '--json', '--quiet'], {
+    ...environment(),
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  onTestFinished(() => void server.kill('SIGKILL'));
+  const [line] = (await once(createInterface(server.stdout), 'line')) as [string];
+  const { url } = JSON.parse(line) as { url: string };
+  const statusFor = async (secret: string): Promise<number> => {
+    const authorization = `Basic ${Buffer.from(`site:${secret}`).toString('base64')}`;
+    return (await fetch(`${url}/token`, { headers: { authorization } })).status;
+  };
+  expect([await statusFor(password), await statusFor('another')]).toEqual([200, 401]);
 });
 
 test('the module runs in the Node.js of the machine', () => {

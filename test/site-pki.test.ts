@@ -12,7 +12,7 @@ import { command } from './services/command.ts';
 import { startRegistry } from './services/docker-registry.ts';
 import { testWith } from './services/service-test.ts';
 import { temporaryFolder } from './services/temporary.ts';
-import { cli, cliJson } from './support/cli.ts';
+import { cli, cliJson, startServe } from './support/cli.ts';
 
 const folder = temporaryFolder('site-pki');
 const at = (name: string): string => join(folder, name);
@@ -100,6 +100,7 @@ testWith(['systemd-analyze'], 'systemd accepts the unit of the registry', async 
   expect(args).toEqual([
     ...['serve', '--writable', '/var/lib/omni-airgap/registry', '--listen', '0.0.0.0:5000'],
     ...['--cert', at('pki/services/registry-chain.pem'), '--key', at('pki/services/registry-key.pem')],
+    ...['--htpasswd', at('pki/services/registry.htpasswd')],
   ]);
 });
 
@@ -205,6 +206,27 @@ testWith(
     }
   },
 );
+
+testWith(['curl'], 'serve starts with the same files, and takes the log-in and no other', async () => {
+  const server = await startServe([
+    ...['--writable', at('served'), '--htpasswd', at('pki/services/registry.htpasswd'), '--quiet'],
+    ...['--cert', at('pki/services/registry-chain.pem'), '--key', at('pki/services/registry-key.pem')],
+  ]);
+  try {
+    const { auths } = JSON.parse(read('pki/registry-auth.json'));
+    const login = Buffer.from(auths['registry.site:5000'].auth, 'base64').toString();
+    const status = (...args: string[]): Promise<string> =>
+      command('curl', [
+        ...['-sS', '-o', '/dev/null', '-w', '%{http_code}', '--cacert', at('pki/ca.pem')],
+        ...args,
+        `https://${server.host}/token`,
+      ]);
+    expect(await status('-u', login)).toBe('200');
+    expect(await status('-u', `${login}x`)).toBe('401');
+  } finally {
+    await server.stop();
+  }
+});
 
 test('the same again keeps every byte and says when certificates expire', async () => {
   const before = first.made.map((path) => [path, readFileSync(path, 'utf8'), statSync(path).mtimeMs]);

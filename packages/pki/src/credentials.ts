@@ -114,12 +114,17 @@ export function checkVariable(flag: string, text: string): string {
   throw new CodedError('USAGE', `${flag}: must be one line without backslashes, such as a name`);
 }
 
+/** Who may push, for the registry's own configuration. */
+export function registryHashes(folder: string): string {
+  return join(folder, 'services', 'registry.htpasswd');
+}
+
 async function makeRegistryLogIn(
   folder: string,
   { host, user }: { readonly host: string; readonly user: string },
   tally: FileTally,
 ): Promise<void> {
-  const hashes = join(folder, 'services', 'registry.htpasswd');
+  const hashes = registryHashes(folder);
   const authPath = join(folder, 'registry-auth.json');
   const isHashed = (await readText(hashes)) !== undefined;
   if (isHashed && (await readText(authPath)) === undefined) {

@@ -19,7 +19,7 @@ import {
 } from '@omni-airgap/talos';
 import { type Ask, checkedAnswers, collectAnswers, emailAddress, type GivenAnswers } from './answers.ts';
 import { readCertificate } from './certificates.ts';
-import { checkVariable, makeCredentials } from './credentials.ts';
+import { checkVariable, makeCredentials, registryHashes } from './credentials.ts';
 import { checkPassword } from './log-ins.ts';
 import {
   type Expiry,
@@ -123,7 +123,7 @@ export async function initSite(options: SiteInit): Promise<SiteInitReport> {
     );
   }
   await inspect(site, dirname(path), folder, services, tally, now);
-  if (folder !== undefined) await makeRegistryUnit(options, site, services, tally);
+  if (folder !== undefined) await makeRegistryUnit(options, site, services, registryHashes(folder), tally);
   return {
     site: path,
     made: [...new Set(tally.made)],
@@ -260,11 +260,13 @@ async function makeRegistryUnit(
   { site: path, program }: SiteInit,
   site: Site,
   services: readonly ServiceFiles[],
+  hashes: string,
   tally: FileTally,
 ): Promise<void> {
   const files = services.find(({ service }) => service === 'registry');
   if (program === undefined || files === undefined) return;
-  const absolute = { chain: resolve(files.chain), key: resolve(files.key) };
+  const htpasswd = (await readText(hashes)) === undefined ? undefined : resolve(hashes);
+  const absolute = { chain: resolve(files.chain), key: resolve(files.key), htpasswd };
   const unit = registryUnit(site, program, absolute);
   if (unit !== undefined) await tally.make(join(dirname(path), registryUnitName), 0o644, () => unit);
 }

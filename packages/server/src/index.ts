@@ -1,5 +1,9 @@
 /** Serves content inside: an OCI registry, an Image Factory that builds nothing, and a page over a store or a bundle. */
 
+export type { AccessOptions } from './access/access.ts';
+export type { AttemptLimits } from './access/attempts.ts';
+export { type LogIns, maxHtpasswdBytes, parseHtpasswd } from './access/htpasswd.ts';
+export { minKeyBytes } from './access/tokens.ts';
 export type { Provenance } from './bundles.ts';
 export { type OpenedBundles, openBundles } from './bundles.ts';
 export type { Health } from './health.ts';

@@ -4,12 +4,15 @@ import { CodedError } from '@omni-airgap/oci/base';
 import { defaultGraceMs, type Swept } from '@omni-airgap/oci/layout';
 import { isRegistryHost } from '@omni-airgap/oci/model';
 import { knownFactory } from '@omni-airgap/talos';
+import { Access, type AccessOptions } from './access/access.ts';
+import { exposureOf } from './access/exposure.ts';
+import type { LogIns } from './access/htpasswd.ts';
 import type { Provenance } from './bundles.ts';
 import { factoryRoutes } from './factory/factory-routes.ts';
 import { Holdings } from './factory/holdings.ts';
 import { Schematics } from './factory/schematics.ts';
 import { type Health, healthOf, healthRoutes } from './health.ts';
-import type { Request } from './http/message.ts';
+import type { Request, RouteGroup } from './http/message.ts';
 import { type AccessEntry, HttpServer, type TlsOptions } from './http/server.ts';
 import { Integrity } from './integrity.ts';
 import { pageRoutes } from './page/page.ts';
@@ -41,6 +44,8 @@ export interface ServerOptions {
   readonly factoryVersion?: string | undefined;
   /** Left out: plain HTTP. */
   readonly tls?: TlsOptions | undefined;
+  /** Left out: anyone may pull, and push where `writable` is given. */
+  readonly access?: AccessOptions | undefined;
   /** Shown on the page and in /healthz. */
   readonly provenance?: readonly Provenance[];
   /** Takes an index whose children are missing; default false, as registries do. */
@@ -60,6 +65,15 @@ export interface Server {
   readonly listener: RequestListener;
   /** Names of the source that cannot be asked for as one would expect, and why. */
   unreachable(): readonly Unreachable[];
+  /** What the operator should know about who can reach this server; on the page too. */
+  warnings(): readonly string[];
+  /** From now on these may log in. @throws INTERNAL for a server without `access` */
+  setLogIns(logIns: LogIns): void;
+  /**
+   * New connections get this certificate.
+   * @throws CONFIG when it cannot be used, and the one before stays; INTERNAL for a server without `tls`
+   */
+  setTls(tls: TlsOptions): void;
   /** What was asked for and is not here. */
   wishes(): WantsDocument;
   health(): Health;
@@ -99,6 +113,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     const host = headers.host?.toLowerCase() ?? '';
     return fixedUrl ?? (isRegistryHost(host) ? `${scheme}://${host}` : http.url);
   };
+  const access = options.access === undefined ? undefined : new Access(options.access, externalUrl);
   const push = writable && pushesInto(writable, options);
   const keeping = options.housekeeping ?? {};
   const housekeeping =
@@ -111,6 +126,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     integrity,
     allowSparse,
     push,
+    access,
     onMissing: (repository, reference, ns) => {
       const wish = wishOfImage(repository, reference, ns);
       if (wish !== undefined) wishes.add(wish);
@@ -125,9 +141,25 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     provenance,
     externalUrl,
     isWritable: push !== undefined,
+    warnings: () =>
+      exposureOf({
+        url: http.url,
+        isWritable: push !== undefined,
+        hasLogIns: access !== undefined,
+        isMutual: tls?.clientCa !== undefined,
+        externalUrl: fixedUrl,
+      }),
   };
+  const withLogIn = (group: RouteGroup, isOpen?: (segments: readonly string[]) => boolean): RouteGroup =>
+    access?.pages(group, isOpen) ?? group;
   const http = new HttpServer({
-    groups: [registry, factoryRoutes(shared), healthRoutes(shared), pageRoutes(shared)],
+    groups: [
+      registry,
+      withLogIn(factoryRoutes(shared), isForMachines),
+      healthRoutes(shared),
+      withLogIn(pageRoutes(shared)),
+      ...(access === undefined ? [] : [access.routes()]),
+    ],
     name: serverName,
     tls,
     onAccess,
@@ -139,6 +171,12 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     },
     listener: http.listener,
     unreachable: () => catalog.unreachable(),
+    warnings: shared.warnings,
+    setLogIns: (logIns) => {
+      if (access === undefined) throw new CodedError('INTERNAL', 'the server has no log-ins');
+      access.setLogIns(logIns);
+    },
+    setTls: (changed) => http.setTls(changed),
     wishes: () => wishes.document(),
     health: () => healthOf(shared),
     sweep: async () => {
@@ -158,6 +196,11 @@ function pushesInto(target: WritableSource, { uploads, housekeeping }: ServerOpt
   const { graceMs = defaultGraceMs } = housekeeping || {};
   const claims = new Claims(target, graceMs);
   return { target, claims, uploads: new Uploads(target, claims, uploads) };
+}
+
+/** Boot assets and the scripts that name them: firmware and boot loaders cannot log in. */
+function isForMachines([first]: readonly string[]): boolean {
+  return first === 'image' || first === 'pxe';
 }
 
 /** @returns it without a slash at its end @throws USAGE */

@@ -1,7 +1,7 @@
 /** Start, TLS, requests under way while it ends, several bundles. */
 import { execFileSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
-import { request } from 'node:https';
+import { type RequestOptions, request } from 'node:https';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -17,6 +17,17 @@ async function selfSigned(): Promise<{ readonly cert: Buffer; readonly key: Buff
     stdio: 'ignore',
   });
   return { cert: await readFile(cert), key: await readFile(key) };
+}
+
+/** Of an answer on a connection of its own. */
+function statusOf(url: string, options: RequestOptions): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    const sent = request(url, { ...options, agent: false }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    });
+    sent.on('error', reject).end();
+  });
 }
 
 describe('TLS', () => {
@@ -40,6 +51,47 @@ describe('TLS', () => {
     // Plain HTTP on the same port is cut, and the server goes on.
     await expect(fetch(server.url.replace('https', 'http'))).rejects.toThrow();
     expect(server.health().status).toBe('ok');
+  });
+
+  test('is changed for new connections; a request under way on an old one ends well', async () => {
+    const [before, after] = [await selfSigned(), await selfSigned()];
+    const layout = await newLayout();
+    const { layer } = await putImage(layout, 'ghcr.io/a/b:v1', Buffer.alloc(16 * 1024 * 1024, 'x'));
+    const server = await start({ source: layout, tls: before });
+    const url = `${server.url}/v2/a/b/blobs/${layer.digest}`;
+    const whole = new Promise<number>((resolve, reject) => {
+      const sent = request(url, { ca: before.cert }, (response) => {
+        let size = 0;
+        response.pause();
+        server.setTls(after);
+        response.on('data', (chunk: Buffer) => {
+          size += chunk.byteLength;
+        });
+        response.on('end', () => resolve(size));
+        response.on('error', reject);
+        response.resume();
+      });
+      sent.on('error', reject).end();
+    });
+    expect(await whole).toBe(layer.size);
+    await expect(statusOf(`${server.url}/v2/`, { ca: before.cert })).rejects.toThrow();
+    expect(await statusOf(`${server.url}/v2/`, { ca: after.cert })).toBe(200);
+    expect(() => server.setTls({ ...after, key: before.key })).toThrow(/cannot be used/);
+    expect(await statusOf(`${server.url}/v2/`, { ca: after.cert })).toBe(200);
+  });
+
+  test('with an authority of clients, only who has a certificate of it connects', async () => {
+    const [own, client, stranger] = [await selfSigned(), await selfSigned(), await selfSigned()];
+    const server = await start({ source: await newLayout(), tls: { ...own, clientCa: client.cert } });
+    const url = `${server.url}/v2/`;
+    expect(await statusOf(url, { ca: own.cert, ...client })).toBe(200);
+    await expect(statusOf(url, { ca: own.cert })).rejects.toThrow();
+    await expect(statusOf(url, { ca: own.cert, ...stranger })).rejects.toThrow();
+    server.setTls({ ...own, clientCa: stranger.cert });
+    await expect(statusOf(url, { ca: own.cert, ...client })).rejects.toThrow();
+    expect(await statusOf(url, { ca: own.cert, ...stranger })).toBe(200);
+    const bad = createServer({ source: await newLayout(), tls: { ...own, clientCa: 'no certificate' } });
+    await expect(bad).rejects.toMatchObject({ code: 'CONFIG' });
   });
 
   test('a key that does not fit is CONFIG', async () => {

@@ -29,10 +29,10 @@ export interface Running extends Server {
   readonly log: readonly AccessEntry[];
 }
 
-export async function start(options: ServerOptions): Promise<Running> {
+export async function start(options: ServerOptions, host = '127.0.0.1'): Promise<Running> {
   const log: AccessEntry[] = [];
   const server = await createServer({ ...options, onAccess: (entry) => log.push(entry) });
-  await server.listen('127.0.0.1', 0);
+  await server.listen(host, 0);
   onTestFinished(() => server.close());
   return Object.assign(server, { log });
 }

@@ -197,6 +197,15 @@ describe('the registry as a unit', () => {
     ]);
   });
 
+  test('with log-ins for pushes, or the word that there are none', () => {
+    const site = parseSite('registry: https://registry.site\n', 'site.yaml');
+    const htpasswd = '/srv/pki/registry.htpasswd';
+    expect(registryUnit(site, '/opt/omni-airgap', { ...files, htpasswd })).toMatch(
+      /^ExecStart=.* --htpasswd \/srv\/pki\/registry\.htpasswd$/m,
+    );
+    expect(registryUnit(site, '/opt/omni-airgap', files)).toMatch(/^# Anyone who can connect can push/m);
+  });
+
   test('none for plain HTTP, which Omni cannot use by name', () => {
     expect(unitOf('http://registry.site:5000')).toBeUndefined();
     expect(registryUnit({}, '/opt/omni-airgap', files)).toBeUndefined();

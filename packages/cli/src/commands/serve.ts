@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { realpath } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { CodedError, formatBytes, printable, withCleanUp } from '@omni-airgap/oci/base';
-import { checkOutputFolder, readNamedFile } from '@omni-airgap/oci/fs';
+import { checkOutputFolder } from '@omni-airgap/oci/fs';
 import type { Swept } from '@omni-airgap/oci/layout';
 import {
   type AccessEntry,
@@ -11,7 +11,6 @@ import {
   openBundles,
   type Server,
   type ServerOptions,
-  type TlsOptions,
   wantsFile,
 } from '@omni-airgap/server';
 import { Store } from '@omni-airgap/store';
@@ -27,17 +26,16 @@ import {
   withPushed,
 } from '../flags.ts';
 import { count } from '../format.ts';
-import { noteExposed, readTrust } from '../keys.ts';
+import { readTrust } from '../keys.ts';
+import { type ServeFileFlags, ServeFiles } from '../serve-files.ts';
 import { boundGarbage, type CommonFlags, type Session } from '../session.ts';
 
-interface Flags extends CommonFlags, PushedFlags {
+interface Flags extends CommonFlags, PushedFlags, ServeFileFlags {
   readonly bundle: readonly string[];
   readonly store?: string;
   readonly writable?: string;
   readonly listen: string;
   readonly externalUrl?: string;
-  readonly cert?: string;
-  readonly key?: string;
   readonly factoryVersion?: string;
   readonly verifyKey: readonly string[];
   readonly allowUnsigned?: true;
@@ -46,7 +44,6 @@ interface Flags extends CommonFlags, PushedFlags {
 
 /** Milliseconds that answers under way may take to end once the server is told to stop. */
 const graceMs = 10_000;
-const maxPemBytes = 1024 * 1024;
 
 export function addServe(session: Session): Command {
   const command = new Command('serve')
@@ -71,16 +68,21 @@ export function addServe(session: Session): Command {
     .option('--listen <host:port>', 'where to listen', '127.0.0.1:5000')
     .option(
       '--external-url <url>',
-      'how clients reach it; PXE scripts name it (default: as each client asked)',
+      'how clients reach it; PXE scripts and log-ins name it (default: as each client asked)',
     )
     .option('--cert <file>', 'serve HTTPS with this certificate chain (PEM)')
     .option('--key <file>', 'and its key (PEM)')
+    .optionsGroup('Who may connect, pull and push:')
+    .option('--htpasswd <file>', 'pushing needs a log-in: users and bcrypt hashes (htpasswd -B)')
+    .option('--require-login', 'pulling and the page need a log-in too')
+    .option('--token-key <file>', 'sign log-in tokens with this key, the same for all replicas')
+    .option('--client-ca <file>', 'only clients with a certificate of these authorities may connect (PEM)')
     .action((flags: Flags) => serve(session, flags));
   return withExample(
     withCommon(command),
     'omni-airgap serve --bundle /mnt/usb --verify-key site.pub --listen 0.0.0.0:5000',
     'omni-airgap serve --store ./store --writable /srv/registry --listen 0.0.0.0:443 \\',
-    '  --cert tls.crt --key tls.key --external-url https://factory.site.example',
+    '  --cert tls.crt --key tls.key --external-url https://factory.site.example --htpasswd registry.htpasswd',
   );
 }
 
@@ -95,7 +97,9 @@ async function serve(session: Session, flags: Flags): Promise<void> {
   if (factoryVersion !== undefined && !isVersion(factoryVersion))
     throw new CodedError('USAGE', `--factory-version ${printable(factoryVersion)}: write ${knownFactory}`);
   boundGarbage();
-  const tls = await readTls(session, flags);
+  const files = await ServeFiles.of(session, flags);
+  const tls = await files.tls();
+  const access = await files.access();
   const warn = (text: string): void => output.stderr(`serve: ${text}\n`);
   await withStores(flags, signal, async (stores) => {
     for (const { warning } of Object.values(stores)) if (warning !== undefined) warn(warning);
@@ -105,17 +109,23 @@ async function serve(session: Session, flags: Flags): Promise<void> {
       factoryVersion,
       tls,
       housekeeping: await housekeepingOf(flags, stores, warn),
+      access,
       onAccess: (entry) => {
         if (flags.quiet !== true) output.stderr(`${accessLine(entry)}\n`);
       },
     });
+    files.follow(server, warn);
     await withCleanUp(
       async () => {
         await server.listen(host, port);
+        for (const text of server.warnings()) warn(`warning: ${text}`);
         announce(session, flags, server);
         if (!signal.aborted) await once(signal, 'abort');
       },
-      () => server.close(graceMs),
+      async () => {
+        files.end();
+        await server.close(graceMs);
+      },
     );
   });
 }
@@ -232,20 +242,6 @@ function sweptLines({ untagged, blobs, bytes }: Swept): readonly string[] {
   ];
 }
 
-/** @throws USAGE when only one of the two is given, NO_INPUT */
-async function readTls(session: Session, flags: Flags): Promise<TlsOptions | undefined> {
-  const { cert, key } = flags;
-  if (cert === undefined && key === undefined) return undefined;
-  if (cert === undefined || key === undefined) {
-    throw new CodedError('USAGE', '--cert and --key belong together');
-  }
-  await noteExposed('--key', key, session, flags);
-  return {
-    cert: await readNamedFile('--cert', cert, maxPemBytes),
-    key: await readNamedFile('--key', key, maxPemBytes),
-  };
-}
-
 /** One line for each request, its parts in a fixed order. */
 function accessLine({
   time,
@@ -256,10 +252,12 @@ function accessLine({
   bytes,
   ms,
   requestId,
+  user,
   error,
 }: AccessEntry): string {
+  const who = user === undefined ? '' : ` user=${JSON.stringify(user)}`;
   const why = error === undefined ? '' : ` ${JSON.stringify(error)}`;
-  return `serve: ${time} ${remote} ${method} ${path} ${status} ${bytes} ${ms}ms ${requestId}${why}`;
+  return `serve: ${time} ${remote} ${method} ${path} ${status} ${bytes} ${ms}ms ${requestId}${who}${why}`;
 }
 
 /** @throws USAGE */

@@ -12,6 +12,7 @@ import { type CommonFlags, networkSettings, type Session } from '../session.ts';
 interface Flags extends CommonFlags {
   readonly from: string;
   readonly caCert?: string;
+  readonly registryConfig?: string;
 }
 
 export function addWants(session: Session): Command {
@@ -19,6 +20,10 @@ export function addWants(session: Session): Command {
     .description('list content that clients requested and serve did not have, as a part of mirror.yaml')
     .requiredOption('--from <url|dir>', 'address of the server, or the folder of its --writable')
     .option('--ca-cert <file>', 'trust the certificates in this PEM file as well')
+    .option(
+      '--registry-config <file>',
+      'where a server with --require-login finds your password: an auth.json of docker or podman',
+    )
     .action((flags: Flags) => wants(session, flags));
   return withExample(
     withCommon(command),
@@ -50,7 +55,7 @@ async function fromFolder(folder: string): Promise<WantsDocument> {
   return parseWants(bytes, path);
 }
 
-async function fromServer(session: Session, { from, caCert }: Flags): Promise<WantsDocument> {
+async function fromServer(session: Session, { from, caCert, registryConfig }: Flags): Promise<WantsDocument> {
   const url = new URL(baseOf(from));
   const settings = networkSettings(
     {
@@ -58,6 +63,7 @@ async function fromServer(session: Session, { from, caCert }: Flags): Promise<Wa
       allowHost: [],
       plainHttp: url.protocol === 'http:' ? [url.host] : [],
       caCert,
+      ...(registryConfig === undefined ? {} : { registryConfig }),
     },
     session.env,
     false,
@@ -65,7 +71,15 @@ async function fromServer(session: Session, { from, caCert }: Flags): Promise<Wa
   const network = await openNetwork(settings, { hosts: [url.host], allowPrivate: true });
   try {
     const target = `${baseOf(from)}/${wantsFile}`;
-    const response = await network.gate.request({ method: 'GET', url: target, signal: session.signal });
+    const ask = (authorization?: string) =>
+      network.gate.request({ method: 'GET', url: target, signal: session.signal, authorization });
+    let response = await ask();
+    if (response.status === 401) {
+      const refused = await errorFromResponse(response, 'the list of wishes');
+      const password = await network.password(url.host);
+      if (password === undefined) throw withoutPassword(refused, url.host);
+      response = await ask(password);
+    }
     if (response.status !== 200) throw await errorFromResponse(response, 'the list of wishes');
     return parseWants(Buffer.from(await response.text(maxWantsBytes)), target);
   } finally {
@@ -78,4 +92,12 @@ function baseOf(from: string): string {
   const url = URL.parse(from);
   if (url === null) throw new CodedError('USAGE', '--from is no URL; write http://HOST:PORT');
   return `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
+}
+
+function withoutPassword(refused: CodedError, host: string): CodedError {
+  return new CodedError(
+    refused.code,
+    `${refused.message}; no password for ${host}: log in (docker login ${host}, or --registry-config FILE)`,
+    { cause: refused, status: refused.status },
+  );
 }

@@ -14,6 +14,7 @@ import type { EgressSink } from '../http/record.ts';
 import { RegistryClient } from './client.ts';
 import { type ClientCertificateFiles, readClientCertificate } from './client-certificate.ts';
 import { credentialsFromFiles, defaultCredentialFiles } from './credentials.ts';
+import { basic } from './token.ts';
 
 /** The networking flags of every command, as they were given. */
 export interface NetworkSettings extends ClientCertificateFiles {
@@ -55,6 +56,8 @@ export interface Network {
   readonly gate: HttpGate;
   /** @param host as in a reference: `ghcr.io`, `10.0.0.5:5000` */
   registry(host: string): RegistryClient;
+  /** The Authorization header with the password for a host, for what is no registry; undefined where none is known. */
+  password(host: string): Promise<string | undefined>;
   close(): Promise<void>;
 }
 
@@ -110,6 +113,10 @@ export async function openNetwork(settings: NetworkSettings, scope: NetworkScope
         clients.set(host, client);
       }
       return client;
+    },
+    async password(host) {
+      const found = await credentials.find(host, '');
+      return found?.kind === 'password' ? basic(found) : undefined;
     },
     close() {
       closing.abort();

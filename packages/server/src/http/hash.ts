@@ -7,6 +7,7 @@ import { Worker } from 'node:worker_threads';
 import type { Piece } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
 import { type Digest, Hasher, isDigest } from '@omni-airgap/oci/model';
+import { Thread } from '../thread.ts';
 import { type Block, Lease, readBlocks } from './blocks.ts';
 
 /** Plain JavaScript in a string: a release is one file, and has none beside it to start the thread from. */
@@ -31,43 +32,17 @@ interface Reply {
   readonly digest?: string;
 }
 
-interface Waiting {
-  readonly done: (reply: Reply) => void;
-  readonly failed: (error: Error) => void;
-}
-
-let worker: Worker | undefined;
-let lastId = 0;
-/** Replies come in the order of the messages. */
-const waiting: Waiting[] = [];
-
-function thread(): Worker {
-  if (worker !== undefined) return worker;
-  const started = new Worker(program, { eval: true, resourceLimits: { maxOldGenerationSizeMb: 32 } });
-  started.on('message', (reply: Reply) => waiting.shift()?.done(reply));
-  const lost = (cause: unknown): void => {
-    if (worker === started) worker = undefined;
-    const error = new CodedError('INTERNAL', 'the thread that hashes has ended', { cause });
-    for (const { failed } of waiting.splice(0)) failed(error);
-  };
-  started.on('error', lost);
-  started.on('exit', lost);
-  // Last: a listener for messages keeps the process alive again.
-  started.unref();
-  worker = started;
-  return started;
-}
-
-function ask(message: {
+interface Message {
   readonly id: number;
   readonly memory?: SharedArrayBuffer;
   readonly length: number;
-}): Promise<Reply> {
-  return new Promise((done, failed) => {
-    waiting.push({ done, failed });
-    thread().postMessage(message);
-  });
 }
+
+const thread = new Thread<Message, Reply>(
+  'the thread that hashes',
+  () => new Worker(program, { eval: true, resourceLimits: { maxOldGenerationSizeMb: 32 } }),
+);
+let lastId = 0;
 
 /** One running hash. Must be finished or given up. */
 class ThreadHasher {
@@ -77,13 +52,13 @@ class ThreadHasher {
   /** @param length bytes from the start of the memory, which must not change until this resolves */
   async update(memory: SharedArrayBuffer, length: number): Promise<void> {
     this.#isUsed = true;
-    await ask({ id: this.#id, memory, length });
+    await thread.ask({ id: this.#id, memory, length });
   }
 
   /** After at least one block. */
   async finish(): Promise<Digest> {
     this.#isUsed = false;
-    const { digest } = await ask({ id: this.#id, length: 0 });
+    const { digest } = await thread.ask({ id: this.#id, length: 0 });
     if (isDigest(digest)) return digest;
     throw new CodedError('INTERNAL', 'the thread that hashes gave no digest');
   }
@@ -92,7 +67,7 @@ class ThreadHasher {
   giveUp(): void {
     if (!this.#isUsed) return;
     this.#isUsed = false;
-    ask({ id: this.#id, length: 1 }).catch(() => {});
+    thread.ask({ id: this.#id, length: 1 }).catch(() => {});
   }
 }
 

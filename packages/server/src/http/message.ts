@@ -8,7 +8,7 @@ import type { Bytes, Piece } from '@omni-airgap/oci';
 import type { Digest } from '@omni-airgap/oci/model';
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;
-type Method = (typeof methods)[number];
+export type Method = (typeof methods)[number];
 
 export function isMethod(value: string | undefined): value is Method {
   return (methods as readonly (string | undefined)[]).includes(value);
@@ -23,6 +23,8 @@ export interface Request {
   /** Bytes announced for the body; undefined when the header is missing. */
   readonly contentLength: number | undefined;
   readonly body: Bytes;
+  /** IP address of the client, or of the proxy in front. */
+  readonly remote: string;
   /** Aborts when the client goes away. */
   readonly signal: AbortSignal;
 }
@@ -54,6 +56,8 @@ export interface Answer {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array | FileBody;
+  /** Who had logged in, for the access log. */
+  readonly user?: string | undefined;
 }
 
 type Handler = (request: Request) => Answer | Promise<Answer>;

@@ -3,7 +3,7 @@
  * what is served; groups (registry, later others) are handed in.
  */
 
-import { randomUUID } from 'node:crypto';
+import { randomUUID, X509Certificate } from 'node:crypto';
 import {
   createServer as createNodeServer,
   type IncomingMessage,
@@ -14,6 +14,7 @@ import {
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type SecureContextOptions, Server as TlsServer } from 'node:tls';
 import { CodedError, messageOf, printable } from '@omni-airgap/oci/base';
 import {
   type Answer,
@@ -39,6 +40,8 @@ export interface AccessEntry {
   readonly ms: number;
   /** Why the answer is no success, or was cut. */
   readonly error?: string;
+  /** Who had logged in; not for an answer that needed no log-in. */
+  readonly user?: string;
   /** As the client sent it, or made here; the answer carries it too. */
   readonly requestId: string;
 }
@@ -47,6 +50,8 @@ export interface AccessEntry {
 export interface TlsOptions {
   readonly cert: string | Uint8Array;
   readonly key: string | Uint8Array;
+  /** Authorities of clients: only who has a certificate of one of them may connect. Left out: everyone. */
+  readonly clientCa?: string | Uint8Array | undefined;
 }
 
 interface HttpOptions {
@@ -65,6 +70,13 @@ const maxConnections = 4096;
 const idleCheckMs = 100;
 /** An unread request body up to this size is read to its end, so that the client gets to see the answer. */
 const drainAtMost = 16 * 1024 * 1024;
+
+/** What the access log tells of an answer, besides its status. */
+interface Outcome {
+  user?: string | undefined;
+  /** What went wrong. */
+  problem?: string;
+}
 
 export class HttpServer {
   readonly #options: HttpOptions;
@@ -107,6 +119,17 @@ export class HttpServer {
     });
   }
 
+  /**
+   * Connections from now on get this certificate; those that are open keep theirs.
+   * @throws CONFIG when it cannot be used, and the one before stays; INTERNAL for a server without TLS
+   */
+  setTls(tls: TlsOptions): void {
+    const server: unknown = this.#server;
+    if (!(server instanceof TlsServer)) throw new CodedError('INTERNAL', 'the server has no TLS');
+    const settings = secureSettings(tls);
+    checked(() => server.setSecureContext(settings));
+  }
+
   /** `http://host:port`, or https, while listening. */
   get url(): string {
     const address = this.#server.address() as AddressInfo | null;
@@ -142,11 +165,11 @@ export class HttpServer {
     response.setHeader('X-Request-ID', requestId);
     const abort = new AbortController();
     response.once('close', () => abort.abort(new CodedError('ABORTED', 'the client went away')));
-    let problem: string | undefined;
+    const outcome: Outcome = {};
     try {
-      problem = await this.#answer(incoming, response, abort.signal);
+      await this.#answer(incoming, response, abort.signal, outcome);
     } catch (error) {
-      problem = messageOf(error);
+      outcome.problem = messageOf(error);
       // Part of the answer is out: the only honest end is one that no client takes for whole.
       socket.resetAndDestroy();
     }
@@ -159,22 +182,25 @@ export class HttpServer {
       bytes: socket.bytesWritten - before,
       ms: Math.round(performance.now() - started),
       requestId,
-      ...(problem === undefined ? {} : { error: printable(problem) }),
+      ...(outcome.user === undefined ? {} : { user: printable(outcome.user) }),
+      ...(outcome.problem === undefined ? {} : { error: printable(outcome.problem) }),
     });
   }
 
-  /** @returns what went wrong, for the log; throws when the connection must be cut */
+  /** @param outcome is filled in for the log @throws when the connection must be cut */
   async #answer(
     incoming: IncomingMessage,
     response: ServerResponse,
     signal: AbortSignal,
-  ): Promise<string | undefined> {
+    outcome: Outcome,
+  ): Promise<void> {
     const { method, headers } = incoming;
     const target = parseTarget(incoming.url ?? '');
     if (target === undefined || !isMethod(method)) {
       const answer = text(target === undefined ? 400 : 501, 'request not understood');
+      outcome.problem = 'request not understood';
       await this.#send(incoming, response, answer, { method: 'GET', headers, signal });
-      return 'request not understood';
+      return;
     }
     const length = headers['content-length'];
     const request: Request = {
@@ -184,32 +210,32 @@ export class HttpServer {
       contentLength: length === undefined ? undefined : Number(length),
       // A handler that stops reading must not close the connection that its answer goes to.
       body: incoming.iterator({ destroyOnReturn: false }),
+      remote: incoming.socket.remoteAddress ?? '',
       signal,
     };
     const [group, methods] = this.#find(target.segments);
     if (group === undefined || methods === undefined) {
       await this.#send(incoming, response, text(404, '404 page not found'), request);
-      return undefined;
+      return;
     }
     if (group.isCrossOrigin) response.setHeaders(new Map(Object.entries(crossOriginHeaders(request))));
     const handler = methods[method] ?? (method === 'HEAD' ? methods.GET : undefined);
-    let problem: string | undefined;
     let answer: Answer;
     try {
       answer = handler === undefined ? withoutHandler(group, request, methods) : await handler(request);
     } catch (error) {
       if (signal.aborted) throw error;
-      problem = messageOf(error);
+      outcome.problem = messageOf(error);
       answer = group.failed(error);
     }
+    outcome.user = answer.user;
     try {
       await this.#send(incoming, response, answer, request);
     } catch (error) {
       if (response.headersSent || signal.aborted) throw error;
-      problem = messageOf(error);
+      outcome.problem = messageOf(error);
       await this.#send(incoming, response, group.failed(error), request);
     }
-    return problem;
   }
 
   #find(segments: readonly string[]): readonly [RouteGroup?, Methods?] {
@@ -234,14 +260,39 @@ export class HttpServer {
   }
 }
 
-function secureServer(settings: ServerOptions, { cert, key }: TlsOptions): NodeServer {
+function secureServer(settings: ServerOptions, tls: TlsOptions): NodeServer {
+  const secure = secureSettings(tls);
+  const asksClients = { requestCert: true, rejectUnauthorized: true };
+  return checked(() =>
+    createTlsServer({ ...settings, ...secure, ...(tls.clientCa === undefined ? {} : asksClients) }),
+  );
+}
+
+/** @throws CONFIG for authorities of clients that are no certificates */
+function secureSettings({ cert, key, clientCa }: TlsOptions): SecureContextOptions {
+  return {
+    cert: Buffer.from(cert),
+    key: Buffer.from(key),
+    ...(clientCa === undefined ? {} : { ca: authorities(Buffer.from(clientCa).toString('latin1')) }),
+    minVersion: 'TLSv1.2',
+  };
+}
+
+/** Node.js passes over what is no certificate, and would then let nobody in without a word. */
+function authorities(pem: string): string[] {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
   try {
-    return createTlsServer({
-      ...settings,
-      cert: Buffer.from(cert),
-      key: Buffer.from(key),
-      minVersion: 'TLSv1.2',
-    });
+    if (blocks.length === 0) throw new Error('no PEM certificate');
+    for (const block of blocks) new X509Certificate(block);
+  } catch (cause) {
+    throw new CodedError('CONFIG', `the authority of clients cannot be used: ${messageOf(cause)}`, { cause });
+  }
+  return blocks;
+}
+
+function checked<T>(use: () => T): T {
+  try {
+    return use();
   } catch (cause) {
     throw new CodedError('CONFIG', `certificate and key cannot be used: ${messageOf(cause)}`, { cause });
   }

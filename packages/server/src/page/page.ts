@@ -20,6 +20,7 @@ import {
   mediaSection,
   setupSection,
   talosctlSection,
+  warningSection,
   wishesSection,
 } from './sections.ts';
 import { pageHeaders, style } from './style.ts';
@@ -31,6 +32,8 @@ export interface PageContext extends HealthContext {
   readonly wishes: WishList;
   /** It takes pushes. */
   readonly isWritable: boolean;
+  /** What the operator should know about who can reach this server. */
+  readonly warnings: () => readonly string[];
   readonly externalUrl: (request: Request) => string;
 }
 
@@ -163,7 +166,7 @@ async function page(context: PageContext, request: Request, verdict: Html, text 
 <body><a class="skip" href="#main">Skip to the content</a>
 <header><h1>Omni and Talos content at ${host}</h1><p>Images, install media and schematics that were carried here: an OCI registry and an Image Factory that builds nothing.</p>
 <nav aria-label="Sections"><ul><li><a href="#media">Talos media</a></li><li><a href="#installers">Installers</a></li><li><a href="#images">Images</a></li><li><a href="#lookup">Schematic look-up</a></li><li><a href="#setup">Use this server</a></li><li><a href="#wishes">Wishes</a></li></ul></nav></header>
-<main id="main"><section aria-labelledby="about"><h2 id="about">About</h2><dl class="facts"><dt>Address</dt><dd><code>${url}</code></dd><dt>Talos versions</dt><dd>${versions.length === 0 ? 'none' : versions.toReversed().join(', ')}</dd><dt>State</dt><dd>${state}</dd>${signed}</dl></section>
+<main id="main">${warningSection(context.warnings())}<section aria-labelledby="about"><h2 id="about">About</h2><dl class="facts"><dt>Address</dt><dd><code>${url}</code></dd><dt>Talos versions</dt><dd>${versions.length === 0 ? 'none' : versions.toReversed().join(', ')}</dd><dt>State</dt><dd>${state}</dd>${signed}</dl></section>
 ${isEmpty ? emptySection(url, context.isWritable) : html``}
 ${mediaSection(holdings.media(), url)}
 ${talosctlSection(talosctl)}

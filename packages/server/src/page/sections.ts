@@ -109,6 +109,13 @@ ${table('Wishes', [{ name: 'What' }, { name: 'Asked', kind: 'number' }, { name: 
 ${hidden > 0 ? html`<p>${hidden} more are not shown.</p>` : html``}</section>`;
 }
 
+/** @param warnings of the operator; none, no section */
+export function warningSection(warnings: readonly string[]): Html {
+  if (warnings.length === 0) return html``;
+  const lines = warnings.map((text) => html`<p><span class="bad">Warning:</span> ${text}</p>`);
+  return html`<section aria-labelledby="warnings"><h2 id="warnings">Not protected</h2>${lines}</section>`;
+}
+
 /** What to do where nothing is held. @param url of this server @param isWritable it takes pushes */
 export function emptySection(url: string, isWritable: boolean): Html {
   const { host, protocol } = new URL(url);

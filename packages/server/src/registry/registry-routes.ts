@@ -4,7 +4,9 @@
  */
 
 import { isRepository } from '@omni-airgap/oci/model';
-import type { Answer, Methods, RouteGroup } from '../http/message.ts';
+import type { Access } from '../access/access.ts';
+import { type Action, catalogScope } from '../access/scope.ts';
+import type { Answer, Method, Methods, RouteGroup } from '../http/message.ts';
 import type { Integrity } from '../integrity.ts';
 import type { ContentSource } from '../source.ts';
 import { Blobs } from './blobs.ts';
@@ -21,27 +23,36 @@ export interface RegistryOptions {
   /** Where pushes go, and those under way. */
   readonly push?: (PushOptions & { readonly uploads: Uploads }) | undefined;
   readonly allowSparse: boolean;
+  /** Left out: anyone may do everything. */
+  readonly access?: Access | undefined;
   readonly onMissing?: OnMissing | undefined;
 }
 
 export function registryRoutes(options: RegistryOptions): RouteGroup {
-  const { catalog, source, integrity, push, allowSparse, onMissing } = options;
+  const { catalog, source, integrity, push, allowSparse, access, onMissing } = options;
   const manifests = { catalog, source, integrity, push, allowSparse, onMissing };
   const blobs = new Blobs({ catalog, source, integrity, claims: push?.claims });
 
   const endpoint = (rest: readonly string[]): Methods | undefined => {
     const [c = '', b = '', a = ''] = [rest.at(-1), rest.at(-2), rest.at(-3)];
-    const named = (count: number, methods: (repository: string) => Methods): Methods => {
-      const repository = rest.slice(0, -count).join('/');
-      return isRepository(repository) ? methods(repository) : badName;
+    const named = (
+      count: number,
+      methods: (repository: string) => Methods,
+      actionsOf: (method: Method) => readonly Action[] = usualActions,
+    ): Methods => {
+      const name = rest.slice(0, -count).join('/');
+      if (!isRepository(name)) return badName;
+      const scopeOf = (method: Method) => ({ type: 'repository', name, actions: actionsOf(method) }) as const;
+      return access?.registry(methods(name), scopeOf) ?? methods(name);
     };
     if (a === 'blobs' && b === 'uploads') {
-      return named(3, (repository) => {
+      const methods = (repository: string): Methods => {
         if (push === undefined) return {};
         return c === ''
           ? beginMethods(push.uploads, blobs, repository)
           : uploadMethods(push.uploads, repository, c);
-      });
+      };
+      return named(3, methods, () => pushing);
     }
     if (b === 'manifests') {
       return named(2, (repository) => manifestMethods(manifests, repository, c));
@@ -68,9 +79,12 @@ export function registryRoutes(options: RegistryOptions): RouteGroup {
     match(segments) {
       const [first, ...rest] = segments;
       if (first !== 'v2') return undefined;
-      if (rest.length === 0 || (rest.length === 1 && rest[0] === '')) return { GET: ping };
+      if (rest.length === 0 || (rest.length === 1 && rest[0] === '')) {
+        return access?.registry({ GET: ping }, () => undefined) ?? { GET: ping };
+      }
       if (rest.length === 1 && rest[0] === '_catalog') {
-        return { GET: (request) => listRepositories(catalog, request) };
+        const methods: Methods = { GET: (request) => listRepositories(catalog, request) };
+        return access?.registry(methods, () => catalogScope) ?? methods;
       }
       return endpoint(rest) ?? unknown;
     },
@@ -78,6 +92,14 @@ export function registryRoutes(options: RegistryOptions): RouteGroup {
       refuse('UNSUPPORTED', `${method} is not possible here${push ? '' : ': this registry is read-only'}`),
     failed: refuseError,
   };
+}
+
+const pushing = ['pull', 'push'] as const;
+
+/** Source: distribution v2.8 docs/spec/auth/scope.md, and what its registry asks for. */
+function usualActions(method: Method): readonly Action[] {
+  if (method === 'DELETE') return ['delete'];
+  return method === 'GET' || method === 'HEAD' ? ['pull'] : pushing;
 }
 
 function ping(): Answer {

@@ -18,7 +18,9 @@ export function registryStep(input: HandoffInput): string {
   const { registry } = input;
   return `The registry. Its images start everything here, so it must answer first, after a reboot as well. If it is
 omni-airgap serve --writable, run it as a unit: systemctl enable --now with the path of ${registryUnitName},
-which site init --pki writes beside site.yaml.
+which site init --pki writes beside site.yaml. With --registry-user NAME it also makes a log-in for pushes and names it
+in the unit (--htpasswd); registry-auth.json is the same log-in for load --registry-config. Without one, anyone who can
+connect can push.
 ${trust(input)}${registry.needsLogIn === true ? `\n\n    docker login ${registry.host}        # or podman login` : ''}`;
 }
 

@@ -13,21 +13,26 @@ const stateFolder = 'omni-airgap';
 
 /**
  * @param program absolute path of the executable
- * @param files absolute paths of the registry's certificate and key
+ * @param files absolute paths of the registry's certificate and key, and of its log-ins where it has some
  * @returns undefined for a site without a registry, or with one that speaks plain HTTP
  */
 export function registryUnit(
   { registry }: Pick<Site, 'registry'>,
   program: string,
-  { chain, key }: CertificateFiles,
+  { chain, key, htpasswd }: CertificateFiles & { readonly htpasswd?: string | undefined },
 ): string | undefined {
   if (registry === undefined || registry.plainHttp === true) return undefined;
   const { port } = new URL(registryUrl({ host: registry.host, prefix: '', plainHttp: false }));
   const command = [
     ...[program, 'serve', '--writable', `/var/lib/${stateFolder}/registry`],
     ...['--listen', `0.0.0.0:${port === '' ? '443' : port}`, '--cert', chain, '--key', key],
+    ...(htpasswd === undefined ? [] : ['--htpasswd', htpasswd]),
   ];
-  return `# systemctl enable --now PATH-OF-THIS-FILE. A site with a registry of its own has no use for it.
+  return `# systemctl enable --now PATH-OF-THIS-FILE. A site with a registry of its own has no use for it.${
+    htpasswd === undefined
+      ? '\n# Anyone who can connect can push: run site init --pki --registry-user NAME, then add its --htpasswd FILE here.'
+      : ''
+  }
 [Unit]
 Description=omni-airgap: registry of this site
 Wants=network-online.target
