@@ -13,12 +13,13 @@ import { Copier } from '../packages/oci/src/index.ts';
 import { Layout } from '../packages/oci/src/layout/index.ts';
 import { openNetwork } from '../packages/oci/src/registry/index.ts';
 import { parseLockDocument } from '../packages/store/src/index.ts';
-import { CliProcesses, CommandFailed, shownProgram } from './lib/cli-process.ts';
+import { CliProcesses, CommandFailed, shownProgram, title } from './lib/cli-process.ts';
+import { secondMonthDemo } from './lib/second-month.ts';
 import { startSampleUpstream } from './sample-upstream/sample-upstream.ts';
 
 const marker = '.omni-airgap-demo';
 
-type DemoKind = 'sample' | 'online';
+type DemoKind = 'sample' | 'online' | 'second-month';
 
 /** A folder that the demo must not use. The message says why and what to do. */
 class FolderRefused extends Error {}
@@ -41,14 +42,16 @@ async function claimFolder(folder: string, kind: DemoKind): Promise<boolean> {
   return true;
 }
 
-const help = `Usage: ./scripts/demo [--dir DIR] [--online]
+const help = `Usage: ./scripts/demo [--dir DIR] [--online | --second-month]
 
 Runs init, plan, fetch, keygen, bundle, verify and load on this machine, and shows every command.
 
-  --dir DIR   where everything is put (default: demo); needs 1.5 GB
-  --online    fetch from ghcr.io, factory.talos.dev and registry.k8s.io, not from the sample on
-              loopback: some GB, and the factory takes minutes for a first build
-  --help      this text
+  --dir DIR       where everything is put (default: demo, or demo-second-month); needs 1.5 GB
+  --online        fetch from ghcr.io, factory.talos.dev and registry.k8s.io, not from the sample on
+                  loopback: some GB, and the factory takes minutes for a first build
+  --second-month  show an upgrade instead: upstream has newer versions, and outdated, plan with the
+                  upgrade path, fetch --update, an increment, load and prune bring the site there
+  --help          this text
 
 Exit codes: those of the command that failed; 2 for a folder that is not the demo's own; 130 interrupted.`;
 
@@ -106,6 +109,14 @@ async function demo(dir: string, online: boolean): Promise<void> {
   console.log(closing(dir, online));
 }
 
+async function secondMonth(dir: string): Promise<void> {
+  if (await claimFolder(dir, 'second-month'))
+    console.log(`${dir} has what an earlier demo made: each step reuses it.`);
+  await secondMonthDemo(dir, cli);
+  await cli.stop();
+  console.log(`\n== Done. Nothing of it runs any more. Everything is in ${dir}. Clean up: rm -r ${dir}`);
+}
+
 async function sampleUpstream(folder: string): Promise<readonly string[]> {
   console.log(`Sample upstream on loopback, content in ${folder} (seeded: the same every time).`);
   const { upstreamFlags } = await startSampleUpstream({ dir: folder });
@@ -142,10 +153,6 @@ function compare(what: string, outside: string | undefined, inside: string | und
   console.log(`\n${what}\n  outside  ${outside ?? 'missing'}\n  inside   ${inside ?? 'missing'}`);
   if (outside === undefined || outside !== inside) throw new CommandFailed(`comparing ${what}`, 3);
   console.log('  the same');
-}
-
-function title(text: string): void {
-  console.log(`\n== ${text}`);
 }
 
 function closing(dir: string, online: boolean): string {
@@ -185,8 +192,9 @@ Clean up: rm -r ${dir}`;
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
-      dir: { type: 'string', default: 'demo' },
+      dir: { type: 'string' },
       online: { type: 'boolean', default: false },
+      'second-month': { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
@@ -194,8 +202,14 @@ async function main(): Promise<number> {
     console.log(help);
     return 0;
   }
+  const { online, 'second-month': isSecondMonth } = values;
+  if (online && isSecondMonth) {
+    console.error('demo: --second-month needs the sample: it moves upstream; leave out --online');
+    return 2;
+  }
   try {
-    await demo(normalize(values.dir), values.online);
+    if (isSecondMonth) await secondMonth(normalize(values.dir ?? 'demo-second-month'));
+    else await demo(normalize(values.dir ?? 'demo'), online);
     return 0;
   } finally {
     await cli.stop();

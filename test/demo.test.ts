@@ -222,6 +222,50 @@ describe('./scripts/demo once more', () => {
   });
 });
 
+describe('./scripts/demo --second-month', () => {
+  let month: Run;
+  beforeAll(async () => {
+    month = await run('./scripts/demo --second-month --dir demo-month');
+  });
+
+  test('ends well, with everything that it started', () => {
+    expect(month.stderr).not.toContain('demo:');
+    expect(month.status, month.stderr).toBe(0);
+    expect(leftOver()).toEqual([]);
+  });
+
+  test('outdated lists what is newer, plan the way there, and mirror.yaml has its versions', () => {
+    expect(month.stdout).toMatch(/\nKubernetes +latest +v1\.34\.3 +v1\.36\.1 +-\n/);
+    expect(month.stdout).toContain('Upgrade of Omni: v1.8.2 > v1.9.7 > v1.10.4\n  skips v1.9');
+    expect(month.stdout).toContain('Upgrade of Talos: v1.12.10 > v1.12.11 > v1.13.9\n  added v1.12.11');
+    const mirror = readFileSync(join(clone, 'demo-month/mirror.yaml'), 'utf8');
+    expect(mirror).toContain('  versions: [v1.9.7, latest]\n');
+    expect(mirror).toContain('    # that clusters run\n    - latest\n    - v1.35.2\n');
+  });
+
+  test('carries an increment of what is new alone', () => {
+    const [, increment = '', again = ''] =
+      /the increment ([\d.]+ MiB), of which the site has ([\d.]+ B)\.\n/.exec(month.stdout) ?? [];
+    expect([increment, again]).not.toContain('');
+    const names = namesIn(join(clone, 'demo-month/registry'));
+    for (const name of ['omni:v1.9.7', 'omni:v1.10.4', 'kubelet:v1.35.2'])
+      expect([...names.keys()]).toContainEqual(expect.stringMatching(new RegExp(`/siderolabs/${name}$`)));
+  });
+
+  test('says what each step took', () => {
+    for (const step of ['outdated', 'plan', 'fetch --update', 'bundle --since', 'load the increment'])
+      expect(month.stdout).toMatch(new RegExp(`\n  ${step} +[0-9]+\\.[0-9] s\n`));
+  });
+
+  test('once more, the site is set up and nothing is left to do', async () => {
+    const again = await run('./scripts/demo --second-month --dir demo-month');
+    expect(again.status, again.stderr).toBe(0);
+    expect(again.stdout).not.toContain('First month');
+    expect(again.stdout).toContain('Nothing is newer upstream.');
+    expect(again.stdout.match(/^Nothing to do: /gm)).toHaveLength(3);
+  });
+});
+
 describe('the transcript in README.md', () => {
   /** Hides what differs from run to run: times, ports, folders, digests, and counts that depend on what came first. */
   const masked = (text: string): string =>

@@ -29,6 +29,11 @@ export function shownProgram(): string {
   return path.startsWith('..') ? program : `./${path}`;
 }
 
+/** A heading between commands. */
+export function title(text: string): void {
+  console.log(`\n== ${text}`);
+}
+
 /** The words of a command line, in lines that a shell joins; a flag and its value stay together. */
 function shownCommand(args: readonly string[], background = false): string {
   const parts = [shownProgram()];

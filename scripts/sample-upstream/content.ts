@@ -6,7 +6,15 @@ import { type ImageContext, makeImage } from './image.ts';
 import { LayoutWriter } from './layout-writer.ts';
 import { Media } from './media.ts';
 import { SigningKey } from './signing-key.ts';
-import { defaultMedia, extensions, factoryHost, images, overlays, talosVersion } from './versions.ts';
+import {
+  defaultMedia,
+  extensions,
+  factoryHost,
+  imagesOf,
+  overlays,
+  type SampleImage,
+  type SampleVersions,
+} from './versions.ts';
 
 /** Counts up when the same seed gives other content, so that folders of older versions are made anew. */
 const generation = 3;
@@ -25,8 +33,9 @@ export interface SampleContent {
     canonical: string,
     version: string,
   ) => Promise<void>;
-  /** What the extensions and overlays endpoints answer. */
+  /** What the extensions and overlays endpoints answer, for every Talos version. */
   readonly catalogs: Catalogs;
+  readonly versions: SampleVersions;
 }
 
 interface Catalogs {
@@ -41,6 +50,7 @@ export async function sampleContent(
   dir: string,
   seed: number,
   sizeMiB: number,
+  versions: SampleVersions,
   givenMedia?: Readonly<Record<string, string>>,
 ): Promise<SampleContent> {
   const layoutOf = (host: string): string => join(dir, 'registries', host);
@@ -60,7 +70,7 @@ export async function sampleContent(
     await context.layout.finish();
   };
 
-  const stamp = JSON.stringify({ generation, seed, sizeMiB });
+  const stamp = JSON.stringify({ generation, seed, sizeMiB, versions });
   const stampFile = join(dir, 'sample.json');
   const before = await readFile(stampFile, 'utf8').catch(() => undefined);
   const described = join(dir, 'catalogs.json');
@@ -72,62 +82,65 @@ export async function sampleContent(
     const contexts = new Map<string, ImageContext>();
     for (const host of hosts) contexts.set(host, await contextOf(host));
     const { id, canonical } = schematicFrom('customization: {}\n');
-    const [catalogs] = await Promise.all([
-      makeImages(contexts),
-      makeInstaller('metal-installer', id, canonical, talosVersion),
-      makeDefaultMedia(media, id, canonical),
-    ]);
+    const makeBuilds = async (): Promise<void> => {
+      for (const version of versions.talos) {
+        await makeInstaller('metal-installer', id, canonical, version);
+        for (const file of defaultMedia)
+          await media.file({ schematic: id, canonical, extraKernelArgs: [], version, file });
+      }
+    };
+    const [catalogs] = await Promise.all([makeImages(contexts, versions), makeBuilds()]);
     await writeFile(described, JSON.stringify(catalogs));
     await writeFile(join(dir, 'cosign.pub'), publisherKey.publicKey);
     await writeFile(stampFile, stamp);
   }
   const catalogs = JSON.parse(await readFile(described, 'utf8')) as Catalogs;
-  return { layoutOf, media, publisherKey, factoryKey, makeInstaller, catalogs };
+  return { layoutOf, media, publisherKey, factoryKey, makeInstaller, catalogs, versions };
 }
 
-async function makeDefaultMedia(media: Media, schematic: string, canonical: string): Promise<void> {
-  for (const file of defaultMedia) {
-    await media.file({ schematic, canonical, extraKernelArgs: [], version: talosVersion, file });
-  }
-}
-
-async function makeImages(contexts: ReadonlyMap<string, ImageContext>): Promise<Catalogs> {
+async function makeImages(
+  contexts: ReadonlyMap<string, ImageContext>,
+  versions: SampleVersions,
+): Promise<Catalogs> {
   const contextOf = (reference: string): ImageContext => {
     const context = contexts.get(reference.slice(0, reference.indexOf('/')));
     if (context === undefined) throw new Error(`no registry for ${reference}`);
     return context;
   };
-  const make = (image: (typeof images)[number], text?: Record<string, string>) =>
+  const make = (image: SampleImage, text?: Record<string, string>) =>
     makeImage(contextOf(image.reference), image, text);
-  const withDigests = async <T extends (typeof images)[number]>(list: readonly T[]) =>
+  const withDigests = async <T extends SampleImage>(list: readonly T[]) =>
     Promise.all(list.map(async (image) => ({ ...image, digest: (await make(image)).digest })));
 
   const extensionImages = await withDigests(extensions);
   const overlayImages = await withDigests(overlays);
-  await make(
-    { reference: `ghcr.io/siderolabs/extensions:${talosVersion}`, share: 0.1, program: 'extensions' },
-    {
-      'image-digests': extensionImages.map(({ reference, digest }) => `${reference}@${digest}\n`).join(''),
-      'descriptions.yaml': extensionImages
-        .map(({ reference, digest, description }) => {
-          return `${reference}@${digest}:\n  author: Sidero Labs\n  description: ${description}\n`;
-        })
-        .join(''),
-    },
-  );
-  await make(
-    { reference: `ghcr.io/siderolabs/overlays:${talosVersion}`, share: 0.1, program: 'overlays' },
-    {
-      'overlays.yaml': `overlays:\n${overlayImages
-        .map(
-          ({ name, reference, digest }) =>
-            `  - name: ${name}\n    image: ${reference}\n    digest: ${digest}\n`,
-        )
-        .join('')}`,
-    },
-  );
+  const extensionFiles = {
+    'image-digests': extensionImages.map(({ reference, digest }) => `${reference}@${digest}\n`).join(''),
+    'descriptions.yaml': extensionImages
+      .map(({ reference, digest, description }) => {
+        return `${reference}@${digest}:\n  author: Sidero Labs\n  description: ${description}\n`;
+      })
+      .join(''),
+  };
+  const overlayFiles = {
+    'overlays.yaml': `overlays:\n${overlayImages
+      .map(
+        ({ name, reference, digest }) =>
+          `  - name: ${name}\n    image: ${reference}\n    digest: ${digest}\n`,
+      )
+      .join('')}`,
+  };
+  for (const version of versions.talos) {
+    const catalog = (name: string): SampleImage => ({
+      reference: `ghcr.io/siderolabs/${name}:${version}`,
+      share: 0.1,
+      program: name,
+    });
+    await make(catalog('extensions'), extensionFiles);
+    await make(catalog('overlays'), overlayFiles);
+  }
   // One image after the other in two lines: their compression is what takes the time, and there are two cores at least.
-  const queue = [...images];
+  const queue = [...imagesOf(versions)];
   const line = async (): Promise<void> => {
     for (let image = queue.shift(); image !== undefined; image = queue.shift()) await make(image);
   };

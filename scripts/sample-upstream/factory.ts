@@ -14,7 +14,7 @@ import { schematicFrom } from '../../packages/talos/src/index.ts';
 import type { SampleContent } from './content.ts';
 import { type Handler, type ServedFile, sendFile, sendStorageError, sendText, UrlSigner } from './host.ts';
 import type { SigningKey } from './signing-key.ts';
-import { factoryHost, talosctlFiles, talosVersion } from './versions.ts';
+import { factoryHost, talosctlFiles } from './versions.ts';
 
 export const storageHost = 'image-factory.0123456789abcdef0123456789abcdef.r2.cloudflarestorage.com';
 
@@ -44,6 +44,7 @@ export async function factory(
   options: FactoryOptions,
 ): Promise<{ readonly factory: Handler; readonly storage: Handler }> {
   const { content, buildMs, urlMs } = options;
+  const isOffered = (version: string): boolean => content.versions.talos.includes(version);
   const signer = new UrlSigner(randomBytes(16).toString('hex'));
   const schematics = new Map<string, Schematic>();
   const built = new Map<string, Promise<ServedFile | undefined>>();
@@ -78,7 +79,7 @@ export async function factory(
     const schematic = schematics.get(id);
     if (schematic === undefined) return sendText(response, 404, `schematic ID "${id}" not found\n`);
     const version = withV(asked);
-    if (version !== talosVersion) return sendText(response, 404, `version ${version} is not available\n`);
+    if (!isOffered(version)) return sendText(response, 404, `version ${version} is not available\n`);
     const file = await build(id, schematic, version, path);
     if (file === undefined)
       return sendText(response, 400, `error parsing profile from path: invalid profile path: "${path}"\n`);
@@ -140,12 +141,12 @@ export async function factory(
       /^\/v2\/((?:[a-z]+-)?installer(?:-secureboot)?)\/([^/]+)\/manifests\/(v[^/]+)$/.exec(url.pathname) ??
       [];
     const schematic = schematics.get(id);
-    if (version === talosVersion && schematic !== undefined) {
-      const key = `${repository}/${id}`;
+    if (version !== undefined && isOffered(version) && schematic !== undefined) {
+      const key = `${repository}/${id}:${version}`;
       const running =
         installerBuilds.get(key) ??
         sleep(buildMs).then(async () => {
-          if ((await installers.layout.resolve(`${factoryHost}/${key}:${version}`)) !== undefined) return;
+          if ((await installers.layout.resolve(`${factoryHost}/${key}`)) !== undefined) return;
           await content.makeInstaller(repository, id, schematic.canonical, version);
           installers = await openInstallers(content);
         });
@@ -176,22 +177,23 @@ export async function factory(
         : sendText(response, 200, found.canonical, 'application/yaml');
     }
     if (pathname === '/versions')
-      return json(response, url.searchParams.get('broken') === 'true' ? [] : [talosVersion]);
+      return json(response, url.searchParams.get('broken') === 'true' ? [] : content.versions.talos);
     const [, version = '', kind] =
       /^\/version\/([^/]+)\/(extensions|overlays)\/official$/.exec(pathname) ?? [];
-    if (kind !== undefined && withV(version) === talosVersion) {
+    if (kind !== undefined && isOffered(withV(version))) {
       return json(response, kind === 'extensions' ? content.catalogs.extensions : content.catalogs.overlays);
     }
-    if (first === 'talosctl' && withV(rest[0] ?? '') === talosVersion) {
+    const talosctlVersion = withV(rest[0] ?? '');
+    if (first === 'talosctl' && isOffered(talosctlVersion)) {
       if (rest.length === 1) {
         return json(
           response,
-          talosctlFiles.map((file) => `https://${factoryHost}/talosctl/${talosVersion}/${file}`),
+          talosctlFiles.map((file) => `https://${factoryHost}/talosctl/${talosctlVersion}/${file}`),
         );
       }
       const file = rest[1] ?? '';
       if (rest.length === 2 && talosctlFiles.includes(file)) {
-        const served = await content.media.talosctl(talosVersion, file);
+        const served = await content.media.talosctl(talosctlVersion, file);
         return sendFile(request, response, served, {
           'Content-Disposition': `attachment; filename="${file}"`,
         });

@@ -8,7 +8,7 @@ import { sampleContent } from './content.ts';
 import { factory, storageHost } from './factory.ts';
 import { blobHost, ghcr, ghcrHost } from './ghcr.ts';
 import { Host, type SeenRequest } from './host.ts';
-import { factoryHost, fullSize } from './versions.ts';
+import { currentVersions, factoryHost, fullSize, type SampleVersions } from './versions.ts';
 
 const kubernetesHost = 'registry.k8s.io';
 
@@ -17,6 +17,8 @@ export interface SampleUpstreamOptions {
   readonly dir: string;
   /** About how much there is to fetch; default 300. */
   readonly sizeMiB?: number;
+  /** What there is; default the current versions alone. */
+  readonly versions?: SampleVersions;
   /** Another seed gives other digests; default 1. */
   readonly seed?: number;
   /** Milliseconds the factory takes when it is first asked for a file or installer; default 200. */
@@ -46,13 +48,14 @@ export async function startSampleUpstream(options: SampleUpstreamOptions): Promi
     dir,
     sizeMiB = fullSize,
     seed = 1,
+    versions = currentVersions,
     buildMs = 200,
     tokenMs = 300_000,
     urlMs = 300_000,
     mediaFiles,
     onRequest,
   } = options;
-  const content = await sampleContent(dir, seed, sizeMiB, mediaFiles);
+  const content = await sampleContent(dir, seed, sizeMiB, versions, mediaFiles);
   const registryOf = async (host: string) =>
     createServer({ source: await Layout.open(content.layoutOf(host)) });
   const github = ghcr({

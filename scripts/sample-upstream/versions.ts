@@ -1,8 +1,34 @@
 /** What the sample offers: versions that belonged together in August 2026, and images with their share of the size. */
+import { talosKubernetesImages } from '../../packages/talos/src/index.ts';
 
 export const talosVersion = 'v1.13.9';
 export const kubernetesVersion = 'v1.36.1';
 export const factoryHost = 'factory.talos.dev';
+
+/** Versions that exist at a time, the oldest first. */
+export interface SampleVersions {
+  readonly omni: readonly string[];
+  readonly talos: readonly string[];
+  readonly kubernetes: readonly string[];
+}
+
+export const currentVersions: SampleVersions = {
+  omni: ['v1.10.4'],
+  talos: [talosVersion],
+  kubernetes: [kubernetesVersion],
+};
+/** As upstream was when a site was set up… */
+export const firstMonth: SampleVersions = {
+  omni: ['v1.8.2'],
+  talos: ['v1.12.10'],
+  kubernetes: ['v1.34.3'],
+};
+/** …and as it is when the site is upgraded: two minor releases of Omni and Kubernetes later. */
+export const secondMonth: SampleVersions = {
+  omni: [...firstMonth.omni, 'v1.9.7', ...currentVersions.omni],
+  talos: [...firstMonth.talos, 'v1.12.11', ...currentVersions.talos],
+  kubernetes: [...firstMonth.kubernetes, 'v1.35.2', ...currentVersions.kubernetes],
+};
 
 export interface SampleImage {
   /** Full reference. */
@@ -75,25 +101,36 @@ const talosctls: readonly SampleFile[] = talosctlFiles.map((path) => ({
   magic: programMagics[path.split('-')[1] ?? ''] ?? Buffer.alloc(0),
 }));
 
-export const images: readonly SampleImage[] = [
-  ghcr('siderolabs/omni', 'v1.10.4', 12),
-  ghcr('siderolabs/image-factory', 'v1.5.0', 6),
-  { ...ghcr('siderolabs/imager', talosVersion, 12), files: bootParts },
-  ghcr('siderolabs/installer-base', talosVersion, 4),
-  ghcr('siderolabs/installer', talosVersion, 6),
-  { ...ghcr('siderolabs/talosctl-all', talosVersion, 6), files: talosctls },
-  ghcr('siderolabs/kubelet', kubernetesVersion, 8),
-  ghcr('siderolabs/flannel', '0.28.8', 1.5),
-  ghcr('dexidp/dex', 'v2.41.1', 4),
-  kubernetes('kube-apiserver', kubernetesVersion, 3),
-  kubernetes('kube-controller-manager', kubernetesVersion, 2),
-  kubernetes('kube-scheduler', kubernetesVersion, 2),
-  kubernetes('kube-proxy', kubernetesVersion, 2),
-  kubernetes('etcd', 'v3.6.12', 3),
-  kubernetes('coredns/coredns', 'v1.14.6', 2),
-  kubernetes('pause', '3.10.1', 0.2),
-  kubernetes('networking/kube-network-policies', 'v1.1.0', 1),
-];
+/** MiB of what a Talos version adds for Kubernetes, by the last segment of the name. */
+const clusterShares: Readonly<Record<string, number>> = { etcd: 3, coredns: 2, flannel: 1.5, pause: 0.2 };
+
+/** All images but those that catalogs name, each once. */
+export function imagesOf({ omni, talos, kubernetes: versions }: SampleVersions): readonly SampleImage[] {
+  const cluster = new Set(talos.flatMap(talosKubernetesImages));
+  return [
+    ...omni.map((version) => ghcr('siderolabs/omni', version, 12)),
+    ghcr('siderolabs/image-factory', 'v1.5.0', 6),
+    ...talos.flatMap((version) => [
+      { ...ghcr('siderolabs/imager', version, 12), files: bootParts },
+      ghcr('siderolabs/installer-base', version, 4),
+      ghcr('siderolabs/installer', version, 6),
+      { ...ghcr('siderolabs/talosctl-all', version, 6), files: talosctls },
+    ]),
+    ghcr('dexidp/dex', 'v2.41.1', 4),
+    ...versions.flatMap((version) => [
+      ghcr('siderolabs/kubelet', version, 8),
+      kubernetes('kube-apiserver', version, 3),
+      kubernetes('kube-controller-manager', version, 2),
+      kubernetes('kube-scheduler', version, 2),
+      kubernetes('kube-proxy', version, 2),
+    ]),
+    ...[...cluster].map((reference) => {
+      const [, host = '', name = '', tag = ''] = /^([^/]+)\/(.+):([^:]+)$/.exec(reference) ?? [];
+      const share = clusterShares[name.split('/').at(-1) ?? ''] ?? 1;
+      return host === 'ghcr.io' ? ghcr(name, tag, share) : kubernetes(name, tag, share);
+    }),
+  ];
+}
 
 /** System extensions, named by the catalog image `siderolabs/extensions`. */
 export const extensions: readonly (SampleImage & { readonly description: string })[] = [
