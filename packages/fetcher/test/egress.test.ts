@@ -1,9 +1,11 @@
 /** egress rules, log and check: what must be reached, what was, and what cannot be. */
 
 import { writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { join } from 'node:path';
 import { type RegistryDoubleOptions, temporaryFolder } from '@omni-airgap/oci/testing';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { checkEgress } from '../src/egress/check.ts';
 import { summarizeLog } from '../src/egress/log.ts';
 import { egressRules, formatNftables, portRules } from '../src/egress/rules.ts';
@@ -192,11 +194,75 @@ describe('check', () => {
     expect(hosts[0]).toMatchObject({
       state: 'failed',
       connection: { tcp: 'failed' },
-      problem: expect.stringContaining('ECONNREFUSED'),
+      problem: expect.stringContaining('connection refused; check that it is running'),
       missingRule: 'allow TCP 443 to ghcr.io',
     });
     expect(hosts[2]?.state).toBe('ok');
   }, 60_000);
+
+  test.each([
+    [
+      'refuses connections',
+      undefined,
+      'connection refused; check that it is running, and its port in HTTPS_PROXY',
+    ],
+    ['asks for a log-in', 407, 'answers 407; it asks for a log-in'],
+    ['refuses the host', 403, 'answers 403; allow ghcr.io in its configuration'],
+  ])('C7 a proxy that %s is named, and no missing rule', async (_what, status, says) => {
+    const site = await startSite();
+    await site.mirror("images: ['ghcr.io/dexidp/dex:v1']");
+    const server = createServer();
+    server.on('connect', (_, socket) => socket.end(`HTTP/1.1 ${status} No\r\ncontent-length: 0\r\n\r\n`));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const close = (): Promise<void> => new Promise((resolve) => void server.close(() => resolve()));
+    if (status === undefined) await close();
+    else onTestFinished(close);
+    const proxy = { https: new URL(`http://127.0.0.1:${port}`), noProxy: [] };
+    const network = { ...site.network, upstreams: [], proxy };
+    const { hosts } = await checkEgress({ config: site.config, network });
+    expect(hosts[0]).toMatchObject({
+      state: 'failed',
+      connection: { tcp: 'failed', via: 'proxy', addresses: [] },
+      problem: expect.stringContaining(`the proxy 127.0.0.1:${port} (HTTPS_PROXY): ${says}`),
+    });
+    expect(hosts[0]?.missingRule).toBeUndefined();
+  });
+
+  test('A10 a proxy by https:// is spoken to by TLS: no password is sent before', async () => {
+    const site = await startSite();
+    await site.mirror("images: ['ghcr.io/dexidp/dex:v1']");
+    const seen: Buffer[] = [];
+    const server = createTcpServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.once('data', (bytes) => {
+        seen.push(bytes);
+        socket.destroy();
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => new Promise<void>((resolve) => void server.close(() => resolve())));
+    const { port } = server.address() as AddressInfo;
+    const proxy = { https: new URL(`https://alice:s3cret@127.0.0.1:${port}`), noProxy: [] };
+    const { hosts } = await checkEgress({
+      config: site.config,
+      network: { ...site.network, upstreams: [], proxy },
+    });
+    // A TLS record of the handshake. Source: RFC 8446 section 5.1.
+    expect(seen.length).toBeGreaterThan(0);
+    for (const bytes of seen) expect(bytes[0]).toBe(0x16);
+    expect(hosts[0]?.problem).toContain(`the proxy 127.0.0.1:${port} (HTTPS_PROXY)`);
+    expect(JSON.stringify(hosts)).not.toContain('s3cret');
+  });
+
+  test('a name that nobody knows needs a name server, and no rule for TCP', async () => {
+    const site = await startSite();
+    await site.mirror("images: ['registry.invalid/a:v1']");
+    const { hosts } = await checkEgress({ config: site.config, network: { ...site.network, upstreams: [] } });
+    expect(hosts[0]).toMatchObject({ state: 'failed', connection: { tcp: 'not tried' } });
+    expect(hosts[0]?.problem).toMatch(/name servers/);
+    expect(hosts[0]?.missingRule).toBeUndefined();
+  });
 
   test.each([
     ['ghcr.io', 'ghcr.io'],

@@ -88,6 +88,7 @@ export class GateRequestHandler {
     const body = bodyOf(request);
     const signal = options.abortSignal;
     const response = await this.#gate.request({
+      peer: 'object store',
       method: request.method as Method,
       url: urlOf(request),
       // The SDK waits for a go-ahead before it sends a body; our connections do not speak that.

@@ -19,7 +19,7 @@ const cases: [number, Record<string, string>, string, object][] = [
     429,
     { 'retry-after': '7', 'content-type': 'text/plain' },
     'slow',
-    { code: 'UPSTREAM', retryAfterMs: 7000, message: /429: slow$/ },
+    { code: 'UPSTREAM', retryAfterMs: 7000, message: /429 \(wait 7 s\): slow; it limits the rate/ },
   ],
   [500, {}, 'x'.repeat(100_000), { code: 'UPSTREAM', status: 500, message: /answers 500$/ }],
   [

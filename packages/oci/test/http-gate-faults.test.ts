@@ -1,7 +1,6 @@
 /** What goes wrong on a connection, and that it ends in time, as an error that says so. */
 import { createServer as createTcpServer } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
-import { exchangeError } from '../src/http/exchange.ts';
 import { readBody, startHttpServer } from '../src/testing/http-server.ts';
 import { gateTo, plainPolicy, server } from './gate.ts';
 
@@ -112,10 +111,4 @@ test('an error of the body that is sent comes out as it is', async () => {
   };
   const request = gate.request({ method: 'PUT', url: 'https://ghcr.io/', body: { size: 4, open } });
   await expect(request).rejects.toMatchObject({ code: 'NETWORK', cause: { code: 'EIO' } });
-});
-
-test('a code that is also a member of every object is only a code', () => {
-  const odd = Object.assign(new Error('odd'), { code: 'constructor' });
-  const { message } = exchangeError(odd, 'GET', new URL('https://registry.example/v2/'));
-  expect(message).toBe('GET https://registry.example/v2/: odd');
 });

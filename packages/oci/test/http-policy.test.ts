@@ -226,7 +226,7 @@ describe('proxies', () => {
     ['https://other:8443/', undefined],
     ['https://other/', 'proxy:3128'],
   ])('%s goes through %s', (url, proxy) => {
-    expect(proxyFor(settings, new URL(url))?.host).toBe(proxy);
+    expect(proxyFor(settings, new URL(url))?.url.host).toBe(proxy);
   });
   test('nothing set, and * set', () => {
     expect(proxyFromEnvironment({ NO_PROXY: 'x' })).toBeUndefined();

@@ -63,7 +63,6 @@ describe('remedies', () => {
     [undefined, 'push', 308, '', /redirects to/],
     [undefined, 'push', 405, '', /takes no pushes/],
     [undefined, 'push', 413, '', /client_max_body_size/],
-    [undefined, 'push', 429, '', /--concurrency/],
     [undefined, 'image', 413, '', undefined],
   ])('%s, %s, %i %s', (name, what, status, words, remedy) => {
     const known = name === undefined ? undefined : kind(name);

@@ -61,6 +61,26 @@ describe('resolve', () => {
       await expect(started.repository.resolve('v1')).rejects.toMatchObject({ code, status });
     }
   });
+  test('C11 the words of a rate limit are asked for by GET, once, and said with the wait', async () => {
+    const body = JSON.stringify({
+      errors: [{ code: 'TOOMANYREQUESTS', message: 'You have reached your limit' }],
+    });
+    const headers = { 'content-type': 'application/json', 'retry-after': '1' };
+    const script = [{ match: { path: /manifests/ }, do: { status: 429, headers, body } }];
+    const { repository, registry } = await startRegistry({ ...seed, script }, { tries: 2 });
+    const says = 'answers 429 (wait 1 s): TOOMANYREQUESTS: You have reached your limit; it limits the rate';
+    await expect(repository.resolve('v1')).rejects.toThrow(says);
+    for (const name of ['v1', 'v2']) {
+      await expect(repository.resolve(name)).rejects.toMatchObject({
+        status: 429,
+        message: expect.stringMatching(new RegExp(`^resolve ${name} .*docker login`)),
+      });
+    }
+    expect(registry.requests.map(({ method }) => method)).toEqual([
+      ...['HEAD', 'HEAD', 'GET'],
+      ...['HEAD', 'HEAD', 'HEAD', 'HEAD'],
+    ]);
+  });
   test('another digest than the one asked for is refused', async () => {
     const other = digestOf(Buffer.from('other'));
     const { repository } = await startRegistry({

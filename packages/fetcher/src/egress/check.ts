@@ -3,20 +3,14 @@
  * name, TCP, TLS, token, and one byte of content per domain. It says which firewall rule is missing.
  */
 
-import { isIP, type Socket } from 'node:net';
-import type { TLSSocket } from 'node:tls';
+import { isIP } from 'node:net';
 import type { Fetcher } from '@omni-airgap/oci';
-import { CodedError, isCoded, messageOf, printable, systemCodeOf } from '@omni-airgap/oci/base';
-import { readNamedFile } from '@omni-airgap/oci/fs';
+import { CodedError, isCoded, messageOf } from '@omni-airgap/oci/base';
 import {
   addressesOf,
   type EgressPolicy,
   type EgressRecord,
   hostAllowed,
-  openTcp,
-  openTls,
-  openTunnel,
-  type ProxySettings,
   parseUpstream,
   proxyFor,
   saysPage,
@@ -40,8 +34,6 @@ import { hostsOf, type ResolvedMirror, resolveMirror } from '../mirror/resolved-
 interface CheckOptions {
   readonly config: string;
   readonly network: NetworkSettings;
-  /** For each step of a connection; default 10 s. */
-  readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -69,27 +61,38 @@ export interface EgressCheck {
   readonly hosts: readonly CheckedHost[];
 }
 
-const defaultTimeoutMs = 10_000;
 /** Registries are asked at another host than references name. */
 const apiHostOf = (registry: string): string =>
   registry === 'docker.io' ? 'registry-1.docker.io' : registry;
 
 /** @throws CONFIG, NO_INPUT, USAGE; what cannot be reached stands in the report */
 export async function checkEgress(options: CheckOptions): Promise<EgressCheck> {
-  const { timeoutMs = defaultTimeoutMs, network } = options;
+  const { network, signal } = options;
   const wanted = resolveMirror(await wantedMirror(options));
   const rules = hostsOf(wanted);
-  const pem =
-    network.caCert === undefined ? undefined : await readNamedFile('--ca-cert', network.caCert, 1024 * 1024);
-  const ca = pem?.toString('latin1');
   const upstreams = network.upstreams.map(parseUpstream);
   const reports = new Map<string, Promise<ConnectionReport>>();
+  const probing = await openNetwork(network, { hosts: rules.map(hostPattern), allowPrivate: false });
   const connect = (host: string): Promise<ConnectionReport> => {
     const url = upstreams.find((upstream) => upstream.host === host)?.url ?? new URL(`https://${host}`);
-    const report = reports.get(host) ?? tryConnection(url, { ca, proxy: network.proxy, timeoutMs });
+    const proxy = proxyFor(network.proxy, url) !== undefined;
+    const report = reports.get(host) ?? tryConnection(probing, host, { url, proxy, signal });
     reports.set(host, report);
     return report;
   };
+  try {
+    return await checkHosts(wanted, rules, connect, options);
+  } finally {
+    await probing.close();
+  }
+}
+
+async function checkHosts(
+  wanted: ResolvedMirror,
+  rules: readonly EgressHost[],
+  connect: (host: string) => Promise<ConnectionReport>,
+  options: CheckOptions,
+): Promise<EgressCheck> {
   const tokens = new Map<string, CheckedHost['token']>();
   const runs = await Promise.all(
     probesOf(wanted).map(async (probe): Promise<ProbeRun> => {
@@ -107,7 +110,7 @@ export async function checkEgress(options: CheckOptions): Promise<EgressCheck> {
     rules.map(async (rule): Promise<CheckedHost> => {
       const host = hostOfRule(rule, records);
       if (host === undefined) return { ...rule, state: 'unseen' };
-      const connection = await connect(host);
+      const { isBlocked, ...connection } = await connect(host);
       const status = records.findLast(
         (record) => record.host === host && record.status !== undefined,
       )?.status;
@@ -121,12 +124,11 @@ export async function checkEgress(options: CheckOptions): Promise<EgressCheck> {
         status,
       };
       if (problem === undefined) return { ...base, state: 'ok' };
-      const isBlocked = connection.tcp !== 'ok';
       return {
         ...base,
         state: 'failed',
         problem,
-        ...(isBlocked ? { missingRule: `allow TCP ${rule.port} to ${rule.pattern}` } : {}),
+        ...(isBlocked === true ? { missingRule: `allow TCP ${rule.port} to ${rule.pattern}` } : {}),
       };
     }),
   );
@@ -279,76 +281,61 @@ interface ConnectionReport {
   readonly via?: 'proxy';
   /** The first thing that went wrong, in words. */
   readonly problem?: string;
+  /** True where a firewall may be what keeps packets from the host itself. */
+  readonly isBlocked?: boolean;
 }
 
-interface ConnectionSettings {
-  /** PEM, besides the usual authorities. */
-  readonly ca: string | undefined;
-  readonly proxy: ProxySettings | undefined;
-  /** For each step, in ms. */
-  readonly timeoutMs: number;
-}
+/** Causes of failures by the step that they end; what has another cause got through. */
+const steps: ReadonlyMap<string, 'name' | 'tcp' | 'tls'> = new Map([
+  ...['name unknown', 'no name server'].map((cause) => [cause, 'name'] as const),
+  ...['refused', 'unreachable', 'no connection', 'proxy log-in', 'proxy refusal'].map(
+    (cause) => [cause, 'tcp'] as const,
+  ),
+  // A firewall that looks at names ends the connection when it has seen the one of TLS.
+  ...['cut', 'no TLS', 'only HTTP/2', 'TLS', 'client certificate'].map((cause) => [cause, 'tls'] as const),
+]);
 
 /**
- * One connection to a host, step by step, for `egress check`: name, TCP, TLS. It says where it breaks, and who
- * vouches for the other side: a firewall that looks inside shows itself by its own issuer.
- * @param url where the host's requests go; its path is not used. Never throws.
+ * One connection to a host, by the smallest request there is, through the gate as a fetch makes it: proxy, policy and
+ * authorities are the same. It says where it breaks, and who vouches for the other side: a firewall that looks inside
+ * shows itself by its own issuer. Throws ABORTED only.
  */
-async function tryConnection(url: URL, settings: ConnectionSettings): Promise<ConnectionReport> {
-  const host = url.hostname.replace(/^\[|\]$/g, '');
-  const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
-  const proxy = proxyFor(settings.proxy, url);
-  let report: ConnectionReport = {
-    addresses: [],
-    tcp: 'not tried',
-    tls: 'not tried',
-    ...(proxy === undefined ? {} : { via: 'proxy' as const }),
-  };
-  let socket: Socket | undefined;
+async function tryConnection(
+  { gate }: Network,
+  host: string,
+  {
+    url,
+    proxy,
+    signal,
+  }: { readonly url: URL; readonly proxy: boolean; readonly signal?: AbortSignal | undefined },
+): Promise<ConnectionReport> {
+  const name = url.hostname.replace(/^\[|\]$/g, '');
+  const addresses = proxy ? [] : isIP(name) ? [name] : await addressesOf(name).catch(() => []);
+  const base = { addresses, ...(proxy ? { via: 'proxy' as const } : {}) };
+  const secured = url.protocol === 'https:' ? 'ok' : 'none';
   try {
-    if (proxy === undefined) {
-      report = { ...report, addresses: isIP(host) ? [host] : await addressesOf(host) };
-    }
-    report = { ...report, tcp: 'failed' };
-    socket =
-      proxy === undefined
-        ? await openTcp(host, port, settings.timeoutMs)
-        : await openTunnel(proxy, `${url.hostname}:${port}`, settings.timeoutMs);
-    report = { ...report, tcp: 'ok' };
-    if (url.protocol !== 'https:') return { ...report, tls: 'none' };
-    report = { ...report, tls: 'failed' };
-    const secure = await openTls(socket, {
-      host,
-      ca: settings.ca === undefined ? [] : [settings.ca],
-      // What it says about itself is wanted also when nobody trusts it; the request itself is made elsewhere.
-      verify: false,
-      timeoutMs: settings.timeoutMs,
+    const peer = host === publicFactoryHost ? 'factory' : 'registry';
+    const response = await gate.request({
+      method: 'HEAD',
+      url: `https://${host}/`,
+      peer,
+      follow: false,
+      signal,
     });
-    socket = secure;
-    const issuer = issuerOf(secure);
-    report = { ...report, issuer };
-    if (secure.authorized) return { ...report, tls: 'ok' };
-    const why = String(secure.authorizationError);
-    return {
-      ...report,
-      problem: `the certificate, issued by ${issuer ?? 'nobody'}, is not trusted (${printable(why)}); if the firewall looks inside TLS, name its CA with --ca-cert FILE`,
-    };
+    await response.cancel();
+    const { issuer } = response;
+    return { ...base, tcp: 'ok', tls: secured, ...(issuer === '' ? {} : { issuer }) };
   } catch (error) {
-    return { ...report, problem: explain(error, report, host, port) };
-  } finally {
-    socket?.destroy();
+    if (!isCoded(error) || error.code === 'ABORTED') throw error;
+    const problem = error.message;
+    const { cause = '', peer } = error.failure ?? {};
+    const step = cause.startsWith('certificate ') ? 'tls' : steps.get(cause);
+    if (error.failure === undefined || step === 'name')
+      return { ...base, tcp: 'not tried', tls: 'not tried', problem };
+    if (step === 'tcp' || peer === 'proxy')
+      return { ...base, tcp: 'failed', tls: 'not tried', problem, isBlocked: peer !== 'proxy' };
+    if (step === 'tls') return { ...base, tcp: 'ok', tls: 'failed', problem };
+    // Something answers there: what it says to a real request is what counts.
+    return { ...base, tcp: 'ok', tls: secured };
   }
-}
-
-function explain(error: unknown, report: ConnectionReport, host: string, port: number): string {
-  const code = systemCodeOf(error);
-  if (report.tcp === 'not tried') return `DNS has no address for ${host} (${code ?? messageOf(error)})`;
-  const step = report.tls === 'failed' ? 'TLS' : 'TCP';
-  return `${step} to ${host} port ${port}: ${printable(code ?? messageOf(error))}`;
-}
-
-function issuerOf(socket: TLSSocket): string | undefined {
-  const { issuer } = socket.getPeerCertificate();
-  const name = issuer?.O ?? issuer?.CN;
-  return name === undefined ? undefined : printable(String(name), 80);
 }

@@ -59,6 +59,7 @@ export class FactoryClient {
   async createSchematic({ id, canonical }: Omit<IdentifiedSchematic, 'schematic'>): Promise<KnownSchematic> {
     const answer = await this.#retrying(async () => {
       const response = await this.#options.gate.request({
+        peer: 'factory',
         method: 'POST',
         url: `${this.base}/schematics`,
         headers: { 'content-type': 'application/yaml', accept: 'application/json' },
@@ -155,6 +156,7 @@ export class FactoryClient {
   #request(method: 'GET' | 'HEAD', path: string): Promise<GateResponse> {
     const url = `${this.base}/${path}`;
     return this.#options.gate.request({
+      peer: 'factory',
       method,
       url,
       signal: this.#options.signal,

@@ -182,6 +182,7 @@ async function open(
   const { url, size } = job;
   const { signal } = context.retry;
   const response = await context.gate.request({
+    peer: 'factory',
     method: 'GET',
     url,
     headers: at === 0 ? {} : { range: `bytes=${at}-`, ...(validator ? { 'if-range': validator } : {}) },

@@ -47,7 +47,7 @@ async function peerCertificate(
   ca: readonly string[],
   signal: AbortSignal | undefined,
 ): Promise<DetailedPeerCertificate> {
-  const socket = await openTcp(host, port, timeoutMs, signal);
+  const socket = await openTcp(host, port, timeoutMs, { signal });
   const secure = await openTls(socket, { host, ca, verify: true, timeoutMs, signal });
   const certificate = secure.getPeerCertificate(true);
   secure.end();

@@ -77,6 +77,8 @@ export interface CodedErrorOptions {
     | undefined;
   /** HTTP status of the answer that led to it. */
   readonly status?: number | undefined;
+  /** Why a connection failed, and with whom, in the words of oci/http. */
+  readonly failure?: { readonly cause: string; readonly peer: string } | undefined;
   /** Milliseconds the other side asked to wait (Retry-After). */
   readonly retryAfterMs?: number | undefined;
 }
@@ -86,6 +88,7 @@ export class CodedError extends Error {
   readonly code: ErrorCode;
   readonly descriptor: CodedErrorOptions['descriptor'];
   readonly status: number | undefined;
+  readonly failure: CodedErrorOptions['failure'];
   readonly retryAfterMs: number | undefined;
 
   /** @param message one line: what failed, which item, what to do next; never a secret. */
@@ -95,6 +98,7 @@ export class CodedError extends Error {
     this.code = code;
     this.descriptor = options.descriptor;
     this.status = options.status;
+    this.failure = options.failure;
     this.retryAfterMs = options.retryAfterMs;
   }
 }

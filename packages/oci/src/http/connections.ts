@@ -1,8 +1,11 @@
 /** Connections: one bounded pool per origin and route to it. */
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import type { Dispatcher } from 'undici';
-import { hostMatches, type Lookup, systemLookup } from './host.ts';
-import { type ProxySettings, proxyFor } from './proxy.ts';
+import type { PresentedCertificate } from './advice.ts';
+import { presented } from './failure.ts';
+import { bareAddress, guardedLookup, hostMatches, type Lookup, systemLookup } from './host.ts';
+import { openTcp, openTls } from './probe.ts';
+import { type ProxySettings, proxyFor, type UsedProxy } from './proxy.ts';
 
 export interface ConnectionOptions {
   /** PEM certificates trusted besides the usual ones. */
@@ -30,7 +33,8 @@ export interface ClientCertificate {
 
 export interface Route {
   readonly dispatcher: Dispatcher;
-  readonly via?: 'proxy';
+  /** Undefined for a straight one. */
+  readonly proxy?: UsedProxy;
 }
 
 export class Connections {
@@ -65,6 +69,31 @@ export class Connections {
     return route;
   }
 
+  /** Whether the operator named authorities. */
+  get hasAuthority(): boolean {
+    return (this.#options.ca ?? []).length > 0;
+  }
+
+  /**
+   * What the other side presents, whoever vouches for it: a connection of its own, which carries no request.
+   * @returns undefined when that cannot be found out
+   */
+  async certificateOf(target: URL, publicOnly: boolean): Promise<PresentedCertificate | undefined> {
+    const { connectTimeoutMs = 10_000, lookup = systemLookup } = this.#options;
+    if (proxyFor(this.#options.proxy, target) !== undefined) return undefined;
+    const host = bareAddress(target.hostname);
+    try {
+      const guarded = guardedLookup(lookup, publicOnly);
+      const socket = await openTcp(host, Number(target.port || 443), connectTimeoutMs, { lookup: guarded });
+      const secure = await openTls(socket, { host, ca: [], verify: false, timeoutMs: connectTimeoutMs });
+      const certificate = presented(secure.getPeerCertificate());
+      secure.destroy();
+      return certificate;
+    } catch {
+      return undefined;
+    }
+  }
+
   /** Ends all connections at once; requests in progress fail. */
   async close(): Promise<void> {
     const routes = [...this.#routes.values()];
@@ -80,6 +109,6 @@ export class Connections {
     const { directDispatcher, proxiedDispatcher } = await import('./dispatchers.ts');
     return proxy === undefined
       ? { dispatcher: directDispatcher(target.origin, lookup, publicOnly, options) }
-      : { dispatcher: proxiedDispatcher(proxy, options), via: 'proxy' };
+      : { dispatcher: proxiedDispatcher(proxy.url, options), proxy };
   }
 }

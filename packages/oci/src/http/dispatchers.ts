@@ -3,9 +3,11 @@
  * of a host on one connection. In a file of its own, loaded at the first request: the HTTP client takes longer to
  * load than commands that need no network take for the rest of their start.
  */
-import type { SecureContext } from 'node:tls';
+import type { Socket } from 'node:net';
+import { type SecureContext, TLSSocket } from 'node:tls';
 import { buildConnector, Client, type Dispatcher, Pool, ProxyAgent } from 'undici';
-import { Exchange, type Peer } from './exchange.ts';
+import { type Endpoint, Exchange } from './exchange.ts';
+import { ProxyFailure, presented } from './failure.ts';
 import { guardedLookup, type Lookup } from './host.ts';
 
 export interface DispatcherOptions {
@@ -38,7 +40,8 @@ export function directDispatcher(
     connections,
     allowH2: false,
     connect: connector,
-    factory: (address, options) => new AddressedClient(address, options, connector),
+    factory: (address, options) =>
+      new EndpointClient(address, options, connector, ({ remoteAddress }) => remoteAddress ?? ''),
   });
 }
 
@@ -54,31 +57,59 @@ export function proxiedDispatcher(
     allowH2: false,
     requestTls: { ...tls, secureContext },
     proxyTls: { ...tls, secureContext: proxyContext },
+    clientFactory: (origin, options) => new Pool(origin, { ...options, connect: ofProxy(options) }),
+    factory: (origin, options: Pool.Options) => {
+      const { connect } = options;
+      return new Pool(origin, {
+        ...options,
+        factory: (address, more) =>
+          new EndpointClient(address, more, connect as buildConnector.connector, () => ''),
+      });
+    },
   });
 }
 
-/** A client that tells each exchange the address its connection has, for the egress record. */
-class AddressedClient extends Client {
-  readonly #peer: Peer;
+/** The connector to a proxy, whose failures are told from those of the connection through it. */
+function ofProxy(options: object): buildConnector.connector {
+  const { connect } = options as { readonly connect: buildConnector.connector };
+  return (target, done) =>
+    connect(target, (...[error, socket]) =>
+      error === null ? done(null, socket) : done(new ProxyFailure(error), null),
+    );
+}
 
-  constructor(origin: URL, options: object, connector: buildConnector.connector) {
-    const peer: { address: string } = { address: '' };
+/** A client that tells each exchange what its connection ends at. */
+class EndpointClient extends Client {
+  readonly #endpoint: Endpoint;
+
+  /** @param addressOf of a connection, for the egress record */
+  constructor(
+    origin: URL,
+    options: object,
+    connector: buildConnector.connector,
+    addressOf: (socket: Socket) => string,
+  ) {
+    const endpoint: { address: string; issuer: string } = { address: '', issuer: '' };
     super(origin, {
       ...options,
       connect: (target, done) =>
         connector(target, (...result) => {
-          const [, socket] = result;
-          peer.address = socket?.remoteAddress ?? '';
-          // The alert of a TLS server is followed by an orderly end, which would be told in its place.
-          socket?.once('error', (error) => socket.destroy(error));
+          // Undefined after a failure, whatever the type says.
+          const socket = result[1] as Socket | null | undefined;
+          if (socket !== null && socket !== undefined) {
+            endpoint.address = addressOf(socket);
+            if (socket instanceof TLSSocket) endpoint.issuer = presented(socket.getPeerCertificate()).issuer;
+            // The alert of a TLS server is followed by an orderly end, which would be told in its place.
+            socket.once('error', (error) => socket.destroy(error));
+          }
           done(...result);
         }),
     });
-    this.#peer = peer;
+    this.#endpoint = endpoint;
   }
 
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    if (handler instanceof Exchange) handler.peer = this.#peer;
+    if (handler instanceof Exchange) handler.endpoint = this.#endpoint;
     return super.dispatch(options, handler);
   }
 }

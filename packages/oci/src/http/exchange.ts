@@ -1,13 +1,11 @@
 /**
  * One request and its answer on one connection: an undici dispatch handler whose body is an async iterable.
  * Chunks are handed on as they come off the socket, without a stream object between; what is not read yet is
- * bounded by pausing the socket. What it fails with (sockets, TLS, name resolution, the HTTP parser) becomes one of
- * our errors.
+ * bounded by pausing the socket.
  */
 import type { Dispatcher } from 'undici';
 import { markReceived } from '../base/chunk-memory.ts';
-import { CodedError, isCoded, messageOf, systemCodeOf } from '../base/errors.ts';
-import { printable } from '../base/text.ts';
+import { CodedError } from '../base/errors.ts';
 import { type RateFloor, RateMeter, tooSlow } from './rate.ts';
 import { abortedError } from './retry.ts';
 
@@ -18,8 +16,11 @@ export interface Head {
 }
 
 /** The other end of a connection. */
-export interface Peer {
+export interface Endpoint {
+  /** Empty behind a proxy. */
   readonly address: string;
+  /** Organization or name of who issued its certificate; empty without TLS. */
+  readonly issuer: string;
 }
 
 export interface ExchangeOptions {
@@ -50,7 +51,7 @@ const drainable = 64 * 1024;
 export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterator<Uint8Array> {
   readonly head: Promise<Head>;
   /** Set by the client that takes the request. */
-  peer: Peer | undefined;
+  endpoint: Endpoint | undefined;
   /** The address the request went to; empty before that, and behind a proxy. */
   address = '';
   /** Body bytes so far. */
@@ -88,7 +89,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterat
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
     this.#lastSent = performance.now();
-    this.address = this.peer?.address ?? '';
+    this.address = this.endpoint?.address ?? '';
     if (this.#error !== undefined) controller.abort(this.#error);
   }
 
@@ -206,86 +207,4 @@ export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterat
     this.#options.signal?.removeEventListener('abort', this.#onAbort);
     this.#options.onEnd(this);
   }
-}
-
-const reasons: ReadonlyMap<string, string> = new Map([
-  ['ENOTFOUND', 'the name is not known to DNS'],
-  ['EAI_AGAIN', 'DNS does not answer'],
-  ['ECONNREFUSED', 'connection refused'],
-  ['ECONNRESET', 'connection reset'],
-  ['EPIPE', 'connection closed while sending'],
-  ['EHOSTUNREACH', 'no route to the host'],
-  ['ENETUNREACH', 'no route to the network'],
-  ['ETIMEDOUT', 'no connection in time'],
-  ['UND_ERR_CONNECT_TIMEOUT', 'no connection in time'],
-  ['UND_ERR_HEADERS_TIMEOUT', 'no answer in time'],
-  ['UND_ERR_BODY_TIMEOUT', 'the transfer stalled'],
-  ['UND_ERR_SOCKET', 'the connection was closed early'],
-  ['UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'the transfer was cut short'],
-]);
-
-/** URL for messages: no query, no user name. */
-export function shown(url: URL): string {
-  return printable(`${url.protocol}//${url.host}${url.pathname}`, 300);
-}
-
-/**
- * @param error what the exchange failed with; a CodedError (refusal, abort, a body that failed) stays as it is
- * @returns NETWORK for what may pass by itself, UPSTREAM for TLS and protocol errors, which will not
- */
-export function exchangeError(error: unknown, method: string, url: URL): CodedError {
-  for (let e = error, depth = 0; e instanceof Error && depth < 4; e = e.cause, depth++) {
-    if (isCoded(e)) return e;
-  }
-  const code = systemCodeOf(error) ?? '';
-  const what = `${method} ${shown(url)}`;
-  const tls = tlsFailure(code, error, url);
-  if (tls !== undefined) return new CodedError('UPSTREAM', `${what}: ${tls}`, { cause: error });
-  const kind = code.startsWith('HPE_') && code !== 'HPE_INVALID_EOF_STATE' ? 'UPSTREAM' : 'NETWORK';
-  const reason = reasons.get(code) ?? printable(messageOf(error));
-  return new CodedError(kind, `${what}: ${reason}`, { cause: error });
-}
-
-const clientCertificateAlert =
-  /ALERT_(?:HANDSHAKE_FAILURE|BAD_CERTIFICATE|CERTIFICATE_|UNKNOWN_CA|UNSUPPORTED_CERTIFICATE)/;
-/** What the other side sends when it is no TLS. */
-const noTls: ReadonlySet<string> = new Set([
-  'ERR_SSL_WRONG_VERSION_NUMBER',
-  'ERR_SSL_PACKET_LENGTH_TOO_LONG',
-  'ERR_SSL_HTTP_REQUEST',
-]);
-
-/** A failure of TLS in words, with a remedy for its cause only; undefined for other failures. */
-function tlsFailure(code: string, error: unknown, url: URL): string | undefined {
-  const clock = `this host's clock says ${new Date().toISOString()}`;
-  if (/^(?:CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|ERR_TLS_)/.test(code)) {
-    const hint =
-      code === 'CERT_HAS_EXPIRED'
-        ? `it has expired; renew it (${clock})`
-        : code === 'CERT_NOT_YET_VALID'
-          ? `it is not valid yet; ${clock}`
-          : code === 'ERR_TLS_CERT_ALTNAME_INVALID'
-            ? `it is for another name${namesOf(error)}; use a name that it is for`
-            : 'if the site has its own CA, name it with --ca-cert FILE';
-    return `TLS certificate refused (${code}); ${hint}`;
-  }
-  if (!/^(?:ERR_SSL_|EPROTO)/.test(code)) return undefined;
-  if (clientCertificateAlert.test(code)) {
-    return `TLS failed (${code}): the server asks for a client certificate, or refuses the one that it was shown; specify --client-cert FILE and --client-key FILE`;
-  }
-  if (code.includes('NO_APPLICATION_PROTOCOL')) {
-    return `TLS failed (${code}): the server speaks HTTP/2 only; let it offer HTTP/1.1 as well`;
-  }
-  const hint = noTls.has(code) ? `; if the other side speaks plain HTTP, add --plain-http ${url.host}` : '';
-  return `TLS failed (${code})${hint}`;
-}
-
-/** The names that a certificate is for, when the error tells. Source: Node.js tls.checkServerIdentity. */
-function namesOf(error: unknown): string {
-  for (let e = error, depth = 0; e instanceof Error && depth < 4; e = e.cause, depth++) {
-    const cert = 'cert' in e && typeof e.cert === 'object' && e.cert !== null ? e.cert : undefined;
-    const names = cert !== undefined && 'subjectaltname' in cert ? cert.subjectaltname : undefined;
-    if (typeof names === 'string') return ` (${printable(names.replaceAll(/DNS:|IP Address:/g, ''), 300)})`;
-  }
-  return '';
 }

@@ -6,8 +6,10 @@
 import { CodedError, isCoded } from '../base/errors.ts';
 import { printable } from '../base/text.ts';
 import type { Bytes } from '../storage.ts';
+import type { Peer } from './advice.ts';
 import { type ConnectionOptions, Connections } from './connections.ts';
-import { Exchange, exchangeError, shown } from './exchange.ts';
+import { Exchange, type Head } from './exchange.ts';
+import { failureOf, shown } from './failure.ts';
 import type { Pacing } from './pacing.ts';
 import { anyAddressAllowed, checkUrl, type EgressPolicy, physicalUrl, resolveReference } from './policy.ts';
 import { defaultRateFloor, type RateFloor, RateMeter, tooSlow } from './rate.ts';
@@ -49,6 +51,8 @@ export interface GateRequest {
   readonly method: Method;
   /** Logical URL, such as `https://ghcr.io/v2/`. */
   readonly url: string | URL;
+  /** Who is asked, for what is said of failures; default `site`, a service that the operator named. */
+  readonly peer?: Peer | undefined;
   /** Sent to the origin of `url`; elsewhere only Accept, Range, If-Range, User-Agent and what the body is go along. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Authorization for the origin of `url`, never sent again on a chain of redirects that has left it. */
@@ -209,11 +213,8 @@ export class HttpGate {
     headers: Readonly<Record<string, string>>,
   ): Promise<GateResponse> {
     const target = physicalUrl(this.policy, url);
-    const { dispatcher, via } = await this.#connections.route(
-      url,
-      target,
-      !anyAddressAllowed(this.policy, url),
-    );
+    const publicOnly = !anyAddressAllowed(this.policy, url);
+    const { dispatcher, proxy } = await this.#connections.route(url, target, publicOnly);
     throwIfAborted(request.signal);
     const { body } = request;
     const stream = body === undefined || body instanceof Uint8Array ? undefined : body;
@@ -221,9 +222,17 @@ export class HttpGate {
     const what = `${request.method} ${shown(url)}`;
     const floor = this.#options.rateFloor ?? defaultRateFloor;
     const headersTimeoutMs = request.headersTimeoutMs ?? this.#headersTimeoutOf(url);
+    const destination = {
+      method: request.method,
+      url,
+      target,
+      peer: request.peer ?? 'site',
+      proxy,
+      hasAuthority: this.#connections.hasAuthority,
+    };
     const exchange = new Exchange({
       signal: request.signal,
-      toError: (error) => exchangeError(error, request.method, url),
+      toError: (error) => failureOf(error, destination),
       floor,
       headersTimeoutMs,
       what,
@@ -233,7 +242,7 @@ export class HttpGate {
           address: ended.address,
           status: ended.status,
           bytes: ended.sent + ended.received,
-          via,
+          via: proxy === undefined ? undefined : 'proxy',
           ...(isCoded(ended.error, 'EGRESS_DENIED') ? { refused: ended.error.message } : {}),
         });
       },
@@ -260,7 +269,14 @@ export class HttpGate {
       },
       exchange,
     );
-    const head = await exchange.head;
+    let head: Head;
+    try {
+      head = await exchange.head;
+    } catch (error) {
+      if (!isCoded(error) || error.failure?.cause.startsWith('certificate ') !== true) throw error;
+      // When it expired, and who issued it, is what helps.
+      throw failureOf(error.cause, destination, await this.#connections.certificateOf(target, publicOnly));
+    }
     const encoding = head.headers['content-encoding']?.toLowerCase();
     const isBody = request.method !== 'HEAD' && request.anyEncoding !== true;
     if (isBody && encoding !== undefined && encoding !== 'identity') {
@@ -271,7 +287,7 @@ export class HttpGate {
       exchange.fail(error);
       throw error;
     }
-    return gateResponse(head, exchange, url);
+    return gateResponse(head, exchange, url, destination.peer);
   }
 }
 

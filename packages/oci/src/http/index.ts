@@ -1,8 +1,9 @@
 /** The one HTTP gate: egress policy, connections, retries. */
 
+export { failureOf } from './failure.ts';
 export { HttpGate, type Method, type SlowHosts, type StreamBody } from './gate.ts';
 export { type EgressPolicy, hostAllowed, parseUpstream } from './policy.ts';
-export { addressesOf, askDatagram, openTcp, openTls, openTunnel } from './probe.ts';
+export { addressesOf, askDatagram, openTcp, openTls } from './probe.ts';
 export { type ProxySettings, proxyFor, proxyFromEnvironment, proxyFromFlag } from './proxy.ts';
 export { TooSlow } from './rate.ts';
 export type { EgressRecord, EgressSink } from './record.ts';

@@ -1,11 +1,10 @@
 /**
- * Connections that only show whether somebody answers, step by step: name, TCP, TLS, a proxy's tunnel, UDP. They carry
+ * Connections that only show whether somebody answers, step by step: name, TCP, TLS, UDP. They carry
  * no request, so they pass the gate by; they are made here because every socket of the program is.
  */
 import { createSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
-import { request } from 'node:http';
-import { connect, isIP, type Socket } from 'node:net';
+import { connect, isIP, type LookupFunction, type Socket } from 'node:net';
 import { connect as connectTls, getCACertificates, type TLSSocket } from 'node:tls';
 import { CodedError } from '../base/errors.ts';
 
@@ -23,9 +22,10 @@ export function openTcp(
   host: string,
   port: number,
   timeoutMs: number,
-  signal?: AbortSignal,
+  { signal, lookup }: { readonly signal?: AbortSignal | undefined; readonly lookup?: LookupFunction } = {},
 ): Promise<Socket> {
-  return opened(connect({ host, port }), 'connect', timeoutMs, signal);
+  const options = lookup === undefined ? { host, port } : { host, port, lookup };
+  return opened(connect(options), 'connect', timeoutMs, signal);
 }
 
 export interface TlsProbe {
@@ -51,42 +51,6 @@ export function openTls(
     ...(ca.length === 0 ? {} : { ca: [...getCACertificates('default'), ...ca] }),
   });
   return opened(secure, 'secureConnect', timeoutMs, signal);
-}
-
-/**
- * A connection through a proxy. Source: RFC 9110 section 9.3.6.
- * @param target `host:port`, an IPv6 address in brackets
- * @throws the error of the socket, or what the proxy answers
- */
-export async function openTunnel(proxy: URL, target: string, timeoutMs: number): Promise<Socket> {
-  const { promise, resolve, reject } = Promise.withResolvers<Socket>();
-  const login = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
-  const asking = request({
-    host: proxy.hostname,
-    port: proxy.port || 80,
-    method: 'CONNECT',
-    path: target,
-    headers: {
-      host: target,
-      ...(proxy.username === ''
-        ? {}
-        : { 'proxy-authorization': `Basic ${Buffer.from(login).toString('base64')}` }),
-    },
-    timeout: timeoutMs,
-  });
-  asking.once('timeout', () =>
-    asking.destroy(new Error(`the proxy does not answer in ${timeoutMs / 1000} s`)),
-  );
-  asking.once('error', reject);
-  asking.once('connect', (response, socket) => {
-    if (response.statusCode === 200) resolve(socket);
-    else {
-      socket.destroy();
-      reject(new Error(`the proxy answers ${response.statusCode}`));
-    }
-  });
-  asking.end();
-  return promise;
 }
 
 /**

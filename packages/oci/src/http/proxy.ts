@@ -13,6 +13,15 @@ export interface ProxySettings {
   readonly http?: URL | undefined;
   /** `*`, `host`, `.suffix`, `*.suffix` (a host covers its sub-domains), each with an optional port; addresses and CIDR. */
   readonly noProxy: readonly string[];
+  /** The flag that names it; undefined for the variables of the environment. */
+  readonly flag?: string | undefined;
+}
+
+/** A proxy that a request goes through. */
+export interface UsedProxy {
+  readonly url: URL;
+  /** Where it is named: `HTTPS_PROXY`, `--proxy`. */
+  readonly setting: string;
 }
 
 /**
@@ -40,7 +49,7 @@ export function proxyFromEnvironment(
 /** One proxy for everything, as a person names it. @param text URL or `HOST:PORT` @throws USAGE */
 export function proxyFromFlag(text: string): ProxySettings {
   const url = parseProxy(text, 'USAGE', '--proxy');
-  return { https: url, http: url, noProxy: [] };
+  return { https: url, http: url, noProxy: [], flag: '--proxy' };
 }
 
 /** The message says nothing of the URL, which may hold a password. */
@@ -53,12 +62,14 @@ function parseProxy(text: string, code: 'CONFIG' | 'USAGE', what: string): URL {
 }
 
 /** The proxy for a URL that is about to be asked, if any. */
-export function proxyFor(settings: ProxySettings | undefined, url: URL): URL | undefined {
-  const proxy = url.protocol === 'https:' ? settings?.https : settings?.http;
+export function proxyFor(settings: ProxySettings | undefined, url: URL): UsedProxy | undefined {
+  const isSecure = url.protocol === 'https:';
+  const proxy = isSecure ? settings?.https : settings?.http;
   if (settings === undefined || proxy === undefined) return undefined;
   const host = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : url.hostname;
   const port = url.port || (url.protocol === 'https:' ? '443' : '80');
-  return settings.noProxy.some((entry) => bypasses(entry, host, port)) ? undefined : proxy;
+  if (settings.noProxy.some((entry) => bypasses(entry, host, port))) return undefined;
+  return { url: proxy, setting: settings.flag ?? (isSecure ? 'HTTPS_PROXY' : 'HTTP_PROXY') };
 }
 
 function bypasses(entry: string, host: string, port: string): boolean {

@@ -9,7 +9,9 @@ import { type JsonObject, parseStrictObject } from '../base/json.ts';
 import { printable } from '../base/text.ts';
 import { collect } from '../model/bytes.ts';
 import type { Bytes } from '../storage.ts';
-import { type Exchange, type Head, shown } from './exchange.ts';
+import { adviceFor, type Peer } from './advice.ts';
+import type { Exchange, Head } from './exchange.ts';
+import { shown } from './failure.ts';
 import { parseRetryAfter } from './retry.ts';
 import { looksLikePage, saysPage, typeOfAnswer, unexpectedAnswer } from './web-page.ts';
 
@@ -20,6 +22,10 @@ export interface GateResponse {
   readonly headers: Readonly<Record<string, string>>;
   /** Logical URL of the last hop. */
   readonly url: URL;
+  /** Organization or name of who issued the certificate of its server; empty without TLS. */
+  readonly issuer: string;
+  /** Who was asked. */
+  readonly peer: Peer;
   /** To be read to its end, once, or cancelled. Errors while reading: NETWORK, ABORTED. */
   readonly body: Bytes;
   /** The whole body. @param what for messages @param maxBytes default 1 MiB @throws UPSTREAM when there is more */
@@ -34,7 +40,7 @@ export interface GateResponse {
 
 const defaultMaxBytes = 1024 * 1024;
 
-export function gateResponse(head: Head, body: Exchange, url: URL): GateResponse {
+export function gateResponse(head: Head, body: Exchange, url: URL, peer: Peer): GateResponse {
   const { status, headers } = head;
   const bytes: GateResponse['bytes'] = async (what, maxBytes = defaultMaxBytes) => {
     try {
@@ -48,6 +54,8 @@ export function gateResponse(head: Head, body: Exchange, url: URL): GateResponse
     status,
     headers,
     url,
+    issuer: body.endpoint?.issuer ?? '',
+    peer,
     body,
     bytes,
     text: async (maxBytes) => Buffer.from(await bytes(shown(url), maxBytes)).toString('utf8'),
@@ -116,6 +124,9 @@ function plainText(response: GateResponse, text: string): string {
   return /^(?:text\/plain|application\/json)$/.test(type) ? text.trim() : '';
 }
 
+/** Statuses that may come with Retry-After. */
+const busy: ReadonlySet<number> = new Set([429, 503]);
+
 /** What servers say of a request that came over the wrong kind of connection: nginx and Go's net/http. */
 const wrongConnection: readonly (readonly [says: RegExp, remedy: (host: string) => string])[] = [
   [
@@ -135,7 +146,7 @@ const wrongConnection: readonly (readonly [says: RegExp, remedy: (host: string) 
  * @returns DENIED for 401 and 403, NOT_FOUND for 404, UPSTREAM else; with status and retryAfterMs
  */
 export function errorFor(
-  response: Pick<GateResponse, 'status' | 'headers' | 'url'>,
+  response: Pick<GateResponse, 'status' | 'headers' | 'url'> & Partial<Pick<GateResponse, 'peer'>>,
   body: ErrorBody,
   what: string,
   url: URL = response.url,
@@ -150,11 +161,21 @@ export function errorFor(
   const where = target === null ? '' : `, a redirect to ${shown(target)}`;
   const said = body.text === '' ? '' : `: ${body.text}`;
   const remedy = status === 400 ? wrongConnection.find(([says]) => says.test(body.text))?.[1] : undefined;
-  const advice = remedy === undefined ? '' : `; ${remedy(url.host)}`;
-  return new CodedError(code, `${what}: ${shown(url)} answers ${status}${where}${said}${advice}`, {
-    status,
-    retryAfterMs,
-  });
+  const limit =
+    status === 429
+      ? adviceFor('rate limit', response.peer ?? 'site', { host: printable(url.host) })
+      : undefined;
+  const wait =
+    busy.has(status) && retryAfterMs !== undefined ? ` (wait ${Math.ceil(retryAfterMs / 1000)} s)` : '';
+  const advice = [remedy?.(url.host), limit].filter((one) => one !== undefined).map((one) => `; ${one}`);
+  return new CodedError(
+    code,
+    `${what}: ${shown(url)} answers ${status}${wait}${where}${said}${advice.join('')}`,
+    {
+      status,
+      retryAfterMs,
+    },
+  );
 }
 
 /** readErrorBody and errorFor in one. */

@@ -5,6 +5,7 @@
  */
 import { CodedError, isCoded } from '../base/errors.ts';
 import { printable } from '../base/text.ts';
+import { adviceFor } from '../http/advice.ts';
 import type { HttpGate } from '../http/gate.ts';
 import { hostMatches } from '../http/host.ts';
 import { mappingOf, resolveReference } from '../http/policy.ts';
@@ -125,18 +126,16 @@ export class Authenticator {
   }
 
   #advice({ who, where }: CredentialLookup, repository: string, isRefusal: boolean): string {
+    const cause =
+      who === undefined
+        ? 'log-in missing'
+        : this.#scheme === undefined
+          ? 'log-in not asked for'
+          : isRefusal
+            ? 'log-in refused'
+            : 'right missing';
     const { host } = this.#options;
-    const login = `docker login ${host}, or --registry-config FILE`;
-    if (who === undefined) {
-      const looked = where === '' ? '' : ` in ${where}`;
-      return `no credentials for ${host}${looked}: ${repository === '' ? '' : 'check the name, or '}log in (${login})`;
-    }
-    if (this.#scheme === undefined) {
-      return `${host} asked for no log-in, so no credentials were sent; a proxy or web filter may be what refuses`;
-    }
-    return isRefusal
-      ? `the credentials of ${who} (${where}) were refused, also after a second look-up: log in again (${login})`
-      : `${who} (${where}) does not have this right: grant it there, or log in as someone who has it (${login})`;
+    return adviceFor(cause, 'registry', { host, who, where, isOfRepository: repository !== '' });
   }
 
   #find(repository: string, signal?: AbortSignal, refused?: Credential): Promise<Credential | undefined> {

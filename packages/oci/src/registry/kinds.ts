@@ -307,7 +307,6 @@ const byStatus: ReadonlyMap<number, string> = new Map([
   ),
   [405, 'it takes no pushes: it is read-only, or a cache of another registry'],
   [413, 'a proxy in front of it limits the size of bodies: raise that (nginx: client_max_body_size 0)'],
-  [429, 'it limits the rate of requests: lower --concurrency, or raise its limit'],
 ]);
 
 /** The kind of registry that an answer is of; undefined when it could be any. */

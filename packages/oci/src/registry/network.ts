@@ -3,6 +3,7 @@
  * once from what the user said, closed at the end.
  */
 import { CodedError } from '../base/errors.ts';
+import { printable } from '../base/text.ts';
 import { readNamedFile } from '../fs/named-file.ts';
 import { HttpGate, type SlowHosts } from '../http/gate.ts';
 import { parseHostPattern } from '../http/host.ts';
@@ -11,6 +12,7 @@ import { parseUpstream } from '../http/policy.ts';
 import type { ProxySettings } from '../http/proxy.ts';
 import { defaultRateFloor } from '../http/rate.ts';
 import type { EgressSink } from '../http/record.ts';
+import { isRegistryHost } from '../model/reference.ts';
 import { RegistryClient } from './client.ts';
 import { type ClientCertificateFiles, readClientCertificate } from './client-certificate.ts';
 import { credentialsFromFiles, defaultCredentialFiles } from './credentials.ts';
@@ -67,12 +69,13 @@ const maxAuthorityBytes = 4 * 1024 * 1024;
 /** @throws USAGE, CONFIG, NO_INPUT for settings that cannot be used */
 export async function openNetwork(settings: NetworkSettings, scope: NetworkScope): Promise<Network> {
   const upstreams = settings.upstreams.map(parseUpstream);
+  const plainHttp = settings.plainHttp.map(parsePlainHost);
   const trusted = settings.allowHosts.map(parseHostPattern);
   const certificate = await readClientCertificate(settings, scope.onNote);
   const gate = new HttpGate({
     policy: {
-      hosts: [...new Set([...scope.hosts.map(parseHostPattern), ...trusted, ...settings.plainHttp])],
-      plainHttp: settings.plainHttp,
+      hosts: [...new Set([...scope.hosts.map(parseHostPattern), ...trusted, ...plainHttp])],
+      plainHttp,
       allowPrivate: scope.allowPrivate,
       upstreams,
     },
@@ -105,7 +108,8 @@ export async function openNetwork(settings: NetworkSettings, scope: NetworkScope
           gate,
           host,
           credentials,
-          plainHttp: settings.plainHttp.includes(host),
+          // Without a port: on any port.
+          plainHttp: plainHttp.some((one) => one === host || one === host.replace(/:[0-9]+$/, '')),
           trustedRealms: trusted,
           retry: { onRetry: scope.onRetry },
           onNote: scope.onNote,
@@ -123,6 +127,13 @@ export async function openNetwork(settings: NetworkSettings, scope: NetworkScope
       return gate.close();
     },
   };
+}
+
+/** @throws USAGE for what a person may write instead of a host */
+function parsePlainHost(text: string): string {
+  if (isRegistryHost(text)) return text;
+  const hint = text.includes('://') ? ', without http://' : '';
+  throw new CodedError('USAGE', `--plain-http ${printable(text)}: write HOST[:PORT]${hint}`);
 }
 
 /** Authorities that are trusted besides those of Node.js and the system. Source of SSL_CERT_FILE: OpenSSL, Go. */

@@ -2,7 +2,7 @@
  * Requests to one registry: logged in, tried again, and always to the registry itself first. A view narrows the
  * session to one repository: its paths, its scopes, its name in messages.
  */
-import { CodedError } from '../base/errors.ts';
+import { CodedError, isCoded } from '../base/errors.ts';
 import { printable } from '../base/text.ts';
 import type { GateRequest, HttpGate } from '../http/gate.ts';
 import { nextLink } from '../http/link.ts';
@@ -51,6 +51,12 @@ interface UploadLimits {
   chunksOnly: boolean;
 }
 
+/** What an answer with a body says. */
+interface Words {
+  readonly headers: GateResponse['headers'];
+  readonly body: ErrorBody;
+}
+
 export class RegistrySession {
   readonly host: string;
   /** Logical origin. */
@@ -59,6 +65,8 @@ export class RegistrySession {
   readonly #options: RegistryOptions;
   readonly #auth: Authenticator;
   #kind: RegistryKind | undefined;
+  /** What it says of its rate limit. */
+  #limitWords: Promise<Words | undefined> | undefined;
   readonly #turns = new Map<string, Promise<unknown>>();
   /** Notes are about the registry, so the first of a kind says it. */
   readonly #noted = new Set<string>();
@@ -96,8 +104,33 @@ export class RegistrySession {
   }
 
   /** Like once(), tried again after what may pass by itself. */
-  request(request: RegistryRequest): Promise<GateResponse> {
-    return retrying(() => this.once(request), this.retryOptions(request.signal));
+  async request(request: RegistryRequest): Promise<GateResponse> {
+    try {
+      return await retrying(() => this.once(request), this.retryOptions(request.signal));
+    } catch (error) {
+      const isLimit = isCoded(error) && error.status === 429 && request.method === 'HEAD';
+      throw isLimit ? await this.#limitError(request, error) : error;
+    }
+  }
+
+  /** An answer to HEAD has no words, and those of a rate limit say what to do: GET is asked for them, once. */
+  async #limitError(request: RegistryRequest, error: CodedError): Promise<CodedError> {
+    this.#limitWords ??= this.#askWords(request).catch(() => undefined);
+    const words = await this.#limitWords;
+    if (words === undefined) return error;
+    const { url, what } = request;
+    return errorFor({ status: 429, headers: words.headers, url, peer: 'registry' }, words.body, what);
+  }
+
+  async #askWords({ url, headers, repository, scopes, signal }: RegistryRequest): Promise<Words | undefined> {
+    const authorization = this.#isOwn(url)
+      ? await this.#auth.authorization(repository, scopes, signal)
+      : undefined;
+    const request = { method: 'GET', peer: 'registry', url, headers, authorization, signal } as const;
+    const response = await this.#options.gate.request(request);
+    if (response.status === 429) return { headers: response.headers, body: await readErrorBody(response) };
+    await response.cancel();
+    return undefined;
   }
 
   /**
@@ -113,7 +146,12 @@ export class RegistrySession {
       const authorization = this.#isOwn(request.url)
         ? await this.#auth.authorization(repository, scopes, signal)
         : undefined;
-      const response = await this.#options.gate.request({ follow: true, ...rest, authorization });
+      const response = await this.#options.gate.request({
+        follow: true,
+        peer: 'registry',
+        ...rest,
+        authorization,
+      });
       if (this.#isOwn(response.url)) this.#kind ??= kindOf(this.host, response.headers);
       // A host that was redirected to has no say in how we log in.
       if (response.status === 401 && this.#isOwn(response.url)) {

@@ -35,6 +35,7 @@ export async function requestToken(gate: HttpGate, request: TokenRequest): Promi
   const response =
     credential?.kind === 'identity'
       ? await gate.request({
+          peer: 'token service',
           method: 'POST',
           url: realm,
           headers: { 'content-type': 'application/x-www-form-urlencoded' },
@@ -49,6 +50,7 @@ export async function requestToken(gate: HttpGate, request: TokenRequest): Promi
           ),
         })
       : await gate.request({
+          peer: 'token service',
           method: 'GET',
           url: withQuery(realm, service, scopes),
           follow: false,
