@@ -3,6 +3,7 @@
 /**
  * BAD_YAML: the text is not YAML as the Image Factory reads it. BAD_SCHEMATIC: what the factory answers 400 to.
  * BAD_VERSION, BAD_MEDIA_NAME, BAD_IMAGE: text that breaks its grammar. UNKNOWN_TALOS_VERSION: no row in the table.
+ * BAD_RUNNING: output of a tool that does not say what runs.
  */
 export type TalosErrorCode =
   | 'BAD_YAML'
@@ -10,7 +11,8 @@ export type TalosErrorCode =
   | 'BAD_VERSION'
   | 'BAD_MEDIA_NAME'
   | 'BAD_IMAGE'
-  | 'UNKNOWN_TALOS_VERSION';
+  | 'UNKNOWN_TALOS_VERSION'
+  | 'BAD_RUNNING';
 
 export class TalosError extends Error {
   readonly code: TalosErrorCode;
@@ -67,4 +69,9 @@ function editDistance(a: string, b: string): number {
     row = next;
   }
   return row[b.length] ?? 0;
+}
+
+/** The text of anything thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

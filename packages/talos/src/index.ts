@@ -92,6 +92,7 @@ export {
   parseBootTarget,
   parseMediaName,
 } from './media.ts';
+export { parseRunning, type Running } from './running.ts';
 export { decodeSchematic, maxSchematicBytes, validateSchematic } from './schematic/decode.ts';
 export {
   commonSchematicId,
