@@ -2,11 +2,12 @@
  * A registry over the HTTP gate, and one of its repositories as a store: content by digest, names that are tags.
  * Source: opencontainers/distribution-spec v1.1.1, one file here for each of its nouns.
  */
+import { randomBytes } from 'node:crypto';
 import { CodedError } from '../base/errors.ts';
 import { printable } from '../base/text.ts';
 import { collectVerified } from '../model/bytes.ts';
 import type { Descriptor } from '../model/descriptor.ts';
-import type { Digest } from '../model/digest.ts';
+import { type Digest, digestOf } from '../model/digest.ts';
 import { maxManifestBytes, parseManifest } from '../model/manifest.ts';
 import { isManifestType } from '../model/media-type.ts';
 import { isRegistryHost, isRepository } from '../model/reference.ts';
@@ -20,8 +21,8 @@ import type {
   Target,
 } from '../storage.ts';
 import { mountBlob, probeUpload, pushBlob } from './blob.ts';
-import { fetchContent, hasContent, removeContent } from './content.ts';
-import type { Refused } from './kinds.ts';
+import { deleteManifest, fetchContent, hasContent, removeContent, requestDeletion } from './content.ts';
+import { type Reclaiming, type Refused, reclaimingOf } from './kinds.ts';
 import { ManifestCache, pushManifest, resolveName } from './manifest.ts';
 import { ping } from './ping.ts';
 import { listReferrers, pushReferrer, type ReferrerOptions } from './referrer.ts';
@@ -59,6 +60,11 @@ export class RegistryClient {
    */
   remedyFor(what: Refused, error: Pick<CodedError, 'status' | 'message'>): string | undefined {
     return this.#session.remedyFor(what, error);
+  }
+
+  /** How this registry frees space after deletions: as its kind does, or each kind that it may be. By name of the kind. */
+  get reclaiming(): ReadonlyMap<string, Reclaiming> {
+    return reclaimingOf(this.#session.kind);
   }
 
   /** @param path such as `siderolabs/omni` @throws BAD_NAME */
@@ -136,6 +142,20 @@ export class RepositoryClient implements Target, RangeFetcher, Mounter, Referrer
   /** Deletes content by its digest. False where the registry deletes nothing. @throws DENIED, UPSTREAM, NETWORK */
   remove(descriptor: Pick<Descriptor, 'digest' | 'mediaType'>, signal?: AbortSignal): Promise<boolean> {
     return removeContent(this.#view, descriptor, signal);
+  }
+
+  /**
+   * Deletes a manifest, and the tags that stand for it.
+   * @returns false for one that was not there
+   * @throws DENIED; UPSTREAM with status 405 where deletions are switched off, and for a manifest that stays; NETWORK
+   */
+  delete(descriptor: Descriptor, signal?: AbortSignal): Promise<boolean> {
+    return deleteManifest(this.#view, descriptor, signal);
+  }
+
+  /** Shows whether manifests can be deleted here, by asking for one that cannot exist. @throws as delete */
+  async probeDelete(signal?: AbortSignal): Promise<void> {
+    await requestDeletion(this.#view, digestOf(randomBytes(32)), signal);
   }
 
   /** @param onPage see ReferrerOptions @throws UPSTREAM for a web page unless `onPage` takes it */

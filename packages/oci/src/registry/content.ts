@@ -12,7 +12,7 @@ import { backOff, isTransient, retrying } from '../http/retry.ts';
 import { saysPage, unexpectedAnswer } from '../http/web-page.ts';
 import { mismatch } from '../model/bytes.ts';
 import type { Descriptor } from '../model/descriptor.ts';
-import { isDigest } from '../model/digest.ts';
+import { type Digest, isDigest } from '../model/digest.ts';
 import { isManifestType, manifestAccept, refusedType } from '../model/media-type.ts';
 import type { Bytes } from '../storage.ts';
 import type { RepositoryView } from './session.ts';
@@ -216,6 +216,41 @@ export async function removeContent(
     return false;
   }
   throw await repository.error(response, doing);
+}
+
+/**
+ * Deletes a manifest with all its tags. What the registry answers is not believed: the manifest is looked for afterwards.
+ * @returns false for one that was not there
+ * @throws DENIED, UPSTREAM (405 where deletions are switched off) with what to do; NETWORK
+ */
+export async function deleteManifest(
+  repository: RepositoryView,
+  descriptor: Descriptor,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const isDeleted = await requestDeletion(repository, descriptor.digest, signal);
+  if (!(await hasContent(repository, descriptor, { signal }))) return isDeleted;
+  const what = isDeleted
+    ? 'the registry says that it deleted the manifest, and still has it'
+    : 'the registry has the manifest, and says that it does not';
+  throw new CodedError('UPSTREAM', `delete ${descriptor.digest} (${repository.name}): ${what}`);
+}
+
+/** One request for a manifest. @returns false for 404 @throws as deleteManifest */
+export async function requestDeletion(
+  repository: RepositoryView,
+  digest: Digest,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const doing = `delete ${digest}`;
+  const at = `manifests/${digest}`;
+  const response = await repository.request({ method: 'DELETE', at, doing, right: 'delete', digest, signal });
+  const { status } = response;
+  if (![200, 202, 204, 404].includes(status)) {
+    throw await repository.error(response, doing, undefined, 'delete');
+  }
+  await response.cancel();
+  return status !== 404;
 }
 
 /** Where a descriptor's content is, below the repository. */

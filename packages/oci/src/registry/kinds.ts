@@ -15,6 +15,8 @@ export type Refused =
   | 'tag'
   /** To give what it has. */
   | 'pull'
+  /** To delete a manifest by its digest. */
+  | 'delete'
   | 'image'
   | 'docker'
   | 'artifact'
@@ -45,6 +47,16 @@ export interface RegistryKind {
   /** By which it is recognized, each enough by itself; none where it answers like others. */
   readonly signs: readonly Sign[];
   readonly refuses: readonly RegistryRefusal[];
+  /** How space is reclaimed after manifests were deleted; undefined where nothing is known. */
+  readonly reclaims?: Reclaiming;
+}
+
+/** How a kind of registry frees the space of content that no manifest needs any more. */
+export interface Reclaiming {
+  /** For people, a sentence without its end: what it does, or what an operator runs. */
+  readonly how: string;
+  /** As of a refusal. */
+  readonly source: string;
 }
 
 /** A host, or a header of an answer, and what is found in it. */
@@ -61,7 +73,21 @@ export const registryKinds: readonly RegistryKind[] = [
     id: 'distribution',
     name: 'Distribution',
     signs: [],
+    reclaims: {
+      how: 'run registry garbage-collect CONFIG while nothing is pushed (storage.maintenance.readonly, or stopped), without --delete-untagged, then restart it: its cache still lists what is gone',
+      source: 'distribution/distribution v2.8.3 and v3.0.0 docs: about/garbage-collection',
+    },
     refuses: [
+      {
+        what: 'delete',
+        refuses: 'deletions, unless they are switched on',
+        statuses: [405],
+        says: /UNSUPPORTED/,
+        remedy:
+          'on Distribution set storage.delete.enabled: true (REGISTRY_STORAGE_DELETE_ENABLED=true) and restart it; olareg needs --api-delete',
+        source:
+          'distribution/distribution v2.8.3 and v3.0.0 docs: about/configuration; run with 2.8.2 and olareg 0.2.2',
+      },
       {
         what: 'push',
         refuses: 'pushes, when it is read-only or a cache',
@@ -92,7 +118,19 @@ export const registryKinds: readonly RegistryKind[] = [
     id: 'zot',
     name: 'zot',
     signs: [],
+    reclaims: {
+      how: 'it frees space by itself, an hour after a deletion at the earliest (storage.gc, gcDelay, gcInterval)',
+      source: 'project-zot/zot v2.1.20 pkg/storage/constants',
+    },
     refuses: [
+      {
+        what: 'delete',
+        refuses: 'deletions without the right to delete',
+        statuses: [403],
+        says: /DENIED/,
+        remedy: 'on zot give this user the action delete in http.accessControl',
+        source: 'project-zot/zot v2.1.20 examples/README.md, "Access Control"',
+      },
       {
         what: 'docker',
         refuses: 'Docker schema 2 manifests',
@@ -102,12 +140,34 @@ export const registryKinds: readonly RegistryKind[] = [
       },
     ],
   },
-  { id: 'olareg', name: 'olareg', signs: [], refuses: [] },
+  {
+    id: 'olareg',
+    name: 'olareg',
+    signs: [],
+    reclaims: {
+      how: 'it frees space by itself, an hour after a deletion at the earliest (--gc-frequency, --gc-grace-period)',
+      source: 'olareg/olareg v0.2.2 cmd/olareg/serve.go',
+    },
+    refuses: [],
+  },
   {
     id: 'harbor',
     name: 'Harbor',
     signs: [['www-authenticate', /service="?harbor-registry"?/]],
+    reclaims: {
+      how: 'run Administration, Clean Up, Garbage Collection, GC Now; what was uploaded within 2 hours stays until the next run',
+      source: 'goharbor.io/docs/edge/administration/garbage-collection',
+    },
     refuses: [
+      {
+        what: 'delete',
+        refuses: 'deletions without the right to delete, and of tags that a rule keeps',
+        statuses: [401, 403, 412],
+        remedy:
+          'use an account with the role maintainer in the project, and let its tag immutability rules except these tags',
+        source:
+          'goharbor/harbor v2.11 docs: administration/managing-users/user-permissions-by-role; src/server/middleware/immutable',
+      },
       {
         what: 'push',
         refuses: 'projects that do not exist, and names outside of a project',
@@ -152,6 +212,10 @@ export const registryKinds: readonly RegistryKind[] = [
     id: 'quay',
     name: 'Quay',
     signs: [['www-authenticate', /realm="[^"]*\/v2\/auth"/]],
+    reclaims: {
+      how: 'it frees space by itself, once the time machine of the organization has expired',
+      source: 'docs.redhat.com, "Red Hat Quay garbage collection", 3.11',
+    },
     refuses: [
       {
         what: 'push',
@@ -183,6 +247,10 @@ export const registryKinds: readonly RegistryKind[] = [
       ['gitlab-container-registry-version', /./],
       ['www-authenticate', /realm="[^"]*\/jwt\/auth"/],
     ],
+    reclaims: {
+      how: 'with the metadata database it frees space by itself, after 24 hours; without, run gitlab-ctl registry-garbage-collect',
+      source: 'docs.gitlab.com, "Reduce container registry storage", 17.5',
+    },
     refuses: [
       {
         what: 'push',
@@ -224,6 +292,10 @@ export const registryKinds: readonly RegistryKind[] = [
       ['server', /^Nexus\//],
       ['www-authenticate', /Sonatype Nexus Repository/],
     ],
+    reclaims: {
+      how: 'run the tasks "Docker - Delete unused manifests and images" and "Admin - Compact blob store"',
+      source: 'help.sonatype.com, "Cleanup policies", 3.76',
+    },
     refuses: [
       {
         what: 'push',
@@ -275,6 +347,13 @@ export const registryKinds: readonly RegistryKind[] = [
       ['www-authenticate', /service="ghcr\.io"/],
     ],
     refuses: [
+      {
+        what: 'delete',
+        refuses: 'deletions by the registry API',
+        statuses: [405],
+        remedy: 'delete package versions on github.com or by its API',
+        source: 'fluxcd/pkg pull request 328',
+      },
       {
         what: 'push',
         refuses: 'pushes with a token that may only read',
@@ -340,4 +419,13 @@ export function remedyFor(
   const found = kinds.flatMap(({ refuses }) => refuses.filter(fits)).map(({ remedy }) => remedy);
   if (found.length > 0) return found.join('; ');
   return what === 'push' || what === 'request' ? byStatus.get(status ?? 0) : undefined;
+}
+
+/**
+ * How space is freed after deletions, by name of the kind.
+ * @param kind of the registry; where it is not known, all kinds that do not show themselves
+ */
+export function reclaimingOf(kind: RegistryKind | undefined): ReadonlyMap<string, Reclaiming> {
+  const kinds = kind === undefined ? registryKinds.filter(({ signs }) => signs.length === 0) : [kind];
+  return new Map(kinds.flatMap(({ name, reclaims }) => (reclaims === undefined ? [] : [[name, reclaims]])));
 }

@@ -98,6 +98,11 @@ export class RegistrySession {
     return remedyFor(this.#kind, what, error);
   }
 
+  /** The kind of this registry, once an answer has shown it. */
+  get kind(): RegistryKind | undefined {
+    return this.#kind;
+  }
+
   retryOptions(signal?: AbortSignal): RetryOptions {
     const { tries = 6, retry = {} } = this.#options;
     return { ...retry, tries, signal };
@@ -178,16 +183,18 @@ export class RegistrySession {
   /**
    * The error for an answer: with where credentials were looked for, when it is one about rights.
    * @param body when it has been read already
+   * @param refused what the registry was asked for
    */
   async error(
     response: GateResponse,
     what: string,
     repository: string,
     body?: ErrorBody,
+    refused: Refused = 'pull',
   ): Promise<CodedError> {
     const error = errorFor(response, body ?? (await readErrorBody(response)), what);
     if (this.#isOwn(response.url)) {
-      return this.#auth.explain(this.#withRemedy(error, 'pull'), repository);
+      return this.#auth.explain(this.#withRemedy(error, refused), repository);
     }
     if (error.status !== 401 && error.status !== 403) return error;
     const where = printable(response.url.host);
@@ -293,8 +300,8 @@ export class RepositoryView {
   }
 
   /** The error for an answer, as the session has it. @param doing as in a request */
-  error(response: GateResponse, doing: string, body?: ErrorBody): Promise<CodedError> {
-    return this.registry.error(response, `${doing} (${this.name})`, this.path, body);
+  error(response: GateResponse, doing: string, body?: ErrorBody, refused?: Refused): Promise<CodedError> {
+    return this.registry.error(response, `${doing} (${this.name})`, this.path, body, refused);
   }
 
   url(below: string): URL {
