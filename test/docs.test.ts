@@ -96,6 +96,15 @@ test('docs/loading.md lists what registries refuse, as the remedies in messages 
   expect(missing).toEqual([]);
 });
 
+test('docs/pruning.md says how each kind of registry reclaims its space', () => {
+  const lines = new Set(read('docs/pruning.md').split('\n'));
+  const wanted = registryKinds.flatMap(({ name, reclaims }) =>
+    reclaims === undefined ? [] : [`| ${name} | ${reclaims.how} |`],
+  );
+  expect(wanted.length).toBeGreaterThan(5);
+  expect(wanted.filter((line) => !lines.has(line))).toEqual([]);
+});
+
 describe(page, () => {
   test('is what --help says', async () => {
     expect(read(page), 'stale: run node scripts/docs-commands.ts').toBe(await freshCommandsPage());

@@ -155,7 +155,6 @@ test('every command prints the document that it printed before', async () => {
   await fetch(`http://${host}/image/${'0'.repeat(64)}/v1.13.9/metal-amd64.iso`);
   await run('wants', ['wants', '--from', `http://${host}`]);
   await run('egress check --inside', ['egress', 'check', '--inside', ...registry]);
-  await stop();
   // Of a bundle that nobody here issued, with an older Kubernetes.
   const older = readFileSync(site.at('receipt.json'), 'utf8').replaceAll('v1.36.1', 'v1.34.1');
   site.write('older.json', older.replace(/"bundle": "[a-f0-9]+"/, `"bundle": "${'a'.repeat(64)}"`));
@@ -163,6 +162,14 @@ test('every command prints the document that it printed before', async () => {
 
   site.write('mirror.yaml', 'apiVersion: omni-airgap/v1\nimages: [ghcr.io/siderolabs/omni:v1.10.4]\n');
   await run('fetch', ['fetch', ...store, ...network]);
+  const small = ['--bundle', site.at('small'), '--verify-key', site.at('site.pub')];
+  await run('bundle', ['bundle', ...inStore, '--out', site.at('small'), ...key]);
+  await run('load', ['load', ...small, ...registry, ...objects]);
+  const prune = ['prune', ...registry, ...objects];
+  const pruneFile = site.at('prune.json');
+  await run('prune --plan', [...prune, '--keep', '1', '--keep-versions', 'v1.10.4', '--plan', pruneFile]);
+  await run('prune --apply', [...prune, '--apply', pruneFile]);
+  await stop();
   await run('gc --dry-run', ['gc', '--dry-run', ...inStore]);
   await run('gc', ['gc', ...inStore]);
   const ranged = '{image: ghcr.io/siderolabs/omni, tags: {semver: 1.x}}';

@@ -117,6 +117,33 @@ async function addNews(store: TestStore): Promise<void> {
   });
 }
 
+test('a receipt of prune: the bundle that was pruned is refused beside it, and counts for nothing without it', async () => {
+  const { site: at, issuer } = await site();
+  await at.load(['base'], 'registry');
+  await addNews(issuer);
+  await at.bundle(
+    issuer,
+    'next',
+    ['base'].map((name) => at.at(name)),
+  );
+  const receipt = await at.load(['next'], 'registry');
+  const base = parseBundleDocument(readFileSync(at.at('base/bundle.json')));
+  const document = parseReceiptDocument(readFileSync(receipt));
+  const pruned = { at: '2026-11-29T12:00:00.000Z', bundles: [base.id] };
+  writeFileSync(receipt, JSON.stringify({ ...document, pruned }));
+  for (const since of [at.at('base'), base.id]) {
+    await expect(at.bundle(issuer, 'refused', [since, receipt])).rejects.toMatchObject({
+      code: 'CONFLICT',
+      message: expect.stringContaining(
+        `bundle ${base.id.slice(0, 12)} was pruned at the site at 2026-11-29 12:00 UTC`,
+      ),
+    });
+  }
+  const after = await at.bundle(issuer, 'after', [receipt]);
+  expect(after.base?.map(({ id }) => id)).toEqual([document.bundle]);
+  await at.load(['after'], 'registry');
+});
+
 const sizesOf = ({ blobs }: BundleDocument): readonly number[] =>
   blobs
     .filter(({ size }) => size > small)

@@ -18,6 +18,9 @@ export interface Registry {
   readonly port: number;
   /** What may push; undefined when anyone may. */
   readonly login: Login | undefined;
+  /** Path of its configuration, and folder of its data where it is in one. */
+  readonly configuration: string;
+  readonly data: string;
   /** Its log so far, a line for each request among it. */
   log(): string;
   stop(): Promise<void>;
@@ -30,6 +33,8 @@ export interface RegistryOptions {
   readonly auth?: 'htpasswd' | { readonly htpasswd: string } | TokenServer;
   /** Paths of PEM files; plain HTTP when left out. */
   readonly tls?: { readonly certificate: string; readonly key: string };
+  /** False: it deletes nothing, as without a setting. Default true. */
+  readonly deletes?: boolean;
   /** A bucket that is there; a folder when left out. */
   readonly storage?: { readonly gateway: CephGateway; readonly bucket: string };
   /** What its command begins with to run elsewhere, such as in a network namespace. */
@@ -50,6 +55,7 @@ export async function startRegistry({
   tls,
   within = [],
   port: chosen = 0,
+  deletes = true,
 }: RegistryOptions = {}): Promise<Registry> {
   if (program === 'docker-registry') requireCommands(program);
   const folder = temporaryFolder('registry');
@@ -59,7 +65,7 @@ export async function startRegistry({
     version: '0.1',
     log: { level: 'info', accesslog: { disabled: false } },
     http: { addr: `127.0.0.1:${chosen}`, secret: 'only-for-tests', ...(tls === undefined ? {} : { tls }) },
-    storage: { ...storageSection(folder, storage), delete: { enabled: true } },
+    storage: { ...storageSection(folder, storage), ...(deletes ? { delete: { enabled: true } } : {}) },
     ...(auth === undefined ? {} : { auth: authSection(folder, auth) }),
   };
   const configFile = join(folder, 'config.yml');
@@ -83,6 +89,8 @@ export async function startRegistry({
       url: `${tls === undefined ? 'http' : 'https'}://${host}`,
       port,
       login,
+      configuration: configFile,
+      data: join(folder, 'data'),
       log: server.output,
       stop,
     };

@@ -72,6 +72,7 @@ export const layers: Readonly<Record<string, Layer>> = {
 /** Public faces besides the package itself, by their subpaths. */
 const subpaths: Readonly<Record<string, readonly string[]>> = {
   oci: ['/base', '/fs', '/http', '/layout', '/model', '/registry'],
+  loader: ['/prune'],
 };
 
 const scope = '@omni-airgap/';

@@ -19,6 +19,7 @@ import {
 import { graphOf, type SelectChild, walk } from '@omni-airgap/oci';
 import {
   CodedError,
+  formatTime,
   isCoded,
   parseStrictObject,
   printable,
@@ -57,7 +58,7 @@ export function repositoryOf(name: string): string {
 /**
  * @param since paths of bundle.json, of folders with one, of receipts; or ids (8 characters at least) of bundles that
  *   this store issued
- * @throws NO_INPUT, USAGE, BAD_DOCUMENT
+ * @throws NO_INPUT, USAGE, BAD_DOCUMENT, CONFLICT
  */
 export async function readSiteInventory(
   store: Store,
@@ -96,10 +97,11 @@ export async function namesInside(
   return Store.use(root, { access: 'look', purpose: 'omni-airgap plan', signal }, namesOfAll);
 }
 
-/** The oldest first. */
+/** The oldest first. @throws CONFLICT, and as readBase */
 async function readBases(store: Store | undefined, since: readonly string[]): Promise<readonly Base[]> {
   const bases: Base[] = [];
   for (const text of since) bases.push(await readBase(store, text));
+  requireUnpruned(bases);
   return bases.sort((a, b) => a.document.sequence - b.document.sequence);
 }
 
@@ -109,6 +111,22 @@ async function readBases(store: Store | undefined, since: readonly string[]): Pr
  */
 function isLast({ document: { origin, sequence } }: Base, bases: readonly Base[]): boolean {
   return !bases.some(({ document }) => document.origin === origin && document.sequence > sequence);
+}
+
+/** Of a bundle that was pruned nobody knows what is left, but for what the receipt after it says. @throws CONFLICT */
+function requireUnpruned(bases: readonly Base[]): void {
+  for (const { document } of bases) {
+    const pruned = document.kind === 'omni-airgap/receipt' ? document.pruned : undefined;
+    if (pruned === undefined) continue;
+    const ids = new Set(pruned.bundles);
+    const base = bases.find((one) => ids.has(one.kind === 'bundle' ? one.document.id : one.document.bundle));
+    if (base === undefined) continue;
+    const id = base.kind === 'bundle' ? base.document.id : base.document.bundle;
+    throw new CodedError(
+      'CONFLICT',
+      `--since: content of bundle ${id.slice(0, 12)} was pruned at the site at ${formatTime(pruned.at)}, as the receipt of that says; leave this bundle out of --since`,
+    );
+  }
 }
 
 /** What was carried, whatever it became inside. */

@@ -172,6 +172,7 @@ const commands: ReadonlyMap<string, () => Promise<AddCommand>> = new Map([
   ['diff', async () => (await import('./commands/diff.ts')).addDiff],
   ['site', async () => (await import('./commands/site.ts')).addSite],
   ['load', async () => (await import('./commands/load.ts')).addLoad],
+  ['prune', async () => (await import('./commands/prune.ts')).addPrune],
   ['serve', async () => (await import('./commands/serve.ts')).addServe],
   ['wants', async () => (await import('./commands/wants.ts')).addWants],
   ['keygen', async () => (await import('./commands/keygen.ts')).addKeygen],

@@ -1,6 +1,7 @@
 /** One run of one command: where its output goes, how it is watched, how it is stopped. */
 
-import { hostname, userInfo } from 'node:os';
+import { homedir, hostname, userInfo } from 'node:os';
+import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { CodedError } from '@omni-airgap/oci/base';
 import { proxyFromEnvironment, proxyFromFlag } from '@omni-airgap/oci/http';
@@ -126,3 +127,10 @@ export function account(): string {
 
 export const version: string = manifest.version;
 export const tool: string = `omni-airgap ${manifest.version}`;
+
+/** What a host at a site remembers of loads, unless --state names it. Source: XDG Base Directory Specification. */
+export function defaultState(env: Session['env']): string {
+  const named = env['XDG_STATE_HOME'];
+  const base = named?.startsWith('/') === true ? named : join(homedir(), '.local', 'state');
+  return join(base, 'omni-airgap');
+}

@@ -40,6 +40,15 @@ export {
   signatureNames,
   sigstoreName,
 } from './documents/bundle-document.ts';
+export { type LoadRecord, parseLoadRecord } from './documents/load-record.ts';
+export {
+  type PlannedManifest,
+  type PruneInputs,
+  type PrunePlan,
+  type PruneRecord,
+  parsePrunePlan,
+  parsePruneRecord,
+} from './documents/prune-documents.ts';
 export {
   parseReceiptDocument,
   type ReceiptDocument,

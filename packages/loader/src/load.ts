@@ -4,7 +4,7 @@
  * the bundle was accepted is recorded next; then names, those that advertise others last, lists and the receipt. What the
  * site refuses is left out, and its name with it.
  */
-import { acceptedOf, type ReceiptDocument, serializeReceipt } from '@omni-airgap/format';
+import { acceptedOf, type LoadRecord, type ReceiptDocument, serializeReceipt } from '@omni-airgap/format';
 import { type CopyTally, noProgress } from '@omni-airgap/oci';
 import { byText, messageOf } from '@omni-airgap/oci/base';
 import { writeOutput } from '@omni-airgap/oci/fs';
@@ -14,8 +14,9 @@ import type { Missing, MissingItem } from './missing.ts';
 import type { LoadOptions } from './options.ts';
 import { openOutputs } from './outputs.ts';
 import { type PlannedLoad, planLoad } from './plan.ts';
-import { receiptOf } from './receipt.ts';
-import { type Resigned, resign } from './resign.ts';
+import { receiptOf, recordOf } from './receipt.ts';
+import { keepLoadRecord } from './records.ts';
+import { type Resigned, resign, type SignatureTag } from './resign.ts';
 import { demandWarnings, readsOf, refusedReads, type TriedRead, tryReads } from './site-demands.ts';
 import { MissingVolumes } from './source.ts';
 import { type LoadedObject, loadObjects } from './targets/objects/load-objects.ts';
@@ -87,7 +88,7 @@ async function loadInto(options: LoadOptions, targets: Targets): Promise<LoadRep
     const accepted = acceptedOf(document, bundles.signer);
     for (const record of records) await record.add(accepted, signal);
   }
-  const { images, resigned } = await publish(options, registry, missing);
+  const { images, resigned, signatures } = await publish(options, registry, missing);
   const objects = [...files, ...(await storeDocuments(options, targets))];
   const loaded = new Set(images.map(({ name }) => name));
   const names = (registry?.names ?? []).filter(({ name }) => loaded.has(name));
@@ -109,7 +110,8 @@ async function loadInto(options: LoadOptions, targets: Targets): Promise<LoadRep
     signal,
   );
   const done = registry === undefined ? undefined : { context: registry.context, names };
-  const { handoff, warnings } = await writeDown(options, receipt, done);
+  const record = recordOf(receipt, bundles, registry?.context, signatures);
+  const { handoff, warnings } = await writeDown(options, record, done);
   const untrimmed = names.flatMap(({ name, untrimmed }) =>
     untrimmed === undefined ? [] : [`${name} keeps the index that lacks platforms: ${untrimmed}`],
   );
@@ -147,10 +149,10 @@ async function verifyAll(
  */
 async function writeDown(
   options: LoadOptions,
-  receipt: ReceiptDocument,
+  record: LoadRecord,
   registry: OpenRegistry | undefined,
 ): Promise<Pick<LoadReport, 'handoff' | 'warnings'>> {
-  const { source, receipt: path, signal } = options;
+  const { source, state, receipt: path, signal } = options;
   const warnings: string[] = [];
   const orWarning = async <T>(work: () => Promise<T>, advice: string): Promise<T | undefined> => {
     try {
@@ -161,13 +163,17 @@ async function writeDown(
       return undefined;
     }
   };
-  const text = serializeReceipt(receipt);
+  const text = serializeReceipt(record.receipt);
   let lost: unknown;
   try {
     if (path !== undefined) await writeOutput('--receipt', path, text, { signal });
   } catch (error) {
     lost = error;
   }
+  await orWarning(
+    () => keepLoadRecord(state, record),
+    'everything is loaded; prune will ask for the receipt of this load with --receipt',
+  );
   await orWarning(() => source.dropParts(), 'remove the parts in the folder of --spool');
   const reads =
     (await orWarning(
@@ -261,13 +267,17 @@ async function publish(
   { source, overwriteTags = false, keepHost = false, resignKey }: LoadOptions,
   registry: OpenRegistry | undefined,
   missing: Missing,
-): Promise<{ readonly images: readonly LoadedImage[]; readonly resigned: Resigned | undefined }> {
-  if (registry === undefined) return { images: [], resigned: undefined };
+): Promise<{
+  readonly images: readonly LoadedImage[];
+  readonly resigned: Resigned | undefined;
+  readonly signatures: readonly SignatureTag[];
+}> {
+  if (registry === undefined) return { images: [], resigned: undefined, signatures: [] };
   const { context, names } = registry;
   const advertising = new Set(advertisedSets(names.map(({ name }) => name)).map(({ name }) => name));
   const companions = await publishNames(context, names.filter(isCompanion), missing, overwriteTags);
   const verified = source.document.roots.filter((root) => root.verified !== undefined);
-  const resigned =
+  const signed =
     resignKey === undefined
       ? undefined
       : await resign(
@@ -287,7 +297,7 @@ async function publish(
     keepHost,
   });
   const images = [...companions, ...others, ...last].sort((a, b) => byText(a.name, b.name));
-  return { images, resigned };
+  return { images, resigned: signed?.resigned, signatures: signed?.tags ?? [] };
 }
 
 /** What Image Factory and machines read without a log-in. */

@@ -3,7 +3,7 @@
  * before anything moves, and what killed loads left there is removed.
  *
  * While a load runs it shares the lock `load.lock` in the folder of its state. Whoever gets that lock alone knows that no
- * load with this state is writing: temporary files are abandoned then.
+ * load with this state is writing: temporary files are abandoned then, and prune may decide what goes.
  */
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -35,7 +35,7 @@ const stateDepth = 2;
 /**
  * Tries all outputs and tidies them up.
  * @returns ends the use of the state; to be called when the load is over
- * @throws USAGE, DISK naming the flag of an output that cannot be written
+ * @throws USAGE, DISK naming the flag of an output that cannot be written; BUSY while prune runs
  */
 export async function openOutputs(paths: OutputPaths): Promise<() => Promise<void>> {
   const { source, state, receipt, handoff, signal } = paths;
@@ -44,7 +44,12 @@ export async function openOutputs(paths: OutputPaths): Promise<() => Promise<voi
   if (handoff !== undefined) await checkOutputFolder('--handoff', handoff);
   await source.checkParts();
   await ensureFolder(state);
-  const alone = await lockState(state, 'exclusive', signal);
+  const alone = await orUnlocked(lockState(state, 'exclusive', 'omni-airgap load', { signal })).catch(
+    (error: unknown) => {
+      if (isCoded(error, 'BUSY')) return undefined;
+      throw error;
+    },
+  );
   try {
     if (alone !== undefined) {
       await tidy(state, stateDepth);
@@ -58,22 +63,29 @@ export async function openOutputs(paths: OutputPaths): Promise<() => Promise<voi
   } finally {
     await alone?.release();
   }
-  const shared = await lockState(state, 'shared', signal);
+  const shared = await orUnlocked(lockState(state, 'shared', 'omni-airgap load', { waitMs: tidyMs, signal }));
   return async () => shared?.release();
 }
 
-/** Undefined while others have it, and where files cannot be locked: then nothing is removed. */
-async function lockState(
+/** Another load that tidies up, and has the lock alone for that, is done before. */
+const tidyMs = 10_000;
+
+/** @param mode `shared` while a load runs; `exclusive` where none may run @throws BUSY naming who has it; DISK */
+export function lockState(
   state: string,
   mode: 'exclusive' | 'shared',
-  signal: AbortSignal | undefined,
-): Promise<Lock | undefined> {
-  try {
-    return await acquireLock(join(state, 'load.lock'), mode, { purpose: 'omni-airgap load', signal });
-  } catch (error) {
-    if (isCoded(error, 'BUSY', 'DISK')) return undefined;
+  purpose: string,
+  options: { readonly waitMs?: number; readonly signal: AbortSignal | undefined },
+): Promise<Lock> {
+  return acquireLock(join(state, 'load.lock'), mode, { purpose, ...options });
+}
+
+/** Undefined where files cannot be locked: then nothing is removed, and nothing else is known of others. */
+async function orUnlocked(lock: Promise<Lock>): Promise<Lock | undefined> {
+  return lock.catch((error: unknown) => {
+    if (isCoded(error, 'DISK')) return undefined;
     throw error;
-  }
+  });
 }
 
 async function tidy(folder: string, depth: number): Promise<void> {

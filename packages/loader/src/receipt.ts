@@ -1,8 +1,9 @@
 /** What was placed where, for the site and for `bundle --since`. */
 
-import type { ReceiptDocument } from '@omni-airgap/format';
+import type { LoadRecord, ReceiptDocument } from '@omni-airgap/format';
 import { childrenOf, type Digest, fetchManifest } from '@omni-airgap/oci/model';
 import type { MissingItem } from './missing.ts';
+import type { SignatureTag } from './resign.ts';
 import type { LoadSource } from './source.ts';
 import { targetText } from './targets/names.ts';
 import type { LoadedObject } from './targets/objects/load-objects.ts';
@@ -64,6 +65,36 @@ export async function receiptOf(
     }),
     ...(sparse.length === 0 ? {} : { sparse: [...sparse] }),
     objects: objects.map(({ key, digest, size }) => ({ key, digest, size })),
+  };
+}
+
+/** The receipt with what this host keeps besides: what the load used of earlier ones, and what it changed after them. */
+export function recordOf(
+  receipt: ReceiptDocument,
+  { documents }: LoadSource,
+  registry: RegistryContext | undefined,
+  signatures: readonly SignatureTag[],
+): LoadRecord {
+  const repositories = new Map<string, Digest[]>();
+  for (const { repository, digest } of registry?.source.relied ?? []) {
+    repositories.set(repository, [...(repositories.get(repository) ?? []), digest]);
+  }
+  const isObjects = receipt.objectStore !== undefined;
+  const keys = documents.flatMap(({ relies }) => (isObjects ? (relies?.objects ?? []) : []));
+  const hasRelied = repositories.size + keys.length > 0;
+  return {
+    kind: 'omni-airgap/load-record',
+    schema: 1,
+    receipt,
+    ...(signatures.length === 0 ? {} : { signatures: [...signatures] }),
+    ...(hasRelied
+      ? {
+          relies: {
+            repositories: [...repositories].map(([repository, digests]) => ({ repository, digests })),
+            keys: [...new Set(keys.map(({ key }) => key))],
+          },
+        }
+      : {}),
   };
 }
 

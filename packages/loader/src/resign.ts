@@ -11,6 +11,7 @@ import { CodedError, isCoded, settleAll } from '@omni-airgap/oci/base';
 import {
   companionTag,
   type Descriptor,
+  type Digest,
   fetchManifest,
   isManifestType,
   openerOf,
@@ -34,6 +35,13 @@ export interface Resigned {
   readonly unverified: number;
 }
 
+/** A tag of signatures, and what it stands for now. */
+export interface SignatureTag {
+  /** `host/repository:tag` */
+  readonly target: string;
+  readonly digest: Digest;
+}
+
 /**
  * @param verified names whose signature was verified when they were fetched
  * @throws CONFLICT for a tag that holds no signatures; DENIED, UPSTREAM, NETWORK
@@ -43,7 +51,7 @@ export async function resign(
   names: readonly TargetState[],
   key: KeyObject,
   verified: ReadonlySet<string>,
-): Promise<Resigned> {
+): Promise<{ readonly resigned: Resigned; readonly tags: readonly SignatureTag[] }> {
   const limit = pLimit(signingAtOnce);
   const checked = names.filter(isChecked);
   const idOf = ({ repository, descriptor }: TargetState): string => `${repository}@${descriptor.digest}`;
@@ -52,8 +60,9 @@ export async function resign(
   const results = await settleAll(
     [...images.values()].map((name) => limit(() => signOne(context, name, key))),
   );
-  const signed = results.filter((isNew) => isNew).length;
-  return { signed, present: results.length - signed, unverified: images.size - vouched.size };
+  const signed = results.filter(({ isNew }) => isNew).length;
+  const resigned = { signed, present: results.length - signed, unverified: images.size - vouched.size };
+  return { resigned, tags: results.map(({ target, digest }) => ({ target, digest })) };
 }
 
 /** Sidero's own images: sources of builds, catalogs, extensions and overlays. Not what speaks about them. */
@@ -67,19 +76,26 @@ function isChecked(name: TargetState): boolean {
   );
 }
 
-/** @returns whether a signature was added */
-async function signOne(context: RegistryContext, name: TargetState, key: KeyObject): Promise<boolean> {
+/** @returns whether a signature was added, and where all of them are */
+async function signOne(
+  context: RegistryContext,
+  name: TargetState,
+  key: KeyObject,
+): Promise<SignatureTag & { readonly isNew: boolean }> {
   const { signal } = context;
   const repository = context.repository(name.repository);
   const { digest } = name.descriptor;
   const claim = claimOf(`${context.target.host}/${name.repository}`, digest);
   const tag = companionTag(digest, '.sig');
+  const target = `${context.target.host}/${name.repository}:${tag}`;
   for (let round = 1; ; round++) {
     signal?.throwIfAborted();
     const there = await repository.resolve(tag, signal);
     const before = there === undefined ? undefined : await signaturesAt(context, name, there, tag);
     const layers = before?.layers ?? [];
-    if (layers.some((layer) => isSignedClaim(layer, claim, key))) return false;
+    if (there !== undefined && layers.some((layer) => isSignedClaim(layer, claim, key))) {
+      return { target, digest: there.digest, isNew: false };
+    }
     const layer = signClaim(claim, key);
     const { manifest, config } = signatureManifest([...layers, layer], before?.annotations);
     await repository.push(layer, openerOf(claim), signal);
@@ -87,7 +103,7 @@ async function signOne(context: RegistryContext, name: TargetState, key: KeyObje
     await repository.push(manifest.descriptor, openerOf(manifest.bytes), signal);
     try {
       await repository.tag(manifest.descriptor, tag, signal);
-      return true;
+      return { target, digest: manifest.descriptor.digest, isNew: true };
     } catch (error) {
       if (!isCoded(error, 'DIGEST_MISMATCH') || round >= maxRounds) throw error;
     }

@@ -1,7 +1,5 @@
 /** omni-airgap load */
 
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import {
   dryRun,
   type LoadOptions,
@@ -29,6 +27,7 @@ import { describeLoad, describePlan, requireComplete } from '../load-view.ts';
 import type { ProgressView } from '../progress-view.ts';
 import {
   type CommonFlags,
+  defaultState,
   type NetworkFlags,
   networkSettings,
   report,
@@ -236,11 +235,4 @@ async function loadOptions(session: Session, flags: Flags): Promise<Omit<LoadOpt
 function parseOrigin(text: string): string {
   if (!/^[a-f0-9]{32}$/i.test(text)) throw new InvalidArgumentError('Must be 32 hex characters.');
   return text.toLowerCase();
-}
-
-/** Source: XDG Base Directory Specification. */
-function defaultState(env: Session['env']): string {
-  const named = env['XDG_STATE_HOME'];
-  const base = named?.startsWith('/') === true ? named : join(homedir(), '.local', 'state');
-  return join(base, 'omni-airgap');
 }

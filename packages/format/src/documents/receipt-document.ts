@@ -15,7 +15,8 @@ import {
 } from './schema.ts';
 import { verifiedSchema } from './verified.ts';
 
-const schema = v.strictObject({
+/** The members of a receipt. */
+export const receiptSchema = v.strictObject({
   /**
    * Of a load that left something out: names of the bundle, and keys of objects, that are not where the receipt says the
    * rest is. It comes before all other members, so that the first line of the file does not show the id.
@@ -71,12 +72,16 @@ const schema = v.strictObject({
   /** Indexes of which some platforms were left out, and the manifests that were not. */
   sparse: v.optional(manyOf(v.strictObject({ digest: digestSchema, manifests: manyOf(digestSchema) }))),
   objects: manyOf(v.strictObject({ key: textSchema, digest: digestSchema, size: bytesSchema })),
+  /**
+   * Of a prune: what is inside after it. The site lacks content of `bundles`, which can no longer be bases of an increment.
+   */
+  pruned: v.optional(v.strictObject({ at: timeSchema, bundles: manyOf(hex64Schema) })),
 });
-export type ReceiptDocument = v.InferOutput<typeof schema>;
+export type ReceiptDocument = v.InferOutput<typeof receiptSchema>;
 
 /** @throws BAD_DOCUMENT */
 export function parseReceiptDocument(bytes: Uint8Array, what = 'receipt'): ReceiptDocument {
-  return parseDocument(schema, bytes, what, 1);
+  return parseDocument(receiptSchema, bytes, what, 1);
 }
 
 /**

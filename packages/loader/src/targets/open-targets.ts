@@ -16,6 +16,7 @@ import { type Network, openNetwork } from '@omni-airgap/oci/registry';
 import { requireBelievable } from '../judge.ts';
 import { Missing } from '../missing.ts';
 import type { LoadOptions } from '../options.ts';
+import { requireUnpruned } from '../pruned.ts';
 import { type Choice, Selection } from '../selection.ts';
 import type { LoadSource } from '../source.ts';
 import { folderState, registryState, type StateRecord, stateRepository } from '../state.ts';
@@ -70,6 +71,10 @@ export async function withTargets<T>(
           });
     const records = recordsOf(options, context, sink);
     if (bundles.kind === 'bundle') await checkAccepted(options, bundles, records);
+    const objects = bundles.documents.flatMap(({ relies }) => relies?.objects ?? []);
+    const relied = { content: context?.source.relied ?? [], objects };
+    const places = { host: target?.host, objectStore: sink?.url };
+    await requireUnpruned(options.state, { ...relied, ...places }, bundles.document.id);
     const missing = new Missing((text) => progress.note(text));
     const selection = new Selection(options.only, options.except);
     const { roots } = bundles.document;

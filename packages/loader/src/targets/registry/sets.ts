@@ -84,7 +84,7 @@ function isCatalog(name: string): boolean {
 }
 
 /** Images of Sidero that belong to no version by their tag: extensions and overlays. */
-function isExtension(name: string): boolean {
+export function isExtension(name: string): boolean {
   const { registry, repository, tag } = parseReference(name);
   const path = `${registry}/${repository}`;
   if (!path.startsWith(sideroPrefix) || tag === undefined || tag.startsWith('sha256-')) return false;
