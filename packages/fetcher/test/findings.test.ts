@@ -85,6 +85,51 @@ describe('H1 Omni reads a registry without TLS at private addresses alone', () =
   });
 });
 
+describe('installers of carried media', () => {
+  const media = (files: readonly string[], version = 'v1.13.9'): CarriedName => ({
+    name: `factory.talos.dev/talos-media/${id}:${version}`,
+    files,
+  });
+  const installer = (name: string, version = 'v1.13.9'): string =>
+    `factory.talos.dev/${name}/${id}:${version}`;
+  const served = { inside: { tls: true, factory: 'serve' } } as const;
+  const carried = { inside: { tls: true, factory: 'carried' } } as const;
+  const pxe = ['kernel-amd64', 'initramfs-amd64.xz', 'cmdline-metal-amd64'];
+
+  test.each([
+    ['metal', pxe],
+    ['metal', ['metal-amd64.iso', ...pxe]],
+    ['metal-secureboot', ['metal-amd64-secureboot.iso']],
+    ['metal-secureboot, nocloud', ['metal-arm64-secureboot-uki.efi', 'nocloud-amd64.raw.xz']],
+  ])('that serve cannot build: %s', (missing, files) => {
+    const text = `warning: machines that boot the carried media of schematic ${id} (Talos v1.13.9) install from its installer, which is not carried, and serve builds nothing; add installers: [${missing}] beside that schematic in mirror.yaml`;
+    expect(said([omni, versions, media(files)], served)).toEqual([text]);
+    const repositories = missing
+      .split(', ')
+      .map((one) => installer(one.replace(/^([a-z]+)/, '$1-installer')));
+    expect(said([omni, versions, media(files), ...repositories], served)).toEqual([]);
+  });
+
+  test('that an Image Factory without their sources cannot build', () => {
+    const set = [omni, factory, versions, media(['metal-amd64.iso'], 'v1.12.4')];
+    const imager = (version: string): string => `ghcr.io/siderolabs/imager:${version}`;
+    expect(said([...set, imager('v1.13.9')], carried)).toEqual([
+      expect.stringMatching(
+        /^warning: .*Talos v1\.12\.4.* only what it has sources of; add v1\.12\.4 to talos/,
+      ),
+    ]);
+    expect(said([...set, imager('v1.12.4')], carried)).toEqual([]);
+  });
+
+  test.each([
+    ['without Omni', ['ghcr.io/dexidp/dex:v2', versions, media(pxe)], served],
+    ['where a factory runs already', [omni, versions, media(pxe)], known],
+    ['of files that boot nothing', [omni, versions, media(['cmdline-metal-amd64'])], served],
+  ] as const)('not asked for %s', (_, names, facts) => {
+    expect(said([...names], facts)).toEqual([]);
+  });
+});
+
 test('what else its consumers demand of the URLs of a site file', () => {
   expect(said([], withSite('login: http://login.site'))).toEqual([
     expect.stringMatching(/^warning: login http:\/\/login\.site: passwords cross/),

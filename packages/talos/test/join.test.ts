@@ -8,7 +8,7 @@ import {
   missingInstallers,
   schematicWithCa,
 } from '../src/handoff/join.ts';
-import { schematicFrom } from '../src/schematic/encode.ts';
+import { schematicFrom, spelledSchematics } from '../src/schematic/encode.ts';
 import { findSecrets } from '../src/schematic/secrets.ts';
 import { documents } from './documents.ts';
 import { bare, ca, full } from './handoff-sample.ts';
@@ -142,6 +142,8 @@ describe('a schematic to carry that trusts the site', () => {
       { apiVersion: 'v1alpha1', kind: 'TrustedRootsConfig', name: 'site-ca', certificates: ca },
     ]);
     expect(findSecrets(schematic)).toEqual([]);
+    // Whatever release the public factory has: the ID that is named here is the one it gives.
+    expect(spelledSchematics(schematic).map((one) => one.id)).toEqual([id]);
     const input = { ...carriedOnly, talosVersions: ['v1.13.9'], carried: [] };
     const text = installationMediaText(input);
     expect(text).toContain(`installer factory.site:8080/metal-installer/${id}:v1.13.9`);

@@ -41,7 +41,7 @@ interface Row {
 }
 
 const systemStore = 'trust store of the system';
-const mounted = 'mounted by compose.yaml';
+const mounted = 'compose.yaml or quadlets';
 const dockerLogIn = '/root/.docker/config.json in its container';
 
 /**

@@ -11,6 +11,7 @@ import type { Site } from '../site.ts';
 import { compareVersions } from '../version.ts';
 import { unmetDemands } from './demands.ts';
 import { fitWarnings } from './fit.ts';
+import { missingInstallersOf } from './installers.ts';
 import { type ReachedRegistry, registryUrl } from './registry.ts';
 
 /** Where Omni inside gets an Image Factory from. */
@@ -100,6 +101,7 @@ export function insideFindings(
   });
   const findings = [
     ...(omni === undefined ? [] : factoryFindings(omni, factory, carried, facts)),
+    ...(omni === undefined ? [] : installerFindings(factory, carried, facts)),
     ...encryptionFindings(omni, facts),
     ...demandFindings(omni, factory, facts),
     ...fits.map(warning),
@@ -164,6 +166,26 @@ function factoryFindings(
       ];
     }
   }
+}
+
+/** What machines that boot carried media install from, where neither it nor what it is built from is carried. */
+function installerFindings(
+  factory: string | undefined,
+  carried: readonly CarriedName[],
+  { inside }: SiteFacts,
+): readonly InsideFinding[] {
+  if (inside?.factory === 'existing') return [];
+  const isServed = inside?.factory === 'serve' || (inside?.factory === undefined && factory === undefined);
+  const names = new Set(carried.map(({ name }) => name));
+  const builds = (version: string): boolean => !isServed && names.has(`ghcr.io/siderolabs/imager:${version}`);
+  return missingInstallersOf(carried, builds).map(({ id, versions, installers }) => {
+    const remedy = isServed
+      ? `serve builds nothing; add installers: [${installers.join(', ')}] beside that schematic in mirror.yaml`
+      : `the Image Factory builds only what it has sources of; add ${versions.join(', ')} to talos.versions`;
+    return warning(
+      `machines that boot the carried media of schematic ${id} (Talos ${versions.join(', ')}) install from its installer, which is not carried, and ${remedy}`,
+    );
+  });
 }
 
 /** Omni has no flag for a registry without TLS. Source: siderolabs/omni internal/pkg/registry/registry.go. */
