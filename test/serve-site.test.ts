@@ -7,7 +7,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import axe from 'axe-core';
 import { type Browser, chromium, type Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { parseMirror } from '../packages/fetcher/src/mirror/mirror.ts';
 import { schematicFrom } from '../packages/talos/src/index.ts';
 import { type SampleUpstream, startSampleUpstream } from '../scripts/sample-upstream/sample-upstream.ts';
@@ -159,12 +159,15 @@ async function wishForSecret(): Promise<void> {
 describeWith(['chromium'], 'the page, in a real browser', () => {
   let browser: Browser;
   const shots = process.env['SCREENSHOTS'];
+  /** What pages wrote to the console. */
+  const said: string[] = [];
 
   beforeAll(async () => {
     browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
     await wishForSecret();
   });
   afterAll(() => browser?.close());
+  afterEach(() => expect(said.splice(0)).toEqual([]));
 
   async function open(options: Parameters<Browser['newPage']>[0]): Promise<Page> {
     const page = await browser.newPage(options);
@@ -172,6 +175,8 @@ describeWith(['chromium'], 'the page, in a real browser', () => {
       const to = request.url();
       if (!to.startsWith(url) && !to.startsWith('data:')) throw new Error(`the page asked for ${to}`);
     });
+    page.on('console', (message) => said.push(message.text()));
+    page.on('pageerror', (error) => said.push(error.message));
     await page.goto(url);
     return page;
   }
@@ -243,6 +248,38 @@ describeWith(['chromium'], 'the page, in a real browser', () => {
     expect(await page.getByLabel('A schematic').inputValue()).toBe(
       'customization:\n  extraKernelArgs: [a=b]',
     );
+    await page.close();
+  });
+
+  test('the search shows what it finds while it is typed, and keeps the address that finds it', async () => {
+    const page = await open({});
+    const field = page.getByRole('searchbox', { name: 'Search' });
+    await field.focus();
+    await page.keyboard.type('DEX v2.41');
+    await page.getByRole('heading', { name: 'Search results' }).waitFor();
+    expect(await page.locator('.repositories').textContent()).toContain(`${serve.host}/dexidp/dexv2.41.1`);
+    expect(await page.locator('#found').textContent()).toBe('1 name and 0 files match "DEX v2.41".');
+    expect(await page.evaluate('document.activeElement.id')).toBe('q');
+    expect(page.url()).toBe(`${url}/?q=DEX%20v2.41`);
+    await shot(page, 'search');
+    await page.reload();
+    expect(await field.inputValue()).toBe('DEX v2.41');
+    await field.fill('no such thing');
+    await page.getByText('Nothing here matches "no such thing".').waitFor();
+    await field.fill('');
+    await page.getByRole('heading', { name: 'Use this server' }).waitFor();
+    expect(page.url()).toBe(`${url}/`);
+    await page.close();
+  });
+
+  test('without script, the search is a form', async () => {
+    const page = await open({ javaScriptEnabled: false });
+    await page.getByRole('searchbox', { name: 'Search' }).fill('metal-amd64.iso');
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Search results' }).waitFor();
+    expect(await page.getByRole('link', { name: 'metal-amd64.iso' }).count()).toBe(1);
+    await page.getByRole('link', { name: 'Show everything' }).click();
+    await page.getByRole('heading', { name: 'Use this server' }).waitFor();
     await page.close();
   });
 

@@ -1,23 +1,26 @@
-/** The page at `/`: what this server holds, how to use it, what is missing. It needs neither internet nor script. */
+/** The page at `/`: what this server holds, how to use it, what is missing. It needs neither internet nor script: see script.ts. */
 
 import { Html, html, htmlLines } from '@omni-airgap/format';
 import { isCoded } from '@omni-airgap/oci/base';
 import { collect } from '@omni-airgap/oci/model';
-import { isSchematicId, schematicRepository, TalosError } from '@omni-airgap/talos';
+import { isSchematicId, TalosError } from '@omni-airgap/talos';
 import { failed, json, plainText } from '../factory/answer.ts';
 import type { Holdings } from '../factory/holdings.ts';
 import type { Schematics } from '../factory/schematics.ts';
 import { type HealthContext, healthOf } from '../health.ts';
 import type { Answer, Request, RouteGroup } from '../http/message.ts';
 import type { Catalog } from '../registry/catalog.ts';
-import { parseInstallerPath } from '../registry/installers.ts';
 import { wantsFragment } from '../wishes/fragment.ts';
 import { type WishList, wantsFile } from '../wishes/wish-list.ts';
+import { type Contents, contentsOf, countOf, maxQueryLength, search } from './contents.ts';
+import { script } from './script.ts';
 import {
+  aboutSection,
   emptySection,
   imagesSection,
   installerSection,
   mediaSection,
+  resultsSection,
   setupSection,
   talosctlSection,
   warningSection,
@@ -37,8 +40,9 @@ export interface PageContext extends HealthContext {
   readonly externalUrl: (request: Request) => string;
 }
 
-/** Ours, and hashed as it is. */
+/** Ours, and hashed as they are. */
 const trustedStyle = new Html(style);
+const trustedScript = new Html(script);
 const maxFormBytes = 256 * 1024;
 
 export function pageRoutes(context: PageContext): RouteGroup {
@@ -133,50 +137,57 @@ async function page(context: PageContext, request: Request, verdict: Html, text 
   const { host } = new URL(url);
   await context.integrity.recheck();
   const versions = await holdings.versions();
-  const health = healthOf(context);
-  const registries = new Set<string>();
-  const repositories = [...catalog.paths()].flatMap((path) => {
-    const [first = ''] = path.split('/');
-    // Each carried image stands here twice; the form without its host is the one to show.
-    if (first.includes('.')) registries.add(first);
-    const repository = catalog.repository(path);
-    const isOther =
-      first.includes('.') ||
-      parseInstallerPath(path) !== undefined ||
-      path.startsWith('talos-') ||
-      path === schematicRepository;
-    return isOther || repository === undefined || repository.tags.size === 0
-      ? []
-      : [[path, repository] as const];
-  });
-  repositories.sort(([a], [b]) => (a < b ? -1 : 1));
-  const talosctl = versions.map((version) => [version, holdings.list('talosctl', version)] as const);
+  const contents = contentsOf(catalog, holdings, versions);
+  const query = (request.query.get('q') ?? '').slice(0, maxQueryLength).trim();
+  const found = query === '' ? undefined : search(contents, query, host);
+  const summary = found === undefined ? '' : summaryOf(found, query);
   const isEmpty = [...catalog.paths()].length === 0;
-  const whole = isEmpty ? html`No content` : html`<span class="good">All content read so far is whole</span>`;
+  const damaged = healthOf(context).damaged.length;
+  const problem = html`<span class="bad">${damaged} damaged or unreadable</span>: <a href="/healthz">see which</a>`;
   const state =
-    health.status === 'ok'
-      ? whole
-      : html`<span class="bad">${health.damaged.length} damaged or unreadable</span>: <a href="/healthz">see which</a>`;
-  const signed = provenance.map(
-    ({ id, sequence, origin, createdAt, createdBy, signedBy }) =>
-      html`<dt>Bundle</dt><dd><code>${id}</code></dd><dt>Sequence</dt><dd>${sequence} of origin <code>${origin}</code></dd><dt>Made</dt><dd><time datetime="${createdAt}">${createdAt.slice(0, 16).replace('T', ' ')}</time> UTC${createdBy === undefined ? '' : ` by ${createdBy}`}</dd><dt>Signed by</dt><dd>${signedBy === undefined ? html`<span class="bad">nobody's signature was checked</span>` : html`<code>${signedBy}</code>`}</dd>`,
-  );
-  const body = html`<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark"><title>Omni and Talos content at ${host}</title><link rel="icon" href="data:,"><style>${trustedStyle}</style></head>
-<body><a class="skip" href="#main">Skip to the content</a>
-<header><h1>Omni and Talos content at ${host}</h1><p>Images, install media and schematics that were carried here: an OCI registry and an Image Factory that builds nothing.</p>
-<nav aria-label="Sections"><ul><li><a href="#media">Talos media</a></li><li><a href="#installers">Installers</a></li><li><a href="#images">Images</a></li><li><a href="#lookup">Schematic look-up</a></li><li><a href="#setup">Use this server</a></li><li><a href="#wishes">Wishes</a></li></ul></nav></header>
-<main id="main">${warningSection(context.warnings())}<section aria-labelledby="about"><h2 id="about">About</h2><dl class="facts"><dt>Address</dt><dd><code>${url}</code></dd><dt>Talos versions</dt><dd>${versions.length === 0 ? 'none' : versions.toReversed().join(', ')}</dd><dt>State</dt><dd>${state}</dd>${signed}</dl></section>
+    damaged > 0
+      ? problem
+      : isEmpty
+        ? html`No content`
+        : html`<span class="good">All content read so far is whole</span>`;
+  const { repositories, media, talosctl, installers } = contents;
+  const [image] = repositories;
+  const main =
+    found !== undefined
+      ? resultsSection(found, url)
+      : html`${damaged > 0 ? html`<section class="warning" aria-label="Damage"><p>${problem}</p></section>` : html``}
 ${isEmpty ? emptySection(url, context.isWritable) : html``}
-${mediaSection(holdings.media(), url)}
-${talosctlSection(talosctl)}
-${installerSection(holdings.installers(), host)}
+${mediaSection(media, url)}
+${setupSection(url, registriesOf(catalog), image && `${image.path}:${image.tags[0]}`)}
+${installerSection(installers, host)}
 ${imagesSection(repositories, host)}
+${talosctlSection(talosctl)}
 <section aria-labelledby="lookup"><h2 id="lookup">Schematic look-up</h2><form method="post" action="/lookup#lookup"><p><label for="schematic">A schematic (YAML or JSON), or its ID</label></p><textarea id="schematic" name="schematic" spellcheck="false">
 ${htmlLines(text)}</textarea><button type="submit">Look up</button></form>${verdict}</section>
-${setupSection(url, [...registries].sort())}
-${wishesSection(wishes.document())}</main>
-<footer><p>omni-airgap serve. This page loads nothing from elsewhere and runs no script.</p></footer></body></html>
+${wishesSection(wishes.document())}
+${aboutSection(url, versions, provenance, state)}`;
+  const body = html`<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark"><title>${query === '' ? '' : `${query} - `}Omni and Talos content at ${host}</title><link rel="icon" href="data:,"><style>${trustedStyle}</style></head>
+<body><a class="skip" href="#main">Skip to the content</a>
+<header><h1>Omni and Talos content at ${host}</h1><p>Images, boot assets and schematics that were carried here: an OCI registry and an Image Factory that builds nothing.</p>
+<form id="search" role="search" method="get" action="/"><label for="q">Search</label><input id="q" name="q" type="search" value="${query}" maxlength="${maxQueryLength}" placeholder="name, tag, version or file" autocomplete="off" spellcheck="false"><button type="submit">Find</button></form><p id="found" aria-live="polite">${summary}</p>
+<nav aria-label="Sections"><ul><li><a href="/#boot-assets">Boot assets</a></li><li><a href="/#setup">Use this server</a></li><li><a href="/#installers">Installers</a></li><li><a href="/#images">Images</a></li><li><a href="/#lookup">Schematic look-up</a></li><li><a href="/#wishes">Wishes</a></li><li><a href="/#about">About</a></li></ul></nav></header>
+<main id="main">${warningSection(context.warnings())}${main}</main>
+<footer><p>omni-airgap serve. This page loads nothing from elsewhere, and works without script.</p></footer><script>${trustedScript}</script></body></html>
 `;
   return { status: 200, headers: pageHeaders, body: body.text };
+}
+
+function summaryOf(found: Contents, query: string): string {
+  const { names, files } = countOf(found);
+  const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`;
+  return names + files === 0
+    ? `Nothing here matches "${query}".`
+    : `${count(names, 'name')} and ${count(files, 'file')} match "${query}".`;
+}
+
+/** Whose images are here, in byte order. */
+function registriesOf(catalog: Catalog): readonly string[] {
+  const hosts = [...catalog.paths()].map((path) => path.split('/', 1)[0] ?? '');
+  return [...new Set(hosts.filter((host) => host.includes('.')))].sort();
 }

@@ -2,12 +2,13 @@
 
 import { type Html, html, htmlLines } from '@omni-airgap/format';
 import { formatBytes } from '@omni-airgap/oci/base';
-import { type Descriptor, hexOf, subjectOfTag } from '@omni-airgap/oci/model';
+import { type Descriptor, hexOf } from '@omni-airgap/oci/model';
 import { isMediaName, parseMediaName } from '@omni-airgap/talos';
+import type { Provenance } from '../bundles.ts';
 import type { HeldInstaller, HeldMedia } from '../factory/holdings.ts';
-import type { Repository } from '../registry/catalog.ts';
 import { describeWish } from '../wishes/wish.ts';
 import type { WantsDocument } from '../wishes/wish-list.ts';
+import { type Contents, countOf, type ListedRepository } from './contents.ts';
 
 function fileTable(
   caption: string,
@@ -37,29 +38,30 @@ function pxeTargets({ files }: HeldMedia): readonly string[] {
   });
 }
 
-/** @param url of this server */
+/** The newest version is open. @param media newest version first @param url of this server */
 export function mediaSection(media: readonly HeldMedia[], url: string): Html {
-  const tables = media.map((held) => {
+  const blocks = media.map((held, i) => {
     const { schematic, version, files } = held;
     const at = `/image/${schematic}/${version}`;
     const pxe = pxeTargets(held).map(
       (target) => html`<li><code>${url}/pxe/${schematic}/${version}/${target}</code></li>`,
     );
-    return html`<h3>Talos ${version}</h3><p class="soft">Schematic <code>${schematic}</code></p>${fileTable(`Media of Talos ${version}, schematic ${schematic.slice(0, 12)}`, files, (name) => `${at}/${name}`)}${pxe.length === 0 ? html`` : html`<p>To boot over the network, chain iPXE to:</p><ul class="places">${pxe}</ul>`}`;
+    const content = html`<p class="soft">Schematic <code>${schematic}</code></p>${fileTable(`Boot assets of Talos ${version}, schematic ${schematic.slice(0, 12)}`, files, (name) => `${at}/${name}`)}${pxe.length === 0 ? html`` : html`<p>To boot over the network, chain iPXE to:</p><ul class="places">${pxe}</ul>`}`;
+    return version === media[0]?.version
+      ? html`<h3>Talos ${version}${i === 0 && media.length > 1 ? ' (newest)' : ''}</h3>${content}`
+      : html`<details><summary>Talos ${version}, schematic <code>${schematic.slice(0, 12)}…</code></summary>${content}</details>`;
   });
-  return html`<section aria-labelledby="media"><h2 id="media">Talos media</h2>${media.length === 0 ? html`<p>No media were carried.</p>` : tables}</section>`;
+  return html`<section aria-labelledby="boot-assets"><h2 id="boot-assets">Boot assets</h2>${media.length === 0 ? html`<p>No boot assets were carried.</p>` : blocks}</section>`;
 }
 
 /** @param files of talosctl by version */
 export function talosctlSection(
   versions: readonly (readonly [string, ReadonlyMap<string, Descriptor>])[],
 ): Html {
-  const tables = versions
-    .filter(([, files]) => files.size > 0)
-    .map(
-      ([version, files]) =>
-        html`<h3>Talos ${version}</h3>${fileTable(`talosctl ${version}`, files, (name) => `/talosctl/${version}/${name}`)}`,
-    );
+  const tables = versions.map(
+    ([version, files]) =>
+      html`<h3>Talos ${version}</h3>${fileTable(`talosctl ${version}`, files, (name) => `/talosctl/${version}/${name}`)}`,
+  );
   if (tables.length === 0) return html``;
   return html`<section aria-labelledby="talosctl"><h2 id="talosctl">talosctl</h2>${tables}</section>`;
 }
@@ -71,17 +73,67 @@ export function installerSection(installers: readonly HeldInstaller[], host: str
   return html`<section aria-labelledby="installers"><h2 id="installers">Installers</h2>${items.length === 0 ? html`<p>No installer images were carried.</p>` : html`<ul class="places">${items}</ul>`}</section>`;
 }
 
-const maxTags = 20;
+/** Tags of one repository on the whole page; a search shows more. */
+const fewTags = 20;
 
-export function imagesSection(repositories: readonly (readonly [string, Repository])[], host: string): Html {
-  const rows = repositories.map(([path, { tags }]) => {
-    const names = [...tags.keys()].filter((tag) => subjectOfTag(tag) === undefined);
-    const more = names.length > maxTags ? ` and ${names.length - maxTags} more` : '';
-    return [html`<code>${host}/${path}</code>`, html`${names.slice(0, maxTags).join(', ')}${more}`];
+/** @param limit tags of one repository */
+function repositoryList(repositories: readonly ListedRepository[], host: string, limit: number): Html {
+  const items = repositories.map(({ path, tags }) => {
+    const more = tags.length - limit;
+    const shown = tags.slice(0, limit).map((tag) => html`<li><code>${tag}</code></li>`);
+    const rest =
+      more > 0
+        ? html`<li><a href="/?q=${encodeURIComponent(`${host}/${path}:`)}">all ${tags.length} tags</a></li>`
+        : html``;
+    return html`<li><code>${host}/${path}</code><ul class="tags">${shown}${rest}</ul></li>`;
   });
-  const count = `${rows.length} ${rows.length === 1 ? 'repository' : 'repositories'}`;
+  return html`<ul class="repositories">${items}</ul>`;
+}
+
+export function imagesSection(repositories: readonly ListedRepository[], host: string): Html {
+  const count = `${repositories.length} ${repositories.length === 1 ? 'repository' : 'repositories'}`;
   return html`<section aria-labelledby="images"><h2 id="images">Images</h2>
-${rows.length === 0 ? html`<p>No images were carried.</p>` : html`<details><summary>${count}</summary>${table('Images and their tags', [{ name: 'Repository' }, { name: 'Tags' }], rows)}</details>`}</section>`;
+${repositories.length === 0 ? html`<p>No images were carried.</p>` : html`<details><summary>${count}</summary>${repositoryList(repositories, host, fewTags)}</details>`}</section>`;
+}
+
+/** Tags and installers that a search shows. */
+const maxFound = 2000;
+
+/** @param found what a search has found @param url of this server */
+export function resultsSection(found: Contents, url: string): Html {
+  const { host } = new URL(url);
+  let left = maxFound;
+  const repositories: ListedRepository[] = [];
+  for (const { path, tags } of found.repositories) {
+    if (left <= 0) break;
+    repositories.push({ path, tags: tags.slice(0, left) });
+    left -= tags.length;
+  }
+  const hidden = countOf({ ...found, media: [], talosctl: [], installers: [] }).names - maxFound;
+  return html`<section aria-labelledby="results"><h2 id="results">Search results</h2><p><a href="/">Show everything</a></p></section>
+${found.media.length === 0 ? html`` : mediaSection(found.media, url)}
+${talosctlSection(found.talosctl)}
+${found.installers.length === 0 ? html`` : installerSection(found.installers, host)}
+${repositories.length === 0 ? html`` : html`<section aria-labelledby="images"><h2 id="images">Images</h2>${repositoryList(repositories, host, maxFound)}${hidden > 0 ? html`<p>${hidden} more tags match: add a word to the search.</p>` : html``}</section>`}`;
+}
+
+/** Where content came from: each bundle by itself, the newest first. @param state of the content read so far */
+export function aboutSection(
+  url: string,
+  versions: readonly string[],
+  provenance: readonly Provenance[],
+  state: Html,
+): Html {
+  const seen = new Set<string>();
+  const stores = new Set(provenance.map(({ origin }) => origin));
+  const bundles = provenance.map(({ id, sequence, origin, createdAt, createdBy, signedBy }) => {
+    const isNewest = !seen.has(origin);
+    seen.add(origin);
+    const age = provenance.length === 1 ? '' : isNewest ? ', the newest' : ', older';
+    const store = stores.size < 2 ? '' : ` of store ${origin.slice(0, 8)}`;
+    return html`<h3>Bundle number ${sequence}${store}${age}</h3><dl class="facts"><dt>Made</dt><dd><time datetime="${createdAt}">${createdAt.slice(0, 16).replace('T', ' ')}</time> UTC${createdBy === undefined ? '' : ` by ${createdBy}`}</dd><dt>Signed by</dt><dd>${signedBy === undefined ? html`<span class="bad">nobody's signature was checked</span>` : html`<code>${signedBy}</code>`}</dd><dt>ID</dt><dd><code>${id}</code></dd><dt>Store</dt><dd><code>${origin}</code></dd></dl>`;
+  });
+  return html`<section aria-labelledby="about"><h2 id="about">About this server</h2><dl class="facts"><dt>Address</dt><dd><code>${url}</code></dd><dt>Talos versions</dt><dd>${versions.length === 0 ? 'none' : versions.toReversed().join(', ')}</dd><dt>State</dt><dd>${state}</dd></dl>${bundles}</section>`;
 }
 
 const maxShown = 200;
@@ -129,8 +181,8 @@ export function emptySection(url: string, isWritable: boolean): Html {
 ${isWritable ? html`<p>Load a bundle into this server, from a machine that holds its medium:</p>${block('Command that loads a bundle', load)}<p>Or start the server with the bundle, which copies nothing:</p>` : html`<p>This server takes no pushes. Start it with a bundle:</p>`}${serve}</section>`;
 }
 
-/** @param url of this server @param registries whose images it holds */
-export function setupSection(url: string, registries: readonly string[]): Html {
+/** @param url of this server @param registries whose images it holds @param image one that can be pulled, with its tag */
+export function setupSection(url: string, registries: readonly string[], image: string | undefined): Html {
   const { host, protocol } = new URL(url);
   const named = registries.length > 0 ? registries : ['ghcr.io'];
   const first = named.includes('ghcr.io') ? 'ghcr.io' : (named[0] ?? '');
@@ -160,6 +212,8 @@ export function setupSection(url: string, registries: readonly string[]): Html {
   const hosts = [`server = "${url}"`, '', `[host."${url}"]`, '  capabilities = ["pull", "resolve"]'].join(
     '\n',
   );
+  const docker = JSON.stringify({ 'insecure-registries': [host] }, undefined, 2);
+  const podman = ['[[registry]]', `location = "${host}"`, 'insecure = true'].join('\n');
   const omni = [
     `--primary-factory-url=${url}`,
     `--primary-factory-pxe-url=${url}`,
@@ -167,9 +221,10 @@ export function setupSection(url: string, registries: readonly string[]): Html {
     `--talos-installer-registry=${host}/siderolabs/installer`,
   ].join('\n');
   return html`<section aria-labelledby="setup"><h2 id="setup">Use this server</h2>
-${isPlain ? html`<p>This server speaks plain HTTP. iPXE and Talos take that as it is; Docker and skopeo must be told that <code>${host}</code> is insecure.</p>` : html`<p>Clients must trust the certificate of this server: on Talos with a <code>TrustedRootsConfig</code> document.</p>`}
+${isPlain ? html`<p>This server speaks plain HTTP. iPXE and Talos accept that; Docker, Podman and skopeo need <code>${host}</code> as an insecure registry.</p>` : html`<p>Clients must trust the certificate of this server: on Talos with a <code>TrustedRootsConfig</code> document.</p>`}
 <h3>Talos 1.12 and newer</h3><p>As patches of the machine configuration:</p>${block('Talos configuration', mirrors)}
 <h3>Talos up to 1.11</h3>${block('Older Talos configuration', older)}
+<h3>Docker and Podman</h3>${isPlain ? html`<p>In <code>/etc/docker/daemon.json</code>:</p>${block('Docker configuration', docker)}<p>In <code>/etc/containers/registries.conf.d/site.conf</code>:</p>${block('Podman configuration', podman)}` : html``}<p>The host of this server takes the place of the host of an image:</p>${block('Command that pulls an image', `docker pull ${host}/${image ?? 'siderolabs/kubelet:TAG'}`)}
 <h3>containerd</h3><p>In <code>/etc/containerd/certs.d/${first}/hosts.toml</code>, and so on for each registry:</p>${block('containerd configuration', hosts)}
 <h3>Omni 1.10 and newer</h3><p>Older versions take <code>--image-factory-address=${url}</code> in place of the first two.</p>${block('Omni flags', omni)}</section>`;
 }

@@ -1,5 +1,6 @@
 /** The page's one style sheet. It lies in the page itself, and the page's policy allows it by its hash alone. */
 import { createHash } from 'node:crypto';
+import { scriptHash } from './script.ts';
 
 export const style = `
 :root{color-scheme:light dark;--ink:#1a1d23;--soft:#4f5661;--line:#d8dce3;--ground:#f3f5f8;--card:#fff;--panel:#f3f5f8;--link:#0b5394;--on-link:#fff;--bad:#a11212;--good:#0d6832}
@@ -41,6 +42,17 @@ tbody th{font-weight:500}
 .time{white-space:nowrap}
 .soft{color:var(--soft)}
 .flag{margin:.15rem 0 0}
+#search{display:flex;flex-wrap:wrap;gap:.5rem;align-items:center;margin-top:1rem}
+#search label{font-weight:600}
+#search input{flex:1 1 14rem;max-width:32rem;font:inherit;padding:.4rem .75rem;background:var(--panel);color:var(--ink);border:1px solid var(--soft);border-radius:.5rem}
+#search button{margin:0}
+#found:empty{display:none}
+.warning{border-color:var(--bad)}
+.repositories{list-style:none;padding:0;margin:.5rem 0}
+.repositories>li{padding:.6rem 0;border-top:1px solid var(--line)}
+.repositories>li:first-child{border-top:0}
+.tags{list-style:none;display:flex;flex-wrap:wrap;gap:.1rem .9rem;padding:0;margin:.2rem 0 0;color:var(--soft)}
+.tags li{overflow-wrap:anywhere}
 .places{list-style:none;padding:0;margin:.5rem 0;display:grid;gap:.35rem}
 .places li{background:var(--panel);border:1px solid var(--line);border-radius:.4rem;padding:.3rem .75rem}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.35rem 1.5rem;margin:0}
@@ -71,18 +83,18 @@ td.number,td.time{display:inline;text-align:left}
 .sum code{white-space:normal}
 .phone{display:inline}
 }
-@media print{section{break-inside:avoid}nav,form{display:none}}
+@media print{section{break-inside:avoid}nav,form,#search{display:none}}
 `;
 
 const hash = createHash('sha256').update(style).digest('base64');
 
 /**
- * Nothing is loaded, no script runs, no other page shows this one. `data:` is the page's empty icon, which keeps
- * browsers from asking for /favicon.ico.
+ * No script runs but ours, which asks this server alone; no other page shows this one. `data:` is the page's empty icon,
+ * which keeps browsers from asking for /favicon.ico.
  */
 export const pageHeaders = {
   'Content-Type': 'text/html; charset=utf-8',
-  'Content-Security-Policy': `default-src 'none'; img-src data:; style-src 'sha256-${hash}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'`,
+  'Content-Security-Policy': `default-src 'none'; img-src data:; style-src 'sha256-${hash}'; script-src 'sha256-${scriptHash}'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'`,
   'X-Content-Type-Options': 'nosniff',
   'Referrer-Policy': 'no-referrer',
   'Cache-Control': 'no-store',

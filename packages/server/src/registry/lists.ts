@@ -40,14 +40,17 @@ function pageOf(
   };
 }
 
+/** The repositories, in byte order. A carried one is listed without its host, unless it is only found with it. */
+export function listedPaths(catalog: Catalog): readonly string[] {
+  return [...catalog.paths()].filter((path) => !isTwin(catalog, path)).sort(byText);
+}
+
 /**
- * The repositories, in byte order, in pages. A carried one is listed without its host, unless it is only found with it.
- * No part of the distribution specification, but what clients list a registry by.
+ * The repositories in pages. No part of the distribution specification, but what clients list a registry by.
  * Source: distribution/distribution v2.8 docs/spec/api.md, "Listing Repositories".
  */
 export function listRepositories(catalog: Catalog, request: Request): Answer {
-  const paths = [...catalog.paths()].filter((path) => !isTwin(catalog, path)).sort(byText);
-  return pageOf(request, '/v2/_catalog', paths, (repositories) => ({ repositories }));
+  return pageOf(request, '/v2/_catalog', listedPaths(catalog), (repositories) => ({ repositories }));
 }
 
 /** All its tags are found without its first component, a registry host, too. */
