@@ -23,7 +23,8 @@ const table = 'omni_airgap';
 
 /**
  * A ruleset for `nft -f`. Names have no addresses of their own, so its sets are empty and dnsmasq fills them as it
- * answers; what it must be told stands in the comments. Sources: nft(8); dnsmasq(8), --nftset.
+ * answers; what it must be told stands in the comments. Sources: nft(8); dnsmasq(8), --nftset; RFC 4890 section 4.4.1
+ * (what a host needs of ICMPv6); RFC 2131 section 4.1 and RFC 8415 section 7.2 (ports of DHCP).
  */
 export function formatNftables(hosts: readonly EgressHost[]): string {
   const ports = [...new Set(hosts.map((host) => host.port))].sort((a, b) => a - b);
@@ -46,6 +47,10 @@ export function formatNftables(hosts: readonly EgressHost[]): string {
     '    type filter hook output priority filter; policy drop;',
     '    oifname "lo" accept',
     '    ct state established,related accept',
+    '    icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept comment "IPv6 neighbor discovery"',
+    '    icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } accept comment "IPv6 multicast membership, which neighbor discovery needs"',
+    '    meta nfproto ipv4 udp sport 68 udp dport 67 accept comment "DHCP"',
+    '    meta nfproto ipv6 udp sport 546 udp dport 547 accept comment "DHCPv6"',
     '    meta l4proto { tcp, udp } th dport 53 accept comment "DNS"',
     ...ports.flatMap((port) => [
       `    ip daddr @hosts4_${port} tcp dport ${port} accept`,
