@@ -78,6 +78,7 @@ export interface Removed {
   readonly partial: number;
 }
 
+/** What a sweep came to. */
 export interface Swept extends Removed {
   /** Names of untagged manifests that were removed, in byte order. */
   readonly untagged: readonly string[];
