@@ -10,6 +10,7 @@ import { type ServerProcess, startProcess } from './services/server-process.ts';
 import { describeAsRoot } from './services/service-test.ts';
 import { temporaryFolder } from './services/temporary.ts';
 
+const ip = 'ip';
 /** Namespaces are of the whole machine: another run must not get ours. */
 const names = { host: `oa-nfth-${process.pid}`, peer: `oa-nftp-${process.pid}` };
 const link = { host: `oanh${process.pid % 1_000_000}`, peer: `oanp${process.pid % 1_000_000}` };
@@ -43,21 +44,21 @@ const sending = `
 describeAsRoot(['ip', 'nft'], 'the nftables ruleset', () => {
   let peer: ServerProcess | undefined;
   const inHost = (script: string, ...args: readonly string[]) =>
-    spawnSync('ip', ['netns', 'exec', names.host, process.execPath, '-e', script, ...args], {
+    spawnSync(ip, ['netns', 'exec', names.host, process.execPath, '-e', script, ...args], {
       timeout: 20_000,
     });
   const nft = (input: string) => {
     const args = ['netns', 'exec', names.host, 'nft', '-f', '-'];
-    const { status, stderr } = spawnSync('ip', args, { input, encoding: 'utf8' });
+    const { status, stderr } = spawnSync(ip, args, { input, encoding: 'utf8' });
     expect(status, stderr).toBe(0);
   };
 
   beforeAll(async () => {
-    for (const name of Object.values(names)) await command('ip', ['netns', 'add', name]);
+    for (const name of Object.values(names)) await command(ip, ['netns', 'add', name]);
     const veth = ['type', 'veth', 'peer', 'name', link.peer, 'netns', names.peer];
-    await command('ip', ['link', 'add', link.host, 'netns', names.host, ...veth]);
+    await command(ip, ['link', 'add', link.host, 'netns', names.host, ...veth]);
     for (const side of ['host', 'peer'] as const) {
-      const inside = (...args: string[]) => command('ip', ['-n', names[side], ...args]);
+      const inside = (...args: string[]) => command(ip, ['-n', names[side], ...args]);
       for (const address of addresses[side]) {
         const options = address.includes(':') ? ['nodad'] : [];
         await inside('addr', 'add', address, 'dev', link[side], ...options);
@@ -66,7 +67,7 @@ describeAsRoot(['ip', 'nft'], 'the nftables ruleset', () => {
       await inside('link', 'set', 'lo', 'up');
     }
     const log = `${temporaryFolder('nftables')}/peer.log`;
-    peer = startProcess(['ip', 'netns', 'exec', names.peer, process.execPath, '-e', listening], log);
+    peer = startProcess([ip, 'netns', 'exec', names.peer, process.execPath, '-e', listening], log);
     const started = peer;
     await started.until(() => (started.output().includes('ready') ? true : undefined), 30_000);
     nft(formatNftables([{ pattern: 'ghcr.io', port: 443, why: 'images' }]));
@@ -74,11 +75,11 @@ describeAsRoot(['ip', 'nft'], 'the nftables ruleset', () => {
       `add element inet omni_airgap hosts4_443 { ${peer4} }\nadd element inet omni_airgap hosts6_443 { ${peer6} }`,
     );
     for (const family of ['-4', '-6'])
-      await command('ip', ['-n', names.host, family, 'neigh', 'flush', 'dev', link.host]);
+      await command(ip, ['-n', names.host, family, 'neigh', 'flush', 'dev', link.host]);
   });
   afterAll(async () => {
     await peer?.stop();
-    for (const name of Object.values(names)) spawnSync('ip', ['netns', 'del', name]);
+    for (const name of Object.values(names)) spawnSync(ip, ['netns', 'del', name]);
   });
 
   test.each([peer4, peer6])('lets through to %s, whose neighbor entry must be found first', (address) => {
