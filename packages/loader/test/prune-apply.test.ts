@@ -42,7 +42,12 @@ test.each([true, false])('deletes what the plan lists, and nothing else (API: %s
   expect(report.deleted).toEqual({ manifests: plan.manifests.length, objects: 0 });
   expect(report.refused).toEqual([]);
   expect(report.record.manifests).toEqual(plan.manifests);
-  expect(report.reclaiming.map(({ kind }) => kind)).toEqual(['Distribution', 'zot', 'olareg']);
+  expect(report.reclaiming.map(({ kind }) => kind)).toEqual([
+    'Distribution',
+    'zot',
+    'olareg',
+    'omni-airgap serve',
+  ]);
   // There is nothing more to do, and the same again does nothing.
   const before = deletions(site).length;
   expect((await site.apply()).deleted).toEqual({ manifests: 0, objects: 0 });

@@ -1,6 +1,6 @@
 /** Kinds of registries: recognized by what they answer, and a remedy only for the cause that it fits. */
 import { describe, expect, test } from 'vitest';
-import { kindOf, type Refused, registryKinds, remedyFor } from '../src/registry/kinds.ts';
+import { kindOf, type Refused, reclaimingOf, registryKinds, remedyFor } from '../src/registry/kinds.ts';
 import { startRegistry } from './registry.ts';
 
 const kind = (name: string) => {
@@ -52,6 +52,14 @@ describe('remedies', () => {
     [undefined, 'pull', 412, 'PROJECTPOLICYVIOLATION: not signed', /signed or scanned/],
     [undefined, 'push', 405, 'UNSUPPORTED', /storage\.maintenance\.readonly/],
     [undefined, 'push', 500, 'UNKNOWN: unknown error', /disk may be full/],
+    [
+      undefined,
+      'delete',
+      405,
+      'UNSUPPORTED: The operation is unsupported.',
+      /storage\.delete\.enabled: true/,
+    ],
+    ['Harbor', 'delete', 412, 'PRECONDITION: immutable', /tag immutability rules/],
     // Nothing of another kind.
     ['Quay', 'docker', 415, 'MANIFEST_INVALID', undefined],
     ['Harbor', 'tag', 412, 'PRECONDITION', undefined],
@@ -71,7 +79,10 @@ describe('remedies', () => {
     else expect(found).toMatch(remedy);
   });
   test('each entry says where it is known from, with a version or a date', () => {
-    const refusals = registryKinds.flatMap(({ refuses }) => refuses);
+    const reclaiming = registryKinds
+      .flatMap(({ reclaims }) => reclaims ?? [])
+      .filter(({ source }) => source !== 'docs/serving.md');
+    const refusals = [...registryKinds.flatMap(({ refuses }) => refuses), ...reclaiming];
     expect(refusals.filter(({ source }) => !/[0-9]/.test(source)).map(({ source }) => source)).toEqual([]);
   });
   test('a client knows its registry after the first answer', async () => {
@@ -81,4 +92,12 @@ describe('remedies', () => {
     await client.ping();
     expect(client.remedyFor('push', error)).toMatch(/local Docker repository/);
   });
+});
+
+test('how space is reclaimed: as the kind does, or as each does that does not show itself', async () => {
+  const { client } = await startRegistry({ headers: { 'x-jfrog-version': 'Artifactory/7.98.9' } });
+  expect([...client.reclaiming.keys()]).toEqual(['Distribution', 'zot', 'olareg', 'omni-airgap serve']);
+  await client.ping();
+  expect([...client.reclaiming.keys()]).toEqual([]);
+  expect([...reclaimingOf(kind('Harbor')).keys()]).toEqual(['Harbor']);
 });

@@ -198,7 +198,7 @@ const tagsSchema = v.strictObject({
   newest: newestSchema,
 });
 
-const registryIds = [...registryKinds.map(({ id }) => id), 'serve'];
+const registryIds = registryKinds.map(({ id }) => id);
 /** What is known of the site; each may be left out. */
 const insideSchema = v.strictObject({
   registry: v.optional(

@@ -96,23 +96,21 @@ export async function pruneRepository(
     if (rewrite === 'empty') goingLists.add(list.digest);
     else if (rewrite !== undefined) rewrites.push(rewrite);
   }
-  const listed = new Set([...lists].map((tag) => survey.tags.get(tag)?.digest));
+  const listed = new Set([...lists].flatMap((tag) => survey.tags.get(tag)?.digest ?? []));
   const going = [...candidates.values()].filter(
     ({ descriptor: { digest } }) => !staying.has(digest) && !listed.has(digest),
   );
   for (const manifest of (await survey.below(goingLists)).values()) {
     if (goingLists.has(manifest.descriptor.digest)) going.push(manifest);
   }
-  const needed = new Set<Digest>();
-  for (const [digest, { manifests, blobs }] of staying) {
-    for (const one of [digest, ...[...manifests, ...blobs].map((child) => child.digest)]) needed.add(one);
-  }
+  const gone = new Set(going.map(({ descriptor }) => descriptor.digest));
+  const needed = neededBy([...staying.values(), ...(await survey.below(listed)).values()], gone);
   return {
     manifests: inOrder(going, goingLists, claims).map((manifest) =>
       planned(survey, manifest, claims, needed),
     ),
     rewrites,
-    kept: keptFor(survey, old, claims, going, reasons),
+    kept: keptFor(survey, old, claims, gone, reasons),
     freed: freedBy(going, needed),
     needed,
   };
@@ -279,10 +277,9 @@ function keptFor(
   survey: RepositorySurvey,
   old: readonly BroughtImage[],
   claims: Claims,
-  going: readonly Surveyed[],
+  gone: ReadonlySet<Digest>,
   reasons: ReadonlyMap<Digest, string>,
 ): PrunePlan['kept'] {
-  const gone = new Set(going.map(({ descriptor: { digest } }) => digest));
   const kept = new Map<string, string>();
   for (const { tag, digest, repository } of old) {
     const why = gone.has(digest) ? undefined : reasons.get(digest);
@@ -297,6 +294,17 @@ function keptFor(
     } else if (!claims.isKept(tag)) kept.set(`${repository}:${tag}`, 'it stands for something else here');
   }
   return [...kept].map(([target, why]) => ({ target, why }));
+}
+
+/** All that these need, and they themselves, but for those that go. */
+function neededBy(manifests: readonly Surveyed[], gone: ReadonlySet<Digest>): ReadonlySet<Digest> {
+  const needed = new Set<Digest>();
+  for (const { descriptor, manifests: children, blobs } of manifests) {
+    if (gone.has(descriptor.digest)) continue;
+    needed.add(descriptor.digest);
+    for (const { digest } of [...children, ...blobs]) if (!gone.has(digest)) needed.add(digest);
+  }
+  return needed;
 }
 
 function freedBy(going: readonly Surveyed[], needed: ReadonlySet<Digest>): ReadonlyMap<Digest, number> {

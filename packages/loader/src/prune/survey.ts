@@ -1,5 +1,5 @@
 /** One repository of the registry as prune sees it: its tags, and what its manifests point at. Each is read once. */
-import { isCoded, settleAll } from '@omni-airgap/oci/base';
+import { CodedError, isCoded, settleAll } from '@omni-airgap/oci/base';
 import {
   childrenOf,
   type Descriptor,
@@ -67,7 +67,7 @@ export class RepositorySurvey {
 
   async #read(manifest: Digest | Descriptor): Promise<Surveyed | undefined> {
     if (this.#manifests.size > maxManifests) {
-      throw new RangeError(`${this.client.path}: more than ${maxManifests} manifests`);
+      throw new CodedError('UPSTREAM', `${this.client.path}: more than ${maxManifests} manifests`);
     }
     this.#signal?.throwIfAborted();
     const descriptor =

@@ -72,7 +72,8 @@ export async function withTargets<T>(
     const records = recordsOf(options, context, sink);
     if (bundles.kind === 'bundle') await checkAccepted(options, bundles, records);
     const objects = bundles.documents.flatMap(({ relies }) => relies?.objects ?? []);
-    const relied = { content: context?.source.relied ?? [], objects };
+    const absent = objects.filter((object) => !bundles.carries(object));
+    const relied = { content: context?.source.relied ?? [], objects: absent };
     const places = { host: target?.host, objectStore: sink?.url };
     await requireUnpruned(options.state, { ...relied, ...places }, bundles.document.id);
     const missing = new Missing((text) => progress.note(text));

@@ -156,7 +156,7 @@ export const registryKinds: readonly RegistryKind[] = [
     signs: [['www-authenticate', /service="?harbor-registry"?/]],
     reclaims: {
       how: 'run Administration, Clean Up, Garbage Collection, GC Now; what was uploaded within 2 hours stays until the next run',
-      source: 'goharbor.io/docs/edge/administration/garbage-collection',
+      source: 'goharbor.io docs 2.8: administration/garbage-collection',
     },
     refuses: [
       {
@@ -376,6 +376,16 @@ export const registryKinds: readonly RegistryKind[] = [
         source: 'docs.gitea.com usage/packages/container, 1.22',
       },
     ],
+  },
+  {
+    id: 'serve',
+    name: 'omni-airgap serve',
+    signs: [],
+    reclaims: {
+      how: 'it frees space by itself after its grace period, by default 24 hours (serve --writable --grace-period); while it is stopped, gc --store DIR --grace-period 0s does so at once',
+      source: 'docs/serving.md',
+    },
+    refuses: [],
   },
 ];
 
