@@ -3,10 +3,11 @@
  * Factory as its factory; omnictl asks it as an administrator would. Names and certificates are those of
  * `site init --pki`.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { documents } from '../../packages/talos/test/documents.ts';
 import { nodeFlags } from '../../scripts/lib/node-flags.ts';
 import { command } from '../services/command.ts';
 import { type Registry, startRegistry } from '../services/docker-registry.ts';
@@ -26,7 +27,7 @@ const registryHost = 'registry.site:5000';
 const discoveryFile = fileURLToPath(new URL('./oidc-discovery.ts', import.meta.url));
 const machineIds = ['11111111-1111-4111-8111-111111111111', '22222222-2222-4222-8222-222222222222'];
 
-describeSidero(['omni', 'omnictl', 'image-factory'], describeAsRoot, commands, (programs) => {
+describeSidero(['omni', 'omnictl', 'image-factory', 'talosctl'], describeAsRoot, commands, (programs) => {
   let outside: Carried;
   let inside: Inside;
   let registry: Registry;
@@ -68,6 +69,8 @@ describeSidero(['omni', 'omnictl', 'image-factory'], describeAsRoot, commands, (
   interface Omni {
     readonly process: ServerProcess;
     omnictl(...args: string[]): Promise<string>;
+    /** A script for sh, with omnictl on PATH. @returns its standard output */
+    shell(script: string, cwd: string): Promise<string>;
     /** IDs of the resources of a kind. */
     idsOf(kind: string): Promise<readonly string[]>;
   }
@@ -89,23 +92,26 @@ describeSidero(['omni', 'omnictl', 'image-factory'], describeAsRoot, commands, (
       env: { SSL_CERT_FILE: compose.placeOf('/etc/ssl/certs/site-ca.pem'), HOME: folder },
     });
     onTestFinished(() => server.stop());
-    const omnictl = async (...args: string[]): Promise<string> => {
+    const within = async (cwd: string, ...run: string[]): Promise<string> => {
       const variables = {
+        PATH: `${dirname(programs.omnictl)}:${process.env['PATH']}`,
         ...trust(),
         HOME: folder,
         OMNI_ENDPOINT: 'https://omni.site',
         OMNI_SERVICE_ACCOUNT_KEY: readFileSync(keyFile, 'utf8').trim(),
       };
       const [first = '', ...rest] = [
-        ...[...inside.enter, 'env', '--chdir', folder],
+        ...[...inside.enter, 'env', '--chdir', cwd],
         ...Object.entries(variables).map(([name, value]) => `${name}=${value}`),
-        ...[programs.omnictl, ...args],
+        ...run,
       ];
       return command(first, rest);
     };
+    const omnictl = (...args: string[]): Promise<string> => within(folder, programs.omnictl, ...args);
     return {
       process: server,
       omnictl,
+      shell: (script, cwd) => within(cwd, 'sh', '-ec', script),
       async idsOf(kind) {
         if (!existsSync(keyFile)) return [];
         const text = await omnictl('get', kind, '--output', 'json').catch(() => '');
@@ -180,7 +186,7 @@ describeSidero(['omni', 'omnictl', 'image-factory'], describeAsRoot, commands, (
     const { stdout } = await cli(wants, { within: inside.enter });
     expect(stdout).toContain('a join token');
     expect(stdout).not.toMatch(/jointoken=/);
-    // H9: its text can be had until serve is restarted.
+    // H9: serve has its text until it is restarted.
     const url = /its text is at (https:\S+);/.exec(stdout)?.[1] ?? expect.fail(stdout);
     expect((await ask(url)).body.toString()).toMatch(/jointoken=/);
     expect(await inside.strangers()).toEqual([]);
@@ -206,6 +212,58 @@ describeSidero(['omni', 'omnictl', 'image-factory'], describeAsRoot, commands, (
     const tagsOf = ({ body }: Answer): readonly string[] => JSON.parse(body.toString()).tags;
     expect(tagsOf(after)).toHaveLength(tagsOf(before).length + 1);
     expect(await inside.strangers()).toEqual([]);
+  });
+
+  test('the commands of installation-media.txt: what they make knows the token, the authority and the installer', async () => {
+    await startFactory();
+    const omni = startOmni();
+    await expectVersions(omni);
+    const text = readFileSync(join(handoff, 'installation-media.txt'), 'utf8');
+    /** The commands of a way, up to the first empty line. */
+    const commandsOf = (letter: string): readonly string[] => {
+      const [, block = ''] = new RegExp(`^${letter}\\. .+\\n\\n((?:    .+\\n)+)`, 'm').exec(text) ?? [];
+      return block.split('\n').map((line) => line.trim());
+    };
+    const run = (script: readonly string[]): Promise<string> => omni.shell(script.join('\n'), handoff);
+    const schematicOf = async (id: string): Promise<string> =>
+      (await ask(`${factoryUrl}/schematics/${id}`)).body.toString();
+    // A: the ISO itself needs more than sample content, so another boot asset of the same media is built.
+    const [umask = '', create = '', download = ''] = commandsOf('A');
+    expect([umask, download]).toEqual(['umask 077', expect.stringContaining('omnictl media download site-')]);
+    await run([umask, create]);
+    const shown = await run(['omnictl media download site-1.13.9 --format pxe']);
+    const [, made = ''] = /\/pxe\/([0-9a-f]{64})\//.exec(shown) ?? expect.fail(shown);
+    const embedded = await schematicOf(made);
+    expect(embedded).toContain('embeddedMachineConfiguration: |');
+    expect(embedded).toContain('kind: TrustedRootsConfig');
+    expect(embedded).toMatch(/jointoken/);
+    expect((await ask(`${factoryUrl}/image/${made}/${talosVersion}/kernel-amd64`)).status).toBe(200);
+    // C and D as they stand there.
+    await run(commandsOf('C'));
+    const script = readFileSync(join(handoff, 'join.ipxe'), 'utf8');
+    expect(script).toMatch(/^kernel \S+\/kernel-amd64 talos\.platform=metal .*siderolink\.api=\S+jointoken/m);
+    const [line = ''] = commandsOf('D').filter(
+      (one) => one.includes('join-config.yaml') && !one.includes('talosctl'),
+    );
+    await run([umask, line]);
+    const config = readFileSync(join(handoff, 'join-config.yaml'), 'utf8');
+    expect(documents(config)).toMatchObject([
+      { kind: 'TrustedRootsConfig' },
+      { kind: 'SideroLinkConfig' },
+      {},
+      {},
+    ]);
+    const validate = [
+      'validate',
+      '--config',
+      join(handoff, 'join-config.yaml'),
+      '--mode',
+      'metal',
+      '--strict',
+    ];
+    expect(await command(programs.talosctl, validate)).toContain('is valid');
+    for (const name of ['join.ipxe', 'join-config.yaml'])
+      expect(statSync(join(handoff, name)).mode & 0o077, name).toBe(0);
   });
 
   describe('what site.yaml must not say, since Omni cannot work with it', () => {

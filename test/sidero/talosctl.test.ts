@@ -1,7 +1,7 @@
 /** Machine configuration of the hand-off, and our lists of images, in the eyes of talosctl. */
-import { writeFileSync } from 'node:fs';
+import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import {
   type HandoffInput,
   handoffFiles,
@@ -13,6 +13,8 @@ import { command } from '../services/command.ts';
 import { describeWith } from '../services/service-test.ts';
 import { temporaryFolder } from '../services/temporary.ts';
 import { type Certificates, makeCertificates } from '../services/tls.ts';
+import { startServe } from '../support/cli.ts';
+import { makeBundle } from '../support/made-bundle.ts';
 import { kubernetesVersion, talosVersion } from './carried.ts';
 import { describeSidero } from './programs.ts';
 
@@ -74,6 +76,20 @@ describeSidero(['talosctl'], describeWith, ['openssl'], ({ talosctl }) => {
     const text = textOf('air-gap-patch.yaml', talosVersion);
     writeFileSync(at('wrong.yaml'), text.replace('skipFallback: true', 'skipFallbacks: true'));
     await expect(patched('v1.13', 'worker', at('wrong.yaml'))).rejects.toThrow(/skipFallbacks/);
+  });
+
+  test('an image cache can be made from serve, with the layers that were carried', async () => {
+    const size = 300_000;
+    const bundle = await makeBundle({ [`ghcr.io/siderolabs/kubelet:${kubernetesVersion}`]: [size] });
+    const { host, stop } = await startServe(bundle.flags);
+    onTestFinished(async () => void (await stop()));
+    const image = `${host}/siderolabs/kubelet:${kubernetesVersion}`;
+    const flags = ['--image-cache-path', at('cache'), '--insecure', '--cosign-signatures=false'];
+    await run('image', 'cache-create', ...flags, '--images', image, '--layout', 'oci');
+    const sizes = readdirSync(at('cache/blobs/sha256')).map(
+      (name) => statSync(at(`cache/blobs/sha256/${name}`)).size,
+    );
+    expect(Math.max(...sizes)).toBeGreaterThanOrEqual(size);
   });
 
   test('its list of Kubernetes images is the one that is fetched', async () => {

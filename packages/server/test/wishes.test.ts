@@ -37,7 +37,7 @@ describe('secrets (T52)', () => {
     expect(texts[0]).toContain('Holds a secret');
     expect(texts[2]).toContain('customization.extraKernelArgs[0]: a join token');
     expect(texts[2]).toContain('--allow-secrets');
-    // H9: where its text can be had meanwhile.
+    // H9: where its text is meanwhile.
     expect(texts[2]).toContain(`Until serve is restarted, its text is at ${url}/schematics/${id};`);
     expect(server.wishes().wishes[0]).not.toHaveProperty('text');
   });
