@@ -118,7 +118,7 @@ describe('compose.yaml and the quadlets', () => {
     expect(labels(withFiles).get('../pki/services/omni-key.pem')).toBe('Z');
   });
 
-  test('a missing variable stops compose; secrets are in no file and on no command line of podman', () => {
+  test('a missing variable stops compose; no file holds a secret', () => {
     const { dex, omni, 'image-factory': factory } = composeOf(full);
     expect(dex?.environment?.['OMNI_OIDC_SECRET']).toBe(
       '$' + '{OMNI_OIDC_SECRET:?is missing; see README.txt}',

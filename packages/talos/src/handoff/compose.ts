@@ -5,23 +5,19 @@
 import { logIns, omniVariables } from '../inside/services.ts';
 import { type Plain, yamlText } from '../yaml/go/emit.ts';
 import { type HandoffInput, orPlaceholder } from './input.ts';
-import { dexTelemetry, environmentFile, type Service, sharedFiles, siteServices } from './services.ts';
+import { dexTelemetry, environmentFile, type Service, servicesToRun, volumesOf } from './services.ts';
 
 export function composeFile(input: HandoffInput): string {
-  const services = siteServices(input);
-  const shared = sharedFiles(services);
-  const volumes = services.flatMap(({ mounts }) =>
-    mounts.flatMap((mount) => (mount.kind === 'volume' ? [mount.volume] : [])),
-  );
+  const services = servicesToRun(input);
   const health = new Set(services.flatMap(({ name, health }) => (health === undefined ? [] : [name])));
   return yamlText(
     {
       name: 'omni-air-gap',
       services: Object.fromEntries(
-        services.map((service) => [service.name, composeService(service, shared, health)]),
+        services.map((service) => [service.name, composeService(service, health)]),
       ),
       // Their names do not depend on the folder of this file: another one must not start an empty Omni.
-      volumes: Object.fromEntries(volumes.map((name) => [name, { name }])),
+      volumes: Object.fromEntries(volumesOf(services).map((name) => [name, { name }])),
     },
     [
       `${composeCommand(input, 'up -d')}, or podman in place of docker, as root (WireGuard and port 443 need it).`,
@@ -35,7 +31,6 @@ export function composeFile(input: HandoffInput): string {
 
 function composeService(
   { image, command, environment, mounts, network, capabilities, devices, health, after }: Service,
-  shared: ReadonlySet<string>,
   withHealth: ReadonlySet<string>,
 ): Plain {
   return {
@@ -78,7 +73,7 @@ function composeService(
     volumes: mounts.map((mount) =>
       mount.kind === 'volume'
         ? `${mount.volume}:${mount.at}`
-        : `${mount.path}:${mount.at}:ro,${shared.has(mount.path) ? 'z' : 'Z'}`,
+        : `${mount.path}:${mount.at}:ro,${mount.isShared ? 'z' : 'Z'}`,
     ),
     command: command.map((argument) =>
       argument.replaceAll(/\$\{([A-Z0-9_]+)\}/g, (_, name: string) => required(name)),

@@ -7,7 +7,7 @@
 import { omniVariables } from '../inside/services.ts';
 import { composeCommand } from './compose.ts';
 import { type HandoffInput, imageName, secretFile } from './input.ts';
-import { environmentFile, omniVolumes, siteServices } from './services.ts';
+import { environmentFile, omniVolumes, servicesToRun } from './services.ts';
 import { registryUnitName } from './systemd.ts';
 
 /** Where podman looks for units. */
@@ -44,7 +44,7 @@ export function startStep(input: HandoffInput): string {
     tag === undefined
       ? `${what}: not in what was loaded; ${imageName(input, 'ghcr.io', repository)}:FILL-IN`
       : `${what}: ${imageName(input, 'ghcr.io', repository)}:${tag}`;
-  const health = siteServices(input)
+  const health = servicesToRun(input)
     .filter((service) => service.health === undefined)
     .map(({ name }) => name)
     .join(' and ');

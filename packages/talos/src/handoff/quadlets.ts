@@ -5,7 +5,7 @@
  */
 import { posix } from 'node:path';
 import type { HandoffInput } from './input.ts';
-import { environmentFile, type Service, sharedFiles, siteServices } from './services.ts';
+import { environmentFile, type Service, servicesToRun, volumesOf } from './services.ts';
 import { systemdArgument, systemdText } from './systemd.ts';
 
 export interface Quadlet {
@@ -17,24 +17,20 @@ export interface Quadlet {
 const network = 'omni-air-gap.network';
 
 export function quadlets(input: HandoffInput): readonly Quadlet[] {
-  const services = siteServices(input);
-  const shared = sharedFiles(services);
-  const volumes = services.flatMap(({ mounts }) =>
-    mounts.flatMap((mount) => (mount.kind === 'volume' ? [mount.volume] : [])),
-  );
+  const services = servicesToRun(input);
   return [
     ...services.map((service) => ({
       name: `${service.name}.container`,
-      text: containerUnit(service, input, shared),
+      text: containerUnit(service, input),
     })),
-    ...volumes.map((volume) => ({ name: `${volume}.volume`, text: '[Volume]\n' })),
+    ...volumesOf(services).map((volume) => ({ name: `${volume}.volume`, text: '[Volume]\n' })),
     ...(services.some((service) => service.network !== 'host')
       ? [{ name: network, text: '[Network]\n' }]
       : []),
   ];
 }
 
-function containerUnit(service: Service, input: HandoffInput, shared: ReadonlySet<string>): string {
+function containerUnit(service: Service, input: HandoffInput): string {
   const { folder } = input;
   const absolute = (path: string): string => systemdText(posix.resolve(folder, path));
   const after = ['network-online.target', ...service.after.map((name) => `${name}.service`)].join(' ');
@@ -53,12 +49,12 @@ function containerUnit(service: Service, input: HandoffInput, shared: ReadonlySe
       : [`Network=${network}`, `PublishPort=${service.network.host}:${service.network.container}`]),
     ...service.capabilities.map((capability) => `AddCapability=${capability}`),
     ...service.devices.map((device) => `AddDevice=${device}`),
-    // By name alone: so podman takes the value from the unit's environment, and no list of processes shows it.
+    // By name alone: podman takes the value from the unit's environment.
     ...service.environment.map(({ name }) => `PodmanArgs=--env ${name}`),
     ...service.mounts.map((mount) =>
       mount.kind === 'volume'
         ? `Volume=${mount.volume}.volume:${mount.at}`
-        : `Volume=${absolute(mount.path)}:${mount.at}:ro,${shared.has(mount.path) ? 'z' : 'Z'}`,
+        : `Volume=${absolute(mount.path)}:${mount.at}:ro,${mount.isShared ? 'z' : 'Z'}`,
     ),
     ...(service.health === undefined
       ? []

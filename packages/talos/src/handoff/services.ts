@@ -53,7 +53,13 @@ interface Variable {
 
 /** A file that is read, by its path as the hand-off sees it; or a volume that is written. */
 type Mount =
-  | { readonly kind: 'file'; readonly path: string; readonly at: string }
+  | {
+      readonly kind: 'file';
+      readonly path: string;
+      readonly at: string;
+      /** More than one container reads it: SELinux must not give it to one alone. */
+      readonly isShared: boolean;
+    }
   | { readonly kind: 'volume'; readonly volume: string; readonly at: string };
 
 /** Volumes of Omni: whoever loses them, or the key of the database, loses all of Omni. */
@@ -63,12 +69,19 @@ export const omniVolumes = { etcd: 'omni-etcd', sqlite: 'omni-sqlite' } as const
 export const dexTelemetry = '127.0.0.1:5558';
 
 /** In the order in which they start. */
-export function siteServices(input: HandoffInput): readonly Service[] {
+export function servicesToRun(input: HandoffInput): readonly Service[] {
   const { site, factoryVersion } = input;
-  const services: Service[] = [];
-  if (factoryVersion !== undefined) services.push(imageFactory(input));
-  if (site.oidc === undefined) services.push(dex(input));
-  return [...services, omni(input, services)];
+  const first: Service[] = [];
+  if (factoryVersion !== undefined) first.push(imageFactory(input));
+  if (site.oidc === undefined) first.push(dex(input));
+  return withSharedFiles([...first, omni(input, first)]);
+}
+
+/** Names of all volumes. */
+export function volumesOf(services: readonly Service[]): readonly string[] {
+  return services.flatMap(({ mounts }) =>
+    mounts.flatMap((mount) => (mount.kind === 'volume' ? [mount.volume] : [])),
+  );
 }
 
 /** The file with the variables of all services, by its path as the hand-off sees it. */
@@ -76,12 +89,17 @@ export function environmentFile(input: HandoffInput): string {
   return input.site.secrets === undefined ? './.env' : secretFile(input, 'omni.env');
 }
 
-/** Files that more than one container reads: SELinux must not give them to one alone. */
-export function sharedFiles(services: readonly Service[]): ReadonlySet<string> {
-  const counts = new Map<string, number>();
-  for (const mount of services.flatMap(({ mounts }) => mounts))
-    if (mount.kind === 'file') counts.set(mount.path, (counts.get(mount.path) ?? 0) + 1);
-  return new Set([...counts].flatMap(([path, count]) => (count > 1 ? [path] : [])));
+function withSharedFiles(services: readonly Service[]): readonly Service[] {
+  const paths = services.flatMap(({ mounts }) =>
+    mounts.flatMap((mount) => (mount.kind === 'file' ? [mount.path] : [])),
+  );
+  const isShared = (path: string): boolean => paths.indexOf(path) !== paths.lastIndexOf(path);
+  return services.map((service) => ({
+    ...service,
+    mounts: service.mounts.map((mount) =>
+      mount.kind === 'file' ? { ...mount, isShared: isShared(mount.path) } : mount,
+    ),
+  }));
 }
 
 const none = { capabilities: [], devices: [], environment: [], after: [] } as const;
@@ -156,7 +174,7 @@ function imageOf(input: HandoffInput, repository: string, version: string | unde
 }
 
 function file(path: string, at: string): Mount {
-  return { kind: 'file', path, at };
+  return { kind: 'file', path, at, isShared: false };
 }
 
 function certificates(input: HandoffInput, service: SiteService, folder: string): readonly Mount[] {
