@@ -185,4 +185,17 @@ describe('GET /schematics/:id', () => {
     ]);
     expect((await fetch(`${url}/schematics/x`)).status).toBe(404);
   });
+
+  test('of one that is named here without its text: 404 that says why, and the others are found', async () => {
+    const named = 'a'.repeat(64);
+    const repository = 'factory.talos.dev/siderolabs/image-factory/schematics';
+    await putImage(layout, `${repository}:${named}`, Buffer.from('something else'));
+    const server = await serve();
+    expect(await answer(await fetch(`${server.url}/schematics/${named}`))).toEqual([
+      404,
+      'schematic not found: its text came with an earlier bundle\n',
+    ]);
+    expect((await (await post(server.url, plain)).json()) as object).toMatchObject({ id });
+    expect((await post(server.url, other)).status).toBe(201);
+  });
 });

@@ -105,7 +105,7 @@ export {
 } from './schematic/encode.ts';
 export type { Overlay, Schematic } from './schematic/model.ts';
 export { findSecrets, findSecretsInText, type Secret } from './schematic/secrets.ts';
-export { knownFactory, spellingOf } from './schematic/spelling.ts';
+export { knownFactory, type Spelling, spellingOf } from './schematic/spelling.ts';
 export type { CertificateFiles, Site, SiteService } from './site.ts';
 export { compareVersions, isFromMinor, isVersion, parseVersion, type Version, vPrefixed } from './version.ts';
 export { type AddedItems, insertItems } from './yaml/insert.ts';

@@ -12,6 +12,7 @@ import {
   isSchematicId,
   type Schematic,
   type SpelledSchematic,
+  type Spelling,
   schematicFrom,
   spelledSchematics,
   spellingOf,
@@ -34,7 +35,7 @@ export interface KnownSchematic {
 export class Schematics {
   readonly #holdings: Holdings;
   readonly #wishes: WishList;
-  readonly #spelling: ReturnType<typeof spellingOf>;
+  readonly #spelling: Spelling;
   readonly #made = new Map<string, string>();
   /** IDs of those that were carried, in every spelling, once it was asked for. */
   readonly #idsOfCarried = new Map<string, readonly string[]>();
@@ -70,8 +71,9 @@ export class Schematics {
     if (carried !== undefined) return Buffer.from(carried).toString('utf8');
     const made = this.#made.get(id);
     if (made !== undefined) return made;
-    const spelled = await this.spelled(await this.carriedAs(id, signal), signal);
-    return spelled.find((one) => one.id === id)?.canonical;
+    const other = await this.carriedAs(id, signal);
+    if (other === id) return undefined;
+    return (await this.spelled(other, signal)).find((one) => one.id === id)?.canonical;
   }
 
   /** As each release of the Image Factory spells it; empty when it is unknown or its text cannot be parsed. */
@@ -118,10 +120,10 @@ export class Schematics {
     if (known.isCarried) return known;
     this.#remember(id, canonical);
     const secrets = findSecrets(schematic).map(({ where, what }) => `${where}: ${what}`);
-    // Go writes some texts that nobody can parse; the list of wishes would then be refused at the next start.
-    const isReadable = commonSchematicId(canonical) === commonSchematicId(input);
-    const hasText = isReadable && secrets.length === 0;
     const spelled = spelledSchematics(schematic);
+    // Go writes some texts that nobody can parse; the list of wishes would then be refused at the next start.
+    const readBack = commonSchematicId(canonical);
+    const hasText = secrets.length === 0 && spelled.some((one) => one.id === readBack);
     const factories = spelled.find((one) => one.id === id)?.factories;
     this.#wishes.add({
       ...({ kind: 'schematic', id, secrets } as const),
