@@ -194,7 +194,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
 
 function pushesInto(target: WritableSource, { uploads, housekeeping }: ServerOptions) {
   const { graceMs = defaultGraceMs } = housekeeping || {};
-  const claims = new Claims(target, graceMs);
+  const claims = new Claims(target, graceMs, housekeeping !== false);
   return { target, claims, uploads: new Uploads(target, claims, uploads) };
 }
 

@@ -305,6 +305,9 @@ describe('what goes', () => {
     const nowhere = descriptorOf(MediaType.ociManifest, Buffer.from('carried'));
     const ofCarried = await signatureOf('signature of what is served from elsewhere', nowhere);
     const ofMoved = await signatureOf('signature of what will be untagged', moved.descriptor);
+    // Signatures may be kept in a repository of their own.
+    const elsewhere = image('signature in another repository', [], { subject: signed.descriptor });
+    await pushImage(send, 'team/signatures', 'digest', elsewhere);
     await grow(layout, 5 * day);
     await pushImage(send, 'team/app', 'v1', image('v1 now', []));
     // Its age as an untagged one has begun with that.
@@ -320,6 +323,8 @@ describe('what goes', () => {
     const ask = sender(next);
     for (const { digest } of [child.descriptor, kept, again, ofChild, ofCarried])
       expect((await ask('GET', `team/app/manifests/${digest}`)).status).toBe(200);
+    const signature = `team/signatures/manifests/${elsewhere.descriptor.digest}`;
+    expect((await ask('GET', signature)).status).toBe(200);
     for (const digest of gone) {
       expect((await ask('GET', `team/app/manifests/${digest}`)).status).toBe(404);
       expect(await layout.stat(digest)).toBeUndefined();
@@ -446,6 +451,16 @@ describe('a push beside a sweep', () => {
     await pushPosted(send, 'team/app', blob('layer'));
     expect((await pushed()).status).toBe(201);
   });
+});
+
+test('a server whose housekeeping is off removes nothing, and keeps ages for the command', async () => {
+  const { layout, server, send } = await site({ housekeeping: false });
+  const gone = image('gone', [blob('gone')]);
+  await pushImage(send, 'team/app', 'v1', gone);
+  await grow(layout);
+  await send('DELETE', `team/app/manifests/${gone.descriptor.digest}`);
+  await expect(server.sweep()).rejects.toMatchObject({ code: 'USAGE' });
+  expect(await sweep(layout, { roots: new Map(), graceMs: day })).toMatchObject({ waiting: { blobs: 3 } });
 });
 
 test('the command sweeps a stopped folder as the server would', async () => {

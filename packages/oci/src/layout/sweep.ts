@@ -153,15 +153,10 @@ interface Untagged {
   readonly digest: Digest;
 }
 
-/** What is known of a manifest that was pushed. */
-interface Pushed extends Untagged {
-  readonly children: readonly Digest[];
-  readonly subject: Digest | undefined;
-}
-
 /**
- * Names by digest of manifests without a tag in their repository, that are neither below nor referrers of what is kept
- * there. A referrer whose subject is not in this layout stays: it may speak about content that is served from elsewhere.
+ * Names by digest of manifests that were pushed, have no tag, and are neither below nor referrers of what is kept, in
+ * whatever repository. A referrer whose subject is not in this layout stays: it may speak about content that is served
+ * from elsewhere.
  * @param before milliseconds since 1970
  */
 async function untaggedNames(
@@ -169,45 +164,38 @@ async function untaggedNames(
   { roots, activity, signal }: SweepOptions,
   before: number,
 ): Promise<readonly Untagged[]> {
-  const repositories = new Map<
-    string,
-    { readonly tagged: Set<Digest>; readonly pushed: Map<Digest, Pushed> }
-  >();
+  const children = new Map<Digest, readonly Digest[]>();
+  const referrers = new Map<Digest, Digest[]>();
+  const untagged = new Map<string, Digest>();
+  const queue: Digest[] = [];
   for (const [name, descriptor] of roots) {
-    const { repository, tag } = parsePushedName(name) ?? {};
-    if (repository === undefined) continue;
-    const { tagged, pushed } = repositories.get(repository) ?? { tagged: new Set(), pushed: new Map() };
-    repositories.set(repository, { tagged, pushed });
     const { digest } = descriptor;
-    if (tag !== undefined) tagged.add(digest);
-    else {
-      const { manifest } = await fetchManifest(layout, descriptor, signal);
-      const children = childrenOf(manifest).filter(({ mediaType }) => isManifestType(mediaType));
-      const subject = manifest.subject?.digest;
-      pushed.set(digest, { name, digest, children: children.map((child) => child.digest), subject });
+    if (parsePushedName(name)?.digest === undefined) queue.push(digest);
+    else untagged.set(name, digest);
+    if (children.has(digest)) continue;
+    const { manifest } = await fetchManifest(layout, descriptor, signal);
+    const manifests = childrenOf(manifest).filter(({ mediaType }) => isManifestType(mediaType));
+    children.set(
+      digest,
+      manifests.map((child) => child.digest),
+    );
+    const subject = manifest.subject?.digest;
+    if (subject !== undefined) {
+      const others = referrers.get(subject) ?? [];
+      others.push(digest);
+      referrers.set(subject, others);
     }
+    const isYoung = ((await fileOf(layout.root, digest))?.changed ?? 0) > before;
+    const isOfOther = subject !== undefined && (await fileOf(layout.root, subject)) === undefined;
+    if (isYoung || isOfOther || activity?.isInUse(digest) === true) queue.push(digest);
   }
-  const found: Untagged[] = [];
-  for (const { tagged, pushed } of repositories.values()) {
-    const referrers = Map.groupBy(pushed.values(), ({ subject }) => subject);
-    const kept = new Set<Digest>();
-    const queue = [...tagged];
-    for (const { digest, subject } of pushed.values()) {
-      if (tagged.has(digest)) continue;
-      const file = await fileOf(layout.root, digest);
-      const isYoung = file !== undefined && file.changed > before;
-      const isOfOther = subject !== undefined && (await fileOf(layout.root, subject)) === undefined;
-      if (isYoung || isOfOther || activity?.isInUse(digest) === true) queue.push(digest);
-    }
-    for (let digest = queue.pop(); digest !== undefined; digest = queue.pop()) {
-      if (kept.has(digest)) continue;
-      kept.add(digest);
-      queue.push(...(pushed.get(digest)?.children ?? []));
-      queue.push(...(referrers.get(digest) ?? []).map((referrer) => referrer.digest));
-    }
-    for (const { name, digest } of pushed.values()) if (!kept.has(digest)) found.push({ name, digest });
+  const kept = new Set<Digest>();
+  for (let digest = queue.pop(); digest !== undefined; digest = queue.pop()) {
+    if (kept.has(digest)) continue;
+    kept.add(digest);
+    queue.push(...(children.get(digest) ?? []), ...(referrers.get(digest) ?? []));
   }
-  return found;
+  return [...untagged].filter(([, digest]) => !kept.has(digest)).map(([name, digest]) => ({ name, digest }));
 }
 
 async function removeContent(

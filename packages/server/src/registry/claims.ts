@@ -10,6 +10,7 @@ import type { WritableSource } from '../source.ts';
 export class Claims implements Pick<Activity, 'isInUse' | 'removing'> {
   readonly #target: Pick<WritableSource, 'renew'>;
   readonly #graceMs: number;
+  readonly #isSwept: boolean;
   /** When a push of a repository last relied on content, by the clock that nobody sets. */
   readonly #claims = new Map<Digest, Map<string, number>>();
   #named: { readonly repository: string; readonly digests: readonly Digest[]; readonly at: number }[] = [];
@@ -18,9 +19,11 @@ export class Claims implements Pick<Activity, 'isInUse' | 'removing'> {
   #uploading: ReadonlySet<string> = new Set();
   #count = 0;
 
-  constructor(target: Pick<WritableSource, 'renew'>, graceMs: number) {
+  /** @param isSwept false: this server sweeps nothing, so only the content's age is kept, for the command */
+  constructor(target: Pick<WritableSource, 'renew'>, graceMs: number, isSwept = true) {
     this.#target = target;
     this.#graceMs = graceMs;
+    this.#isSwept = isSwept;
   }
 
   /** Grows with each claim, so that nothing is swept where nothing has changed. */
@@ -30,12 +33,12 @@ export class Claims implements Pick<Activity, 'isInUse' | 'removing'> {
 
   /**
    * A push to this repository relies on the content, if it is here: look for it afterwards. Also over a restart, since the
-   * content's own age begins anew.
+   * content's own age is reset.
    */
   async claim(repository: string, digests: Iterable<Digest>): Promise<void> {
     const all = [...digests];
     const now = performance.now();
-    for (const digest of all) {
+    for (const digest of this.#isSwept ? all : []) {
       const claims = this.#claims.get(digest) ?? new Map<string, number>();
       this.#claims.set(digest, claims.set(repository, now));
     }
@@ -53,7 +56,7 @@ export class Claims implements Pick<Activity, 'isInUse' | 'removing'> {
 
   /** A manifest of this repository has a name, and leads to these blobs: each is in use until a sweep can know that. */
   named(repository: string, digests: readonly Digest[]): void {
-    this.#named.push({ repository, digests, at: performance.now() });
+    if (this.#isSwept) this.#named.push({ repository, digests, at: performance.now() });
   }
 
   /** A name of the content goes: from now on it stays for the grace period. */
