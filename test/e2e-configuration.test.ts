@@ -139,6 +139,7 @@ test.each<[title: string, args: readonly string[], message: RegExp]>([
     /AWS_ACCESS_KEY_ID/,
   ],
   ['nowhere to listen', ['serve', '--listen', 'everywhere'], /0\.0\.0\.0:5000/],
+  ['an Image Factory without a version', ['serve', '--factory-version', 'latest'], /v1\.5\.0/],
   ['a volume size that is none', ['bundle', '--out', 'media', '--unsigned', '--volume-size', 'huge'], /huge/],
 ])('%s: exit code 2, nothing made', async (_title, args, message) => {
   const site = await workspace();
