@@ -139,6 +139,14 @@ describe(page, () => {
   });
 });
 
+test('docs/serving.md has every metric', () => {
+  const metrics = [...read('packages/server/src/metrics.ts').matchAll(/'(omni_airgap_[a-z_]+)'/g)].map(
+    ([, name]) => name,
+  );
+  expect(metrics.length).toBeGreaterThan(10);
+  expect(metrics.filter((name) => !read('docs/serving.md').includes(`\`${name}\``))).toEqual([]);
+});
+
 test('links between pages lead to files that are there', () => {
   const broken = pages.flatMap((path) =>
     [...read(path).matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)]

@@ -114,7 +114,11 @@ describeWith(['qemu-system-x86_64'], 'iPXE', () => {
     // It takes the files in the order of the script, and starts the kernel when it has both.
     await expect
       .poll(() => serve.stderr(), { timeout: 60_000, interval: 250, message: console })
-      .toMatch(new RegExp(`GET ${path}/kernel-amd64 200 [\\s\\S]*GET ${path}/initramfs-amd64\\.xz 200 `));
+      .toMatch(
+        new RegExp(
+          `path=${path}/kernel-amd64 status=200 [\\s\\S]*path=${path}/initramfs-amd64\\.xz status=200 `,
+        ),
+      );
   }, 90_000);
 });
 
@@ -122,5 +126,7 @@ test('each line of the access log has time, client, request, status, bytes, dura
   await fetch(new URL('/versions', url), { headers: { 'x-request-id': 'a-known-one' } });
   await expect
     .poll(() => serve.stderr())
-    .toMatch(/^serve: \d{4}-\d\d-\d\dT[0-9:.]+Z 127\.0\.0\.1 GET \/versions 200 \d+ \d+ms a-known-one$/m);
+    .toMatch(
+      /^time=\d{4}-\d\d-\d\dT[0-9:.]+Z level=info event=request client=127\.0\.0\.1 method=GET path=\/versions status=200 bytes=\d+ ms=\d+ id=a-known-one$/m,
+    );
 });

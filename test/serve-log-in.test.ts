@@ -189,7 +189,9 @@ test('load pushes with the log-in of --registry-config, and says what to do with
   expectFailure(refused, 5, /no credentials for .*: .*log in.* \[(?:DENIED|INCOMPLETE)\]$/);
   const loaded = await cli(['load', ...into, ...state('loaded'), '--registry-config', site.at('auth.json')]);
   expect(loaded.code, loaded.stderr).toBe(0);
-  expect(stderr()).toMatch(/ PUT \/v2\/omni-airgap\/state\/manifests\/\S+ 201 .* user="site"$/m);
+  expect(stderr()).toMatch(
+    / method=PUT path=\/v2\/omni-airgap\/state\/manifests\/\S+ status=201 .* user=site$/m,
+  );
 });
 
 test('wants reads the list with the log-in of --registry-config where that is needed', async () => {
@@ -320,7 +322,9 @@ test('off loopback, taking pushes from anyone starts with a warning', async () =
     '--json',
   ]);
   await listening.until(() => listening.stdout().includes('\n'));
-  expect(listening.stderr()).toMatch(/^serve: warning: anyone who can connect can push .*--htpasswd FILE/m);
+  expect(listening.stderr()).toMatch(
+    / level=warn event=exposed message=.anyone who can connect can push .*--htpasswd FILE/,
+  );
   listening.kill('SIGINT');
   expect((await listening.ended).code).toBe(0);
 });

@@ -132,6 +132,23 @@ test('F1 serve lives on without its access log, and ends well', async () => {
   expect((await server.stop()).code).toBe(0);
 });
 
+test.each([
+  ['has gone', '2> >(exec true >&- 2>&-)', 2],
+  // More than a pipe and the buffer of the program hold together; without a bound, it would end with its reader.
+  ['has stopped reading', '2> >(exec setpriv --pdeathsig KILL sleep 300 >&- 2>&-)', 60],
+  ['was never there', '2>&-', 2],
+])('F1 serve answers, and ends, when the reader of its log %s', async (_what, redirection, rounds) => {
+  const within = ['bash', '-c', `exec "$@" ${redirection}`, 'bash'];
+  const server = await startServe(['--store', site.at('store')], { within });
+  const url = `http://${server.host}/v2/${'a'.repeat(190)}/manifests/v1`;
+  for (let i = 0; i < rounds; i++) {
+    const answers = await Promise.all(Array.from({ length: 50 }, () => fetch(url)));
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([404]));
+    await Promise.all(answers.map((answer) => answer.bytes()));
+  }
+  expect((await server.stop()).code).toBe(0);
+});
+
 test('F1 what was to be made is there, although it could not be said', async () => {
   const config = site.at('lost.yaml');
   await cli(['init', '--config', config], { within: redirected('>/dev/full 2>&1') });

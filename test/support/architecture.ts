@@ -62,7 +62,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   // What an auditor inside reads: never the store of the connected host.
   loader: { siblings: [...content, 'objects'], npm: ['p-limit'] },
   pki: { siblings: ['oci', 'talos'], npm: ['@peculiar/x509', 'bcryptjs', 'openpgp', 'reflect-metadata'] },
-  server: { siblings: [...content, 'store', 'objects'], npm: ['bcryptjs'] },
+  server: { siblings: [...content, 'store', 'objects'], npm: ['bcryptjs', 'prom-client'] },
   cli: {
     siblings: [...content, 'store', 'objects', 'fetcher', 'bundler', 'loader', 'pki', 'server'],
     npm: ['commander'],

@@ -11,6 +11,7 @@ import {
   type TlsOptions,
 } from '@omni-airgap/server';
 import { noteExposed } from './keys.ts';
+import type { ServeLog } from './serve-log.ts';
 import type { CommonFlags, Session } from './session.ts';
 import { WatchedFiles } from './watched-files.ts';
 
@@ -85,15 +86,19 @@ export class ServeFiles {
     return { logIns, requireLogin, tokenKey: key };
   }
 
-  /** Hands what changes to the server. A file that cannot be used leaves what is in use. @param log takes a line for each change */
-  follow(server: Server, log: (text: string) => void): void {
+  /** Hands what changes to the server. A file that cannot be used leaves what is in use. */
+  follow(server: Server, log: ServeLog): void {
     const { cert, htpasswd } = this.#flags;
     const reloading = (what: string, use: () => Promise<void>) => async (): Promise<void> => {
       try {
         await use();
-        log(`${what}: reloaded`);
+        log.event('info', 'reload', `${what}: reloaded`);
       } catch (error) {
-        log(`${what}: not reloaded, the previous content stays in use: ${messageOf(error)}`);
+        log.event(
+          'error',
+          'reload',
+          `${what}: not reloaded, the previous content stays in use: ${messageOf(error)}`,
+        );
       }
     };
     if (htpasswd !== undefined) {

@@ -11,6 +11,9 @@ type Stream = NodeJS.WriteStream & { readonly fd: number };
 type Written = (error?: Error | null) => void;
 type Write = (text: string, written: Written) => void;
 
+/** Bytes of messages that wait for their reader; what is more is lost. */
+const maxUnreadBytes = 1024 * 1024;
+
 /** The standard output and the standard error. Neither ever throws. */
 export function standardOutput(): Output {
   const writeOut = writerOf(process.stdout);
@@ -32,7 +35,10 @@ export function standardOutput(): Output {
   return {
     stdout,
     notice: (text) => writeOut(text, () => {}),
-    stderr: (text) => writeErr(text, () => {}),
+    // Of a reader that has stopped reading: a log must not fill the memory.
+    stderr: (text) => {
+      if (process.stderr.writableLength < maxUnreadBytes) writeErr(text, () => {});
+    },
     isTerminal: process.stderr.isTTY === true,
     async lost() {
       await Promise.all(pending);

@@ -58,6 +58,7 @@ export function healthRoutes(context: HealthContext): RouteGroup {
       }
       return path === 'readyz' ? { GET: () => ready(context) } : undefined;
     },
+    routeOf: () => 'health',
     methodNotAllowed: () => plainText(405, 'Method Not Allowed'),
     failed,
   };

@@ -54,6 +54,8 @@ export class Integrity {
   readonly #probe: () => Descriptor | undefined;
   readonly #verified = new Map<Digest, string>();
   readonly #damage = new Map<Digest, Found>();
+  readonly #reads = { cached: 0, hashed: 0, awaited: 0, unverified: 0 };
+  readonly #verifications = { passed: 0, failed: 0 };
   #background: Promise<void> = Promise.resolve();
   /** What the background is reading, or will; resolved as soon as anybody has seen it right or wrong. */
   readonly #verifying = new Map<Digest, PromiseWithResolvers<void>>();
@@ -94,14 +96,25 @@ export class Integrity {
       digest,
       begin: async (range) => {
         identity = await identityOf(pieces);
-        if (this.#isVerified(digest, identity)) return 'none';
+        if (this.#isVerified(digest, identity)) {
+          this.#reads.cached++;
+          return 'none';
+        }
         const known = this.#damage.get(digest);
         if (known !== undefined && known.identity === identity && known.until > Date.now()) {
           throw new CodedError('MISSING_CONTENT', `${digest}: ${known.problem}`);
         }
         const others = range !== 'whole' || this.#hashing.has(digest);
-        if (others && this.#verifyLater(descriptor, pieces)) return range === 'whole' ? 'verdict' : 'none';
-        if (range !== 'whole') return 'none';
+        if (range === 'whole' && others && this.#verifyLater(descriptor, pieces)) {
+          this.#reads.awaited++;
+          return 'verdict';
+        }
+        if (range !== 'whole') {
+          this.#verifyLater(descriptor, pieces);
+          this.#reads.unverified++;
+          return 'none';
+        }
+        this.#reads.hashed++;
         isHashing = true;
         this.#hashing.add(digest);
         return 'hash';
@@ -160,6 +173,11 @@ export class Integrity {
     this.#damage.delete(digest);
   }
 
+  /** For metrics: answers by how their content was verified, and contents that were hashed. */
+  get counts() {
+    return { reads: this.#reads, verifications: this.#verifications, verified: this.#verified.size };
+  }
+
   /** What was found damaged or gone and has not been seen right since. */
   damage(): readonly Damage[] {
     return [...this.#damage.values()].map(({ digest, since, problem }) => ({ digest, since, problem }));
@@ -176,6 +194,7 @@ export class Integrity {
   #pass(digest: Digest, identity: string | undefined): void {
     this.#damage.delete(digest);
     if (identity === undefined) return;
+    this.#verifications.passed++;
     this.#verified.set(digest, identity);
     this.#settle(digest);
   }
@@ -189,6 +208,7 @@ export class Integrity {
     const known = this.#damage.get(digest);
     // Told again of what is known: the time after which it is tried again must not move on with every request.
     if (known !== undefined && known.identity === identity && known.until > Date.now()) return;
+    this.#verifications.failed++;
     this.#verified.delete(digest);
     const since = known?.since ?? new Date().toISOString();
     if (this.#damage.size >= maxRemembered && !this.#damage.has(digest)) return;

@@ -15,6 +15,7 @@ import { type Health, healthOf, healthRoutes } from './health.ts';
 import type { Request, RouteGroup } from './http/message.ts';
 import { type AccessEntry, HttpServer, type TlsOptions } from './http/server.ts';
 import { Integrity } from './integrity.ts';
+import type { Metrics, MetricsContext, MetricsOptions } from './metrics.ts';
 import { pageRoutes } from './page/page.ts';
 import { Catalog, type Unreachable } from './registry/catalog.ts';
 import { Claims } from './registry/claims.ts';
@@ -54,6 +55,8 @@ export interface ServerOptions {
   /** How long `writable` keeps what no push needs any more; false: for ever, where others have content there too. */
   readonly housekeeping?: HousekeepingOptions | false;
   readonly onAccess?: (entry: AccessEntry) => void;
+  /** Counts what happens, for `listenForMetrics`; left out, nothing is counted. */
+  readonly metrics?: MetricsOptions | undefined;
 }
 
 export interface Server {
@@ -61,6 +64,11 @@ export interface Server {
   listen(host: string, port: number): Promise<void>;
   /** `http://host:port`, or https, once it listens. */
   readonly url: string;
+  /**
+   * Serves `/metrics` on a port of its own, by plain HTTP and without a log-in.
+   * @returns its URL @throws NETWORK when the address cannot be bound; INTERNAL for a server without `metrics`
+   */
+  listenForMetrics(host: string, port: number): Promise<string>;
   /** For use inside another server. */
   readonly listener: RequestListener;
   /** Names of the source that cannot be asked for as one would expect, and why. */
@@ -150,6 +158,8 @@ export async function createServer(options: ServerOptions): Promise<Server> {
         externalUrl: fixedUrl,
       }),
   };
+  const metrics = await metricsOf(options, { ...shared, uploads: push?.uploads, access });
+  const metricsHttp = metrics && new HttpServer({ groups: [metrics.routes()], name: serverName });
   const withLogIn = (group: RouteGroup, isOpen?: (segments: readonly string[]) => boolean): RouteGroup =>
     access?.pages(group, isOpen) ?? group;
   const http = new HttpServer({
@@ -162,12 +172,20 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     ],
     name: serverName,
     tls,
-    onAccess,
+    onAccess: (entry) => {
+      metrics?.request(entry);
+      onAccess?.(entry);
+    },
   });
   return {
     listen: (host, port) => http.listen(host, port),
     get url() {
       return http.url;
+    },
+    listenForMetrics: async (host, port) => {
+      if (metricsHttp === undefined) throw new CodedError('INTERNAL', 'the server counts nothing');
+      await metricsHttp.listen(host, port);
+      return metricsHttp.url;
     },
     listener: http.listener,
     unreachable: () => catalog.unreachable(),
@@ -186,10 +204,18 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     close: async (graceMs) => {
       await housekeeping?.close();
       await http.close(graceMs);
+      await metricsHttp?.close();
       await push?.uploads.cancelAll();
       await wishes.close();
     },
   };
+}
+
+/** Whoever asks for no metrics does not load the library for them. */
+async function metricsOf({ metrics }: ServerOptions, context: MetricsContext): Promise<Metrics | undefined> {
+  if (metrics === undefined) return undefined;
+  const { Metrics } = await import('./metrics.ts');
+  return new Metrics(context, metrics);
 }
 
 function pushesInto(target: WritableSource, { uploads, housekeeping }: ServerOptions) {

@@ -5,14 +5,7 @@ import { join, resolve } from 'node:path';
 import { CodedError, formatBytes, printable, withCleanUp } from '@omni-airgap/oci/base';
 import { checkOutputFolder } from '@omni-airgap/oci/fs';
 import type { Swept } from '@omni-airgap/oci/layout';
-import {
-  type AccessEntry,
-  createServer,
-  openBundles,
-  type Server,
-  type ServerOptions,
-  wantsFile,
-} from '@omni-airgap/server';
+import { createServer, openBundles, type Server, type ServerOptions, wantsFile } from '@omni-airgap/server';
 import { Store } from '@omni-airgap/store';
 import { isVersion, knownFactory } from '@omni-airgap/talos';
 import { Command } from 'commander';
@@ -28,6 +21,7 @@ import {
 import { count } from '../format.ts';
 import { readTrust } from '../keys.ts';
 import { type ServeFileFlags, ServeFiles } from '../serve-files.ts';
+import { ServeLog } from '../serve-log.ts';
 import { boundGarbage, type CommonFlags, type Session } from '../session.ts';
 
 interface Flags extends CommonFlags, PushedFlags, ServeFileFlags {
@@ -36,6 +30,7 @@ interface Flags extends CommonFlags, PushedFlags, ServeFileFlags {
   readonly writable?: string;
   readonly listen: string;
   readonly externalUrl?: string;
+  readonly metricsListen?: string;
   readonly factoryVersion?: string;
   readonly verifyKey: readonly string[];
   readonly allowUnsigned?: true;
@@ -70,6 +65,7 @@ export function addServe(session: Session): Command {
       '--external-url <url>',
       'how clients reach it; PXE scripts and log-ins name it (default: as each client asked)',
     )
+    .option('--metrics-listen <host:port>', 'offer metrics for Prometheus there, by plain HTTP and to anyone')
     .option('--cert <file>', 'serve HTTPS with this certificate chain (PEM)')
     .option('--key <file>', 'and its key (PEM)')
     .optionsGroup('Who may connect, pull and push:')
@@ -91,7 +87,9 @@ async function serve(session: Session, flags: Flags): Promise<void> {
   if (flags.store !== undefined && flags.bundle.length > 0) {
     throw new CodedError('USAGE', 'serve takes either --bundle DIR or --store DIR');
   }
-  const { host, port } = parseListen(flags.listen);
+  const { host, port } = parseListen('--listen', flags.listen);
+  const metricsAt =
+    flags.metricsListen === undefined ? undefined : parseListen('--metrics-listen', flags.metricsListen);
   checkHousekeeping(flags);
   const { factoryVersion } = flags;
   if (factoryVersion !== undefined && !isVersion(factoryVersion))
@@ -100,26 +98,30 @@ async function serve(session: Session, flags: Flags): Promise<void> {
   const files = await ServeFiles.of(session, flags);
   const tls = await files.tls();
   const access = await files.access();
-  const warn = (text: string): void => output.stderr(`serve: ${text}\n`);
+  const log = new ServeLog(output, flags.quiet === true);
   await withStores(flags, signal, async (stores) => {
-    for (const { warning } of Object.values(stores)) if (warning !== undefined) warn(warning);
+    for (const { warning } of Object.values(stores))
+      if (warning !== undefined) log.event('warn', 'store', warning);
     const server = await createServer({
-      ...(await contentOf(flags, stores, warn)),
+      ...(await contentOf(flags, stores, log)),
       externalUrl: flags.externalUrl,
       factoryVersion,
       tls,
-      housekeeping: await housekeepingOf(flags, stores, warn),
+      housekeeping: await housekeepingOf(flags, stores, log),
       access,
-      onAccess: (entry) => {
-        if (flags.quiet !== true) output.stderr(`${accessLine(entry)}\n`);
-      },
+      onAccess: (entry) => log.request(entry),
+      metrics: metricsAt && { folder: stores.writable?.root },
     });
-    files.follow(server, warn);
+    files.follow(server, log);
     await withCleanUp(
       async () => {
         await server.listen(host, port);
-        for (const text of server.warnings()) warn(`warning: ${text}`);
-        announce(session, flags, server);
+        const metrics =
+          metricsAt && `${await server.listenForMetrics(metricsAt.host, metricsAt.port)}/metrics`;
+        for (const text of server.warnings()) log.event('warn', 'exposed', text);
+        for (const { name, reason } of server.unreachable())
+          log.event('warn', 'unreachable', `${name} cannot be pulled under its usual path: ${reason}`);
+        announce(session, flags, server, metrics);
         if (!signal.aborted) await once(signal, 'abort');
       },
       async () => {
@@ -130,17 +132,16 @@ async function serve(session: Session, flags: Flags): Promise<void> {
   });
 }
 
-function announce({ output }: Session, flags: Flags, server: Server): void {
-  const unreachable = server.unreachable();
+/** @param metrics their URL */
+function announce({ output }: Session, flags: Flags, server: Server, metrics?: string): void {
   if (flags.json === true) {
-    output.stdout(`${JSON.stringify({ url: server.url, unreachable })}\n`);
+    const { url } = server;
+    output.stdout(`${JSON.stringify({ url, unreachable: server.unreachable(), metrics })}\n`);
     return;
   }
   const mode = flags.writable === undefined ? ', read-only' : ', taking pushes';
   output.notice(`Serving at ${server.url}${mode}. Ctrl-C ends it.\n`);
-  if (unreachable.length === 0) return;
-  output.stderr(`serve: ${count(unreachable.length, 'name')} cannot be pulled under their usual path:\n`);
-  for (const { name, reason } of unreachable) output.stderr(`  ${printable(name)}: ${printable(reason)}\n`);
+  if (metrics !== undefined) output.notice(`Metrics at ${metrics}.\n`);
 }
 
 /** Folders that are served, open for as long as the server runs. */
@@ -180,11 +181,11 @@ async function isSameFolder(path: string, other: string | undefined): Promise<bo
 async function contentOf(
   { bundle, verifyKey, allowUnsigned, maxAge }: Flags,
   { source, writable }: Stores,
-  warn: (text: string) => void,
+  log: ServeLog,
 ): Promise<Pick<ServerOptions, 'source' | 'provenance' | 'writable' | 'wishesFile' | 'allowSparse'>> {
   const trust = bundle.length === 0 ? undefined : await readTrust(verifyKey, allowUnsigned === true);
   const opened = trust === undefined ? undefined : await openBundles(bundle, trust, maxAge);
-  for (const text of opened?.warnings ?? []) warn(text);
+  for (const text of opened?.warnings ?? []) log.event('warn', 'bundle', text);
   return {
     ...(opened === undefined ? {} : { source: opened.source, provenance: opened.provenance }),
     ...(source === undefined ? {} : { source: await source.openLayout() }),
@@ -214,12 +215,14 @@ function checkHousekeeping({ writable, gracePeriod, deleteUntaggedAfter }: Flags
 
 /** Off in a folder that is a store too: its records know of content that has no name yet. */
 async function housekeepingOf(
-  { gracePeriod, deleteUntaggedAfter, quiet }: Flags,
+  { gracePeriod, deleteUntaggedAfter }: Flags,
   { writable }: Stores,
-  warn: (text: string) => void,
+  log: ServeLog,
 ): Promise<ServerOptions['housekeeping'] & {}> {
   if (writable !== undefined && !(await writable.isOnlyPushed())) {
-    warn(
+    log.event(
+      'warn',
+      'housekeeping',
       `${writable.root} is also a store, so serve removes nothing from it: stop serve, then run gc --store`,
     );
     return false;
@@ -228,9 +231,9 @@ async function housekeepingOf(
     graceMs: gracePeriod,
     deleteUntaggedAfterMs: deleteUntaggedAfter,
     onSwept: (swept) => {
-      if (quiet !== true) for (const line of sweptLines(swept)) warn(line);
+      for (const line of sweptLines(swept)) log.event('info', 'housekeeping', line);
     },
-    onProblem: (message) => warn(`housekeeping: ${message}`),
+    onProblem: (message) => log.event('error', 'housekeeping', message),
   };
 }
 
@@ -242,29 +245,11 @@ function sweptLines({ untagged, blobs, bytes }: Swept): readonly string[] {
   ];
 }
 
-/** One line for each request, its parts in a fixed order. */
-function accessLine({
-  time,
-  remote,
-  method,
-  path,
-  status,
-  bytes,
-  ms,
-  requestId,
-  user,
-  error,
-}: AccessEntry): string {
-  const who = user === undefined ? '' : ` user=${JSON.stringify(user)}`;
-  const why = error === undefined ? '' : ` ${JSON.stringify(error)}`;
-  return `serve: ${time} ${remote} ${method} ${path} ${status} ${bytes} ${ms}ms ${requestId}${who}${why}`;
-}
-
 /** @throws USAGE */
-function parseListen(text: string): { readonly host: string; readonly port: number } {
+function parseListen(flag: string, text: string): { readonly host: string; readonly port: number } {
   const [, host, port] = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})$/.exec(text) ?? [];
   if (host === undefined || Number(port) > 65535) {
-    throw new CodedError('USAGE', `--listen ${printable(text)}: write HOST:PORT, such as 0.0.0.0:5000`);
+    throw new CodedError('USAGE', `${flag} ${printable(text)}: write HOST:PORT, such as 0.0.0.0:5000`);
   }
   return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) };
 }

@@ -51,6 +51,8 @@ export class Access {
   readonly #attempts: Attempts;
   readonly #tokens: Tokens;
   readonly #requireLogin: boolean;
+  /** Passwords that were sent so far. */
+  readonly logIns = { right: 0, wrong: 0, later: 0 };
   readonly #urlFor: (request: Request) => string;
 
   /** @param urlFor how the client reaches this server; the token endpoint is below it */
@@ -115,6 +117,7 @@ export class Access {
         segments.length === 1 && segments[0] === 'token'
           ? { GET: (request) => this.#giveToken(request) }
           : undefined,
+      routeOf: () => 'token',
       methodNotAllowed: (method) =>
         refuse('UNSUPPORTED', `${method} is not possible here: request a token with GET`),
       failed: refuseError,
@@ -156,7 +159,14 @@ export class Access {
   }
 
   /** The user whose password the request has. */
-  async #logIn({ headers, remote }: Request): Promise<string | Refusal> {
+  async #logIn(request: Request): Promise<string | Refusal> {
+    const user = await this.#userOf(request);
+    if (typeof user === 'string') this.logIns.right++;
+    else if (user.kind !== 'missing') this.logIns[user.kind]++;
+    return user;
+  }
+
+  async #userOf({ headers, remote }: Request): Promise<string | Refusal> {
     const { authorization } = headers;
     if (authorization === undefined) return { kind: 'missing' };
     const credential = credentialOf(authorization);

@@ -51,6 +51,8 @@ export function factoryRoutes(context: MediaContext): RouteGroup {
           return undefined;
       }
     },
+    routeOf: ([first = '']) =>
+      first === 'image' || first === 'pxe' || first === 'schematics' ? first : 'factory',
     methodNotAllowed: () => plainText(405, 'Method Not Allowed'),
     failed,
   };

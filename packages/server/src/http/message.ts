@@ -67,6 +67,8 @@ export type Methods = { readonly [M in Method]?: Handler };
 export interface RouteGroup {
   /** Pages of other sites may read the answers to GET and HEAD. */
   readonly isCrossOrigin?: true;
+  /** The class of a path, for metrics: one of a few words, never text of the client. */
+  routeOf(segments: readonly string[]): string;
   /** The handlers for a path; undefined when the path is not of this group. HEAD goes to GET unless it is given. */
   match(segments: readonly string[]): Methods | undefined;
   methodNotAllowed(method: string, allow: string): Answer;

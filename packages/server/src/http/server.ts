@@ -40,6 +40,10 @@ export interface AccessEntry {
   readonly ms: number;
   /** Why the answer is no success, or was cut. */
   readonly error?: string;
+  /** Bytes that came for it, with its headers. */
+  readonly received: number;
+  /** The class of its path: one of a few words. */
+  readonly route: string;
   /** Who had logged in; not for an answer that needed no log-in. */
   readonly user?: string;
   /** As the client sent it, or made here; the answer carries it too. */
@@ -73,6 +77,7 @@ const drainAtMost = 16 * 1024 * 1024;
 
 /** What the access log tells of an answer, besides its status. */
 interface Outcome {
+  route: string;
   user?: string | undefined;
   /** What went wrong. */
   problem?: string;
@@ -81,6 +86,8 @@ interface Outcome {
 export class HttpServer {
   readonly #options: HttpOptions;
   readonly #server: NodeServer;
+  /** Bytes that had come by the end of the last request of a connection. */
+  readonly #accounted = new WeakMap<Socket, number>();
 
   constructor(options: HttpOptions) {
     this.#options = options;
@@ -165,7 +172,7 @@ export class HttpServer {
     response.setHeader('X-Request-ID', requestId);
     const abort = new AbortController();
     response.once('close', () => abort.abort(new CodedError('ABORTED', 'the client went away')));
-    const outcome: Outcome = {};
+    const outcome: Outcome = { route: 'none' };
     try {
       await this.#answer(incoming, response, abort.signal, outcome);
     } catch (error) {
@@ -181,6 +188,8 @@ export class HttpServer {
       status: response.statusCode,
       bytes: socket.bytesWritten - before,
       ms: Math.round(performance.now() - started),
+      received: this.#receivedBy(socket),
+      route: outcome.route,
       requestId,
       ...(outcome.user === undefined ? {} : { user: printable(outcome.user) }),
       ...(outcome.problem === undefined ? {} : { error: printable(outcome.problem) }),
@@ -218,6 +227,7 @@ export class HttpServer {
       await this.#send(incoming, response, text(404, '404 page not found'), request);
       return;
     }
+    outcome.route = group.routeOf(target.segments);
     if (group.isCrossOrigin) response.setHeaders(new Map(Object.entries(crossOriginHeaders(request))));
     const handler = methods[method] ?? (method === 'HEAD' ? methods.GET : undefined);
     let answer: Answer;
@@ -236,6 +246,13 @@ export class HttpServer {
       outcome.problem = messageOf(error);
       await this.#send(incoming, response, group.failed(error), request);
     }
+  }
+
+  /** Since the request before: some bytes come before the request is told of. */
+  #receivedBy(socket: Socket): number {
+    const before = this.#accounted.get(socket) ?? 0;
+    this.#accounted.set(socket, socket.bytesRead);
+    return socket.bytesRead - before;
   }
 
   #find(segments: readonly string[]): readonly [RouteGroup?, Methods?] {

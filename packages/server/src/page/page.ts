@@ -69,6 +69,7 @@ export function pageRoutes(context: PageContext): RouteGroup {
           return undefined;
       }
     },
+    routeOf: ([path]) => (path === '' || path === 'lookup' ? 'page' : 'wishes'),
     methodNotAllowed: () => plainText(405, 'Method Not Allowed'),
     failed,
   };

@@ -88,6 +88,7 @@ export function registryRoutes(options: RegistryOptions): RouteGroup {
       }
       return endpoint(rest) ?? unknown;
     },
+    routeOf: ([, ...rest]) => routeOf(rest),
     methodNotAllowed: (method) =>
       refuse('UNSUPPORTED', `${method} is not possible here${push ? '' : ': this registry is read-only'}`),
     failed: refuseError,
@@ -100,6 +101,20 @@ const pushing = ['pull', 'push'] as const;
 function usualActions(method: Method): readonly Action[] {
   if (method === 'DELETE') return ['delete'];
   return method === 'GET' || method === 'HEAD' ? ['pull'] : pushing;
+}
+
+/** @param rest the path below /v2 */
+function routeOf(rest: readonly string[]): string {
+  const [b = '', a = ''] = [rest.at(-2), rest.at(-3)];
+  if (rest.length < 2) return rest[0] === '_catalog' ? 'catalog' : 'ping';
+  if (b === 'uploads' || (a === 'blobs' && b === 'uploads')) return 'upload';
+  if (b === 'blobs') return rest.at(-1) === 'uploads' ? 'upload' : 'blob';
+  const classes: Readonly<Record<string, string>> = {
+    manifests: 'manifest',
+    tags: 'tags',
+    referrers: 'referrers',
+  };
+  return Object.hasOwn(classes, b) ? (classes[b] ?? 'none') : 'none';
 }
 
 function ping(): Answer {

@@ -145,6 +145,11 @@ export class Uploads {
     return upload;
   }
 
+  /** How many are open. */
+  get open(): number {
+    return this.#open.size;
+  }
+
   #longestIdle(): Upload | undefined {
     return [...this.#open.values()].find(({ upload }) => !upload.isBusy)?.upload;
   }

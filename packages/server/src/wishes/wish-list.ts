@@ -88,6 +88,11 @@ export class WishList {
     return true;
   }
 
+  /** How many different ones there are. */
+  get size(): number {
+    return this.#wishes.size;
+  }
+
   document(): WantsDocument {
     return {
       kind: 'omni-airgap/wants',
