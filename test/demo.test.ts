@@ -249,11 +249,33 @@ describe('./scripts/demo --second-month', () => {
     expect([increment, again]).not.toContain('');
     const names = namesIn(join(clone, 'demo-month/registry'));
     for (const name of ['omni:v1.9.7', 'omni:v1.10.4', 'kubelet:v1.35.2'])
-      expect([...names.keys()]).toContainEqual(expect.stringMatching(new RegExp(`/siderolabs/${name}$`)));
+      expect([...names.keys()]).toContainEqual(expect.stringMatching(new RegExp(`siderolabs/${name}$`)));
+  });
+
+  test('prune removes what nothing runs any more, and keeps what runs and what the last bundle names', () => {
+    const tags = [...namesIn(join(clone, 'demo-month/registry')).keys()];
+    const has = (name: string): boolean => tags.some((tag) => tag.endsWith(`/${name}`));
+    for (const name of ['omni:v1.8.2', 'imager:v1.12.10', 'kubelet:v1.34.3', 'kube-apiserver:v1.34.3'])
+      expect(has(name), name).toBe(false);
+    for (const name of ['dex:v2.41.1', 'imager:v1.13.9', 'kube-apiserver:v1.36.1', 'image-factory:v1.5.0'])
+      expect(has(name), name).toBe(true);
+    expect(month.stdout).toMatch(
+      /\nDeleted [0-9]+ manifests and [0-9]+ objects; [0-9]+ lists? rewritten\.\n/,
+    );
+    const objects = globSync('objects/image/*/*/kernel-amd64', { cwd: join(clone, 'demo-month') });
+    expect(objects.map((object) => object.split('/')[3]).sort()).toEqual(['v1.12.11', 'v1.13.9']);
   });
 
   test('says what each step took', () => {
-    for (const step of ['outdated', 'plan', 'fetch --update', 'bundle --since', 'load the increment'])
+    for (const step of [
+      'outdated',
+      'plan',
+      'fetch --update',
+      'bundle --since',
+      'load the increment',
+      'prune --plan',
+      'prune --apply',
+    ])
       expect(month.stdout).toMatch(new RegExp(`\n  ${step} +[0-9]+\\.[0-9] s\n`));
   });
 
@@ -263,6 +285,7 @@ describe('./scripts/demo --second-month', () => {
     expect(again.stdout).not.toContain('First month');
     expect(again.stdout).toContain('Nothing is newer upstream.');
     expect(again.stdout.match(/^Nothing to do: /gm)).toHaveLength(3);
+    expect(again.stdout).toContain('\nNothing to delete.\n');
   });
 });
 

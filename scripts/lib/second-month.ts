@@ -81,9 +81,61 @@ export async function secondMonthDemo(dir: string, cli: CliProcesses): Promise<v
   title('Second month, inside: load the increment');
   await run('load the increment', ...load('media-2', 'receipt-2.json'));
 
+  title('Second month, inside: clusters are upgraded; remove what nothing runs any more');
+  await writeFile(at('pods.json'), runningAfter(registry));
+  console.log(`\nWhat runs now, as "kubectl get pods,nodes -A -o json" prints it: ${at('pods.json')}`);
+  const plan = ['--keep', '1', '--in-use', at('pods.json'), '--plan', at('prune.json')];
+  await run('prune --plan', 'prune', ...site, ...state, ...plan);
+  const planned = JSON.parse(await readFile(at('prune.json'), 'utf8')) as Record<string, readonly unknown[]>;
+  if ([...(planned['manifests'] ?? []), ...(planned['objects'] ?? [])].length > 0) {
+    const apply = ['--apply', at('prune.json'), '--receipt', at('receipt-pruned.json')];
+    await run('prune --apply', 'prune', ...site, ...state, ...apply);
+  }
+  await expectTags(registry, 'siderolabs/omni', secondMonth.omni.slice(1), firstMonth.omni);
+  await expectTags(registry, 'siderolabs/kubelet', secondMonth.kubernetes.slice(1), firstMonth.kubernetes);
+
   title('What each step took');
   for (const [step, seconds] of times)
     console.log(`  ${step.padEnd(20)} ${seconds.toFixed(1).padStart(6)} s`);
+}
+
+/** A cluster after its upgrade, as kubectl prints it: a node, and pods whose images come from the site's registry. */
+function runningAfter(registry: string): string {
+  const [talos, kubernetes] = [secondMonth.talos.at(-1), secondMonth.kubernetes.at(-1)];
+  const pod = (namespace: string, name: string, image: string): object => ({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace },
+    spec: { nodeName: 'machine-1', containers: [{ name, image: `${registry}/${image}` }] },
+    status: { phase: 'Running', containerStatuses: [{ name, image: `${registry}/${image}`, ready: true }] },
+  });
+  const node = {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name: 'machine-1' },
+    status: { nodeInfo: { kubeletVersion: kubernetes, osImage: `Talos (${talos})`, architecture: 'amd64' } },
+  };
+  const items = [
+    pod('kube-system', 'kube-apiserver-machine-1', `kube-apiserver:${kubernetes}`),
+    pod('kube-system', 'kube-scheduler-machine-1', `kube-scheduler:${kubernetes}`),
+    pod('omni', 'dex-5f7d9c9b8-x2x7k', 'dexidp/dex:v2.41.1'),
+    node,
+  ];
+  return `${JSON.stringify({ apiVersion: 'v1', items, kind: 'List', metadata: { resourceVersion: '' } }, undefined, 4)}\n`;
+}
+
+/** @throws CommandFailed unless the repository has the first tags, and none of the others */
+async function expectTags(
+  registry: string,
+  repository: string,
+  there: readonly string[],
+  gone: readonly string[],
+): Promise<void> {
+  const answer = await fetch(`http://${registry}/v2/${repository}/tags/list`);
+  const { tags } = (await answer.json()) as { readonly tags: readonly string[] };
+  console.log(`\n${registry}/${repository} has ${there.join(', ')}, and no ${gone.join(', ')} any more.`);
+  if (there.every((tag) => tags.includes(tag)) && !gone.some((tag) => tags.includes(tag))) return;
+  throw new CommandFailed(`looking at the tags of ${repository} (${tags.join(', ')})`, 3);
 }
 
 /** Loopback hosts with these versions, and the flags that name them. */
