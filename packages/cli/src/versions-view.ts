@@ -1,6 +1,7 @@
 /** Versions in lines for people: what the ranges of mirror.yaml stand for, and the way from what a site has. */
 import { type ChosenRange, labelOf, type PlannedUpgrade } from '@omni-airgap/fetcher';
 import { printable } from '@omni-airgap/oci/base';
+import { wrap } from './format.ts';
 
 /** One line for each; none without ranges. */
 export function rangeLines(ranges: readonly ChosenRange[]): readonly string[] {
@@ -17,7 +18,7 @@ export function rangeLines(ranges: readonly ChosenRange[]): readonly string[] {
 }
 
 /** A line for each product that has a path, with what it lacks below; and for what is carried no more. */
-export function upgradeLines({ paths, leaving, written }: PlannedUpgrade): readonly string[] {
+export function upgradeLines({ paths, order, leaving, written }: PlannedUpgrade): readonly string[] {
   return [
     ...paths.flatMap(({ product, steps, skipped, add, unavailable, source }) => [
       `Upgrade of ${product}: ${steps.join(' > ')}${add.length === 0 ? '; mirror.yaml and the site have all of it' : ''}`,
@@ -35,6 +36,14 @@ export function upgradeLines({ paths, leaving, written }: PlannedUpgrade): reado
         ? []
         : [`  no version of ${unavailable.join(', ')} is available upstream`]),
     ]),
+    ...(paths.length < 2
+      ? []
+      : order === undefined
+        ? ['No order of these steps keeps to versions that fit each other; see the warnings']
+        : [
+            'In this order, versions fit each other after each step:',
+            wrap(order.map(({ product, version }) => `${product} ${version}`)),
+          ]),
     ...(paths.length === 0 ? ['Upgrade: no minor release lies between the site and mirror.yaml.'] : []),
     ...leaving.map(
       ({ product, versions }) =>

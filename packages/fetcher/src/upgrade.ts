@@ -8,6 +8,8 @@ import {
   productsToUpgrade,
   publicFactoryHost,
   type UpgradePath,
+  type UpgradeStep,
+  upgradeOrder,
   upgradePaths,
   versionsOf,
 } from '@omni-airgap/talos';
@@ -28,6 +30,8 @@ import { kubernetesList, omniList, talosList } from './mirror/version-range.ts';
 export interface PlannedUpgrade {
   /** Of products with a newer minor release than the site's oldest. */
   readonly paths: readonly UpgradePath[];
+  /** Steps of several paths, in an order that keeps to versions that fit each other; left out where there is none. */
+  readonly order?: readonly UpgradeStep[];
   /** Versions inside that are carried no more. */
   readonly leaving: readonly ProductVersions[];
   /** Whether the versions to add were written into mirror.yaml. */
@@ -65,7 +69,12 @@ export async function chooseUpgrade(
   const products = productsToUpgrade(there, carried);
   const offered = products.length === 0 ? new Map() : await offeredFor(products, written, choosing);
   const paths = upgradePaths(there, carried, offered);
-  const upgrade = { paths, leaving: leavingVersions(there, carried) };
+  const order = upgradeOrder(paths, there);
+  const upgrade = {
+    paths,
+    ...(order === undefined ? {} : { order }),
+    leaving: leavingVersions(there, carried),
+  };
   if (!write || paths.every(({ add }) => add.length === 0)) {
     return { ...chosen, upgrade: { ...upgrade, written: false } };
   }

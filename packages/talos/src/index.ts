@@ -81,7 +81,14 @@ export {
 export { parseSite } from './inside/site-file.ts';
 export { type SiteAnswers, siteText } from './inside/site-text.ts';
 export { type NeededTool, neededTools } from './inside/tools.ts';
-export { leavingVersions, productsToUpgrade, type UpgradePath, upgradePaths } from './inside/upgrade.ts';
+export {
+  leavingVersions,
+  productsToUpgrade,
+  type UpgradePath,
+  type UpgradeStep,
+  upgradeOrder,
+  upgradePaths,
+} from './inside/upgrade.ts';
 export {
   type Architecture,
   contentTypeOf,

@@ -1,6 +1,6 @@
 /** Upgrade paths by the vendors' rules. */
-import { expect, test } from 'vitest';
-import { leavingVersions, productsToUpgrade, upgradePaths } from '../src/index.ts';
+import { describe, expect, test } from 'vitest';
+import { leavingVersions, productsToUpgrade, upgradeOrder, upgradePaths } from '../src/index.ts';
 
 const of = (product: string, ...versions: string[]) => [{ product, versions }];
 const listed = new Map([
@@ -66,6 +66,45 @@ test.each([
 ])('%s has no path', (_what, product, inside, carried) => {
   expect(productsToUpgrade(of(product, ...inside), of(product, ...carried))).toEqual([]);
   expect(pathOf(product, inside, carried)).toBeUndefined();
+});
+
+describe('the order of all steps', () => {
+  const orderOf = (inside: ReturnType<typeof of>, carried: ReturnType<typeof of>) =>
+    upgradeOrder(upgradePaths(inside, carried, listed), inside)?.map(
+      ({ product, version }) => `${product} ${version}`,
+    );
+
+  test('Omni, Talos, Kubernetes, where nothing stands against it', () => {
+    const inside = [...of('Omni', 'v1.9.0'), ...of('Talos', 'v1.12.11'), ...of('Kubernetes', 'v1.34.3')];
+    const carried = [...of('Omni', 'v1.10.4'), ...of('Talos', 'v1.13.10'), ...of('Kubernetes', 'v1.36.1')];
+    expect(orderOf(inside, carried)).toEqual([
+      'Omni v1.10.4',
+      'Talos v1.13.10',
+      'Kubernetes v1.35.2',
+      'Kubernetes v1.36.1',
+    ]);
+  });
+
+  test('in turns, where a Talos version takes neither the oldest nor the newest Kubernetes', () => {
+    const lists = new Map([
+      ['Talos', ['v1.10.5', 'v1.11.6', 'v1.12.11', 'v1.13.10']],
+      ['Kubernetes', ['v1.28.9', 'v1.29.1', 'v1.30.1', 'v1.31.1', 'v1.32.1', 'v1.33.1', 'v1.34.1']],
+    ]);
+    const inside = [...of('Talos', 'v1.10.5'), ...of('Kubernetes', 'v1.28.9')];
+    const carried = [...of('Talos', 'v1.13.10'), ...of('Kubernetes', 'v1.34.1')];
+    const order = upgradeOrder(upgradePaths(inside, carried, lists), inside) ?? [];
+    // Talos 1.11 takes 1.29 to 1.34, 1.12 takes 1.30 on, 1.13 takes 1.31 on.
+    expect(order.map(({ version }) => version)).toEqual([
+      ...['v1.29.1', 'v1.11.6', 'v1.30.1', 'v1.12.11', 'v1.31.1', 'v1.13.10'],
+      ...['v1.32.1', 'v1.33.1', 'v1.34.1'],
+    ]);
+  });
+
+  test('none, where the versions to come do not fit', () => {
+    const inside = [...of('Talos', 'v1.11.6'), ...of('Kubernetes', 'v1.34.3')];
+    const carried = [...of('Talos', 'v1.12.11'), ...of('Kubernetes', 'v1.36.1')];
+    expect(orderOf(inside, carried)).toBeUndefined();
+  });
 });
 
 test('versions inside that are carried no more', () => {

@@ -54,38 +54,53 @@ export async function chooseVersions(
 ): Promise<ChosenVersions> {
   const ranges = rangesOf(written);
   const pins = new Map((lock?.ranges ?? []).map((pin) => [rangeKey(pin), pin]));
-  const open = ranges.filter((range) => update || !pins.has(rangeKey(range)));
-  const asked = look ? ranges : open;
-  const lists = [...new Set(asked.map(({ list }) => list))];
-  const warnings: string[] = [];
-  const choose = async (range: VersionRange, upstream: UpstreamLists | undefined): Promise<ChosenRange> => {
-    const pin = pins.get(rangeKey(range));
-    const isOpen = open.includes(range);
-    if (pin !== undefined && !isOpen && upstream === undefined) return { ...pin, pinned: true };
-    const now = await askedOf(upstream, range, written).catch((error: unknown) => {
-      if (isOpen || pin === undefined || isCoded(error, 'ABORTED')) throw error;
-      warnings.push(`what fetch --update would choose is unknown: ${messageOf(error)}`);
-      return undefined;
-    });
-    if (now?.passedOver !== undefined) warnings.push(passedOverText(range, now.passedOver, now.versions[0]));
-    const isSame = pin !== undefined && now?.versions.join() === pin.versions.join();
-    if (pin !== undefined && (isSame || !isOpen)) {
-      return { ...pin, pinned: true, ...(isSame || now === undefined ? {} : { update: now.versions }) };
-    }
-    if (now === undefined) throw new CodedError('INTERNAL', `${range.range} was not chosen`);
-    const { list, range: text, newest } = range;
-    return {
-      ...{ list, range: text, newest, versions: [...now.versions] },
-      chosenAt: new Date().toISOString(),
-      pinned: false,
-      ...(pin === undefined ? {} : { replaced: pin.versions }),
-      ...(now.passedOver === undefined ? {} : { passedOver: now.passedOver }),
-    };
+  const isOpen = (range: VersionRange): boolean => update || !pins.has(rangeKey(range));
+  const warnings = new Set<string>();
+  const newestFor = async (range: VersionRange, upstream: UpstreamLists): Promise<Newest> => {
+    const found = await newestUpstream(range, written, upstream);
+    if (found.passedOver !== undefined) warnings.add(passedOverText(range, found));
+    return found;
   };
-  const all = (upstream?: UpstreamLists): Promise<readonly ChosenRange[]> =>
-    Promise.all(ranges.map((range) => choose(range, asked.includes(range) ? upstream : undefined)));
-  const chosen = asked.length === 0 ? await all() : await UpstreamLists.use(lists, network, scope, all);
-  return { mirror: withChosen(written, chosen), ranges: chosen, warnings: [...new Set(warnings)] };
+  const choose = async (range: VersionRange, upstream: UpstreamLists): Promise<ChosenRange> => {
+    const pin = pins.get(rangeKey(range));
+    if (pin === undefined || isOpen(range)) return chosenNow(range, await newestFor(range, upstream), pin);
+    if (!look) return { ...pin, pinned: true };
+    try {
+      const { versions } = await newestFor(range, upstream);
+      return { ...pin, pinned: true, ...(isSame(pin, versions) ? {} : { update: versions }) };
+    } catch (error) {
+      if (!isCoded(error) || error.code === 'ABORTED') throw error;
+      warnings.add(`what fetch --update would choose is unknown: ${messageOf(error)}`);
+      return { ...pin, pinned: true };
+    }
+  };
+  const lists = ranges.filter((range) => look || isOpen(range)).map(({ list }) => list);
+  const chosen =
+    ranges.length === 0
+      ? []
+      : await UpstreamLists.use(lists, network, scope, (upstream) =>
+          Promise.all(ranges.map((range) => choose(range, upstream))),
+        );
+  return { mirror: withChosen(written, chosen), ranges: chosen, warnings: [...warnings] };
+}
+
+function isSame(pin: LockedRange, versions: readonly string[]): boolean {
+  return pin.versions.join() === versions.join();
+}
+
+/** @param pin what lock.json has; one that names the same stays as it is */
+function chosenNow(
+  { list, range, newest }: VersionRange,
+  { versions, passedOver }: Newest,
+  pin: LockedRange | undefined,
+): ChosenRange {
+  if (pin !== undefined && isSame(pin, versions)) return { ...pin, pinned: true };
+  return {
+    ...{ list, range, newest, versions: [...versions], chosenAt: new Date().toISOString() },
+    pinned: false,
+    ...(pin === undefined ? {} : { replaced: pin.versions }),
+    ...(passedOver === undefined ? {} : { passedOver }),
+  };
 }
 
 /** @param chosen what all of its ranges stand for @throws CONFIG as chooseVersions */
@@ -139,33 +154,40 @@ export function usableOf(
   return offered.filter((version) => isKnownTalos(vPrefixed(version), written));
 }
 
-async function askedOf(
-  upstream: UpstreamLists | undefined,
+/** What upstream has for a range. */
+interface Newest {
+  /** Not empty. */
+  readonly versions: readonly string[];
+  /** A newer one, which cannot be carried. */
+  readonly passedOver?: string;
+}
+
+/** @throws CONFIG where no version fits; as UpstreamLists.versions; with the place of the range */
+async function newestUpstream(
   range: VersionRange,
   written: WrittenMirror,
-): Promise<{ readonly versions: readonly string[]; readonly passedOver?: string }> {
+  upstream: UpstreamLists,
+): Promise<Newest> {
   const { list, place } = range;
+  const failed = (code: CodedError['code'], what: string, cause?: CodedError): CodedError =>
+    new CodedError(code, `${place}: ${printable(range.range)}: ${what}`, { cause, status: cause?.status });
   let offered: readonly string[];
   try {
-    offered = (await upstream?.versions(list)) ?? [];
+    offered = await upstream.versions(list);
   } catch (cause) {
     if (!isCoded(cause) || cause.code === 'ABORTED') throw cause;
-    throw new CodedError(cause.code, `${place}: ${printable(range.range)}: ${messageOf(cause)}`, {
-      cause,
-      status: cause.status,
-    });
+    throw failed(cause.code, messageOf(cause), cause);
   }
   const isTalos = list === talosList;
-  const usable = usableOf(list, offered, written);
-  const versions = newestOf(usable, range).map((version) => (isTalos ? vPrefixed(version) : version));
+  const versions = newestOf(usableOf(list, offered, written), range).map((version) =>
+    isTalos ? vPrefixed(version) : version,
+  );
   const [newest] = newestOf(offered, range);
   if (versions[0] === undefined) {
+    if (newest !== undefined) throw failed('CONFIG', messageOf(unknownImages(vPrefixed(newest))));
     const [latest] = newestOf(offered, { range: 'latest', newest: 1 });
-    const what =
-      newest !== undefined
-        ? messageOf(unknownImages(vPrefixed(newest)))
-        : `no version of ${list} fits it${latest === undefined ? '' : `; the newest release is ${latest}`}`;
-    throw new CodedError('CONFIG', `${place}: ${printable(range.range)}: ${what}`);
+    const hint = latest === undefined ? '' : `; the newest release is ${latest}`;
+    throw failed('CONFIG', `no version of ${list} fits it${hint}`);
   }
   const isOlder = newest !== undefined && compareVersions(versions[0], newest) < 0;
   return { versions, ...(isOlder ? { passedOver: vPrefixed(newest) } : {}) };
@@ -180,8 +202,9 @@ function unknownImages(version: string): unknown {
   }
 }
 
-function passedOverText({ range, place }: VersionRange, newer: string, taken: string | undefined): string {
-  return `${place}: ${printable(range)}: ${taken} is chosen, not the newer ${newer}: ${messageOf(unknownImages(newer))}`;
+function passedOverText({ range, place }: VersionRange, { versions, passedOver = '' }: Newest): string {
+  const why = messageOf(unknownImages(passedOver));
+  return `${place}: ${printable(range)}: ${versions[0]} is chosen, not the newer ${passedOver}: ${why}`;
 }
 
 /** @param versionsOf what a range stands for @throws CONFIG for a Talos version whose images are not known */

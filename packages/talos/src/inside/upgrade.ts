@@ -4,6 +4,7 @@
  */
 import type { ProductVersions } from '../images/products.ts';
 import { compareVersions, parseVersion } from '../version.ts';
+import { fitWarnings } from './fit.ts';
 
 interface UpgradeRule {
   readonly product: string;
@@ -93,6 +94,58 @@ export function upgradePaths(
     const add = steps.filter((version) => !there.includes(version));
     return [{ product, from, to, steps, skipped, add, unavailable, source: rule.source }];
   });
+}
+
+export interface UpgradeStep {
+  readonly product: string;
+  readonly version: string;
+}
+
+/**
+ * All steps of the paths in an order that keeps to pairs which fit, as far as they are known: after each step Omni manages the
+ * Talos version, and that takes the Kubernetes version. Omni comes as early as it can, then Talos.
+ * @param inside what the site has: products without a path stay as they are
+ * @returns undefined where there is no such order
+ */
+export function upgradeOrder(
+  paths: readonly UpgradePath[],
+  inside: readonly ProductVersions[],
+): readonly UpgradeStep[] | undefined {
+  const steps = rules.map(({ product }) => {
+    const path = paths.find((one) => one.product === product);
+    return { product, versions: path?.steps ?? versionsIn(inside, product).slice(-1) };
+  });
+  const at = (state: readonly number[], product: string): string | undefined => {
+    const i = steps.findIndex((one) => one.product === product);
+    return steps[i]?.versions[state[i] ?? 0];
+  };
+  const fits = (state: readonly number[]): boolean => {
+    const listOf = (product: string): string[] => [at(state, product)].filter((one) => one !== undefined);
+    return (
+      fitWarnings({
+        omni: at(state, 'Omni'),
+        talos: listOf('Talos'),
+        kubernetes: listOf('Kubernetes'),
+      }).length === 0
+    );
+  };
+  const isEnd = (state: readonly number[]): boolean =>
+    steps.every(({ versions }, i) => (state[i] ?? 0) >= versions.length - 1);
+  const tried = new Set<string>();
+  const from = (state: readonly number[]): readonly UpgradeStep[] | undefined => {
+    if (isEnd(state)) return [];
+    if (tried.has(state.join())) return undefined;
+    tried.add(state.join());
+    for (const [i, { product, versions }] of steps.entries()) {
+      const version = versions[(state[i] ?? 0) + 1];
+      if (version === undefined) continue;
+      const next = state.map((n, j) => (i === j ? n + 1 : n));
+      const rest = fits(next) ? from(next) : undefined;
+      if (rest !== undefined) return [{ product, version }, ...rest];
+    }
+    return undefined;
+  };
+  return from(steps.map(() => 0));
 }
 
 /** Versions inside that are carried no more: what runs on them finds nothing new for itself. */
