@@ -122,9 +122,9 @@ describeAsRoot(insideCommands, page, () => {
         (line) => expect(text('handoff/README.txt')).toContain(line.replace('handoff/', '')),
       ],
       [
-        /^(?:cd handoff && )?omnictl media /,
+        /^(?:cd handoff && umask 077 && )?omnictl media /,
         (line) => {
-          const [known = ''] = line.replace('cd handoff && ', '').split('     #');
+          const [known = ''] = line.replace('cd handoff && umask 077 && ', '').split('     #');
           expect(text('handoff/installation-media.txt')).toContain(known);
         },
       ],

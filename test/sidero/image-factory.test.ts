@@ -11,6 +11,7 @@ import { type Registry, startRegistry } from '../services/docker-registry.ts';
 import type { ServerProcess } from '../services/server-process.ts';
 import { describeAsRoot } from '../services/service-test.ts';
 import { temporaryFolder } from '../services/temporary.ts';
+import { cli } from '../support/cli.ts';
 import { type Carried, carried, load, talosVersion, vanilla, withGuestAgent } from './carried.ts';
 import { composeService } from './compose-service.ts';
 import { type Answer, type Inside, insideCommands, openInside } from './inside.ts';
@@ -53,7 +54,7 @@ describeSidero(['image-factory'], describeAsRoot, commands, (programs) => {
       readonly into?: Registry;
       readonly env?: Readonly<Record<string, string>>;
     } = {},
-  ): Promise<{ readonly handoff: string; output(): string }> {
+  ): Promise<{ readonly handoff: string; readonly target: string; output(): string }> {
     await running?.stop();
     // A new one each time: what a factory builds stays in its registry.
     const into = options.into ?? (await startRegistry({ within: inside.enter }));
@@ -75,7 +76,22 @@ describeSidero(['image-factory'], describeAsRoot, commands, (programs) => {
       const answer = await get('/healthz').catch(() => undefined);
       return answer?.status === 200 ? true : undefined;
     }, 60_000);
-    return { handoff, output: started.output };
+    return { handoff, target, output: started.output };
+  }
+
+  /** What egress check --inside finds about installers while the factory runs. */
+  async function foundOfInstallers(target: string, flags: readonly string[]): Promise<readonly string[]> {
+    const site = ['--site', outside.site.at('site.yaml'), '--registry', target];
+    const plain = ['--plain-http', target.split('/')[0] ?? ''];
+    const { stdout } = await cli(['egress', 'check', '--inside', ...site, ...plain, ...flags, '--json'], {
+      within: inside.enter,
+    });
+    const { findings } = JSON.parse(stdout) as {
+      readonly findings: readonly Readonly<Record<'what' | 'state' | 'detail', string>>[];
+    };
+    return findings
+      .filter(({ what }) => /installers|sources of/.test(what))
+      .map(({ what, state }) => `${what}: ${state}`);
   }
 
   const layouts: readonly (readonly [string, string, readonly string[]])[] = [
@@ -85,7 +101,12 @@ describeSidero(['image-factory'], describeAsRoot, commands, (programs) => {
     ['a prefix and hosts kept', '/kept/x', ['--keep-host']],
   ];
   test.each(layouts)('%s: serves what was carried and builds from it', async (_, prefix, flags) => {
-    const { output } = await start(prefix, flags);
+    const { output, target } = await start(prefix, flags);
+    expect(await foundOfInstallers(target, flags)).toEqual([
+      'installers without a log-in: ok',
+      'installers of the factory without a log-in: ok',
+      `sources of ${talosVersion}: ok`,
+    ]);
     expect((await get('/readyz')).status).toBe(200);
     expect(await json('/versions')).toEqual([talosVersion]);
     for (const [id, text] of [
@@ -155,7 +176,7 @@ describeSidero(['image-factory'], describeAsRoot, commands, (programs) => {
     const docker = JSON.stringify({ auths: { [secured.host]: { auth } } });
     outside.site.write('docker/config.json', docker);
     const logIn = ['--registry-config', outside.site.at('docker/config.json')];
-    const { handoff } = await start('', logIn, {
+    const { handoff, target } = await start('', logIn, {
       into: secured,
       env: { DOCKER_CONFIG: outside.site.at('docker') },
     });
@@ -176,7 +197,13 @@ describeSidero(['image-factory'], describeAsRoot, commands, (programs) => {
       401,
       expect.stringContaining('Basic'),
     ]);
+    expect(await foundOfInstallers(target, logIn)).toEqual([
+      'installers without a log-in: note',
+      'installers of the factory without a log-in: failed',
+      `sources of ${talosVersion}: ok`,
+    ]);
     const read = (name: string): string => readFileSync(join(handoff, name), 'utf8');
+    expect(read('README.txt')).toContain('TRIED: THEY CANNOT');
     expect(read('README.txt')).toMatch(/let siderolabs\/\*-installer be pulled without a log-in/);
     expect(read('air-gap-patch.yaml')).toContain('kind: RegistryAuthConfig');
   });

@@ -281,6 +281,9 @@ describe('installers that Omni requests', () => {
     const { ok, installers } = await checkAfterLoad(carried, serve);
     expect(ok).toBe(false);
     expect(installers.map(({ state }) => state)).toEqual(['failed', 'failed']);
+    // A proxy hides whether what is behind it builds.
+    const hidden = await checkAfterLoad(carried, 'nginx');
+    expect(hidden.installers.map(({ state }) => state)).toEqual(['note', 'note']);
   });
 
   test('a factory that builds needs its sources, signed', async () => {

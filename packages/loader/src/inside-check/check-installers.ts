@@ -40,7 +40,10 @@ export async function checkInstallers(check: InstallerCheck): Promise<readonly F
   const reads = await anonymousReads(check);
   // One that does not answer is a finding of its own: whether it would build is not known.
   if (check.factory === undefined || check.factory.finding.state === 'failed') return reads;
-  return [...reads, ...(check.factory.builds ? await checkSources(check) : await checkCarried(check))];
+  return [
+    ...reads,
+    ...(check.factory.kind === 'builds' ? await checkSources(check) : await checkCarried(check)),
+  ];
 }
 
 /** Reads as machines and an Image Factory make them: without a log-in. */
@@ -49,7 +52,7 @@ async function anonymousReads(check: InstallerCheck): Promise<readonly Finding[]
   const tag = 'latest';
   const reads = [
     carriedInstaller(target, keepHost, tag),
-    ...(factory?.builds === true ? [builtInstaller(target, tag)] : []),
+    ...(factory?.kind === 'builds' ? [builtInstaller(target, tag)] : []),
   ];
   return (await tryReads(settings, target.host, reads, signal)).map((read): Finding => {
     const [problem] = refusedReads(target.host, [read]);
@@ -98,7 +101,7 @@ function checkSources(check: InstallerCheck): Promise<readonly Finding[]> {
 
 /** Installers of the schematics that were loaded. */
 async function checkCarried(check: InstallerCheck): Promise<readonly Finding[]> {
-  const { network, target, keepHost, signal } = check;
+  const { network, target, keepHost, factory, signal } = check;
   const inRegistry = (repository: string): RepositoryClient =>
     network
       .registry(target.host)
@@ -107,6 +110,7 @@ async function checkCarried(check: InstallerCheck): Promise<readonly Finding[]> 
   const found = await Promise.all(
     ids.slice(0, maxSchematics).map((id) => installersOf(check, id, inRegistry)),
   );
+  const isFatal = factory?.kind === 'serves' && found.every(({ references }) => references.length === 0);
   const findings = found.map(({ id, references }): Finding => {
     const what = `schematic ${id.slice(0, 12)}…`;
     if (references.length > 0)
@@ -119,8 +123,8 @@ async function checkCarried(check: InstallerCheck): Promise<readonly Finding[]> 
     return {
       subject: 'installers',
       what,
-      state: found.every((one) => one.references.length === 0) ? 'failed' : 'note',
-      detail: `no installer of ${id} is here, and nothing builds it: machines that boot media of this schematic cannot install; carry installers: [metal] beside it in mirror.yaml, or run an Image Factory`,
+      state: isFatal ? 'failed' : 'note',
+      detail: `no installer of ${id} is here: where no Image Factory builds it, machines that boot media of this schematic cannot install; carry installers: [metal] beside it in mirror.yaml`,
     };
   });
   const left = ids.length - maxSchematics;

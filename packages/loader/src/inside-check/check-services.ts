@@ -88,8 +88,8 @@ export function checkCertificates(
 
 export interface FactoryAnswer {
   readonly finding: Finding;
-  /** Whether an Image Factory answers that builds, rather than a server of what was carried. */
-  readonly builds: boolean;
+  /** An Image Factory builds, `serve` has what was carried; a proxy in front hides which of them it is. */
+  readonly kind: 'builds' | 'serves' | 'unknown';
   /** Of Talos, as it offers them. */
   readonly versions: readonly string[];
 }
@@ -100,12 +100,13 @@ export async function checkFactory(
   factory: URL,
   signal?: AbortSignal,
 ): Promise<FactoryAnswer> {
-  let builds = false;
+  let kind: FactoryAnswer['kind'] = 'unknown';
   let offered: readonly string[] = [];
   const versions = await finding('factory', `GET /${versionsPath}`, async () => {
     const url = new URL(versionsPath, `${factory.href.replace(/\/+$/, '')}/`);
     const response = await successful(network, url, signal);
-    builds = /^Image Factory (?!omni-airgap)/.test(response.headers['server'] ?? '');
+    const server = response.headers['server'] ?? '';
+    if (server.startsWith('Image Factory')) kind = server.includes('omni-airgap') ? 'serves' : 'builds';
     const bytes = await response.bytes('the list of Talos versions', maxListBytes);
     if (saysPage(response) || looksLikePage(bytes))
       throw unexpectedAnswer(response, url.href, 'the list of Talos versions', { bytes });
@@ -115,7 +116,7 @@ export async function checkFactory(
     offered = list.map(String);
     return `${list.length} Talos version(s)`;
   });
-  return { finding: versions, builds, versions: offered };
+  return { finding: versions, kind, versions: offered };
 }
 
 /**
