@@ -12,7 +12,8 @@ import {
   parseYamlFile,
   TalosError,
 } from '@omni-airgap/talos';
-import { hideDashes, maxMirrorBytes, showDashes, type WrittenMirror } from './mirror.ts';
+import { hideDashes, showDashes } from './image-list.ts';
+import { maxMirrorBytes, type WrittenMirror } from './mirror.ts';
 import type { VersionRange } from './version-range.ts';
 
 /** By product, the oldest first. */

@@ -6,7 +6,6 @@
 import { dirname, resolve } from 'node:path';
 import { CodedError, messageOf, printable, recoded } from '@omni-airgap/oci/base';
 import { readInput, textOf } from '@omni-airgap/oci/fs';
-import { collect, formatReference, parseReference } from '@omni-airgap/oci/model';
 import {
   checkKubernetesList,
   findSecrets,
@@ -18,6 +17,14 @@ import {
   vPrefixed,
   type YamlFile,
 } from '@omni-airgap/talos';
+import {
+  hideDashes,
+  type ImageOf,
+  maxImageListBytes,
+  parseImageList,
+  readImages,
+  showDashes,
+} from './image-list.ts';
 import { checkShape, type RawMirror } from './schema.ts';
 import { readSchematic, type WantedSchematic } from './schematic.ts';
 import {
@@ -25,7 +32,6 @@ import {
   fits,
   kubernetesList,
   omniList,
-  rangeKey,
   talosList,
   type VersionRange,
 } from './version-range.ts';
@@ -35,17 +41,6 @@ const kubeletPattern = /^ghcr\.io\/siderolabs\/kubelet(?::|$)/;
 /** Of a talosctl, when mirror.yaml asks for media and says nothing of it. */
 const defaultTalosctl: readonly string[] = ['linux-amd64'];
 export const maxMirrorBytes: number = 1024 * 1024;
-/** YAML has no plain `-` as a value; `file: -` is what people write. As long as that, so places stay right. */
-const dash = '\ue000';
-const isStdin = (file: string): boolean => file === '-' || file === dash;
-/** The text in which each `file: -` is YAML, at the same places. */
-export function hideDashes(text: string): string {
-  return text.replace(/(\bfile:[ \t]+)-(?=[ \t]*(?:\}|#|\r?$))/gm, `$1${dash}`);
-}
-/** The text as it was written. */
-export function showDashes(text: string): string {
-  return text.replaceAll(dash, '-');
-}
 
 interface MediaOf<V> {
   /** FILE:LINE:COLUMN of the schematic, for messages. */
@@ -61,14 +56,6 @@ interface KubernetesOf<V> {
   readonly versions: readonly V[];
   /** References by Talos version, in place of those of the table; canonical. */
   readonly images: ReadonlyMap<string, readonly string[]>;
-}
-
-interface ImageOf<V> {
-  /** Canonical; without tag where `tags` says which. */
-  readonly reference: string;
-  readonly tags?: Exclude<V, string>;
-  /** Where its entry says other ones than mirror.yaml as a whole. */
-  readonly platforms?: readonly string[];
 }
 
 /** Versions have their leading `v`, lists name nothing twice. */
@@ -288,116 +275,6 @@ async function readKubernetesList(
     throw source.error(at, `${printable(file)} ${messageOf(cause)}`);
   }
   return references;
-}
-
-async function readImages(
-  raw: RawMirror['images'],
-  folder: string,
-  source: YamlFile,
-  stdin: AsyncIterable<Uint8Array>,
-): Promise<WrittenMirror['images']> {
-  const images = new Map<string, ImageOf<string | VersionRange>>();
-  const add = (reference: string, platforms: readonly string[] | undefined, tags?: VersionRange): void => {
-    const key = `${reference} ${platforms?.join(' ')} ${tags === undefined ? '' : rangeKey(tags)}`;
-    images.set(key, {
-      reference,
-      ...(tags === undefined ? {} : { tags }),
-      ...(platforms === undefined ? {} : { platforms }),
-    });
-  };
-  let readsStdin = false;
-  for (const [i, wanted] of raw.entries()) {
-    const at = ['images', i];
-    const entry: Exclude<typeof wanted, string> = typeof wanted === 'string' ? { image: wanted } : wanted;
-    const { image, file, platforms, tags } = entry;
-    if ((image === undefined) === (file === undefined)) {
-      throw source.error(at, `images[${i}] must name either an image or a file`);
-    }
-    if (tags !== undefined && image === undefined) {
-      throw source.error([...at, 'tags'], `images[${i}].tags belongs to an image, not to a file`);
-    }
-    if (image !== undefined) {
-      try {
-        if (tags === undefined) add(readReference(image), platforms);
-        else {
-          const list = readRepository(image);
-          const { semver: range, newest } = tags;
-          add(list, platforms, { list, range, newest, place: source.placeOf([...at, 'tags']) });
-        }
-      } catch (cause) {
-        throw source.error(at, messageOf(cause));
-      }
-      continue;
-    }
-    if (file === undefined) continue;
-    let bytes: Uint8Array | undefined;
-    if (isStdin(file)) {
-      if (readsStdin) throw source.error(at, 'standard input can be read once only');
-      readsStdin = true;
-      bytes = await collect(stdin, maxImageListBytes, 'standard input');
-    } else bytes = await readInput('file', resolve(folder, file), maxImageListBytes);
-    if (bytes === undefined) throw source.error(at, `${printable(file)}: no such file`);
-    const name = isStdin(file) ? 'standard input' : resolve(folder, file);
-    for (const reference of parseImageList(textOf(bytes, name), name)) add(reference, platforms);
-  }
-  return [...images.values()];
-}
-
-/** Ten thousand references are about a megabyte. */
-const maxImageListBytes: number = 4 * 1024 * 1024;
-
-/**
- * The canonical form of a reference that a person wrote.
- * @throws BAD_NAME; what could be a password in it is not repeated
- */
-function readReference(text: string): string {
-  if (text.includes('://')) {
-    throw new CodedError(
-      'BAD_NAME',
-      'a reference has no scheme; write ghcr.io/dexidp/dex:v2.41.1, without https://',
-    );
-  }
-  if (/\s/.test(text)) {
-    throw new CodedError(
-      'BAD_NAME',
-      `a reference has no spaces: ${printable(text)}; put each image into an entry or line of its own`,
-    );
-  }
-  return formatReference(parseReference(text));
-}
-
-/** `ghcr.io/dexidp/dex` as a person wrote it, where `tags` says which. @throws BAD_NAME for one with a tag or digest */
-function readRepository(text: string): string {
-  if (/[:@]/.test(text.slice(text.lastIndexOf('/') + 1))) {
-    throw new CodedError(
-      'BAD_NAME',
-      `${printable(text)}: tags says which ones are carried; write the image without a tag or digest`,
-    );
-  }
-  const { registry, repository } = parseReference(readReference(`${text}:latest`));
-  return `${registry}/${repository}`;
-}
-
-/**
- * Lists of images, one a line, as people keep them and as `talosctl image k8s-bundle` prints them: with tag, with
- * digest, or with both; comments and blank lines are skipped, repeated lines count once.
- * @param file name for messages
- * @returns canonical references in the order they stand
- * @throws CONFIG with file, line and column
- */
-function parseImageList(text: string, file: string): readonly string[] {
-  const references = new Set<string>();
-  for (const [i, line] of text.split(/\r?\n/).entries()) {
-    const content = line.replace(/(^|\s)#.*$/, '').trim();
-    if (content === '') continue;
-    try {
-      references.add(readReference(content));
-    } catch (cause) {
-      const column = line.indexOf(content) + 1;
-      throw new CodedError('CONFIG', `${file}:${i + 1}:${column}: ${messageOf(cause)}`, { cause });
-    }
-  }
-  return [...references];
 }
 
 /** @throws SECRET naming where, never what */
