@@ -102,7 +102,9 @@ export function withTransfers(command: Command): Command {
     '--min-rate <bytes>',
     'give up and retry a transfer that stays below this many bytes per second for a minute; 0 turns it off (default: 1024)',
   );
-  return withNetwork(command).addOption(minRate.argParser(parseRate));
+  return withNetwork(command)
+    .addOption(minRate.argParser(parseRate))
+    .option('--verbose', 'print a line for each retry, not only their number');
 }
 
 function parseRate(text: string): number {

@@ -1,4 +1,4 @@
-/** Numbers for people: durations, counts, tables of at most 100 columns. */
+/** Numbers for people: durations, counts, tables as wide as the terminal. */
 import type { StoreInspection } from '@omni-airgap/bundler';
 import { formatBytes } from '@omni-airgap/oci/base';
 
@@ -16,15 +16,24 @@ export function count(n: number, noun: string): string {
   return `${n.toLocaleString('en')} ${noun}${n === 1 ? '' : 's'}`;
 }
 
-const widest = 100;
+/** Of output that is no terminal: what logs and mails show without breaking lines. */
+const usualWidth = 100;
+const leastWidth = 40;
+/** Columns that are narrower than this say nothing any more. */
+const leastColumn = 12;
+
+/** Columns of the terminal that the report goes to; 100 elsewhere. */
+function outputWidth(): number {
+  return Math.max(leastWidth, process.stdout.columns ?? usualWidth);
+}
 
 /** A list over as many lines as it takes, each indented by two. */
-export function wrap(items: readonly string[]): string {
+export function wrap(items: readonly string[], width: number = outputWidth()): string {
   const lines: string[] = [];
   let line = ' ';
   for (const [i, item] of items.entries()) {
     const text = ` ${item}${i < items.length - 1 ? ',' : ''}`;
-    if (line.length + text.length > widest && line !== ' ') {
+    if (line.length + text.length > width && line !== ' ') {
       lines.push(line);
       line = ' ';
     }
@@ -34,35 +43,71 @@ export function wrap(items: readonly string[]): string {
 }
 
 /**
- * Columns padded to line up; numbers to the right. A first column that is too wide is cut in the middle, where
- * references differ least.
+ * Columns padded to line up; numbers to the right. What is wider than the terminal is wrapped in its last column, if that
+ * holds text, and cut in the middle of the first one, where references differ least.
  */
-export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
+export function table(
+  rows: readonly (readonly string[])[],
+  right: readonly number[] = [],
+  width: number = outputWidth(),
+): string {
   const columns = Math.max(0, ...rows.map((row) => row.length));
   const widths = Array.from({ length: columns }, (_, i) =>
     Math.max(...rows.map((row) => row[i]?.length ?? 0)),
   );
-  const others = widths.slice(1).reduce((sum, width) => sum + width + 2, 0);
-  widths[0] = Math.min(widths[0] ?? 0, widest - others);
+  const last = columns - 1;
+  const excess = (): number => widths.reduce((sum, one) => sum + one + 2, -2) - width;
+  const narrow = (i: number, least: number): void => {
+    const now = widths[i] ?? 0;
+    widths[i] = Math.max(Math.min(now, least), now - Math.max(0, excess()));
+  };
+  if (last > 0 && !right.includes(last)) narrow(last, 2 * leastColumn);
+  narrow(0, leastColumn);
+  if (last > 0 && !right.includes(last)) narrow(last, leastColumn);
   return rows
-    .map((row) =>
-      row
-        .map((cell, i) => {
-          const width = widths[i] ?? 0;
-          const text = i === 0 ? cut(cell, width) : cell;
-          return right.includes(i) ? text.padStart(width) : text.padEnd(width);
-        })
-        .join('  ')
-        .trimEnd(),
-    )
+    .flatMap((row) => {
+      const lines = last > 0 && !right.includes(last) ? wrapped(row[last] ?? '', widths[last] ?? 0) : [];
+      const cells = row.map((cell, i) => {
+        const columnWidth = widths[i] ?? 0;
+        const text =
+          i === 0 ? cut(cell, columnWidth) : i === last && lines.length > 0 ? (lines[0] ?? '') : cell;
+        return right.includes(i) ? text.padStart(columnWidth) : text.padEnd(columnWidth);
+      });
+      const indent = ' '.repeat(widths.slice(0, last).reduce((sum, one) => sum + one + 2, 0));
+      return [cells.join('  ').trimEnd(), ...lines.slice(1).map((line) => `${indent}${line}`)];
+    })
     .join('\n');
 }
 
+/** Broken between words; a word that is longer than a line stays whole, so that it can be copied. */
+function wrapped(text: string, width: number): readonly string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1);
+    if (line !== undefined && line.length + 1 + word.length <= width)
+      lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}
+
 /** At most `width` characters; what is taken out is in the middle. */
-export function cut(text: string, width: number): string {
+function cut(text: string, width: number): string {
   if (text.length <= width) return text;
   const head = Math.floor((width - 1) * 0.4);
   return `${text.slice(0, head)}…${text.slice(text.length - (width - head - 1))}`;
+}
+
+/** A name at most `width` wide: without its host, then without what leads to its last part, then cut. */
+export function cutName(name: string, width: number): string {
+  let short = name;
+  while (short.length > width) {
+    const slash = short.indexOf('/');
+    // Not within a digest or what follows the name.
+    if (slash < 0 || short.slice(0, slash).includes(' ')) break;
+    short = short.slice(slash + 1);
+  }
+  return cut(short, width);
 }
 
 /** What has left a store with bundles, in lines; none when nothing has. */

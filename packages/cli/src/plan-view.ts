@@ -84,8 +84,12 @@ function describePlan(result: Plan): string {
   for (const { name, on, why } of result.tools) lines.push(`  On ${on}: ${name} (${why})`);
   if (problems.length > 0) {
     lines.push(`Problems: ${problems.length} of ${count(result.items.length, 'item')} cannot be fetched:`);
-    for (const { name, message, code } of problems)
-      lines.push(`  ${printable(name)}: ${printable(message, 2000)} [${code}]`);
+    for (const { name, message, code, because } of problems) {
+      if (because !== undefined) continue;
+      const follow = problems.filter((one) => one.because === name).length;
+      const needed = follow === 0 ? '' : `; ${follow === 1 ? '1 item needs' : `${follow} items need`} it`;
+      lines.push(`  ${printable(name)}: ${printable(message, 2000)}${needed} [${code}]`);
+    }
   }
   return lines.join('\n');
 }

@@ -24,6 +24,8 @@ export interface Output {
 export interface CommonFlags {
   readonly json?: true;
   readonly quiet?: true;
+  /** Of commands that retry. */
+  readonly verbose?: true;
   readonly concurrency?: number;
 }
 
@@ -57,7 +59,7 @@ export async function report<T extends object>(
 ): Promise<T> {
   const { output } = session;
   const mode = flags.quiet === true ? 'quiet' : output.isTerminal ? 'terminal' : 'plain';
-  const progress = new ProgressView(verb, mode, output.stderr);
+  const progress = new ProgressView(verb, mode, output.stderr, { isVerbose: flags.verbose === true });
   let result: T;
   try {
     result = await work(progress);

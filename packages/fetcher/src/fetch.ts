@@ -8,10 +8,11 @@ import {
   type CopyEvent,
   type CopyTally,
   noProgress,
+  noteRetry,
   type Progress,
   tallying,
 } from '@omni-airgap/oci';
-import { type CodedError, messageOf, printable, WorkQueue, withCleanUp } from '@omni-airgap/oci/base';
+import { type CodedError, printable, WorkQueue, withCleanUp } from '@omni-airgap/oci/base';
 import { checkOutputFolder } from '@omni-airgap/oci/fs';
 import type { Layout } from '@omni-airgap/oci/layout';
 import { parseReference } from '@omni-airgap/oci/model';
@@ -21,7 +22,7 @@ import { hostPattern, type InsideFinding, publicFactoryHost, type Site } from '@
 import { FactoryClient } from './factory/client.ts';
 import { Builds, type FactoryContext, slowFactory } from './factory/file.ts';
 import { listTasks } from './factory/lists.ts';
-import { fetchBuilds } from './factory/media.ts';
+import { buildTasks, fetchBuilds } from './factory/media.ts';
 import { Offers } from './factory/offers.ts';
 import { Repins } from './factory/pin.ts';
 import { readCatalog } from './images/catalog.ts';
@@ -38,7 +39,7 @@ import {
 } from './mirror/chosen-versions.ts';
 import { readMirror, refuseSecrets, type WrittenMirror } from './mirror/mirror.ts';
 import { hostsOf, type ResolvedMirror, resolveMirror, type WantedImage } from './mirror/resolved-mirror.ts';
-import { failureOf, Run } from './run.ts';
+import { failureLines, failureOf, Run } from './run.ts';
 import { readSigners, type SignerOptions } from './signatures/signers.ts';
 
 export interface FetchOptions extends SignerOptions {
@@ -74,6 +75,8 @@ export interface FetchReport extends CopyTally {
   /** What the ranges of mirror.yaml stand for. */
   readonly ranges: readonly ChosenRange[];
   readonly bytes: number;
+  /** Bytes of content that came from upstream in this run, boot assets included. */
+  readonly receivedBytes: number;
   /** Images whose signature was checked. */
   readonly verified: number;
   /** Who signed how many of them. */
@@ -162,7 +165,7 @@ async function fetchInto(
   const scope = {
     egressLog,
     onNote,
-    onRetry: (error: CodedError): void => onNote(`trying again: ${error.message}`),
+    onRetry: (error: CodedError, _: number, waitMs: number): void => noteRetry(progress, error, waitMs),
     // Nothing is requested without a record.
     signal: AbortSignal.any([egressLog.failed, ...(options.signal === undefined ? [] : [options.signal])]),
   };
@@ -184,7 +187,7 @@ interface Fetching {
   readonly signers: ImageContext['signers'];
   readonly egressLog: EgressLog;
   readonly onNote: (text: string) => void;
-  readonly onRetry: (error: CodedError) => void;
+  readonly onRetry: (error: CodedError, attempt: number, waitMs: number) => void;
   readonly signal: AbortSignal;
 }
 
@@ -209,16 +212,18 @@ async function fetchChosen(
     onNote,
   });
   const counts = tallying(progress);
+  let received = 0;
   const view = new TransfersView(progress);
   const onEvent = (event: CopyEvent): void => {
     counts.onEvent(event);
     view.onEvent(event);
+    if (event.kind === 'bytes') received += event.bytes;
   };
   const transfers = new WorkQueue(concurrency);
   const journal = store.downloads;
   const stoppable = { signal };
   const builds = new Builds(progress);
-  const run = new Run(signal);
+  const run = new Run(signal, progress);
   const images: ImageContext = {
     network,
     layout,
@@ -248,6 +253,9 @@ async function fetchChosen(
     by: options.by,
     allowSecrets,
     progress,
+    onReceived: (bytes) => {
+      received += bytes;
+    },
     journaled: new Set(),
   };
   const work = async (): Promise<FetchReport> => {
@@ -262,7 +270,8 @@ async function fetchChosen(
       item.missingPlatforms === undefined ? [] : [{ name: item.name, platforms: item.missingPlatforms }],
     );
     for (const { name, platforms } of missingPlatforms) progress.note(`${name} ${missingText(platforms)}`);
-    for (const { name, error } of failures) progress.note(`failed: ${name}: ${messageOf(error)}`);
+    // One alone is told by the error of the command.
+    if (failures.length > 1) for (const line of failureLines(failures)) progress.note(`failed: ${line}`);
     const failure = failures.length === 0 ? undefined : failureOf(failures, items.size + failures.length);
     const record = async (): Promise<void> => {
       await store.updateLockDocument((now) => {
@@ -290,6 +299,7 @@ async function fetchChosen(
     return {
       ...counts.tally,
       items: items.size,
+      receivedBytes: received,
       ranges,
       verified: found.reduce((sum, { images }) => sum + images, 0),
       signers: found,
@@ -311,16 +321,17 @@ async function fetchAll(
   factory: FactoryContext,
 ): Promise<void> {
   const begun = new Map<string, Promise<void>>();
+  const keyOf = ({ reference, platforms }: WantedImage): string => `${reference} ${platforms?.join(' ')}`;
   /** Once, however often it is named; and what it names, as soon as it is here. */
   const image = (one: WantedImage): Promise<void> => {
-    const key = `${one.reference} ${one.platforms?.join(' ')}`;
+    const key = keyOf(one);
     const running = begun.get(key) ?? bring(one);
     begun.set(key, running);
     return running;
   };
   const bring = async (one: WantedImage): Promise<void> => {
-    const items = await run.task(one.reference, () =>
-      fetchImage(images, one).finally(() => images.view.ended(one.reference)),
+    const items = await run.task(one.reference, (sized) =>
+      fetchImage(images, one, sized).finally(() => images.view.ended(one.reference)),
     );
     run.add(items);
     const [root] = items ?? [];
@@ -328,11 +339,19 @@ async function fetchAll(
     const { registry, repository } = parseReference(one.reference);
     // Its layer may have left the store with a bundle.
     const source = localFirst(images.layout, images.network.registry(registry).repository(repository));
+    run.declare(1);
     const named = await run.task(`catalog ${one.reference}`, () => readCatalog(source, root.descriptor, one));
-    await Promise.all((named ?? []).map(image));
+    await Promise.all((named ?? []).map(further));
   };
+  /** One that only the content of another names. */
+  const further = (one: WantedImage): Promise<void> => {
+    if (!begun.has(keyOf(one))) run.declare(1);
+    return image(one);
+  };
+  run.declare(wanted.images.length + wanted.builds.reduce((sum, one) => sum + buildTasks(one), 0));
   const builds = wanted.builds.map((build) => fetchBuilds(run, build, factory, image));
   const lists = wanted.lists === undefined ? [] : listTasks(factory, wanted.lists);
+  run.declare(lists.length);
   // An installer named as an image exists at the factory only once it knows the schematic.
   const isBuilt = (one: WantedImage): boolean => parseReference(one.reference).registry === publicFactoryHost;
   await Promise.all([

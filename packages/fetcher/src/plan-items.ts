@@ -171,16 +171,20 @@ export async function planBuilds(context: PlanContext, wanted: WantedBuilds): Pr
         ? unbuildable(id, version)
         : undefined
       : planned.code && unknownSchematic(id);
+  const follows = (base: PlannedItem, error: CodedError): Planned => ({
+    ...problem(base, error),
+    because: schematicName(id),
+  });
   const images = installers.map(async (installer): Promise<readonly Planned[]> => {
     const reference = installerName(id, installer);
     const error = whyNot(installer.version);
-    if (error !== undefined) return [problem({ name: reference, kind: 'image' }, error)];
+    if (error !== undefined) return [follows({ name: reference, kind: 'image' }, error)];
     return (await limit(() => planImage(context, { reference, platforms: undefined }))).planned;
   });
   const files = media.flatMap(({ version, files: names }) =>
     names.map(async (name) => {
       const error = whyNot(version);
-      if (error !== undefined) return [problem(fileItem(id, version, name), error)];
+      if (error !== undefined) return [follows(fileItem(id, version, name), error)];
       return [await limit(() => planFile(context, id, version, name))];
     }),
   );

@@ -25,6 +25,8 @@ export interface PlanProblem {
   readonly name: string;
   readonly code: ErrorCode;
   readonly message: string;
+  /** The name of the item whose problem it follows from. */
+  readonly because?: string;
 }
 
 /** An item with its content; without, when only its size is known, or nothing. */
@@ -32,6 +34,8 @@ export interface Planned {
   readonly item: PlannedItem;
   /** The code of the item's problem. */
   readonly code?: ErrorCode;
+  /** The name of the item whose problem its own follows from. */
+  readonly because?: string;
   readonly content: readonly Descriptor[];
   readonly perPlatform?: readonly (readonly [platform: string, bytes: number])[];
 }
@@ -102,8 +106,10 @@ async function total(planned: readonly Planned[], layout: Layout | undefined): P
 }
 
 export function problemsOf(planned: readonly Planned[]): readonly PlanProblem[] {
-  return planned.flatMap(({ item: { name, problem: message }, code }) =>
-    message === undefined || code === undefined ? [] : [{ name, code, message }],
+  return planned.flatMap(({ item: { name, problem: message }, code, because }) =>
+    message === undefined || code === undefined
+      ? []
+      : [{ name, code, message, ...(because === undefined ? {} : { because }) }],
   );
 }
 

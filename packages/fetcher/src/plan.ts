@@ -110,9 +110,10 @@ export function planFailure(
   const refusal = insideRefusal(inside, isStrict);
   if (refusal !== undefined) return new CodedError('CONFIG', refusal);
   if (problems.length === 0) return undefined;
-  const failures = problems.map(({ name, code, message }) => ({
+  const failures = problems.map(({ name, code, message, because }) => ({
     name,
     error: new CodedError(code, message),
+    ...(because === undefined ? {} : { because }),
   }));
   return failureOf(failures, items.length);
 }
@@ -158,7 +159,7 @@ async function planInto(
     ...stoppable,
   };
   try {
-    const planned = await planAll(context, wanted);
+    const planned = await planAll(context, wanted, progress);
     const inside = findingsOfPlanned(wanted, planned, { inside: factsOf(mirror), site: options.site });
     return {
       ranges,
@@ -180,12 +181,25 @@ async function planInto(
   }
 }
 
-async function planAll(context: PlanContext, wanted: ResolvedMirror): Promise<readonly Planned[]> {
+/** Each image counts as an item to whoever watches, and each schematic with what is built of it. */
+async function planAll(
+  context: PlanContext,
+  wanted: ResolvedMirror,
+  progress: Progress,
+): Promise<readonly Planned[]> {
+  const counted = async <T>(task: Promise<T>): Promise<T> => {
+    progress.expectItems?.(1);
+    try {
+      return await task;
+    } finally {
+      progress.itemsOver?.(1);
+    }
+  };
   const images = (list: readonly WantedImage[]): Promise<readonly PlannedImage[]> =>
-    Promise.all(list.map((image) => context.limit(() => planImage(context, image))));
+    Promise.all(list.map((image) => counted(context.limit(() => planImage(context, image)))));
   const [first, builds, lists] = await Promise.all([
     images(wanted.images),
-    Promise.all(wanted.builds.map((one) => planBuilds(context, one))),
+    Promise.all(wanted.builds.map((one) => counted(planBuilds(context, one)))),
     wanted.lists === undefined ? [] : planLists(context, wanted.lists),
   ]);
   const asked = new Set(wanted.images.map((image) => image.reference));

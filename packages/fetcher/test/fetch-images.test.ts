@@ -88,17 +88,34 @@ describe('an image', () => {
     expect((await site.lock()).items[0]).toMatchObject({ platforms: ['linux/arm64'] });
   });
 
-  test('of several that fail each is named in the error', async () => {
+  test('U minor 5 of several that fail each has one line, and the error has the count', async () => {
     const site = await startSite();
     await publishImage(site.registry('ghcr.io'), 'dexidp/dex', 'v1');
     const none = Array.from({ length: 7 }, (_, i) => `ghcr.io/dexidp/none-${i}:v1`);
     await site.mirror(`images: ${JSON.stringify([dex, ...none])}`);
-    await expect(site.fetch()).rejects.toMatchObject({
-      message: expect.stringMatching(
-        /7 of 8 items failed, also (ghcr\.io\/dexidp\/none-\d:v1, ){4}\S+ and 1 more$/,
-      ),
+    const notes: string[] = [];
+    const progress = { ...noProgress, note: (text: string) => void notes.push(text) };
+    const why = 'does not exist upstream; check its spelling in mirror.yaml';
+    await expect(site.fetch({ progress })).rejects.toMatchObject({
+      message: `7 of 8 items failed, first ${none[0]}: ${why}`,
     });
+    expect(notes.toSorted()).toEqual(none.map((name) => `failed: ${name}: ${why}`));
     expect((await site.lock()).missing).toEqual(none);
+  });
+
+  test('U minor 5 what follows from another failure is counted with it, and has no line', async () => {
+    const site = await startSite();
+    const id = 'f'.repeat(64);
+    await site.mirror(
+      `talos: {versions: [v1.13.9]}\nmedia: [{schematic: '${id}', files: [kernel-amd64], installers: [metal]}]`,
+    );
+    const notes: string[] = [];
+    const progress = { ...noProgress, note: (text: string) => void notes.push(text) };
+    await site.fetch({ progress }).catch(() => undefined);
+    const about = notes.filter((text) => text.includes(id));
+    expect(about).toEqual([
+      expect.stringMatching(new RegExp(`^failed: schematic ${id}: .*; 2 items need it$`)),
+    ]);
   });
 
   test('that does not exist is named; the others are there, and the next run does what is left', async () => {

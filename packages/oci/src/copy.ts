@@ -31,6 +31,8 @@ export type CopyEvent =
   | { readonly kind: 'found'; readonly descriptor: Descriptor }
   /** Bytes of a blob have passed. */
   | { readonly kind: 'bytes'; readonly descriptor: Descriptor; readonly bytes: number }
+  /** A manifest has been read, or cannot be: all that it points at has been found. */
+  | { readonly kind: 'read'; readonly descriptor: Descriptor }
   /** What was received broke off or was wrong, and is tried again. */
   | { readonly kind: 'retry'; readonly descriptor: Descriptor; readonly error: CodedError }
   | { readonly kind: 'done'; readonly descriptor: Descriptor; readonly result: CopyResult };
@@ -102,15 +104,21 @@ export class Copier {
       // An index that was copied in part is not there for one who wants all of it.
       const way = isIndexType(descriptor.mediaType) ? ` ${this.#numberOf(options.select)}` : '';
       return this.#once(target, descriptor, `${key}${way}`, async () => {
-        const { bytes, manifest } = await this.#manifests.run(0, () =>
-          this.#readManifest(source, descriptor),
-        );
-        const children: Descriptor[] = [];
-        for (const child of childrenOf(manifest)) {
-          if (manifest.kind === 'image' || ((await options.select?.(child, descriptor)) ?? true))
-            children.push(child);
+        let bytes: Uint8Array;
+        let visits: readonly Promise<void>[];
+        try {
+          const read = await this.#manifests.run(0, () => this.#readManifest(source, descriptor));
+          bytes = read.bytes;
+          const children: Descriptor[] = [];
+          for (const child of childrenOf(read.manifest)) {
+            if (read.manifest.kind === 'image' || ((await options.select?.(child, descriptor)) ?? true))
+              children.push(child);
+          }
+          visits = children.map((child) => visit(child, depth + 1));
+        } finally {
+          this.#onEvent({ kind: 'read', descriptor });
         }
-        await settleAll(children.map((child) => visit(child, depth + 1)));
+        await settleAll(visits);
         const result = await this.#manifests.run(0, () => {
           this.#signal?.throwIfAborted();
           return target.push(descriptor, openerOf(bytes), this.#signal);

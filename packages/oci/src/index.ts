@@ -8,7 +8,14 @@ export {
   type Platform,
   parsePlatform,
 } from './model/platform.ts';
-export { type CopyTally, type ItemState, noProgress, type Progress, tallying } from './progress.ts';
+export {
+  type CopyTally,
+  type ItemState,
+  noProgress,
+  noteRetry,
+  type Progress,
+  tallying,
+} from './progress.ts';
 export type {
   Bytes,
   Fetcher,

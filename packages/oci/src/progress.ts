@@ -1,5 +1,7 @@
 /** What a long operation tells whoever watches it. The library counts; how it looks is the caller's. */
+import type { CodedError } from './base/errors.ts';
 import type { CopyEvent } from './copy.ts';
+import { isManifestType } from './model/media-type.ts';
 
 /** Who shows what a long operation does. All counts are bytes. */
 export interface Progress {
@@ -11,6 +13,20 @@ export interface Progress {
   note(text: string): void;
   /** What one thing is doing, for those who show them side by side; undefined when it is over. */
   item?(name: string, state: ItemState | undefined): void;
+  /** So many more things are part of the whole. */
+  expectItems?(count: number): void;
+  /** So many of them are over. */
+  itemsOver?(count: number): void;
+  /** Of so many more things (or fewer) it is not known yet how many bytes they have: until all are, no total is true. */
+  unsized?(count: number): void;
+  /** Something failed in a way that may pass, and is tried again after so many milliseconds. */
+  retry?(error: CodedError, waitMs: number): void;
+}
+
+/** Tells of a retry, to one who counts them or as a line. */
+export function noteRetry(progress: Progress, error: CodedError, waitMs: number): void {
+  if (progress.retry !== undefined) progress.retry(error, waitMs);
+  else progress.note(`trying again: ${error.message}`);
 }
 
 /** What is happening to one item. */
@@ -41,9 +57,12 @@ export function tallying(progress: Progress): { readonly tally: CopyTally; onEve
     tally,
     onEvent(event) {
       const { size } = event.descriptor;
-      if (event.kind === 'found') progress.expect(size);
-      else if (event.kind === 'bytes') progress.advance(event.bytes);
-      else if (event.kind === 'retry') progress.note(`trying again: ${event.error.message}`);
+      if (event.kind === 'found') {
+        progress.expect(size);
+        if (isManifestType(event.descriptor.mediaType)) progress.unsized?.(1);
+      } else if (event.kind === 'bytes') progress.advance(event.bytes);
+      else if (event.kind === 'read') progress.unsized?.(-1);
+      else if (event.kind === 'retry') noteRetry(progress, event.error, 0);
       else if (event.result === 'stored') {
         tally.storedBlobs++;
         tally.storedBytes += size;

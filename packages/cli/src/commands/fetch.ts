@@ -103,23 +103,13 @@ export function addFetch(session: Session): Command {
 }
 
 function describe(result: FetchReport, store: string, seconds: number): string {
-  const {
-    ranges,
-    changed,
-    items,
-    bytes,
-    storedBytes,
-    presentBlobs,
-    verified,
-    signers,
-    missingPlatforms,
-    inside,
-  } = result;
+  const { ranges, changed, items, bytes, receivedBytes, verified, signers, missingPlatforms, inside } =
+    result;
   return [
     ...rangeLines(ranges),
     changed.length === 0
       ? `Nothing to do: all ${count(items, 'item')} (${formatBytes(bytes)}) are in ${store} already.`
-      : `Fetched ${count(changed.length, 'item')} of ${items}: ${formatBytes(storedBytes)} of image content in ${formatDuration(seconds)}, ${count(presentBlobs, 'blob')} already present.`,
+      : `${items} of ${count(items, 'item')} in ${store}: ${changed.length} new (${formatBytes(receivedBytes)} in ${formatDuration(seconds)}), ${items - changed.length} ${items - changed.length === 1 ? 'was' : 'were'} there.`,
     ...(verified === 0 ? [] : [`Checked the signature of ${count(verified, 'image')}.`]),
     ...missingPlatforms.map(
       ({ name, platforms }) => `${printable(name)} has no ${platforms.join(', ')} upstream.`,

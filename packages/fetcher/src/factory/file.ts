@@ -31,6 +31,8 @@ export interface FactoryContext {
   /** Whether content that looks secret may be stored. */
   readonly allowSecrets: boolean;
   readonly progress: Progress;
+  /** Told how many bytes of files come. */
+  readonly onReceived: (bytes: number) => void;
   /** Addresses of the files that are in the journal, to be forgotten once lock.json names them. */
   readonly journaled: Set<string>;
 }
@@ -44,6 +46,8 @@ interface WantedFile {
   readonly version: string;
   /** As the lock pins it. */
   readonly known: LockedFile | undefined;
+  /** Called when its size is known. */
+  readonly sized?: () => void;
   /** Looks at a file that has just come; what it throws keeps the file out of the lock. */
   readonly check?: (descriptor: Descriptor) => Promise<void>;
 }
@@ -71,7 +75,7 @@ export async function fetchFile(context: FactoryContext, wanted: WantedFile): Pr
     await requireRight(layout, item, known);
     return known;
   }
-  const descriptor = await bring(context, path, `${name} ${version}`);
+  const descriptor = await bring(context, path, `${name} ${version}`, wanted.sized);
   const { digest, size } = descriptor;
   const fault = await faultOfStored(layout, name, descriptor);
   if (fault !== undefined) {
@@ -125,7 +129,12 @@ function replacedBy(
 }
 
 /** Into the layout: built, then fetched when its turn comes. */
-async function bring(context: FactoryContext, path: string, label: string): Promise<Descriptor> {
+async function bring(
+  context: FactoryContext,
+  path: string,
+  label: string,
+  sized: () => void = () => {},
+): Promise<Descriptor> {
   const { factory, layout, journal, transfers, builds, progress } = context;
   const done = await journal.read(`${factory.base}/${path}`);
   if (done?.state === 'done') {
@@ -134,12 +143,14 @@ async function bring(context: FactoryContext, path: string, label: string): Prom
   }
   const size = await builds.run(label, () => factory.sizeOf(path));
   progress.expect(size);
+  sized();
   let got = 0;
   return transfers.run(size, async () => {
     try {
       return await factory.fetch(layout, journal, { path, size }, (bytes) => {
         got += bytes;
         progress.advance(bytes);
+        context.onReceived(bytes);
         progress.item?.(label, { doing: 'fetching', done: got, size });
       });
     } finally {

@@ -20,7 +20,7 @@ import {
 } from '@omni-airgap/talos';
 import type { WantedBuilds, WantedImage, WantedMediaSet } from '../mirror/resolved-mirror.ts';
 import type { WantedSchematic } from '../mirror/schematic.ts';
-import { type Failure, failureOf, type Run } from '../run.ts';
+import { type Failure, failureOf, once, type Run } from '../run.ts';
 import { fileArtifact, isWhole, schematicArtifact, storeArtifact } from './artifacts.ts';
 import type { KnownSchematic } from './client.ts';
 import { descriptorOfFile, type FactoryContext, fetchFile } from './file.ts';
@@ -125,6 +125,7 @@ async function fetchMediaFile(
   id: string,
   version: string,
   name: string,
+  sized: () => void,
 ): Promise<readonly LockedFile[]> {
   const { factory, layout } = context;
   const pinned = context.lock?.items.find((item) => item.name === mediaSetName(id, version))?.files ?? [];
@@ -136,6 +137,7 @@ async function fetchMediaFile(
     path,
     version,
     known: pinned.find((one) => one.name === name),
+    sized,
     check: async (descriptor) => {
       await compareChecksum(factory, path, descriptor, layout);
       signature = await storeSignature(context, name, path, descriptor);
@@ -192,6 +194,11 @@ async function storeMediaSet(
   };
 }
 
+/** How many tasks of a run fetchBuilds is: the schematic, its installers, its sets of boot assets. */
+export function buildTasks({ media, installers }: WantedBuilds): number {
+  return 1 + media.length + installers.length;
+}
+
 /** @param image fetches one image */
 export async function fetchBuilds(
   run: Run,
@@ -202,16 +209,16 @@ export async function fetchBuilds(
   const { schematic, place } = builds;
   const stored = await run.task(`schematic ${schematic.id}`, () => fetchSchematic(context, schematic));
   const id = stored?.id ?? schematic.id;
-  const failAll = (version: string | undefined, error: CodedError): void => {
+  const failAll = (version: string | undefined, error: CodedError, because: string): void => {
     const isOf = (one: { readonly version: string }): boolean =>
       version === undefined || one.version === version;
     const names = [
       ...builds.installers.filter(isOf).map((one) => installerName(id, one)),
       ...builds.media.filter(isOf).map((one) => mediaSetName(id, one.version)),
     ];
-    run.failures.push(...names.map((name) => ({ name, error })));
+    for (const name of names) run.fail(name, error, because);
   };
-  if (stored === undefined) return failAll(undefined, unknownSchematic(id));
+  if (stored === undefined) return failAll(undefined, unknownSchematic(id), `schematic ${schematic.id}`);
   run.add([stored.item]);
   const meaning = await meaningOf(builds, undefined, context.layout, stored);
   const refused = new Set<string>();
@@ -219,8 +226,9 @@ export async function fetchBuilds(
     const error = meaning && (await context.offers.refusal(meaning, version, place));
     if (error === undefined) continue;
     refused.add(version);
-    run.failures.push({ name: `schematic ${id} for Talos ${version}`, error });
-    failAll(version, unbuildable(id, version));
+    const name = `schematic ${id} for Talos ${version}`;
+    run.failures.push({ name, error });
+    failAll(version, unbuildable(id, version), name);
   }
   const isBuilt = ({ version }: { readonly version: string }): boolean => !refused.has(version);
   const references = builds.installers.filter(isBuilt).map((one) => installerName(id, one));
@@ -228,7 +236,9 @@ export async function fetchBuilds(
   await Promise.all([
     ...references.map((reference) => image({ reference, platforms: undefined })),
     ...media.map(async (set) =>
-      run.add([await run.attempt(mediaSetName(id, set.version), () => fetchMediaSet(context, id, set))]),
+      run.add([
+        await run.attempt(mediaSetName(id, set.version), (sized) => fetchMediaSet(context, id, set, sized)),
+      ]),
     ),
   ]);
 }
@@ -281,9 +291,21 @@ export function unknownSchematic(id: string): CodedError {
 }
 
 /** Files that came are pinned also when others of their set failed. */
-async function fetchMediaSet(context: FactoryContext, id: string, set: WantedMediaSet): Promise<LockedItem> {
+async function fetchMediaSet(
+  context: FactoryContext,
+  id: string,
+  set: WantedMediaSet,
+  sized: () => void,
+): Promise<LockedItem> {
+  const { progress } = context;
+  // From now on each file counts for itself.
+  progress.unsized?.(set.files.length);
+  sized();
   const files = await Promise.allSettled(
-    set.files.map((file) => fetchMediaFile(context, id, set.version, file)),
+    set.files.map((file) => {
+      const fileSized = once(() => progress.unsized?.(-1));
+      return fetchMediaFile(context, id, set.version, file, fileSized).finally(fileSized);
+    }),
   );
   const failed = files.filter((one) => one.status === 'rejected');
   const errors = failed.map(({ reason }): Failure => ({ name: `${id} ${set.version}`, error: reason }));

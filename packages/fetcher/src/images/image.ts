@@ -49,7 +49,11 @@ export interface ImageContext {
 }
 
 /** The lock items of the image and its companions. @throws NOT_FOUND, CONFIG, and what copying throws */
-export async function fetchImage(context: ImageContext, wanted: WantedImage): Promise<readonly LockedItem[]> {
+export async function fetchImage(
+  context: ImageContext,
+  wanted: WantedImage,
+  sized: () => void,
+): Promise<readonly LockedItem[]> {
   const { network, layout, copier, signal } = context;
   const reference = parseReference(wanted.reference);
   const repository = network.registry(reference.registry).repository(reference.repository);
@@ -61,7 +65,10 @@ export async function fetchImage(context: ImageContext, wanted: WantedImage): Pr
   );
   const select = selectPlatforms(wanted.platforms);
   const announced = (descriptor: Descriptor): Fetcher => asAnnounced(source, descriptor, reference.registry);
-  await copier.copy(announced(root), layout, root, select === undefined ? {} : { select });
+  const copying = copier.copy(announced(root), layout, root, select === undefined ? {} : { select });
+  // Its manifest has been found, and counts as unsized until it has been read.
+  sized();
+  await copying;
   const local = localFirst(layout, repository);
   const platforms = await findPlatforms(local, root, wanted, { all: context.requirePlatforms, signal });
   const isSparse = wanted.platforms !== undefined && isIndexType(root.mediaType);

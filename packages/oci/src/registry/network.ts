@@ -12,6 +12,7 @@ import { parseUpstream } from '../http/policy.ts';
 import type { ProxySettings } from '../http/proxy.ts';
 import { defaultRateFloor } from '../http/rate.ts';
 import type { EgressSink } from '../http/record.ts';
+import type { RetryOptions } from '../http/retry.ts';
 import { isRegistryHost } from '../model/reference.ts';
 import { RegistryClient } from './client.ts';
 import { type ClientCertificateFiles, readClientCertificate } from './client-certificate.ts';
@@ -48,7 +49,7 @@ export interface NetworkScope {
   readonly pacing?: boolean | undefined;
   readonly slowHosts?: SlowHosts | undefined;
   /** Told what is tried again. */
-  readonly onRetry?: ((error: CodedError) => void) | undefined;
+  readonly onRetry?: RetryOptions['onRetry'];
   /** Told what registries do wrong and was accepted nevertheless, and what is wrong with the client certificate. */
   readonly onNote?: ((text: string) => void) | undefined;
 }
