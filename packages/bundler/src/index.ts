@@ -14,4 +14,4 @@ export { extractSboms, type SbomReport, type SbomSource } from './sboms.ts';
 export { type SignatureSource, type SignReport, signBundle } from './sign.ts';
 export { readUnbundled, type Unbundled } from './unbundled.ts';
 export { type StoreCheck, verifyStore } from './verify-store.ts';
-export { formatVolumeRange, parseVolumeSize } from './volume-flags.ts';
+export { parseVolumeSize } from './volume-flags.ts';

@@ -28,17 +28,6 @@ export function parseVolumeRange(text: string | undefined, count: number): reado
   return [...chosen].sort((a, b) => a - b);
 }
 
-/** As parseVolumeRange takes it. @param volumes rising, one at least */
-export function formatVolumeRange(volumes: readonly number[]): string {
-  const runs: { first: number; last: number }[] = [];
-  for (const volume of volumes) {
-    const run = runs.at(-1);
-    if (run?.last === volume - 1) run.last = volume;
-    else runs.push({ first: volume, last: volume });
-  }
-  return runs.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(',');
-}
-
 const units: Readonly<Record<string, number>> = {
   '': 1,
   K: 1e3,

@@ -1,11 +1,7 @@
 /** Flags of the commands that write bundles, and what they mean. */
 
-import {
-  type BundleOptions,
-  type BundleReport,
-  formatVolumeRange,
-  parseVolumeSize,
-} from '@omni-airgap/bundler';
+import { type BundleOptions, type BundleReport, parseVolumeSize } from '@omni-airgap/bundler';
+import { formatVolumeRange } from '@omni-airgap/format';
 import type { Progress } from '@omni-airgap/oci';
 import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import type { Command } from 'commander';

@@ -86,6 +86,7 @@ export {
 export { type BundleCheck, type NamedDamage, verifyBundle, verifyFiles } from './verify-bundle.ts';
 export { checkMemberHeader, checkSmallContent, checkTrailer } from './volumes/member-header.ts';
 export {
+  formatVolumeRange,
   mapOf,
   numberOfVolume,
   planHash,

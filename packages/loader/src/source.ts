@@ -15,13 +15,14 @@ import {
   checkMemberHeader,
   checkSmallContent,
   checkTrailer,
+  formatVolumeRange,
   isProgramFile,
   type PlacedBlob,
   verifyFiles,
   volumeName,
 } from '@omni-airgap/format';
 import type { Bytes, Located, Piece, Progress, RangeFetcher, ReadOnlyStorage } from '@omni-airgap/oci';
-import { byText, CodedError, isCoded } from '@omni-airgap/oci/base';
+import { CodedError, isCoded } from '@omni-airgap/oci/base';
 import { eachBlock, fetchLocated } from '@omni-airgap/oci/fs';
 import { type Descriptor, type Digest, Hasher, isDigest } from '@omni-airgap/oci/model';
 import { Spool } from './spool.ts';
@@ -34,8 +35,9 @@ type Sized = Pick<Descriptor, 'digest' | 'size'>;
 /** A volume that must still be given. */
 interface WantedVolume {
   readonly bundle: string;
-  readonly name: string;
-  readonly sha256: string;
+  readonly volume: number;
+  /** How many the bundle has. */
+  readonly of: number;
   /** Names of all volumes that a file lies on which needs this one, where they must be mounted together. */
   readonly together?: readonly string[] | undefined;
 }
@@ -188,8 +190,10 @@ class BundleSource implements LoadSource {
       const together = isCut ? runs.map(({ volume }) => volumeName(volume)) : undefined;
       wanted = runs
         .filter(({ volume }) => absent.has(volume) && !this.#spool?.has(bundle, place, volume))
-        .flatMap(({ volume }) => bundle.document.volumes[volume] ?? [])
-        .map(({ name, sha256 }) => ({ bundle: bundle.document.id, name, sha256, together }));
+        .map(({ volume }) => {
+          const { id, volumes } = bundle.document;
+          return { bundle: id, volume, of: volumes.length, together };
+        });
       if (wanted.length === 0) return [];
     }
     return wanted;
@@ -294,30 +298,31 @@ async function checkProgram({ folders, document }: BundleStore): Promise<void> {
   );
 }
 
-/** Volumes that are needed and not mounted: each by its number and sha256. Fault F28. */
+/** Volumes that are needed and not mounted, by their numbers. Fault F28. */
 export class MissingVolumes extends CodedError {
   readonly volumes: readonly WantedVolume[];
 
   constructor(volumes: readonly WantedVolume[]) {
-    const unique = [
-      ...new Map(volumes.map((volume) => [`${volume.bundle} ${volume.name}`, volume])).values(),
-    ];
-    const list = unique
-      .sort((a, b) => byText(a.name, b.name))
-      .slice(0, maxNamed)
-      .map(({ bundle, name, sha256 }) => `${name} (sha256 ${sha256}) of bundle ${bundle.slice(0, 12)}`);
-    const more = unique.length - list.length;
+    const byBundle = new Map<string, { readonly of: number; readonly volumes: Set<number> }>();
+    for (const { bundle, volume, of } of volumes) {
+      const known = byBundle.get(bundle) ?? { of, volumes: new Set() };
+      byBundle.set(bundle, known);
+      known.volumes.add(volume);
+    }
+    const count = [...byBundle.values()].reduce((sum, one) => sum + one.volumes.size, 0);
+    const list = [...byBundle].map(([bundle, { of, volumes: missing }]) => {
+      const numbers = formatVolumeRange([...missing].sort((x, y) => x - y)).replaceAll(',', ', ');
+      const whose = byBundle.size > 1 ? ` of bundle ${bundle.slice(0, 12)}` : '';
+      return `${missing.size} of ${of} volumes${whose} ${missing.size === 1 ? 'is' : 'are'} missing: ${numbers}`;
+    });
     // Mounting one disc and then the other would never end (C5).
     const cut = volumes.find(({ together }) => together !== undefined)?.together ?? [];
     const advice =
       cut.length === 0
-        ? 'mount it and run load again with it'
+        ? `mount ${count === 1 ? 'it' : 'them'} and run load again`
         : `a file lies on both ${cut.slice(0, maxNamed).join(' and ')}: mount them together (one --bundle for each), or run load with each disc and --spool DIR, which keeps the part of the first`;
-    super(
-      'INCOMPLETE',
-      `missing: ${list.join(', ')}${more > 0 ? ` and ${more} more` : ''}; ${advice}; what was given is loaded, no name was published`,
-    );
-    this.volumes = unique;
+    super('INCOMPLETE', `${list.join('; ')}; ${advice}; what was given is loaded, no name was published`);
+    this.volumes = volumes;
   }
 }
 

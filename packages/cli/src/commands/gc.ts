@@ -1,6 +1,6 @@
 /** omni-airgap gc */
 
-import { formatVolumeRange } from '@omni-airgap/bundler';
+import { formatVolumeRange } from '@omni-airgap/format';
 import { formatBytes, printable } from '@omni-airgap/oci/base';
 import { type GcReport, Store } from '@omni-airgap/store';
 import { Command } from 'commander';

@@ -1,10 +1,11 @@
 /** omni-airgap verify */
 
-import { formatVolumeRange, isSigned, type StoreCheck, verifyStore } from '@omni-airgap/bundler';
+import { isSigned, type StoreCheck, verifyStore } from '@omni-airgap/bundler';
 import {
   type BundleCheck,
   type BundleSigner,
   BundleStore,
+  formatVolumeRange,
   type NamedDamage,
   numberOfVolume,
   verifyBundle,

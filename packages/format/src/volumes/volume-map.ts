@@ -42,6 +42,17 @@ export function volumeName(index: number): string {
   return `${volumePrefix}${String(index).padStart(3, '0')}`;
 }
 
+/** `3,5-6`, as --volumes takes it. @param volumes rising, one at least */
+export function formatVolumeRange(volumes: readonly number[]): string {
+  const runs: { first: number; last: number }[] = [];
+  for (const volume of volumes) {
+    const run = runs.at(-1);
+    if (run?.last === volume - 1) run.last = volume;
+    else runs.push({ first: volume, last: volume });
+  }
+  return runs.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(',');
+}
+
 /** 7 for `content.tar.007`. @param name of a volume */
 export function numberOfVolume(name: string): number {
   return Number(name.slice(volumePrefix.length));
