@@ -71,7 +71,7 @@ test('fetch checks signatures, says so, and a second run has nothing to do', asy
   const key = ['--verify-images-key', `ghcr.io/siderolabs/=${site.at('cosign.pub')}`];
   const { code, stdout, stderr } = await cli(['fetch', ...flags, ...key]);
   expect(code, stderr).toBe(0);
-  expect(stdout).toMatch(/^Fetched \d+ items of \d+: /);
+  expect(stdout).toMatch(/^(\d+) of \1 items in \S+: \1 new \(\S+ MiB in \d+ s\), 0 were there\.$/m);
   expect(stdout).toContain('Checked the signature of 9 images.');
   const again = await cli(['fetch', ...flags]);
   expect(again.stdout).toMatch(/^Nothing to do: all \d+ items/);
