@@ -47,6 +47,24 @@ test.each([
   expect((await runWith([...command.split(' '), flag, '1', flag, '2'])).said).not.toContain('twice');
 });
 
+test.each([
+  [[], 'prune needs --plan FILE to write a plan, or --apply FILE'],
+  [['--plan', 'a', '--apply', 'b'], 'prune needs --plan FILE to write a plan, or --apply FILE'],
+  [['--plan', 'a'], 'prune needs --registry HOST, --object-store URL, or both'],
+  [['--plan', 'a', '--registry', 'r.site'], 'prune needs to know what runs'],
+  [
+    ['--plan', 'a', '--registry', 'r.site', '--keep-versions', 'new'],
+    '--keep-versions new: specify versions',
+  ],
+  [['--plan', 'a', '--registry', 'r.site', '--keep', '0'], 'Must be 1 to 999'],
+  [['--apply', 'a', '--registry', 'r.site', '--keep', '1'], '--keep: the plan says how many'],
+  [['--apply', 'a', '--registry', 'r.site', '--receipt', 'b', '--receipt', 'c'], 'with --apply one file'],
+] as const)('prune %j is refused before any request', async (args, message) => {
+  const { code, said } = await runWith(['prune', ...args]);
+  expect(said).toContain(message);
+  expect(code).toBe(2);
+});
+
 vi.mock('../src/commands/keygen.ts', () => ({
   addKeygen: () => new Command('keygen').action(() => void parseMediaName('a/b')),
 }));

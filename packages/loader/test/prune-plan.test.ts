@@ -218,6 +218,31 @@ describe('what refers to what', () => {
     expect(why(plan)).toEqual(['acme/base:v1: an increment that stays relies on its content']);
   });
 
+  test('a base goes once the increment has the content in the same repository', async () => {
+    const site = await PruneSite.start();
+    const layer = bytesFor('shared', 200_000);
+    const { digest, size } = descriptorOf('', layer);
+    const base = await site.load((layout) => addImage(layout, app, layer));
+    const relies = {
+      repositories: [{ repository: 'ghcr.io/acme/app', blobs: [{ digest, size }] }],
+      objects: [],
+    };
+    await site.load(
+      async (layout) => {
+        const members = { config: await addBlob(layout, MediaType.ociConfig, Buffer.from('{"of":2}')) };
+        const layers = [await addBlob(layout, 'application/vnd.oci.image.layer.v1.tar', layer)];
+        await addManifest(layout, appV2, MediaType.ociManifest, { ...members, layers });
+        rmSync(join(layout.root, 'blobs', 'sha256', hexOf(digest)));
+      },
+      { relies, base: [{ id: base.document.id, origin: base.document.origin, sequence: 1 }] },
+    );
+    const { plan } = await site.prune();
+    expect(deletionsIn(plan)).toEqual(['acme/app:v1']);
+    // What both need is not what goes.
+    expect(plan.manifests[0]?.content).not.toContain(digest);
+    expect(plan.bytes).toBeLessThan(size);
+  });
+
   test('what a manifest that stays has as its subject stays', async () => {
     const site = await PruneSite.start();
     await site.load(image(app));

@@ -10,6 +10,7 @@ import {
 } from '@omni-airgap/loader/prune';
 import { parseObjectStore, plainHttpHostsOf } from '@omni-airgap/objects';
 import { byText, CodedError, formatBytes } from '@omni-airgap/oci/base';
+import { subjectOfTag } from '@omni-airgap/oci/model';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import {
   collected,
@@ -19,7 +20,7 @@ import {
   withExample,
   withNetwork,
 } from '../flags.ts';
-import { count, table } from '../format.ts';
+import { count } from '../format.ts';
 import { noteExposed } from '../keys.ts';
 import {
   type CommonFlags,
@@ -199,14 +200,15 @@ function describePlanned({ plan, warnings }: PlannedPrune, path: string): string
   ];
   const numbers = (bundles: readonly { readonly sequence: number }[]): string =>
     bundles.map(({ sequence }) => (sequence === 0 ? 'a store' : sequence)).join(', ') || 'none';
+  const named = manifests.filter(({ tags }) => tags.some(isOwnTag));
   const deletions = [
-    ...manifests.map(({ repository, digest, tags }) =>
-      tags.length === 0
-        ? `${host}/${repository}@${digest}`
-        : tags.map((tag) => `${host}/${repository}:${tag}`).join(', '),
-    ),
+    ...named.map(({ repository, tags }) => tags.map((tag) => `${host}/${repository}:${tag}`).join(', ')),
     ...objects.map(({ key }) => `${objectStore}/${key}`),
   ];
+  const others = manifests.length - named.length;
+  const notable = kept.filter(
+    ({ target }) => isOwnTag(target.slice(target.lastIndexOf(':') + 1)) && !target.includes('@'),
+  );
   const lists = [
     ...rewrites.map(
       ({ repository, tag, removed, kept: left }) => [`${host}/${repository}:${tag}`, removed, left] as const,
@@ -221,7 +223,7 @@ function describePlanned({ plan, warnings }: PlannedPrune, path: string): string
         `Store ${one.origin}: bundles ${numbers(one.kept)} keep what they name; older: ${numbers(one.older)}.`,
     ),
     `In use: ${[...versions, count(inputs.inUse.images.length, 'image')].join(', ')}.`,
-    ...section('To delete:', deletions),
+    ...section('To delete:', deletions, others),
     ...section(
       'To rewrite:',
       lists.map(
@@ -229,28 +231,34 @@ function describePlanned({ plan, warnings }: PlannedPrune, path: string): string
           `${place}: without ${removed.length} of its ${removed.length + left} entries`,
       ),
     ),
-    ...(kept.length === 0
-      ? []
-      : [
-          'To keep, though only older bundles name it:',
-          table(kept.slice(0, shownLines).map(({ target, why }) => [target, why])),
-          ...cut(kept.length),
-        ]),
+    ...section(
+      'To keep, though only older bundles name it:',
+      notable.map(({ target, why }) => `${target}: ${why}`),
+      kept.length - notable.length,
+    ),
     ...warnings.map((warning) => `Warning: ${warning}.`),
-    deletions.length + lists.length === 0
+    manifests.length + objects.length + lists.length === 0
       ? 'Nothing to delete.'
       : `${count(manifests.length, 'manifest')} and ${count(objects.length, 'object')}, ${formatBytes(plan.bytes)} at most. Nothing was deleted. Read ${path}, then run prune --apply ${path}.`,
   ].join('\n');
 }
 
-function section(title: string, lines: readonly string[]): readonly string[] {
-  return lines.length === 0
-    ? []
-    : [title, ...lines.slice(0, shownLines).map((line) => `  ${line}`), ...cut(lines.length)];
+/** False for the tags of signatures and referrers, which go and stay with what they are about. */
+function isOwnTag(tag: string): boolean {
+  return subjectOfTag(tag) === undefined;
 }
 
-function cut(lines: number): readonly string[] {
-  return lines > shownLines ? [`  … and ${lines - shownLines} more`] : [];
+/** @param others platforms, signatures and referrers, and images that tags stood for once */
+function section(title: string, lines: readonly string[], others = 0): readonly string[] {
+  if (lines.length + others === 0) return [];
+  const more = lines.length > shownLines ? [`  … and ${lines.length - shownLines} more`] : [];
+  const rest =
+    others === 0
+      ? []
+      : [
+          `  and ${count(others, 'manifest')} without a name of their own: platforms, signatures, earlier images`,
+        ];
+  return [title, ...lines.slice(0, shownLines).map((line) => `  ${line}`), ...more, ...rest];
 }
 
 function describePruned({ record, recordFile, receipts, deleted, refused, reclaiming }: PruneReport): string {

@@ -71,15 +71,31 @@ export async function pruneRepository(
     roots.add(digest);
     if (all.has(digest) && !named.has(digest)) reasons.set(digest, claims.whyTag(tag));
   }
+  const contents = new Map<Digest, readonly Digest[]>();
   for (const digest of new Set([...old.map((image) => image.digest), ...orphans])) {
     const below = await survey.below([digest]);
-    const contents = [...below].flatMap(([one, { blobs }]) => [one, ...blobs.map((blob) => blob.digest)]);
-    const isUsed = contents.some((one) => inUse.has(one));
-    if (!isUsed && !contents.some((one) => relied.has(one))) continue;
-    roots.add(digest);
-    reasons.set(digest, isUsed ? 'it runs' : 'an increment that stays relies on its content');
+    contents.set(
+      digest,
+      [...below].flatMap(([one, { blobs }]) => [one, ...blobs.map((blob) => blob.digest)]),
+    );
   }
-  const staying = await closure(survey, roots, candidates, claims, reasons);
+  /** Manifests with any of these below them stay. */
+  const keepThoseWith = (wanted: ReadonlySet<Digest>, why: string): void => {
+    for (const [digest, below] of contents) {
+      if (!below.some((one) => wanted.has(one))) continue;
+      roots.add(digest);
+      reasons.set(digest, why);
+    }
+  };
+  keepThoseWith(inUse, 'it runs');
+  let staying = await closure(survey, roots, candidates, claims, reasons);
+  // What the increment itself has here by now is enough for it.
+  const own = neededBy([...staying.values()], new Set());
+  const lacking = new Set([...relied].filter((digest) => !own.has(digest)));
+  if (lacking.size > 0) {
+    keepThoseWith(lacking, 'an increment that stays relies on its content');
+    staying = await closure(survey, roots, candidates, claims, reasons);
+  }
 
   const rewrites: TagRewrite[] = [];
   const goingLists = new Set<Digest>();
