@@ -81,6 +81,21 @@ test('fetch checks signatures, says so, and a second run has nothing to do', asy
   expect(lock.items.find((item) => item.name.includes('iscsi-tools:v'))?.verified).toBeDefined();
 });
 
+test('outdated prints a table and ends well; a list that cannot be read is named, with exit 5', async () => {
+  const compared = await cli(['outdated', ...flags]);
+  expect(compared).toMatchObject({ code: 0 });
+  expect(compared.stdout).toMatch(
+    /^NAME +MIRROR\.YAML +LOCKED +WITHIN +BEYOND\nTalos +v1\.13\.9 +v1\.13\.9 +- +-\n/,
+  );
+  expect(compared.stdout).toMatch(/\nNothing is newer upstream\.\n$/);
+  const urls = { ...upstream.urls, 'ghcr.io': upstream.urls['registry.k8s.io'] ?? '' };
+  const partly = await cli(['outdated', ...site.store, ...upstreamFlags(urls)]);
+  expect(partly.code).toBe(5);
+  expect(partly.stdout).toMatch(/\nTalos +v1\.13\.9 +v1\.13\.9 +- +-\n/);
+  expect(partly.stdout).toMatch(/\nghcr\.io\/dexidp\/dex +v2\.41\.1 +v2\.41\.1 +\? +\?\n/);
+  expect(partly.stderr).toMatch(/Image Factory: .*\(and 1 more\) \[INCOMPLETE\]\n$/);
+});
+
 test('mirror takes the key too, and writes no bundle of what it does not fit', async () => {
   const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   site.write('other.pub', publicKey.export({ type: 'spki', format: 'pem' }).toString());

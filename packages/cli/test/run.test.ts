@@ -65,6 +65,12 @@ test.each([
   expect(code).toBe(2);
 });
 
+test('plan --write needs to know what the site has, before anything is read', async () => {
+  const { code, said } = await runWith(['plan', '--write', '--config', '/missing/mirror.yaml']);
+  expect(said).toMatch(/^omni-airgap: --write .*; specify --since RECEIPT too \[USAGE\]\n$/);
+  expect(code).toBe(2);
+});
+
 vi.mock('../src/commands/keygen.ts', () => ({
   addKeygen: () => new Command('keygen').action(() => void parseMediaName('a/b')),
 }));
