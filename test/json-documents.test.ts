@@ -120,7 +120,11 @@ test('every command prints the document that it printed before', async () => {
   await run('egress rules --for nodes', ['egress', 'rules', '--for', 'nodes']);
   // One host refuses connections, as behind a firewall.
   const closed = ['--upstream', 'storage.googleapis.com=http://127.0.0.1:1'];
-  await run('egress check', ['egress', 'check', '--config', site.at('mirror.yaml'), ...network, ...closed], 5);
+  await run(
+    'egress check',
+    ['egress', 'check', '--config', site.at('mirror.yaml'), ...network, ...closed],
+    5,
+  );
   await run('egress log', ['egress', 'log', ...inStore]);
   // Nobody has accepted the license terms. A key that exists is kept; another takes seconds.
   mkdirSync(site.at('pki/services'), { recursive: true });

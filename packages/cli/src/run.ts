@@ -52,6 +52,7 @@ async function runCommand(args: readonly string[], output: Output): Promise<Exit
     const error = await ownError(thrown);
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return ExitCode.ok;
+      if (error.code === 'commander.excessArguments') output.stderr(excessHint(args[0], error.message));
       if (needsDocument) stdout(errorDocument('USAGE', error.message));
       return ExitCode.usage;
     }
@@ -89,6 +90,15 @@ function program(session: Session, commands: readonly Command[]): Command {
   }
   root.hook('preAction', (_, command) => refuseEmpty(command));
   return root;
+}
+
+/** What takes no argument takes it as a flag. @param message of commander, which ends with the argument */
+function excessHint(command: string | undefined, message: string): string {
+  const [, given] = /: ([^ ,]+)\.$/.exec(message) ?? [];
+  if (given === undefined) return '';
+  if (/\.ya?ml$/.test(given)) return `Did you mean --config ${printable(given)}?\n`;
+  const isOfBundles = ['verify', 'inspect', 'load', 'serve'].includes(command ?? '');
+  return isOfBundles ? `Did you mean --bundle ${printable(given)}?\n` : '';
 }
 
 /** The value that was meant may be either. @throws USAGE while the command line is parsed */
@@ -186,7 +196,10 @@ const commands: ReadonlyMap<string, () => Promise<AddCommand>> = new Map([
 async function commandsFor(word: string | undefined, session: Session): Promise<readonly Command[]> {
   const isNamed = word !== undefined && !word.startsWith('-') && word !== 'help';
   if (isNamed && !commands.has(word)) {
-    throw new CodedError('USAGE', `${printable(word)}: no such command; omni-airgap --help lists them`);
+    const { nearestName } = await import('@omni-airgap/talos');
+    const meant = nearestName(word, [...commands.keys()], 2);
+    const hint = meant === undefined ? 'omni-airgap --help lists them' : `did you mean ${meant}?`;
+    throw new CodedError('USAGE', `${printable(word)}: no such command; ${hint}`);
   }
   const names = isNamed ? [word] : [...commands.keys()];
   const adders = await Promise.all(names.map(async (name) => commands.get(name)?.()));

@@ -1,4 +1,7 @@
 /** Words of the command line that no command has, flags that are there once too often, and errors without a code. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { temporaryFolder } from '@omni-airgap/oci/testing';
 import { parseMediaName } from '@omni-airgap/talos';
 import { Command } from 'commander';
 import { expect, test, vi } from 'vitest';
@@ -24,6 +27,28 @@ test.each(['constructor', '__proto__', 'toString', 'nothing'])(
     }
   },
 );
+
+test('U minor 7 a command that is misspelt, and what takes no argument, say what was meant', async () => {
+  expect((await runWith(['fetsh'])).said).toContain('fetsh: no such command; did you mean fetch?');
+  expect((await runWith(['fetch', 'mirror.yaml'])).said).toContain('Did you mean --config mirror.yaml?');
+  expect((await runWith(['verify', '--quick', 'usb'])).said).toContain('Did you mean --bundle usb?');
+});
+
+test('U minor 8 verify says what stands where a bundle was named', async () => {
+  const folder = await temporaryFolder();
+  const usb = join(folder, 'usb');
+  await mkdir(usb);
+  await writeFile(join(usb, 'bundle.json'), '{}');
+  const store = join(folder, 'store');
+  await mkdir(store);
+  await writeFile(join(store, 'lock.json'), '{}');
+  const said = async (path: string): Promise<string> => (await runWith(['verify', '--bundle', path])).said;
+  expect(await said(join(usb, 'bundle.json'))).toContain(
+    `is a file; specify the folder of the bundle: ${usb} [NO_INPUT]`,
+  );
+  expect(await said(folder)).toContain(`no bundle here; there is one in ${usb} [NO_INPUT]`);
+  expect(await said(store)).toContain(`is a store and no bundle; use --store ${store} [NO_INPUT]`);
+});
 
 test.each([
   ['load', '--registry'],

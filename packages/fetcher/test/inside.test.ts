@@ -232,3 +232,19 @@ test.each([
     parseMirror(`apiVersion: omni-airgap/v1\nimages: [ghcr.io/c/x:v1]\n${text}`, 'mirror.yaml'),
   ).rejects.toMatchObject({ code: 'CONFIG', message: expect.stringMatching(message) });
 });
+
+test.each([
+  [
+    'versions: [v1.13.9]',
+    /versions is not known here; it belongs under omni or talos or kubernetes: indent it there/,
+  ],
+  [
+    'kubernetes: {versions: [1.36]}',
+    /kubernetes\.versions\[0\] is a number, not a version; write it in full, like v1\.36\.1/,
+  ],
+  ['images:\n  - ghcr.io/dexidp/dex:', /an image has no colon behind it: write - ghcr\.io\/dexidp\/dex:TAG/],
+])('U minor 9 %s says what was meant', async (text, message) => {
+  await expect(
+    parseMirror(`apiVersion: omni-airgap/v1\ntalos: {versions: [v1.13.9]}\n${text}`, 'mirror.yaml'),
+  ).rejects.toMatchObject({ code: 'CONFIG', message: expect.stringMatching(message) });
+});

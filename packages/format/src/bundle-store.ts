@@ -4,8 +4,8 @@
  */
 
 import { createHash, type KeyObject } from 'node:crypto';
-import { lstat, readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { lstat, readdir, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type {
   Bytes,
   Located,
@@ -179,13 +179,32 @@ export class BundleStore implements ReadOnlyStorage, RangeFetcher, Resolver, Nam
   }
 }
 
+/** @throws NO_INPUT with what was named in place of a bundle */
+async function readDocumentIn(folder: string): Promise<Uint8Array> {
+  const isFile = (path: string): Promise<boolean> =>
+    stat(path).then(
+      (found) => found.isFile(),
+      () => false,
+    );
+  const said = (what: string): CodedError => new CodedError('NO_INPUT', `${folder}: ${what}`);
+  if (await isFile(folder)) throw said(`is a file; specify the folder of the bundle: ${dirname(folder)}`);
+  const bytes = await readSmallFile(join(folder, documentName), maxBundleDocumentBytes);
+  if (bytes !== undefined) return bytes;
+  if (await isFile(join(folder, 'lock.json'))) throw said(`is a store and no bundle; use --store ${folder}`);
+  for (const name of (await readdir(folder).catch(() => [])).sort().slice(0, maxLooked)) {
+    const below = join(folder, name);
+    if (await isFile(join(below, documentName))) throw said(`no bundle here; there is one in ${below}`);
+  }
+  throw said('no bundle here (there is no file bundle.json)');
+}
+
+/** Entries of a folder that a bundle is looked for in. */
+const maxLooked = 100;
+
 async function readDocument(folders: readonly string[]): Promise<Uint8Array> {
   let first: { readonly bytes: Uint8Array; readonly folder: string } | undefined;
   for (const folder of folders) {
-    const bytes = await readSmallFile(join(folder, documentName), maxBundleDocumentBytes);
-    if (bytes === undefined) {
-      throw new CodedError('NO_INPUT', `${folder}: no bundle here (there is no file bundle.json)`);
-    }
+    const bytes = await readDocumentIn(folder);
     first ??= { bytes, folder };
     if (Buffer.compare(first.bytes, bytes) !== 0) {
       throw new CodedError('BAD_VOLUME', `${folder}: belongs to another bundle than ${first.folder}`);
@@ -315,10 +334,7 @@ function reliedOf({ relies, base, blobs }: BundleDocument): ReadonlyMap<Digest, 
 export async function bundleFolders(folders: readonly string[]): Promise<readonly (readonly string[])[]> {
   const groups = new Map<string, string[]>();
   for (const folder of folders) {
-    const bytes = await readSmallFile(join(folder, documentName), maxBundleDocumentBytes);
-    if (bytes === undefined) {
-      throw new CodedError('NO_INPUT', `${folder}: no bundle here (there is no file bundle.json)`);
-    }
+    const bytes = await readDocumentIn(folder);
     const key = createHash('sha256').update(bytes).digest('hex');
     groups.set(key, [...(groups.get(key) ?? []), folder]);
   }

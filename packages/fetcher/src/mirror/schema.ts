@@ -29,21 +29,27 @@ const kind = ({ input }: { readonly input: unknown }): string =>
         : `a ${typeof input}`;
 const unique = <T>(list: readonly T[]): readonly T[] => [...new Set(list)];
 
-/** Versions are kept in the form of tags: `1.13.9` and `v1.13.9` are one. Ranges stay as they are written. */
-const versionSchema = v.pipe(
-  v.string((issue) => `is ${kind(issue)}, not a version; write it in full, like v1.13.9`),
-  v.check(
-    (text) => isVersion(text) || isRange(text),
-    (issue) =>
-      `${said(issue)} is neither a version nor a range; write it like v1.13.9, v1.13.x, ~1.13, ">=1.13.2 <1.14" or latest`,
-  ),
-  v.transform((text) => (isVersion(text) ? vPrefixed(text) : text)),
-);
-const versionsSchema = v.pipe(
-  v.array(versionSchema, 'must be a list of versions, such as [v1.13.9]'),
-  v.minLength(1, 'must not be empty'),
-  v.transform(unique),
-);
+/**
+ * Versions are kept in the form of tags: `1.13.9` and `v1.13.9` are one. Ranges stay as they are written.
+ * @param minor and patch of the examples: a version of another product would mislead
+ */
+const versionLike = (minor: number, patch: number) =>
+  v.pipe(
+    v.string((issue) => `is ${kind(issue)}, not a version; write it in full, like v1.${minor}.${patch}`),
+    v.check(
+      (text) => isVersion(text) || isRange(text),
+      (issue) =>
+        `${said(issue)} is neither a version nor a range; write it like v1.${minor}.${patch}, v1.${minor}.x, ~1.${minor}, ">=1.${minor}.0 <1.${minor + 1}" or latest`,
+    ),
+    v.transform((text) => (isVersion(text) ? vPrefixed(text) : text)),
+  );
+const versionsLike = (minor: number, patch: number) =>
+  v.pipe(
+    v.array(versionLike(minor, patch), `must be a list of versions, such as [v1.${minor}.${patch}]`),
+    v.minLength(1, 'must not be empty'),
+    v.transform(unique),
+  );
+const versionsSchema = versionsLike(13, 9);
 
 const text = (what: string) => v.string((issue) => `is ${kind(issue)}, not ${what}`);
 const listOf = <const T extends v.GenericSchema>(item: T, what: string) =>
@@ -216,13 +222,13 @@ const insideSchema = v.strictObject({
 const mirrorSchema = v.strictObject({
   apiVersion: v.literal('omni-airgap/v1', 'must be omni-airgap/v1'),
   omni: v.optional(
-    v.strictObject({ version: v.optional(versionSchema), versions: v.optional(versionsSchema) }),
+    v.strictObject({ version: v.optional(versionLike(10, 4)), versions: v.optional(versionsLike(10, 4)) }),
   ),
   talos: v.optional(
     v.strictObject({
       versions: versionsSchema,
       imageFactory: v.optional(
-        v.strictObject({ version: versionSchema, extensions: chosenSchema, overlays: chosenSchema }),
+        v.strictObject({ version: versionLike(5, 0), extensions: chosenSchema, overlays: chosenSchema }),
       ),
       talosctl: talosctlSchema,
     }),
@@ -244,7 +250,7 @@ const mirrorSchema = v.strictObject({
   ),
   kubernetes: v.optional(
     v.strictObject({
-      versions: versionsSchema,
+      versions: versionsLike(36, 1),
       images: v.optional(
         v.record(v.string(), text('a path'), 'must be a mapping such as {v1.14.0: images.txt}'),
         () => ({}),
@@ -331,6 +337,12 @@ function innermost(issue: v.BaseIssue<unknown> | undefined): {
 
 /** What could have stood there instead of an unknown key. */
 function meant(path: readonly (string | number)[]): string {
+  const [first, , key] = path;
+  if (first === 'images' && typeof key === 'string' && key.includes('/'))
+    return `; an image has no colon behind it: write - ${printable(key)}:TAG`;
+  const sections = keysAt([]).filter((section) => keysAt([section]).includes(String(first)));
+  if (path.length === 1 && sections.length > 0)
+    return `; it belongs under ${sections.join(' or ')}: indent it there`;
   const known = keysAt(path.slice(0, -1));
   const nearest = nearestName(String(path.at(-1)), known);
   return nearest === undefined ? `; known are ${known.join(', ')}` : `; did you mean ${nearest}?`;
