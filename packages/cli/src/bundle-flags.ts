@@ -121,6 +121,7 @@ export function describeBundle(result: BundleReport, out: string, seconds: numbe
   if (result.consumedBytes > 0) {
     lines.push(`${formatBytes(result.consumedBytes)} left the store: this bundle holds them now.`);
   }
+  lines.push(...describeInside(result.inside));
   if (here.length < volumes.length) {
     const rangeOf = (isMeant: (name: string) => boolean): string =>
       formatVolumeRange([...volumes.keys()].filter((i) => isMeant(volumes[i]?.name ?? '')));
@@ -134,7 +135,7 @@ export function describeBundle(result: BundleReport, out: string, seconds: numbe
     lines.push(`Next: omni-airgap verify --bundle ${out}${key}, then carry it across.`);
   }
   if (!result.signed) lines.push(`To sign it: omni-airgap sign --bundle ${out} --sign-key KEY`);
-  return [...lines, ...describeInside(result.inside), describeSignature(result)].join('\n');
+  return [...lines, describeSignature(result)].join('\n');
 }
 
 /** The last line of a command that writes bundles: what the medium has, whatever the flags were. */
