@@ -336,7 +336,7 @@ async function imageGraph(
   image: WantedImage,
 ): Promise<ImageGraph> {
   const reference = parseReference(image.reference);
-  const root = await resolveReference(repository, reference, signal);
+  const root = await resolveReference(repository, reference, signal, image.from);
   const anywhere = layout === undefined ? repository : localFirst(layout, repository);
   const announced = asAnnounced(anywhere, root, reference.registry);
   const { bytes, manifest } = await fetchManifest(announced, root, signal);

@@ -118,6 +118,18 @@ describe('an image', () => {
     ]);
   });
 
+  test('U minor 6 that mirror.yaml does not name itself: what of it asks for the image', async () => {
+    const site = await startSite({ 'ghcr.io': {}, 'registry.k8s.io': {} });
+    await site.mirror('talos: {versions: [v1.13.9]}\nkubernetes: {versions: [v1.36.99]}');
+    const notes: string[] = [];
+    await site
+      .fetch({ progress: { ...noProgress, note: (text) => void notes.push(text) } })
+      .catch(() => undefined);
+    expect(notes).toContain(
+      'failed: registry.k8s.io/kube-apiserver:v1.36.99: does not exist upstream; kubernetes.versions v1.36.99 of mirror.yaml asks for it',
+    );
+  });
+
   test('that does not exist is named; the others are there, and the next run does what is left', async () => {
     const site = await startSite();
     await publishImage(site.registry('ghcr.io'), 'dexidp/dex', 'v1');

@@ -57,7 +57,7 @@ export async function fetchImage(
   const { network, layout, copier, signal } = context;
   const reference = parseReference(wanted.reference);
   const repository = network.registry(reference.registry).repository(reference.repository);
-  const ask = (): Promise<Descriptor> => resolveReference(repository, reference, signal);
+  const ask = (): Promise<Descriptor> => resolveReference(repository, reference, signal, wanted.from);
   const isBuilt = reference.registry === publicFactoryHost;
   const root = isBuilt ? await context.builds.run(wanted.reference, ask) : await ask();
   const source = manifestsFromLayout(layout, repository, (descriptor, offset) =>
@@ -104,15 +104,23 @@ export async function fetchImage(
   return [{ ...item, ...sparse, ...lacking }, ...items];
 }
 
-/** What a reference stands for upstream; a digest in it decides, whatever the tag says by now. */
+/**
+ * What a reference stands for upstream; a digest in it decides, whatever the tag says by now.
+ * @param from what of mirror.yaml asks for it, where it does not stand there itself
+ * @throws NOT_FOUND
+ */
 export async function resolveReference(
   repository: { resolve(name: string, signal?: AbortSignal): Promise<Descriptor | undefined> },
   reference: Reference,
   signal?: AbortSignal,
+  from?: string,
 ): Promise<Descriptor> {
   const root = await repository.resolve(reference.digest ?? reference.tag ?? 'latest', signal);
   if (root !== undefined) return root;
-  throw new CodedError('NOT_FOUND', 'does not exist upstream; check its spelling in mirror.yaml');
+  throw new CodedError(
+    'NOT_FOUND',
+    `does not exist upstream; ${from === undefined ? 'check its spelling in mirror.yaml' : `${from} of mirror.yaml asks for it`}`,
+  );
 }
 
 /**

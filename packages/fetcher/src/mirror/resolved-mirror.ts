@@ -26,6 +26,8 @@ export interface WantedImage {
   readonly platforms: readonly string[] | undefined;
   /** For an image that names further images: what to take of them. */
   readonly catalog?: WantedCatalog | undefined;
+  /** What of mirror.yaml it follows from, such as `kubernetes.versions v1.36.1`; undefined where it stands there itself. */
+  readonly from?: string | undefined;
 }
 
 export interface WantedCatalog {
@@ -92,6 +94,7 @@ function imagesOf({ omni, talos, kubernetes, platforms, images: named }: Mirror)
   const add = (
     reference: string,
     platforms: readonly string[] | undefined,
+    from?: string,
     catalog?: WantedCatalog,
   ): void => {
     const before = images.get(reference);
@@ -107,25 +110,28 @@ function imagesOf({ omni, talos, kubernetes, platforms, images: named }: Mirror)
       reference,
       platforms: both,
       catalog: kept,
+      from,
     });
   };
-  for (const version of omni?.versions ?? []) add(omniImage(version), undefined);
+  for (const version of omni?.versions ?? []) add(omniImage(version), undefined, `omni.version ${version}`);
   if (talos?.imageFactory !== undefined) {
     const { version, extensions, overlays } = talos.imageFactory;
-    add(imageFactoryImage(version), undefined);
+    add(imageFactoryImage(version), undefined, `talos.imageFactory.version ${version}`);
     for (const talosVersion of talos.versions) {
       // Both architectures always: the factory builds every installer for both, whatever was asked.
-      for (const reference of factorySources(talosVersion)) add(reference, undefined);
-      add(extensionsCatalog(talosVersion), undefined, { kind: 'extensions', names: extensions });
-      add(overlaysCatalog(talosVersion), undefined, { kind: 'overlays', names: overlays });
+      const from = `talos.versions ${talosVersion}`;
+      for (const reference of factorySources(talosVersion)) add(reference, undefined, from);
+      add(extensionsCatalog(talosVersion), undefined, from, { kind: 'extensions', names: extensions });
+      add(overlaysCatalog(talosVersion), undefined, from, { kind: 'overlays', names: overlays });
     }
   }
   for (const version of kubernetes?.versions ?? []) {
-    for (const reference of kubernetesImages(version)) add(reference, platforms);
+    for (const reference of kubernetesImages(version))
+      add(reference, platforms, `kubernetes.versions ${version}`);
   }
   for (const version of kubernetes === undefined ? [] : (talos?.versions ?? [])) {
     const listed = kubernetes?.images.get(version) ?? talosKubernetesImages(version);
-    for (const reference of listed) add(reference, platforms);
+    for (const reference of listed) add(reference, platforms, `talos.versions ${version}`);
   }
   for (const image of named) add(image.reference, image.platforms ?? platforms);
   return [...images.values()];
