@@ -79,12 +79,14 @@ function imageVersionOf(key: string): string | undefined {
   return key.startsWith('image/') ? versionOfKey(key) : undefined;
 }
 
-function whyKept(object: BroughtObject, inventory: Inventory, inUse: InUse): string | undefined {
-  const { key, digest } = object;
-  const partial = inventory.missing.get(key);
+function whyKept(
+  { key }: BroughtObject,
+  { missing, reliedKeys }: Inventory,
+  inUse: InUse,
+): string | undefined {
+  const partial = missing.get(key);
   if (partial !== undefined) return `bundle ${partial.bundle.slice(0, 12)} has it, and its load left it out`;
-  // What the increment itself has by now is enough for it.
-  const isCopied = inventory.objects.some((one) => one.digest === digest && isNamed(one));
-  if (inventory.reliedKeys.has(key) && !isCopied) return 'an increment that stays relies on it';
+  // Loading the increment again looks for it at this key, also where another key has the same content.
+  if (reliedKeys.has(key)) return 'an increment that stays relies on it';
   return inUse.whyKey(key);
 }
