@@ -26,12 +26,12 @@ const artifact =
     });
     return layer;
   };
-const media = (version: string) =>
+const media = (version: string, content = version) =>
   artifact(
     `talos-media/${schematic}:${version}`,
     MediaType.octetStream,
     'kernel-amd64',
-    bytesFor(version, 9000),
+    bytesFor(content, 9000),
   );
 const list = (...versions: string[]) =>
   artifact(
@@ -137,7 +137,10 @@ describe('a folder', () => {
     expect((await site.apply()).deleted.objects).toBe(0);
   });
 
-  test('what an increment that stays relies on stays, and so do schematics', async () => {
+  test.each([
+    ['other content', 'v1.13.0'],
+    ['the same content at a key of its own', 'v1.12.5'],
+  ])('what an increment with %s relies on stays, and so do schematics', async (_, content) => {
     const site = new ObjectSite(await PruneSite.start());
     const text = Buffer.from('customization: {}\n');
     let kernel: Descriptor | undefined;
@@ -149,7 +152,7 @@ describe('a folder', () => {
       await addManifest(layout, name, MediaType.ociManifest, { config, layers: [layer] });
     });
     const { digest, size } = kernel as Descriptor;
-    await site.load(media('v1.13.0'), {
+    await site.load(media('v1.13.0', content), {
       base: [{ id: base.document.id, origin: base.document.origin, sequence: 1 }],
       relies: { repositories: [], objects: [{ key: keyOf('v1.12.5'), digest, size }] },
     });
