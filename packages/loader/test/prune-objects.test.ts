@@ -152,10 +152,16 @@ describe('a folder', () => {
       await addManifest(layout, name, MediaType.ociManifest, { config, layers: [layer] });
     });
     const { digest, size } = kernel as Descriptor;
-    await site.load(media('v1.13.0', content), {
-      base: [{ id: base.document.id, origin: base.document.origin, sequence: 1 }],
-      relies: { repositories: [], objects: [{ key: keyOf('v1.12.5'), digest, size }] },
-    });
+    await site.load(
+      async (layout) => {
+        await media('v1.13.0', content)(layout);
+        rmSync(join(layout.root, 'blobs', 'sha256', hexOf(digest)), { force: true });
+      },
+      {
+        base: [{ id: base.document.id, origin: base.document.origin, sequence: 1 }],
+        relies: { repositories: [], objects: [{ key: keyOf('v1.12.5'), digest, size }] },
+      },
+    );
     const planned = await site.prune();
     expect(keysIn(planned)).toEqual([]);
     expect(planned.plan.kept.map(({ why }) => why)).toEqual(['an increment that stays relies on it']);
