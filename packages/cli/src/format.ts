@@ -79,6 +79,12 @@ export function table(
     .join('\n');
 }
 
+/** A text over as many lines as it takes, the later ones indented by four. @param indent of the first line */
+export function paragraph(text: string, indent = '', width: number = outputWidth()): string {
+  const [first = '', ...more] = wrapped(text, width - 4);
+  return [`${indent}${first}`, ...more.map((line) => `    ${line}`)].join('\n');
+}
+
 /** Broken between words; a word that is longer than a line stays whole, so that it can be copied. */
 function wrapped(text: string, width: number): readonly string[] {
   const lines: string[] = [];

@@ -1,6 +1,7 @@
 /** "Will it work inside?" on the command line: the flags of the question, and the answer as text. */
 import type { InsideFinding, Site } from '@omni-airgap/talos';
 import type { Command } from 'commander';
+import { paragraph } from './format.ts';
 
 export interface InsideFlags {
   readonly site?: string;
@@ -27,8 +28,9 @@ export async function insideOptions({
 
 const titles = { error: 'Error', warning: 'Warning', confirm: 'To confirm' } as const;
 
-/** A heading and one line for each finding; none when nothing is known against the set. */
+/** A heading and each finding; none when nothing is known against the set. */
 export function describeInside(findings: readonly InsideFinding[]): readonly string[] {
   if (findings.length === 0) return [];
-  return ['Will it work inside?', ...findings.map(({ level, message }) => `  ${titles[level]}: ${message}`)];
+  const told = findings.map(({ level, message }) => paragraph(`${titles[level]}: ${message}`, '  '));
+  return ['Will it work inside?', ...told];
 }

@@ -10,7 +10,7 @@ import {
   recoded,
 } from '@omni-airgap/oci/base';
 import { systemError } from '@omni-airgap/oci/fs';
-import { Command, CommanderError, Help, type Option } from 'commander';
+import { Command, CommanderError, Help, type Option, type OutputConfiguration } from 'commander';
 import { takesOneValue } from './flags.ts';
 import { type Output, type Session, version } from './session.ts';
 import { standardOutput } from './streams.ts';
@@ -53,7 +53,7 @@ async function runCommand(args: readonly string[], output: Output): Promise<Exit
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return ExitCode.ok;
       if (error.code === 'commander.excessArguments') output.stderr(excessHint(args[0], error.message));
-      if (needsDocument) stdout(errorDocument('USAGE', error.message));
+      if (needsDocument) stdout(errorDocument('USAGE', usageText(error.message)));
       return ExitCode.usage;
     }
     const interrupted = controller.signal.aborted;
@@ -72,7 +72,7 @@ function program(session: Session, commands: readonly Command[]): Command {
     .description('Carries Sidero Omni and Talos Linux across an air gap: fetch, bundle, load.')
     .version(version)
     .exitOverride()
-    .configureOutput({ writeOut: session.output.stdout, writeErr: session.output.stderr })
+    .configureOutput(outputOf(session))
     .showHelpAfterError('(run with --help to list the options)')
     .addHelpText(
       'after',
@@ -81,15 +81,29 @@ function program(session: Session, commands: readonly Command[]): Command {
   for (const command of commands) {
     for (const one of [command, ...command.commands]) {
       refuseSecondValues(one);
-      one
-        .exitOverride()
-        .configureHelp({ optionDescription })
-        .configureOutput({ writeOut: session.output.stdout, writeErr: session.output.stderr });
+      one.exitOverride().configureHelp({ optionDescription }).configureOutput(outputOf(session));
     }
     root.addCommand(command.showHelpAfterError('(run with --help to list the options)'));
   }
   root.hook('preAction', (_, command) => refuseEmpty(command));
   return root;
+}
+
+/** Where commander writes, with its errors in the form of ours. */
+function outputOf({ output }: Session): OutputConfiguration {
+  return {
+    writeOut: output.stdout,
+    writeErr: output.stderr,
+    outputError: (text, write) => write(`omni-airgap: ${usageText(text)} [USAGE]\n`),
+  };
+}
+
+/** @param message of commander: `error: `, what is wrong, and on a line of its own what was meant */
+function usageText(message: string): string {
+  return message
+    .trim()
+    .replace(/^error: /, '')
+    .replace(/\n\(Did you mean (.+)\?\)$/, '; did you mean $1?');
 }
 
 /** What takes no argument takes it as a flag. @param message of commander, which ends with the argument */

@@ -5,15 +5,20 @@ import { temporaryFolder } from '@omni-airgap/oci/testing';
 import { expect, test } from 'vitest';
 import { describeInside, insideOptions } from '../src/inside.ts';
 
-test('one line for each finding below its heading, and nothing where nothing is known', () => {
+test('findings below their heading, wrapped, and nothing where nothing is known', () => {
   expect(describeInside([])).toEqual([]);
   expect(
     describeInside([
       { level: 'error', message: 'a' },
       { level: 'warning', message: 'b' },
-      { level: 'confirm', message: 'c' },
+      { level: 'confirm', message: 'word '.repeat(40).trim() },
     ]),
-  ).toEqual(['Will it work inside?', '  Error: a', '  Warning: b', '  To confirm: c']);
+  ).toEqual([
+    'Will it work inside?',
+    '  Error: a',
+    '  Warning: b',
+    `  To confirm:${' word'.repeat(17)}\n   ${' word'.repeat(19)}\n   ${' word'.repeat(4)}`,
+  ]);
 });
 
 test('--site is read as load reads it, its errors with their place', async () => {

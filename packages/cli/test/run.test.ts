@@ -32,6 +32,9 @@ test('U minor 7 a command that is misspelt, and what takes no argument, say what
   expect((await runWith(['fetsh'])).said).toContain('fetsh: no such command; did you mean fetch?');
   expect((await runWith(['fetch', 'mirror.yaml'])).said).toContain('Did you mean --config mirror.yaml?');
   expect((await runWith(['verify', '--quick', 'usb'])).said).toContain('Did you mean --bundle usb?');
+  expect((await runWith(['fetch', '--stroe', 'x'])).said).toMatch(
+    /^omni-airgap: unknown option '--stroe'; did you mean --store\? \[USAGE\]\n/,
+  );
 });
 
 test('U minor 8 verify says what stands where a bundle was named', async () => {

@@ -460,6 +460,11 @@ describe('what is refused, with its place and what to write instead', () => {
       `images:\n${'- b\n'.repeat(250_000)}`,
       /^mirror\.yaml:\d+:\d+: more than 100000 YAML tokens/,
     ],
+    [
+      'U minor 9 more than one mistake: each by its place',
+      'omni: {version: y}\nkubernetes: {versions: [1.36]}\nfoo: 1\n',
+      /^mirror\.yaml:4:1: foo is not known here; .*; mirror\.yaml:2:17: omni\.version .*; mirror\.yaml:3:25: kubernetes\.versions\[0\] /,
+    ],
     ['a hundred levels (T27)', `images: ${'['.repeat(100)}${']'.repeat(100)}`, /nested deeper/],
   ])('%s', async (_what, text, message) => {
     const error = await parse(text).then(

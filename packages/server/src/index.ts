@@ -11,6 +11,6 @@ export type { AccessEntry, TlsOptions } from './http/server.ts';
 export type { Unreachable } from './registry/catalog.ts';
 export { createServer, type Server, type ServerOptions } from './server.ts';
 export type { ContentSource, WritableSource } from './source.ts';
-export { wantsFragment } from './wishes/fragment.ts';
+export { publicText, schematicsWithoutText, wantsFragment } from './wishes/fragment.ts';
 export type { Wish } from './wishes/wish.ts';
 export { maxWantsBytes, parseWants, type WantsDocument, wantsFile } from './wishes/wish-list.ts';

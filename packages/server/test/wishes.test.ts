@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findSecrets, schematicFrom } from '@omni-airgap/talos';
 import { describe, expect, test } from 'vitest';
-import { parseWants, wantsFile, wantsFragment } from '../src/index.ts';
+import { parseWants, publicText, schematicsWithoutText, wantsFile, wantsFragment } from '../src/index.ts';
 import { WishList } from '../src/wishes/wish-list.ts';
 import { newLayout, start, temporaryFolder } from './support.ts';
 
@@ -183,6 +183,22 @@ test('H9 a list from a folder does not know the URL, and says where to look', as
   expect(wantsFragment(list.document())).toContain(
     `# Until serve is restarted, its text is at the URL of serve, followed by /schematics/${id};`,
   );
+});
+
+test('the text of a carried schematic that something new is asked of is in the fragment, unless it holds a secret', async () => {
+  const [open, closed] = [schematicFrom(plain), schematicFrom(secret)];
+  const unknown = 'f'.repeat(64);
+  const list = await WishList.open(undefined);
+  for (const schematic of [open.id, closed.id, unknown])
+    list.add({ kind: 'media', schematic, version: v, file: 'metal-amd64.iso' });
+  const document = list.document();
+  expect(schematicsWithoutText(document)).toEqual([open.id, closed.id, unknown]);
+  expect(publicText(open.id, plain)).toBe(plain);
+  expect(publicText(closed.id, secret)).toBeUndefined();
+  expect(publicText(unknown, plain)).toBeUndefined();
+  const fragment = wantsFragment(document, { texts: new Map([[open.id, plain]]) });
+  expect(fragment).toContain(`  # ${open.id}\n  - schematic:\n      customization:\n`);
+  expect(fragment).toContain(`the public factory must know it too.\n  - schematic: ${unknown}`);
 });
 
 test('an empty list is a fragment of comments that says so', async () => {

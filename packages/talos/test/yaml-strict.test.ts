@@ -29,7 +29,7 @@ describe('what is refused, with file, line and column', () => {
       /^a\.yaml:2:1: there is a second document; remove the line ---$/,
     ],
     ['a directive', '%YAML 1.2\n---\na: b', /^a\.yaml:1:1: a line that begins with % is not supported$/],
-    ['a tab for indentation', 'a:\n\tb: c', /^a\.yaml:2:1: Tabs are not allowed as indentation$/],
+    ['a tab for indentation', 'a:\n\tb: c', /^a\.yaml:2:1: a tab as indentation; use spaces$/],
     ['a bracket that nothing closes', 'a: [b', /^a\.yaml:1:6: Flow sequence .* must .*end with a \]$/],
     ['a control character', 'a: b\nc: d\u0007e', /^a\.yaml:2:5: the character U\+0007 is not allowed/],
     [

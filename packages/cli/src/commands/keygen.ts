@@ -22,7 +22,7 @@ export function addKeygen(session: Session): Command {
           [
             `Wrote ${privateKey} and ${publicKey}, fingerprint`,
             `${fingerprint}.`,
-            `${privateKey} stays outside and secret; ${publicKey} goes inside, not on the media that it vouches for.`,
+            `${privateKey} is secret and stays where it signs; ${publicKey} goes to those who check, not on the media that it vouches for.`,
             `Next: omni-airgap bundle --out DIR --sign-key ${privateKey}`,
           ].join('\n'),
       );

@@ -4,7 +4,16 @@ import { CodedError } from '@omni-airgap/oci/base';
 import { readSmallFile } from '@omni-airgap/oci/fs';
 import { errorFromResponse } from '@omni-airgap/oci/http';
 import { openNetwork } from '@omni-airgap/oci/registry';
-import { maxWantsBytes, parseWants, type WantsDocument, wantsFile, wantsFragment } from '@omni-airgap/server';
+import {
+  maxWantsBytes,
+  parseWants,
+  publicText,
+  schematicsWithoutText,
+  type WantsDocument,
+  wantsFile,
+  wantsFragment,
+} from '@omni-airgap/server';
+import { maxSchematicBytes } from '@omni-airgap/talos';
 import { Command } from 'commander';
 import { withCommon, withExample } from '../flags.ts';
 import { type CommonFlags, networkSettings, type Session } from '../session.ts';
@@ -34,8 +43,10 @@ export function addWants(session: Session): Command {
 /** With --quiet only the fragment itself is left out: the exit code tells whether the list could be read. */
 async function wants(session: Session, flags: Flags): Promise<void> {
   const isServer = /^https?:\/\//i.test(flags.from);
-  const document = isServer ? await fromServer(session, flags) : await fromFolder(flags.from);
-  const fragment = wantsFragment(document, isServer ? baseOf(flags.from) : undefined);
+  const { document, texts } = isServer
+    ? await fromServer(session, flags)
+    : { document: await fromFolder(flags.from), texts: new Map<string, string>() };
+  const fragment = wantsFragment(document, { server: isServer ? baseOf(flags.from) : undefined, texts });
   if (flags.json === true) {
     const { wishes, dropped } = document;
     session.output.stdout(`${JSON.stringify({ wishes, dropped, fragment }, undefined, 2)}\n`);
@@ -55,7 +66,13 @@ async function fromFolder(folder: string): Promise<WantsDocument> {
   return parseWants(bytes, path);
 }
 
-async function fromServer(session: Session, { from, caCert, registryConfig }: Flags): Promise<WantsDocument> {
+/** A list, and texts of schematics that it names by their IDs alone. */
+interface Wanted {
+  readonly document: WantsDocument;
+  readonly texts: ReadonlyMap<string, string>;
+}
+
+async function fromServer(session: Session, { from, caCert, registryConfig }: Flags): Promise<Wanted> {
   const url = new URL(baseOf(from));
   const settings = networkSettings(
     {
@@ -69,19 +86,34 @@ async function fromServer(session: Session, { from, caCert, registryConfig }: Fl
     false,
   );
   const network = await openNetwork(settings, { hosts: [url.host], allowPrivate: true });
+  let authorization: string | undefined;
+  const ask = (path: string) =>
+    network.gate.request({
+      method: 'GET',
+      url: `${baseOf(from)}/${path}`,
+      signal: session.signal,
+      authorization,
+    });
   try {
-    const target = `${baseOf(from)}/${wantsFile}`;
-    const ask = (authorization?: string) =>
-      network.gate.request({ method: 'GET', url: target, signal: session.signal, authorization });
-    let response = await ask();
+    let response = await ask(wantsFile);
     if (response.status === 401) {
       const refused = await errorFromResponse(response, 'the list of wishes');
-      const password = await network.password(url.host);
-      if (password === undefined) throw withoutPassword(refused, url.host);
-      response = await ask(password);
+      authorization = await network.password(url.host);
+      if (authorization === undefined) throw withoutPassword(refused, url.host);
+      response = await ask(wantsFile);
     }
     if (response.status !== 200) throw await errorFromResponse(response, 'the list of wishes');
-    return parseWants(Buffer.from(await response.text(maxWantsBytes)), target);
+    const bytes = Buffer.from(await response.text(maxWantsBytes));
+    const document = parseWants(bytes, `${baseOf(from)}/${wantsFile}`);
+    const texts = new Map<string, string>();
+    for (const id of schematicsWithoutText(document)) {
+      const answer = await ask(`schematics/${id}`);
+      // Without it the ID has to do.
+      const body = await answer.text(maxSchematicBytes);
+      const text = answer.status === 200 ? publicText(id, body) : undefined;
+      if (text !== undefined) texts.set(id, text);
+    }
+    return { document, texts };
   } finally {
     await network.close();
   }

@@ -10,7 +10,7 @@ import {
   knownPlatforms,
   nearestName,
   parseMediaName,
-  type TalosError,
+  TalosError,
   vPrefixed,
   type YamlFile,
 } from '@omni-airgap/talos';
@@ -282,11 +282,11 @@ export type RawMirror = v.InferOutput<typeof mirrorSchema>;
 
 type Schema = v.BaseSchema<unknown, unknown, v.BaseIssue<unknown>>;
 
-/** @throws BAD_YAML with the place of the first problem, and what to write instead */
+/** @throws BAD_YAML with the place of each problem, and what to write instead */
 export function checkShape(source: YamlFile): RawMirror {
   const result = v.safeParse(mirrorSchema, withImageList(source.value), { abortPipeEarly: true });
   if (result.success) return result.output;
-  throw firstProblem(source, result.issues);
+  throw problems(source, result.issues);
 }
 
 /** `images: {file: PATH}` is one entry without a list around it. */
@@ -297,24 +297,33 @@ function withImageList(value: unknown): unknown {
   return isEntry ? { ...value, images: [images] } : value;
 }
 
-function firstProblem(source: YamlFile, issues: readonly v.BaseIssue<unknown>[]): TalosError {
+/** More than a person mends before the next try. */
+const mostProblems = 10;
+
+function problems(source: YamlFile, issues: readonly v.BaseIssue<unknown>[]): TalosError {
   // A slip in a key is also a missing key: what was written helps more than what was not.
-  const { issue, path } = innermost(issues.find(isOfUnknownKey) ?? issues[0]);
+  const sorted = [...issues.filter(isOfUnknownKey), ...issues.filter((issue) => !isOfUnknownKey(issue))];
+  const more = sorted.length > mostProblems ? [`and ${sorted.length - mostProblems} more`] : [];
+  const lines = sorted.slice(0, mostProblems).map((issue) => problem(source, issue).message);
+  return new TalosError('BAD_YAML', [...lines, ...more].join('; '));
+}
+
+function problem(source: YamlFile, outer: v.BaseIssue<unknown>): TalosError {
+  const { issue, path } = innermost(outer);
   const name = path.reduce<string>(
     (text, key) => (typeof key === 'number' ? `${text}[${key}]` : text === '' ? key : `${text}.${key}`),
     '',
   );
-  const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : '';
-  const isUnknown = issue !== undefined && isOfUnknownKey(issue);
-  const isMissing = issue?.type === 'strict_object' && issue.received === 'undefined';
+  const isUnknown = isOfUnknownKey(issue);
+  const isMissing = issue.type === 'strict_object' && issue.received === 'undefined';
   const what = isUnknown
     ? `is not known here${meant(path)}`
     : isMissing
       ? 'is missing'
-      : issue?.type === 'strict_object'
+      : issue.type === 'strict_object'
         ? `must be a mapping with ${keysAt(path).join(', ')}`
-        : (issue?.message ?? 'is wrong');
-  const say = `${name === '' ? 'mirror.yaml' : printable(name)} ${what}${more}`;
+        : issue.message;
+  const say = `${name === '' ? 'mirror.yaml' : printable(name)} ${what}`;
   return isUnknown ? source.errorAtKey(path, say) : source.error(path, say);
 }
 
@@ -323,12 +332,12 @@ function isOfUnknownKey(issue: v.BaseIssue<unknown>): boolean {
 }
 
 /** Of what fits none of several forms, the problem inside of the form that was meant: the one that has an inside. */
-function innermost(issue: v.BaseIssue<unknown> | undefined): {
-  readonly issue: v.BaseIssue<unknown> | undefined;
+function innermost(issue: v.BaseIssue<unknown>): {
+  readonly issue: v.BaseIssue<unknown>;
   readonly path: readonly (string | number)[];
 } {
-  const path = (issue?.path ?? []).map((item) => item.key as string | number);
-  const within = issue?.issues?.filter((one) => one.path !== undefined) ?? [];
+  const path = (issue.path ?? []).map((item) => item.key as string | number);
+  const within = issue.issues?.filter((one) => one.path !== undefined) ?? [];
   const inside = within.find(isOfUnknownKey) ?? within[0];
   if (inside === undefined) return { issue, path };
   const below = innermost(inside);

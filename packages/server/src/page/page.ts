@@ -10,7 +10,7 @@ import type { Schematics } from '../factory/schematics.ts';
 import { type HealthContext, healthOf } from '../health.ts';
 import type { Answer, Request, RouteGroup } from '../http/message.ts';
 import type { Catalog } from '../registry/catalog.ts';
-import { wantsFragment } from '../wishes/fragment.ts';
+import { publicText, schematicsWithoutText, wantsFragment } from '../wishes/fragment.ts';
 import { type WishList, wantsFile } from '../wishes/wish-list.ts';
 import { type Contents, contentsOf, countOf, maxQueryLength, search } from './contents.ts';
 import { script } from './script.ts';
@@ -59,10 +59,10 @@ export function pageRoutes(context: PageContext): RouteGroup {
           return { GET: () => json(200, wishes.document()) };
         case 'wants.yaml':
           return {
-            GET: (request) => ({
+            GET: async (request) => ({
               status: 200,
               headers: { 'Content-Type': 'application/yaml; charset=utf-8', 'Cache-Control': 'no-store' },
-              body: wantsFragment(wishes.document(), context.externalUrl(request)),
+              body: await fragment(context, request),
             }),
           };
         default:
@@ -73,6 +73,18 @@ export function pageRoutes(context: PageContext): RouteGroup {
     methodNotAllowed: () => plainText(405, 'Method Not Allowed'),
     failed,
   };
+}
+
+async function fragment(context: PageContext, request: Request): Promise<string> {
+  const { wishes, schematics, externalUrl } = context;
+  const document = wishes.document();
+  const texts = new Map<string, string>();
+  for (const id of schematicsWithoutText(document)) {
+    const text = await schematics.text(id, request.signal);
+    const known = text === undefined ? undefined : publicText(id, text);
+    if (known !== undefined) texts.set(id, known);
+  }
+  return wantsFragment(document, { server: externalUrl(request), texts });
 }
 
 async function lookUp(context: PageContext, request: Request): Promise<Answer> {

@@ -3,7 +3,15 @@
  * holds a secret, one that nothing was asked of yet) is written as a comment that says what to do.
  */
 import { byText, printable } from '@omni-airgap/oci/base';
-import { compareVersions, parseInstallerRepository, vPrefixed } from '@omni-airgap/talos';
+import {
+  compareVersions,
+  decodeSchematic,
+  findSecrets,
+  parseInstallerRepository,
+  spelledSchematics,
+  TalosError,
+  vPrefixed,
+} from '@omni-airgap/talos';
 import type { Wish } from './wish.ts';
 import type { WantsDocument } from './wish-list.ts';
 
@@ -64,14 +72,49 @@ function factoryLines({ factories }: Of<'schematic'>): readonly string[] {
   ];
 }
 
-function schematicLines(wishes: readonly Wish[], id: string, server: string | undefined): readonly string[] {
+interface FragmentOptions {
+  /** URL of the server that keeps the list, without a slash at its end, where it is known. */
+  readonly server?: string | undefined;
+  /** By ID: what publicText made of the texts that the server has of `schematicsWithoutText`. */
+  readonly texts?: ReadonlyMap<string, string>;
+}
+
+/** IDs of the schematics that something is asked of, and that are no wish themselves: the list has no text of them. */
+export function schematicsWithoutText({ wishes }: Pick<WantsDocument, 'wishes'>): readonly string[] {
+  const made = new Set(ofKind(wishes, 'schematic').map(({ id }) => id));
+  const asked = [...ofKind(wishes, 'media'), ...ofKind(wishes, 'installer')];
+  return [...new Set(asked.map(({ schematic }) => schematic))].filter((id) => !made.has(id));
+}
+
+/** The canonical text with this ID; undefined for a text of another one, for one that holds a secret, or that is none. */
+export function publicText(id: string, text: string | Uint8Array): string | undefined {
+  try {
+    const schematic = decodeSchematic(text);
+    if (findSecrets(schematic).length > 0) return undefined;
+    return spelledSchematics(schematic).find((one) => one.id === id)?.canonical;
+  } catch (error) {
+    if (error instanceof TalosError) return undefined;
+    throw error;
+  }
+}
+
+function schematicLines(
+  wishes: readonly Wish[],
+  id: string,
+  { server, texts }: FragmentOptions,
+): readonly string[] {
   const wish = ofKind(wishes, 'schematic').find((one) => one.id === id);
   const builds = buildsOf(wishes, id);
   if (wish === undefined) {
-    return builds.flatMap((build) => [
-      '  # only its ID is known here: the public factory must know it too',
-      ...entryLines([`  - schematic: ${id}`], build),
-    ]);
+    const known = texts?.get(id);
+    return builds.flatMap((build) =>
+      known === undefined
+        ? [
+            '  # Only the ID of this schematic is given here: the public factory must know it too.',
+            ...entryLines([`  - schematic: ${id}`], build),
+          ]
+        : [`  # ${id}`, ...entryLines(inline(known), build)],
+    );
   }
   if (wish.text === undefined) {
     const why =
@@ -106,11 +149,8 @@ function schematicLines(wishes: readonly Wish[], id: string, server: string | un
   ];
 }
 
-/**
- * @param server URL of the server that keeps the list, without a slash at its end, where it is known
- * @returns text of a mirror.yaml, or of comments only when nothing was asked for
- */
-export function wantsFragment({ wishes, dropped }: WantsDocument, server?: string): string {
+/** @returns text of a mirror.yaml, or of comments only when nothing was asked for */
+export function wantsFragment({ wishes, dropped }: WantsDocument, options: FragmentOptions = {}): string {
   const ids = new Set(
     wishes.flatMap((wish) =>
       wish.kind === 'schematic'
@@ -126,7 +166,7 @@ export function wantsFragment({ wishes, dropped }: WantsDocument, server?: strin
   );
   const systems = new Set(talosctl.map(({ file }) => file.replace(/^talosctl-|\.exe$/g, '')));
   const images = ofKind(wishes, 'image').map(({ reference }) => reference);
-  const media = [...ids].flatMap((id) => schematicLines(wishes, id, server));
+  const media = [...ids].flatMap((id) => schematicLines(wishes, id, options));
   const hasMedia = media.some((line) => line.startsWith('  - '));
   return [
     '# What was asked for inside and is not carried. Merge it into mirror.yaml outside, then fetch and bundle again.',

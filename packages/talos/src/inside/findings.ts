@@ -305,7 +305,8 @@ function registryFindings(
       const [first] = names;
       if (first === undefined) return [];
       const others = names.length > 1 ? ` and ${names.length - 1} more` : '';
-      const said = `${kind.name} refuses ${refuses} (${first.name}${others})`;
+      const name = first.name.replace(/[0-9a-f]{64}/g, (hex) => hex.slice(0, 12));
+      const said = `${kind.name} refuses ${refuses} (${name}${others})`;
       const ways = what === 'sparse' ? `; or ${waysForSparse(names)}` : '';
       return [{ said, advice: `${remedy}${ways} [${source}]` }];
     });

@@ -32,6 +32,7 @@ const collections = new Set(['block-map', 'block-seq', 'flow-collection']);
 /** Replaces parser messages that quote the text, which may hold a secret, or that are meant for programmers. */
 const messages: ReadonlyMap<string, string> = new Map([
   ['NON_STRING_KEY', 'a key must be plain text'],
+  ['TAB_AS_INDENT', 'a tab as indentation; use spaces'],
   [
     'BAD_DQ_ESCAPE',
     'an escape sequence that YAML does not have; a backslash in double quotes is written \\\\',
