@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseLockDocument } from '../../packages/store/src/index.ts';
 import { startSampleUpstream } from '../../scripts/sample-upstream/sample-upstream.ts';
+import { currentVersions, type SampleVersions } from '../../scripts/sample-upstream/versions.ts';
 import { temporaryFolder } from '../services/temporary.ts';
 import { cliJson } from '../support/cli.ts';
 import { upstreamFlags, type Workspace, workspace } from '../support/workspace.ts';
@@ -29,6 +30,19 @@ media:
 images: [ghcr.io/dexidp/dex:v2.41.1]
 `;
 
+/** Beside the version above: one that Omni never offers, and one that it offers when it is told to. */
+export const deniedTalos = 'v1.13.1';
+export const nextTalos = 'v1.14.0-rc.1';
+const talosVersions = [deniedTalos, talosVersion, nextTalos];
+
+/** As little of each of these as makes a factory offer it. */
+const threeTalosVersions = `
+omni: {version: v1.10.4}
+talos: {versions: [${talosVersions.join(', ')}], talosctl: []}
+kubernetes: {versions: [${kubernetesVersion}]}
+media: [{schematic: {customization: {}}, files: [cmdline-metal-amd64]}]
+`;
+
 interface Manifest {
   readonly manifests?: readonly { readonly digest: string }[];
   readonly layers?: readonly { readonly digest: string }[];
@@ -42,10 +56,24 @@ export interface Carried {
   fileOf(name: string, path: string): Buffer;
 }
 
-export async function carried(): Promise<Carried> {
-  const upstream = await startSampleUpstream({ dir: temporaryFolder('upstream'), sizeMiB: 3, buildMs: 5 });
+export function carried(): Promise<Carried> {
+  return carriedAs(mirror, currentVersions);
+}
+
+/** Three versions of Talos, and hardly more than that. */
+export function carriedVersions(): Promise<Carried> {
+  return carriedAs(threeTalosVersions, { ...currentVersions, talos: talosVersions });
+}
+
+async function carriedAs(text: string, versions: SampleVersions): Promise<Carried> {
+  const upstream = await startSampleUpstream({
+    dir: temporaryFolder('upstream'),
+    sizeMiB: 3,
+    buildMs: 5,
+    versions,
+  });
   try {
-    const site = await workspace(mirror);
+    const site = await workspace(text);
     await cliJson(['fetch', ...site.store, ...upstreamFlags(upstream.urls)]);
     await cliJson(['bundle', ...site.bundle]);
     const lock = parseLockDocument(readFileSync(site.at('store/lock.json')));

@@ -15,7 +15,16 @@ import type { ServerProcess } from '../services/server-process.ts';
 import { describeAsRoot } from '../services/service-test.ts';
 import { temporaryFolder } from '../services/temporary.ts';
 import { cli, cliJson, type RunningCli, startCli } from '../support/cli.ts';
-import { type Carried, carried, kubernetesVersion, load, talosVersion } from './carried.ts';
+import {
+  type Carried,
+  carried,
+  carriedVersions,
+  deniedTalos,
+  kubernetesVersion,
+  load,
+  nextTalos,
+  talosVersion,
+} from './carried.ts';
 import { composeService } from './compose-service.ts';
 import { type Answer, type Inside, insideCommands, openInside, type Question } from './inside.ts';
 import { describeSidero } from './programs.ts';
@@ -76,12 +85,12 @@ describeSidero(['omni', 'omnictl', 'image-factory', 'talosctl'], describeAsRoot,
   }
 
   /** Omni as compose.yaml says, with a service account for omnictl. @param changed flags in place of its own */
-  function startOmni(changed: Readonly<Record<string, string>> = {}): Omni {
+  function startOmni(changed: Readonly<Record<string, string>> = {}, from = handoff): Omni {
     const folder = temporaryFolder('omni');
     // The container has executables of omnictl there, for people to download.
     mkdirSync(join(folder, 'omnictl'));
     const keyFile = join(folder, 'service-account');
-    const compose = composeService(handoff, 'omni', folder, service('omni.env'));
+    const compose = composeService(from, 'omni', folder, service('omni.env'));
     const flags = compose.command.map((flag) => {
       const [name = ''] = flag.split('=', 1);
       return changed[name] === undefined ? flag : `${name}=${changed[name]}`;
@@ -121,20 +130,27 @@ describeSidero(['omni', 'omnictl', 'image-factory', 'talosctl'], describeAsRoot,
   }
 
   /** Omni asks the registry and the factory when it starts, and again after some time. */
-  async function expectVersions({ process: server, idsOf }: Omni): Promise<void> {
+  async function expectVersions({ process: server, idsOf }: Omni, talos = [talosVersion]): Promise<void> {
     const seen = await server.until(async () => {
+      // It writes them one by one.
+      if (!server.output().includes('reconciled Talos versions')) return undefined;
       const ids = [await idsOf('kubernetesversions'), await idsOf('talosversions')] as const;
       return ids.every((list) => list.length > 0) ? ids : undefined;
     }, 120_000);
-    expect(seen).toEqual([[kubernetesVersion.slice(1)], [talosVersion.slice(1)]]);
+    expect(seen).toEqual([[kubernetesVersion.slice(1)], talos.map((version) => version.slice(1))]);
   }
 
-  async function startServe(): Promise<RunningCli> {
+  async function startServe(
+    { site } = outside,
+    flags: readonly string[] = [
+      ...['--external-url', factoryUrl],
+      ...['--cert', service('factory-chain.pem'), '--key', service('factory-key.pem')],
+    ],
+  ): Promise<RunningCli> {
     const running = startCli(
       [
-        ...['serve', ...outside.site.media, '--listen', '127.0.0.1:8080', '--json', '--writable'],
-        ...[temporaryFolder('writable'), '--external-url', factoryUrl],
-        ...['--cert', service('factory-chain.pem'), '--key', service('factory-key.pem')],
+        ...['serve', ...site.media, '--listen', '127.0.0.1:8080', '--json', '--writable'],
+        ...[temporaryFolder('writable'), ...flags],
       ],
       { within: inside.enter, timeoutMs: 600_000 },
     );
@@ -266,6 +282,56 @@ describeSidero(['omni', 'omnictl', 'image-factory', 'talosctl'], describeAsRoot,
       expect(statSync(join(handoff, name)).mode & 0o077, name).toBe(0);
   });
 
+  describe('H10 three versions of Talos from a factory that offers them all', () => {
+    const plainFactory = 'http://factory.site:8080';
+    const target = `${registryHost}/three`;
+    let three: Carried;
+    beforeAll(async () => {
+      three = await carriedVersions();
+    });
+
+    /** Omni of a hand-off for these versions, with serve by plain HTTP as its factory. */
+    async function startThree(setting = ''): Promise<{ readonly omni: Omni; readonly template: string }> {
+      await startServe(three, ['--external-url', plainFactory]);
+      const offered = await ask(`${plainFactory}/versions`);
+      expect(JSON.parse(offered.body.toString())).toEqual([deniedTalos, talosVersion, nextTalos]);
+      const site = readFileSync(at('site.yaml'), 'utf8')
+        .replace(/^factory: .*$/m, `factory: ${plainFactory}`)
+        .replace(/^registry: .*$/m, `registry: https://${target}`);
+      writeFileSync(at('three.yaml'), `${site}${setting}`);
+      const flags = ['--ca-cert', at('pki/ca.pem'), '--site', at('three.yaml')];
+      const folder = await load(three, target, flags, inside.enter);
+      const template = readFileSync(join(folder, 'cluster-template.yaml'), 'utf8');
+      return { omni: startOmni({}, folder), template };
+    }
+
+    test('Omni lists neither the denied one nor the pre-release; omnictl has no use for a plain factory (H3)', async () => {
+      const { omni, template } = await startThree();
+      await expectVersions(omni);
+      expect(documents(template)[0]).toMatchObject({ talos: { version: talosVersion } });
+      const download = ['download', 'iso', '--arch', 'amd64', '--talos-version', talosVersion.slice(1)];
+      await expect(omni.omnictl(...download)).rejects.toThrow(
+        /https:\/\/factory\.site:8080\/.*server gave HTTP response to HTTPS client/,
+      );
+      const check = ['egress', 'check', '--inside', '--site', at('three.yaml'), '--registry', target];
+      const { stdout } = await cli([...check, '--ca-cert', at('pki/ca.pem'), '--json'], {
+        within: inside.enter,
+      });
+      expect(JSON.parse(stdout).findings).toContainEqual(
+        expect.objectContaining({
+          ...{ what: 'factory for omnictl', state: 'note' },
+          detail: expect.stringContaining('omnictl download speaks HTTPS whatever the URL says'),
+        }),
+      );
+    });
+
+    test('with the setting for pre-releases it lists that one, and never the denied one', async () => {
+      const { omni, template } = await startThree('talosPreReleases: true\n');
+      await expectVersions(omni, [talosVersion, nextTalos]);
+      expect(documents(template)[0]).toMatchObject({ talos: { version: nextTalos } });
+    });
+  });
+
   describe('what site.yaml must not say, since Omni cannot work with it', () => {
     test('H6 a Kubernetes proxy without TLS: Omni does not start', async () => {
       const url = 'http://omni.site:8100';
@@ -290,10 +356,10 @@ describeSidero(['omni', 'omnictl', 'image-factory', 'talosctl'], describeAsRoot,
         () => (/server gave HTTP response to HTTPS client/.test(server.output()) ? true : undefined),
         120_000,
       );
-      const check = ['egress', 'check', '--inside', '--registry', host, '--plain-http', host];
+      const check = ['egress', 'check', '--inside', '--registry', host, '--plain-http', host, '--json'];
       const failed = await cli(check, { within: inside.enter });
       expect(failed.code).toBe(5);
-      expect(failed.stdout + failed.stderr).toContain('Omni speaks plain HTTP to private IPv4 addresses');
+      expect(failed.stdout).toContain('Omni speaks plain HTTP to private IPv4 addresses');
     });
   });
 });

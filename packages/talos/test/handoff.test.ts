@@ -110,14 +110,14 @@ describe('hand-off', () => {
       for (const name of ['cluster-template.yaml', 'README.txt']) {
         const text = filesOf(input).get(name) ?? '';
         expect(text).toContain('Omni v1.10.4 never offers Talos v1.13.1 (kernel modules');
-        expect(text).toContain('Omni v1.10.4 manages Talos 1.9 to 1.13, not v1.14.0-rc.1');
+        expect(text).toContain('Omni v1.10.4 offers the pre-release Talos v1.14.0-rc.1 only when started');
       }
       const [none] = template({ ...full, talosVersions: ['v1.13.1'], kubernetesVersions: [] });
       expect(none).toMatchObject({ talos: { version: 'v0.0.0-FILL-IN' } });
     });
 
     test('H10 a pre-release, and the flag for it, only where the site file asks for it', () => {
-      const input = { ...full, omniVersion: 'v1.99.0', talosVersions };
+      const input = { ...full, talosVersions };
       const flags = (one: HandoffInput): string => filesOf(one).get('compose.yaml') ?? '';
       expect(template(input)[0]).toMatchObject({ talos: { version: 'v1.13.0' } });
       expect(flags(input)).not.toContain('pre-release');

@@ -2,7 +2,7 @@
  * Which versions belong together, as far as the projects say it.
  * Sources: siderolabs/talos ad8823176 pkg/machinery/compatibility; siderolabs/omni v1.10.4
  * client/pkg/constants/constants.go (LatestSupportedTalosVersion, MinTalosVersion, from 1.9 on), internal/pkg/constants/
- * versions.go (DenylistedTalosVersions), internal/backend/runtime/omni/controllers/omni/versions.go (pre-releases); the
+ * versions.go (DenylistedTalosVersions), internal/backend/runtime/omni/controllers/omni/versions.go (targetAllowed); the
  * Talos version that each siderolabs/image-factory release is built with (go.mod).
  */
 import { compareVersions, parseVersion, vPrefixed } from '../version.ts';
@@ -127,7 +127,10 @@ export function notOffered(
   const subject = omni === undefined ? 'Omni' : `Omni ${vPrefixed(omni)}`;
   if (omni !== undefined) {
     const [from, to] = talosOfOmni.get(minorOf(omni)) ?? [minor, minor];
-    if (minor < from || minor > to) return `${subject} manages Talos 1.${from} to 1.${to}, not ${version}`;
+    // Pre-releases of the minor after the highest count as managed.
+    const highest = needsPrereleases(version) ? to + 1 : to;
+    if (minor < from || minor > highest)
+      return `${subject} manages Talos 1.${from} to 1.${to}, not ${version}`;
     const denial = minorOf(omni) >= deniedSince ? denialOf(version) : undefined;
     if (denial !== undefined)
       return `${subject} never offers Talos ${version} (${denial}); carry another patch release`;
