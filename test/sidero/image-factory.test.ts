@@ -29,7 +29,6 @@ describeSidero(['image-factory'], describeAsRoot, commands, (programs) => {
   beforeAll(async () => {
     outside = await carried();
     inside = await openInside();
-    outside.site.write('site.yaml', `factory: ${factoryUrl}\npxe: ${factoryUrl}\n`);
     await command('openssl', [
       ...['ecparam', '-name', 'prime256v1', '-genkey', '-noout', '-out', outside.site.at('signing-key.key')],
     ]);
@@ -53,6 +52,8 @@ describeSidero(['image-factory'], describeAsRoot, commands, (programs) => {
     options: {
       readonly into?: Registry;
       readonly env?: Readonly<Record<string, string>>;
+      /** A line of the site file about the registry. */
+      readonly line?: (host: string) => string;
     } = {},
   ): Promise<{ readonly handoff: string; readonly target: string; output(): string }> {
     await running?.stop();
@@ -60,6 +61,8 @@ describeSidero(['image-factory'], describeAsRoot, commands, (programs) => {
     const into = options.into ?? (await startRegistry({ within: inside.enter }));
     onTestFinished(() => into.stop());
     const target = `${into.host}${prefix}`;
+    const line = options.line?.(into.host) ?? '';
+    outside.site.write('site.yaml', `factory: ${factoryUrl}\npxe: ${factoryUrl}\n${line}`);
     const more = ['--plain-http', into.host, '--site', outside.site.at('site.yaml'), ...flags];
     const handoff = await load(outside, target, more, inside.enter);
     writeFileSync(join(handoff, 'signing-key.key'), readFileSync(outside.site.at('signing-key.key')));
@@ -94,14 +97,17 @@ describeSidero(['image-factory'], describeAsRoot, commands, (programs) => {
       .map(({ what, state }) => `${what}: ${state}`);
   }
 
-  const layouts: readonly (readonly [string, string, readonly string[]])[] = [
-    ['a registry of its own', '', []],
-    ['a prefix', '/proj/x', []],
-    ['hosts kept', '', ['--keep-host']],
-    ['a prefix and hosts kept', '/kept/x', ['--keep-host']],
+  const silent = (): string => '';
+  /** H4: it leaves the prefix to load. */
+  const hostAlone = (host: string): string => `registry: ${host}\n`;
+  const layouts: readonly (readonly [string, string, readonly string[], (host: string) => string])[] = [
+    ['a registry of its own', '', [], silent],
+    ['a prefix', '/proj/x', [], silent],
+    ['hosts kept', '', ['--keep-host'], silent],
+    ['hosts kept, and a prefix that the site file leaves out', '/kept/x', ['--keep-host'], hostAlone],
   ];
-  test.each(layouts)('%s: serves what was carried and builds from it', async (_, prefix, flags) => {
-    const { output, target } = await start(prefix, flags);
+  test.each(layouts)('%s: serves what was carried and builds from it', async (_, prefix, flags, line) => {
+    const { output, target } = await start(prefix, flags, { line });
     expect(await foundOfInstallers(target, flags)).toEqual([
       'installers without a log-in: ok',
       'installers of the factory without a log-in: ok',
@@ -134,8 +140,8 @@ describeSidero(['image-factory'], describeAsRoot, commands, (programs) => {
         outside.fileOf(`ghcr.io/siderolabs/imager:${talosVersion}`, `usr/install/${architecture}/vmlinuz`),
       );
     }
-    const line = await get(`/image/${vanilla}/${talosVersion}/cmdline-metal-amd64`);
-    expect([line.status, line.body.toString()]).toEqual([
+    const cmdline = await get(`/image/${vanilla}/${talosVersion}/cmdline-metal-amd64`);
+    expect([cmdline.status, cmdline.body.toString()]).toEqual([
       200,
       expect.stringContaining('talos.platform=metal'),
     ]);
