@@ -1,5 +1,5 @@
 /** Log-ins at `serve`, by clients that are not ours: skopeo and podman, and oras and crane where they are installed; load too. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, renameSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -130,17 +130,14 @@ logsIn('podman', ['podman'], async () => {
   };
 });
 
-const present = (program: string): boolean => {
-  try {
-    execFileSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-};
+/** No Debian package: it is used where someone has put it. */
+function describeFound(program: string, body: () => void): void {
+  const isFound = spawnSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' }).status === 0;
+  if (isFound) describe(`${program}, which is on PATH`, body);
+  else test(program, (context) => context.skip(`${program} is not on PATH; it is no Debian package`));
+}
 
-/** No Debian packages: they are used where someone has put them. */
-describe.runIf(present('oras'))('where oras is installed', () => {
+describeFound('oras', () => {
   logsIn('oras', [], async () => {
     const folder = temporaryFolder('oras');
     const config = ['--registry-config', join(folder, 'config.json'), '--plain-http'];
@@ -154,7 +151,7 @@ describe.runIf(present('oras'))('where oras is installed', () => {
   });
 });
 
-describe.runIf(present('crane'))('where crane is installed', () => {
+describeFound('crane', () => {
   logsIn('crane', [], async () => {
     const folder = temporaryFolder('crane');
     const folders = { right: join(folder, 'right'), wrong: join(folder, 'wrong') };
