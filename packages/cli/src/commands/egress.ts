@@ -12,15 +12,15 @@ import {
   portRules,
   summarizeLog,
 } from '@omni-airgap/fetcher';
-import { checkInside, type InsideReport, parseRegistryTarget, readSite } from '@omni-airgap/loader';
-import { parseObjectStore, plainHttpHostsOf } from '@omni-airgap/objects';
+import { checkInside, type InsideReport, readSite } from '@omni-airgap/loader';
 import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { siteUrl } from '@omni-airgap/talos';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { withClientCertificate, withCommon, withExample, withNetwork } from '../flags.ts';
 import { count, table } from '../format.ts';
 import { noteExposed } from '../keys.ts';
-import { type CommonFlags, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
+import { type CommonFlags, networkSettings, report, type Session } from '../session.ts';
+import { readTargets, type TargetFlags } from '../targets.ts';
 
 export function addEgress(session: Session): Command {
   return withExample(
@@ -192,13 +192,9 @@ function describeLog({ hosts, from, to, damaged }: EgressSummary): string {
   ].join('\n');
 }
 
-export interface InsideFlags extends CommonFlags, NetworkFlags {
+export interface InsideFlags extends CommonFlags, TargetFlags {
   readonly inside?: true;
   readonly site?: string;
-  readonly registry?: string;
-  readonly objectStore?: string;
-  readonly s3Endpoint?: string;
-  readonly s3Addressing?: 'path' | 'virtual';
   readonly keepHost?: true;
 }
 
@@ -227,23 +223,15 @@ export function withInside(command: Command): Command {
 /** @throws INCOMPLETE when anything failed; USAGE when nothing was named */
 export async function runInside(session: Session, flags: InsideFlags): Promise<void> {
   const file = flags.site === undefined ? { site: {} } : await readSite(flags.site);
-  const named = flags.registry === undefined ? undefined : parseRegistryTarget(flags.registry);
   const { registry: ofSite } = file.site;
-  const registry = named ?? (ofSite && { host: ofSite.host, prefix: ofSite.prefix ?? '' });
-  const endpoint = flags.s3Endpoint ?? file.site.objectStore;
-  const objectStore =
-    flags.objectStore === undefined
-      ? undefined
-      : await parseObjectStore(flags.objectStore, endpoint, session.env, flags.s3Addressing);
-  const plainHttp = [...flags.plainHttp, ...plainHttpHostsOf(objectStore)];
   // Naming an http URL is permission to use it.
-  if (named === undefined && ofSite?.plainHttp === true) plainHttp.push(ofSite.host);
+  const plainHttp = [...flags.plainHttp];
+  if (flags.registry === undefined && ofSite?.plainHttp === true) plainHttp.push(ofSite.host);
   for (const url of [file.site.factory, file.site.omni, siteUrl(file.site, 'login')].map((text) =>
     URL.parse(text ?? ''),
   ))
     if (url?.protocol === 'http:') plainHttp.push(url.host);
-  const trust = { caCert: flags.caCert ?? file.site.caFile };
-  const network = networkSettings({ ...flags, ...trust, plainHttp }, session.env, false);
+  const targets = await readTargets(session, { ...flags, plainHttp }, file.site);
   await noteExposed('--client-key', flags.clientKey, session, flags);
   const result = await report(
     session,
@@ -252,10 +240,9 @@ export async function runInside(session: Session, flags: InsideFlags): Promise<v
     () =>
       checkInside({
         ...file,
-        registry,
-        objectStore,
+        ...targets,
+        registry: targets.registry ?? (ofSite && { host: ofSite.host, prefix: ofSite.prefix ?? '' }),
         keepHost: flags.keepHost === true,
-        network,
         signal: session.signal,
       }),
     describeInside,

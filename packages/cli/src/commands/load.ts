@@ -1,15 +1,6 @@
 /** omni-airgap load */
 
-import {
-  dryRun,
-  type LoadOptions,
-  type LoadSource,
-  load,
-  openBundles,
-  parseRegistryTarget,
-  readSite,
-} from '@omni-airgap/loader';
-import { parseObjectStore, plainHttpHostsOf } from '@omni-airgap/objects';
+import { dryRun, type LoadOptions, type LoadSource, load, openBundles, readSite } from '@omni-airgap/loader';
 import { CodedError } from '@omni-airgap/oci/base';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import {
@@ -25,24 +16,13 @@ import {
 import { noteExposed, readPrivateKey, readTrust } from '../keys.ts';
 import { describeLoad, describePlan, requireComplete } from '../load-view.ts';
 import type { ProgressView } from '../progress-view.ts';
-import {
-  type CommonFlags,
-  defaultState,
-  type NetworkFlags,
-  networkSettings,
-  report,
-  type Session,
-  tool,
-} from '../session.ts';
+import { type CommonFlags, defaultState, report, type Session, tool } from '../session.ts';
 import { withStoreSource } from '../store-source.ts';
+import { readTargets, type TargetFlags } from '../targets.ts';
 
-interface Flags extends CommonFlags, NetworkFlags {
+interface Flags extends CommonFlags, TargetFlags {
   readonly bundle: readonly string[];
   readonly store?: string;
-  readonly registry?: string;
-  readonly objectStore?: string;
-  readonly s3Endpoint?: string;
-  readonly s3Addressing?: 'path' | 'virtual';
   readonly verifyKey: readonly string[];
   readonly allowUnsigned?: true;
   readonly maxAge?: number;
@@ -192,18 +172,10 @@ async function loadOptions(session: Session, flags: Flags): Promise<Omit<LoadOpt
   if (flags.registry === undefined && flags.objectStore === undefined) {
     throw new CodedError('USAGE', 'load needs --registry HOST, --object-store URL, or both');
   }
-  const registry = flags.registry === undefined ? undefined : parseRegistryTarget(flags.registry);
   const file = flags.site === undefined ? undefined : await readSite(flags.site);
-  const endpoint = flags.s3Endpoint ?? file?.site.objectStore;
-  const objectStore =
-    flags.objectStore === undefined
-      ? undefined
-      : await parseObjectStore(flags.objectStore, endpoint, session.env, flags.s3Addressing);
-  const plainHttp = [...flags.plainHttp, ...plainHttpHostsOf(objectStore)];
   const { concurrency, receipt, resignKey, maxAge } = flags;
   return {
-    registry,
-    objectStore,
+    ...(await readTargets(session, flags, file?.site)),
     keepHost: flags.keepHost === true,
     overwriteTags: flags.overwriteTags === true,
     flatten: flags.flatten === true,
@@ -221,11 +193,6 @@ async function loadOptions(session: Session, flags: Flags): Promise<Omit<LoadOpt
     ...file,
     handoff: flags.handoff,
     receipt,
-    network: networkSettings(
-      { ...flags, plainHttp, caCert: flags.caCert ?? file?.site.caFile },
-      session.env,
-      false,
-    ),
     concurrency,
     tool,
     signal: session.signal,

@@ -1,5 +1,5 @@
 /** omni-airgap prune */
-import { type LoadOptions, parseRegistryTarget } from '@omni-airgap/loader';
+import type { LoadOptions } from '@omni-airgap/loader';
 import {
   applyPrune,
   type PlannedPrune,
@@ -8,7 +8,6 @@ import {
   planPrune,
   readInUse,
 } from '@omni-airgap/loader/prune';
-import { parseObjectStore, plainHttpHostsOf } from '@omni-airgap/objects';
 import { byText, CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { subjectOfTag } from '@omni-airgap/oci/model';
 import { Command, InvalidArgumentError, Option } from 'commander';
@@ -22,21 +21,10 @@ import {
 } from '../flags.ts';
 import { count } from '../format.ts';
 import { noteExposed } from '../keys.ts';
-import {
-  type CommonFlags,
-  defaultState,
-  type NetworkFlags,
-  networkSettings,
-  report,
-  type Session,
-  tool,
-} from '../session.ts';
+import { type CommonFlags, defaultState, report, type Session, tool } from '../session.ts';
+import { readTargets, type TargetFlags } from '../targets.ts';
 
-interface Flags extends CommonFlags, NetworkFlags {
-  readonly registry?: string;
-  readonly objectStore?: string;
-  readonly s3Endpoint?: string;
-  readonly s3Addressing?: 'path' | 'virtual';
+interface Flags extends CommonFlags, TargetFlags {
   readonly keep?: number;
   readonly inUse: readonly string[];
   readonly keepVersions: readonly string[];
@@ -158,15 +146,9 @@ async function targetOptions(
   session: Session,
   flags: Flags,
 ): Promise<Pick<LoadOptions, 'registry' | 'objectStore' | 'state' | 'network' | 'tool' | 'signal'>> {
-  const { registry, objectStore: url, s3Endpoint, s3Addressing, state } = flags;
-  const objectStore =
-    url === undefined ? undefined : await parseObjectStore(url, s3Endpoint, session.env, s3Addressing);
-  const plainHttp = [...flags.plainHttp, ...plainHttpHostsOf(objectStore)];
   return {
-    registry: registry === undefined ? undefined : parseRegistryTarget(registry),
-    objectStore,
-    state: state ?? defaultState(session.env),
-    network: networkSettings({ ...flags, plainHttp }, session.env, false),
+    ...(await readTargets(session, flags)),
+    state: flags.state ?? defaultState(session.env),
     tool,
     signal: session.signal,
   };
