@@ -18,6 +18,7 @@ import {
 } from '@omni-airgap/talos';
 import type { Mirror } from './mirror.ts';
 import type { WantedSchematic } from './schematic.ts';
+import { hostOfList } from './version-range.ts';
 
 export interface WantedImage {
   /** Canonical reference. */
@@ -181,7 +182,7 @@ function buildsOf({ media }: Mirror): readonly WantedBuilds[] {
 export function hostsOf(wanted: ResolvedMirror): readonly EgressHost[] {
   const registries = new Set([
     ...wanted.images.map((image) => parseReference(image.reference).registry),
-    ...wanted.versionLists.map((list) => list.slice(0, list.indexOf('/'))),
+    ...wanted.versionLists.map(hostOfList),
   ]);
   const factory = registries.delete(publicFactoryHost) || wanted.builds.length > 0;
   const ghcr = registries.delete('ghcr.io');

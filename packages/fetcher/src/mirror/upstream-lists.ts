@@ -8,7 +8,7 @@ import { type EgressHost, egressHosts, hostPattern, isVersion, publicFactoryHost
 import pLimit from 'p-limit';
 import { FactoryClient } from '../factory/client.ts';
 import { allVersions } from '../factory/lists.ts';
-import { talosList } from './version-range.ts';
+import { hostOfList, talosList } from './version-range.ts';
 
 /** ghcr.io lists some thousand tags of the kubelet, most of them signatures. */
 const maxTags = 200_000;
@@ -16,7 +16,7 @@ const listsAtOnce = 8;
 
 /** What may be reached to read the lists. */
 function hostsOfLists(lists: readonly string[]): readonly EgressHost[] {
-  const registries = lists.map((list) => list.slice(0, list.indexOf('/')));
+  const registries = lists.map(hostOfList);
   return egressHosts({ ghcr: false, factory: false, registries });
 }
 
@@ -76,7 +76,7 @@ export class UpstreamLists {
       const factory = new FactoryClient({ gate, host: publicFactoryHost, signal, retry });
       return (await allVersions(factory)).filter(isVersion);
     }
-    const host = list.slice(0, list.indexOf('/'));
+    const host = hostOfList(list);
     const repository = this.#network.registry(host).repository(list.slice(host.length + 1));
     const found: string[] = [];
     let seen = 0;

@@ -21,6 +21,11 @@ const repositoryOf = (reference = ''): string => {
 };
 /** Where upstream lists versions. Omni offers the Kubernetes versions of the kubelet's repository: that list decides. */
 export const talosList: string = `${publicFactoryHost}/${versionsPath}`;
+
+/** The host that is asked for a list. */
+export function hostOfList(list: string): string {
+  return list.slice(0, list.indexOf('/'));
+}
 export const omniList: string = repositoryOf(omniImage('v1.0.0'));
 export const factoryList: string = repositoryOf(imageFactoryImage('v1.0.0'));
 export const kubernetesList: string = repositoryOf(kubernetesImages('v1.0.0')[0]);
