@@ -1,5 +1,5 @@
 /** Log-ins at `serve`, by clients that are not ours: skopeo and podman, and oras and crane where they are installed; load too. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, renameSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import { type RegistryDouble, startRegistryDouble } from '../packages/oci/src/testing/index.ts';
 import { passwordHash } from '../packages/pki/src/log-ins.ts';
 import { command } from './services/command.ts';
+import { findProgram } from './services/found-program.ts';
 import { describeWith, testWith } from './services/service-test.ts';
 import { temporaryFolder } from './services/temporary.ts';
 import { makeCertificates } from './services/tls.ts';
@@ -132,8 +133,7 @@ logsIn('podman', ['podman'], async () => {
 
 /** No Debian package: it is used where someone has put it. */
 function describeFound(program: string, body: () => void): void {
-  const isFound = spawnSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' }).status === 0;
-  if (isFound) describe(`${program}, which is on PATH`, body);
+  if (findProgram(program) !== undefined) describe(`${program}, which is on PATH`, body);
   else test(program, (context) => context.skip(`${program} is not on PATH; it is no Debian package`));
 }
 

@@ -5,10 +5,10 @@ import { delimiter, join } from 'node:path';
 
 /**
  * @param command the name of its file, or the path of one
- * @param variable the environment variable that may name a folder with it
+ * @param variable the environment variable that may name a folder with it; left out: on PATH alone
  * @returns undefined where there is none
  */
-export function findProgram(command: string, variable: string): string | undefined {
+export function findProgram(command: string, variable = ''): string | undefined {
   const folders = [process.env[variable] ?? '', ...(process.env['PATH'] ?? '').split(delimiter)];
   const paths = command.includes('/') ? [command] : folders.filter(Boolean).map((one) => join(one, command));
   return paths.find((path) => {

@@ -92,6 +92,10 @@ async function loadBoth({ first, second }: Bundles, host: string, site: Workspac
   for (const { folder } of [first, second]) await loadInto({ host }, [folder], { state: site.at('state') });
 }
 
+function pruneOf(host: string, site: Workspace): readonly string[] {
+  return ['prune', '--registry', host, '--plain-http', host, '--state', site.at('state')];
+}
+
 async function expectPruned(url: string, { first, second }: Bundles): Promise<void> {
   const kept = new Set(second.document.roots.map(({ descriptor }) => descriptor.digest));
   for (const { name, descriptor } of first.document.roots) {
@@ -148,15 +152,7 @@ describeEach(registries, (program: RegistryProgram, path) => {
     });
     // There is nothing left to do.
     site.write('none.json', running('v1.35.0'));
-    const again = [
-      'prune',
-      '--registry',
-      registry.host,
-      '--plain-http',
-      registry.host,
-      '--state',
-      site.at('state'),
-    ];
+    const again = pruneOf(registry.host, site);
     const { plan } = await cliJson<{ plan: { manifests: readonly object[] } }>([
       ...again,
       ...['--keep', '1', '--in-use', site.at('none.json'), '--plan', site.at('again.json')],
@@ -222,7 +218,7 @@ describeEach(distributions, (_, path) => {
     onTestFinished(() => off.stop());
     const site = await workspace();
     await loadBoth(await makeBundles(), off.host, site);
-    const common = ['prune', '--registry', off.host, '--plain-http', off.host, '--state', site.at('state')];
+    const common = pruneOf(off.host, site);
     const ended = await cli([
       ...common,
       '--keep',
@@ -240,15 +236,7 @@ describeEach(distributions, (_, path) => {
     onTestFinished(() => registry.stop());
     const [site, bundles] = [await workspace(), await makeBundles()];
     await loadBoth(bundles, registry.host, site);
-    const common = [
-      'prune',
-      '--registry',
-      registry.host,
-      '--plain-http',
-      registry.host,
-      '--state',
-      site.at('state'),
-    ];
+    const common = pruneOf(registry.host, site);
     const inUse = ['--keep', '1', '--keep-versions', 'v1.35.0'];
     const { plan } = await cliJson<{ plan: { bytes: number } }>([
       ...common,
