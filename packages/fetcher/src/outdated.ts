@@ -171,7 +171,7 @@ function includes(versions: readonly string[], version: string): boolean {
 }
 
 /**
- * Releases that are newer than what is there, the newest of each minor.
+ * Releases newer than the locked ones: the newest patch of each minor release.
  * @param isBrought whether a range brings it
  */
 function beyondOf(

@@ -364,7 +364,7 @@ describe('what is in use', () => {
   });
 });
 
-test('a name that the last load left out keeps what is there under it', async () => {
+test('the image of a name skipped by the last load is kept', async () => {
   const site = await PruneSite.start();
   await site.load(all(image(app, 'one'), image(tool)));
   const last = await site.load(all(image(app, 'two'), image(tool)), {}, { except: [app] });

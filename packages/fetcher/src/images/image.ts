@@ -105,7 +105,7 @@ export async function fetchImage(
 }
 
 /**
- * What a reference stands for upstream; a digest in it decides, whatever the tag says by now.
+ * Resolves a reference upstream. A digest in it takes precedence over the tag, which may have moved.
  * @param from what of mirror.yaml asks for it, where it does not stand there itself
  * @throws NOT_FOUND
  */

@@ -262,7 +262,7 @@ async function carryOut(site: PruneSite, todo: Todo): Promise<RefusedItems> {
   for (const [i, { repository: path, digest, mediaType }] of todo.manifests.entries()) {
     const repository = registry?.client.repository(path);
     if (repository === undefined) break;
-    // The survey may be minutes old by now, and a tag that somebody set since goes with the manifest.
+    // The survey may be minutes old; deleting a manifest also removes any tag set since then.
     if (checked !== path) await requireSameTags(repository, todo.manifests.slice(i), path, signal);
     checked = path;
     const target = `${repository.registry}/${path}@${digest}`;

@@ -162,7 +162,7 @@ export class Inventory {
   /** Names, and keys, that kept bundles have and their loads left out, with the bundle. */
   readonly missing: ReadonlyMap<string, Arrival>;
 
-  /** @throws BAD_DOCUMENT for a target in a receipt that is none */
+  /** @throws BAD_DOCUMENT for an invalid target in a receipt */
   constructor(arrivals: readonly Arrival[], { registry, objectStore }: PruneTarget) {
     this.arrivals = arrivals;
     const host = registry === undefined ? undefined : hostOf(registry);

@@ -89,7 +89,7 @@ export async function pruneRepository(
   };
   keepThoseWith(inUse, 'it runs');
   let staying = await closure(survey, roots, candidates, claims, reasons);
-  // What the increment itself has here by now is enough for it.
+  // The increment needs nothing more than the content that it already has in this repository.
   const own = neededBy([...staying.values()], new Set());
   const lacking = new Set([...relied].filter((digest) => !own.has(digest)));
   if (lacking.size > 0) {
