@@ -1,4 +1,4 @@
-/** The page at `/`: what comes first, the search, bundles told apart. In a browser: test/serve-site.test.ts. */
+/** The page at `/`: what comes first, the search, bundles told apart. In a browser: test/serving/serve-site.test.ts. */
 import type { Layout } from '@omni-airgap/oci/layout';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Provenance } from '../src/index.ts';
