@@ -9,6 +9,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { startRegistryDouble } from '../../packages/oci/src/testing/index.ts';
+import { passwordHash } from '../../packages/pki/src/log-ins.ts';
 import { newLayout, putImage, putIndex, start } from '../../packages/server/test/support.ts';
 import { temporaryFolder } from '../services/temporary.ts';
 
@@ -68,11 +69,22 @@ function conformance(): void {
     OCI_API_MANIFESTS_DIGEST_HEADER: 'true',
   } as const;
 
-  test('serve --writable', async () => {
-    const { url } = await start({ writable: await newLayout() });
-    const { failed, passed } = await check(url, pushing);
+  const [user, password] = ['site', 'correct horse: battery'];
+
+  test.each([
+    { flags: 'serve --writable', requireLogin: undefined },
+    { flags: 'serve --writable --htpasswd', requireLogin: false },
+    { flags: 'serve --writable --htpasswd --require-login', requireLogin: true },
+  ])('$flags', async ({ requireLogin }) => {
+    const logIns = new Map([[user, await passwordHash(password)]]);
+    const access = requireLogin === undefined ? undefined : { logIns, requireLogin };
+    const { url, log } = await start({ writable: await newLayout(), access, metrics: {} });
+    const logIn = access === undefined ? {} : { OCI_USERNAME: user, OCI_PASSWORD: password };
+    const { failed, passed } = await check(url, { ...pushing, ...logIn });
     expect(failed).toEqual([]);
     expect(passed).toBeGreaterThan(500);
+    const pushes = log.filter(({ method, status }) => method === 'PUT' && status === 201);
+    expect(new Set(pushes.map((entry) => entry.user))).toEqual(new Set([access && user]));
   });
 
   // What is refused for its digest must not use up the uploads of what comes after it.
