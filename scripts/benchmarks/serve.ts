@@ -1,6 +1,7 @@
 /**
  * `serve` against nginx on the same file, from page cache over loopback by curl, rounds of both in turn; then what a
- * thousand slow clients and ten thousand that go away do to it. Needs nginx and curl.
+ * thousand slow clients and ten thousand that go away do to it. It runs as a site would have it: log-ins, also for pulling,
+ * and metrics, so each request has a token to check. Needs nginx and curl.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -19,6 +20,7 @@ import {
   MediaType,
   openerOf,
 } from '../../packages/oci/src/model/index.ts';
+import { passwordHash } from '../../packages/pki/src/log-ins.ts';
 import { nodeFlags } from '../lib/node-flags.ts';
 import type { BenchmarkContext } from './measure.ts';
 
@@ -32,6 +34,7 @@ const leastOfNginx = 0.8;
 const leastOfVerified = 0.8;
 /** Bytes a second of a fast site's network: 10 gigabit Ethernet. */
 const lineRate = 1_250_000_000;
+const [user, password] = ['site', 'only for this benchmark'];
 
 interface Server {
   readonly pid: number;
@@ -67,11 +70,14 @@ async function stop(child: ChildProcess): Promise<void> {
   await ended;
 }
 
-async function startOurs(store: string): Promise<Server> {
+async function startOurs(store: string, htpasswd: string): Promise<Server> {
   const main = join(root, 'packages/cli/src/main.ts');
+  writeFileSync(htpasswd, `${user}:${await passwordHash(password)}\n`);
+  const listen = ['--listen', '127.0.0.1:0', '--metrics-listen', '127.0.0.1:0', '--json', '--quiet'];
+  const access = ['--htpasswd', htpasswd, '--require-login'];
   const child = spawn(
     process.execPath,
-    [...nodeFlags, main, 'serve', '--store', store, '--listen', '127.0.0.1:0', '--json', '--quiet'],
+    [...nodeFlags, main, 'serve', '--store', store, ...listen, ...access],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
   for await (const line of createInterface({ input: child.stdout })) {
@@ -83,6 +89,15 @@ async function startOurs(store: string): Promise<Server> {
     };
   }
   throw new Error('serve did not start');
+}
+
+/** @returns what the Authorization header of a pull says, for a quarter of an hour */
+async function logIn({ url }: Server): Promise<string> {
+  const answer = await fetch(`${url}/token?scope=repository:bench/blob:pull`, {
+    headers: { authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` },
+  });
+  if (!answer.ok) throw new Error(`/token: ${answer.status}`);
+  return `Bearer ${((await answer.json()) as { token: string }).token}`;
 }
 
 async function freePort(): Promise<number> {
@@ -149,7 +164,7 @@ function peakRss(pid: number): number {
 const openFiles = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
 
 /** A client that asks, sees the first bytes, and then reads no more. */
-function stalled(url: URL): Promise<Socket> {
+function stalled(url: URL, authorization: string): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect(Number(url.port), url.hostname);
     socket.once('error', reject);
@@ -157,13 +172,15 @@ function stalled(url: URL): Promise<Socket> {
       socket.pause();
       resolve(socket);
     });
-    socket.write(`GET ${url.pathname} HTTP/1.1\r\nHost: ${url.host}\r\n\r\n`);
+    socket.write(
+      `GET ${url.pathname} HTTP/1.1\r\nHost: ${url.host}\r\nAuthorization: ${authorization}\r\n\r\n`,
+    );
   });
 }
 
 /** Asks and goes away after the first bytes. */
-async function abort(url: URL): Promise<void> {
-  const socket = await stalled(url);
+async function abort(url: URL, authorization: string): Promise<void> {
+  const socket = await stalled(url, authorization);
   await new Promise((resolve) => {
     socket.once('close', resolve);
     socket.destroy();
@@ -181,7 +198,7 @@ export default async function benchmark({ folder, sizeMiB }: BenchmarkContext): 
     const store = join(folder, 'store');
     const layer = await fill(store, sizeMiB);
     const file = join(store, 'blobs', 'sha256', hexOf(layer.digest));
-    const ours = await startOurs(store);
+    const ours = await startOurs(store, join(folder, 'htpasswd'));
     started.push(ours);
     const nginx = await startNginx(join(folder, 'nginx'), join(store, 'blobs', 'sha256'));
     started.push(nginx);
@@ -193,13 +210,14 @@ export default async function benchmark({ folder, sizeMiB }: BenchmarkContext): 
       first: [] as number[],
       line: [] as number[],
     };
-    const lineFlags = ['--limit-rate', String(lineRate)];
+    const token = ['-H', `Authorization: ${await logIn(ours)}`];
+    const lineFlags = [...token, '--limit-rate', String(lineRate)];
     const lineVerified: number[] = [];
     for (let round = 0; round < rounds; round++) {
       // Another time of change makes it content that was never seen.
       utimesSync(file, new Date(), new Date(2_000_000_000_000 + round * 1000));
-      speeds.first.push(await download(blob));
-      speeds.verified.push(await download(blob));
+      speeds.first.push(await download(blob, ...token));
+      speeds.verified.push(await download(blob, ...token));
       speeds.nginx.push(await download(peer));
       utimesSync(file, new Date(), new Date(2_100_000_000_000 + round * 1000));
       speeds.line.push(await download(blob, ...lineFlags));
@@ -225,16 +243,18 @@ export default async function benchmark({ folder, sizeMiB }: BenchmarkContext): 
     );
 
     const url = new URL(blob);
+    const authorization = await logIn(ours);
     const slow: Socket[] = [];
     for (let i = 0; i < slowClients; i += 50) {
-      slow.push(...(await Promise.all(Array.from({ length: 50 }, () => stalled(url)))));
+      slow.push(...(await Promise.all(Array.from({ length: 50 }, () => stalled(url, authorization)))));
     }
-    const beside = await download(blob);
+    const beside = await download(blob, '-H', `Authorization: ${authorization}`);
     say(`beside ${slowClients} clients that read nothing`, mib(beside), beside > 0);
     for (const socket of slow) socket.destroy();
     await sleep(1000);
     const before = openFiles(ours.pid);
-    for (let i = 0; i < aborts; i += 20) await Promise.all(Array.from({ length: 20 }, () => abort(url)));
+    for (let i = 0; i < aborts; i += 20)
+      await Promise.all(Array.from({ length: 20 }, () => abort(url, authorization)));
     await sleep(1000);
     const leaked = openFiles(ours.pid) - before;
     say(`${aborts} aborted downloads`, `${leaked} files or sockets left open`, leaked <= 2);

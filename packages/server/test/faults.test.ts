@@ -3,20 +3,30 @@ import { chmod, readdir, readlink, rename, rm, truncate, writeFile } from 'node:
 import { connect, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import bcrypt from 'bcryptjs';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { ContentSource } from '../src/index.ts';
+import type { ContentSource, ServerOptions } from '../src/index.ts';
 import { newLayout, putImage, raw, start } from './support.ts';
 
 const size = 3 * 1024 * 1024;
 
-async function served(bytes: Buffer = Buffer.alloc(size, 'layer data ')) {
+async function served(bytes: Buffer = Buffer.alloc(size, 'layer data '), options: ServerOptions = {}) {
   const layout = await newLayout();
   const image = await putImage(layout, 'ghcr.io/a/b:v1', bytes);
-  const server = await start({ source: layout });
+  const server = await start({ source: layout, ...options });
   const path = layout.pathOf(image.layer.digest);
   await chmod(path, 0o644);
   return { server, path, blob: `${server.url}/v2/a/b/blobs/${image.layer.digest}`, image };
 }
+
+/** How a site runs it: what holds for the one holds for the other. */
+const settings: readonly { readonly how: string; readonly options: ServerOptions }[] = [
+  { how: 'open to anyone', options: {} },
+  {
+    how: 'with log-ins and metrics',
+    options: { access: { logIns: new Map([['site', bcrypt.hashSync('password', 4)]]) }, metrics: {} },
+  },
+];
 
 /** Open descriptors of this process that point at files whose path holds `part`. */
 async function openFiles(part: string): Promise<number> {
@@ -147,9 +157,9 @@ describe('damaged content', () => {
   });
 });
 
-describe('clients that go away', () => {
+describe.each(settings)('clients that go away, $how', ({ options }) => {
   test('F54 serve.abort: no file stays open', async () => {
-    const { server, path, blob } = await served(Buffer.alloc(16 * 1024 * 1024, 'x'));
+    const { server, path, blob } = await served(Buffer.alloc(16 * 1024 * 1024, 'x'), options);
     const { pathname } = new URL(blob);
     for (let i = 0; i < 100; i++) {
       await raw(server.url, `GET ${pathname} HTTP/1.1\r\nHost: x\r\n\r\n`, 'xxxx');
@@ -160,7 +170,7 @@ describe('clients that go away', () => {
   });
 
   test('F53 serve.slowclient: two hundred stalled readers hold up nobody and take little memory', async () => {
-    const { blob } = await served(Buffer.alloc(16 * 1024 * 1024, 'x'));
+    const { blob } = await served(Buffer.alloc(16 * 1024 * 1024, 'x'), options);
     const before = process.memoryUsage().arrayBuffers;
     const sockets = await Promise.all(Array.from({ length: 200 }, () => stalled(blob)));
     try {
@@ -175,7 +185,7 @@ describe('clients that go away', () => {
   test('a reader that stalls and goes on gets the right bytes', async () => {
     const bytes = Buffer.alloc(64 * 1024 * 1024);
     for (let i = 0; i < bytes.byteLength; i += 4096) bytes.writeUInt32LE(i, i);
-    const { blob } = await served(bytes);
+    const { blob } = await served(bytes, options);
     const socket = await stalled(blob, true);
     await sleep(200);
     const hash = createHash('sha256');
@@ -243,7 +253,7 @@ test('F50 serve.yank: the medium is pulled: 503 for all, no crash; put back: all
   expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
 });
 
-describe('hostile requests (T54, F51 serve.path.raw)', () => {
+describe.each(settings)('hostile requests (T54, F51 serve.path.raw), $how', ({ options }) => {
   test.each([
     ['dot segments', 'GET /v2/../../etc/passwd HTTP/1.1\r\nHost: x\r\n'],
     ['encoded dots', 'GET /v2/%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\nHost: x\r\n'],
@@ -264,22 +274,22 @@ describe('hostile requests (T54, F51 serve.path.raw)', () => {
     ],
     ['no HTTP', '\u0016\u0003\u0001\u0002\u0000\u0001\r\n'],
   ])('%s: refused, and the server lives', async (_what, head) => {
-    const { server } = await served();
+    const { server } = await served(undefined, options);
     const answer = await raw(server.url, `${head}Connection: close\r\n\r\n`).catch((e: Error) => e.message);
     expect(answer).toMatch(/^HTTP\/1\.1 4\d\d |ECONNRESET|EPIPE/);
-    expect((await fetch(`${server.url}/v2/`)).status).toBe(200);
+    expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
   });
 
   test('an unknown method is refused', async () => {
-    const { server } = await served();
+    const { server } = await served(undefined, options);
     expect((await fetch(`${server.url}/v2/`, { method: 'PROPFIND' })).status).toBe(501);
     const connectAnswer = await raw(server.url, 'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n').catch(() => '');
     expect(connectAnswer).not.toMatch(/ 200 /);
-    expect((await fetch(`${server.url}/v2/`)).status).toBe(200);
+    expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
   });
 
   test('T38 serve.header.inject: text of a request never makes a header', async () => {
-    const { server } = await served();
+    const { server } = await served(undefined, options);
     const response = await fetch(`${server.url}/v2/a/b/tags/list?n=1&last=%0d%0aX-Evil:%201`);
     expect(response.status).toBe(200);
     expect(response.headers.get('x-evil')).toBe(null);
