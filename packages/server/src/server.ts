@@ -45,6 +45,11 @@ export interface ServerOptions {
   readonly factoryVersion?: string | undefined;
   /** Left out: plain HTTP. */
   readonly tls?: TlsOptions | undefined;
+  /**
+   * Proxies in front, as IP addresses and networks (`10.0.0.0/24`): X-Forwarded-For of these names the client in the log and in
+   * the limit of wrong passwords. Left out: that header is never read.
+   */
+  readonly trustedProxies?: readonly string[] | undefined;
   /** Left out: anyone may pull, and push where `writable` is given. */
   readonly access?: AccessOptions | undefined;
   /** Shown on the page and in /healthz. */
@@ -102,8 +107,8 @@ const serverName = 'Image Factory omni-airgap';
 
 /**
  * Reads the names and manifests of the source, so that what is wrong with it shows before the first request.
- * @throws DISK; USAGE when there is nothing to serve or externalUrl is none; BAD_VERSION; CONFIG for a certificate that
- * cannot be used
+ * @throws DISK; USAGE when there is nothing to serve, externalUrl is none or a trusted proxy no address; BAD_VERSION; CONFIG
+ * for a certificate that cannot be used
  */
 export async function createServer(options: ServerOptions): Promise<Server> {
   const { writable, allowSparse = false, onAccess, wishesFile, tls, provenance = [] } = options;
@@ -172,6 +177,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     ],
     name: serverName,
     tls,
+    trustedProxies: options.trustedProxies,
     onAccess: (entry) => {
       metrics?.request(entry);
       onAccess?.(entry);

@@ -30,6 +30,7 @@ interface Flags extends CommonFlags, PushedFlags, ServeFileFlags {
   readonly writable?: string;
   readonly listen: string;
   readonly externalUrl?: string;
+  readonly trustedProxy: readonly string[];
   readonly metricsListen?: string;
   readonly factoryVersion?: string;
   readonly verifyKey: readonly string[];
@@ -64,6 +65,12 @@ export function addServe(session: Session): Command {
     .option(
       '--external-url <url>',
       'how clients reach it; PXE scripts and log-ins name it (default: as each client asked)',
+    )
+    .option(
+      '--trusted-proxy <address...>',
+      'take the address of clients from X-Forwarded-For of this proxy or network (repeatable)',
+      collected,
+      [],
     )
     .option('--metrics-listen <host:port>', 'offer metrics for Prometheus there, by plain HTTP and to anyone')
     .option('--cert <file>', 'serve HTTPS with this certificate chain (PEM)')
@@ -105,6 +112,7 @@ async function serve(session: Session, flags: Flags): Promise<void> {
     const server = await createServer({
       ...(await contentOf(flags, stores, log)),
       externalUrl: flags.externalUrl,
+      trustedProxies: flags.trustedProxy,
       factoryVersion,
       tls,
       housekeeping: await housekeepingOf(flags, stores, log),

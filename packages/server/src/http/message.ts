@@ -23,7 +23,7 @@ export interface Request {
   /** Bytes announced for the body; undefined when the header is missing. */
   readonly contentLength: number | undefined;
   readonly body: Bytes;
-  /** IP address of the client, or of the proxy in front. */
+  /** IP address of the client, or of a proxy in front that is not trusted to name it. */
   readonly remote: string;
   /** Aborts when the client goes away. */
   readonly signal: AbortSignal;

@@ -16,6 +16,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type SecureContextOptions, Server as TlsServer } from 'node:tls';
 import { CodedError, messageOf, printable } from '@omni-airgap/oci/base';
+import { type ClientAddress, clientAddressBehind } from './client-address.ts';
 import {
   type Answer,
   isMethod,
@@ -64,6 +65,8 @@ interface HttpOptions {
   readonly name: string;
   /** Left out: plain HTTP. */
   readonly tls?: TlsOptions | undefined;
+  /** Whose X-Forwarded-For is believed: IP addresses and networks. Left out: nobody's. */
+  readonly trustedProxies?: readonly string[] | undefined;
   readonly onAccess?: ((entry: AccessEntry) => void) | undefined;
 }
 
@@ -88,9 +91,12 @@ export class HttpServer {
   readonly #server: NodeServer;
   /** Bytes that had come by the end of the last request of a connection. */
   readonly #accounted = new WeakMap<Socket, number>();
+  readonly #clientAddress: ClientAddress;
 
+  /** @throws CONFIG for a certificate that cannot be used, USAGE for a trusted proxy that is no address */
   constructor(options: HttpOptions) {
     this.#options = options;
+    this.#clientAddress = clientAddressBehind(options.trustedProxies ?? []);
     const settings = {
       maxHeaderSize: 16 * 1024,
       headersTimeout: headersMs,
@@ -166,6 +172,7 @@ export class HttpServer {
     const started = performance.now();
     const time = new Date().toISOString();
     const { socket } = incoming;
+    const remote = this.#clientAddress(incoming);
     const before = socket.bytesWritten;
     const requestId = requestIdOf(incoming);
     response.setHeader('Server', this.#options.name);
@@ -174,7 +181,7 @@ export class HttpServer {
     response.once('close', () => abort.abort(new CodedError('ABORTED', 'the client went away')));
     const outcome: Outcome = { route: 'none' };
     try {
-      await this.#answer(incoming, response, abort.signal, outcome);
+      await this.#answer(incoming, response, { remote, signal: abort.signal }, outcome);
     } catch (error) {
       outcome.problem = messageOf(error);
       // Part of the answer is out: the only honest end is one that no client takes for whole.
@@ -182,7 +189,7 @@ export class HttpServer {
     }
     this.#options.onAccess?.({
       time,
-      remote: socket.remoteAddress ?? '',
+      remote,
       method: incoming.method ?? '',
       path: printable((incoming.url ?? '').split('?', 1)[0] ?? ''),
       status: response.statusCode,
@@ -200,7 +207,7 @@ export class HttpServer {
   async #answer(
     incoming: IncomingMessage,
     response: ServerResponse,
-    signal: AbortSignal,
+    { remote, signal }: Pick<Request, 'remote' | 'signal'>,
     outcome: Outcome,
   ): Promise<void> {
     const { method, headers } = incoming;
@@ -219,7 +226,7 @@ export class HttpServer {
       contentLength: length === undefined ? undefined : Number(length),
       // A handler that stops reading must not close the connection that its answer goes to.
       body: incoming.iterator({ destroyOnReturn: false }),
-      remote: incoming.socket.remoteAddress ?? '',
+      remote,
       signal,
     };
     const [group, methods] = this.#find(target.segments);
