@@ -131,6 +131,11 @@ start_problem() {
   fi
 }
 
+# Node.js keeps the compiled modules for the next start. Not below /tmp, its own default: another user could put code of
+# theirs there. Nor in the clone of another user, who could not remove the files.
 exec_node() {
+  if [[ -O $root/node_modules ]]; then
+    export NODE_COMPILE_CACHE=${NODE_COMPILE_CACHE:-$root/node_modules/.cache/omni-airgap/compiled}
+  fi
   exec "$node" "${node_flags[@]}" "$@"
 }

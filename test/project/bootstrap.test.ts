@@ -89,7 +89,7 @@ const announcement =
 
 describe('scripts/omni-airgap', () => {
   test('installs once, in one line, and becomes the command in the directory it was called from', async () => {
-    const { clone, elsewhere, run, installations } = freshClone();
+    const { clone, elsewhere, folder, run, installations } = freshClone();
     const first = await run(undefined, 'plan', '--config', 'a b.yaml');
     expect(first.stderr).toMatch(announcement);
     expect(first.status).toBe(7);
@@ -101,6 +101,9 @@ describe('scripts/omni-airgap', () => {
     const again = await run();
     expect(again.stderr).toBe('');
     expect(again.status).toBe(7);
+    // Compiled modules are kept in the clone, and not below TMPDIR, where another user could put others in their place.
+    expect(existsSync(join(clone, 'node_modules/.cache/omni-airgap/compiled'))).toBe(true);
+    expect(existsSync(join(folder, 'node-compile-cache'))).toBe(false);
     expect(installations()).toEqual([
       `${clone}/scripts/pnpm|npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier`,
       `${clone}|pnpm install --frozen-lockfile --ignore-scripts --pm-on-fail=ignore`,

@@ -9,8 +9,8 @@ import {
   printable,
   recoded,
 } from '@omni-airgap/oci/base';
-import { systemError } from '@omni-airgap/oci/fs';
 import { Command, CommanderError, Help, type Option, type OutputConfiguration } from 'commander';
+import { commandsFor } from './command-list.ts';
 import { takesOneValue } from './flags.ts';
 import { type Output, type Session, version } from './session.ts';
 import { standardOutput } from './streams.ts';
@@ -45,7 +45,7 @@ async function runCommand(args: readonly string[], output: Output): Promise<Exit
   };
   const session: Session = { output: { ...output, stdout }, signal: controller.signal, env: process.env };
   try {
-    const root = program(session, await commandsFor(args[0], session));
+    const root = program(session, await commandsFor(args, session));
     await root.parseAsync([...args], { from: 'user' });
     return ExitCode.ok;
   } catch (thrown) {
@@ -147,11 +147,11 @@ function optionDescription(this: Help, option: Option): string {
  * breaks a rule of Talos. Neither is a bug of this program.
  */
 async function ownError(thrown: unknown): Promise<unknown> {
-  const error = systemError(thrown);
-  if (error instanceof CodedError || error instanceof CommanderError) return error;
-  // Most runs end without it, and it takes its time to load.
+  if (thrown instanceof CodedError || thrown instanceof CommanderError) return thrown;
+  // Most runs end without these, and they take their time to load.
+  const { systemError } = await import('@omni-airgap/oci/fs');
   const { TalosError } = await import('@omni-airgap/talos');
-  return recoded(error, TalosError, 'BAD_DOCUMENT');
+  return recoded(systemError(thrown), TalosError, 'BAD_DOCUMENT');
 }
 
 function described(
@@ -173,49 +173,4 @@ function explain(error: unknown, code: ErrorCode, message: string, output: Outpu
   if (wantsTrace && error instanceof Error) output.stderr(`${error.stack}\n`);
   else if (code === 'INTERNAL')
     output.stderr('omni-airgap: this is a bug; OMNI_AIRGAP_TRACE=1 shows where\n');
-}
-
-type AddCommand = (session: Session) => Command;
-
-/**
- * The commands by name, in the order of the help. Each is loaded when it is asked for, and all of them for the help:
- * what a command does not need takes longer to load than its own part.
- */
-const commands: ReadonlyMap<string, () => Promise<AddCommand>> = new Map([
-  ['init', async () => (await import('./commands/init.ts')).addInit],
-  ['plan', async () => (await import('./commands/plan.ts')).addPlan],
-  ['fetch', async () => (await import('./commands/fetch.ts')).addFetch],
-  ['outdated', async () => (await import('./commands/outdated.ts')).addOutdated],
-  ['egress', async () => (await import('./commands/egress.ts')).addEgress],
-  ['gc', async () => (await import('./commands/gc.ts')).addGc],
-  ['bundle', async () => (await import('./commands/bundle.ts')).addBundle],
-  ['mirror', async () => (await import('./commands/mirror.ts')).addMirror],
-  ['sign', async () => (await import('./commands/sign.ts')).addSign],
-  ['verify', async () => (await import('./commands/verify.ts')).addVerify],
-  ['inspect', async () => (await import('./commands/inspect.ts')).addInspect],
-  ['diff', async () => (await import('./commands/diff.ts')).addDiff],
-  ['site', async () => (await import('./commands/site.ts')).addSite],
-  ['load', async () => (await import('./commands/load.ts')).addLoad],
-  ['prune', async () => (await import('./commands/prune.ts')).addPrune],
-  ['serve', async () => (await import('./commands/serve.ts')).addServe],
-  ['wants', async () => (await import('./commands/wants.ts')).addWants],
-  ['keygen', async () => (await import('./commands/keygen.ts')).addKeygen],
-]);
-
-/**
- * @param word the first of the command line
- * @returns the command of that name alone; all of them for help
- * @throws USAGE when there is none: commander would show the help of the program and end well for `nothing --help`
- */
-async function commandsFor(word: string | undefined, session: Session): Promise<readonly Command[]> {
-  const isNamed = word !== undefined && !word.startsWith('-') && word !== 'help';
-  if (isNamed && !commands.has(word)) {
-    const { nearestName } = await import('@omni-airgap/talos');
-    const meant = nearestName(word, [...commands.keys()], 2);
-    const hint = meant === undefined ? 'omni-airgap --help lists them' : `did you mean ${meant}?`;
-    throw new CodedError('USAGE', `${printable(word)}: no such command; ${hint}`);
-  }
-  const names = isNamed ? [word] : [...commands.keys()];
-  const adders = await Promise.all(names.map(async (name) => commands.get(name)?.()));
-  return adders.flatMap((add) => add?.(session) ?? []);
 }

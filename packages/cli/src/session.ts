@@ -4,8 +4,6 @@ import { homedir, hostname, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { CodedError } from '@omni-airgap/oci/base';
-import { proxyFromEnvironment, proxyFromFlag } from '@omni-airgap/oci/http';
-import type { NetworkSettings } from '@omni-airgap/oci/registry';
 import manifest from '../package.json' with { type: 'json' };
 import { ProgressView } from './progress-view.ts';
 
@@ -27,20 +25,6 @@ export interface CommonFlags {
   /** Of commands that retry. */
   readonly verbose?: true;
   readonly concurrency?: number;
-}
-
-export interface NetworkFlags {
-  readonly upstream: readonly string[];
-  readonly allowHost: readonly string[];
-  readonly plainHttp: readonly string[];
-  readonly caCert?: string | undefined;
-  readonly registryConfig?: string;
-  /** Inside only. */
-  readonly proxy?: string;
-  readonly clientCert?: string;
-  readonly clientKey?: string;
-  /** Of commands that move content. */
-  readonly minRate?: number;
 }
 
 export interface Session {
@@ -71,32 +55,6 @@ export async function report<T extends object>(
   if (flags.json === true) output.stdout(`${JSON.stringify(result, undefined, 2)}\n`);
   else if (flags.quiet !== true) output.stdout(`${describe(result, progress.seconds)}\n`);
   return result;
-}
-
-/**
- * @param isOutside there the environment names the proxy; inside, nothing is used that was not named by a flag
- * @throws CONFIG, USAGE for a proxy that is no URL, or an empty passphrase
- */
-export function networkSettings(
-  flags: NetworkFlags,
-  env: Session['env'],
-  isOutside: boolean,
-): NetworkSettings {
-  const named = flags.proxy === undefined ? undefined : proxyFromFlag(flags.proxy);
-  const proxy = isOutside ? proxyFromEnvironment(env) : named;
-  return {
-    upstreams: flags.upstream,
-    allowHosts: flags.allowHost,
-    plainHttp: flags.plainHttp,
-    caCert: flags.caCert,
-    registryConfig: flags.registryConfig,
-    clientCert: flags.clientCert,
-    clientKey: flags.clientKey,
-    clientKeyPassphrase: flags.clientKey === undefined ? undefined : passphraseOf(env),
-    proxy,
-    minRate: flags.minRate,
-    env,
-  };
 }
 
 /**

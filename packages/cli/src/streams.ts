@@ -3,8 +3,7 @@
  * a line of a log that cannot be written is lost, and a result that cannot be written is told at the end.
  */
 import { fstatSync, writeSync } from 'node:fs';
-import { type CodedError, systemCodeOf } from '@omni-airgap/oci/base';
-import { diskError } from '@omni-airgap/oci/fs';
+import { systemCodeOf } from '@omni-airgap/oci/base';
 import type { Output } from './session.ts';
 
 type Stream = NodeJS.WriteStream & { readonly fd: number };
@@ -19,13 +18,12 @@ export function standardOutput(): Output {
   const writeOut = writerOf(process.stdout);
   const writeErr = writerOf(process.stderr);
   const pending = new Set<Promise<void>>();
-  let lost: CodedError | undefined;
+  let lost: Error | undefined;
   const stdout = (text: string): void => {
     const writing = new Promise<void>((resolve) => {
       writeOut(text, (error) => {
         // A reader that stops early, as `head` does, has what it wanted.
-        if (error instanceof Error && systemCodeOf(error) !== 'EPIPE')
-          lost ??= diskError(error, 'standard output');
+        if (error instanceof Error && systemCodeOf(error) !== 'EPIPE') lost ??= error;
         resolve();
       });
     });
@@ -42,7 +40,10 @@ export function standardOutput(): Output {
     isTerminal: process.stderr.isTTY === true,
     async lost() {
       await Promise.all(pending);
-      return lost;
+      if (lost === undefined) return undefined;
+      // Loaded here: the help of the program needs nothing else of it.
+      const { diskError } = await import('@omni-airgap/oci/fs');
+      return diskError(lost, 'standard output');
     },
   };
 }

@@ -3,7 +3,8 @@ import { parseRegistryTarget } from '@omni-airgap/loader';
 import { type ObjectStoreTarget, parseObjectStore, plainHttpHostsOf } from '@omni-airgap/objects';
 import type { NetworkSettings } from '@omni-airgap/oci/registry';
 import type { Site } from '@omni-airgap/talos';
-import { type NetworkFlags, networkSettings, type Session } from './session.ts';
+import { type NetworkFlags, networkSettings } from './network.ts';
+import type { Session } from './session.ts';
 
 export interface TargetFlags extends NetworkFlags {
   readonly registry?: string;

@@ -12,9 +12,7 @@ interface Flags extends BundleFlags {
 }
 
 export function addBundle(session: Session): Command {
-  const command = withBundleFlags(
-    new Command('bundle').description('pack what the store is locked to into volumes on a medium'),
-  )
+  const command = withBundleFlags(new Command('bundle'))
     .option('--volumes <range>', 'write only these volumes to this medium, such as 2-5 (000 is on each)')
     .option('--issued <id>', 'write media of a bundle that was issued before, instead of making one')
     .option('--consume', 'remove content from the store once the volume that holds it is safe')

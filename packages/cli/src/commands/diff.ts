@@ -12,7 +12,6 @@ interface Flags extends CommonFlags {
 
 export function addDiff(session: Session): Command {
   const command = new Command('diff')
-    .description('show what changed between two bundles, stores or receipts')
     .argument('<from>', 'folder of a bundle or store, a bundle.json or a receipt')
     .argument('<to>', 'the same, for the later state')
     .addOption(

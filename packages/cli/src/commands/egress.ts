@@ -19,13 +19,13 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { withClientCertificate, withCommon, withExample, withNetwork } from '../flags.ts';
 import { count, table } from '../format.ts';
 import { noteExposed } from '../keys.ts';
-import { type CommonFlags, networkSettings, report, type Session } from '../session.ts';
+import { networkSettings } from '../network.ts';
+import { type CommonFlags, report, type Session } from '../session.ts';
 import { readTargets, type TargetFlags } from '../targets.ts';
 
 export function addEgress(session: Session): Command {
   return withExample(
     new Command('egress')
-      .description('what the connected host must reach, whether it can, and what it did reach')
       .addCommand(addRules(session))
       .addCommand(addCheck(session))
       .addCommand(addLog(session)),

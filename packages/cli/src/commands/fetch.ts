@@ -16,16 +16,9 @@ import {
 } from '../flags.ts';
 import { count, formatDuration } from '../format.ts';
 import { describeInside, type InsideFlags, insideOptions, withInside } from '../inside.ts';
+import { type NetworkFlags, networkSettings } from '../network.ts';
 import { reportPlan } from '../plan-view.ts';
-import {
-  account,
-  boundGarbage,
-  type CommonFlags,
-  type NetworkFlags,
-  networkSettings,
-  report,
-  type Session,
-} from '../session.ts';
+import { account, boundGarbage, type CommonFlags, report, type Session } from '../session.ts';
 import { rangeLines } from '../versions-view.ts';
 
 interface Flags extends CommonFlags, NetworkFlags, SignerFlags, InsideFlags {
@@ -43,7 +36,6 @@ export function addFetch(session: Session): Command {
   const command = withSigners(
     withInside(
       new Command('fetch')
-        .description('fetch what mirror.yaml asks for into the store; run it again to resume')
         .optionsGroup('What to fetch:')
         .option('--config <file>', 'what to carry', './mirror.yaml')
         .option('--store <dir>', 'the store', './store')

@@ -16,7 +16,6 @@ interface Flags extends CommonFlags, PushedFlags {
 
 export function addGc(session: Session): Command {
   const command = new Command('gc')
-    .description('remove from a store what lock.json no longer names, and what no push needs')
     .option('--store <dir>', 'the store, or the folder of a stopped serve --writable', './store')
     .option('--dry-run', 'only print what would be removed')
     .option(

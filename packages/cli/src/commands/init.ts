@@ -6,7 +6,6 @@ import { type CommonFlags, report, type Session } from '../session.ts';
 
 export function addInit(session: Session): Command {
   const command = new Command('init')
-    .description('write a commented mirror.yaml to start from')
     .option('--config <file>', 'where to write it', './mirror.yaml')
     .addOption(
       new Option(

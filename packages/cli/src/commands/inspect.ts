@@ -33,7 +33,6 @@ interface Flags extends BundleOrStoreFlags {
 
 export function addInspect(session: Session): Command {
   const command = withBundleOrStore(new Command('inspect'))
-    .description('show what a bundle or a store holds; the first medium of a bundle is enough')
     .option('--sboms <dir>', 'write the SBOMs that images carry (SPDX, CycloneDX) to this folder instead')
     .action(async (flags: Flags) => {
       const store = storeToRead('inspect', flags);

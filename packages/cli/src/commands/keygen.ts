@@ -6,7 +6,6 @@ import { type CommonFlags, passphraseOf, passphraseVariable, report, type Sessio
 
 export function addKeygen(session: Session): Command {
   const command = new Command('keygen')
-    .description('make a P-256 key pair to sign bundles with')
     .requiredOption(
       '--out <name>',
       'writes NAME.key (keep it secret) and NAME.pub (carry it inside another way)',

@@ -46,7 +46,6 @@ interface Flags extends CommonFlags, TargetFlags {
 
 export function addLoad(session: Session): Command {
   const command = new Command('load')
-    .description('bring a bundle into the registry and the object store of this site')
     .optionsGroup('What to load:')
     .option(
       '--bundle <dir...>',

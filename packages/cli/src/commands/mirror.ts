@@ -15,14 +15,8 @@ import {
   withSigners,
   withTransfers,
 } from '../flags.ts';
-import {
-  account,
-  boundGarbage,
-  type NetworkFlags,
-  networkSettings,
-  report,
-  type Session,
-} from '../session.ts';
+import { type NetworkFlags, networkSettings } from '../network.ts';
+import { account, boundGarbage, report, type Session } from '../session.ts';
 import { rangeLines } from '../versions-view.ts';
 
 interface Flags extends BundleFlags, NetworkFlags, SignerFlags {
@@ -35,7 +29,6 @@ export function addMirror(session: Session): Command {
   const command = withSigners(
     withBundleFlags(
       new Command('mirror')
-        .description('fetch and bundle in one go, with one copy of the content on disk')
         .optionsGroup('What to fetch:')
         .option('--config <file>', 'what to carry', './mirror.yaml')
         .option('--allow-secrets', 'let schematics with secrets in them go to the Image Factory and cross')

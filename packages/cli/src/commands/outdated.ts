@@ -4,7 +4,8 @@ import { printable } from '@omni-airgap/oci/base';
 import { Command } from 'commander';
 import { withCommon, withExample, withNetwork } from '../flags.ts';
 import { count, table, wrap } from '../format.ts';
-import { type CommonFlags, type NetworkFlags, networkSettings, report, type Session } from '../session.ts';
+import { type NetworkFlags, networkSettings } from '../network.ts';
+import { type CommonFlags, report, type Session } from '../session.ts';
 
 interface Flags extends CommonFlags, NetworkFlags {
   readonly config: string;
@@ -13,7 +14,6 @@ interface Flags extends CommonFlags, NetworkFlags {
 
 export function addOutdated(session: Session): Command {
   const command = new Command('outdated')
-    .description('list newer versions upstream, within the ranges of mirror.yaml and beyond; changes nothing')
     .option('--config <file>', 'what to carry', './mirror.yaml')
     .option('--store <dir>', 'the store', './store')
     .addHelpText(

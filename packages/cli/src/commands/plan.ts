@@ -4,8 +4,9 @@ import { CodedError } from '@omni-airgap/oci/base';
 import { Command } from 'commander';
 import { collected, withCommon, withExample, withNetwork } from '../flags.ts';
 import { type InsideFlags, insideOptions, withInside } from '../inside.ts';
+import { type NetworkFlags, networkSettings } from '../network.ts';
 import { reportPlan } from '../plan-view.ts';
-import { type CommonFlags, type NetworkFlags, networkSettings, type Session } from '../session.ts';
+import type { CommonFlags, Session } from '../session.ts';
 
 interface Flags extends CommonFlags, NetworkFlags, InsideFlags {
   readonly config: string;
@@ -20,9 +21,6 @@ interface Flags extends CommonFlags, NetworkFlags, InsideFlags {
 export function addPlan(session: Session): Command {
   const command = withInside(
     new Command('plan')
-      .description(
-        'show what a fetch would bring, and what it takes; changes nothing unless --write is given',
-      )
       .option('--config <file>', 'what to carry', './mirror.yaml')
       .option('--store <dir>', 'the store', './store')
       .option('--update', 'plan a fetch --update: with the newest versions for ranges')

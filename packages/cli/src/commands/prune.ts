@@ -36,7 +36,6 @@ interface Flags extends CommonFlags, TargetFlags {
 
 export function addPrune(session: Session): Command {
   const command = new Command('prune')
-    .description('remove from this site what older bundles brought and nothing needs any more, in two steps')
     .optionsGroup('First step, a plan to read; nothing is deleted:')
     .option('--plan <file>', 'write what would be deleted to this file')
     .addOption(

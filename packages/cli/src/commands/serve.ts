@@ -43,9 +43,6 @@ const graceMs = 10_000;
 
 export function addServe(session: Session): Command {
   const command = new Command('serve')
-    .description(
-      'offer what a bundle or store holds as an Image Factory and an OCI registry, straight from the medium',
-    )
     .optionsGroup('What to serve:')
     .option('--bundle <dir...>', 'folder of a bundle (repeatable: media of one, increments)', collected, [])
     .option('--store <dir>', 'a store instead of a bundle')

@@ -17,7 +17,6 @@ interface Flags extends CommonFlags {
 
 export function addSign(session: Session): Command {
   const command = new Command('sign')
-    .description('sign a bundle that was made unsigned, or with another key')
     .option('--bundle <dir...>', 'folder of a medium (repeatable: media of one bundle)', collected, [])
     .option('--sign-key <file>', 'sign with this private key, as keygen makes it')
     .option(

@@ -34,12 +34,7 @@ interface InitFlags extends CommonFlags {
 }
 
 export function addSite(session: Session): Command {
-  return withExample(
-    new Command('site')
-      .description('what only this site knows: its names, certificates and log-ins')
-      .addCommand(addInit(session)),
-    'omni-airgap site init --pki',
-  );
+  return withExample(new Command('site').addCommand(addInit(session)), 'omni-airgap site init --pki');
 }
 
 function addInit(session: Session): Command {

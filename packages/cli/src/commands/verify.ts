@@ -32,7 +32,6 @@ interface Flags extends BundleOrStoreFlags {
 
 export function addVerify(session: Session): Command {
   const command = withBundleOrStore(new Command('verify'))
-    .description('read a bundle or a store completely and report damage')
     .option('--quick', 'only signature, structure and sizes; do not read the content')
     .option('--require-signature', 'fail (exit 4) unless --verify-key says whose signature it must have')
     .option('--missing', 'print one short line: which volumes to send again, missing or damaged')

@@ -16,7 +16,8 @@ import {
 import { maxSchematicBytes } from '@omni-airgap/talos';
 import { Command } from 'commander';
 import { withCommon, withExample } from '../flags.ts';
-import { type CommonFlags, networkSettings, type Session } from '../session.ts';
+import { networkSettings } from '../network.ts';
+import type { CommonFlags, Session } from '../session.ts';
 
 interface Flags extends CommonFlags {
   readonly from: string;
@@ -26,7 +27,6 @@ interface Flags extends CommonFlags {
 
 export function addWants(session: Session): Command {
   const command = new Command('wants')
-    .description('list content that clients requested and serve did not have, as a part of mirror.yaml')
     .requiredOption('--from <url|dir>', 'address of the server, or the folder of its --writable')
     .option('--ca-cert <file>', 'trust the certificates in this PEM file as well')
     .option(
