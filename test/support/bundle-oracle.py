@@ -35,6 +35,7 @@ MEMBERS = {
     "changes?": {"added": [None], "removed": [None], "moved": [{"name": None, "from": None}]},
     "roots": [{"name": None, "descriptor": DESCRIPTOR, "kind?": None, "source?": None, "fetchedAt?": None, "fetchedBy?": None,
                "signature?": None, "verified?": {"key?": None, "identity?": None, "issuer?": None, "signature": None}}],
+    "withdraws?": [None],
     "blobs": [{"digest": None, "size": None, "volume": None, "offset": None, "kind?": None}],
     "relies?": {"repositories": [{"repository": None, "blobs": [{"digest": None, "size": None, "kind?": None}]}],
                 "objects": [{"key": None, "digest": None, "size": None}]},
@@ -199,8 +200,10 @@ def parse(data):
         return dict(pairs)
 
     bundle = json.loads(data.decode(), object_pairs_hook=single)
-    need(bundle["kind"] == "omni-airgap/bundle" and bundle["schema"] == 1, "bundle.json: kind or schema")
+    need(bundle["kind"] == "omni-airgap/bundle" and bundle["schema"] == (2 if "withdraws" in bundle else 1),
+         "bundle.json: kind or schema")
     check_members(bundle, MEMBERS, "bundle.json")
+    need(not set(bundle.get("withdraws", [])) & {root["name"] for root in bundle["roots"]}, "withdraws a name of its own")
     return bundle
 
 

@@ -30,6 +30,7 @@ export {
   type BundleRelies,
   type BundleRoot,
   bundleIdOf,
+  bundleSchemaOf,
   checksumLines,
   documentName,
   isProgramFile,

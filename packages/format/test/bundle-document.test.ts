@@ -27,6 +27,8 @@ import { planVolumes } from '../src/volumes/volume-plan.ts';
 const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const signed = { mode: 'signed', keys: [pair.publicKey] } as const;
 const any = { mode: 'any' } as const;
+/** A name of an earlier bundle. */
+const gone = 'ghcr.io/siderolabs/omni:v1';
 
 /** The bundle as JSON that can be bent out of shape. */
 type Loose = Record<string, unknown> & {
@@ -200,6 +202,24 @@ describe('hostile content', () => {
     ['another kind', (d) => Object.assign(d, { kind: 'omni-airgap/lock' })],
     ['an older schema', (d) => Object.assign(d, { schema: 0 })],
     ['a schema that is text', (d) => Object.assign(d, { schema: '1' })],
+    [
+      'withdrawn names in schema 1, which older programs overlook',
+      (d) => Object.assign(d, { withdraws: [gone] }),
+    ],
+    ['schema 2 without a withdrawn name', (d) => Object.assign(d, { schema: 2 })],
+    ['an empty list of withdrawn names', (d) => Object.assign(d, { schema: 2, withdraws: [] })],
+    [
+      'a withdrawn name that is a pattern',
+      (d) => Object.assign(d, { schema: 2, withdraws: ['ghcr.io/a/*'] }),
+    ],
+    [
+      'a withdrawn name that goes by its digest',
+      (d) => Object.assign(d, { schema: 2, withdraws: [`@sha256:${'0'.repeat(64)}`] }),
+    ],
+    [
+      'a withdrawn name that it lists itself',
+      (d) => Object.assign(d, { schema: 2, withdraws: [at(d.roots, 0)['name']] }),
+    ],
     ['T45 a sequence beyond all numbers', (d) => Object.assign(d, { sequence: 1e300 })],
     ['a sequence of 0', (d) => Object.assign(d, { sequence: 0 })],
     ['a time that is none', (d) => Object.assign(d, { createdAt: 'yesterday' })],
@@ -220,14 +240,22 @@ describe('hostile content', () => {
     expect(damages.map((damage) => damage.what)).toEqual(['index.json']);
   });
 
+  test('schema 2 withdraws names of earlier bundles', async () => {
+    await write(
+      folder,
+      bent((d) => Object.assign(d, { schema: 2, withdraws: [gone] })),
+    );
+    expect((await BundleStore.open([folder], any)).document).toMatchObject({ schema: 2, withdraws: [gone] });
+  });
+
   test('a newer schema is refused with the advice to update', async () => {
     await write(
       folder,
-      bent((d) => Object.assign(d, { schema: 2, whatever: { new: true } })),
+      bent((d) => Object.assign(d, { schema: 3, whatever: { new: true } })),
     );
     await expect(BundleStore.open([folder], any)).rejects.toMatchObject({
       code: 'BAD_DOCUMENT',
-      message: 'bundle.json: schema 2 is newer than this program; use a newer omni-airgap',
+      message: 'bundle.json: schema 3 is newer than this program; use a newer omni-airgap',
     });
   });
 

@@ -103,9 +103,27 @@ const reliesSchema = v.strictObject({
 });
 export type BundleRelies = v.InferOutput<typeof reliesSchema>;
 
-const schema = v.strictObject({
+/** A full name with its tag, as a root has it. */
+function isTagName(text: string): boolean {
+  try {
+    return parseReference(text).digest === undefined;
+  } catch {
+    return false;
+  }
+}
+const withdrawnSchema = v.pipe(textSchema, v.check(isTagName, 'must be HOST/REPOSITORY:TAG'));
+
+/** A bundle that withdraws names has a higher schema number: an older program would go on serving them. */
+const [plainSchema, withdrawingSchema] = [1, 2] as const;
+
+/** The schema number of a bundle. @param withdraws names that it withdraws */
+export function bundleSchemaOf(withdraws: readonly string[]): BundleDocument['schema'] {
+  return withdraws.length === 0 ? plainSchema : withdrawingSchema;
+}
+
+const members = v.strictObject({
   kind: v.literal('omni-airgap/bundle'),
-  schema: v.literal(1),
+  schema: v.picklist([plainSchema, withdrawingSchema]),
   /** sha256 of what `sha256sum content.tar.*` prints for all volumes. */
   id: hex64Schema,
   /** Random name of the store that issued it. */
@@ -128,6 +146,8 @@ const schema = v.strictObject({
     }),
   ),
   roots: manyOf(rootSchema),
+  /** Names of earlier bundles of the same origin that are no longer to be used; sorted, none of its own. */
+  withdraws: v.optional(v.pipe(manyOf(withdrawnSchema), v.minLength(1))),
   blobs: manyOf(v.strictObject({ ...sizedSchema.entries, volume: wholeNumber, offset: bytesSchema })),
   /** Content that the roots need and that came with a base. */
   relies: v.optional(reliesSchema),
@@ -158,7 +178,25 @@ const schema = v.strictObject({
   /** Hosts that were contacted to gather the content. */
   egress: manyOf(v.strictObject({ host: textSchema, requests: wholeNumber, bytes: bytesSchema })),
 });
-export type BundleDocument = v.InferOutput<typeof schema>;
+export type BundleDocument = v.InferOutput<typeof members>;
+
+const schema = v.pipe(
+  members,
+  v.forward(
+    v.check(
+      (document) => document.schema === bundleSchemaOf(document.withdraws ?? []),
+      'a bundle has it if its schema is 2, and only then',
+    ),
+    ['withdraws'],
+  ),
+  v.forward(
+    v.check(({ roots, withdraws = [] }) => {
+      const withdrawn = new Set(withdraws);
+      return !roots.some(({ name }) => withdrawn.has(name));
+    }, 'has a name of this bundle itself'),
+    ['withdraws'],
+  ),
+);
 
 /** An executable of this program in `files`: it is on one of the media only, and in no store. */
 export function isProgramFile(name: string): boolean {
@@ -170,7 +208,7 @@ export const maxBundleDocumentBytes: number = 128 * 1024 * 1024;
 
 /** @throws BAD_DOCUMENT */
 export function parseBundleDocument(bytes: Uint8Array, what: string = documentName): BundleDocument {
-  return parseDocument(schema, bytes, what, 1);
+  return parseDocument(schema, bytes, what, withdrawingSchema);
 }
 
 /** The bytes of bundle.json: a line for each member, and for each entry of a list, so that it can be read and diffed. */

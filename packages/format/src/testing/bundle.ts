@@ -9,6 +9,7 @@ import { type Descriptor, digestFromHex } from '@omni-airgap/oci/model';
 import {
   type BundleDocument,
   bundleIdOf,
+  bundleSchemaOf,
   documentName,
   signatureName,
 } from '../documents/bundle-document.ts';
@@ -25,6 +26,12 @@ export interface TestBundleOptions {
   readonly key?: KeyObject;
   /** What it says it was made on. */
   readonly base?: BundleDocument['base'];
+  /** Default: always the same. */
+  readonly origin?: string;
+  /** Default 1. */
+  readonly sequence?: number;
+  /** Names that it withdraws; left out, none. */
+  readonly withdraws?: BundleDocument['withdraws'];
 }
 
 /** Writes volumes, bundle.json and, with a key, its signature into a folder. */
@@ -40,21 +47,22 @@ export async function writeTestBundle(
     const digest = digestFromHex(hex);
     blobs.push({ digest, size: (await layout.stat(digest)) ?? 0 });
   }
-  const { base, volumeSize = 4 * 1024 ** 3 } = options;
+  const { base, volumeSize = 4 * 1024 ** 3, withdraws = [] } = options;
   const bases = (base ?? []).map(({ id }) => id);
   const plan = planVolumes(names, blobs, volumeSize, bases);
   await mkdir(folder, { recursive: true });
   const volumes = await writeVolumes(new VolumeMap(names, plan, bases), layout, folder);
   const document: BundleDocument = {
     kind: 'omni-airgap/bundle',
-    schema: 1,
+    schema: bundleSchemaOf(withdraws),
     id: bundleIdOf(volumes),
-    origin: '0123456789abcdef0123456789abcdef',
-    sequence: 1,
+    origin: options.origin ?? '0123456789abcdef0123456789abcdef',
+    sequence: options.sequence ?? 1,
     createdAt: '2026-01-01T00:00:00Z',
     tool: 'test',
     base,
     roots: [...names].map(([name, descriptor]) => ({ name, descriptor })),
+    ...(withdraws.length === 0 ? {} : { withdraws: [...withdraws] }),
     blobs: [...plan.blobs],
     volumes: [...volumes],
     files: [],
