@@ -54,6 +54,8 @@ export interface ServerOptions {
   readonly access?: AccessOptions | undefined;
   /** Shown on the page and in /healthz. */
   readonly provenance?: readonly Provenance[];
+  /** Names that come from a bundle that is not the newest of its store: marked on the page. */
+  readonly olderNames?: ReadonlyMap<string, Provenance>;
   /** Takes an index whose children are missing; default false, as registries do. */
   readonly allowSparse?: boolean;
   readonly uploads?: UploadLimits;
@@ -111,7 +113,15 @@ const serverName = 'Image Factory omni-airgap';
  * for a certificate that cannot be used
  */
 export async function createServer(options: ServerOptions): Promise<Server> {
-  const { writable, allowSparse = false, onAccess, wishesFile, tls, provenance = [] } = options;
+  const {
+    writable,
+    allowSparse = false,
+    onAccess,
+    wishesFile,
+    tls,
+    provenance = [],
+    olderNames = new Map(),
+  } = options;
   const source = sourceOf(options);
   await writable?.removeAbandoned();
   const catalog = await Catalog.read(source);
@@ -152,6 +162,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     schematics,
     wishes,
     provenance,
+    olderNames,
     externalUrl,
     isWritable: push !== undefined,
     warnings: () =>

@@ -26,6 +26,7 @@ import { boundGarbage, type CommonFlags, type Session } from '../session.ts';
 
 interface Flags extends CommonFlags, PushedFlags, ServeFileFlags {
   readonly bundle: readonly string[];
+  readonly newestOnly?: true;
   readonly store?: string;
   readonly writable?: string;
   readonly listen: string;
@@ -44,7 +45,13 @@ const graceMs = 10_000;
 export function addServe(session: Session): Command {
   const command = new Command('serve')
     .optionsGroup('What to serve:')
-    .option('--bundle <dir...>', 'folder of a bundle (repeatable: media of one, increments)', collected, [])
+    .option(
+      '--bundle <dir...>',
+      'folder of a bundle (repeatable: media of one, increments, older ones)',
+      collected,
+      [],
+    )
+    .option('--newest-only', 'serve only the names of the newest bundle of each store')
     .option('--store <dir>', 'a store instead of a bundle')
     .option('--writable <dir>', 'take pushes into this folder, and keep wishes there')
     .option(
@@ -91,6 +98,8 @@ async function serve(session: Session, flags: Flags): Promise<void> {
   if (flags.store !== undefined && flags.bundle.length > 0) {
     throw new CodedError('USAGE', 'serve takes either --bundle DIR or --store DIR');
   }
+  if (flags.newestOnly === true && flags.bundle.length === 0)
+    throw new CodedError('USAGE', '--newest-only needs --bundle DIR');
   const { host, port } = parseListen('--listen', flags.listen);
   const metricsAt =
     flags.metricsListen === undefined ? undefined : parseListen('--metrics-listen', flags.metricsListen);
@@ -184,15 +193,21 @@ async function isSameFolder(path: string, other: string | undefined): Promise<bo
 }
 
 async function contentOf(
-  { bundle, verifyKey, allowUnsigned, maxAge }: Flags,
+  { bundle, verifyKey, allowUnsigned, maxAge, newestOnly }: Flags,
   { source, writable }: Stores,
   log: ServeLog,
-): Promise<Pick<ServerOptions, 'source' | 'provenance' | 'writable' | 'wishesFile' | 'allowSparse'>> {
+): Promise<
+  Pick<ServerOptions, 'source' | 'provenance' | 'olderNames' | 'writable' | 'wishesFile' | 'allowSparse'>
+> {
   const trust = bundle.length === 0 ? undefined : await readTrust(verifyKey, allowUnsigned === true);
-  const opened = trust === undefined ? undefined : await openBundles(bundle, trust, maxAge);
+  const opened =
+    trust === undefined ? undefined : await openBundles(bundle, trust, { maxAgeDays: maxAge, newestOnly });
   for (const text of opened?.warnings ?? []) log.event('warn', 'bundle', text);
+  for (const text of opened?.notes ?? []) log.event('info', 'bundle', text);
   return {
-    ...(opened === undefined ? {} : { source: opened.source, provenance: opened.provenance }),
+    ...(opened === undefined
+      ? {}
+      : { source: opened.source, provenance: opened.provenance, olderNames: opened.olderNames }),
     ...(source === undefined ? {} : { source: await source.openLayout() }),
     ...(writable === undefined
       ? {}

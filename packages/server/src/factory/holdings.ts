@@ -26,9 +26,12 @@ import type { GraphNode } from '../registry/graph.ts';
 import { parseInstallerPath } from '../registry/installers.ts';
 
 const mediaPrefix = 'talos-media/';
+const listPrefix = 'talos-catalog/';
 /** For lists that belong to no version. */
 const currentTag = 'latest';
 const maxListBytes = 4 * 1024 * 1024;
+/** Lists of which each version of Talos has its own. */
+const listsOfVersions = ['extensions', 'overlays', 'talosctl'] as const satisfies readonly ListName[];
 const noFiles: ReadonlyMap<string, Descriptor> = new Map();
 
 const isMedia = ({ fileType }: GraphNode): boolean => fileType === mediaArtifactType;
@@ -128,9 +131,16 @@ export class Holdings {
     });
   }
 
-  /** Talos versions something was carried of, oldest first, as the Image Factory lists them. */
+  /**
+   * Talos versions something was carried of, oldest first, as the Image Factory lists them. The list that was carried is that
+   * of the newest bundle; what older ones brought has lists of its own version.
+   */
   async versions(): Promise<readonly string[]> {
     const found = new Set<string>(await this.#listedVersions());
+    for (const name of listsOfVersions) {
+      const tags = this.#catalog.tagsFrom(publicFactoryHost, `${listPrefix}${name}`, isList);
+      for (const version of versionsOf(tags)) found.add(version);
+    }
     for (const { version } of this.media()) found.add(version);
     for (const { versions } of this.installers()) for (const version of versions) found.add(version);
     return [...found].sort(compareVersions);
@@ -138,7 +148,7 @@ export class Holdings {
 
   /** Files of a list, by name. @param version for lists that belong to one */
   list(name: ListName, version: string = currentTag): ReadonlyMap<string, Descriptor> {
-    return this.#filesAt(`talos-catalog/${name}`, version, isList);
+    return this.#filesAt(`${listPrefix}${name}`, version, isList);
   }
 
   /** A small file of a list; undefined when it was not carried. */

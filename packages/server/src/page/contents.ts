@@ -2,8 +2,9 @@
  * What the page lists: boot assets, talosctl, installers, images. And the search over all of it, which runs here, so that
  * it works without script and over more than a page shows.
  */
-import { type Descriptor, subjectOfTag } from '@omni-airgap/oci/model';
-import { compareVersions, isVersion, schematicRepository } from '@omni-airgap/talos';
+import { type Descriptor, parseReference, subjectOfTag } from '@omni-airgap/oci/model';
+import { compareVersions, isVersion, publicFactoryHost, schematicRepository } from '@omni-airgap/talos';
+import type { Provenance } from '../bundles.ts';
 import type { HeldInstaller, HeldMedia, Holdings } from '../factory/holdings.ts';
 import type { Catalog } from '../registry/catalog.ts';
 import { parseInstallerPath } from '../registry/installers.ts';
@@ -18,7 +19,11 @@ export interface ListedRepository {
   readonly tags: readonly string[];
 }
 
+/** `path:tag` of what comes from a bundle that is not the newest of its store, and the number of that bundle. */
+export type OlderPlaces = ReadonlyMap<string, number>;
+
 export interface Contents {
+  readonly older: OlderPlaces;
   /** Newest version first, and ISOs before other files. */
   readonly media: readonly HeldMedia[];
   /** By version, newest first. */
@@ -31,9 +36,28 @@ export interface Contents {
 /** Longer ones match nothing that is here. */
 export const maxQueryLength = 300;
 
-/** @param versions of Talos, oldest first */
-export function contentsOf(catalog: Catalog, holdings: Holdings, versions: readonly string[]): Contents {
+/** The place of a media in `older`. */
+export function mediaPlace({ schematic, version }: Pick<HeldMedia, 'schematic' | 'version'>): string {
+  return `${publicFactoryHost}/talos-media/${schematic}:${version}`;
+}
+
+/** The place of the files of talosctl in `older`. */
+export function talosctlPlace(version: string): string {
+  return `${publicFactoryHost}/talos-catalog/talosctl:${version}`;
+}
+
+/**
+ * @param versions of Talos, oldest first
+ * @param olderNames names of bundles that are not the newest of their store
+ */
+export function contentsOf(
+  catalog: Catalog,
+  holdings: Holdings,
+  versions: readonly string[],
+  olderNames: ReadonlyMap<string, Provenance>,
+): Contents {
   return {
+    older: olderPlaces(catalog, olderNames),
     media: holdings
       .media()
       .map((held) => ({ ...held, files: new Map([...held.files].sort(isoFirst)) }))
@@ -50,6 +74,19 @@ export function contentsOf(catalog: Catalog, holdings: Holdings, versions: reado
       return tags.length === 0 || isOfFactory(path) ? [] : [{ path, tags: tags.sort(newerFirst) }];
     }),
   };
+}
+
+/** What was pushed in place of such a name is not older. */
+function olderPlaces(catalog: Catalog, olderNames: ReadonlyMap<string, Provenance>): OlderPlaces {
+  const places = new Map<string, number>();
+  for (const [name, { sequence }] of olderNames) {
+    if (name.startsWith('@')) continue;
+    const { registry, repository, tag } = parseReference(name);
+    const paths = [repository, `${registry}/${repository}`];
+    if (tag === undefined || paths.some((path) => catalog.pushed(path, tag) !== undefined)) continue;
+    for (const path of paths) places.set(`${path}:${tag}`, sequence);
+  }
+  return places;
 }
 
 /** What the Image Factory's part of the page shows; with a host in front, it is the same. */
@@ -79,6 +116,7 @@ export function search(contents: Contents, query: string, host: string): Content
   const matching = (files: Files, about: string): Files =>
     new Map([...files].filter(([name]) => matches(`${name} ${about}`)));
   return {
+    older: contents.older,
     media: contents.media
       .map((held) => ({ ...held, files: matching(held.files, `talos ${held.version} ${held.schematic}`) }))
       .filter(({ files }) => files.size > 0),

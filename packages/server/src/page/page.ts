@@ -4,6 +4,7 @@ import { Html, html, htmlLines } from '@omni-airgap/format';
 import { isCoded } from '@omni-airgap/oci/base';
 import { collect } from '@omni-airgap/oci/model';
 import { isSchematicId, TalosError } from '@omni-airgap/talos';
+import type { Provenance } from '../bundles.ts';
 import { failed, json, plainText } from '../factory/answer.ts';
 import type { Holdings } from '../factory/holdings.ts';
 import type { Schematics } from '../factory/schematics.ts';
@@ -33,6 +34,8 @@ export interface PageContext extends HealthContext {
   readonly holdings: Holdings;
   readonly schematics: Schematics;
   readonly wishes: WishList;
+  /** Names of bundles that are not the newest of their store. */
+  readonly olderNames: ReadonlyMap<string, Provenance>;
   /** It takes pushes. */
   readonly isWritable: boolean;
   /** What the operator should know about who can reach this server. */
@@ -145,12 +148,12 @@ async function verdictOn(
 }
 
 async function page(context: PageContext, request: Request, verdict: Html, text = ''): Promise<Answer> {
-  const { catalog, holdings, wishes, provenance } = context;
+  const { catalog, holdings, wishes, olderNames } = context;
   const url = context.externalUrl(request);
   const { host } = new URL(url);
   await context.integrity.recheck();
   const versions = await holdings.versions();
-  const contents = contentsOf(catalog, holdings, versions);
+  const contents = contentsOf(catalog, holdings, versions, olderNames);
   const query = (request.query.get('q') ?? '').slice(0, maxQueryLength).trim();
   const found = query === '' ? undefined : search(contents, query, host);
   const summary = found === undefined ? '' : summaryOf(found, query);
@@ -163,22 +166,21 @@ async function page(context: PageContext, request: Request, verdict: Html, text 
       : isEmpty
         ? html`No content`
         : html`<span class="good">All content read so far is whole</span>`;
-  const { repositories, media, talosctl, installers } = contents;
-  const [image] = repositories;
+  const [image] = contents.repositories;
   const main =
     found !== undefined
       ? resultsSection(found, url)
       : html`${damaged > 0 ? html`<section class="warning" aria-label="Damage"><p>${problem}</p></section>` : html``}
 ${isEmpty ? emptySection(url, context.isWritable) : html``}
-${mediaSection(media, url)}
+${mediaSection(contents, url)}
 ${setupSection(url, registriesOf(catalog), image && `${image.path}:${image.tags[0]}`)}
-${installerSection(installers, host)}
-${imagesSection(repositories, host)}
-${talosctlSection(talosctl)}
+${installerSection(contents, host)}
+${imagesSection(contents, host)}
+${talosctlSection(contents)}
 <section aria-labelledby="lookup"><h2 id="lookup">Schematic look-up</h2><form method="post" action="/lookup#lookup"><p><label for="schematic">A schematic (YAML or JSON), or its ID</label></p><textarea id="schematic" name="schematic" spellcheck="false">
 ${htmlLines(text)}</textarea><button type="submit">Look up</button></form>${verdict}</section>
 ${wishesSection(wishes.document())}
-${aboutSection(url, versions, provenance, state)}`;
+${aboutSection(url, versions, context, state)}`;
   const body = html`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark"><title>${query === '' ? '' : `${query} - `}Omni and Talos content at ${host}</title><link rel="icon" href="data:,"><style>${trustedStyle}</style></head>
 <body><a class="skip" href="#main">Skip to the content</a>

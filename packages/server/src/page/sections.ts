@@ -5,10 +5,17 @@ import { formatBytes } from '@omni-airgap/oci/base';
 import { type Descriptor, hexOf } from '@omni-airgap/oci/model';
 import { isMediaName, parseMediaName } from '@omni-airgap/talos';
 import type { Provenance } from '../bundles.ts';
-import type { HeldInstaller, HeldMedia } from '../factory/holdings.ts';
+import type { HeldMedia } from '../factory/holdings.ts';
 import { describeWish } from '../wishes/wish.ts';
 import type { WantsDocument } from '../wishes/wish-list.ts';
-import { type Contents, countOf, type ListedRepository } from './contents.ts';
+import {
+  type Contents,
+  countOf,
+  type ListedRepository,
+  mediaPlace,
+  type OlderPlaces,
+  talosctlPlace,
+} from './contents.ts';
 
 function fileTable(
   caption: string,
@@ -26,6 +33,14 @@ function fileTable(
   );
 }
 
+/** Says of which older bundle something is; nothing for what is current. @param place a key of `older` */
+function olderMark(older: OlderPlaces, place: string): Html {
+  const sequence = older.get(place);
+  return sequence === undefined
+    ? html``
+    : html` <span class="soft">(from older bundle number ${sequence})</span>`;
+}
+
 /** Platforms whose machines can boot over the network from these files: `metal-amd64`. */
 function pxeTargets({ files }: HeldMedia): readonly string[] {
   return [...files.keys()].filter(isMediaName).flatMap((name) => {
@@ -39,36 +54,41 @@ function pxeTargets({ files }: HeldMedia): readonly string[] {
 }
 
 /** The newest version is open. @param media newest version first @param url of this server */
-export function mediaSection(media: readonly HeldMedia[], url: string): Html {
+export function mediaSection({ media, older }: Pick<Contents, 'media' | 'older'>, url: string): Html {
   const blocks = media.map((held, i) => {
     const { schematic, version, files } = held;
     const at = `/image/${schematic}/${version}`;
+    const mark = olderMark(older, mediaPlace(held));
+    const isOpen = version === media[0]?.version;
     const pxe = pxeTargets(held).map(
       (target) => html`<li><code>${url}/pxe/${schematic}/${version}/${target}</code></li>`,
     );
-    const content = html`<p class="soft">Schematic <code>${schematic}</code></p>${fileTable(`Boot assets of Talos ${version}, schematic ${schematic.slice(0, 12)}`, files, (name) => `${at}/${name}`)}${pxe.length === 0 ? html`` : html`<p>To boot over the network, chain iPXE to:</p><ul class="places">${pxe}</ul>`}`;
-    return version === media[0]?.version
+    const content = html`<p class="soft">Schematic <code>${schematic}</code>${isOpen ? mark : html``}</p>${fileTable(`Boot assets of Talos ${version}, schematic ${schematic.slice(0, 12)}`, files, (name) => `${at}/${name}`)}${pxe.length === 0 ? html`` : html`<p>To boot over the network, chain iPXE to:</p><ul class="places">${pxe}</ul>`}`;
+    return isOpen
       ? html`<h3>Talos ${version}${i === 0 && media.length > 1 ? ' (newest)' : ''}</h3>${content}`
-      : html`<details><summary>Talos ${version}, schematic <code>${schematic.slice(0, 12)}…</code></summary>${content}</details>`;
+      : html`<details><summary>Talos ${version}, schematic <code>${schematic.slice(0, 12)}…</code>${mark}</summary>${content}</details>`;
   });
   return html`<section aria-labelledby="boot-assets"><h2 id="boot-assets">Boot assets</h2>${media.length === 0 ? html`<p>No boot assets were carried.</p>` : blocks}</section>`;
 }
 
-/** @param files of talosctl by version */
-export function talosctlSection(
-  versions: readonly (readonly [string, ReadonlyMap<string, Descriptor>])[],
-): Html {
-  const tables = versions.map(
+export function talosctlSection({ talosctl, older }: Pick<Contents, 'talosctl' | 'older'>): Html {
+  const tables = talosctl.map(
     ([version, files]) =>
-      html`<h3>Talos ${version}</h3>${fileTable(`talosctl ${version}`, files, (name) => `/talosctl/${version}/${name}`)}`,
+      html`<h3>Talos ${version}${olderMark(older, talosctlPlace(version))}</h3>${fileTable(`talosctl ${version}`, files, (name) => `/talosctl/${version}/${name}`)}`,
   );
   if (tables.length === 0) return html``;
   return html`<section aria-labelledby="talosctl"><h2 id="talosctl">talosctl</h2>${tables}</section>`;
 }
 
-export function installerSection(installers: readonly HeldInstaller[], host: string): Html {
+export function installerSection(
+  { installers, older }: Pick<Contents, 'installers' | 'older'>,
+  host: string,
+): Html {
   const items = installers.flatMap(({ repository, schematic, versions }) =>
-    versions.map((version) => html`<li><code>${host}/${repository}/${schematic}:${version}</code></li>`),
+    versions.map((version) => {
+      const place = `${repository}/${schematic}:${version}`;
+      return html`<li><code>${host}/${place}</code>${olderMark(older, place)}</li>`;
+    }),
   );
   return html`<section aria-labelledby="installers"><h2 id="installers">Installers</h2>${items.length === 0 ? html`<p>No installer images were carried.</p>` : html`<ul class="places">${items}</ul>`}</section>`;
 }
@@ -77,10 +97,16 @@ export function installerSection(installers: readonly HeldInstaller[], host: str
 const fewTags = 20;
 
 /** @param limit tags of one repository */
-function repositoryList(repositories: readonly ListedRepository[], host: string, limit: number): Html {
+function repositoryList(
+  { repositories, older }: Pick<Contents, 'repositories' | 'older'>,
+  host: string,
+  limit: number,
+): Html {
   const items = repositories.map(({ path, tags }) => {
     const more = tags.length - limit;
-    const shown = tags.slice(0, limit).map((tag) => html`<li><code>${tag}</code></li>`);
+    const shown = tags
+      .slice(0, limit)
+      .map((tag) => html`<li><code>${tag}</code>${olderMark(older, `${path}:${tag}`)}</li>`);
     const rest =
       more > 0
         ? html`<li><a href="/?q=${encodeURIComponent(`${host}/${path}:`)}">all ${tags.length} tags</a></li>`
@@ -90,10 +116,13 @@ function repositoryList(repositories: readonly ListedRepository[], host: string,
   return html`<ul class="repositories">${items}</ul>`;
 }
 
-export function imagesSection(repositories: readonly ListedRepository[], host: string): Html {
+export function imagesSection(
+  { repositories, older }: Pick<Contents, 'repositories' | 'older'>,
+  host: string,
+): Html {
   const count = `${repositories.length} ${repositories.length === 1 ? 'repository' : 'repositories'}`;
   return html`<section aria-labelledby="images"><h2 id="images">Images</h2>
-${repositories.length === 0 ? html`<p>No images were carried.</p>` : html`<details><summary>${count}</summary>${repositoryList(repositories, host, fewTags)}</details>`}</section>`;
+${repositories.length === 0 ? html`<p>No images were carried.</p>` : html`<details><summary>${count}</summary>${repositoryList({ repositories, older }, host, fewTags)}</details>`}</section>`;
 }
 
 /** Tags and installers that a search shows. */
@@ -111,27 +140,46 @@ export function resultsSection(found: Contents, url: string): Html {
   }
   const hidden = countOf({ ...found, media: [], talosctl: [], installers: [] }).names - maxFound;
   return html`<section aria-labelledby="results"><h2 id="results">Search results</h2><p><a href="/">Show everything</a></p></section>
-${found.media.length === 0 ? html`` : mediaSection(found.media, url)}
-${talosctlSection(found.talosctl)}
-${found.installers.length === 0 ? html`` : installerSection(found.installers, host)}
-${repositories.length === 0 ? html`` : html`<section aria-labelledby="images"><h2 id="images">Images</h2>${repositoryList(repositories, host, maxFound)}${hidden > 0 ? html`<p>${hidden} more tags match: add a word to the search.</p>` : html``}</section>`}`;
+${found.media.length === 0 ? html`` : mediaSection(found, url)}
+${talosctlSection(found)}
+${found.installers.length === 0 ? html`` : installerSection(found, host)}
+${repositories.length === 0 ? html`` : html`<section aria-labelledby="images"><h2 id="images">Images</h2>${repositoryList({ repositories, older: found.older }, host, maxFound)}${hidden > 0 ? html`<p>${hidden} more tags match: add a word to the search.</p>` : html``}</section>`}`;
 }
 
-/** Where content came from: each bundle by itself, the newest first. @param state of the content read so far */
+/** How many names are served from an older bundle. Content that goes by its digest alone is no name for people. */
+function namesFrom(bundle: Provenance, olderNames: ReadonlyMap<string, Provenance>): number {
+  return [...olderNames].filter(([name, from]) => from === bundle && !name.startsWith('@')).length;
+}
+
+/**
+ * Where content came from: each bundle by itself, the newest first.
+ * @param provenance with the names that each older bundle alone has
+ * @param state of the content read so far
+ */
 export function aboutSection(
   url: string,
   versions: readonly string[],
-  provenance: readonly Provenance[],
+  {
+    provenance,
+    olderNames,
+  }: {
+    readonly provenance: readonly Provenance[];
+    readonly olderNames: ReadonlyMap<string, Provenance>;
+  },
   state: Html,
 ): Html {
   const seen = new Set<string>();
   const stores = new Set(provenance.map(({ origin }) => origin));
-  const bundles = provenance.map(({ id, sequence, origin, createdAt, createdBy, signedBy }) => {
+  const bundles = provenance.map((bundle) => {
+    const { id, sequence, origin, createdAt, createdBy, signedBy } = bundle;
     const isNewest = !seen.has(origin);
     seen.add(origin);
     const age = provenance.length === 1 ? '' : isNewest ? ', the newest' : ', older';
+    const names = namesFrom(bundle, olderNames);
+    const served =
+      names === 0 ? html`` : html`<dt>Names</dt><dd>${names} that no newer bundle of its store lists</dd>`;
     const store = stores.size < 2 ? '' : ` of store ${origin.slice(0, 8)}`;
-    return html`<h3>Bundle number ${sequence}${store}${age}</h3><dl class="facts"><dt>Made</dt><dd><time datetime="${createdAt}">${createdAt.slice(0, 16).replace('T', ' ')}</time> UTC${createdBy === undefined ? '' : ` by ${createdBy}`}</dd><dt>Signed by</dt><dd>${signedBy === undefined ? html`<span class="bad">nobody's signature was checked</span>` : html`<code>${signedBy}</code>`}</dd><dt>ID</dt><dd><code>${id}</code></dd><dt>Store</dt><dd><code>${origin}</code></dd></dl>`;
+    return html`<h3>Bundle number ${sequence}${store}${age}</h3><dl class="facts"><dt>Made</dt><dd><time datetime="${createdAt}">${createdAt.slice(0, 16).replace('T', ' ')}</time> UTC${createdBy === undefined ? '' : ` by ${createdBy}`}</dd><dt>Signed by</dt><dd>${signedBy === undefined ? html`<span class="bad">nobody's signature was checked</span>` : html`<code>${signedBy}</code>`}</dd>${served}<dt>ID</dt><dd><code>${id}</code></dd><dt>Store</dt><dd><code>${origin}</code></dd></dl>`;
   });
   return html`<section aria-labelledby="about"><h2 id="about">About this server</h2><dl class="facts"><dt>Address</dt><dd><code>${url}</code></dd><dt>Talos versions</dt><dd>${versions.length === 0 ? 'none' : versions.toReversed().join(', ')}</dd><dt>State</dt><dd>${state}</dd></dl>${bundles}</section>`;
 }
