@@ -9,6 +9,7 @@ import {
   type BundleRelies,
   type BundleRoot,
   bundleIdOf,
+  bundleSchemaOf,
   fingerprintOf,
   isProgramFile,
   maxBundleDocumentBytes,
@@ -45,6 +46,8 @@ export interface IssueRequest {
   readonly bases: readonly BundleBase[];
   readonly relies: BundleRelies | undefined;
   readonly changes: BundleDocument['changes'];
+  /** Names of earlier bundles, sorted. */
+  readonly withdraws: readonly string[];
   readonly secrets: SecretsRecord;
   /** What is known against the set inside. */
   readonly inside: readonly InsideFinding[];
@@ -63,7 +66,7 @@ export async function issue(store: Store, request: IssueRequest): Promise<Issued
   const roots = await rootsOf(contents);
   const unnumbered: BundleDocument = {
     kind: 'omni-airgap/bundle',
-    schema: 1,
+    schema: bundleSchemaOf(request.withdraws),
     id,
     origin: '',
     sequence: 0,
@@ -73,6 +76,7 @@ export async function issue(store: Store, request: IssueRequest): Promise<Issued
     ...(request.bases.length === 0 ? {} : { base: [...request.bases] }),
     ...(request.bases.length === 0 ? {} : { changes: request.changes }),
     roots,
+    ...(request.withdraws.length === 0 ? {} : { withdraws: [...request.withdraws] }),
     blobs: request.blobs.map((blob) => ({ ...blob, ...kindOf(contents, blob.digest) })),
     ...(request.relies === undefined || request.bases.length === 0
       ? {}
@@ -154,6 +158,7 @@ function isSame(document: BundleDocument, request: IssueRequest, roots: readonly
     checks(document.roots) === checks(roots) &&
     says(document.base?.map(({ id }) => id) ?? []) === says(request.bases.map(({ id }) => id)) &&
     places(document.relies) === places(request.bases.length === 0 ? undefined : request.relies) &&
+    says(document.withdraws ?? []) === says(request.withdraws) &&
     says(document.secrets) === says(request.secrets) &&
     says(programOf(document)) ===
       says((request.program?.executables ?? []).map(({ name, sha256 }) => [name, sha256]))

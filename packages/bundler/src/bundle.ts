@@ -59,6 +59,8 @@ export interface BundleReport {
   readonly changes: BundleDocument['changes'];
   /** What of `changes.removed` running versions may still need; undefined for a full bundle. */
   readonly dropped: DroppedNames | undefined;
+  /** Names of earlier bundles that it withdraws, those that the last one withdrew among them. */
+  readonly withdraws: readonly string[];
   /** What is known against the set inside; empty where a bundle that was issued before is written. */
   readonly inside: readonly InsideFinding[];
   /** True when the medium has a signature, made in this run or before. */
@@ -146,7 +148,7 @@ function noteDropped(dropped: DroppedNames, progress: Progress): void {
   for (const line of lines) progress.note(line);
   if (lines.length > 0)
     progress.note(
-      'registries keep what was loaded before; serve lists only the names of the newest bundle. To carry a name again, restore it in mirror.yaml and run fetch',
+      'registries keep what was loaded before, and serve keeps the names of older bundles that it is given; --withdraw NAME ends that. To carry a name again, restore it in mirror.yaml and run fetch',
     );
 }
 
@@ -197,6 +199,7 @@ function reportOf(
     bases: (document.base ?? []).map(({ id }) => id),
     changes: document.changes,
     dropped: work.plan.dropped,
+    withdraws: document.withdraws ?? [],
     inside: work.plan.inside,
     ...run,
   };

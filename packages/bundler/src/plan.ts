@@ -41,6 +41,7 @@ import { issue, type SecretsRecord } from './bundle-record.ts';
 import { type LockedContent, readLockedContent } from './locked-content.ts';
 import { executablesFor, type Program, programBytes, readProgram } from './program.ts';
 import { type DroppedNames, droppedNames } from './report/versions.ts';
+import { withdrawals } from './withdrawals.ts';
 
 export interface BundlePlan {
   readonly store: Store;
@@ -70,6 +71,8 @@ export interface NewBundle {
   /** What is inside already: see readSiteInventory. */
   readonly since?: readonly string[];
   readonly signKey?: KeyObject | undefined;
+  /** Patterns for names of earlier bundles that are no longer to be used; see withdrawals. */
+  readonly withdraw?: readonly string[];
   /** Folder of a release of this program, which goes along. */
   readonly withProgram?: string | undefined;
   /** Carry schematics with secrets in them. */
@@ -99,6 +102,8 @@ export async function planNew(store: Store, options: NewBundle): Promise<BundleP
   const { carried, relies } = select(contents, inside);
   const secrets = await checkSecrets(contents, options.allowSecrets === true);
   const names = new Map(items.map((item) => [item.name, item.descriptor]));
+  const earlier = await store.bundles.documents();
+  const withdraws = withdrawals(options.withdraw ?? [], names, earlier);
   const bases = [...(inside?.bases.values() ?? [])].sort((a, b) => byText(a.id, b.id));
   const ids = bases.map(({ id }) => id);
   const { withProgram } = options;
@@ -125,6 +130,7 @@ export async function planNew(store: Store, options: NewBundle): Promise<BundleP
         bases,
         relies,
         changes,
+        withdraws,
         secrets,
         inside: findings,
         program,

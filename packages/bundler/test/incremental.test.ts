@@ -140,7 +140,7 @@ test('U-M9 says which running versions may still need what falls away, before a 
   expect(told.slice(0, 3)).toEqual([
     line,
     '1 other name is no longer carried: registry.k8s.io/pause:3.10',
-    expect.stringContaining('serve lists only the names of the newest bundle'),
+    expect.stringContaining('serve keeps the names of older bundles'),
   ]);
   expect(told).toContain('bytes');
   expect(await readFile(join(out, 'report.html'), 'utf8')).toContain(line);

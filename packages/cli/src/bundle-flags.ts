@@ -118,6 +118,13 @@ export function describeBundle(result: BundleReport, out: string, seconds: numbe
       ...bases.map((id) => `Relies on ${id}.`),
     );
   }
+  const { withdraws } = result;
+  if (withdraws.length > 0) {
+    const more = withdraws.length > 1 ? ` and ${withdraws.length - 1} more` : '';
+    lines.push(
+      `Withdraws ${withdraws[0]}${more}: serve and prune no longer keep what older bundles have of it.`,
+    );
+  }
   if (result.consumedBytes > 0) {
     lines.push(`${formatBytes(result.consumedBytes)} left the store: this bundle holds them now.`);
   }

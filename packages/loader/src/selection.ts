@@ -3,7 +3,7 @@
  * with it.
  */
 import type { Fetcher, Presence } from '@omni-airgap/oci';
-import { CodedError, printable } from '@omni-airgap/oci/base';
+import { CodedError, NamePattern, printable } from '@omni-airgap/oci/base';
 import { parseReference } from '@omni-airgap/oci/model';
 import type { LoadSource } from './source.ts';
 import { isDigestName } from './targets/names.ts';
@@ -19,13 +19,13 @@ export interface Choice {
 
 /** Patterns of the operator. One that matches neither a name nor a key is a mistake. */
 export class Selection {
-  readonly #only: readonly Pattern[];
-  readonly #except: readonly Pattern[];
+  readonly #only: readonly NamePattern[];
+  readonly #except: readonly NamePattern[];
 
   /** @param only,except patterns for whole names or keys: `*` stands for any text, `?` for one character */
   constructor(only: readonly string[] = [], except: readonly string[] = []) {
-    this.#only = only.map((text) => new Pattern('--only', text));
-    this.#except = except.map((text) => new Pattern('--except', text));
+    this.#only = only.map((text) => new NamePattern('--only', text));
+    this.#except = except.map((text) => new NamePattern('--except', text));
   }
 
   get isAll(): boolean {
@@ -90,45 +90,4 @@ export class Selection {
   #isExcepted(text: string): boolean {
     return this.#except.filter((pattern) => pattern.matches(text)).length > 0;
   }
-}
-
-class Pattern {
-  readonly flag: string;
-  readonly text: string;
-  readonly #parts: readonly string[];
-  isUsed = false;
-
-  constructor(flag: string, text: string) {
-    this.flag = flag;
-    this.text = text;
-    this.#parts = text.split(/\*+/);
-  }
-
-  /** Greedy from the left, so that no text takes more than linear time for each `*`. */
-  matches(text: string): boolean {
-    const isMatch = fits(this.#parts, text);
-    if (isMatch) this.isUsed = true;
-    return isMatch;
-  }
-}
-
-/** @param parts what stands between the stars */
-function fits(parts: readonly string[], text: string): boolean {
-  const [first = '', ...others] = parts;
-  if (!startsAt(text, 0, first)) return false;
-  const last = others.pop();
-  if (last === undefined) return text.length === first.length;
-  let at = first.length;
-  for (const part of others) {
-    while (at + part.length <= text.length && !startsAt(text, at, part)) at++;
-    if (at + part.length > text.length) return false;
-    at += part.length;
-  }
-  return text.length - last.length >= at && startsAt(text, text.length - last.length, last);
-}
-
-function startsAt(text: string, at: number, part: string): boolean {
-  if (at + part.length > text.length) return false;
-  for (let i = 0; i < part.length; i++) if (part[i] !== '?' && part[i] !== text[at + i]) return false;
-  return true;
 }

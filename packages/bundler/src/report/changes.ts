@@ -74,3 +74,14 @@ ${list('No longer carried', namesOf(changes.removed))}
 ${list('Other signatures or attestations', namesOf(changes.attached))}`;
   return part('Changes against the base', text, lists, 'changes');
 }
+
+/** Names of earlier bundles that this one withdraws; empty for most bundles. */
+export function withdrawnPart({ document: { withdraws = [] } }: Summary): Html {
+  if (withdraws.length === 0) return html``;
+  const rows = withdraws.map((name) => html`<li>${nameHtml(name)}</li>`);
+  return part(
+    'Withdrawn names',
+    `${withdraws.length} of earlier bundles`,
+    html`<p>Servers stop serving these names from earlier bundles, and prune may delete them.</p><ul class="names">${rows}</ul>`,
+  );
+}

@@ -4,7 +4,7 @@
  */
 import { type Html, html } from '@omni-airgap/format';
 import { formatTime } from '@omni-airgap/oci/base';
-import { changesPart } from './changes.ts';
+import { changesPart, withdrawnPart } from './changes.ts';
 import { checksPart, hostsPart, itemParts, volumesPart } from './details.ts';
 import { repositoriesTable, statusTable } from './overview.ts';
 import { style } from './style.ts';
@@ -36,6 +36,7 @@ ${repositoriesTable(summary)}</section>
 <p class="approval">Bundle ${document.id.slice(0, 12)} approved by <span></span> on <span></span> signature <span></span></p>
 <div class="details">
 ${changesPart(summary)}
+${withdrawnPart(summary)}
 ${itemParts(items)}
 ${hostsPart(summary)}
 ${volumesPart(summary)}

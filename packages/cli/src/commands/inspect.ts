@@ -121,6 +121,7 @@ function describeBundle(inspection: Inspection): string {
     for (const name of folded.attached) lines.push(`Other signatures or attestations: ${printable(name)}`);
     if (changesText(folded) === undefined) lines.push('Nothing has changed.');
   }
+  for (const name of document.withdraws ?? []) lines.push(`Withdrawn: ${printable(name)}`);
   const rows = items.map((item) => [
     printable(item.name),
     item.kind,

@@ -18,5 +18,6 @@ export {
   parseStrictObject,
   refuseOtherCase,
 } from './json.ts';
+export { NamePattern } from './name-pattern.ts';
 export { settleAll, WorkQueue, withCleanUp } from './tasks.ts';
 export { byText, formatBytes, formatTime, printable } from './text.ts';

@@ -1,0 +1,83 @@
+/** Names of earlier bundles that a new one withdraws: which they are, and for how long. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { BundleStore, parseBundleDocument, verifyBundle } from '@omni-airgap/format';
+import { describe, expect, test } from 'vitest';
+import { bundle } from '../src/index.ts';
+import { made, optionsFor, type TestStore } from './store.ts';
+
+const pause = 'registry.k8s.io/pause:3.10';
+const omni = 'ghcr.io/siderolabs/omni:v1';
+
+async function documentOf(folder: string): Promise<ReturnType<typeof parseBundleDocument>> {
+  return parseBundleDocument(await readFile(join(folder, 'bundle.json')));
+}
+
+/** A store that has issued a bundle, and lacks some of its names since then. */
+async function without(...names: readonly string[]): Promise<{ store: TestStore; folder: string }> {
+  const { folder, store } = await made();
+  await bundle(optionsFor(store, join(folder, 'first')));
+  for (const name of names) await store.remove(name);
+  return { store, folder };
+}
+
+test('U-M9 whole names stand in bundle.json with schema 2, in the report and on the report page', async () => {
+  const { store, folder } = await without(pause);
+  const out = join(folder, 'second');
+  const report = await bundle(optionsFor(store, out, { withdraw: ['registry.k8s.io/*'] }));
+  expect(report.withdraws).toEqual([pause]);
+  expect(await documentOf(out)).toMatchObject({ schema: 2, sequence: 2, withdraws: [pause] });
+  expect(await documentOf(join(folder, 'first'))).toMatchObject({ schema: 1 });
+  expect(await readFile(join(out, 'report.html'), 'utf8')).toContain('Withdrawn names');
+  expect(await verifyBundle(await BundleStore.open([out], { mode: 'any' }))).toMatchObject({ damages: [] });
+  // The same command again has nothing to do.
+  const again = await bundle(optionsFor(store, out, { withdraw: ['registry.k8s.io/*'] }));
+  expect(again).toMatchObject({ id: report.id, sequence: 2, written: false });
+});
+
+test('without a change of the content, it is another bundle all the same, with the next number', async () => {
+  const { store, folder } = await without(pause);
+  const second = await bundle(optionsFor(store, join(folder, 'second')));
+  const third = await bundle(optionsFor(store, join(folder, 'third'), { withdraw: [pause] }));
+  expect(third).toMatchObject({ id: second.id, sequence: 3, withdraws: [pause] });
+});
+
+test('an image is withdrawn with its signature, but not with one that another tag of it needs', async () => {
+  const { store, folder } = await made();
+  const image = await store.image('ghcr.io/siderolabs/omni:v1', [1, 2, 3]);
+  await store.locked('ghcr.io/siderolabs/omni:latest', 'image', image);
+  const signature = `ghcr.io/siderolabs/omni:sha256-${image.digest.slice(7)}.sig`;
+  await bundle(optionsFor(store, join(folder, 'first')));
+  for (const name of [omni, 'ghcr.io/siderolabs/omni:latest', signature]) await store.remove(name);
+  const one = await bundle(optionsFor(store, join(folder, 'one'), { withdraw: [omni] }));
+  expect(one.withdraws).toEqual([omni]);
+  const both = await bundle(optionsFor(store, join(folder, 'both'), { withdraw: ['*omni:latest'] }));
+  expect(both.withdraws).toEqual(['ghcr.io/siderolabs/omni:latest', signature, omni].sort());
+});
+
+test('later bundles withdraw it too, increments as well, until one carries the name again', async () => {
+  const { store, folder } = await without(pause, omni);
+  await bundle(optionsFor(store, join(folder, 'second'), { withdraw: [pause] }));
+  await store.image('quay.io/new/app:v1', [77]);
+  const third = await bundle(optionsFor(store, join(folder, 'third'), { since: [join(folder, 'second')] }));
+  expect(third.withdraws).toEqual([pause]);
+  await store.image('registry.k8s.io/pause:3.10', [5]);
+  const fourth = await bundle(optionsFor(store, join(folder, 'fourth'), { withdraw: [omni] }));
+  expect(fourth.withdraws).toEqual([omni]);
+});
+
+describe('refused before anything is written', () => {
+  test.each([
+    ['a pattern that matches nothing', 'ghcr.io/siderolabs/omni:v9', 'matches no name of the bundles'],
+    ['a name that is carried', omni, `this bundle would carry ${omni}; remove it from mirror.yaml`],
+    ['a pattern that matches more than what is gone', '*', 'this bundle would carry'],
+  ])('%s', async (_what, pattern, message) => {
+    const { store, folder } = await without(pause);
+    const out = join(folder, 'second');
+    await expect(bundle(optionsFor(store, out, { withdraw: [pattern] }))).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining(message),
+    });
+    await expect(readFile(join(out, 'bundle.json'))).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+});
