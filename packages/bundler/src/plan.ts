@@ -24,6 +24,7 @@ import {
   collectVerified,
   type Descriptor,
   type Digest,
+  fetchManifest,
   isManifestType,
 } from '@omni-airgap/oci/model';
 import { registryKinds } from '@omni-airgap/oci/registry';
@@ -41,7 +42,7 @@ import { issue, type SecretsRecord } from './bundle-record.ts';
 import { type LockedContent, readLockedContent } from './locked-content.ts';
 import { executablesFor, type Program, programBytes, readProgram } from './program.ts';
 import { type DroppedNames, droppedNames } from './report/versions.ts';
-import { withdrawals } from './withdrawals.ts';
+import { type ManifestReader, withdrawals } from './withdrawals.ts';
 
 export interface BundlePlan {
   readonly store: Store;
@@ -103,7 +104,8 @@ export async function planNew(store: Store, options: NewBundle): Promise<BundleP
   const secrets = await checkSecrets(contents, options.allowSecrets === true);
   const names = new Map(items.map((item) => [item.name, item.descriptor]));
   const earlier = await store.bundles.documents();
-  const withdraws = withdrawals(options.withdraw ?? [], names, earlier);
+  const manifests = manifestReader(layout, signal);
+  const withdraws = await withdrawals(options.withdraw ?? [], names, earlier, manifests);
   const bases = [...(inside?.bases.values() ?? [])].sort((a, b) => byText(a.id, b.id));
   const ids = bases.map(({ id }) => id);
   const { withProgram } = options;
@@ -209,6 +211,20 @@ function findingsOf(
 ): readonly InsideFinding[] {
   const names = items.map((item) => lockedName(item, graphs.get(item.name)?.values() ?? []));
   return insideFindings(names, { inside, site }, registryKinds);
+}
+
+/** Its answers: @throws BAD_DOCUMENT, DIGEST_MISMATCH, DISK */
+function manifestReader(layout: Layout, signal: AbortSignal | undefined): ManifestReader {
+  return {
+    subjectOf: async (descriptor) =>
+      (await layout.has(descriptor))
+        ? (await fetchManifest(layout, descriptor, signal)).manifest.subject?.digest
+        : undefined,
+    below: async (descriptor) => {
+      const graph = await graphOf(walk(layout, [descriptor], { missing: 'skip', blobs: false, signal }));
+      return [descriptor.digest, ...manifestsOf(graph.values())];
+    },
+  };
 }
 
 function manifestsOf(descriptors: Iterable<Descriptor>): Digest[] {

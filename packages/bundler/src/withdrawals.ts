@@ -4,53 +4,87 @@
  */
 import type { BundleDocument } from '@omni-airgap/format';
 import { byText, CodedError, NamePattern, printable } from '@omni-airgap/oci/base';
-import { type Digest, parseReference, subjectOfTag } from '@omni-airgap/oci/model';
-import { repositoryOf } from './base.ts';
+import { type Descriptor, type Digest, parseReference, subjectOfTag } from '@omni-airgap/oci/model';
 
 type EarlierBundle = Pick<BundleDocument, 'sequence' | 'roots' | 'withdraws'>;
 
 /** Names that a message lists. */
 const maxListed = 3;
 
+/** What the store has of manifests. */
+export interface ManifestReader {
+  /** What a manifest is about; undefined for one that is about nothing, or is no longer in the store. */
+  subjectOf(descriptor: Descriptor): Promise<Digest | undefined>;
+  /** The manifest and all manifests below it that are in the store: signatures can be about a platform. */
+  below(descriptor: Descriptor): Promise<readonly Digest[]>;
+}
+
+/** What a name has stood for. */
+type Meanings = ReadonlyMap<string, ReadonlyMap<Digest, Descriptor>>;
+
 /**
- * The names that patterns match in earlier bundles, with signatures and the like that have a tag and are about nothing
- * else; and what the last bundle withdrew, unless it is carried again.
+ * The names that patterns match in earlier bundles, with the signatures and other referrers that are about nothing else; and
+ * what the last bundle withdrew, unless it is carried again.
  * @param patterns of --withdraw
  * @param carried names of the new bundle, with what they stand for
  * @param earlier bundles that the store has issued, in any order
  * @returns sorted
  * @throws USAGE for a pattern that matches no name of an earlier bundle, or one that is carried
  */
-export function withdrawals(
+export async function withdrawals(
   patterns: readonly string[],
-  carried: ReadonlyMap<string, { readonly digest: Digest }>,
+  carried: ReadonlyMap<string, Descriptor>,
   earlier: readonly EarlierBundle[],
-): readonly string[] {
+  manifests: ManifestReader,
+): Promise<readonly string[]> {
   const last = earlier.reduce<EarlierBundle | undefined>(
     (newest, one) => (newest === undefined || one.sequence > newest.sequence ? one : newest),
     undefined,
   );
   const withdrawn = new Set(last?.withdraws?.filter((name) => !carried.has(name)));
-  const known = digestsOf(earlier);
-  const candidates = [...new Set([...known.keys(), ...carried.keys()])].filter((name) => !name.includes('@'));
+  if (patterns.length === 0) return [...withdrawn].sort(byText);
+  const known = meaningsOf(earlier);
+  const candidates = [...new Set([...known.keys(), ...carried.keys()])].filter((name) => !isBare(name));
   for (const text of patterns) {
     const pattern = new NamePattern('--withdraw', text);
     const matches = candidates.filter((name) => pattern.matches(name));
     requireGone(text, matches, carried);
     for (const name of matches) withdrawn.add(name);
   }
-  for (const name of companionsOf(withdrawn, known, carried)) withdrawn.add(name);
+  const subjects = await subjectsOf(known, manifests);
+  const below = await belowAll(known, carried, manifests);
+  // A referrer can be about another one.
+  for (let found: readonly string[] = [...withdrawn]; found.length > 0; ) {
+    found = companionsOf(withdrawn, below, carried, subjects);
+    for (const name of found) withdrawn.add(name);
+  }
   return [...withdrawn].sort(byText);
 }
 
-/** By name, all that it has stood for. What goes by its digest alone has no name to withdraw. */
-function digestsOf(bundles: readonly EarlierBundle[]): ReadonlyMap<string, ReadonlySet<Digest>> {
-  const digests = new Map<string, Set<Digest>>();
+/** True for what goes by its digest alone: a referrer, which is withdrawn with what it is about. */
+function isBare(name: string): boolean {
+  return name.startsWith('@');
+}
+
+function meaningsOf(bundles: readonly EarlierBundle[]): Meanings {
+  const meanings = new Map<string, Map<Digest, Descriptor>>();
   for (const { name, descriptor } of bundles.flatMap(({ roots }) => roots)) {
-    if (name.includes('@')) continue;
-    digests.set(name, (digests.get(name) ?? new Set()).add(descriptor.digest));
+    meanings.set(name, (meanings.get(name) ?? new Map()).set(descriptor.digest, descriptor));
   }
-  return digests;
+  return meanings;
+}
+
+/** What names are about, by their tag, or by the manifest for those that have none. */
+async function subjectsOf(known: Meanings, manifests: ManifestReader): Promise<ReadonlyMap<string, Digest>> {
+  const subjects = new Map<string, Digest>();
+  for (const [name, meanings] of known) {
+    const { tag, digest } = isBare(name) ? { digest: name.slice(1) } : parseReference(name);
+    const [descriptor] = meanings.values();
+    const isReferrer = digest !== undefined && descriptor !== undefined;
+    const subject = isReferrer ? await manifests.subjectOf(descriptor) : subjectOfTag(tag ?? '');
+    if (subject !== undefined) subjects.set(name, subject);
+  }
+  return subjects;
 }
 
 /** @throws USAGE */
@@ -71,23 +105,38 @@ function requireGone(text: string, matches: readonly string[], carried: Readonly
   );
 }
 
-/** Tags about images that no other name of their repository stands for any more. */
+/** By name, all manifests that it stands for, or has stood for. */
+async function belowAll(
+  known: Meanings,
+  carried: ReadonlyMap<string, Descriptor>,
+  manifests: ManifestReader,
+): Promise<ReadonlyMap<string, ReadonlySet<Digest>>> {
+  const below = new Map<string, Set<Digest>>();
+  const all = [
+    ...[...known].flatMap(([name, meanings]) => [...meanings.values()].map((one) => [name, one] as const)),
+    ...carried,
+  ];
+  for (const [name, descriptor] of all) {
+    const own = below.get(name) ?? new Set();
+    for (const digest of await manifests.below(descriptor)) own.add(digest);
+    below.set(name, own);
+  }
+  return below;
+}
+
+/** Names, not withdrawn yet, about what no other name stands for any more, in whatever repository. */
 function companionsOf(
   withdrawn: ReadonlySet<string>,
-  known: ReadonlyMap<string, ReadonlySet<Digest>>,
-  carried: ReadonlyMap<string, { readonly digest: Digest }>,
+  below: ReadonlyMap<string, ReadonlySet<Digest>>,
+  carried: ReadonlyMap<string, unknown>,
+  subjects: ReadonlyMap<string, Digest>,
 ): readonly string[] {
-  const [gone, staying] = [new Set<string>(), new Set<string>()];
-  for (const [name, digests] of known) {
-    for (const digest of digests)
-      (withdrawn.has(name) ? gone : staying).add(`${repositoryOf(name)}@${digest}`);
+  const [gone, staying] = [new Set<Digest>(), new Set<Digest>()];
+  for (const [name, digests] of below) {
+    for (const digest of digests) (withdrawn.has(name) ? gone : staying).add(digest);
   }
-  for (const [name, { digest }] of carried) {
-    if (!name.includes('@')) staying.add(`${repositoryOf(name)}@${digest}`);
-  }
-  return [...known.keys()].filter((name) => {
-    const subject = subjectOfTag(parseReference(name).tag ?? '');
-    const about = `${repositoryOf(name)}@${subject}`;
-    return subject !== undefined && !carried.has(name) && gone.has(about) && !staying.has(about);
+  return [...subjects].flatMap(([name, subject]) => {
+    const isGone = gone.has(subject) && !staying.has(subject);
+    return isGone && !withdrawn.has(name) && !carried.has(name) ? [name] : [];
   });
 }

@@ -128,6 +128,19 @@ export class TestStore {
     return this.locked(name, 'signature', descriptor);
   }
 
+  /** An artifact about a manifest, known by its digest. */
+  async referrer(repository: string, subject: Descriptor): Promise<Descriptor> {
+    const config = await this.#push(MediaType.empty, Buffer.from('{}'));
+    const { descriptor, bytes } = buildManifest(MediaType.ociManifest, {
+      artifactType: 'application/vnd.test.sbom',
+      config,
+      layers: [config],
+      subject,
+    });
+    await this.layout.push(descriptor, openerOf(bytes));
+    return this.locked(`${repository}@${descriptor.digest}`, 'signature', descriptor);
+  }
+
   /** A schematic as the Image Factory stores it. */
   async schematic(yaml: string): Promise<string> {
     const layer = await this.#push('application/vnd.sidero.dev-image.schematic', Buffer.from(yaml));

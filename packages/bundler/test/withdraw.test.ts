@@ -55,6 +55,39 @@ test('an image is withdrawn with its signature, but not with one that another ta
   expect(both.withdraws).toEqual(['ghcr.io/siderolabs/omni:latest', signature, omni].sort());
 });
 
+test('a referrer that goes by its digest is withdrawn with its image, and what is about that referrer', async () => {
+  const { store, folder } = await made();
+  const image = await store.image('ghcr.io/acme/app:v1', [31]);
+  const sbom = await store.referrer('ghcr.io/acme/app', image);
+  const about = await store.referrer('ghcr.io/acme/app', sbom);
+  await bundle(optionsFor(store, join(folder, 'first')));
+  const names = ['ghcr.io/acme/app:v1', ...[sbom, about].map(({ digest }) => `ghcr.io/acme/app@${digest}`)];
+  for (const name of names) await store.remove(name);
+  const { withdraws } = await bundle(
+    optionsFor(store, join(folder, 'second'), { withdraw: ['*acme/app:v1'] }),
+  );
+  expect(withdraws).toEqual(names.sort());
+});
+
+test('so is one that is about a platform of the image, unless another image has that platform', async () => {
+  const { store, folder } = await made();
+  const repository = 'ghcr.io/acme/app';
+  const { inner } = await store.sparseImage(`${repository}:v1`, 41);
+  const about = await store.referrer(repository, inner);
+  await bundle(optionsFor(store, join(folder, 'first')));
+  for (const name of [`${repository}:v1`, `${repository}@${about.digest}`]) await store.remove(name);
+  await store.locked(`${repository}:v3`, 'image', inner, ['linux/amd64']);
+  const withdraw = [`${repository}:v1`];
+  expect((await bundle(optionsFor(store, join(folder, 'second'), { withdraw }))).withdraws).toEqual(withdraw);
+  await store.remove(`${repository}:v3`);
+  const both = optionsFor(store, join(folder, 'third'), { withdraw: [`${repository}:v3`] });
+  expect((await bundle(both)).withdraws).toEqual([
+    `${repository}:v1`,
+    `${repository}:v3`,
+    `${repository}@${about.digest}`,
+  ]);
+});
+
 test('later bundles withdraw it too, increments as well, until one carries the name again', async () => {
   const { store, folder } = await without(pause, omni);
   await bundle(optionsFor(store, join(folder, 'second'), { withdraw: [pause] }));

@@ -212,10 +212,7 @@ describe('hostile content', () => {
       'a withdrawn name that is a pattern',
       (d) => Object.assign(d, { schema: 2, withdraws: ['ghcr.io/a/*'] }),
     ],
-    [
-      'a withdrawn name that goes by its digest',
-      (d) => Object.assign(d, { schema: 2, withdraws: [`@sha256:${'0'.repeat(64)}`] }),
-    ],
+    ['a withdrawn name that is no digest', (d) => Object.assign(d, { schema: 2, withdraws: ['@sha256:0'] })],
     [
       'a withdrawn name that it lists itself',
       (d) => Object.assign(d, { schema: 2, withdraws: [at(d.roots, 0)['name']] }),

@@ -5,7 +5,14 @@
 
 import { createHash } from 'node:crypto';
 import { messageOf, printable } from '@omni-airgap/oci/base';
-import { isManifestType, isRegistryHost, isRepository, parseReference } from '@omni-airgap/oci/model';
+import {
+  formatReference,
+  isDigest,
+  isManifestType,
+  isRegistryHost,
+  isRepository,
+  parseReference,
+} from '@omni-airgap/oci/model';
 import * as v from 'valibot';
 import {
   bytesSchema,
@@ -103,15 +110,16 @@ const reliesSchema = v.strictObject({
 });
 export type BundleRelies = v.InferOutput<typeof reliesSchema>;
 
-/** A full name with its tag, as a root has it. */
-function isTagName(text: string): boolean {
+/** A name as a root has it. */
+function isRootName(text: string): boolean {
+  if (text.startsWith('@')) return isDigest(text.slice(1));
   try {
-    return parseReference(text).digest === undefined;
+    return formatReference(parseReference(text)) === text;
   } catch {
     return false;
   }
 }
-const withdrawnSchema = v.pipe(textSchema, v.check(isTagName, 'must be HOST/REPOSITORY:TAG'));
+const withdrawnSchema = v.pipe(textSchema, v.check(isRootName, 'must be a whole name'));
 
 /** A bundle that withdraws names has a higher schema number: an older program would go on serving them. */
 const [plainSchema, withdrawingSchema] = [1, 2] as const;
