@@ -53,6 +53,11 @@ export function describeLoad(result: LoadReport, seconds: number): string {
       lines.push(`${join(folder, name)} was changed here; the new text is in ${name}.new.`);
   }
   lines.push(...describeMissing(result.missing));
+  const { withdraws = [] } = result.receipt;
+  if (withdraws.length > 0)
+    lines.push(
+      `The bundle withdraws ${count(withdraws.length, 'name')} of earlier bundles; load deletes nothing, prune does.`,
+    );
   if (part !== '' || result.trimmed.length + result.flattened.length > 0)
     lines.push(
       'For bundle --since carry the receipt of this load out (--receipt FILE): by its id alone the bundle counts as loaded whole.',

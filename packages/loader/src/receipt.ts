@@ -31,7 +31,7 @@ export async function receiptOf(
   signal?: AbortSignal,
 ): Promise<ReceiptDocument> {
   const { bundles, registry, objectStore, objectsReadBack, images, trimmed, objects, missing } = placed;
-  const { id, origin, sequence, roots } = bundles.document;
+  const { id, origin, sequence, roots, withdraws } = bundles.document;
   const outside = new Map(roots.map((root) => [root.name, root]));
   const sparse = registry === undefined ? [] : await sparseIndexes(bundles, registry, signal);
   const isTrimmed = new Set(trimmed.map(({ name }) => name));
@@ -47,6 +47,7 @@ export async function receiptOf(
     schema: 1,
     origin,
     sequence,
+    ...(withdraws === undefined ? {} : { withdraws: [...withdraws] }),
     loadedAt: new Date().toISOString(),
     tool,
     trust: bundles.signer,

@@ -37,11 +37,12 @@ export async function makeBundle(
   const layout = await Layout.open(join(root, 'store'), { create: true });
   await fill(layout);
   const folder = join(root, 'bundle');
-  const { volumeSize, key, base, ...members } = options;
+  const { volumeSize, key, base, withdraws, ...members } = options;
   await writeTestBundle(layout, folder, {
     ...(volumeSize === undefined ? {} : { volumeSize }),
     ...(key === undefined ? {} : { key }),
     ...(base === undefined ? {} : { base }),
+    ...(withdraws === undefined ? {} : { withdraws }),
   });
   const path = join(folder, 'bundle.json');
   const document = { ...(JSON.parse(await readFile(path, 'utf8')) as BundleDocument), ...members };

@@ -45,6 +45,8 @@ export const receiptSchema = v.strictObject({
   schema: v.literal(1),
   origin: textSchema,
   sequence: v.pipe(v.number(), v.safeInteger()),
+  /** Names of earlier bundles of the same origin that the bundle withdraws, so that prune may delete them. */
+  withdraws: v.optional(v.pipe(manyOf(textSchema), v.minLength(1))),
   loadedAt: timeSchema,
   tool: textSchema,
   /** How the bundle was trusted: the key's fingerprint, or that it was not. */

@@ -5,6 +5,7 @@
 import type { Accepted, LoadRecord, PrunePlan } from '@omni-airgap/format';
 import { byText, CodedError, printable } from '@omni-airgap/oci/base';
 import { type Digest, isDigest, isRepository, isTag } from '@omni-airgap/oci/model';
+import { Withdrawals } from './withdrawals.ts';
 
 /** All loads of one bundle, or one load straight from a store, which has no number. */
 export interface Arrival {
@@ -18,6 +19,10 @@ export interface Arrival {
   readonly records: readonly LoadRecord[];
   /** One of those that keep what they name. */
   readonly isKept: boolean;
+  /** False for loads below another prefix only: what they brought is not asked about, and stays. */
+  readonly isWithin: boolean;
+  /** Names of earlier bundles that it withdraws. */
+  readonly withdraws: ReadonlySet<string>;
 }
 
 /** A name of a bundle, where it was loaded to. */
@@ -31,6 +36,8 @@ export interface BroughtImage {
   readonly digest: Digest;
   /** The loads that brought it. */
   readonly arrivals: readonly Arrival[];
+  /** Those of them that keep it. */
+  readonly keptBy: readonly Arrival[];
 }
 
 /** An object that a load stored, or found as it should be. */
@@ -40,6 +47,7 @@ export interface BroughtObject {
   /** Bytes. */
   readonly size: number;
   readonly arrivals: readonly Arrival[];
+  readonly keptBy: readonly Arrival[];
 }
 
 /** Where the content lies that is asked about. */
@@ -73,7 +81,9 @@ export function arrivalsOf(
   const all = [...groups.values()].map((loads): Arrival => {
     const latest = loads.toSorted((a, b) => byText(a.receipt.loadedAt, b.receipt.loadedAt)).at(-1);
     const { bundle = '', origin = '', sequence = 0, loadedAt = '' } = latest?.receipt ?? {};
-    return { bundle, origin, sequence, loadedAt, records: loads, isKept: false };
+    const withdraws = new Set(loads.flatMap(({ receipt }) => receipt.withdraws ?? []));
+    const isWithin = loads.some(({ receipt }) => isAt(receipt, target));
+    return { bundle, origin, sequence, loadedAt, records: loads, isKept: false, isWithin, withdraws };
   });
   const kept = new Set<Arrival>();
   for (const origin of new Set(all.map((one) => one.origin))) {
@@ -85,7 +95,7 @@ export function arrivalsOf(
     }
   }
   return all
-    .map((one) => ({ ...one, isKept: kept.has(one) || !isWithin(one, target) }))
+    .map((one) => ({ ...one, isKept: kept.has(one) || !one.isWithin }))
     .sort((a, b) => byText(a.origin, b.origin) || b.sequence - a.sequence || byText(b.loadedAt, a.loadedAt));
 }
 
@@ -104,12 +114,11 @@ function isAbout({ registry, objectStore }: LoadRecord['receipt'], target: Prune
   return isRegistry || (objectStore !== undefined && objectStore === target.objectStore);
 }
 
-/** False for a load below another prefix only: what it brought is not asked about, and stays. */
-function isWithin({ records }: Arrival, { registry, objectStore }: PruneTarget): boolean {
-  return records.some(
-    ({ receipt }) =>
-      (registry !== undefined && receipt.registry === registry) ||
-      (objectStore !== undefined && receipt.objectStore === objectStore),
+/** False for a load below another prefix. */
+function isAt(receipt: LoadRecord['receipt'], { registry, objectStore }: PruneTarget): boolean {
+  return (
+    (registry !== undefined && receipt.registry === registry) ||
+    (objectStore !== undefined && receipt.objectStore === objectStore)
   );
 }
 
@@ -165,9 +174,16 @@ export class Inventory {
   /** @throws BAD_DOCUMENT for an invalid target in a receipt */
   constructor(arrivals: readonly Arrival[], { registry, objectStore }: PruneTarget) {
     this.arrivals = arrivals;
+    const withdrawals = new Withdrawals(arrivals);
     const host = registry === undefined ? undefined : hostOf(registry);
-    const images = new Map<string, { image: Omit<BroughtImage, 'arrivals'>; arrivals: Set<Arrival> }>();
-    const objects = new Map<string, { object: Omit<BroughtObject, 'arrivals'>; arrivals: Set<Arrival> }>();
+    const images = new Map<
+      string,
+      { image: Omit<BroughtImage, 'arrivals' | 'keptBy'>; arrivals: Set<Arrival> }
+    >();
+    const objects = new Map<
+      string,
+      { object: Omit<BroughtObject, 'arrivals' | 'keptBy'>; arrivals: Set<Arrival> }
+    >();
     const relied = new Map<string, Set<Digest>>();
     const reliedKeys = new Set<string>();
     const missing = new Map<string, Arrival>();
@@ -188,7 +204,9 @@ export class Inventory {
           objects.set(key, { ...known, arrivals: known.arrivals.add(arrival) });
         }
         if (!arrival.isKept) continue;
-        for (const { name } of receipt.missing ?? []) missing.set(name, arrival);
+        for (const { name } of receipt.missing ?? []) {
+          if (!withdrawals.has(arrival, name)) missing.set(name, arrival);
+        }
         for (const { repository, digests } of relies?.repositories ?? []) {
           const own = relied.get(repository) ?? new Set();
           for (const digest of digests) own.add(digest);
@@ -197,10 +215,13 @@ export class Inventory {
         for (const key of relies?.keys ?? []) reliedKeys.add(key);
       }
     }
-    this.images = [...images.values()].map(({ image, arrivals: of }) => ({ ...image, arrivals: [...of] }));
+    this.images = withdrawals.images(
+      [...images.values()].map(({ image, arrivals: of }) => ({ ...image, arrivals: [...of] })),
+    );
     this.objects = [...objects.values()].map(({ object, arrivals: of }) => ({
       ...object,
       arrivals: [...of],
+      keptBy: [...of].filter((arrival) => arrival.isKept && !withdrawals.has(arrival, object.key)),
     }));
     this.relied = relied;
     this.reliedKeys = reliedKeys;
@@ -220,8 +241,8 @@ export class Inventory {
 }
 
 /** True for what a bundle names that keeps it. */
-export function isNamed({ arrivals }: Pick<BroughtImage | BroughtObject, 'arrivals'>): boolean {
-  return arrivals.some(({ isKept }) => isKept);
+export function isNamed({ keptBy }: Pick<BroughtImage | BroughtObject, 'keptBy'>): boolean {
+  return keptBy.length > 0;
 }
 
 /** @throws BAD_DOCUMENT */
@@ -233,7 +254,7 @@ function placeOf({
   readonly name: string;
   readonly target: string;
   readonly digest: Digest;
-}): Omit<BroughtImage, 'arrivals'> {
+}): Omit<BroughtImage, 'arrivals' | 'keptBy'> {
   const path = target.slice(target.indexOf('/') + 1);
   const at = path.indexOf('@');
   const colon = at < 0 ? path.lastIndexOf(':') : -1;
