@@ -46,6 +46,9 @@ describeWith(['python3', 'openssl', 'sha256sum'], 'a reader and writer of its ow
     );
     await cliJson(['fetch', ...site.store, ...network]);
     await cliJson(['bundle', ...store, '--out', site.at('second'), '--since', site.at('media')]);
+    site.write('mirror.yaml', 'apiVersion: omni-airgap/v1\nimages: [ghcr.io/acme/app:v2]\n');
+    await cliJson(['fetch', ...site.store, ...network]);
+    await cliJson(['bundle', ...store, '--out', site.at('third'), '--withdraw', '*/app:v1']);
     return () => upstream.close();
   });
 
@@ -67,6 +70,17 @@ describeWith(['python3', 'openssl', 'sha256sum'], 'a reader and writer of its ow
   test('reads an increment', () => {
     expect(read(site, 'second')).toMatchObject({ names: 2, blobs: 2 });
     expect(read(site, 'second')['relied']).toBeGreaterThan(1);
+  });
+
+  test('reads a bundle that withdraws a name, and no such name in schema 1', () => {
+    expect(read(site, 'third')).toMatchObject({ names: 1, relied: 0 });
+    const folder = join(temporaryFolder('oracle'), 'media');
+    cpSync(site.at('third'), folder, { recursive: true });
+    const path = join(folder, 'bundle.json');
+    writeFileSync(path, readFileSync(path, 'utf8').replace('"schema": 2', '"schema": 1'));
+    for (const name of ['bundle.json.sig', 'bundle.json.sigstore.json']) rmSync(join(folder, name));
+    const { status, stderr } = spawnSync('python3', [oracle, 'check', folder], { encoding: 'utf8' });
+    expect([status, stderr.trim()]).toEqual([1, 'bundle.json: kind or schema']);
   });
 
   test('reads a bundle from before there was an inventory', () => {
