@@ -4,17 +4,37 @@
  */
 import { type Digest, subjectOfTag } from '@omni-airgap/oci/model';
 import { publicFactoryHost } from '@omni-airgap/talos';
-import type { Arrival, BroughtImage } from './inventory.ts';
 
-export class Withdrawals {
-  readonly #withdrawing: readonly Arrival[];
+/** A bundle that was loaded. */
+interface LoadedBundle {
+  readonly origin: string;
+  readonly sequence: number;
+  /** Of the latest load, ISO 8601. */
+  readonly loadedAt: string;
+  readonly isKept: boolean;
+  /** False for one that was loaded below another prefix only: it neither withdraws names nor loses any. */
+  readonly isWithin: boolean;
+  readonly withdraws: ReadonlySet<string>;
+}
 
-  constructor(arrivals: readonly Arrival[]) {
+/** A name where it was loaded to. */
+interface LoadedName<B> {
+  readonly name: string;
+  readonly repository: string;
+  readonly tag: string | undefined;
+  readonly digest: Digest;
+  readonly arrivals: readonly B[];
+}
+
+export class Withdrawals<B extends LoadedBundle> {
+  readonly #withdrawing: readonly B[];
+
+  constructor(arrivals: readonly B[]) {
     this.#withdrawing = arrivals.filter(({ withdraws, isWithin }) => isWithin && withdraws.size > 0);
   }
 
   /** Whether a later bundle of the same store withdraws a name of a bundle. @param name or the key of an object */
-  has({ origin, sequence, loadedAt, isWithin }: Arrival, name: string): boolean {
+  has({ origin, sequence, loadedAt, isWithin }: B, name: string): boolean {
     const names = [name, nameOfKey(name)];
     return this.#withdrawing.some(
       (later) =>
@@ -30,9 +50,8 @@ export class Withdrawals {
    * Which of the bundles that brought an image keep it. A signature that the site's key made is in no bundle: it is
    * withdrawn with the image that it is about.
    */
-  images(images: readonly Omit<BroughtImage, 'keptBy'>[]): readonly BroughtImage[] {
-    const isWithdrawn = ({ name }: { readonly name: string }, arrival: Arrival): boolean =>
-      this.has(arrival, name);
+  images<I extends LoadedName<B>>(images: readonly I[]): readonly (I & { readonly keptBy: readonly B[] })[] {
+    const isWithdrawn = ({ name }: { readonly name: string }, arrival: B): boolean => this.has(arrival, name);
     const byPlace = Map.groupBy(images, placeOf);
     return images.map((image) => {
       const subject = subjectOfTag(image.tag ?? '');
