@@ -1,5 +1,5 @@
 /** prune and names that a later bundle withdraws: a bundle that would keep them keeps them no longer. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseReceiptDocument } from '@omni-airgap/format';
 import { MediaType } from '@omni-airgap/oci/model';
@@ -56,6 +56,27 @@ test('a bundle that was gone back to keeps its names; so does one of another sto
   await shared.load(image(appV2));
   await shared.load(image(tool), { origin: 'b'.repeat(32), sequence: 7, withdraws: [appV2] });
   expect(deletionsIn((await shared.prune({ keep })).plan)).toEqual([]);
+});
+
+/** As if the bundle of this number had been loaded with a key. */
+function sign(site: PruneSite, sequence: number): void {
+  const folder = join(site.state, 'receipts');
+  for (const path of readdirSync(folder).map((name) => join(folder, name))) {
+    const record = JSON.parse(readFileSync(path, 'utf8'));
+    if (record.receipt.sequence !== sequence) continue;
+    writeFileSync(
+      path,
+      JSON.stringify({ ...record, receipt: { ...record.receipt, trust: { mode: 'signed', key: 'site' } } }),
+    );
+  }
+}
+
+test('an unsigned bundle withdraws nothing from a signed one', async () => {
+  const site = await withdrawn();
+  sign(site, 2);
+  expect(deletionsIn((await site.prune({ keep })).plan)).toEqual(['acme/app:v1']);
+  sign(site, 3);
+  expect(deletionsIn((await site.prune({ keep })).plan)).toHaveLength(2);
 });
 
 test('a name that a bundle after that lists again stays', async () => {

@@ -124,7 +124,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   } = options;
   const source = sourceOf(options);
   await writable?.removeAbandoned();
-  const catalog = await Catalog.read(source);
+  const catalog = await Catalog.read(source, (name) => olderNames.has(name));
   const integrity = new Integrity(source, () => catalog.anyManifest());
   const wishes = await WishList.open(wishesFile);
   const holdings = new Holdings(catalog, integrity);

@@ -115,6 +115,28 @@ test('an older name of one store neither replaces a current one of another nor i
   expect(opened.warnings.join()).toContain('several stores');
 });
 
+test('without its host, a name of the newest bundle wins over one of an older bundle from another registry', async () => {
+  const first = await bundleOf({
+    'docker.io/acme/tool:v1': 'old',
+    'docker.io/acme/tool:v0': 'oldest',
+  });
+  const second = await bundleOf({ 'quay.io/acme/tool:v1': 'new' }, { sequence: 2 });
+  const server = await start(await open([first, second]));
+  expect(await contentOf(server, 'acme/tool', 'v1')).toBe('new');
+  expect(await contentOf(server, 'acme/tool', 'v0')).toBe('oldest');
+  expect(await contentOf(server, 'docker.io/acme/tool', 'v1')).toBe('old');
+  expect(server.unreachable()).toEqual([
+    {
+      name: 'docker.io/acme/tool:v1',
+      reason: 'only found with its host: without it, it would meet quay.io/acme/tool:v1',
+    },
+  ]);
+  const page = await (await fetch(server.url)).text();
+  expect(page).toMatch(
+    /acme\/tool<\/code><ul class="tags"><li><code>v1<\/code><\/li><li><code>v0<\/code> <span/,
+  );
+});
+
 test('the Image Factory lists and serves Talos versions of older bundles, unless they are withdrawn', async () => {
   const factory = 'factory.talos.dev';
   let id = '';
@@ -166,7 +188,10 @@ test('the page marks names of older bundles, and counts them for each bundle; wh
   const page = await (await fetch(server.url)).text();
   expect(page).toContain('<code>v1</code> <span class="soft">(from older bundle number 1)</span>');
   expect(page).toContain('<code>v2</code></li>');
-  expect(page.split('(from older bundle')).toHaveLength(2);
+  const { host } = new URL(server.url);
+  expect(page).toContain(`${host}/a/b</code><ul class="tags"><li><code>v1</code></li>`);
+  expect(page).toContain(`${host}/quay.io/a/b</code><ul class="tags"><li><code>v1</code> <span`);
+  expect(page.split('(from older bundle')).toHaveLength(3);
   expect(page.split('<dt>Names</dt><dd>2 that no newer bundle of its store lists</dd>')).toHaveLength(2);
   const found = await (await fetch(`${server.url}/?q=omni:v1`)).text();
   expect(found).toContain('(from older bundle number 1)');

@@ -23,6 +23,8 @@ export interface Arrival {
   readonly isWithin: boolean;
   /** Names of earlier bundles that it withdraws. */
   readonly withdraws: ReadonlySet<string>;
+  /** Its signature was checked, at one load at least. */
+  readonly isSigned: boolean;
 }
 
 /** A name of a bundle, where it was loaded to. */
@@ -81,9 +83,13 @@ export function arrivalsOf(
   const all = [...groups.values()].map((loads): Arrival => {
     const latest = loads.toSorted((a, b) => byText(a.receipt.loadedAt, b.receipt.loadedAt)).at(-1);
     const { bundle = '', origin = '', sequence = 0, loadedAt = '' } = latest?.receipt ?? {};
-    const withdraws = new Set(loads.flatMap(({ receipt }) => receipt.withdraws ?? []));
+    const signed = loads.filter(({ receipt }) => receipt.trust.mode === 'signed');
+    const isSigned = signed.length > 0;
+    // The id does not cover them: without a signature, the same bundle can withdraw anything.
+    const withdraws = new Set((isSigned ? signed : loads).flatMap(({ receipt }) => receipt.withdraws ?? []));
     const isWithin = loads.some(({ receipt }) => isAt(receipt, target));
-    return { bundle, origin, sequence, loadedAt, records: loads, isKept: false, isWithin, withdraws };
+    const trust = { isSigned, withdraws };
+    return { bundle, origin, sequence, loadedAt, records: loads, isKept: false, isWithin, ...trust };
   });
   const kept = new Set<Arrival>();
   for (const origin of new Set(all.map((one) => one.origin))) {

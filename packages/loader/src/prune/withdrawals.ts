@@ -15,6 +15,8 @@ interface LoadedBundle {
   /** False for one that was loaded below another prefix only: it neither withdraws names nor loses any. */
   readonly isWithin: boolean;
   readonly withdraws: ReadonlySet<string>;
+  /** Its signature was checked. */
+  readonly isSigned: boolean;
 }
 
 /** A name where it was loaded to. */
@@ -33,12 +35,17 @@ export class Withdrawals<B extends LoadedBundle> {
     this.#withdrawing = arrivals.filter(({ withdraws, isWithin }) => isWithin && withdraws.size > 0);
   }
 
-  /** Whether a later bundle of the same store withdraws a name of a bundle. @param name or the key of an object */
-  has({ origin, sequence, loadedAt, isWithin }: B, name: string): boolean {
+  /**
+   * Whether a later bundle of the same store withdraws a name of a bundle. An unsigned bundle withdraws nothing from a signed
+   * one.
+   * @param name or the key of an object
+   */
+  has({ origin, sequence, loadedAt, isWithin, isSigned }: B, name: string): boolean {
     const names = [name, nameOfKey(name)];
     return this.#withdrawing.some(
       (later) =>
         isWithin &&
+        (later.isSigned || !isSigned) &&
         later.origin === origin &&
         later.sequence > sequence &&
         later.loadedAt >= loadedAt &&

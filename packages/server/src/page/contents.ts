@@ -2,13 +2,14 @@
  * What the page lists: boot assets, talosctl, installers, images. And the search over all of it, which runs here, so that
  * it works without script and over more than a page shows.
  */
-import { type Descriptor, parseReference, subjectOfTag } from '@omni-airgap/oci/model';
-import { compareVersions, isVersion, publicFactoryHost, schematicRepository } from '@omni-airgap/talos';
+import { type Descriptor, subjectOfTag } from '@omni-airgap/oci/model';
+import { compareVersions, isVersion, schematicRepository } from '@omni-airgap/talos';
 import type { Provenance } from '../bundles.ts';
 import type { HeldInstaller, HeldMedia, Holdings } from '../factory/holdings.ts';
 import type { Catalog } from '../registry/catalog.ts';
 import { parseInstallerPath } from '../registry/installers.ts';
 import { listedPaths } from '../registry/lists.ts';
+import { OlderContent } from './older.ts';
 
 type Files = ReadonlyMap<string, Descriptor>;
 
@@ -19,11 +20,8 @@ export interface ListedRepository {
   readonly tags: readonly string[];
 }
 
-/** `path:tag` of what comes from a bundle that is not the newest of its store, and the number of that bundle. */
-export type OlderPlaces = ReadonlyMap<string, number>;
-
 export interface Contents {
-  readonly older: OlderPlaces;
+  readonly older: OlderContent;
   /** Newest version first, and ISOs before other files. */
   readonly media: readonly HeldMedia[];
   /** By version, newest first. */
@@ -36,16 +34,6 @@ export interface Contents {
 /** Longer ones match nothing that is here. */
 export const maxQueryLength = 300;
 
-/** The place of a media in `older`. */
-export function mediaPlace({ schematic, version }: Pick<HeldMedia, 'schematic' | 'version'>): string {
-  return `${publicFactoryHost}/talos-media/${schematic}:${version}`;
-}
-
-/** The place of the files of talosctl in `older`. */
-export function talosctlPlace(version: string): string {
-  return `${publicFactoryHost}/talos-catalog/talosctl:${version}`;
-}
-
 /**
  * @param versions of Talos, oldest first
  * @param olderNames names of bundles that are not the newest of their store
@@ -57,7 +45,7 @@ export function contentsOf(
   olderNames: ReadonlyMap<string, Provenance>,
 ): Contents {
   return {
-    older: olderPlaces(catalog, olderNames),
+    older: new OlderContent(catalog, olderNames),
     media: holdings
       .media()
       .map((held) => ({ ...held, files: new Map([...held.files].sort(isoFirst)) }))
@@ -74,19 +62,6 @@ export function contentsOf(
       return tags.length === 0 || isOfFactory(path) ? [] : [{ path, tags: tags.sort(newerFirst) }];
     }),
   };
-}
-
-/** What was pushed in place of such a name is not older. */
-function olderPlaces(catalog: Catalog, olderNames: ReadonlyMap<string, Provenance>): OlderPlaces {
-  const places = new Map<string, number>();
-  for (const [name, { sequence }] of olderNames) {
-    if (name.startsWith('@')) continue;
-    const { registry, repository, tag } = parseReference(name);
-    const paths = [repository, `${registry}/${repository}`];
-    if (tag === undefined || paths.some((path) => catalog.pushed(path, tag) !== undefined)) continue;
-    for (const path of paths) places.set(`${path}:${tag}`, sequence);
-  }
-  return places;
 }
 
 /** What the Image Factory's part of the page shows; with a host in front, it is the same. */

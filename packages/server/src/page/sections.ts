@@ -8,14 +8,7 @@ import type { Provenance } from '../bundles.ts';
 import type { HeldMedia } from '../factory/holdings.ts';
 import { describeWish } from '../wishes/wish.ts';
 import type { WantsDocument } from '../wishes/wish-list.ts';
-import {
-  type Contents,
-  countOf,
-  type ListedRepository,
-  mediaPlace,
-  type OlderPlaces,
-  talosctlPlace,
-} from './contents.ts';
+import { type Contents, countOf, type ListedRepository } from './contents.ts';
 
 function fileTable(
   caption: string,
@@ -33,9 +26,8 @@ function fileTable(
   );
 }
 
-/** Says of which older bundle something is; nothing for what is current. @param place a key of `older` */
-function olderMark(older: OlderPlaces, place: string): Html {
-  const sequence = older.get(place);
+/** @param sequence of the older bundle that something comes from; undefined for what is current */
+function olderMark(sequence: number | undefined): Html {
   return sequence === undefined
     ? html``
     : html` <span class="soft">(from older bundle number ${sequence})</span>`;
@@ -58,7 +50,7 @@ export function mediaSection({ media, older }: Pick<Contents, 'media' | 'older'>
   const blocks = media.map((held, i) => {
     const { schematic, version, files } = held;
     const at = `/image/${schematic}/${version}`;
-    const mark = olderMark(older, mediaPlace(held));
+    const mark = olderMark(older.files(`talos-media/${schematic}`, version));
     const isOpen = version === media[0]?.version;
     const pxe = pxeTargets(held).map(
       (target) => html`<li><code>${url}/pxe/${schematic}/${version}/${target}</code></li>`,
@@ -74,7 +66,7 @@ export function mediaSection({ media, older }: Pick<Contents, 'media' | 'older'>
 export function talosctlSection({ talosctl, older }: Pick<Contents, 'talosctl' | 'older'>): Html {
   const tables = talosctl.map(
     ([version, files]) =>
-      html`<h3>Talos ${version}${olderMark(older, talosctlPlace(version))}</h3>${fileTable(`talosctl ${version}`, files, (name) => `/talosctl/${version}/${name}`)}`,
+      html`<h3>Talos ${version}${olderMark(older.files('talos-catalog/talosctl', version))}</h3>${fileTable(`talosctl ${version}`, files, (name) => `/talosctl/${version}/${name}`)}`,
   );
   if (tables.length === 0) return html``;
   return html`<section aria-labelledby="talosctl"><h2 id="talosctl">talosctl</h2>${tables}</section>`;
@@ -86,8 +78,8 @@ export function installerSection(
 ): Html {
   const items = installers.flatMap(({ repository, schematic, versions }) =>
     versions.map((version) => {
-      const place = `${repository}/${schematic}:${version}`;
-      return html`<li><code>${host}/${place}</code>${olderMark(older, place)}</li>`;
+      const path = `${repository}/${schematic}`;
+      return html`<li><code>${host}/${path}:${version}</code>${olderMark(older.tag(path, version))}</li>`;
     }),
   );
   return html`<section aria-labelledby="installers"><h2 id="installers">Installers</h2>${items.length === 0 ? html`<p>No installer images were carried.</p>` : html`<ul class="places">${items}</ul>`}</section>`;
@@ -106,7 +98,7 @@ function repositoryList(
     const more = tags.length - limit;
     const shown = tags
       .slice(0, limit)
-      .map((tag) => html`<li><code>${tag}</code>${olderMark(older, `${path}:${tag}`)}</li>`);
+      .map((tag) => html`<li><code>${tag}</code>${olderMark(older.tag(path, tag))}</li>`);
     const rest =
       more > 0
         ? html`<li><a href="/?q=${encodeURIComponent(`${host}/${path}:`)}">all ${tags.length} tags</a></li>`

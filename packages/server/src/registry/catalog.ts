@@ -3,8 +3,8 @@
  * here and nowhere else, so text of a request never becomes a path.
  *
  * A name `ghcr.io/siderolabs/omni:v1` is found under `siderolabs/omni` and under `ghcr.io/siderolabs/omni`. What was
- * pushed here wins over what was carried. Two carried names that would
- * meet without their hosts are found with their hosts only, and reported.
+ * pushed here wins over what was carried, and a name of the newest bundle over one of an older bundle. Two carried names
+ * that would meet without their hosts are found with their hosts only, and reported.
  */
 
 import { byText, messageOf } from '@omni-airgap/oci/base';
@@ -23,6 +23,8 @@ import { newestRelease, otherInstallerName, parseInstallerPath } from './install
 
 export interface Repository {
   readonly tags: ReadonlyMap<string, Descriptor>;
+  /** By tag: the name that it comes from, as it was carried or pushed. */
+  readonly names: ReadonlyMap<string, string>;
   readonly manifests: ReadonlyMap<Digest, Descriptor>;
   /** By the digest of their subject. */
   readonly referrers: ReadonlyMap<Digest, readonly Descriptor[]>;
@@ -39,9 +41,9 @@ interface Claim {
   readonly name: string;
   readonly tag: string | undefined;
   readonly descriptor: Descriptor;
-  readonly rank: 'pushed' | 'withHost' | 'withoutHost';
+  readonly rank: (typeof ranks)[number];
 }
-const ranks = ['pushed', 'withHost', 'withoutHost'] as const;
+const ranks = ['pushed', 'withHost', 'withoutHost', 'olderWithoutHost'] as const;
 
 export class Catalog {
   readonly graph: ManifestGraph = new ManifestGraph();
@@ -51,9 +53,23 @@ export class Catalog {
   readonly #unnamed = new Map<Digest, Descriptor[]>();
   readonly #unreachable = new Map<string, string>();
 
-  /** Reads all names and manifests of the source. @throws DISK and other errors of the source */
-  static async read(source: ContentSource, signal?: AbortSignal): Promise<Catalog> {
-    const catalog = new Catalog();
+  readonly #isOlder: (name: string) => boolean;
+
+  private constructor(isOlder: (name: string) => boolean) {
+    this.#isOlder = isOlder;
+  }
+
+  /**
+   * Reads all names and manifests of the source.
+   * @param isOlder tells names of bundles that are not the newest of their store
+   * @throws DISK and other errors of the source
+   */
+  static async read(
+    source: ContentSource,
+    isOlder: (name: string) => boolean = () => false,
+    signal?: AbortSignal,
+  ): Promise<Catalog> {
+    const catalog = new Catalog(isOlder);
     const names: (readonly [string, Descriptor])[] = [];
     for await (const entry of source.names(signal)) names.push(entry);
     const roots = names.map(([, descriptor]) => descriptor);
@@ -181,7 +197,7 @@ export class Catalog {
     };
     if (parsePushedName(name) !== undefined) put(repository, 'pushed');
     else {
-      put(repository, 'withoutHost');
+      put(repository, this.#isOlder(name) ? 'olderWithoutHost' : 'withoutHost');
       const withHost = `${registry}/${repository}`;
       // A host with a port is no path component: such names are found without their host only.
       if (isRepository(withHost)) put(withHost, 'withHost');
@@ -201,6 +217,7 @@ export class Catalog {
 
   #view(claims: readonly Claim[], report?: (name: string, reason: string) => void): Repository {
     const tags = new Map<string, Descriptor>();
+    const names = new Map<string, string>();
     const manifests = new Map<Digest, Descriptor>();
     const referrers = new Map<Digest, Descriptor[]>();
     for (const [tag, rivals] of Map.groupBy(claims, (claim) => claim.tag)) {
@@ -209,15 +226,21 @@ export class Catalog {
       const best = rivals.filter((claim) => claim.rank === rank);
       const digests = new Set(best.map(({ descriptor }) => descriptor.digest));
       const [first] = best;
-      if (first !== undefined && digests.size === 1) tags.set(tag, first.descriptor);
-      else {
-        const names = best.map(({ name }) => name);
-        for (const name of names) {
-          report?.(
-            name,
-            `only found with its host: without it, it would meet ${names.filter((n) => n !== name)}`,
-          );
-        }
+      const isClear = first !== undefined && digests.size === 1;
+      if (isClear) {
+        tags.set(tag, first.descriptor);
+        names.set(tag, first.name);
+      }
+      const hidden =
+        rank === 'withoutHost'
+          ? rivals.filter((one) => one.rank === 'olderWithoutHost' && !digests.has(one.descriptor.digest))
+          : [];
+      const meeting = [...best, ...hidden].map(({ name }) => name);
+      for (const { name } of isClear ? hidden : [...best, ...hidden]) {
+        report?.(
+          name,
+          `only found with its host: without it, it would meet ${meeting.filter((n) => n !== name)}`,
+        );
       }
     }
     const queue = claims.map(({ descriptor }) => descriptor);
@@ -228,7 +251,8 @@ export class Catalog {
       if (node.subject !== undefined) listIn(referrers, node.subject).push(node.asReferrer);
       queue.push(...node.children, ...(this.#unnamed.get(next.digest) ?? []));
     }
-    return { tags: new Map([...tags].sort(([a], [b]) => byText(a, b))), manifests, referrers };
+    const sorted = new Map([...tags].sort(([a], [b]) => byText(a, b)));
+    return { tags: sorted, names, manifests, referrers };
   }
 }
 
