@@ -24,7 +24,7 @@ export interface OpenedBundles {
   readonly olderNames: ReadonlyMap<string, Provenance>;
   /** What the operator should know, such as that a bundle is old. */
   readonly warnings: readonly string[];
-  /** Of each older bundle that names are taken from: how many, and which. */
+  /** Of each older bundle that names are taken from: how many, and the first of them. */
   readonly notes: readonly string[];
 }
 
