@@ -1,9 +1,9 @@
 /** A month after the other: `serve` with several bundles of a store, and `bundle --withdraw` until names are gone. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type RegistryDouble, startRegistryDouble } from '../packages/oci/src/testing/index.ts';
-import { cli, cliJson, expectFailure, startServe } from './support/cli.ts';
-import { addImage } from './support/double-image.ts';
-import { upstreamFlags, type Workspace, workspace } from './support/workspace.ts';
+import { type RegistryDouble, startRegistryDouble } from '../../packages/oci/src/testing/index.ts';
+import { cli, cliJson, expectFailure, startServe } from '../support/cli.ts';
+import { addImage } from '../support/double-image.ts';
+import { upstreamFlags, type Workspace, workspace } from '../support/workspace.ts';
 
 let upstream: RegistryDouble;
 let site: Workspace;
