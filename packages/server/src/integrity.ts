@@ -8,7 +8,7 @@ import type { Piece } from '@omni-airgap/oci';
 import { CodedError, isCoded, messageOf } from '@omni-airgap/oci/base';
 import { diskError } from '@omni-airgap/oci/fs';
 import { collectVerified, type Descriptor, type Digest } from '@omni-airgap/oci/model';
-import { hashPieces } from './http/hash.ts';
+import { hashPieces } from './http/blocks.ts';
 import type { FileBody } from './http/message.ts';
 import type { ContentSource } from './source.ts';
 

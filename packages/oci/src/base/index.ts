@@ -21,3 +21,4 @@ export {
 export { NamePattern } from './name-pattern.ts';
 export { settleAll, WorkQueue, withCleanUp } from './tasks.ts';
 export { byText, formatBytes, formatTime, printable } from './text.ts';
+export { Thread } from './thread.ts';

@@ -1,6 +1,7 @@
 /** Files: atomic writes, blocks, journals, locks. */
 
 export { alignedBlockSize, giveAligned, takeAligned } from './aligned.ts';
+export { BlockHasher } from './block-hasher.ts';
 export { BlockWriter } from './block-writer.ts';
 export { eachBlockDirect } from './direct.ts';
 export { diskError, systemError } from './disk-error.ts';

@@ -5,7 +5,7 @@
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
-import { Thread } from '../thread.ts';
+import { Thread } from '@omni-airgap/oci/base';
 import type { LogIns } from './htpasswd.ts';
 
 export interface Question {

@@ -9,12 +9,8 @@ import { read } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import type { Piece } from '@omni-airgap/oci';
 import { CodedError } from '@omni-airgap/oci/base';
-import { diskError, openForReading } from '@omni-airgap/oci/fs';
-
-export interface Block {
-  readonly memory: SharedArrayBuffer;
-  readonly buffer: Buffer;
-}
+import { BlockHasher, diskError, openForReading } from '@omni-airgap/oci/fs';
+import type { Digest } from '@omni-airgap/oci/model';
 
 export const largeBlock: number = 1024 * 1024;
 const smallBlock = 32 * 1024;
@@ -23,20 +19,18 @@ const maxLarge = 16;
 /** Bytes. Linux buffers up to 4 MiB at the sender, and as much at a client on the same machine that reads. */
 const readerProvenAt = 4 * 1024 * 1024;
 
-const large: Block[] = [];
-const small: Block[] = [];
+const large: Buffer[] = [];
+const small: Buffer[] = [];
 let largeLent = 0;
 
-function blockOf(pool: Block[], size: number): Block {
-  const pooled = pool.pop();
-  if (pooled !== undefined) return pooled;
-  const memory = new SharedArrayBuffer(size);
-  return { memory, buffer: Buffer.from(memory) };
+/** Memory that the thread that hashes sees, too. */
+function blockOf(pool: Buffer[], size: number): Buffer {
+  return pool.pop() ?? Buffer.from(new SharedArrayBuffer(size));
 }
 
-function takeBack(blocks: readonly Block[]): void {
+function takeBack(blocks: readonly Buffer[]): void {
   for (const block of blocks) {
-    const isLarge = block.buffer.byteLength === largeBlock;
+    const isLarge = block.byteLength === largeBlock;
     if (isLarge) largeLent--;
     (isLarge ? large : small).push(block);
   }
@@ -45,7 +39,7 @@ function takeBack(blocks: readonly Block[]): void {
 /** The blocks of one answer, used in turn. */
 export class Lease {
   readonly #most: number;
-  #blocks: readonly Block[] = [blockOf(small, smallBlock)];
+  #blocks: readonly Buffer[] = [blockOf(small, smallBlock)];
   /** What still uses each block. */
   #uses: Promise<unknown>[] = [];
   #turn = 0;
@@ -60,11 +54,11 @@ export class Lease {
    * @param sent bytes of the answer so far @param left bytes to come
    * @throws what a use of it was rejected with
    */
-  async next(sent: number, left: number): Promise<Block> {
+  async next(sent: number, left: number): Promise<Buffer> {
     if (sent >= readerProvenAt) await this.#enlarge(left);
     this.#turn = (this.#turn + 1) % this.#blocks.length;
     await this.#uses[this.#turn];
-    return this.#blocks[this.#turn] as Block;
+    return this.#blocks[this.#turn] as Buffer;
   }
 
   /** The block that `next` gave is in use until all of these have settled. */
@@ -87,7 +81,7 @@ export class Lease {
   }
 
   async #enlarge(left: number): Promise<void> {
-    const isLarge = this.#blocks[0]?.buffer.byteLength === largeBlock;
+    const isLarge = this.#blocks[0]?.byteLength === largeBlock;
     const wanted = Math.min(this.#most, Math.ceil(left / largeBlock));
     if (isLarge || largeLent + wanted > maxLarge) return;
     largeLent += wanted;
@@ -105,10 +99,10 @@ interface BlockUse {
   /** Called when the first file is open, before any block. */
   readonly opened?: () => void;
   /**
-   * Called with each block and its bytes. Tells the lease what uses the block; the next one is only read when this
+   * Called with the bytes of each block. Tells the lease what uses the block; the next one is only read when this
    * has resolved. @param isLast no byte follows
    */
-  readonly use: (block: Block, bytes: Buffer, isLast: boolean) => Promise<void> | void;
+  readonly use: (bytes: Buffer, isLast: boolean) => Promise<void> | void;
 }
 
 /** @param size bytes of all pieces together @throws DISK, MISSING_CONTENT when there are fewer; what a use was rejected with */
@@ -129,7 +123,7 @@ export async function readBlocks(
         const bytes = await readBlock(file, block, piece, at);
         at += bytes.byteLength;
         done += bytes.byteLength;
-        await use(block, bytes, done === size);
+        await use(bytes, done === size);
       }
     } finally {
       await file.close().catch(() => {});
@@ -140,7 +134,23 @@ export async function readBlocks(
     throw new CodedError('MISSING_CONTENT', `${size - done} bytes of the content are nowhere`);
 }
 
-async function readBlock(file: FileHandle, { buffer }: Block, piece: Piece, at: number): Promise<Buffer> {
+/** One is read into, one is hashed. */
+const blocksToHash = 2;
+
+/** The digest of content in files. @param size bytes of all pieces together @throws DISK, MISSING_CONTENT */
+export async function hashPieces(pieces: readonly Piece[], size: number): Promise<Digest> {
+  const hasher = new BlockHasher(size);
+  const lease = new Lease(blocksToHash);
+  try {
+    await readBlocks(pieces, size, lease, { use: (bytes) => lease.use(hasher.update(bytes)) });
+    return await hasher.digest();
+  } finally {
+    hasher.end();
+    await lease.end();
+  }
+}
+
+async function readBlock(file: FileHandle, buffer: Buffer, piece: Piece, at: number): Promise<Buffer> {
   const size = Math.min(buffer.byteLength, piece.size - at);
   for (let done = 0; done < size; ) {
     const bytesRead = await readSome(file, buffer.subarray(done, size), piece, at + done);

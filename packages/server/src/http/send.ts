@@ -2,9 +2,8 @@
 
 import type { ServerResponse } from 'node:http';
 import { isCoded } from '@omni-airgap/oci/base';
-import { slicePieces } from '@omni-airgap/oci/fs';
+import { BlockHasher, slicePieces } from '@omni-airgap/oci/fs';
 import { Lease, readBlocks } from './blocks.ts';
-import { checkOf } from './hash.ts';
 import {
   type Answer,
   type ByteRange,
@@ -88,24 +87,24 @@ async function sendFile(
   const [start, size] = range === 'whole' ? [0, body.size] : [range.start, range.end - range.start + 1];
   try {
     const proof = await body.begin(range);
-    const check = proof === 'hash' ? checkOf(size) : undefined;
+    const hasher = proof === 'hash' ? new BlockHasher(size) : undefined;
     const write = writerTo(response, signal);
-    const lease = new Lease(check === undefined ? blocksToSend : blocksToCheck);
+    const lease = new Lease(hasher === undefined ? blocksToSend : blocksToCheck);
     try {
       await readBlocks(slicePieces(body.pieces, start, size), size, lease, {
         opened: begin,
-        use: async (block, bytes, isLast) => {
+        use: async (bytes, isLast) => {
           signal.throwIfAborted();
-          const hashed = check?.update(block, bytes.byteLength) ?? Promise.resolve();
+          const hashed = hasher?.update(bytes) ?? Promise.resolve();
           hashed.catch(() => {});
           // The last block is withheld until the bytes are known to be right.
-          if (isLast && check !== undefined) body.hashed(await check.finish());
+          if (isLast && hasher !== undefined) body.hashed(await hasher.digest());
           if (isLast && proof === 'verdict') await body.verdict();
           lease.use(hashed, write(bytes));
         },
       });
     } finally {
-      check?.giveUp();
+      hasher?.end();
       await lease.end();
     }
   } catch (error) {

@@ -1,15 +1,16 @@
 /**
- * A thread of its own for work that would hold up the sending. It starts with the first question, keeps no process
- * alive, and starts again when it was lost.
+ * A thread of its own for work that would hold up the sending and receiving. It starts with the first question, keeps
+ * the process alive only while it owes an answer, and starts again when it was lost.
  */
 import type { Worker } from 'node:worker_threads';
-import { CodedError } from '@omni-airgap/oci/base';
+import { CodedError } from './errors.ts';
 
 interface Waiting<Reply> {
   readonly done: (reply: Reply) => void;
   readonly failed: (error: Error) => void;
 }
 
+/** Questions to a worker, answered in their order. */
 export class Thread<Message, Reply> {
   readonly #start: () => Worker;
   /** Names it in errors: `the thread that hashes`. */
@@ -29,19 +30,23 @@ export class Thread<Message, Reply> {
     return this.#waiting.length;
   }
 
-  /** @throws INTERNAL when the thread ends before it has answered */
+  /** @throws INTERNAL when the thread cannot start, or ends before it has answered */
   ask(message: Message): Promise<Reply> {
     return new Promise((done, failed) => {
       const worker = this.#running();
-      this.#waiting.push({ done, failed });
       worker.postMessage(message);
+      if (this.#waiting.push({ done, failed }) === 1) worker.ref();
     });
   }
 
   #running(): Worker {
     if (this.#worker !== undefined) return this.#worker;
     const started = this.#start();
-    started.on('message', (reply: Reply) => this.#waiting.shift()?.done(reply));
+    started.on('message', (reply: Reply) => {
+      const answered = this.#waiting.shift();
+      if (this.#waiting.length === 0) started.unref();
+      answered?.done(reply);
+    });
     const lost = (cause: unknown): void => {
       if (this.#worker !== started) return;
       this.#worker = undefined;
@@ -50,8 +55,6 @@ export class Thread<Message, Reply> {
     };
     started.on('error', lost);
     started.on('exit', lost);
-    // Last: a listener for messages keeps the process alive again.
-    started.unref();
     this.#worker = started;
     return started;
   }
