@@ -1,10 +1,11 @@
 /**
  * outdated: what is newer upstream than what lock.json holds. Within a range it is what `fetch --update` brings; beyond it is
- * what somebody has to write into mirror.yaml. Asks for lists of versions and nothing else, and changes nothing.
+ * what somebody has to write into mirror.yaml. A tag that is no version is compared by its digest. Asks for lists of versions and
+ * for what tags stand for, and changes nothing.
  */
 import { noProgress, type Progress } from '@omni-airgap/oci';
 import { byText, CodedError, isCoded, messageOf } from '@omni-airgap/oci/base';
-import { parseReference } from '@omni-airgap/oci/model';
+import { type Digest, parseReference } from '@omni-airgap/oci/model';
 import type { NetworkSettings } from '@omni-airgap/oci/registry';
 import { type LockDocument, Store } from '@omni-airgap/store';
 import { compareVersions, isVersion, parseVersion, vPrefixed } from '@omni-airgap/talos';
@@ -49,13 +50,27 @@ interface OutdatedProduct {
   readonly problem?: string;
 }
 
+/** An image whose tag is no version. */
+interface OutdatedTag {
+  /** `ghcr.io/acme/app:stable` */
+  readonly name: string;
+  /** What lock.json has; left out where it was not fetched yet. */
+  readonly locked?: Digest;
+  /** What upstream has; left out where the tag is gone, and where that could not be told. */
+  readonly upstream?: Digest;
+  /** Why it could not be told. */
+  readonly problem?: string;
+}
+
 export interface Outdated {
   /** Products first. */
   readonly products: readonly OutdatedProduct[];
   /** Those of which something is newer. */
   readonly outdated: number;
-  /** Images whose tag is no version, which nothing is said of. */
-  readonly unversioned: readonly string[];
+  /** Tags that stand for something else upstream than in lock.json, which the next fetch brings; and those with a problem. */
+  readonly moved: readonly OutdatedTag[];
+  /** Images by digest, which nothing is newer than. */
+  readonly pinned: readonly string[];
   readonly problems: number;
 }
 
@@ -74,32 +89,47 @@ export async function outdated(options: OutdatedOptions): Promise<Outdated> {
       `${options.store}: nothing was fetched yet; run omni-airgap fetch first`,
     );
   }
-  const { versioned, unversioned } = listsOf(written);
+  const { versioned, tags, pinned } = listsOf(written);
+  const lists = [...versioned.keys(), ...tags.map(({ registry, repository }) => `${registry}/${repository}`)];
   const scope = { onNote: (text: string) => progress.note(text), signal };
-  const products = await UpstreamLists.use([...versioned.keys()], network, scope, (upstream) =>
-    Promise.all([...versioned].map((one) => productOf(one, written, lock, upstream))),
+  const [products, compared] = await UpstreamLists.use([...new Set(lists)], network, scope, (upstream) =>
+    Promise.all([
+      Promise.all([...versioned].map((one) => productOf(one, written, lock, upstream))),
+      Promise.all(tags.map((one) => tagOf(one, lock, upstream))),
+    ]),
   );
+  const hasProblem = ({ problem }: { readonly problem?: string }): boolean => problem !== undefined;
   return {
     products,
     outdated: products.filter(({ within, beyond }) => within.length + beyond.length > 0).length,
-    unversioned,
-    problems: products.filter(({ problem }) => problem !== undefined).length,
+    moved: compared.filter((tag) => hasProblem(tag) || tag.locked !== tag.upstream),
+    pinned,
+    problems: [...products, ...compared].filter(hasProblem).length,
   };
 }
 
 /** The error that ends a comparison of which a part could not be made; undefined where all was compared. */
-export function outdatedFailure({ products }: Outdated): CodedError | undefined {
-  const failed = products.filter(({ problem }) => problem !== undefined);
+export function outdatedFailure({ products, moved }: Outdated): CodedError | undefined {
+  const failed = [...products, ...moved].filter(({ problem }) => problem !== undefined);
   const [first] = failed;
   if (first === undefined) return undefined;
   const more = failed.length > 1 ? ` (and ${failed.length - 1} more)` : '';
   return new CodedError('INCOMPLETE', `${first.name}: ${first.problem}${more}`);
 }
 
+/** A tag that is no version. */
+interface Tag {
+  readonly name: string;
+  readonly registry: string;
+  readonly repository: string;
+  readonly tag: string;
+}
+
 /** Versions and ranges by the list that they are compared with: products first, then repositories by name. */
 function listsOf({ omni, talos, media, kubernetes, images }: WrittenMirror): {
   readonly versioned: ReadonlyMap<string, readonly (string | VersionRange)[]>;
-  readonly unversioned: readonly string[];
+  readonly tags: readonly Tag[];
+  readonly pinned: readonly string[];
 } {
   const factory = talos?.imageFactory;
   const products: readonly (readonly [string, readonly (string | VersionRange)[]])[] = [
@@ -109,7 +139,8 @@ function listsOf({ omni, talos, media, kubernetes, images }: WrittenMirror): {
     [factoryList, factory === undefined ? [] : [factory.version]],
   ];
   const versioned = new Map(products.filter(([, wanted]) => wanted.length > 0));
-  const unversioned = new Set<string>();
+  const unversioned = new Map<string, Tag>();
+  const pinned = new Set<string>();
   for (const { reference, tags } of images.toSorted((a, b) => byText(a.reference, b.reference))) {
     if (tags !== undefined) {
       versioned.set(tags.list, [...(versioned.get(tags.list) ?? []), tags]);
@@ -117,10 +148,32 @@ function listsOf({ omni, talos, media, kubernetes, images }: WrittenMirror): {
     }
     const { registry, repository, tag, digest } = parseReference(reference);
     const list = `${registry}/${repository}`;
-    if (tag === undefined || digest !== undefined || !isVersion(tag)) unversioned.add(reference);
-    else versioned.set(list, [...(versioned.get(list) ?? []), tag]);
+    if (tag === undefined || digest !== undefined) pinned.add(reference);
+    else if (isVersion(tag)) versioned.set(list, [...(versioned.get(list) ?? []), tag]);
+    else unversioned.set(reference, { name: `${list}:${tag}`, registry, repository, tag });
   }
-  return { versioned, unversioned: [...unversioned] };
+  return { versioned, tags: [...unversioned.values()], pinned: [...pinned] };
+}
+
+async function tagOf(
+  { name, registry, repository, tag }: Tag,
+  lock: LockDocument,
+  upstream: UpstreamLists,
+): Promise<OutdatedTag> {
+  const held = lock.items.find((item) => item.name === name);
+  const base = { name, ...(held === undefined ? {} : { locked: held.descriptor.digest }) };
+  try {
+    const digest = await upstream.digest(registry, repository, tag);
+    return digest === undefined ? base : { ...base, upstream: digest };
+  } catch (error) {
+    return { ...base, problem: problemOf(error) };
+  }
+}
+
+/** @throws what ends the whole comparison */
+function problemOf(error: unknown): string {
+  if (!isCoded(error) || error.code === 'ABORTED') throw error;
+  return messageOf(error);
 }
 
 async function productOf(
@@ -145,8 +198,7 @@ async function productOf(
       beyond: beyondOf(offered, current, isBrought),
     };
   } catch (error) {
-    if (!isCoded(error) || error.code === 'ABORTED') throw error;
-    return { ...base, within: [], beyond: [], problem: messageOf(error) };
+    return { ...base, within: [], beyond: [], problem: problemOf(error) };
   }
 }
 

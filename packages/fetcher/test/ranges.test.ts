@@ -296,11 +296,7 @@ describe('outdated', () => {
     await site.mirror(`${ranged}\n  - ghcr.io/acme/app:1.0.0\n  - ghcr.io/acme/rolling:stable`);
     await site.fetch();
     const ask = () => outdated({ ...site });
-    expect(await ask()).toMatchObject({
-      outdated: 0,
-      problems: 0,
-      unversioned: ['ghcr.io/acme/rolling:stable'],
-    });
+    expect(await ask()).toMatchObject({ outdated: 0, problems: 0, moved: [], pinned: [] });
     await move(site);
     for (const [seed, tag] of ['1.0.1', '1.0.2', '1.1.0', '1.2.0-rc.1'].entries())
       await publishImage(registry, 'acme/app', tag, { seed: 40 + seed });
@@ -333,6 +329,39 @@ describe('outdated', () => {
     const result = await outdated({ ...site });
     expect(result).toMatchObject({ problems: 1 });
     expect(outdatedFailure(result)).toMatchObject({ code: 'INCOMPLETE' });
+  });
+
+  test('a tag that is no version is compared by its digest; a digest is not compared', async () => {
+    const site = await rangedSite();
+    const registry = site.registry('ghcr.io');
+    const first = await publishImage(registry, 'acme/rolling', 'stable', { seed: 50 });
+    await publishImage(registry, 'acme/rolling', 'edge', { seed: 51 });
+    const byDigest = `ghcr.io/acme/rolling@${first.root.digest}`;
+    await site.mirror(
+      `${ranged}\n  - ghcr.io/acme/rolling:stable\n  - ghcr.io/acme/rolling:edge\n  - ${byDigest}`,
+    );
+    await site.fetch();
+    expect(await outdated({ ...site })).toMatchObject({ moved: [], pinned: [byDigest], problems: 0 });
+    const second = await publishImage(registry, 'acme/rolling', 'stable', { seed: 52 });
+    registry.fault({ match: { path: /rolling\/manifests\/edge/ }, do: { status: 404 } });
+    expect(await outdated({ ...site })).toMatchObject({
+      moved: [
+        { name: 'ghcr.io/acme/rolling:edge', locked: expect.stringMatching(/^sha256:/) },
+        {
+          name: 'ghcr.io/acme/rolling:stable',
+          locked: first.root.digest,
+          upstream: second.root.digest,
+        },
+      ],
+      problems: 0,
+    });
+    registry.fault({ match: { path: /rolling\/manifests\/stable/ }, do: { status: 403 } });
+    const failed = await outdated({ ...site });
+    expect(failed).toMatchObject({ problems: 1 });
+    expect(outdatedFailure(failed)).toMatchObject({
+      code: 'INCOMPLETE',
+      message: expect.stringContaining('ghcr.io/acme/rolling:stable'),
+    });
   });
 
   test('needs something to compare', async () => {

@@ -18,7 +18,7 @@ export function addOutdated(session: Session): Command {
     .option('--store <dir>', 'the store', './store')
     .addHelpText(
       'after',
-      '\nWithin ranges such as v1.13.x: what fetch --update brings. Beyond: the newest patch of each minor release, to be\nwritten into mirror.yaml. Exits 0 also when something is newer, 5 when a list cannot be read.',
+      '\nWithin ranges such as v1.13.x: what fetch --update brings. Beyond: the newest patch of each minor release, to be\nwritten into mirror.yaml. A tag that is no version is compared by its digest. Exits 0 also when something is newer,\n5 when a list cannot be read.',
     )
     .action(async ({ config, store, ...flags }: Flags) => {
       const network = networkSettings(flags, session.env, true);
@@ -39,7 +39,7 @@ export function addOutdated(session: Session): Command {
   );
 }
 
-function describe({ products, outdated: newer, unversioned, problems }: Outdated): string {
+function describe({ products, outdated: newer, moved, pinned, problems }: Outdated): string {
   const list = (versions: readonly string[]): string =>
     versions.map((one) => printable(one)).join(', ') || '-';
   const rows = products.map(({ name, wanted, current, within, beyond, problem }) => [
@@ -54,16 +54,23 @@ function describe({ products, outdated: newer, unversioned, problems }: Outdated
     ...(rows.length === 0
       ? []
       : [table([['NAME', 'MIRROR.YAML', 'LOCKED', 'WITHIN', 'BEYOND'], ...rows]), '']),
-    newer === 0 && problems === 0
+    newer === 0 && moved.length === 0 && problems === 0
       ? 'Nothing is newer upstream.'
       : `${newer} of ${products.length} have newer versions upstream${brought === 0 ? '' : `; fetch --update brings those within the ranges (${brought})`}.`,
-    ...(unversioned.length === 0
+    ...moved
+      .filter(({ problem }) => problem === undefined)
+      .map(({ name, locked, upstream }) => {
+        if (upstream === undefined) return `${printable(name)}: no longer available upstream`;
+        const is = `now ${upstream.slice(0, 19)}`;
+        return `${printable(name)}: ${locked === undefined ? `not fetched yet, ${is}` : `moved, ${locked.slice(0, 19)} is locked, ${is}`}; fetch brings it`;
+      }),
+    ...(pinned.length === 0
       ? []
       : [
-          `Not compared, since the tag is no version (${count(unversioned.length, 'image')}):`,
-          wrap(unversioned.map((name) => printable(name))),
+          `Not compared, pinned by digest (${count(pinned.length, 'image')}):`,
+          wrap(pinned.map((name) => printable(name))),
         ]),
-    ...products.flatMap(({ name, problem }) =>
+    ...[...products, ...moved].flatMap(({ name, problem }) =>
       problem === undefined ? [] : [`${printable(name)}: ${printable(problem, 2000)}`],
     ),
   ].join('\n');

@@ -3,6 +3,7 @@
  * Kubernetes versions of the kubelet's repository, so that list decides on Kubernetes.
  */
 import { CodedError } from '@omni-airgap/oci/base';
+import type { Digest } from '@omni-airgap/oci/model';
 import { type Network, type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import { type EgressHost, egressHosts, hostPattern, isVersion, publicFactoryHost } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
@@ -37,7 +38,7 @@ export class UpstreamLists {
     this.#scope = scope;
   }
 
-  /** Opens the way to these lists and nothing else, for one piece of work. */
+  /** Opens the way to these lists and repositories and to nothing else, for one piece of work. */
   static async use<T>(
     lists: readonly string[],
     settings: NetworkSettings,
@@ -66,6 +67,18 @@ export class UpstreamLists {
     const reading = this.#read.get(list) ?? this.#limit(() => this.#versions(list));
     this.#read.set(list, reading);
     return reading;
+  }
+
+  /**
+   * What a tag stands for now, of a repository among the lists.
+   * @returns undefined when upstream does not have it any more
+   * @throws UPSTREAM, NETWORK, DENIED, EGRESS_DENIED
+   */
+  digest(registry: string, repository: string, tag: string): Promise<Digest | undefined> {
+    return this.#limit(async () => {
+      const source = this.#network.registry(registry).repository(repository);
+      return (await source.resolve(tag, this.#scope.signal))?.digest;
+    });
   }
 
   async #versions(list: string): Promise<readonly string[]> {
