@@ -17,7 +17,7 @@ import {
   volumeName,
   volumePrefix,
 } from '@omni-airgap/format';
-import { CodedError, formatBytes, systemCodeOf } from '@omni-airgap/oci/base';
+import { CodedError, formatBytes, giveBack, systemCodeOf } from '@omni-airgap/oci/base';
 import {
   acquireLock,
   checkOutputFolder,
@@ -265,6 +265,7 @@ export class Medium {
           hasher.update(block);
           await writer.write(block);
           onBytes(block.byteLength);
+          giveBack(block);
         }
         await writer.sync();
       } finally {

@@ -3,6 +3,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { giveBack, markReceived } from '../src/base/chunk-memory.ts';
 import { HttpGate } from '../src/http/gate.ts';
 import { startHttpServer } from '../src/testing/http-server.ts';
+import { gateTo, lateReader, lentBody, server } from './gate.ts';
 
 test('what came from a socket is given back once it is used; other memory is left alone', async () => {
   const body = Buffer.alloc(3_000_000, 'talos omni ');
@@ -38,3 +39,16 @@ test('memory that several chunks lie in, as records of TLS do, is left alone: th
   for (const chunk of chunks.toReversed()) giveBack(chunk);
   expect(chunks.map((chunk) => chunk.byteLength)).toEqual(Array(4).fill(16 * 1024));
 });
+
+// Below and above the size from which on the HTTP client waits for the connection before it asks for the next chunk.
+test.each([16, 1024])(
+  'chunks of %i KiB that are sent are given back, and not before they have left',
+  async (kib) => {
+    const { received, listener } = lateReader();
+    const { gate } = gateTo({ 'registry.lab': await server(listener) });
+    const { sent, body, givenBack } = lentBody(kib);
+    await (await gate.request({ method: 'PUT', url: 'https://registry.lab/', body })).cancel();
+    expect(received()).toBe(sent());
+    expect(givenBack()).toBeGreaterThan(10);
+  },
+);

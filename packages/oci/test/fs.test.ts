@@ -1,6 +1,7 @@
 import { lstat, mkdir, open, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { giveBack } from '../src/base/chunk-memory.ts';
 import { CodedError } from '../src/base/errors.ts';
 import { BlockWriter } from '../src/fs/block-writer.ts';
 import { diskError } from '../src/fs/disk-error.ts';
@@ -115,6 +116,22 @@ describe('pieces', () => {
       at += block.byteLength;
     });
     expect(at).toBe(whole.byteLength);
+  });
+
+  test('chunks are the memory of those given back, never of others', async () => {
+    const path = join(await temporaryFolder(), 'file');
+    const whole = Buffer.from(await collect(generatedBytes(4, 20_000_000)(), 20_000_000, ''));
+    await writeFile(path, whole);
+    const kept: { readonly chunk: Uint8Array; readonly copy: Uint8Array }[] = [];
+    const memories = new Set<ArrayBufferLike>();
+    let turn = 0;
+    for await (const chunk of readPieces([{ path, offset: 0, size: whole.byteLength }])) {
+      memories.add(chunk.buffer);
+      if (turn++ % 10 === 0) kept.push({ chunk, copy: Uint8Array.from(chunk) });
+      else giveBack(chunk);
+    }
+    for (const { chunk, copy } of kept) expect(Buffer.compare(chunk, copy)).toBe(0);
+    expect(memories.size).toBeLessThan(turn / 2);
   });
 
   test('a file that ends early, a link, a FIFO, a folder, nothing: an error, never fewer bytes', async () => {

@@ -1,8 +1,12 @@
 /** A gate whose hosts are servers on loopback; all of it ends with the test. */
+import { createHash } from 'node:crypto';
+import type { RequestListener } from 'node:http';
 import { onTestFinished } from 'vitest';
-import { type GateOptions, HttpGate } from '../src/http/gate.ts';
+import { markLent } from '../src/base/chunk-memory.ts';
+import { type GateOptions, HttpGate, type StreamBody } from '../src/http/gate.ts';
 import type { EgressPolicy } from '../src/http/policy.ts';
 import type { EgressRecord } from '../src/http/record.ts';
+import type { Bytes } from '../src/storage.ts';
 import { type LoopbackServer, startHttpServer } from '../src/testing/http-server.ts';
 
 export const server = async (listener: Parameters<typeof startHttpServer>[0]): Promise<LoopbackServer> => {
@@ -35,3 +39,37 @@ export const plainPolicy = (...hosts: string[]): EgressPolicy => ({
   allowPrivate: true,
   upstreams: [],
 });
+
+/** 32 MiB in chunks whose memory gets other bytes as soon as it is given back. */
+export function lentBody(chunkKiB: number): {
+  readonly body: StreamBody;
+  readonly sent: () => string;
+  readonly givenBack: () => number;
+} {
+  const [size, count] = [chunkKiB * 1024, (32 * 1024) / chunkKiB];
+  const hash = createHash('sha256');
+  let givenBack = 0;
+  async function* open(): Bytes {
+    for (let i = 0; i < count; i++) {
+      const chunk = Buffer.alloc(size, `chunk ${i} `);
+      hash.update(chunk);
+      markLent(chunk, () => {
+        chunk.fill('another');
+        givenBack++;
+      });
+      yield chunk;
+    }
+  }
+  return { body: { size: size * count, open }, sent: () => hash.digest('hex'), givenBack: () => givenBack };
+}
+
+/** Reads only when all buffers on the way are full, so that chunks wait in the memory that they were made in. */
+export function lateReader(): { readonly listener: RequestListener; readonly received: () => string } {
+  const hash = createHash('sha256');
+  const listener: RequestListener = async (request, response) => {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    for await (const chunk of request) hash.update(chunk as Buffer);
+    response.end();
+  };
+  return { listener, received: () => hash.digest('hex') };
+}

@@ -12,6 +12,7 @@ import type { ProxySettings } from '../src/http/proxy.ts';
 import type { EgressRecord } from '../src/http/record.ts';
 import { openNetwork } from '../src/registry/network.ts';
 import { type LoopbackServer, startHttpServer } from '../src/testing/http-server.ts';
+import { gateTo, lateReader, lentBody, plainPolicy } from './gate.ts';
 
 const run = promisify(execFile);
 const openssl = await run('openssl', ['version']).then(
@@ -122,6 +123,19 @@ describe.skipIf(!openssl)('TLS', () => {
       });
     }
   });
+  test.each([16, 1024])(
+    'chunks of %i KiB are given back once they are encrypted, and not before',
+    async (kib) => {
+      const { received, listener } = lateReader();
+      const late = await startHttpServer(listener, { cert, key: await readFile(join(folder, 'key.pem')) });
+      onTestFinished(() => late.close());
+      const { gate } = gateTo({}, { policy: { ...plainPolicy(late.host), plainHttp: [] }, ca: [cert] });
+      const { sent, body, givenBack } = lentBody(kib);
+      await (await gate.request({ method: 'PUT', url: late.url, body })).cancel();
+      expect(received()).toBe(sent());
+      expect(givenBack()).toBeGreaterThan(10);
+    },
+  );
   test('without it the certificate is refused, for good, and the switch is named', async () => {
     await expect(get(`registry.lab:${port()}`, {})).rejects.toMatchObject({
       code: 'UPSTREAM',

@@ -1,9 +1,10 @@
 /**
- * Reads content that lies in files, block by block. `readPieces` hands out fresh chunks; `eachBlock` lends one
+ * Reads content that lies in files, block by block. `readPieces` hands out chunks; `eachBlock` lends one
  * of its own reused buffers to a callback, for hashing and copying at disk speed.
  */
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import { giveBack, markLent } from '../base/chunk-memory.ts';
 import { CodedError } from '../base/errors.ts';
 import type { Descriptor } from '../model/descriptor.ts';
 import type { Bytes, Located, Piece } from '../storage.ts';
@@ -92,21 +93,46 @@ export async function* fetchLocated(
   yield* readPieces(slicePieces(pieces, offset), signal);
 }
 
-/** The bytes of the pieces as a stream of fresh chunks. @throws DISK, MISSING_CONTENT */
+/**
+ * The bytes of the pieces as a stream of chunks of a block; the next is read while the consumer works. Whoever is done with
+ * a chunk does well to give it back (`giveBack`): then its memory is used again.
+ * @throws DISK, MISSING_CONTENT
+ */
 export async function* readPieces(pieces: readonly Piece[], signal?: AbortSignal): Bytes {
   for (const piece of pieces) {
     const file = await openForReading(piece.path);
+    let reading: Promise<Buffer> | undefined;
     try {
       for (let at = 0; at < piece.size; ) {
         signal?.throwIfAborted();
-        const size = Math.min(256 * 1024, piece.size - at);
-        const chunk = await fill(file, Buffer.allocUnsafeSlow(size), piece, at);
+        const chunk: Buffer = await (reading ?? readChunk(file, piece, at));
         at += chunk.byteLength;
+        reading = at < piece.size ? readChunk(file, piece, at) : undefined;
+        reading?.catch(() => {});
         yield chunk;
       }
     } finally {
+      const unused = await reading?.catch(() => undefined);
+      if (unused !== undefined) giveBack(unused);
       await file.close().catch(() => {});
     }
+  }
+}
+
+/** Bytes at the end of content that get memory of their own size, not a block. */
+const smallSize = 128 * 1024;
+
+async function readChunk(file: FileHandle, piece: Piece, at: number): Promise<Buffer> {
+  const left = piece.size - at;
+  if (left <= smallSize) return fill(file, Buffer.allocUnsafeSlow(left), piece, at);
+  const block = takeBuffer();
+  try {
+    const chunk = await fill(file, block, piece, at);
+    markLent(chunk, () => giveBuffer(block));
+    return chunk;
+  } catch (error) {
+    giveBuffer(block);
+    throw error;
   }
 }
 

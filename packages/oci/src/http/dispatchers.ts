@@ -89,7 +89,14 @@ class EndpointClient extends Client {
     connector: buildConnector.connector,
     addressOf: (socket: Socket) => string,
   ) {
-    const endpoint: { address: string; issuer: string } = { address: '', issuer: '' };
+    let connection: Socket | undefined;
+    const endpoint = {
+      address: '',
+      issuer: '',
+      get unsent(): number {
+        return connection?.writableLength ?? 0;
+      },
+    };
     super(origin, {
       ...options,
       connect: (target, done) =>
@@ -97,6 +104,7 @@ class EndpointClient extends Client {
           // Undefined after a failure, whatever the type says.
           const socket = result[1] as Socket | null | undefined;
           if (socket !== null && socket !== undefined) {
+            connection = socket;
             endpoint.address = addressOf(socket);
             if (socket instanceof TLSSocket) endpoint.issuer = presented(socket.getPeerCertificate()).issuer;
             // The alert of a TLS server is followed by an orderly end, which would be told in its place.

@@ -21,6 +21,8 @@ export interface Endpoint {
   readonly address: string;
   /** Organization or name of who issued its certificate; empty without TLS. */
   readonly issuer: string;
+  /** Bytes that were given to the connection and have not left it: it may still read the memory they lie in. */
+  readonly unsent: number;
 }
 
 export interface ExchangeOptions {

@@ -3,6 +3,7 @@
  * connection, then the record. HTTP statuses are answers, not errors: the caller decides what they mean.
  * Threats T15, T29, T30, T33, T34, T35, T39, T53.
  */
+import { giveBack } from '../base/chunk-memory.ts';
 import { CodedError, isCoded } from '../base/errors.ts';
 import { printable } from '../base/text.ts';
 import type { Bytes } from '../storage.ts';
@@ -261,7 +262,7 @@ export class HttpGate {
           ? body
           : stream.size === 0
             ? null
-            : floored(stream.open(), floor, what)) as Buffer | null,
+            : sending(stream.open(), exchange, floor, what)) as Buffer | null,
         // Undici closes the connection after each HEAD unless told not to.
         ...(request.method === 'HEAD' ? { reset: false } : {}),
         headersTimeout: headersTimeoutMs,
@@ -291,13 +292,17 @@ export class HttpGate {
   }
 }
 
-/** A body to send: ends with TooSlow when the other side takes it more slowly than the floor. */
-async function* floored(body: Bytes, floor: RateFloor, what: string): Bytes {
+/**
+ * A body to send: ends with TooSlow when the other side takes it more slowly than the floor. Gives the memory of chunks
+ * back that have left: the HTTP client asks for the next one when it has handed this one to the connection.
+ */
+async function* sending(body: Bytes, exchange: Exchange, floor: RateFloor, what: string): Bytes {
   const meter = new RateMeter(floor);
   for await (const chunk of body) {
     const since = performance.now();
     const { byteLength } = chunk;
     yield chunk;
+    if (exchange.endpoint?.unsent === 0) giveBack(chunk);
     const rate = meter.moved(byteLength, performance.now() - since);
     if (rate !== undefined) throw tooSlow(what, rate, floor);
   }
