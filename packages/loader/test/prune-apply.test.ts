@@ -72,6 +72,16 @@ test('the record and the receipt: what is inside now, and which bundles are no l
   expect(receipts.map((one) => JSON.stringify(one))).toEqual([JSON.stringify(document)]);
 });
 
+test('a plan that lists nothing is applied too, and leaves no receipt', async () => {
+  const site = await PruneSite.start();
+  await site.load(image(app));
+  await site.prune();
+  const receipt = join(site.folder, 'receipt.json');
+  const report = await site.apply({ receipt });
+  expect(report).toMatchObject({ receipts: [], deleted: { manifests: 0, objects: 0 }, refused: [] });
+  expect(existsSync(receipt)).toBe(false);
+});
+
 test('an increment that relies on what was pruned is refused by name, until that is loaded again', async () => {
   const site = await PruneSite.start();
   const base = await site.load(image(app));

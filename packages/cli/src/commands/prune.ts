@@ -253,7 +253,7 @@ function describePruned({ record, recordFile, receipts, deleted, refused, reclai
           .map(({ kind, how }) => `To reclaim the space, on ${kind}: ${how}.`)),
     `Record: ${recordFile}.`,
     ...(receipts.length === 0
-      ? []
+      ? ['No bundle was pruned, so there is no new receipt: that of the last load stays right.']
       : [
           'For bundle --since carry the new receipt out: older receipts and bundle IDs name content that is no longer inside.',
         ]),

@@ -33,7 +33,7 @@ export interface ApplyOptions extends PruneOptions {
   readonly plan: string;
   /** What --in-use and --keep-versions say now, beside what they said for the plan. */
   readonly inputs?: Pick<PrunePlan['inputs'], 'inUse' | 'keepVersions'> | undefined;
-  /** Path to write the receipt to; for a plan about one store only. */
+  /** Path to write the receipt to; for a plan about one store only. A plan that lists nothing leaves none. */
   readonly receipt?: string | undefined;
 }
 
@@ -76,7 +76,7 @@ export async function applyPrune(options: ApplyOptions): Promise<PruneReport> {
       const todo = await requireUnchanged(plan, outcome, site, path);
       const bundles = prunedBundles(outcome.inventory, plan);
       const receipts = receiptsAfter(plan, outcome.inventory, bundles, options.tool);
-      if (receipt !== undefined && receipts.length !== 1) {
+      if (receipt !== undefined && receipts.length > 1) {
         throw new CodedError(
           'USAGE',
           `--receipt: the plan is about ${receipts.length} stores, each with a receipt of its own; leave --receipt out and take them from the record in ${state}`,
