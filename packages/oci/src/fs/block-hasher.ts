@@ -120,7 +120,7 @@ export class BlockHasher {
     try {
       const reply = await thread.ask(message);
       if (reply.lost === undefined) return reply;
-      throw new CodedError('INTERNAL', 'the thread that hashes was started anew');
+      throw new CodedError('INTERNAL', 'the thread that hashes was started again');
     } catch (error) {
       this.#failure ??= error;
       throw error;
