@@ -31,6 +31,7 @@ import manifest from '../packages/cli/package.json' with { type: 'json' };
 import { compareVersions, type ElfNeeds, elfNeeds } from './lib/elf.ts';
 import { NoRoot, runInEmptyRoot } from './lib/empty-root.ts';
 import { nodeFlags } from './lib/node-flags.ts';
+import { writeProgramParts } from './lib/program-parts.ts';
 import { allowed, nodePackage, type Platform, platforms } from './lib/release-platforms.ts';
 
 const { version } = manifest;
@@ -43,27 +44,20 @@ const here = platforms.find(({ arch }) => arch === process.arch);
 /** Marks the place in Node.js' executables that says whether a program was put in. */
 const fuse = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
 
-/** @returns the files that went in, relative to the clone */
-async function bundle(
-  outfile: string,
-  format: Pick<BuildOptions, 'format' | 'banner' | 'define' | 'supported'>,
-): Promise<readonly string[]> {
-  const { metafile } = await build({
-    ...format,
-    define: { ...format.define, omniAirgapBcryptThread: JSON.stringify(await threadProgram()) },
+/** What both forms of the program have in common. */
+async function programOptions(): Promise<BuildOptions> {
+  return {
+    define: { omniAirgapBcryptThread: JSON.stringify(await threadProgram()) },
     absWorkingDir: root,
     entryPoints: ['packages/cli/src/main.ts'],
-    outfile,
     bundle: true,
     // The CycloneDX library takes it for XML when it is installed; only its JSON is used.
     external: ['xmlbuilder2'],
-    metafile: true,
     platform: 'node',
     target: 'node22',
     legalComments: 'none',
     logLevel: 'warning',
-  });
-  return Object.keys(metafile.inputs);
+  };
 }
 
 /** The program of the thread that checks passwords, which no file beside the one of a release can hold. */
@@ -82,14 +76,19 @@ async function threadProgram(): Promise<string> {
   return outputFiles[0]?.text ?? '';
 }
 
+/** @returns the files that went in, relative to the clone */
 async function bundleModule(folder: string): Promise<readonly string[]> {
-  return bundle(join(folder, module), {
+  const { metafile } = await build({
+    ...(await programOptions()),
+    outfile: join(folder, module),
+    metafile: true,
     format: 'esm',
     // Libraries in the older module format ask for parts of Node.js by require; some have a createRequire of their own.
     banner: {
       js: "#!/usr/bin/env node\nimport { createRequire as requireFrom } from 'node:module';\nconst require = requireFrom(import.meta.url);",
     },
   });
+  return Object.keys(metafile.inputs);
 }
 
 /**
@@ -99,17 +98,15 @@ async function bundleModule(folder: string): Promise<readonly string[]> {
  * @param folder gets the executables @param scratch is for what is needed on the way
  */
 async function bundleExecutables(host: Platform, folder: string, scratch: string): Promise<void> {
-  const main = 'omni-airgap.cjs';
-  // In a single executable require has the parts of Node.js, and import() has nothing.
-  await bundle(join(scratch, main), {
-    format: 'cjs',
-    supported: { 'dynamic-import': false },
+  const { define, ...options } = await programOptions();
+  const { main, assets } = await writeProgramParts(
     // OpenPGP.js asks for parts of Node.js from the place of its module, which CommonJS does not know.
-    define: { 'import.meta.url': 'moduleUrl' },
-    banner: { js: "const moduleUrl = require('node:url').pathToFileURL(__filename).href;" },
-  });
+    { ...options, define: { ...define, 'import.meta.url': 'moduleUrl' } },
+    scratch,
+  );
   const settings = {
     main,
+    assets,
     output: 'program.blob',
     disableExperimentalSEAWarning: true,
     // A code cache would start it faster, but differs from build to build and fits one processor only.

@@ -4,8 +4,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
-import { root } from './repository.ts';
-import { temporaryFolder } from './services/temporary.ts';
+import { root } from '../repository.ts';
+import { temporaryFolder } from '../services/temporary.ts';
 
 const execute = promisify(execFile);
 
