@@ -107,6 +107,21 @@ test('diff --format markdown: names in tables as code, signatures with their ima
   expect(plainText).not.toContain('.sig');
 });
 
+test('diff lists names that the later side withdraws', async () => {
+  const { store, at } = await made();
+  const unsigned = ['bundle', '--store', store.root, '--unsigned'];
+  await cliJson([...unsigned, '--out', at('first')]);
+  await store.remove('registry.k8s.io/pause:3.10');
+  await cliJson([...unsigned, '--out', at('second'), '--withdraw', '*/pause:*']);
+  const text = await printed('diff', at('first'), at('second'));
+  expect(text).toContain('\n- registry.k8s.io/pause:3.10\nwithdrawn: registry.k8s.io/pause:3.10\n');
+  const markdown = await printed('diff', '--format', 'markdown', at('first'), at('second'));
+  expect(markdown).toContain('\n### Withdrawn (1)\n\n| Name |\n| --- |\n| `registry.k8s.io/pause:3.10` |\n');
+  expect(await printed('inspect', '--store', store.root)).toMatch(
+    /\nWithdrawn: registry\.k8s\.io\/pause:3\.10\n$/,
+  );
+});
+
 test('diff --format markdown: a label that is markup stays text', async () => {
   const folder = await temporaryFolder();
   const store = await sampleStore(join(folder, 'a|b ``c`` <b>'));

@@ -24,6 +24,8 @@ export interface DiffReport {
   readonly removed: readonly string[];
   /** Names that stand for something else. */
   readonly moved: readonly { readonly name: string; readonly from: Digest; readonly to: Digest }[];
+  /** Names that the later side withdraws and the earlier one does not. */
+  readonly withdrawn: readonly string[];
   /** Names that are the same in both. */
   readonly unchanged: number;
   /** Changed signatures, attestations and SBOMs by what they are about; they are in none of the lists above. */
@@ -49,12 +51,14 @@ interface Side {
   readonly names: ReadonlyMap<string, Digest>;
   /** Names that are about an image. */
   readonly companions: ReadonlyMap<string, Digest>;
+  /** Names of earlier bundles. */
+  readonly withdraws: readonly string[];
   /** Bytes and kind of all content; undefined for a receipt, which says names only. */
   readonly blobs: ReadonlyMap<Digest, { readonly size: number; readonly kind: string }> | undefined;
 }
 
 /** What a document or store says, name by name. */
-interface ReadSide extends Pick<Side, 'label' | 'blobs'> {
+interface ReadSide extends Pick<Side, 'label' | 'withdraws' | 'blobs'> {
   readonly entries: readonly {
     readonly name: string;
     readonly digest: Digest;
@@ -68,11 +72,12 @@ interface ReadSide extends Pick<Side, 'label' | 'blobs'> {
  */
 export async function diff(from: string, to: string, signal?: AbortSignal): Promise<DiffReport> {
   const [a, b] = apart(await readSide(from, signal), await readSide(to, signal));
+  const withdrawnBefore = new Set(a.withdraws);
   const added = [...b.names.keys()].filter((name) => !a.names.has(name));
   const removed = [...a.names.keys()].filter((name) => !b.names.has(name));
   const moved = [...b.names].flatMap(([name, digest]) => {
-    const before = a.names.get(name);
-    return before === undefined || before === digest ? [] : [{ name, from: before, to: digest }];
+    const from = a.names.get(name);
+    return from === undefined || from === digest ? [] : [{ name, from, to: digest }];
   });
   return {
     from: a.label,
@@ -80,6 +85,7 @@ export async function diff(from: string, to: string, signal?: AbortSignal): Prom
     added: added.sort(byText),
     removed: removed.sort(byText),
     moved: moved.sort((x, y) => byText(x.name, y.name)),
+    withdrawn: b.withdraws.filter((name) => !withdrawnBefore.has(name)),
     unchanged: b.names.size - added.length - moved.length,
     attached: attachedChanges(a, b),
     content: contentOf(a.blobs, b.blobs),
@@ -112,12 +118,12 @@ function apart(a: ReadSide, b: ReadSide): readonly [Side, Side] {
   const about = new Set(
     all.flatMap(({ name, kind }) => (kind === 'signature' || isCompanionName(name) ? [name] : [])),
   );
-  const side = ({ label, entries, blobs }: ReadSide): Side => {
+  const side = ({ entries, ...others }: ReadSide): Side => {
     const of = (isAbout: boolean): ReadonlyMap<string, Digest> =>
       new Map(
         entries.filter(({ name }) => about.has(name) === isAbout).map(({ name, digest }) => [name, digest]),
       );
-    return { label, names: of(false), companions: of(true), blobs };
+    return { ...others, names: of(false), companions: of(true) };
   };
   return [side(a), side(b)];
 }
@@ -155,7 +161,8 @@ async function readDocumentSide(path: string): Promise<ReadSide> {
   if (bytes === undefined) throw new CodedError('NO_INPUT', `${path}: no such file`);
   if (kindOf(bytes, path) === 'receipt') {
     const receipt = parseReceiptDocument(bytes, path);
-    return { label: `receipt of ${receipt.bundle}`, entries: receipt.images, blobs: undefined };
+    const { bundle, images, withdraws = [] } = receipt;
+    return { label: `receipt of ${bundle}`, entries: images, withdraws, blobs: undefined };
   }
   const document = parseBundleDocument(bytes, path);
   const blobs = new Map<Digest, { size: number; kind: string }>();
@@ -167,13 +174,15 @@ async function readDocumentSide(path: string): Promise<ReadSide> {
     digest: descriptor.digest,
     kind,
   }));
-  return { label: `bundle ${document.id}`, entries, blobs };
+  return { label: `bundle ${document.id}`, entries, withdraws: document.withdraws ?? [], blobs };
 }
 
 async function readStoreSide(path: string, signal?: AbortSignal): Promise<ReadSide> {
-  const contents = await Store.use(path, { access: 'read', purpose: 'omni-airgap diff', signal }, (store) =>
-    readLockedContent(store, signal),
-  );
+  const opening = { access: 'read', purpose: 'omni-airgap diff', signal } as const;
+  const { contents, withdrawn } = await Store.use(path, opening, async (store) => ({
+    contents: await readLockedContent(store, signal),
+    withdrawn: await store.bundles.withdrawnNames(),
+  }));
   const blobs = new Map<Digest, { size: number; kind: string }>();
   for (const { digest, size } of contents.descriptors.values()) {
     blobs.set(digest, { size, kind: contents.kinds.get(digest) ?? 'image' });
@@ -183,5 +192,7 @@ async function readStoreSide(path: string, signal?: AbortSignal): Promise<ReadSi
     digest: descriptor.digest,
     kind,
   }));
-  return { label: `store ${path}`, entries, blobs };
+  const names = new Set(entries.map(({ name }) => name));
+  const withdraws = withdrawn.filter((name) => !names.has(name));
+  return { label: `store ${path}`, entries, withdraws, blobs };
 }

@@ -41,6 +41,8 @@ interface SiteDescription {
   readonly names: readonly { readonly name: string; readonly digest: Digest }[];
   /** Tags of the registry that stand for trimmed indexes. */
   readonly trimmed: readonly string[];
+  /** Names of earlier bundles that the loaded one withdraws. */
+  readonly withdraws: readonly string[];
   readonly site: Site;
   readonly target: RegistryTarget;
   readonly plainHttp: boolean;
@@ -96,6 +98,7 @@ export function describeSite(description: SiteDescription): HandoffInput {
     registry: { ...seen, keepHost },
     imageDigests,
     trimmed: description.trimmed,
+    withdraws: description.withdraws,
     talosVersions: [...talosVersions].sort(compareVersions),
     kubernetesVersions: tagsOf('siderolabs/kubelet'),
     imageHosts: [...new Set(references.map(({ registry }) => registry))].filter(

@@ -350,6 +350,7 @@ function handoffInput(options: LoadOptions, { names, context }: OpenRegistry): H
     trimmed: names.flatMap(({ replaces, repository, tag }) =>
       replaces?.how === 'trimmed' ? [`${target.host}/${repository}:${tag}`] : [],
     ),
+    withdraws: context.bundles.document.withdraws ?? [],
     site,
     target,
     plainHttp: options.network.plainHttp.includes(target.host),

@@ -14,6 +14,7 @@ import {
   loadInto,
   makeBundle,
   signed,
+  temporary,
   tool,
 } from './support.ts';
 
@@ -133,11 +134,21 @@ test('objects of withdrawn media go, and their version from the list', async () 
   expect(JSON.parse(readFileSync(join(site.objects, 'versions'), 'utf8'))).toEqual(['v1.14.0']);
 });
 
-test('the receipt says what the bundle withdraws', async () => {
+test('the receipt and the hand-off say what the bundle withdraws', async () => {
   const site = await PruneSite.start();
+  const signature = `ghcr.io/acme/app:sha256-${'a'.repeat(64)}.sig`;
+  const versions = Array.from({ length: 21 }, (_, i) => `ghcr.io/acme/app:v1.${i + 10}`);
   const { folder } = await makeBundle(async (layout) => void (await image(tool)(layout)), {
-    withdraws: [app],
+    withdraws: [...versions, signature],
   });
-  const { receipt } = await loadInto(site.registry, [folder]);
-  expect(parseReceiptDocument(Buffer.from(JSON.stringify(receipt))).withdraws).toEqual([app]);
+  const handoff = join(await temporary(), 'handoff');
+  const { receipt } = await loadInto(site.registry, [folder], { handoff });
+  const text = readFileSync(join(handoff, 'README.txt'), 'utf8');
+  expect(text).toContain(`until omni-airgap prune deletes them`);
+  expect(text).toContain(`    ${versions[19]}\n    and 1 more\n`);
+  expect(text).not.toContain(signature);
+  expect(parseReceiptDocument(Buffer.from(JSON.stringify(receipt))).withdraws).toEqual([
+    ...versions,
+    signature,
+  ]);
 });

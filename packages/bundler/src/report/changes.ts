@@ -82,6 +82,6 @@ export function withdrawnPart({ document: { withdraws = [] } }: Summary): Html {
   return part(
     'Withdrawn names',
     `${withdraws.length} of earlier bundles`,
-    html`<p>Servers stop serving these names from earlier bundles, and prune may delete them.</p><ul class="names">${rows}</ul>`,
+    html`<p>With this bundle, serve does not serve these names from earlier bundles of this store, and prune does not keep them. load deletes nothing. Versions of omni-airgap that do not support withdrawals refuse this bundle: update the program inside first.</p><ul class="names">${rows}</ul>`,
   );
 }

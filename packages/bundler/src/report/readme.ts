@@ -12,7 +12,7 @@ function volumeNames(volumes: readonly { readonly name: string }[]): string {
 /** Lines end as Windows' Notepad likes them too. */
 export function readmeText({ document, items, bytes }: Summary): string {
   const count = (kind: string): number => items.filter((item) => item.kind === kind).length;
-  const { id, volumes, base, roots } = document;
+  const { id, volumes, base, roots, withdraws = [] } = document;
   const program = document.files.find(({ name }) => isProgramFile(name))?.name;
   const oci = roots.filter(({ descriptor }) => descriptor.mediaType.startsWith('application/vnd.oci.'));
   const names = new Set(oci.map((root) => root.name));
@@ -40,7 +40,7 @@ Number:   ${document.sequence} of store ${document.origin}
 Made:     ${formatTime(document.createdAt)} by ${printable(document.tool)}
 Volumes:  ${volumes.length} (content.tar.000${last}), ${formatBytes(bytes)}
 Content:  ${items.length} names: ${count('image')} of images, ${count('media')} of Talos media
-${needs}
+${needs}${withdrawnText(withdraws)}
 report.html says what is inside, for people; bundle.json and bom.cdx.json
 (a CycloneDX inventory of images, not of packages) for programs. With
 several media, each holds some of the volumes and all hold the other files.
@@ -83,6 +83,19 @@ ${program === undefined ? 4 : 5}. LOAD IT WITHOUT omni-airgap
    are artifacts there: oras pull --oci-layout layout@DIGEST gives the files.
 `;
   return text.replaceAll('\n', '\r\n');
+}
+
+/** What falls away inside, and what must be done first. */
+function withdrawnText(names: readonly string[]): string {
+  if (names.length === 0) return '';
+  return `
+WITHDRAWN: ${names.length} name${names.length === 1 ? '' : 's'} of earlier bundles must no longer be used; report.html
+lists them. With this bundle, omni-airgap serve does not serve them from earlier
+bundles of this store, and prune does not keep them. load deletes nothing.
+Before you load or serve this bundle, update omni-airgap inside: versions that
+do not support withdrawals refuse it (bundle.json: schema 2 is newer than this
+program).
+`;
 }
 
 /** @param name an executable that is carried */

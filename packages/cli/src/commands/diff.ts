@@ -30,13 +30,15 @@ export function addDiff(session: Session): Command {
   );
 }
 
-function describe({ from, to, added, removed, moved, unchanged, attached, content }: DiffReport): string {
+function describe(report: DiffReport): string {
+  const { from, to, added, removed, moved, withdrawn, unchanged, attached, content } = report;
   const lines = [`From ${printable(from)}`, `to   ${printable(to)}`, ''];
   for (const name of added) lines.push(`+ ${printable(name)}`);
   for (const name of removed) lines.push(`- ${printable(name)}`);
   for (const one of moved) lines.push(`~ ${printable(one.name)}`, `    ${one.from}`, `    ${one.to}`);
   for (const one of attached)
     lines.push(`~ ${printable(one.name)}: signatures and attestations: ${attachedText(one)}`);
+  for (const name of withdrawn) lines.push(`withdrawn: ${printable(name)}`);
   if (added.length + removed.length + moved.length + attached.length === 0) lines.push('No name differs.');
   if (content !== undefined && content.length > 0) {
     const rows = content.map(({ kind, addedBytes, removedBytes }) => [
@@ -64,7 +66,7 @@ function attachedText({ added, removed, moved }: DiffReport['attached'][number])
 
 /** Sections with tables, as GitHub, GitLab, Gitea and Jira's converters read them. Source: GitHub Flavored Markdown 0.29. */
 function markdown(report: DiffReport): string {
-  const { from, to, added, removed, moved, unchanged, attached, content } = report;
+  const { from, to, added, removed, moved, withdrawn, unchanged, attached, content } = report;
   const names = (title: string, list: readonly string[]): readonly string[] =>
     section(
       title,
@@ -89,6 +91,7 @@ function markdown(report: DiffReport): string {
         codeSpan(shortDigest(one.to)),
       ]),
     ),
+    ...names('Withdrawn', withdrawn),
     ...section(
       'Signatures and attestations',
       ['Of', 'Change'],

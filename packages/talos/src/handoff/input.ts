@@ -55,6 +55,8 @@ export interface HandoffInput {
   readonly imageHosts: readonly string[];
   /** Tags of the registry that stand for an index of the carried platforms, not for the one that was signed. */
   readonly trimmed?: readonly string[];
+  /** Names of earlier bundles that the loaded one withdraws. */
+  readonly withdraws?: readonly string[];
   /** The newest version first of each schematic. */
   readonly carried?: readonly CarriedSchematic[];
   /** Talos versions whose sources for an Image Factory were loaded. */

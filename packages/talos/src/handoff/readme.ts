@@ -77,7 +77,7 @@ Worth knowing
 - iPXE cannot verify a certificate of an authority it was not built with: give PXE clients plain HTTP.
 - Containers of docker do not see /etc/hosts of the host: names must come from DNS.
 - Clocks: everything above breaks when they drift apart. Name time servers in the --site file.
-${limits.join('')}${trimmedText(input)}`;
+${limits.join('')}${trimmedText(input)}${withdrawnText(input)}`;
 }
 
 function trimmedText({ trimmed = [] }: HandoffInput): string {
@@ -85,6 +85,23 @@ function trimmedText({ trimmed = [] }: HandoffInput): string {
   return `- These tags stand for an index of the carried platforms only (load --trim-indexes). Pull them by tag: the digest of the
   original index is not in the registry, and signatures of it do not cover these (signatures of one platform do):
 ${trimmed.map((tag) => `    ${tag}\n`).join('')}`;
+}
+
+/** Names that are listed here at most; report.html of the bundle has all. */
+const maxWithdrawn = 20;
+
+function withdrawnText({ withdraws = [] }: HandoffInput): string {
+  if (withdraws.length === 0) return '';
+  // Signatures go with what they are about.
+  const names = withdraws.filter((name) => !/@sha256:|:sha256-[a-f0-9]{64}/.test(name));
+  const more = names.length > maxWithdrawn ? `    and ${names.length - maxWithdrawn} more\n` : '';
+  return `- The bundle withdraws these names of earlier bundles: they must no longer be used (report.html lists all). Move what still runs
+  them to other versions. They stay in registry and object store until omni-airgap prune deletes them; serve does not serve
+  them from earlier bundles when this bundle is among those given:
+${names
+  .slice(0, maxWithdrawn)
+  .map((name) => `    ${name}\n`)
+  .join('')}${more}`;
 }
 
 function certificatesStep(input: HandoffInput): string {
