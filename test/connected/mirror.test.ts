@@ -84,6 +84,20 @@ test('what is new is fetched alone, and carried on the bundle that has the rest'
   await cliJson(['verify', '--bundle', site.at('second'), '--verify-key', site.at('site.pub')]);
 });
 
+test('--withdraw: a typo is refused before the fetch, and names that are gone are withdrawn', async () => {
+  const { id } = await cliJson<{ id: string }>(mirror('media'));
+  site.write('mirror.yaml', 'apiVersion: omni-airgap/v1\nimages: [ghcr.io/acme/app:v1]\n');
+  seen = upstream.requests.length;
+  const typo = await cli(mirror('second', '--since', id, '--withdraw', '*/tol:v1'));
+  expectFailure(typo, 2, /--withdraw \*\/tol:v1: matches no name/);
+  expect(upstream.requests.length).toBe(seen);
+  const second = mirror('second', '--since', id, '--withdraw', '*/tool:v1');
+  const { stdout } = await cli(second);
+  expect(stdout).toContain('Withdraws ghcr.io/acme/tool:v1: serve and prune');
+  expect(stdout).toContain('update the program inside first');
+  expect(await cliJson(second)).toMatchObject({ written: false, withdraws: ['ghcr.io/acme/tool:v1'] });
+});
+
 test('fetch --restore brings everything back, and a full bundle is as the first was', async () => {
   await cliJson(mirror('media'));
   blobsAsked();

@@ -15,3 +15,4 @@ export { type SignatureSource, type SignReport, signBundle } from './sign.ts';
 export { readUnbundled, type Unbundled } from './unbundled.ts';
 export { type StoreCheck, verifyStore } from './verify-store.ts';
 export { parseVolumeSize } from './volume-flags.ts';
+export { checkWithdraw } from './withdrawals.ts';

@@ -56,6 +56,8 @@ export interface StoreInspection {
   readonly left: Consumed;
   /** What it has issued, the newest last. */
   readonly bundles: readonly Pick<BundleDocument, 'id' | 'sequence' | 'createdAt'>[];
+  /** Names that its last bundle withdraws; the next one repeats those that it does not list. */
+  readonly withdraws: readonly string[];
 }
 
 export interface StoredItem extends Omit<NamedItem, 'platforms'> {
@@ -84,6 +86,7 @@ async function inspectOpen(store: Store, signal: AbortSignal | undefined): Promi
     bytes: [...descriptors.values()].reduce((sum, { size }) => sum + size, 0),
     left,
     bundles: bundles.reverse(),
+    withdraws: await store.bundles.withdrawnNames(),
   };
 }
 

@@ -103,9 +103,7 @@ export async function planNew(store: Store, options: NewBundle): Promise<BundleP
   const { carried, relies } = select(contents, inside);
   const secrets = await checkSecrets(contents, options.allowSecrets === true);
   const names = new Map(items.map((item) => [item.name, item.descriptor]));
-  const earlier = await store.bundles.documents();
-  const manifests = manifestReader(layout, signal);
-  const withdraws = await withdrawals(options.withdraw ?? [], names, earlier, manifests);
+  const withdraws = await withdrawals(store, options.withdraw ?? [], names, manifestReader(layout, signal));
   const bases = [...(inside?.bases.values() ?? [])].sort((a, b) => byText(a.id, b.id));
   const ids = bases.map(({ id }) => id);
   const { withProgram } = options;

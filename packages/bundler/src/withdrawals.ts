@@ -2,11 +2,9 @@
  * Which names of earlier bundles a new one withdraws. Patterns are resolved here, against what the store has issued: bundle.json
  * states whole names, so that what is withdrawn can be read, and does not depend on what a site happens to have.
  */
-import type { BundleDocument } from '@omni-airgap/format';
 import { byText, CodedError, NamePattern, printable } from '@omni-airgap/oci/base';
 import { type Descriptor, type Digest, parseReference, subjectOfTag } from '@omni-airgap/oci/model';
-
-type EarlierBundle = Pick<BundleDocument, 'sequence' | 'roots' | 'withdraws'>;
+import type { Store } from '@omni-airgap/store';
 
 /** Names that a message lists. */
 const maxListed = 3;
@@ -23,34 +21,23 @@ export interface ManifestReader {
 type Meanings = ReadonlyMap<string, ReadonlyMap<Digest, Descriptor>>;
 
 /**
- * The names that patterns match in earlier bundles, with the signatures and other referrers that are about nothing else; and
- * what the last bundle withdrew, unless it is carried again.
+ * The names that patterns match in the bundles that a store has issued, with the signatures and other referrers that are about
+ * nothing else; and what the last bundle withdrew, unless it is carried again. The issued bundles are read for patterns only.
  * @param patterns of --withdraw
  * @param carried names of the new bundle, with what they stand for
- * @param earlier bundles that the store has issued, in any order
  * @returns sorted
- * @throws USAGE for a pattern that matches no name of an earlier bundle, or one that is carried
+ * @throws USAGE for a pattern that matches no name of an issued bundle, or one that is carried; BAD_DOCUMENT, DISK
  */
 export async function withdrawals(
+  { bundles }: Pick<Store, 'bundles'>,
   patterns: readonly string[],
   carried: ReadonlyMap<string, Descriptor>,
-  earlier: readonly EarlierBundle[],
   manifests: ManifestReader,
 ): Promise<readonly string[]> {
-  const last = earlier.reduce<EarlierBundle | undefined>(
-    (newest, one) => (newest === undefined || one.sequence > newest.sequence ? one : newest),
-    undefined,
-  );
-  const withdrawn = new Set(last?.withdraws?.filter((name) => !carried.has(name)));
+  const withdrawn = new Set((await bundles.withdrawnNames()).filter((name) => !carried.has(name)));
   if (patterns.length === 0) return [...withdrawn].sort(byText);
-  const known = meaningsOf(earlier);
-  const candidates = [...new Set([...known.keys(), ...carried.keys()])].filter((name) => !isBare(name));
-  for (const text of patterns) {
-    const pattern = new NamePattern('--withdraw', text);
-    const matches = candidates.filter((name) => pattern.matches(name));
-    requireGone(text, matches, carried);
-    for (const name of matches) withdrawn.add(name);
-  }
+  const known = await meaningsIn(bundles);
+  for (const name of matching(patterns, known, carried)) withdrawn.add(name);
   const subjects = await subjectsOf(known, manifests);
   const below = await belowAll(known, carried, manifests);
   // A referrer can be about another one.
@@ -61,15 +48,44 @@ export async function withdrawals(
   return [...withdrawn].sort(byText);
 }
 
+/**
+ * Refuses patterns that cannot be right whatever the new bundle carries, before hours of fetching.
+ * @param store undefined where there is none yet
+ * @throws as withdrawals
+ */
+export async function checkWithdraw(
+  store: Pick<Store, 'bundles'> | undefined,
+  patterns: readonly string[],
+): Promise<void> {
+  if (patterns.length === 0) return;
+  matching(patterns, store === undefined ? new Map() : await meaningsIn(store.bundles), new Map());
+}
+
+/** @throws USAGE */
+function matching(
+  patterns: readonly string[],
+  known: Meanings,
+  carried: ReadonlyMap<string, unknown>,
+): readonly string[] {
+  const candidates = [...new Set([...known.keys(), ...carried.keys()])].filter((name) => !isBare(name));
+  return patterns.flatMap((text) => {
+    const pattern = new NamePattern('--withdraw', text);
+    const matches = candidates.filter((name) => pattern.matches(name));
+    requireGone(text, matches, carried);
+    return matches;
+  });
+}
+
 /** True for what goes by its digest alone: a referrer, which is withdrawn with what it is about. */
 function isBare(name: string): boolean {
   return name.startsWith('@');
 }
 
-function meaningsOf(bundles: readonly EarlierBundle[]): Meanings {
+async function meaningsIn(bundles: Store['bundles']): Promise<Meanings> {
   const meanings = new Map<string, Map<Digest, Descriptor>>();
-  for (const { name, descriptor } of bundles.flatMap(({ roots }) => roots)) {
-    meanings.set(name, (meanings.get(name) ?? new Map()).set(descriptor.digest, descriptor));
+  for await (const { roots } of bundles.documents()) {
+    for (const { name, descriptor } of roots)
+      meanings.set(name, (meanings.get(name) ?? new Map()).set(descriptor.digest, descriptor));
   }
   return meanings;
 }

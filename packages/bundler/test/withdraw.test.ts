@@ -1,10 +1,13 @@
 /** Names of earlier bundles that a new one withdraws: which they are, and for how long. */
-import { readFile } from 'node:fs/promises';
+import { writeFileSync } from 'node:fs';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BundleStore, parseBundleDocument, verifyBundle } from '@omni-airgap/format';
+import { noProgress } from '@omni-airgap/oci';
+import { Store } from '@omni-airgap/store';
 import { describe, expect, test } from 'vitest';
-import { bundle } from '../src/index.ts';
-import { made, optionsFor, type TestStore } from './store.ts';
+import { bundle, checkWithdraw, diff, inspectStore } from '../src/index.ts';
+import { inStore, made, optionsFor, type TestStore } from './store.ts';
 
 const pause = 'registry.k8s.io/pause:3.10';
 const omni = 'ghcr.io/siderolabs/omni:v1';
@@ -97,6 +100,108 @@ test('later bundles withdraw it too, increments as well, until one carries the n
   await store.image('registry.k8s.io/pause:3.10', [5]);
   const fourth = await bundle(optionsFor(store, join(folder, 'fourth'), { withdraw: [omni] }));
   expect(fourth.withdraws).toEqual([omni]);
+});
+
+test('README.txt and the report page say what falls away, and that older programs refuse the bundle', async () => {
+  const { store, folder } = await without(pause);
+  const out = join(folder, 'second');
+  await bundle(optionsFor(store, out, { withdraw: [pause] }));
+  const text = (await readFile(join(out, 'README.txt'), 'utf8')).replaceAll('\r\n', '\n');
+  expect(text).toMatch(/\nWITHDRAWN: 1 name of earlier bundles must no longer be used;.*\n/);
+  expect(text).toContain('update omni-airgap inside');
+  expect(Math.max(...text.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100);
+  expect(await readFile(join(out, 'report.html'), 'utf8')).toContain('update the program inside first');
+  expect(await readFile(join(folder, 'first', 'README.txt'), 'utf8')).not.toContain('WITHDRAWN');
+});
+
+test('diff lists names that the later side withdraws; inspect of the store, those that the next bundle repeats', async () => {
+  const { store, folder } = await without(pause);
+  const [first, second] = [join(folder, 'first'), join(folder, 'second')];
+  await bundle(optionsFor(store, second, { withdraw: [pause] }));
+  expect(await diff(first, second)).toMatchObject({ removed: [pause], withdrawn: [pause] });
+  expect(await diff(first, store.root)).toMatchObject({ withdrawn: [pause] });
+  expect(await diff(second, store.root)).toMatchObject({ withdrawn: [] });
+  expect(await diff(second, first)).toMatchObject({ withdrawn: [] });
+  expect((await inspectStore(store.root)).withdraws).toEqual([pause]);
+});
+
+test('gc keeps what withdrawals go by: the names of issued bundles, and what referrers are about', async () => {
+  const { store, folder } = await made();
+  const image = await store.image('ghcr.io/acme/app:v1', [31]);
+  const sbom = await store.referrer('ghcr.io/acme/app', image);
+  await bundle(optionsFor(store, join(folder, 'first')));
+  const names = ['ghcr.io/acme/app:v1', `ghcr.io/acme/app@${sbom.digest}`];
+  for (const name of names) await store.remove(name);
+  const swept = await Store.use(store.root, { access: 'exclusive', purpose: 'test' }, (opened) =>
+    opened.collectGarbage(),
+  );
+  // Layer and configurations; the manifests stay.
+  expect(swept.blobs).toBeGreaterThan(2);
+  const { withdraws } = await bundle(
+    optionsFor(store, join(folder, 'second'), { withdraw: ['*acme/app:v1'] }),
+  );
+  expect(withdraws).toEqual(names);
+});
+
+describe('a damaged bundle.json of an issued bundle', () => {
+  test('stops --withdraw only, which names it and what to do; withdrawals are repeated without it', async () => {
+    const { store, folder } = await without(pause, omni);
+    await bundle(optionsFor(store, join(folder, 'second'), { withdraw: [pause] }));
+    const { id } = await documentOf(join(folder, 'first'));
+    const path = join(store.root, 'bundles', id, 'bundle.json');
+    const whole = await readFile(path);
+    await writeFile(path, whole.subarray(0, 500));
+    await store.image('quay.io/new/app:v1', [77]);
+    const third = await bundle(optionsFor(store, join(folder, 'third')));
+    expect(third.withdraws).toEqual([pause]);
+    const fourth = optionsFor(store, join(folder, 'fourth'), { withdraw: [omni] });
+    await expect(bundle(fourth)).rejects.toMatchObject({
+      code: 'BAD_DOCUMENT',
+      message: expect.stringContaining(path),
+    });
+    await expect(bundle(fourth)).rejects.toThrow(/copy bundle\.json from a medium of this bundle$/);
+    await writeFile(path, whole);
+    expect((await bundle(fourth)).withdraws).toEqual([omni, pause]);
+  });
+
+  test('so does a damaged record of what the last bundle withdraws, for every bundle', async () => {
+    const { store, folder } = await without(pause);
+    await bundle(optionsFor(store, join(folder, 'second'), { withdraw: [pause] }));
+    const path = join(store.root, 'bundles', 'withdraws.json');
+    await writeFile(path, '{}');
+    await expect(bundle(optionsFor(store, join(folder, 'third')))).rejects.toMatchObject({
+      code: 'BAD_DOCUMENT',
+      message: expect.stringMatching(/withdraws\.json: .*take the list `withdraws` from bundle\.json/),
+    });
+    expect(await readdir(folder)).not.toContain('third');
+  });
+});
+
+test('a bundle that knew nothing of a withdrawal made meanwhile is not issued', async () => {
+  const { store, folder } = await without(pause);
+  await bundle(optionsFor(store, join(folder, 'second'), { withdraw: [pause] }));
+  const path = join(store.root, 'bundles', 'withdraws.json');
+  const record = await readFile(path);
+  await rm(path);
+  await store.image('quay.io/new/app:v1', [77]);
+  const progress = { ...noProgress, expect: () => void writeFileSync(path, record) };
+  const third = optionsFor(store, join(folder, 'third'));
+  await expect(bundle({ ...third, progress })).rejects.toMatchObject({
+    code: 'BUSY',
+    message: expect.stringContaining(`has withdrawn ${pause}`),
+  });
+  expect(await bundle(third)).toMatchObject({ sequence: 3, withdraws: [pause] });
+});
+
+test('a pattern that no issued bundle can match is found before a fetch', async () => {
+  const { store } = await without(pause);
+  const refused = { code: 'USAGE', message: expect.stringContaining('matches no name of the bundles') };
+  await inStore(store.root, async (opened) => {
+    await checkWithdraw(opened, ['*pause*', omni]);
+    await expect(checkWithdraw(opened, ['*pause*', '*omni:v9'])).rejects.toMatchObject(refused);
+  });
+  await expect(checkWithdraw(undefined, [pause])).rejects.toMatchObject(refused);
+  await checkWithdraw(undefined, []);
 });
 
 describe('refused before anything is written', () => {

@@ -3,7 +3,7 @@
 import { type BundleOptions, type BundleReport, parseVolumeSize } from '@omni-airgap/bundler';
 import { formatVolumeRange } from '@omni-airgap/format';
 import type { Progress } from '@omni-airgap/oci';
-import { CodedError, formatBytes } from '@omni-airgap/oci/base';
+import { CodedError, formatBytes, printable } from '@omni-airgap/oci/base';
 import type { Command } from 'commander';
 import { collected } from './flags.ts';
 import { count, formatDuration } from './format.ts';
@@ -23,6 +23,7 @@ export interface BundleFlags extends CommonFlags, InsideFlags {
   readonly readback: boolean;
   readonly private?: true;
   readonly issued?: string;
+  readonly withdraw: readonly string[];
 }
 
 export function withBundleFlags(command: Command): Command {
@@ -35,6 +36,12 @@ export function withBundleFlags(command: Command): Command {
       .option(
         '--since <base>',
         'carry only what is not inside yet: a bundle.json, a receipt, or the id of an earlier bundle (repeatable)',
+        collected,
+        [],
+      )
+      .option(
+        '--withdraw <pattern>',
+        'names of earlier bundles that serve and prune no longer keep; * stands for any text (repeatable)',
         collected,
         [],
       )
@@ -62,7 +69,7 @@ export async function bundleOptions(
   flags: BundleFlags,
   progress: Progress,
 ): Promise<BundleOptions> {
-  const { store, out, since } = flags;
+  const { store, out, since, withdraw } = flags;
   requireDecision(command, flags);
   const signKey =
     flags.signKey === undefined
@@ -72,6 +79,7 @@ export async function bundleOptions(
     store,
     out,
     since,
+    withdraw,
     volumeSize: parseVolumeSize(flags.volumeSize),
     signKey,
     withProgram: flags.withProgram,
@@ -122,7 +130,8 @@ export function describeBundle(result: BundleReport, out: string, seconds: numbe
   if (withdraws.length > 0) {
     const more = withdraws.length > 1 ? ` and ${withdraws.length - 1} more` : '';
     lines.push(
-      `Withdraws ${withdraws[0]}${more}: serve and prune no longer keep what older bundles have of it.`,
+      `Withdraws ${printable(withdraws[0] ?? '')}${more}: serve and prune no longer keep what older bundles have of it.`,
+      'Versions of omni-airgap that do not support withdrawals refuse this bundle: update the program inside first.',
     );
   }
   if (result.consumedBytes > 0) {

@@ -109,7 +109,7 @@ async function issuedManifests(
   signal: AbortSignal | undefined,
 ): Promise<readonly Digest[]> {
   const found: Digest[] = [];
-  for (const { id, roots } of await bundles.documents()) {
+  for await (const { id, roots } of bundles.documents()) {
     if (dropped.includes(id)) continue;
     const descriptors = roots.map(({ descriptor }) => descriptor);
     const graph = await graphOf(walk(layout, descriptors, { missing: 'skip', blobs: false, signal }));

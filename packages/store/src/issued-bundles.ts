@@ -1,7 +1,8 @@
 /**
  * The bundles that a store has issued, in `bundles/<id>/`: bundle.json with its small files, from which media are written,
  * and consumed.jsonl, the volumes whose content has left the store. A bundle that was taken back has withdrawn.json in
- * place of bundle.json: no media are made of it any more, but content may have left the store with some.
+ * place of bundle.json: no media are made of it any more, but content may have left the store with some. Beside them,
+ * withdraws.json has the names that the last of them withdraws.
  */
 import type { KeyObject } from 'node:crypto';
 import { readdir, rename } from 'node:fs/promises';
@@ -23,7 +24,7 @@ import {
   sigstoreName,
   writeSignature,
 } from '@omni-airgap/format';
-import { CodedError, systemCodeOf } from '@omni-airgap/oci/base';
+import { CodedError, isCoded, systemCodeOf } from '@omni-airgap/oci/base';
 import {
   diskError,
   ensureFolder,
@@ -39,6 +40,7 @@ import { digestOf, hexOf, isHex64 } from '@omni-airgap/oci/model';
 import { Carried, type ConsumedBundle } from './carried.ts';
 import { nextOrigin, type Origin, readOrigin, writeOrigin } from './origin.ts';
 import { VolumeJournal } from './volume-journal.ts';
+import { readWithdrawnNames, writeWithdrawnNames } from './withdrawn-names.ts';
 
 const maxSmallFileBytes = 64 * 1024 * 1024;
 
@@ -163,8 +165,9 @@ export class IssuedBundles {
    * The bundle with this id: the one that was issued before when it says the same, otherwise a new one under the next
    * sequence number. Of any number of processes that issue the same at once, one makes the document.
    *
-   * The number is counted up on disk before the bundle exists, so that none is used twice.
-   * @throws BAD_DOCUMENT, DISK, BUSY, and what `describe` throws
+   * The number is counted up on disk before the bundle exists, so that none is used twice. So are the names that it withdraws:
+   * once a bundle has withdrawn names, no later one forgets them.
+   * @throws BAD_DOCUMENT, DISK, BUSY, and what `describe` throws; BUSY when another process withdrew names meanwhile
    */
   issue({ id, isSame, describe, signKey }: NewIssue): Promise<IssuedBundle> {
     return this.#guard.change(async () => {
@@ -173,10 +176,13 @@ export class IssuedBundles {
       const origin = nextOrigin(await readOrigin(this.#root));
       const issued = describe(origin);
       const path = this.#pathOf(id, documentName);
-      parseBundleDocument(issued.bytes, path);
-      await writeOrigin(this.#root, origin);
+      const { withdraws = [], roots } = parseBundleDocument(issued.bytes, path);
+      const withdrawn = await this.withdrawnNames();
+      requireRepeated(withdrawn, new Set([...withdraws, ...roots.map(({ name }) => name)]));
       const folder = join(this.#folder, id);
       for (const path of [this.#folder, folder]) await ensureFolder(path);
+      if (withdrawn.length + withdraws.length > 0) await writeWithdrawnNames(this.#folder, withdraws);
+      await writeOrigin(this.#root, origin);
       await removeTemporaries(folder);
       // What may be there is about another document.
       await this.#withdraw(id);
@@ -241,14 +247,24 @@ export class IssuedBundles {
     return id;
   }
 
-  /** The documents of all that are issued. @throws BAD_DOCUMENT, DISK */
-  async documents(): Promise<readonly BundleDocument[]> {
-    const found: BundleDocument[] = [];
+  /** The documents of all that are issued, in any order, one in memory at a time. @throws BAD_DOCUMENT, DISK */
+  async *documents(): AsyncGenerator<BundleDocument, void, undefined> {
     for (const id of await this.#ids()) {
       const issued = await this.document(id);
-      if (issued !== undefined) found.push(issued.document);
+      if (issued !== undefined) yield issued.document;
     }
-    return found;
+  }
+
+  /** Names that the last bundle withdraws, sorted. @throws BAD_DOCUMENT, DISK */
+  async withdrawnNames(): Promise<readonly string[]> {
+    try {
+      return await readWithdrawnNames(this.#folder);
+    } catch (error) {
+      throw withRemedy(
+        error,
+        'restore it from a backup, or take the list `withdraws` from bundle.json of the last bundle',
+      );
+    }
   }
 
   /** What has left the store with bundles; nothing for a store that is not there. @throws BAD_DOCUMENT, DISK */
@@ -370,6 +386,27 @@ export class IssuedBundles {
 }
 
 async function readDocument(path: string): Promise<IssuedDocument | undefined> {
-  const bytes = await readSmallFile(path, maxBundleDocumentBytes);
-  return bytes === undefined ? undefined : { document: parseBundleDocument(bytes, path), bytes };
+  try {
+    const bytes = await readSmallFile(path, maxBundleDocumentBytes);
+    return bytes === undefined ? undefined : { document: parseBundleDocument(bytes, path), bytes };
+  } catch (error) {
+    throw withRemedy(error, 'restore it from a backup, or copy bundle.json from a medium of this bundle');
+  }
+}
+
+/** What is wrong can also be that a newer version of this program wrote it. */
+function withRemedy(error: unknown, remedy: string): unknown {
+  return isCoded(error, 'BAD_DOCUMENT')
+    ? new CodedError('BAD_DOCUMENT', `${error.message}; if the file is damaged, ${remedy}`, { cause: error })
+    : error;
+}
+
+/** @throws BUSY */
+function requireRepeated(withdrawn: readonly string[], decided: ReadonlySet<string>): void {
+  const lost = withdrawn.find((name) => !decided.has(name));
+  if (lost === undefined) return;
+  throw new CodedError(
+    'BUSY',
+    `another command has withdrawn ${lost} while this one ran; run this command again, and the bundle withdraws it too`,
+  );
 }

@@ -3,13 +3,12 @@ import { bundle } from '@omni-airgap/bundler';
 import { CodedError } from '@omni-airgap/oci/base';
 import { Command } from 'commander';
 import { type BundleFlags, bundleOptions, describeBundle, withBundleFlags } from '../bundle-flags.ts';
-import { collected, withCommon, withExample } from '../flags.ts';
+import { withCommon, withExample } from '../flags.ts';
 import { report, type Session } from '../session.ts';
 
 interface Flags extends BundleFlags {
   readonly volumes?: string;
   readonly consume?: true;
-  readonly withdraw: readonly string[];
 }
 
 export function addBundle(session: Session): Command {
@@ -17,12 +16,6 @@ export function addBundle(session: Session): Command {
     .option('--volumes <range>', 'write only these volumes to this medium, such as 2-5 (000 is on each)')
     .option('--issued <id>', 'write media of a bundle that was issued before, instead of making one')
     .option('--consume', 'remove content from the store once the volume that holds it is safe')
-    .option(
-      '--withdraw <pattern>',
-      'names of earlier bundles that serve and prune no longer keep; * stands for any text (repeatable)',
-      collected,
-      [],
-    )
     .option('--allow-secrets', 'carry schematics with secrets in them')
     .action(async (flags: Flags) => {
       const { issued, withdraw } = flags;
@@ -41,7 +34,6 @@ export function addBundle(session: Session): Command {
             ...(await bundleOptions('bundle', session, flags, progress)),
             volumes: flags.volumes,
             issued,
-            withdraw,
             consume: flags.consume === true,
           }),
         (result, seconds) => describeBundle(result, flags.out, seconds),

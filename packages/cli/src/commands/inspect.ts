@@ -181,7 +181,7 @@ function shortPlatforms(platforms: readonly string[]): string {
   return `${shown.join(', ')}${more > 0 ? ` +${more}` : ''}`;
 }
 
-function describeStore({ items, blobs, bytes, left, bundles }: StoreInspection): string {
+function describeStore({ items, blobs, bytes, left, bundles, withdraws }: StoreInspection): string {
   const rows = items.map((item) => [
     printable(item.name),
     item.kind,
@@ -202,5 +202,6 @@ function describeStore({ items, blobs, bytes, left, bundles }: StoreInspection):
     `${count(items.length, 'name')}, ${count(blobs, 'blob')}, ${formatBytes(bytes)} (shared content once).`,
     ...describeLeft(left),
     ...bundles.map(({ id, sequence, createdAt }) => `Issued: number ${sequence}, ${createdAt}, ${id}`),
+    ...withdraws.map((name) => `Withdrawn: ${printable(name)}`),
   ].join('\n');
 }

@@ -1,5 +1,11 @@
 /** omni-airgap mirror */
-import { type BundleReport, bundleFrom, checkMedium, consumingInto } from '@omni-airgap/bundler';
+import {
+  type BundleReport,
+  bundleFrom,
+  checkMedium,
+  checkWithdraw,
+  consumingInto,
+} from '@omni-airgap/bundler';
 import { defaultTransfers, prepareFetch, repairNote } from '@omni-airgap/fetcher';
 import { checkOutputFolder } from '@omni-airgap/oci/fs';
 import { Store } from '@omni-airgap/store';
@@ -67,8 +73,10 @@ export function addMirror(session: Session): Command {
             progress,
             signal,
           };
-          // Where there is no store, none is made before mirror.yaml has been read and found right.
-          const prepared = (await Store.exists(root)) ? undefined : await prepareFetch(fetching);
+          // Where there is no store, none is made before the flags and mirror.yaml have been read and found right.
+          const isNew = !(await Store.exists(root));
+          if (isNew) await checkWithdraw(undefined, flags.withdraw);
+          const prepared = isNew ? await prepareFetch(fetching) : undefined;
           // Alone from the start: content will be removed, and hours of fetching must not end in a refusal.
           const opening = {
             access: 'exclusive',
@@ -86,6 +94,7 @@ export function addMirror(session: Session): Command {
               );
               return bundleFrom(store, { ...options, issued, consume: true });
             }
+            await checkWithdraw(store, flags.withdraw);
             const fetchInto = prepared ?? (await prepareFetch(fetching));
             for (const line of rangeLines((await fetchInto(store)).ranges)) progress.note(line);
             return bundleFrom(store, { ...options, consume: true });
