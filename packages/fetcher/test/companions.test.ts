@@ -36,6 +36,24 @@ test('comes along: tags of cosign 2 for the index and its children, referrers, s
   expect((await layout.resolve(tag(root.digest, '.sig')))?.digest).toBe(signature.digest);
 });
 
+test('an unchanged image takes two round trips: its tag, then all that can hang on it at once', async () => {
+  const site = await startSite();
+  const registry = site.registry('ghcr.io');
+  const { children } = await publishImage(registry, 'dexidp/dex', 'v1');
+  await site.mirror(`images: ['${dex}']`);
+  await site.fetch();
+  const before = registry.requests.length;
+  const asked = (): number => registry.requests.length - before;
+  // Three tags of cosign, the referrers API and its fallback tag, for the index and each child; the list of tags.
+  const all = 1 + 5 * (1 + children.length) + 1;
+  registry.fault({
+    match: { path: /sha256[-:]|tags\/list/ },
+    do: { until: () => asked() >= all },
+  });
+  await site.fetch();
+  expect(asked()).toBe(all);
+});
+
 test.each([
   ['404 at the referrers API, with the fallback tag (F18)', 404],
   ['a 303 to somewhere else there (F18)', 303],

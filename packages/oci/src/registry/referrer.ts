@@ -47,10 +47,16 @@ export async function listReferrers(
   digest: Digest,
   { onPage, signal }: ReferrerOptions,
 ): Promise<readonly Descriptor[]> {
-  const found = new Map<Digest, Descriptor>();
-  for (const entry of await listByApi(repository, digest, onPage, signal)) found.set(entry.digest, entry);
-  for (const entry of await readFallbackIndex(repository, digest, found, signal))
-    found.set(entry.digest, entry);
+  // Both at once: most images have neither, and are through in one round trip.
+  const [listed, fallback] = await Promise.all([
+    listByApi(repository, digest, onPage, signal),
+    resolveName(repository, companionTag(digest), signal),
+  ]);
+  const found = new Map(listed.map((entry) => [entry.digest, entry]));
+  // Rarely there, and some registries count each GET of a manifest as a pull.
+  if (fallback !== undefined)
+    for (const entry of await readFallbackIndex(repository, digest, found, signal))
+      found.set(entry.digest, entry);
   return [...found.values()];
 }
 
@@ -179,8 +185,6 @@ async function readFallbackIndex(
   known: ReadonlyMap<Digest, Descriptor>,
   signal: AbortSignal | undefined,
 ): Promise<readonly Descriptor[]> {
-  // Rarely there, and some registries count each GET of a manifest as a pull.
-  if ((await resolveName(repository, companionTag(subject), signal)) === undefined) return [];
   const source = {
     fetch: (descriptor: Descriptor) => fetchContent(repository, descriptor, 0, signal),
   };
