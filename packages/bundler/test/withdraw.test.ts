@@ -143,6 +143,18 @@ test('gc keeps what withdrawals go by: the names of issued bundles, and what ref
   expect(withdraws).toEqual(names);
 });
 
+test('a name that was listed again is withdrawn by a new bundle, though an earlier one has the same content', async () => {
+  const { store, folder } = await without(pause);
+  const withdraw = [pause];
+  const second = await bundle(optionsFor(store, join(folder, 'second'), { withdraw }));
+  await store.image(pause, [5]);
+  expect((await bundle(optionsFor(store, join(folder, 'third')))).withdraws).toEqual([]);
+  await store.remove(pause);
+  const fourth = optionsFor(store, join(folder, 'fourth'), { withdraw });
+  for (const written of [true, false])
+    expect(await bundle(fourth)).toMatchObject({ id: second.id, sequence: 4, withdraws: [pause], written });
+});
+
 describe('a damaged bundle.json of an issued bundle', () => {
   test('stops --withdraw only, which names it and what to do; withdrawals are repeated without it', async () => {
     const { store, folder } = await without(pause, omni);

@@ -7,6 +7,7 @@
 import type { KeyObject } from 'node:crypto';
 import { readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import {
   type BundleDocument,
   documentName,
@@ -24,7 +25,7 @@ import {
   sigstoreName,
   writeSignature,
 } from '@omni-airgap/format';
-import { CodedError, isCoded, systemCodeOf } from '@omni-airgap/oci/base';
+import { CodedError, isCoded, printable, systemCodeOf } from '@omni-airgap/oci/base';
 import {
   diskError,
   ensureFolder,
@@ -172,20 +173,23 @@ export class IssuedBundles {
   issue({ id, isSame, describe, signKey }: NewIssue): Promise<IssuedBundle> {
     return this.#guard.change(async () => {
       const before = await this.read(id);
-      if (before !== undefined && isSame(before.document)) return this.#withSignature(before, signKey);
+      const withdrawn = await this.withdrawnNames();
+      // One that withdraws names which a later bundle has listed again withdraws nothing any more: its number is too low.
+      const isLastSaid = isDeepStrictEqual(before?.document.withdraws ?? [], withdrawn);
+      if (before !== undefined && isLastSaid && isSame(before.document))
+        return this.#withSignature(before, signKey);
       const origin = nextOrigin(await readOrigin(this.#root));
       const issued = describe(origin);
       const path = this.#pathOf(id, documentName);
       const { withdraws = [], roots } = parseBundleDocument(issued.bytes, path);
-      const withdrawn = await this.withdrawnNames();
       requireRepeated(withdrawn, new Set([...withdraws, ...roots.map(({ name }) => name)]));
       const folder = join(this.#folder, id);
       for (const path of [this.#folder, folder]) await ensureFolder(path);
-      if (withdrawn.length + withdraws.length > 0) await writeWithdrawnNames(this.#folder, withdraws);
       await writeOrigin(this.#root, origin);
       await removeTemporaries(folder);
       // What may be there is about another document.
       await this.#withdraw(id);
+      if (withdrawn.length + withdraws.length > 0) await writeWithdrawnNames(this.#folder, withdraws);
       for (const name of signatureNames) await removeFile(this.#pathOf(id, name));
       for (const file of issued.files) await writeFileAtomic(join(folder, file.name), file.bytes);
       const signed = await this.#withSignature(issued, signKey);
@@ -407,6 +411,6 @@ function requireRepeated(withdrawn: readonly string[], decided: ReadonlySet<stri
   if (lost === undefined) return;
   throw new CodedError(
     'BUSY',
-    `another command has withdrawn ${lost} while this one ran; run this command again, and the bundle withdraws it too`,
+    `another command has withdrawn ${printable(lost)} while this one ran; run this command again, and the bundle withdraws it too`,
   );
 }

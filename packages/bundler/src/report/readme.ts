@@ -89,9 +89,9 @@ ${program === undefined ? 4 : 5}. LOAD IT WITHOUT omni-airgap
 function withdrawnText(names: readonly string[]): string {
   if (names.length === 0) return '';
   return `
-WITHDRAWN: ${names.length} name${names.length === 1 ? '' : 's'} of earlier bundles must no longer be used; report.html
-lists them. With this bundle, omni-airgap serve does not serve them from earlier
-bundles of this store, and prune does not keep them. load deletes nothing.
+WITHDRAWN: ${names.length} name${names.length === 1 ? '' : 's'} of earlier bundles must no longer be used; the list
+is in report.html. With this bundle, omni-airgap serve no longer serves them from
+earlier bundles of this store, and prune does not keep them. load deletes nothing.
 Before you load or serve this bundle, update omni-airgap inside: versions that
 do not support withdrawals refuse it (bundle.json: schema 2 is newer than this
 program).
