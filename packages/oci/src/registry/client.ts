@@ -21,13 +21,21 @@ import type {
   Target,
 } from '../storage.ts';
 import { mountBlob, probeUpload, pushBlob } from './blob.ts';
-import { deleteManifest, fetchContent, hasContent, removeContent, requestDeletion } from './content.ts';
+import {
+  blobSize,
+  deleteManifest,
+  fetchContent,
+  hasContent,
+  removeContent,
+  requestDeletion,
+} from './content.ts';
 import { type Reclaiming, type Refused, reclaimingOf } from './kinds.ts';
-import { ManifestCache, pushManifest, resolveName } from './manifest.ts';
+import { ManifestCache, type NamedManifest, pushManifest, readNamed, resolveName } from './manifest.ts';
+import { listRepositories, listTags } from './name-list.ts';
 import { ping } from './ping.ts';
 import { listReferrers, pushReferrer, type ReferrerOptions } from './referrer.ts';
 import { type RegistryOptions, RegistrySession, RepositoryView } from './session.ts';
-import { listTags, tagManifest } from './tag.ts';
+import { tagManifest } from './tag.ts';
 
 /** One registry: a session for log-in, retries and what was learned about it, shared by its repositories. */
 export class RegistryClient {
@@ -67,6 +75,11 @@ export class RegistryClient {
     return reclaimingOf(this.#session.kind);
   }
 
+  /** Paths of the repositories, in the registry's order. @throws DENIED, NOT_FOUND, UPSTREAM where it lists none */
+  repositories(signal?: AbortSignal): AsyncIterable<string> {
+    return listRepositories(this.#session, signal);
+  }
+
   /** @param path such as `siderolabs/omni` @throws BAD_NAME */
   repository(path: string): RepositoryClient {
     if (!isRepository(path)) throw new CodedError('BAD_NAME', `not a repository path: ${printable(path)}`);
@@ -104,6 +117,16 @@ export class RepositoryClient implements Target, RangeFetcher, Mounter, Referrer
     return fetchContent(this.#view, descriptor, offset, signal);
   }
 
+  /** Like fetch, from byte `offset` up to byte `end`, which is left out. */
+  fetchRange(descriptor: Descriptor, offset: number, end: number, signal?: AbortSignal): Bytes {
+    return fetchContent(this.#view, descriptor, offset, signal, end);
+  }
+
+  /** Bytes of a blob; undefined when it is not there. */
+  blobSize(digest: Digest, signal?: AbortSignal): Promise<number | undefined> {
+    return blobSize(this.#view, digest, signal);
+  }
+
   has(descriptor: Descriptor, signal?: AbortSignal): Promise<boolean> {
     return hasContent(this.#view, descriptor, { signal });
   }
@@ -111,6 +134,11 @@ export class RepositoryClient implements Target, RangeFetcher, Mounter, Referrer
   /** @param name tag or digest */
   resolve(name: string, signal?: AbortSignal): Promise<Descriptor | undefined> {
     return resolveName(this.#view, name, signal);
+  }
+
+  /** resolve, with the bytes: they have the digest. @param name tag or digest */
+  read(name: string, signal?: AbortSignal): Promise<NamedManifest | undefined> {
+    return readNamed(this.#view, name, signal);
   }
 
   async push(descriptor: Descriptor, open: OpenBytes, signal?: AbortSignal): Promise<PushResult> {

@@ -74,8 +74,33 @@ export function hasContent(
 }
 
 /**
- * The bytes from `offset` to the descriptor's size, not verified. When the body breaks, the registry (never the
- * place it redirected to) is asked for the rest; tries are only counted while nothing arrives.
+ * Bytes of a blob that a registry may have under this digest.
+ * @returns undefined for 404
+ * @throws UPSTREAM for an answer without a length, or a web page; DENIED, NETWORK
+ */
+export async function blobSize(
+  repository: RepositoryView,
+  digest: Digest,
+  signal: AbortSignal | undefined,
+): Promise<number | undefined> {
+  const doing = `look for ${digest}`;
+  const at = `blobs/${digest}`;
+  const ask = (method: 'HEAD' | 'GET'): Promise<GateResponse> =>
+    repository.request({ method, at, doing, digest, anyEncoding: true, signal });
+  let response = await ask('HEAD');
+  if (isWordless(response)) response = await ask('GET');
+  const { status, headers } = response;
+  if (status !== 200 && status !== 404) throw await repository.error(response, doing);
+  await response.cancel();
+  if (status === 404) return undefined;
+  const length = headers['content-length'] ?? '';
+  if (/^[0-9]{1,15}$/.test(length)) return Number(length);
+  throw new CodedError('UPSTREAM', `${doing} (${repository.name}): the registry does not say how long it is`);
+}
+
+/**
+ * The bytes from `offset` to `end`, or to the descriptor's size, not verified. When the body breaks, the registry (never
+ * the place it redirected to) is asked for the rest; tries are only counted while nothing arrives.
  * @throws NOT_FOUND, DENIED, UPSTREAM, NETWORK; DIGEST_MISMATCH when the registry's length is another
  */
 export async function* fetchContent(
@@ -83,6 +108,7 @@ export async function* fetchContent(
   descriptor: Descriptor,
   offset: number,
   signal: AbortSignal | undefined,
+  end: number = descriptor.size,
 ): Bytes {
   const { digest, size, mediaType } = descriptor;
   const refused = refusedType(mediaType);
@@ -92,20 +118,21 @@ export async function* fetchContent(
   const retry = repository.registry.retryOptions(signal);
   let at = offset;
   let ranges = true;
-  for (let failures = 0; at < size || size === 0; ) {
+  for (let failures = 0; at < end || size === 0; ) {
     const before = at;
+    const last = end === size ? '' : String(end - 1);
     try {
       const response = await repository.once({
         method: 'GET',
         at: contentPath(descriptor),
         doing: `pull ${digest}`,
-        headers: at > 0 && ranges ? { ...accept, range: `bytes=${at}-` } : accept,
+        headers: (at > 0 || end < size) && ranges ? { ...accept, range: `bytes=${at}-${last}` } : accept,
         digest,
         // Some servers label a layer by the name of its file: its digest decides.
         anyEncoding: true,
         signal,
       });
-      let start = await startOf(response, repository, descriptor, at);
+      let start = await startOf(response, repository, descriptor, at, end);
       if (start === undefined) {
         await response.cancel();
         ranges = false;
@@ -118,12 +145,15 @@ export async function* fetchContent(
         const fresh = start < at ? chunk.subarray(Math.min(at - start, chunk.byteLength)) : chunk;
         start += chunk.byteLength;
         if (start > size) throw mismatch(descriptor, `more than ${size} bytes`, repository.name);
-        at = Math.max(at, start);
-        if (fresh.byteLength > 0) yield fresh;
+        const wanted = start > end ? fresh.subarray(0, Math.max(0, fresh.byteLength - (start - end))) : fresh;
+        at = Math.max(at, Math.min(start, end));
+        if (wanted.byteLength > 0) yield wanted;
+        // The rest of a body that is longer than asked for is not waited for.
+        if (start > end) return;
       }
-      if (at === size) return;
+      if (at === end) return;
       // A body whose end is the end of the connection may be cut without anyone noticing.
-      throw new CodedError('NETWORK', `pull ${digest} (${repository.name}): ${at} of ${size} bytes arrived`);
+      throw new CodedError('NETWORK', `pull ${digest} (${repository.name}): ${at} of ${end} bytes arrived`);
     } catch (error) {
       failures = at > before && !(error instanceof TooSlow) ? 1 : failures + 1;
       if (!isTransient(error) || failures >= (retry.tries ?? 1)) throw error;
@@ -141,11 +171,12 @@ async function startOf(
   repository: RepositoryView,
   descriptor: Descriptor,
   at: number,
+  end: number,
 ): Promise<number | undefined> {
   const { status, headers } = response;
   const { size } = descriptor;
   if (status === 206) {
-    return headers['content-range']?.trim() === `bytes ${at}-${size - 1}/${size}` ? at : undefined;
+    return headers['content-range']?.trim() === `bytes ${at}-${end - 1}/${size}` ? at : undefined;
   }
   if (status === 416 && at > 0) return undefined;
   if (status !== 200) {

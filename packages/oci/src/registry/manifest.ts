@@ -18,7 +18,8 @@ import type { PushResult } from '../storage.ts';
 import { hasContent, isWordless } from './content.ts';
 import type { RepositoryView } from './session.ts';
 
-interface NamedManifest {
+/** What a name stands for, and its bytes, verified. */
+export interface NamedManifest {
   readonly descriptor: Descriptor;
   readonly bytes: Uint8Array;
 }

@@ -48,6 +48,8 @@ export interface NetworkScope {
   /** Outside: hold back where a host says that it is busy, for all requests to it. */
   readonly pacing?: boolean | undefined;
   readonly slowHosts?: SlowHosts | undefined;
+  /** Attempts for what may pass by itself; default 6, which span about half a minute. */
+  readonly tries?: number | undefined;
   /** Told what is tried again. */
   readonly onRetry?: RetryOptions['onRetry'];
   /** Told what registries do wrong and was accepted nevertheless, and what is wrong with the client certificate. */
@@ -112,6 +114,7 @@ export async function openNetwork(settings: NetworkSettings, scope: NetworkScope
           // Without a port: on any port.
           plainHttp: plainHttp.some((one) => one === host || one === host.replace(/:[0-9]+$/, '')),
           trustedRealms: trusted,
+          tries: scope.tries,
           retry: { onRetry: scope.onRetry },
           onNote: scope.onNote,
         });

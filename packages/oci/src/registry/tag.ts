@@ -1,6 +1,6 @@
 /**
- * Tags of a repository: listed, and moved to a manifest that is there.
- * Source: distribution-spec v1.1.1 spec.md#listing-tags, #pushing-manifests. Fault F38.
+ * A tag is moved to a manifest that is there.
+ * Source: distribution-spec v1.1.1 spec.md#pushing-manifests. Fault F38.
  */
 import { CodedError, isCoded } from '../base/errors.ts';
 import { printable } from '../base/text.ts';
@@ -11,37 +11,6 @@ import { isTag } from '../model/reference.ts';
 import { fetchContent } from './content.ts';
 import { type ManifestCache, putManifest, resolveName } from './manifest.ts';
 import type { RepositoryView } from './session.ts';
-
-/** Pages followed; at the page size we ask for a million tags. */
-const maxPages = 1000;
-const pageSize = 1000;
-const maxPageBytes = 4 * 1024 * 1024;
-
-/** @throws NOT_FOUND for a repository that does not exist; UPSTREAM, EGRESS_DENIED */
-export async function* listTags(
-  repository: RepositoryView,
-  signal: AbortSignal | undefined,
-): AsyncIterable<string> {
-  const doing = 'list tags';
-  let at: URL | undefined = repository.url(`tags/list?n=${pageSize}`);
-  for (let page = 1; at !== undefined; page++) {
-    if (page > maxPages)
-      throw new CodedError('UPSTREAM', `${doing} (${repository.name}): more than ${maxPages} pages`);
-    const response = await repository.request({ method: 'GET', at, doing, signal });
-    if (response.status !== 200) throw await repository.error(response, doing);
-    const what = `tags of ${repository.name}`;
-    // Distribution says null for a repository whose tags were all deleted.
-    const tags = (await response.json(what, maxPageBytes))['tags'] ?? [];
-    if (!Array.isArray(tags)) throw new CodedError('UPSTREAM', `${what}: tags must be a list`);
-    for (const tag of tags) {
-      if (typeof tag !== 'string' || !isTag(tag)) {
-        throw new CodedError('UPSTREAM', `${what}: not a tag: ${printable(String(tag))}`);
-      }
-      yield tag;
-    }
-    at = repository.registry.nextPage(response, what);
-  }
-}
 
 /** A registry that has the manifest does not take the tag. */
 export class TagRefused extends CodedError {}

@@ -73,7 +73,10 @@ export function basic(credential: Extract<Credential, { kind: 'password' }>): st
   return `Basic ${Buffer.from(text).toString('base64')}`;
 }
 
-/** Tokens by key, each asked for once at a time. */
+/** A server that passes on what its clients name asks for a token for each name. */
+const maxTokens = 1000;
+
+/** Tokens by key, each asked for once at a time; the oldest give way. */
 export class TokenCache {
   readonly #tokens = new Map<string, Promise<Token>>();
   readonly #now: () => number;
@@ -98,6 +101,8 @@ export class TokenCache {
         ...token,
         expiresAt: token.expiresAt - Math.min(30_000, (token.expiresAt - start) / 4),
       }));
+      const [oldest] = this.#tokens.keys();
+      if (this.#tokens.size >= maxTokens && oldest !== undefined) this.#tokens.delete(oldest);
       this.#tokens.set(key, asking);
       asking.catch(() => {
         if (this.#tokens.get(key) === asking) this.#tokens.delete(key);
