@@ -5,7 +5,10 @@ export { checkObjectKey, StorageFull } from './object-sink.ts';
 export {
   hostsOf,
   type ObjectStoreTarget,
+  openBucket,
   openSink,
   parseObjectStore,
   plainHttpHostsOf,
 } from './open-sink.ts';
+export type { BucketObject, S3Bucket } from './s3-bucket.ts';
+export type { S3Settings } from './s3-settings.ts';

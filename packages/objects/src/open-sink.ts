@@ -5,6 +5,7 @@ import { CodedError, printable } from '@omni-airgap/oci/base';
 import type { Network } from '@omni-airgap/oci/registry';
 import { DirectorySink } from './directory-sink.ts';
 import type { ObjectSink } from './object-sink.ts';
+import type { S3Bucket } from './s3-bucket.ts';
 import { type Addressing, parseS3Location, readS3Settings, type S3Settings } from './s3-settings.ts';
 import type { SinkOptions } from './s3-sink.ts';
 
@@ -61,4 +62,10 @@ export async function openSink(
   if (target.kind === 'directory') return new DirectorySink(target.root);
   const { S3Sink } = await import('./s3-sink.ts');
   return new S3Sink(network.gate, target.settings, state, options);
+}
+
+/** A bucket to serve from. @param tries attempts for what may pass by itself */
+export async function openBucket(settings: S3Settings, network: Network, tries?: number): Promise<S3Bucket> {
+  const { S3Bucket } = await import('./s3-bucket.ts');
+  return new S3Bucket(network.gate, settings, tries);
 }

@@ -6,7 +6,7 @@
  */
 import { S3Client } from '@aws-sdk/client-s3';
 import { CodedError, isCoded, printable } from '@omni-airgap/oci/base';
-import { type HttpGate, retrying } from '@omni-airgap/oci/http';
+import { type HttpGate, type RetryOptions, retrying } from '@omni-airgap/oci/http';
 import { checkObjectKey, StorageFull } from './object-sink.ts';
 import { ForeignAnswer, GateRequestHandler } from './s3-request-handler.ts';
 import type { S3Settings } from './s3-settings.ts';
@@ -24,8 +24,11 @@ export class S3Connection {
   readonly client: S3Client;
   readonly bucket: string;
   readonly prefix: string;
+  readonly #tries: number | undefined;
 
-  constructor(gate: HttpGate, settings: S3Settings) {
+  /** @param tries attempts for what may pass by itself; default as `retrying` */
+  constructor(gate: HttpGate, settings: S3Settings, tries?: number) {
+    this.#tries = tries;
     const { bucket, prefix, endpoint, region, accessKeyId, secretAccessKey, sessionToken } = settings;
     this.url = `s3://${bucket}${prefix === '' ? '' : `/${prefix}`}`;
     this.bucket = bucket;
@@ -72,16 +75,20 @@ export class S3Connection {
     signal: AbortSignal | undefined,
     run: () => Promise<T>,
   ): Promise<T> {
-    return retrying(
-      async () => {
-        try {
-          return await run();
-        } catch (error) {
-          throw this.explain(error, key, right);
-        }
-      },
-      { signal },
-    );
+    return retrying(() => this.once(key, right, run), this.retryOptions(signal));
+  }
+
+  /** One request. @throws as retrying */
+  async once<T>(key: string, right: string, run: () => Promise<T>): Promise<T> {
+    try {
+      return await run();
+    } catch (error) {
+      throw this.explain(error, key, right);
+    }
+  }
+
+  retryOptions(signal: AbortSignal | undefined): RetryOptions {
+    return { signal, tries: this.#tries };
   }
 
   /** What the SDK throws, as an error of ours. */

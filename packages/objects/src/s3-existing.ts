@@ -46,26 +46,9 @@ export class ExistingObjects {
     this.#mode = mode;
   }
 
-  /** What HEAD shows; undefined when the object does not exist. @throws DENIED, NETWORK, UPSTREAM */
-  async look(key: string, signal?: AbortSignal): Promise<Existing | undefined> {
-    const { client } = this.#connection;
-    try {
-      const answer = await this.#connection.retrying(key, lookRights, signal, () =>
-        client.send(new HeadObjectCommand(this.#connection.at(key)), abort(signal)),
-      );
-      const hex = answer.Metadata?.[digestMetadata];
-      return {
-        key,
-        size: answer.ContentLength ?? 0,
-        digest: hex !== undefined && isHex64(hex) ? digestFromHex(hex) : undefined,
-        etag: answer.ETag,
-        versionId: answer.VersionId,
-        lock: lockOf(answer),
-      };
-    } catch (error) {
-      if (isCoded(error, 'NOT_FOUND')) return undefined;
-      throw error;
-    }
+  /** @throws as lookAt */
+  look(key: string, signal?: AbortSignal): Promise<Existing | undefined> {
+    return lookAt(this.#connection, key, signal);
   }
 
   /** Those that would be read back before they count. @throws as look */
@@ -130,6 +113,31 @@ export class ExistingObjects {
     if (this.#mode === 'always') return false;
     if (this.#mode === 'never') return there.digest === descriptor.digest;
     return this.#readBacks.has(there, descriptor.digest);
+  }
+}
+
+/** What HEAD shows; undefined when the object does not exist. @throws DENIED, NETWORK, UPSTREAM */
+export async function lookAt(
+  connection: S3Connection,
+  key: string,
+  signal?: AbortSignal,
+): Promise<Existing | undefined> {
+  try {
+    const answer = await connection.retrying(key, lookRights, signal, () =>
+      connection.client.send(new HeadObjectCommand(connection.at(key)), abort(signal)),
+    );
+    const hex = answer.Metadata?.[digestMetadata];
+    return {
+      key,
+      size: answer.ContentLength ?? 0,
+      digest: hex !== undefined && isHex64(hex) ? digestFromHex(hex) : undefined,
+      etag: answer.ETag,
+      versionId: answer.VersionId,
+      lock: lockOf(answer),
+    };
+  } catch (error) {
+    if (isCoded(error, 'NOT_FOUND')) return undefined;
+    throw error;
   }
 }
 

@@ -99,8 +99,8 @@ export class GateRequestHandler {
       body,
       ...(signal instanceof AbortSignal ? { signal } : {}),
     });
-    const isObject =
-      request.method === 'GET' && response.status === 200 && request.query?.['x-id'] === 'GetObject';
+    const isContent = response.status === 200 || response.status === 206;
+    const isObject = request.method === 'GET' && isContent && request.query?.['x-id'] === 'GetObject';
     let bytes = response.body;
     if (!isObject) {
       const small = await response.bytes('an answer of the object store', maxAnswerBytes);

@@ -147,8 +147,18 @@ function handle(double: S3Double, request: S3Request): Answer {
     double.objects.delete(key);
     return { status: 204 };
   }
+  if (query.has('list-type')) return listObjects(double, path, query);
   const object = double.objects.get(key);
   if (object === undefined) return problem(404, 'NoSuchKey');
+  const wanted = headers['if-match'];
+  if (wanted !== undefined && wanted !== `"${object.etag}"`) return problem(412, 'PreconditionFailed');
+  const [, first, last] = /^bytes=([0-9]+)-([0-9]+)$/.exec(headers.range ?? '') ?? [];
+  if (first !== undefined) {
+    const bytes = object.bytes.subarray(Number(first), Number(last) + 1);
+    const range = `bytes ${first}-${Number(first) + bytes.byteLength - 1}/${object.bytes.byteLength}`;
+    const about = { ...object.headers, etag: `"${object.etag}"`, 'content-range': range };
+    return { status: 206, headers: about, body: bytes };
+  }
   return {
     status: 200,
     headers: {
@@ -194,6 +204,24 @@ function part(double: S3Double, { method, query, body, path, headers }: S3Reques
   const tag = `${etag(sent)}-${parts.length}`;
   double.objects.set(upload.key, { bytes: double.keep(sent), etag: tag, headers: upload.headers });
   return xml(`<CompleteMultipartUploadResult><ETag>"${tag}"</ETag></CompleteMultipartUploadResult>`);
+}
+
+/** Two keys a page, so that every list of more has several. */
+function listObjects(double: S3Double, path: string, query: URLSearchParams): Answer {
+  const bucket = `${path.replace(/\/$/, '')}/`;
+  const prefix = `${bucket}${query.get('prefix') ?? ''}`;
+  const after = query.get('continuation-token') ?? '';
+  const keys = [...double.objects.keys()].filter((key) => key.startsWith(prefix) && key > after).sort();
+  const page = keys.slice(0, 2);
+  const list = page.map(
+    (key) =>
+      `<Contents><Key>${key.slice(bucket.length)}</Key><Size>${double.objects.get(key)?.bytes.byteLength}</Size></Contents>`,
+  );
+  const isCut = page.length < keys.length;
+  const next = isCut ? `<NextContinuationToken>${page.at(-1)}</NextContinuationToken>` : '';
+  return xml(
+    `<ListBucketResult><IsTruncated>${isCut}</IsTruncated>${next}${list.join('')}</ListBucketResult>`,
+  );
 }
 
 function listUploads(double: S3Double): Answer {
