@@ -4,10 +4,10 @@
  */
 import { ageInDays } from '@omni-airgap/format';
 import { isCoded } from '@omni-airgap/oci/base';
+import type { Digest } from '@omni-airgap/oci/model';
 import type { Provenance } from './bundles.ts';
 import { failed, json, plainText } from './factory/answer.ts';
 import type { Answer, RouteGroup } from './http/message.ts';
-import type { Damage, Integrity } from './integrity.ts';
 
 export interface Health {
   readonly status: 'ok' | 'damaged';
@@ -24,13 +24,42 @@ export interface Health {
 
 const maxShown = 100;
 
+/** Content that could not be given. */
+export interface Damage {
+  readonly digest: Digest;
+  /** ISO 8601. */
+  readonly since: string;
+  /** For the log: may name files of this machine. */
+  readonly problem: string;
+}
+
+/** For metrics: answers with content from files, by how it was verified; and contents that need no verification. */
+export interface FileCounts {
+  readonly reads: Readonly<Record<string, number>>;
+  readonly verified: number;
+}
+
+/** How the place is where the content comes from. */
+export interface Condition {
+  /** Looks again at what was gone. */
+  recheck(): Promise<void>;
+  /** What was found damaged or gone and has not been seen right since. */
+  damage(): readonly Damage[];
+  /** @throws DISK, UPSTREAM, NETWORK when nothing can be read at all */
+  requireMedium(signal?: AbortSignal): Promise<void>;
+  /** For metrics: contents that were hashed, by result. */
+  readonly verifications: Readonly<Record<'passed' | 'failed', number>>;
+  /** Undefined where content does not lie in files. */
+  readonly files?: FileCounts | undefined;
+}
+
 export interface HealthContext {
-  readonly integrity: Integrity;
+  readonly condition: Condition;
   readonly provenance: readonly Provenance[];
 }
 
-export function healthOf({ integrity, provenance }: HealthContext): Health {
-  const damage = integrity.damage();
+export function healthOf({ condition, provenance }: HealthContext): Health {
+  const damage = condition.damage();
   return {
     status: damage.length === 0 ? 'ok' : 'damaged',
     damaged: damage.slice(0, maxShown).map(({ digest, since }) => ({ digest, since })),
@@ -50,7 +79,7 @@ export function healthRoutes(context: HealthContext): RouteGroup {
       if (path === 'healthz') {
         return {
           GET: async () => {
-            await context.integrity.recheck();
+            await context.condition.recheck();
             const health = healthOf(context);
             return json(health.status === 'ok' ? 200 : 503, health);
           },
@@ -64,9 +93,9 @@ export function healthRoutes(context: HealthContext): RouteGroup {
   };
 }
 
-async function ready({ integrity }: HealthContext): Promise<Answer> {
+async function ready({ condition }: HealthContext): Promise<Answer> {
   try {
-    await integrity.requireMedium();
+    await condition.requireMedium();
   } catch (error) {
     if (!isCoded(error, 'DISK')) throw error;
     return plainText(503, 'not ready: the medium or store cannot be read');

@@ -8,18 +8,10 @@ import type { Piece } from '@omni-airgap/oci';
 import { CodedError, isCoded, messageOf } from '@omni-airgap/oci/base';
 import { diskError } from '@omni-airgap/oci/fs';
 import { collectVerified, type Descriptor, type Digest } from '@omni-airgap/oci/model';
+import type { Condition, Damage, FileCounts } from './health.ts';
 import { hashPieces } from './http/blocks.ts';
 import type { FileBody } from './http/message.ts';
 import type { ContentSource } from './source.ts';
-
-/** Content that could not be given. */
-export interface Damage {
-  readonly digest: Digest;
-  /** ISO 8601. */
-  readonly since: string;
-  /** For the log: may name files of this machine. */
-  readonly problem: string;
-}
 
 type Sized = Pick<Descriptor, 'digest' | 'size'>;
 
@@ -49,7 +41,7 @@ async function identityOf(pieces: readonly Piece[]): Promise<string> {
   return parts.join(' ');
 }
 
-export class Integrity {
+export class Integrity implements Condition {
   readonly #source: ContentSource;
   readonly #probe: () => Descriptor | undefined;
   readonly #verified = new Map<Digest, string>();
@@ -68,7 +60,7 @@ export class Integrity {
     this.#probe = probe;
   }
 
-  /** @throws DISK when the medium or store cannot be read at all */
+  /** @throws DISK */
   async requireMedium(signal?: AbortSignal): Promise<void> {
     const probe = this.#probe();
     if (probe === undefined) return;
@@ -152,7 +144,7 @@ export class Integrity {
     }
   }
 
-  /** Forgets what was gone and is there again; it is hashed at its next use. */
+  /** What was gone and is there again is forgotten, and hashed at its next use. */
   async recheck(): Promise<void> {
     for (const found of this.#damage.values()) {
       if (!found.isGone) continue;
@@ -173,12 +165,14 @@ export class Integrity {
     this.#damage.delete(digest);
   }
 
-  /** For metrics: answers by how their content was verified, and contents that were hashed. */
-  get counts() {
-    return { reads: this.#reads, verifications: this.#verifications, verified: this.#verified.size };
+  get verifications(): Readonly<Record<'passed' | 'failed', number>> {
+    return this.#verifications;
   }
 
-  /** What was found damaged or gone and has not been seen right since. */
+  get files(): FileCounts {
+    return { reads: this.#reads, verified: this.#verified.size };
+  }
+
   damage(): readonly Damage[] {
     return [...this.#damage.values()].map(({ digest, since, problem }) => ({ digest, since, problem }));
   }

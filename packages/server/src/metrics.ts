@@ -9,11 +9,11 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { Access } from './access/access.ts';
 import type { Provenance } from './bundles.ts';
 import { failed, plainText } from './factory/answer.ts';
+import type { Condition } from './health.ts';
 import type { RouteGroup } from './http/message.ts';
 import type { AccessEntry } from './http/server.ts';
-import type { Integrity } from './integrity.ts';
 import type { Uploads } from './registry/uploads.ts';
-import type { WishList } from './wishes/wish-list.ts';
+import type { Wishes } from './wishes/wishes.ts';
 
 export interface MetricsOptions {
   /** Folder whose file system is watched; left out, none is. */
@@ -21,8 +21,8 @@ export interface MetricsOptions {
 }
 
 export interface MetricsContext {
-  readonly integrity: Integrity;
-  readonly wishes: WishList;
+  readonly condition: Condition;
+  readonly wishes: Wishes;
   readonly uploads: Uploads | undefined;
   readonly access: Access | undefined;
   readonly provenance: readonly Provenance[];
@@ -97,28 +97,31 @@ export class Metrics {
     };
   }
 
-  #contentMetrics({ integrity, provenance }: MetricsContext): void {
-    this.#counter(
-      'omni_airgap_content_reads_total',
-      'Answers with content from files: verified before (cached), by this answer (hashed), by another one (awaited), or not yet, as a part of the content (unverified).',
-      'verification',
-      () => integrity.counts.reads,
-    );
+  #contentMetrics({ condition, provenance }: MetricsContext): void {
+    const { files } = condition;
+    if (files !== undefined) {
+      this.#counter(
+        'omni_airgap_content_reads_total',
+        'Answers with content from files: verified before (cached), by this answer (hashed), by another one (awaited), or not yet, as a part of the content (unverified).',
+        'verification',
+        () => files.reads,
+      );
+      this.#gauge(
+        'omni_airgap_verified_contents',
+        'Contents that need no verification while their files stay the same.',
+        () => files.verified,
+      );
+    }
     this.#counter(
       'omni_airgap_verifications_total',
       'Contents that were hashed, by result.',
       'result',
-      () => integrity.counts.verifications,
-    );
-    this.#gauge(
-      'omni_airgap_verified_contents',
-      'Contents that need no verification while their files stay the same.',
-      () => integrity.counts.verified,
+      () => condition.verifications,
     );
     this.#gauge(
       'omni_airgap_damaged_contents',
       'Contents that were found damaged or missing.',
-      () => integrity.damage().length,
+      () => condition.damage().length,
     );
     const created = provenance.map(({ createdAt }) => Date.parse(createdAt) / 1000);
     if (created.length > 0) {
@@ -132,12 +135,12 @@ export class Metrics {
     this.#gauge(
       'omni_airgap_wishes',
       'Different contents that were requested and are missing.',
-      () => wishes.size,
+      () => wishes.counts.size,
     );
     this.#gauge(
       'omni_airgap_wishes_dropped',
       'Different wishes that found no room on the list.',
-      () => wishes.document().dropped,
+      () => wishes.counts.dropped,
     );
     if (uploads !== undefined)
       this.#gauge('omni_airgap_uploads_open', 'Uploads that are open.', () => uploads.open);

@@ -1,30 +1,27 @@
 /** The server put together: content, the registry and the Image Factory over it, the page, the HTTP core. */
 import type { RequestListener } from 'node:http';
 import { CodedError } from '@omni-airgap/oci/base';
-import { defaultGraceMs, type Swept } from '@omni-airgap/oci/layout';
+import type { Swept } from '@omni-airgap/oci/layout';
 import { isRegistryHost } from '@omni-airgap/oci/model';
-import { knownFactory } from '@omni-airgap/talos';
 import { Access, type AccessOptions } from './access/access.ts';
 import { exposureOf } from './access/exposure.ts';
 import type { LogIns } from './access/htpasswd.ts';
+import { carriedBackend } from './backend.ts';
 import type { Provenance } from './bundles.ts';
 import { factoryRoutes } from './factory/factory-routes.ts';
-import { Holdings } from './factory/holdings.ts';
 import { Schematics } from './factory/schematics.ts';
 import { type Health, healthOf, healthRoutes } from './health.ts';
 import type { Request, RouteGroup } from './http/message.ts';
 import { type AccessEntry, HttpServer, type TlsOptions } from './http/server.ts';
-import { Integrity } from './integrity.ts';
 import type { Metrics, MetricsContext, MetricsOptions } from './metrics.ts';
 import { pageRoutes } from './page/page.ts';
-import { Catalog, type Unreachable } from './registry/catalog.ts';
-import { Claims } from './registry/claims.ts';
-import { Housekeeping, type HousekeepingOptions } from './registry/housekeeping.ts';
+import type { Unreachable } from './registry/catalog.ts';
+import type { HousekeepingOptions } from './registry/housekeeping.ts';
 import { registryRoutes } from './registry/registry-routes.ts';
-import { type UploadLimits, Uploads } from './registry/uploads.ts';
-import { type ContentSource, Overlay, type WritableSource } from './source.ts';
+import type { UploadLimits } from './registry/uploads.ts';
+import type { ContentSource, WritableSource } from './source.ts';
 import { wishOfImage } from './wishes/wish.ts';
-import { type WantsDocument, WishList } from './wishes/wish-list.ts';
+import type { WantsDocument } from './wishes/wish-list.ts';
 
 export interface ServerOptions {
   /** What is served; left out, only what is pushed to `writable`. */
@@ -90,7 +87,7 @@ export interface Server {
    */
   setTls(tls: TlsOptions): void;
   /** What was asked for and is not here. */
-  wishes(): WantsDocument;
+  wishes(): Promise<WantsDocument>;
   health(): Health;
   /**
    * Removes from `writable` what is due now, as the server does by itself from time to time.
@@ -113,23 +110,10 @@ const serverName = 'Image Factory omni-airgap';
  * for a certificate that cannot be used
  */
 export async function createServer(options: ServerOptions): Promise<Server> {
-  const {
-    writable,
-    allowSparse = false,
-    onAccess,
-    wishesFile,
-    tls,
-    provenance = [],
-    olderNames = new Map(),
-  } = options;
-  const source = sourceOf(options);
-  await writable?.removeAbandoned();
-  const catalog = await Catalog.read(source, (name) => olderNames.has(name));
-  const integrity = new Integrity(source, () => catalog.anyManifest());
-  const wishes = await WishList.open(wishesFile);
-  const holdings = new Holdings(catalog, integrity);
-  const factory = options.factoryVersion ?? holdings.factoryVersion() ?? knownFactory;
-  const schematics = new Schematics(holdings, wishes, factory);
+  const { onAccess, tls, provenance = [], olderNames = new Map() } = options;
+  const backend = await carriedBackend(options);
+  const { images, holdings, wishes, push, condition } = backend;
+  const schematics = new Schematics(holdings, backend.made, wishes, options.factoryVersion);
   const fixedUrl = options.externalUrl === undefined ? undefined : checkUrl(options.externalUrl);
   const scheme = tls === undefined ? 'http' : 'https';
   const externalUrl = ({ headers }: Request): string => {
@@ -137,27 +121,19 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     return fixedUrl ?? (isRegistryHost(host) ? `${scheme}://${host}` : http.url);
   };
   const access = options.access === undefined ? undefined : new Access(options.access, externalUrl);
-  const push = writable && pushesInto(writable, options);
-  const keeping = options.housekeeping ?? {};
-  const housekeeping =
-    push === undefined || keeping === false
-      ? undefined
-      : new Housekeeping({ ...push, source, catalog, integrity }, keeping);
   const registry = registryRoutes({
-    catalog,
-    source,
-    integrity,
-    allowSparse,
+    images,
     push,
+    readOnly: backend.readOnly,
     access,
-    onMissing: (repository, reference, ns) => {
+    onMissing: async (repository, reference, ns, signal) => {
       const wish = wishOfImage(repository, reference, ns);
-      if (wish !== undefined) wishes.add(wish);
+      if (wish !== undefined) await wishes.add(wish, signal);
     },
   });
   const shared = {
-    catalog,
-    integrity,
+    index: backend.index,
+    condition,
     holdings,
     schematics,
     wishes,
@@ -205,7 +181,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       return metricsHttp.url;
     },
     listener: http.listener,
-    unreachable: () => catalog.unreachable(),
+    unreachable: () => backend.unreachable(),
     warnings: shared.warnings,
     setLogIns: (logIns) => {
       if (access === undefined) throw new CodedError('INTERNAL', 'the server has no log-ins');
@@ -215,11 +191,11 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     wishes: () => wishes.document(),
     health: () => healthOf(shared),
     sweep: async () => {
-      if (housekeeping !== undefined) return housekeeping.sweep();
+      if (backend.housekeeping !== undefined) return backend.housekeeping.sweep();
       throw new CodedError('USAGE', 'housekeeping is off in this server, or it takes no pushes');
     },
     close: async (graceMs) => {
-      await housekeeping?.close();
+      await backend.housekeeping?.close();
       await http.close(graceMs);
       await metricsHttp?.close();
       await push?.uploads.cancelAll();
@@ -233,12 +209,6 @@ async function metricsOf({ metrics }: ServerOptions, context: MetricsContext): P
   if (metrics === undefined) return undefined;
   const { Metrics } = await import('./metrics.ts');
   return new Metrics(context, metrics);
-}
-
-function pushesInto(target: WritableSource, { uploads, housekeeping }: ServerOptions) {
-  const { graceMs = defaultGraceMs } = housekeeping || {};
-  const claims = new Claims(target, graceMs, housekeeping !== false);
-  return { target, claims, uploads: new Uploads(target, claims, uploads) };
 }
 
 /** Boot assets and the scripts that name them: firmware and boot loaders cannot log in. */
@@ -257,12 +227,4 @@ function checkUrl(text: string): string {
     );
   }
   return url.href.replace(/\/+$/, '');
-}
-
-function sourceOf({ source, writable }: ServerOptions): ContentSource {
-  if (source === undefined && writable === undefined) {
-    throw new CodedError('USAGE', 'nothing to serve: name a bundle, a store, or a folder that takes pushes');
-  }
-  if (writable === undefined) return source as ContentSource;
-  return source === undefined || source === writable ? writable : new Overlay([writable, source]);
 }

@@ -47,14 +47,14 @@ describe('lists and keys', () => {
   test('a version from before overlays has none, and is no wish', async () => {
     const server = await serve();
     expect(await answer(await fetch(`${server.url}/version/1.6.8/overlays/official`))).toEqual([200, '[]\n']);
-    expect(server.wishes().wishes).toEqual([]);
+    expect((await server.wishes()).wishes).toEqual([]);
   });
 
   test('of a version that is not here: 404 and a wish', async () => {
     const server = await serve();
     expect((await fetch(`${server.url}/version/v1.99.0/extensions/official`)).status).toBe(404);
     expect((await fetch(`${server.url}/talosctl/v1.99.0/talosctl-linux-amd64`)).status).toBe(404);
-    expect(server.wishes().wishes).toMatchObject([
+    expect((await server.wishes()).wishes).toMatchObject([
       { kind: 'version', version: 'v1.99.0' },
       { kind: 'talosctl', version: 'v1.99.0', file: 'talosctl-linux-amd64' },
     ]);
@@ -79,7 +79,7 @@ describe('installers in the registry', () => {
     };
     expect(tags.tags).toHaveLength(3);
     expect((await fetch(`${server.url}/v2/installer-secureboot/${id}/manifests/${v}`)).status).toBe(404);
-    expect(server.wishes().wishes).toMatchObject([
+    expect((await server.wishes()).wishes).toMatchObject([
       { kind: 'installer', schematic: id, version: v, repository: 'installer-secureboot' },
     ]);
   });

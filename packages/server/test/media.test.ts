@@ -106,7 +106,9 @@ describe('/image', () => {
       ]);
     }
     expect((await fetch(`${base}/kernel-arm64`)).status).toBe(404);
-    const files = server.wishes().wishes.flatMap((wish) => (wish.kind === 'media' ? [wish.file] : []));
+    const files = (await server.wishes()).wishes.flatMap((wish) =>
+      wish.kind === 'media' ? [wish.file] : [],
+    );
     expect(files).toEqual([
       'initramfs-amd64.xz',
       'metal-amd64.iso',

@@ -70,7 +70,7 @@ describe('POST /schematics', () => {
     const server = await serve();
     const response = await post(server.url, '{"customization": {"extraKernelArgs": []}}');
     expect([response.status, await response.json()]).toEqual([201, { id, schematic: plain }]);
-    expect(server.wishes().wishes).toEqual([]);
+    expect((await server.wishes()).wishes).toEqual([]);
   });
 
   test('one that is not carried is 201 too, is known from then on, and is a wish', async () => {
@@ -80,7 +80,9 @@ describe('POST /schematics', () => {
     expect((await post(server.url, other)).status).toBe(201);
     const got = await fetch(`${server.url}/schematics/${made}`);
     expect([got.headers.get('content-type'), await got.text()]).toEqual(['application/yaml', other]);
-    expect(server.wishes().wishes).toMatchObject([{ kind: 'schematic', id: made, text: other, count: 1 }]);
+    expect((await server.wishes()).wishes).toMatchObject([
+      { kind: 'schematic', id: made, text: other, count: 1 },
+    ]);
   });
 
   test('one that is carried under another spelling is found under it', async () => {
@@ -91,13 +93,13 @@ describe('POST /schematics', () => {
     const server = await serve();
     for (const input of [text, own.canonical, '{"customization": {"secureboot": {"enrollKeys": "off"}}}'])
       expect(await (await post(server.url, input)).json()).toEqual({ id: carried, schematic: text });
-    expect(server.wishes().wishes).toEqual([]);
+    expect((await server.wishes()).wishes).toEqual([]);
     const other = 'customization:\n    secureboot:\n        enrollKeys: force\n';
     expect(await (await post(server.url, other)).json()).toEqual({
       id: schematicFrom(other).id,
       schematic: other,
     });
-    expect(server.wishes().wishes).toHaveLength(1);
+    expect((await server.wishes()).wishes).toHaveLength(1);
   });
 });
 
@@ -115,7 +117,7 @@ describe('one schematic, an ID for each release of the Image Factory (H8)', () =
     const server = await start({ source: layout, factoryVersion: version });
     const made = await post(server.url, double);
     expect(await made.json()).toEqual({ id: schematicId(text), schematic: text });
-    expect(server.wishes().wishes).toMatchObject([{ id: schematicId(text), text }]);
+    expect((await server.wishes()).wishes).toMatchObject([{ id: schematicId(text), text }]);
   });
 
   test('without one, that of the newest Image Factory that was carried', async () => {
@@ -150,7 +152,7 @@ describe('one schematic, an ID for each release of the Image Factory (H8)', () =
     }
     // What is missing is wanted under the ID that was carried.
     expect((await fetch(`${url}/image/${otherId}/${v}/metal-arm64.iso`)).status).toBe(404);
-    expect(server.wishes().wishes).toMatchObject([{ kind: 'media', schematic: carriedId }]);
+    expect((await server.wishes()).wishes).toMatchObject([{ kind: 'media', schematic: carriedId }]);
     const page = await fetch(`${url}/lookup`, {
       method: 'POST',
       body: new URLSearchParams({ schematic: otherId }),
@@ -168,7 +170,7 @@ describe('one schematic, an ID for each release of the Image Factory (H8)', () =
       '# its ID in Image Factory 1.5; other releases give the same schematic another ID',
     );
     expect(list.match(/its ID in/g)).toHaveLength(1);
-    expect(parseWants(Buffer.from(JSON.stringify(server.wishes())), 'x').wishes).toMatchObject([
+    expect(parseWants(Buffer.from(JSON.stringify(await server.wishes())), 'x').wishes).toMatchObject([
       { id: singleId, factories: ['1.5'] },
       {},
     ]);

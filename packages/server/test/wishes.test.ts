@@ -32,14 +32,18 @@ describe('secrets (T52)', () => {
       ['/', `/${wantsFile}`, '/wants.yaml'].map(async (path) => (await fetch(url + path)).text()),
     );
     await server.close();
-    texts.push(await readFile(file, 'utf8'), JSON.stringify(server.log), JSON.stringify(server.wishes()));
+    texts.push(
+      await readFile(file, 'utf8'),
+      JSON.stringify(server.log),
+      JSON.stringify(await server.wishes()),
+    );
     for (const text of texts) expect(text).not.toContain(canary);
     expect(texts[0]).toContain('Holds a secret');
     expect(texts[2]).toContain('customization.extraKernelArgs[0]: a join token');
     expect(texts[2]).toContain('--allow-secrets');
     // H9: where its text is meanwhile.
     expect(texts[2]).toContain(`Until serve is restarted, its text is at ${url}/schematics/${id};`);
-    expect(server.wishes().wishes[0]).not.toHaveProperty('text');
+    expect((await server.wishes()).wishes[0]).not.toHaveProperty('text');
   });
 });
 
@@ -50,14 +54,14 @@ describe('the list', () => {
     const first = await start({ writable, wishesFile });
     const id = await post(first.url, plain);
     for (let i = 0; i < 3; i++) await fetch(`${first.url}/image/${id}/1.13.9/metal-amd64.iso`);
-    const before = first.wishes();
+    const before = await first.wishes();
     expect(before.wishes).toMatchObject([
       { kind: 'schematic', id, count: 1 },
       { kind: 'media', file: 'metal-amd64.iso', version: v, count: 3 },
     ]);
     await first.close();
     const second = await start({ writable, wishesFile });
-    expect(second.wishes()).toEqual(before);
+    expect(await second.wishes()).toEqual(before);
     // The text was kept, so the schematic is still known.
     expect(await (await fetch(`${second.url}/schematics/${id}`)).text()).toBe(plain);
   });
@@ -69,7 +73,7 @@ describe('the list', () => {
       await post(first.url, `{"customization": {"extraKernelArgs": ["${argument}"]}}`);
     await first.close();
     const second = await start({ writable: await newLayout(), wishesFile });
-    const { wishes } = second.wishes();
+    const { wishes } = await second.wishes();
     expect(wishes).toHaveLength(2);
     for (const wish of wishes) expect(wish).not.toHaveProperty('text');
   });
@@ -85,26 +89,26 @@ describe('the list', () => {
 
   test('is bounded: what finds no room is counted, and pushes nothing out', async () => {
     const list = await WishList.open(undefined);
-    for (let i = 0; i < 1500; i++) list.add({ kind: 'version', version: `v1.${i}.0` });
-    const { wishes, dropped } = list.document();
+    for (let i = 0; i < 1500; i++) await list.add({ kind: 'version', version: `v1.${i}.0` });
+    const { wishes, dropped } = await list.document();
     expect([wishes.length, dropped]).toEqual([1000, 500]);
     expect(wishes[0]).toMatchObject({ version: 'v1.0.0' });
-    expect(list.add({ kind: 'version', version: 'v1.0.0' })).toBe(true);
-    expect(list.document().wishes[0]).toMatchObject({ count: 2 });
+    expect(await list.add({ kind: 'version', version: 'v1.0.0' })).toBe('recorded');
+    expect((await list.document()).wishes[0]).toMatchObject({ count: 2 });
   });
 
   test('keeps no text of a schematic that is long, and at most four mebibytes of all', async () => {
     const list = await WishList.open(undefined);
     const text = 'x'.repeat(60_000);
-    list.add({ kind: 'schematic', id: 'a'.repeat(64), text: 'x'.repeat(70_000), secrets: [] });
+    await list.add({ kind: 'schematic', id: 'a'.repeat(64), text: 'x'.repeat(70_000), secrets: [] });
     for (let i = 0; i < 100; i++) {
-      list.add({ kind: 'schematic', id: i.toString().padStart(64, '0'), text, secrets: [] });
+      await list.add({ kind: 'schematic', id: i.toString().padStart(64, '0'), text, secrets: [] });
     }
-    const bytes = JSON.stringify(list.document()).length;
+    const bytes = JSON.stringify(await list.document()).length;
     expect(bytes).toBeGreaterThan(3_000_000);
     expect(bytes).toBeLessThan(4_500_000);
-    expect(list.document().wishes).toHaveLength(101);
-    expect(list.document().wishes[0]).not.toHaveProperty('text');
+    expect((await list.document()).wishes).toHaveLength(101);
+    expect((await list.document()).wishes[0]).not.toHaveProperty('text');
   });
 
   test('a file that is none stops the start and names it', async () => {
@@ -124,7 +128,7 @@ describe('images', () => {
   ])('%s', async (path, reference) => {
     const server = await start({ writable: await newLayout() });
     expect((await fetch(`${server.url}/v2/${path}`)).status).toBe(404);
-    expect(server.wishes().wishes).toMatchObject([{ kind: 'image', reference }]);
+    expect((await server.wishes()).wishes).toMatchObject([{ kind: 'image', reference }]);
   });
 
   test.each([
@@ -135,7 +139,7 @@ describe('images', () => {
   ])('%s is no wish: nobody could carry it out', async (path) => {
     const server = await start({ writable: await newLayout() });
     expect((await fetch(`${server.url}/v2/${path}`)).status).toBe(404);
-    expect(server.wishes().wishes).toEqual([]);
+    expect((await server.wishes()).wishes).toEqual([]);
   });
 });
 
@@ -179,8 +183,8 @@ describe('parseWants', () => {
 test('H9 a list from a folder does not know the URL, and says where to look', async () => {
   const list = await WishList.open(undefined);
   const id = 'a'.repeat(64);
-  list.add({ kind: 'schematic', id, secrets: ['customization.extraKernelArgs[0]: a join token'] });
-  expect(wantsFragment(list.document())).toContain(
+  await list.add({ kind: 'schematic', id, secrets: ['customization.extraKernelArgs[0]: a join token'] });
+  expect(wantsFragment(await list.document())).toContain(
     `# Until serve is restarted, its text is at the URL of serve, followed by /schematics/${id};`,
   );
 });
@@ -190,8 +194,8 @@ test('the text of a carried schematic that something new is asked of is in the f
   const unknown = 'f'.repeat(64);
   const list = await WishList.open(undefined);
   for (const schematic of [open.id, closed.id, unknown])
-    list.add({ kind: 'media', schematic, version: v, file: 'metal-amd64.iso' });
-  const document = list.document();
+    await list.add({ kind: 'media', schematic, version: v, file: 'metal-amd64.iso' });
+  const document = await list.document();
   expect(schematicsWithoutText(document)).toEqual([open.id, closed.id, unknown]);
   expect(publicText(open.id, plain)).toBe(plain);
   expect(publicText(closed.id, secret)).toBeUndefined();
@@ -203,5 +207,5 @@ test('the text of a carried schematic that something new is asked of is in the f
 
 test('an empty list is a fragment of comments that says so', async () => {
   const list = await WishList.open(undefined);
-  expect(wantsFragment(list.document())).toContain('# Clients requested nothing that is missing here.');
+  expect(wantsFragment(await list.document())).toContain('# Clients requested nothing that is missing here.');
 });

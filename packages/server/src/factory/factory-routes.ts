@@ -16,6 +16,7 @@ import {
 } from '@omni-airgap/talos';
 import type { Answer, Methods, Request, RouteGroup } from '../http/message.ts';
 import { attachment, failed, json, plainText } from './answer.ts';
+import { maxListBytes } from './holdings.ts';
 import { getImage, getPxeScript, type MediaContext, wished } from './media.ts';
 
 /** Older ones have no overlays. Source: siderolabs/talos pkg/machinery/imager/quirks/quirks.go (minVersionOverlay). */
@@ -37,14 +38,14 @@ export function factoryRoutes(context: MediaContext): RouteGroup {
           if (first === 'secureboot' && a === 'signing-cert.pem') return pem(context, 'secureboot', a);
           return undefined;
         case 3:
-          if (first === 'talosctl') return { GET: () => getTalosctl(context, a, b) };
+          if (first === 'talosctl') return { GET: (request) => getTalosctl(context, a, b, request) };
           if (first === 'oci' && a === 'cosign' && b === 'signing-key.pub') return pem(context, 'cosign', b);
           return undefined;
         case 4:
           if (first === 'image') return { GET: (request) => getImage(context, [a, b, c], request) };
           if (first === 'pxe') return { GET: (request) => getPxeScript(context, [a, b, c], request) };
           if (first === 'version' && c === 'official' && (b === 'extensions' || b === 'overlays')) {
-            return { GET: () => getOfficial(context, a, b) };
+            return { GET: (request) => getOfficial(context, a, b, request) };
           }
           return undefined;
         default:
@@ -73,13 +74,13 @@ async function postSchematic({ schematics }: MediaContext, request: Request): Pr
 async function getSchematic({ schematics }: MediaContext, id: string, request: Request): Promise<Answer> {
   const text = await schematics.text(id, request.signal);
   if (text !== undefined) return { status: 200, headers: { 'Content-Type': 'application/yaml' }, body: text };
-  return schematics.has(id)
+  return (await schematics.has(id, request.signal))
     ? plainText(404, 'schematic not found: its text came with an earlier bundle')
     : plainText(404, 'schematic not found');
 }
 
-async function getVersions({ holdings }: MediaContext, { query }: Request): Promise<Answer> {
-  return json(200, query.get('broken') === 'true' ? [] : await holdings.versions());
+async function getVersions({ holdings }: MediaContext, { query, signal }: Request): Promise<Answer> {
+  return json(200, query.get('broken') === 'true' ? [] : await holdings.versions(signal));
 }
 
 /** Kept as it was carried: whoever reads it compares digests. */
@@ -87,13 +88,17 @@ async function getOfficial(
   { holdings, wishes }: MediaContext,
   asked: string,
   kind: 'extensions' | 'overlays',
+  { signal }: Request,
 ): Promise<Answer> {
   if (!isVersion(asked)) return plainText(400, `error parsing version: ${JSON.stringify(asked)}`);
   const version = vPrefixed(asked);
   if (kind === 'overlays' && compareVersions(version, firstWithOverlays) < 0) return json(200, []);
-  const body = await holdings.listFile(kind, `${kind}.json`, version);
-  if (body !== undefined) return { status: 200, headers: { 'Content-Type': 'application/json' }, body };
-  return wished(wishes, { kind: 'version', version }, `has no list of ${kind} here`);
+  const file = await holdings.listed(kind, `${kind}.json`, version, signal);
+  if (file === undefined) {
+    return wished(wishes, { kind: 'version', version }, signal, `has no list of ${kind} here`);
+  }
+  const body = await file.read(maxListBytes, signal);
+  return { status: 200, headers: { 'Content-Type': 'application/json' }, body };
 }
 
 async function listTalosctl(
@@ -103,8 +108,9 @@ async function listTalosctl(
 ): Promise<Answer> {
   if (!isVersion(asked)) return plainText(400, `error parsing version: ${JSON.stringify(asked)}`);
   const version = vPrefixed(asked);
-  const files = [...holdings.list('talosctl', version).keys()].filter(isTalosctlName);
-  if (files.length === 0) return wished(wishes, { kind: 'version', version }, 'has no talosctl here');
+  const { signal } = request;
+  const files = [...(await holdings.list('talosctl', version, signal)).keys()].filter(isTalosctlName);
+  if (files.length === 0) return wished(wishes, { kind: 'version', version }, signal, 'has no talosctl here');
   return json(
     200,
     files.map((file) => `${externalUrl(request)}/talosctl/${version}/${file}`),
@@ -112,17 +118,20 @@ async function listTalosctl(
 }
 
 async function getTalosctl(
-  { holdings, integrity, wishes }: MediaContext,
+  { holdings, wishes }: MediaContext,
   asked: string,
   file: string,
+  { signal }: Request,
 ): Promise<Answer> {
   if (!isVersion(asked)) return plainText(400, `error parsing version: ${JSON.stringify(asked)}`);
   const disposition = attachment(file);
   if (!isTalosctlName(file) || disposition === undefined) return plainText(404, '404 page not found');
   const version = vPrefixed(asked);
-  const found = holdings.list('talosctl', version).get(file);
-  const body = found === undefined ? undefined : await integrity.body(found);
-  if (found === undefined || body === undefined) return wished(wishes, { kind: 'talosctl', version, file });
+  const found = await holdings.listed('talosctl', file, version, signal);
+  const body = await found?.body();
+  if (found === undefined || body === undefined) {
+    return wished(wishes, { kind: 'talosctl', version, file }, signal);
+  }
   const headers = {
     'Content-Type': contentTypeOf(file),
     'Content-Disposition': disposition,
@@ -133,8 +142,9 @@ async function getTalosctl(
 
 function pem({ holdings }: MediaContext, list: ListName, file: string): Methods {
   return {
-    GET: async () => {
-      const body = await holdings.listFile(list, file);
+    GET: async ({ signal }) => {
+      const held = await holdings.listed(list, file, undefined, signal);
+      const body = await held?.read(maxListBytes, signal);
       if (body === undefined) return plainText(404, `${file} was not carried here`);
       return { status: 200, headers: { 'Content-Type': 'application/x-pem-file' }, body };
     },

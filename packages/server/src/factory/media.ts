@@ -5,7 +5,6 @@
  */
 
 import { CodedError } from '@omni-airgap/oci/base';
-import type { Descriptor } from '@omni-airgap/oci/model';
 import {
   contentTypeOf,
   formatBootTarget,
@@ -18,22 +17,21 @@ import {
   vPrefixed,
 } from '@omni-airgap/talos';
 import type { Answer, Request } from '../http/message.ts';
-import type { Integrity } from '../integrity.ts';
 import { describeWish, type WishSubject } from '../wishes/wish.ts';
-import type { WishList } from '../wishes/wish-list.ts';
+import type { Wishes } from '../wishes/wishes.ts';
 import { attachment, plainText } from './answer.ts';
-import type { Holdings } from './holdings.ts';
+import type { HeldFile, Holdings, ListedFiles } from './holdings.ts';
 import type { Schematics } from './schematics.ts';
 
 export interface MediaContext {
   readonly holdings: Holdings;
   readonly schematics: Schematics;
-  readonly integrity: Integrity;
-  readonly wishes: WishList;
+  readonly wishes: Wishes;
   /** The URL clients reach this server by, without a slash at its end. */
   readonly externalUrl: (request: Request) => string;
 }
 
+const noFiles: ListedFiles = new Map();
 /** Real ones have a few hundred bytes; the kernel takes 2 to 4 KiB. */
 const maxCmdlineBytes = 64 * 1024;
 const enterpriseSuffix = /\.(?:sha256|sha512|sigstore\.json)$/;
@@ -44,16 +42,21 @@ function withGoArch(name: string): string {
 }
 
 /** Remembers what was asked for. @returns 404 that says so */
-export function wished(wishes: WishList, wish: WishSubject, why = 'is not carried here'): Answer {
-  const recorded = wishes.add(wish);
-  const what = describeWish(wish);
-  return plainText(
-    404,
-    recorded
-      ? `${what} ${why}; the wish was recorded, and omni-airgap wants lists it`
-      : `${what} ${why}; the list of wishes is full`,
-  );
+export async function wished(
+  wishes: Wishes,
+  wish: WishSubject,
+  signal: AbortSignal,
+  why = 'is not carried here',
+): Promise<Answer> {
+  const outcome = await wishes.add(wish, signal);
+  return plainText(404, `${describeWish(wish)} ${why}; ${outcomes[outcome]}`);
 }
+
+const outcomes = {
+  recorded: 'the wish was recorded, and omni-airgap wants lists it',
+  full: 'the list of wishes is full',
+  failed: 'the wish could not be recorded; see the log of the server',
+} as const;
 
 function schematicNotFound(id: string): Answer {
   return plainText(404, `schematic ID ${JSON.stringify(id)} not found`);
@@ -65,8 +68,9 @@ export async function getImage(
   [id, asked, path]: readonly [string, string, string],
   request: Request,
 ): Promise<Answer> {
-  const { holdings, schematics, integrity, wishes } = context;
-  const schematic = await schematics.carriedAs(id, request.signal);
+  const { holdings, schematics, wishes } = context;
+  const { signal } = request;
+  const schematic = await schematics.carriedAs(id, signal);
   if (enterpriseSuffix.test(path)) {
     return plainText(
       402,
@@ -78,9 +82,9 @@ export async function getImage(
   const file = withGoArch(path);
   const isWish = isSchematicId(schematic) && isVersion(asked) && isMediaName(file);
   const wish = isWish ? ({ kind: 'media', schematic, version: vPrefixed(asked), file } as const) : undefined;
-  const carried = wish === undefined ? undefined : holdings.files(schematic, wish.version).get(file);
-  if (carried === undefined && !schematics.has(schematic)) {
-    if (wish !== undefined) wishes.add(wish);
+  const carried = wish && (await holdings.file(schematic, wish.version, file, signal));
+  if (carried === undefined && !(await schematics.has(schematic, signal))) {
+    if (wish !== undefined) await wishes.add(wish, signal);
     return schematicNotFound(schematic);
   }
   if (!isVersion(asked)) return plainText(400, `error parsing version: ${JSON.stringify(asked)}`);
@@ -92,15 +96,17 @@ export async function getImage(
   if (disposition === undefined) return plainText(400, 'filename holds what a file name cannot hold');
   const headers = { 'Content-Type': contentTypeOf(file), 'Content-Disposition': disposition };
   const media = parseMediaName(file);
-  const found = carried ?? (media.kind === 'kernel' ? holdings.kernel(wish.version, media.arch) : undefined);
+  const found =
+    carried ??
+    (media.kind === 'kernel' ? await holdings.kernel(wish.version, media.arch, signal) : undefined);
   if (found !== undefined) {
-    const body = await integrity.body(found);
+    const body = await found.body();
     if (body !== undefined) return { status: 200, headers: { ...headers, ETag: `"${found.digest}"` }, body };
   } else if (media.kind === 'cmdline') {
-    const cmdline = await cmdlineFor(context, schematic, wish.version, file, request.signal);
+    const cmdline = await cmdlineFor(context, schematic, wish.version, file, signal);
     if (cmdline !== undefined) return { status: 200, headers, body: cmdline };
   }
-  return wished(wishes, wish);
+  return wished(wishes, wish, signal);
 }
 
 /** Handles `/pxe/<schematic>/<version>/<platform>-<arch>[-secureboot]`: an iPXE script. */
@@ -110,24 +116,27 @@ export async function getPxeScript(
   request: Request,
 ): Promise<Answer> {
   const { holdings, schematics, wishes, externalUrl } = context;
-  const schematic = await schematics.carriedAs(id, request.signal);
-  const isHeld =
-    isSchematicId(schematic) && isVersion(asked) && holdings.files(schematic, vPrefixed(asked)).size > 0;
-  if (!isHeld && !schematics.has(schematic)) return schematicNotFound(schematic);
+  const { signal } = request;
+  const schematic = await schematics.carriedAs(id, signal);
+  const isName = isSchematicId(schematic) && isVersion(asked);
+  const files = isName ? await holdings.files(schematic, vPrefixed(asked), signal) : noFiles;
+  if (files.size === 0 && !(await schematics.has(schematic, signal))) return schematicNotFound(schematic);
   if (!isVersion(asked)) return plainText(400, `error parsing version: ${JSON.stringify(asked)}`);
   const version = vPrefixed(asked);
   const target = parseBootTarget(withGoArch(path));
-  const files = holdings.files(schematic, version);
-  const need = (file: string): Answer => wished(wishes, { kind: 'media', schematic, version, file });
+  const need = (file: string): Promise<Answer> =>
+    wished(wishes, { kind: 'media', schematic, version, file }, signal);
   const { arch, secureboot } = target;
   const uki = `${formatBootTarget(target)}-uki.efi`;
   const initramfs = `initramfs-${arch}.xz`;
   const kernel = `kernel-${arch}`;
   if (secureboot && !files.has(uki)) return need(uki);
   if (!secureboot && !files.has(initramfs)) return need(initramfs);
-  if (!secureboot && !files.has(kernel) && holdings.kernel(version, arch) === undefined) return need(kernel);
+  if (!secureboot && !files.has(kernel) && (await holdings.kernel(version, arch, signal)) === undefined) {
+    return need(kernel);
+  }
   const cmdlineFile = `cmdline-${formatBootTarget(target)}`;
-  const cmdline = await cmdlineFor(context, schematic, version, cmdlineFile, request.signal);
+  const cmdline = await cmdlineFor(context, schematic, version, cmdlineFile, signal);
   if (cmdline === undefined) return need(cmdlineFile);
   const url = (file: string): string => `${externalUrl(request)}/image/${schematic}/${version}/${file}`;
   const lines = secureboot
@@ -148,20 +157,21 @@ async function cmdlineFor(
   file: string,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const { holdings, schematics, integrity } = context;
-  const read = async (descriptor: Descriptor): Promise<string> => {
-    const bytes = await integrity.read(descriptor, maxCmdlineBytes, file, signal);
+  const { holdings, schematics } = context;
+  const read = async (held: HeldFile): Promise<string> => {
+    const bytes = await held.read(maxCmdlineBytes, signal);
     const text = Buffer.from(bytes).toString('latin1').trim();
     if (/^[\u0020-\u007e]*$/.test(text)) return text;
     throw new CodedError('BAD_DOCUMENT', `${file} of ${schematic} ${version}: not one line of plain text`);
   };
-  const own = holdings.files(schematic, version).get(file);
+  const own = await holdings.file(schematic, version, file, signal);
   if (own !== undefined) return read(own);
   const to = await schematics.get(schematic, signal);
   if (to === undefined) return undefined;
-  for (const held of holdings.media()) {
-    const other = held.version === version ? held.files.get(file) : undefined;
-    const from = other === undefined ? undefined : await schematics.get(held.schematic, signal);
+  for (const held of await holdings.media(signal)) {
+    if (held.version !== version || !held.files.has(file)) continue;
+    const from = await schematics.get(held.schematic, signal);
+    const other = from && (await holdings.file(held.schematic, version, file, signal));
     if (other === undefined || from === undefined) continue;
     const composed = composeCmdline(await read(other), from, to);
     if (composed !== undefined) return composed;

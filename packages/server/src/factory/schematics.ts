@@ -1,5 +1,5 @@
 /**
- * Schematics that this server knows: those that were carried, and those that were made here since it started. The
+ * Schematics that this server knows: those that were carried, and those that were made here. The
  * latter are wishes too, without their text when it holds a secret. A carried one is found by every ID that a release
  * of the Image Factory gives it.
  */
@@ -10,6 +10,7 @@ import {
   decodeSchematic,
   findSecrets,
   isSchematicId,
+  knownFactory,
   type Schematic,
   type SpelledSchematic,
   type Spelling,
@@ -19,11 +20,12 @@ import {
   TalosError,
   validateSchematic,
 } from '@omni-airgap/talos';
-import type { WishList } from '../wishes/wish-list.ts';
+import type { Wishes } from '../wishes/wishes.ts';
 import type { Holdings } from './holdings.ts';
+import type { MadeSchematics } from './made-schematics.ts';
 
-const maxRemembered = 1000;
-const maxRememberedBytes = 16 * 1024 * 1024;
+/** Carried ones whose other IDs are looked at. */
+const maxCompared = 1000;
 
 export interface KnownSchematic {
   readonly id: string;
@@ -34,32 +36,30 @@ export interface KnownSchematic {
 
 export class Schematics {
   readonly #holdings: Holdings;
-  readonly #wishes: WishList;
-  readonly #spelling: Spelling;
-  readonly #made = new Map<string, string>();
+  readonly #made: MadeSchematics;
+  readonly #wishes: Wishes;
+  readonly #spelling: () => Promise<Spelling>;
   /** IDs of those that were carried, in every spelling, once it was asked for. */
   readonly #idsOfCarried = new Map<string, readonly string[]>();
-  #madeBytes = 0;
 
-  /** @param factory release of the Image Factory whose IDs are given, such as `v1.5.0` @throws BAD_VERSION */
-  constructor(holdings: Holdings, wishes: WishList, factory: string) {
+  /** @param factory release of the Image Factory whose IDs are given; left out, as the holdings say, or the newest known */
+  constructor(holdings: Holdings, made: MadeSchematics, wishes: Wishes, factory: string | undefined) {
     this.#holdings = holdings;
+    this.#made = made;
     this.#wishes = wishes;
-    this.#spelling = spellingOf(factory);
-    for (const wish of wishes.document().wishes) {
-      if (wish.kind === 'schematic' && wish.text !== undefined) this.#remember(wish.id, wish.text);
-    }
+    const given = factory === undefined ? undefined : spellingOf(factory);
+    this.#spelling = async () => given ?? spellingOf((await holdings.factoryVersion()) ?? knownFactory);
   }
 
   /** True when it was carried or made here. */
-  has(id: string): boolean {
-    return this.#holdings.hasSchematic(id) || this.#made.has(id);
+  async has(id: string, signal?: AbortSignal): Promise<boolean> {
+    return (await this.#holdings.hasSchematic(id, signal)) || this.#made.has(id, signal);
   }
 
   /** The carried schematic to which some release of the Image Factory gives this ID; the ID itself when there is none. */
   async carriedAs(id: string, signal?: AbortSignal): Promise<string> {
-    if (this.#holdings.hasSchematic(id) || !isSchematicId(id)) return id;
-    for (const carried of this.#holdings.schematics()) {
+    if (!isSchematicId(id) || (await this.has(id, signal))) return id;
+    for (const carried of (await this.#holdings.schematics(signal)).slice(0, maxCompared)) {
       if ((await this.#idsOf(carried, signal)).includes(id)) return carried;
     }
     return id;
@@ -69,7 +69,7 @@ export class Schematics {
   async text(id: string, signal?: AbortSignal): Promise<string | undefined> {
     const carried = await this.#holdings.schematic(id, signal);
     if (carried !== undefined) return Buffer.from(carried).toString('utf8');
-    const made = this.#made.get(id);
+    const made = await this.#made.text(id, signal);
     if (made !== undefined) return made;
     const other = await this.carriedAs(id, signal);
     if (other === id) return undefined;
@@ -78,7 +78,7 @@ export class Schematics {
 
   /** As each release of the Image Factory spells it; empty when it is unknown or its text cannot be parsed. */
   async spelled(id: string, signal?: AbortSignal): Promise<readonly SpelledSchematic[]> {
-    if (!this.has(id)) return [];
+    if (!(await this.has(id, signal))) return [];
     const schematic = await this.get(id, signal);
     return schematic === undefined ? [] : spelledSchematics(schematic);
   }
@@ -104,9 +104,9 @@ export class Schematics {
     input: string | Uint8Array,
     signal?: AbortSignal,
   ): Promise<KnownSchematic & { readonly schematic: Schematic }> {
-    const own = schematicFrom(input, this.#spelling);
+    const own = schematicFrom(input, await this.#spelling());
     validateSchematic(own.schematic);
-    if (this.#holdings.hasSchematic(own.id)) return { ...own, isCarried: true };
+    if (await this.#holdings.hasSchematic(own.id, signal)) return { ...own, isCarried: true };
     const id = await this.carriedAs(own.id, signal);
     const canonical = id === own.id ? undefined : await this.text(id, signal);
     if (canonical !== undefined) return { id, canonical, schematic: own.schematic, isCarried: true };
@@ -118,18 +118,19 @@ export class Schematics {
     const { schematic, ...known } = await this.identify(input, signal);
     const { id, canonical } = known;
     if (known.isCarried) return known;
-    this.#remember(id, canonical);
     const secrets = findSecrets(schematic).map(({ where, what }) => `${where}: ${what}`);
+    await this.#made.keep({ id, canonical, secrets }, signal);
     const spelled = spelledSchematics(schematic);
     // Go writes some texts that nobody can parse; the list of wishes would then be refused at the next start.
     const readBack = commonSchematicId(canonical);
     const hasText = secrets.length === 0 && spelled.some((one) => one.id === readBack);
     const factories = spelled.find((one) => one.id === id)?.factories;
-    this.#wishes.add({
+    const wish = {
       ...({ kind: 'schematic', id, secrets } as const),
       ...(hasText ? { text: canonical } : {}),
       ...(spelled.length > 1 && factories !== undefined ? { factories } : {}),
-    });
+    };
+    await this.#wishes.add(wish, signal);
     return known;
   }
 
@@ -146,13 +147,5 @@ export class Schematics {
       if (isCoded(error, 'MISSING_CONTENT', 'DIGEST_MISMATCH')) return [];
       throw error;
     }
-  }
-
-  #remember(id: string, text: string): void {
-    const size = Buffer.byteLength(text);
-    if (this.#made.has(id) || this.#made.size >= maxRemembered) return;
-    if (this.#madeBytes + size > maxRememberedBytes) return;
-    this.#made.set(id, text);
-    this.#madeBytes += size;
   }
 }

@@ -52,10 +52,26 @@ export interface FileBody {
   end(): void;
 }
 
+/** A body that comes from another server while it is sent: with ranges, hashed on the way when it is sent whole. */
+export interface StreamBody {
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+  /**
+   * The bytes from `start` up to `end`, which is left out. What is wrong before the first of them still becomes an answer.
+   * @throws DIGEST_MISMATCH, NOT_FOUND, DENIED, UPSTREAM, NETWORK, ABORTED
+   */
+  open(start: number, end: number, signal: AbortSignal): Bytes;
+  /** Told whether all the bytes had the digest. */
+  checked(isRight: boolean): void;
+}
+
+export type Body = FileBody | StreamBody;
+
 export interface Answer {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string | Uint8Array | FileBody;
+  readonly body?: string | Uint8Array | Body;
   /** Who had logged in, for the access log. */
   readonly user?: string | undefined;
 }
@@ -76,8 +92,13 @@ export interface RouteGroup {
   failed(error: unknown): Answer;
 }
 
-export function isFileBody(body: Answer['body']): body is FileBody {
-  return typeof body === 'object' && 'pieces' in body;
+/** True for a body with a size, of which parts can be asked for. */
+export function isContent(body: Answer['body']): body is Body {
+  return typeof body === 'object' && 'digest' in body;
+}
+
+export function isFileBody(body: Body): body is FileBody {
+  return 'pieces' in body;
 }
 
 interface Target {

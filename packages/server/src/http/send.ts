@@ -1,22 +1,26 @@
 /** Turns an answer into bytes on the socket: lengths, HEAD, conditional requests and ranges. */
 
 import type { ServerResponse } from 'node:http';
-import { isCoded } from '@omni-airgap/oci/base';
+import type { Bytes } from '@omni-airgap/oci';
+import { CodedError, giveBack, isCoded } from '@omni-airgap/oci/base';
 import { BlockHasher, slicePieces } from '@omni-airgap/oci/fs';
+import { MediaType, verified } from '@omni-airgap/oci/model';
 import { Lease, readBlocks } from './blocks.ts';
 import {
   type Answer,
   type ByteRange,
   type FileBody,
+  isContent,
   isFileBody,
   parseRange,
   type Request,
+  type StreamBody,
 } from './message.ts';
 
 /**
  * Sends all of it. HEAD opens no file.
  * Source: RFC 9110 sections 9.3.2 (HEAD), 13 (conditions), 14 (ranges).
- * @throws what sendFile throws; when headers are out by then, the connection must be cut
+ * @throws what sendFile and sendStream throw; when headers are out by then, the connection must be cut
  */
 export async function send(
   response: ServerResponse,
@@ -32,7 +36,7 @@ export async function send(
     response.end();
     return;
   }
-  if (!isFileBody(body)) {
+  if (!isContent(body)) {
     const bytes = typeof body === 'string' ? Buffer.from(body) : body;
     if (bytes !== undefined) headers['Content-Length'] = String(bytes.byteLength);
     else if (answer.status !== 204) headers['Content-Length'] ??= '0';
@@ -56,7 +60,8 @@ export async function send(
     response.writeHead(range === 'whole' ? answer.status : 206, headers);
   };
   if (head) begin();
-  else await sendFile(response, body, range, begin, request.signal);
+  else if (isFileBody(body)) await sendFile(response, body, range, begin, request.signal);
+  else await sendStream(response, body, range, begin, request.signal);
   response.end();
 }
 
@@ -115,8 +120,63 @@ async function sendFile(
   }
 }
 
+/** Chunks on their way to a client; each has up to 64 KiB. One that reads slowly holds these and what its source holds back. */
+const chunksToSend = 4;
+
+/**
+ * Sends bytes of another server as they come. The next is read while these are on their way to the client, so a slow client
+ * slows its source down. The last chunk is withheld until the whole is known to be right; parts are sent as they are.
+ * @param begin writes status and headers; called with the first bytes, so that what is wrong before is still an error answer
+ * @throws what StreamBody.open throws; after `begin` the caller must cut the connection, since the answer is not whole
+ */
+async function sendStream(
+  response: ServerResponse,
+  body: StreamBody,
+  range: ByteRange | 'whole',
+  begin: () => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const { digest, size } = body;
+  const [start, end] = range === 'whole' ? [0, size] : [range.start, range.end + 1];
+  const bytes = body.open(start, end, signal);
+  const content = { mediaType: MediaType.octetStream, digest, size };
+  const checked = range === 'whole' ? lastWithheld(verified(bytes, content)) : bytes;
+  const write = writerTo(response, signal);
+  const writing: Promise<void>[] = [];
+  let sent = 0;
+  try {
+    for await (const chunk of checked) {
+      if (sent === 0) begin();
+      sent += chunk.byteLength;
+      const written = write(chunk).finally(() => giveBack(chunk));
+      written.catch(() => {});
+      writing.push(written);
+      if (writing.length >= chunksToSend) await writing.shift();
+      signal.throwIfAborted();
+    }
+    if (sent !== end - start)
+      throw new CodedError('UPSTREAM', `${digest}: ${sent} of ${end - start} bytes came`);
+    if (sent === 0) begin();
+    await Promise.all(writing);
+    if (range === 'whole') body.checked(true);
+  } catch (error) {
+    if (range === 'whole' && isCoded(error, 'DIGEST_MISMATCH')) body.checked(false);
+    throw error;
+  }
+}
+
+/** All but the last chunk at once; the last when the source has ended without an error. */
+async function* lastWithheld(source: Bytes): Bytes {
+  let last: Uint8Array | undefined;
+  for await (const chunk of source) {
+    if (last !== undefined) yield last;
+    last = chunk;
+  }
+  if (last !== undefined) yield last;
+}
+
 /** @returns a function that resolves when the socket has taken the bytes and their memory is free again */
-function writerTo(response: ServerResponse, signal: AbortSignal): (bytes: Buffer) => Promise<void> {
+function writerTo(response: ServerResponse, signal: AbortSignal): (bytes: Uint8Array) => Promise<void> {
   const waiting = new Set<(reason: unknown) => void>();
   response.once('close', () => {
     for (const reject of waiting) reject(signal.reason);

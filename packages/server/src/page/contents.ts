@@ -2,63 +2,48 @@
  * What the page lists: boot assets, talosctl, installers, images. And the search over all of it, which runs here, so that
  * it works without script and over more than a page shows.
  */
-import { type Descriptor, subjectOfTag } from '@omni-airgap/oci/model';
+import { subjectOfTag } from '@omni-airgap/oci/model';
 import { compareVersions, isVersion, schematicRepository } from '@omni-airgap/talos';
-import type { Provenance } from '../bundles.ts';
-import type { HeldInstaller, HeldMedia, Holdings } from '../factory/holdings.ts';
-import type { Catalog } from '../registry/catalog.ts';
+import type { HeldInstaller, HeldMedia, Holdings, ListedFiles } from '../factory/holdings.ts';
 import { parseInstallerPath } from '../registry/installers.ts';
-import { listedPaths } from '../registry/lists.ts';
-import { OlderContent } from './older.ts';
-
-type Files = ReadonlyMap<string, Descriptor>;
-
-/** A repository that can be pulled from, by its path at this server. */
-export interface ListedRepository {
-  readonly path: string;
-  /** Newest first. */
-  readonly tags: readonly string[];
-}
+import type { ImageIndex, ListedRepository, OlderMarks } from './image-index.ts';
 
 export interface Contents {
-  readonly older: OlderContent;
+  readonly older: OlderMarks;
   /** Newest version first, and ISOs before other files. */
   readonly media: readonly HeldMedia[];
   /** By version, newest first. */
-  readonly talosctl: readonly (readonly [version: string, files: Files])[];
+  readonly talosctl: readonly (readonly [version: string, files: ListedFiles])[];
   readonly installers: readonly HeldInstaller[];
-  /** In the order of their paths. */
+  /** In the order of their paths, of each the newest tag first. */
   readonly repositories: readonly ListedRepository[];
 }
 
 /** Longer ones match nothing that is here. */
 export const maxQueryLength = 300;
 
-/**
- * @param versions of Talos, oldest first
- * @param olderNames names of bundles that are not the newest of their store
- */
-export function contentsOf(
-  catalog: Catalog,
+/** @param versions of Talos, oldest first */
+export async function contentsOf(
+  images: ImageIndex,
   holdings: Holdings,
   versions: readonly string[],
-  olderNames: ReadonlyMap<string, Provenance>,
-): Contents {
+  signal: AbortSignal,
+): Promise<Contents> {
+  const talosctl: (readonly [string, ListedFiles])[] = [];
+  for (const version of versions.toReversed()) {
+    const files = await holdings.list('talosctl', version, signal);
+    if (files.size > 0) talosctl.push([version, files]);
+  }
+  const media = await holdings.media(signal);
   return {
-    older: new OlderContent(catalog, olderNames),
-    media: holdings
-      .media()
+    older: images.older,
+    media: media
       .map((held) => ({ ...held, files: new Map([...held.files].sort(isoFirst)) }))
       .sort((a, b) => compareVersions(b.version, a.version)),
-    talosctl: versions
-      .toReversed()
-      .map((version) => [version, holdings.list('talosctl', version)] as const)
-      .filter(([, files]) => files.size > 0),
-    installers: holdings.installers(),
-    repositories: listedPaths(catalog).flatMap((path) => {
-      const tags = [...(catalog.repository(path)?.tags.keys() ?? [])].filter(
-        (tag) => subjectOfTag(tag) === undefined,
-      );
+    talosctl,
+    installers: await holdings.installers(signal),
+    repositories: (await images.repositories(signal)).flatMap(({ path, tags: all }) => {
+      const tags = all.filter((tag) => subjectOfTag(tag) === undefined);
       return tags.length === 0 || isOfFactory(path) ? [] : [{ path, tags: tags.sort(newerFirst) }];
     }),
   };
@@ -88,7 +73,7 @@ export function search(contents: Contents, query: string, host: string): Content
     const lower = text.toLowerCase();
     return words.every((word) => lower.includes(word));
   };
-  const matching = (files: Files, about: string): Files =>
+  const matching = (files: ListedFiles, about: string): ListedFiles =>
     new Map([...files].filter(([name]) => matches(`${name} ${about}`)));
   return {
     older: contents.older,

@@ -3,8 +3,9 @@ import { formatReference } from '@omni-airgap/oci/model';
 import { publicFactoryHost } from '@omni-airgap/talos';
 import type { Provenance } from '../bundles.ts';
 import type { Catalog } from '../registry/catalog.ts';
+import type { OlderMarks } from './image-index.ts';
 
-export class OlderContent {
+export class OlderContent implements OlderMarks {
   readonly #catalog: Catalog;
   readonly #names: ReadonlyMap<string, Provenance>;
 

@@ -10,10 +10,11 @@ import type { Holdings } from '../factory/holdings.ts';
 import type { Schematics } from '../factory/schematics.ts';
 import { type HealthContext, healthOf } from '../health.ts';
 import type { Answer, Request, RouteGroup } from '../http/message.ts';
-import type { Catalog } from '../registry/catalog.ts';
 import { publicText, schematicsWithoutText, wantsFragment } from '../wishes/fragment.ts';
-import { type WishList, wantsFile } from '../wishes/wish-list.ts';
+import { wantsFile } from '../wishes/wish-list.ts';
+import type { Wishes } from '../wishes/wishes.ts';
 import { type Contents, contentsOf, countOf, maxQueryLength, search } from './contents.ts';
+import type { ImageIndex } from './image-index.ts';
 import { script } from './script.ts';
 import {
   aboutSection,
@@ -30,10 +31,10 @@ import {
 import { pageHeaders, style } from './style.ts';
 
 export interface PageContext extends HealthContext {
-  readonly catalog: Catalog;
+  readonly index: ImageIndex;
   readonly holdings: Holdings;
   readonly schematics: Schematics;
-  readonly wishes: WishList;
+  readonly wishes: Wishes;
   /** Names of bundles that are not the newest of their store. */
   readonly olderNames: ReadonlyMap<string, Provenance>;
   /** It takes pushes. */
@@ -59,7 +60,7 @@ export function pageRoutes(context: PageContext): RouteGroup {
         case 'lookup':
           return { POST: (request) => lookUp(context, request) };
         case wantsFile:
-          return { GET: () => json(200, wishes.document()) };
+          return { GET: async ({ signal }) => json(200, await wishes.document(signal)) };
         case 'wants.yaml':
           return {
             GET: async (request) => ({
@@ -80,7 +81,7 @@ export function pageRoutes(context: PageContext): RouteGroup {
 
 async function fragment(context: PageContext, request: Request): Promise<string> {
   const { wishes, schematics, externalUrl } = context;
-  const document = wishes.document();
+  const document = await wishes.document(request.signal);
   const texts = new Map<string, string>();
   for (const id of schematicsWithoutText(document)) {
     const text = await schematics.text(id, request.signal);
@@ -112,19 +113,15 @@ async function verdictOn(
   const line = (words: Html): Html => html`<p role="status">${words}</p>`;
   const held = async (asked: string): Promise<Html> => {
     const id = await schematics.carriedAs(asked, signal);
-    if (!holdings.hasSchematic(id)) {
+    if (!(await holdings.hasSchematic(id, signal))) {
       return line(
         html`<span class="bad">Not carried:</span> schematic <code>${id}</code>. Nothing was recorded; asking for its media records a wish.`,
       );
     }
     const versions = [
       ...new Set([
-        ...holdings
-          .media()
-          .filter((one) => one.schematic === id)
-          .map(({ version }) => version),
-        ...holdings
-          .installers()
+        ...(await holdings.media(signal)).filter((one) => one.schematic === id).map(({ version }) => version),
+        ...(await holdings.installers(signal))
           .filter((one) => one.schematic === id)
           .flatMap((one) => one.versions),
       ]),
@@ -148,16 +145,18 @@ async function verdictOn(
 }
 
 async function page(context: PageContext, request: Request, verdict: Html, text = ''): Promise<Answer> {
-  const { catalog, holdings, wishes, olderNames } = context;
+  const { index, holdings, wishes } = context;
+  const { signal } = request;
   const url = context.externalUrl(request);
   const { host } = new URL(url);
-  await context.integrity.recheck();
-  const versions = await holdings.versions();
-  const contents = contentsOf(catalog, holdings, versions, olderNames);
+  await context.condition.recheck();
+  const versions = await holdings.versions(signal);
+  const contents = await contentsOf(index, holdings, versions, signal);
+  const hosts = await index.hosts(signal);
   const query = (request.query.get('q') ?? '').slice(0, maxQueryLength).trim();
   const found = query === '' ? undefined : search(contents, query, host);
   const summary = found === undefined ? '' : summaryOf(found, query);
-  const isEmpty = [...catalog.paths()].length === 0;
+  const isEmpty = hosts.length === 0 && countOf(contents).names + countOf(contents).files === 0;
   const damaged = healthOf(context).damaged.length;
   const problem = html`<span class="bad">${damaged} damaged or unreadable</span>: <a href="/healthz">see which</a>`;
   const state =
@@ -173,13 +172,13 @@ async function page(context: PageContext, request: Request, verdict: Html, text 
       : html`${damaged > 0 ? html`<section class="warning" aria-label="Damage"><p>${problem}</p></section>` : html``}
 ${isEmpty ? emptySection(url, context.isWritable) : html``}
 ${mediaSection(contents, url)}
-${setupSection(url, registriesOf(catalog), image && `${image.path}:${image.tags[0]}`)}
+${setupSection(url, hosts, image && `${image.path}:${image.tags[0]}`)}
 ${installerSection(contents, host)}
 ${imagesSection(contents, host)}
 ${talosctlSection(contents)}
 <section aria-labelledby="lookup"><h2 id="lookup">Schematic look-up</h2><form method="post" action="/lookup#lookup"><p><label for="schematic">A schematic (YAML or JSON), or its ID</label></p><textarea id="schematic" name="schematic" spellcheck="false">
 ${htmlLines(text)}</textarea><button type="submit">Look up</button></form>${verdict}</section>
-${wishesSection(wishes.document())}
+${wishesSection(await wishes.document(signal))}
 ${aboutSection(url, versions, context, state)}`;
   const body = html`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark"><title>${query === '' ? '' : `${query} - `}Omni and Talos content at ${host}</title><link rel="icon" href="data:,"><style>${trustedStyle}</style></head>
@@ -199,10 +198,4 @@ function summaryOf(found: Contents, query: string): string {
   return names + files === 0
     ? `Nothing here matches "${query}".`
     : `${count(names, 'name')} and ${count(files, 'file')} match "${query}".`;
-}
-
-/** Whose images are here, in byte order. */
-function registriesOf(catalog: Catalog): readonly string[] {
-  const hosts = [...catalog.paths()].map((path) => path.split('/', 1)[0] ?? '');
-  return [...new Set(hosts.filter((host) => host.includes('.')))].sort();
 }

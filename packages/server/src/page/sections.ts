@@ -2,26 +2,23 @@
 
 import { type Html, html, htmlLines } from '@omni-airgap/format';
 import { formatBytes } from '@omni-airgap/oci/base';
-import { type Descriptor, hexOf } from '@omni-airgap/oci/model';
+import { hexOf } from '@omni-airgap/oci/model';
 import { isMediaName, parseMediaName } from '@omni-airgap/talos';
 import type { Provenance } from '../bundles.ts';
-import type { HeldMedia } from '../factory/holdings.ts';
+import type { HeldMedia, ListedFiles } from '../factory/holdings.ts';
 import { describeWish } from '../wishes/wish.ts';
 import type { WantsDocument } from '../wishes/wish-list.ts';
-import { type Contents, countOf, type ListedRepository } from './contents.ts';
+import { type Contents, countOf } from './contents.ts';
+import type { ListedRepository } from './image-index.ts';
 
-function fileTable(
-  caption: string,
-  files: ReadonlyMap<string, Descriptor>,
-  href: (name: string) => string,
-): Html {
+function fileTable(caption: string, files: ListedFiles, href: (name: string) => string): Html {
   return table(
     caption,
     [{ name: 'File' }, { name: 'Size', kind: 'number' }, { name: 'SHA-256', kind: 'sum' }],
     [...files].map(([name, { digest, size }]) => [
       html`<a href="${href(encodeURIComponent(name))}">${name}</a>`,
       html`${formatBytes(size)}`,
-      html`<code>${hexOf(digest)}</code>`,
+      digest === undefined ? html`` : html`<code>${hexOf(digest)}</code>`,
     ]),
   );
 }

@@ -7,6 +7,7 @@ import { byText } from '@omni-airgap/oci/base';
 import { isDigest, MediaType } from '@omni-airgap/oci/model';
 import type { Answer, Request } from '../http/message.ts';
 import type { Catalog } from './catalog.ts';
+import { askedFor, type Images } from './images.ts';
 import { isOtherDigest, refuse, registryHeaders } from './refusal.ts';
 
 /**
@@ -49,8 +50,9 @@ export function listedPaths(catalog: Catalog): readonly string[] {
  * The repositories in pages. No part of the distribution specification, but what clients list a registry by.
  * Source: distribution/distribution v2.8 docs/spec/api.md, "Listing Repositories".
  */
-export function listRepositories(catalog: Catalog, request: Request): Answer {
-  return pageOf(request, '/v2/_catalog', listedPaths(catalog), (repositories) => ({ repositories }));
+export async function listRepositories(images: Images, request: Request): Promise<Answer> {
+  const paths = await images.repositories(request.signal);
+  return pageOf(request, '/v2/_catalog', paths, (repositories) => ({ repositories }));
 }
 
 /** All its tags are found without its first component, a registry host, too. */
@@ -63,10 +65,10 @@ function isTwin(catalog: Catalog, path: string): boolean {
 }
 
 /** The tags of a repository, in byte order, in pages. */
-export function listTags(catalog: Catalog, repository: string, request: Request): Answer {
-  const found = catalog.repository(repository);
-  if (found === undefined) return refuse('NAME_UNKNOWN', `no repository ${repository}`);
-  return pageOf(request, `/v2/${repository}/tags/list`, found.tags.keys(), (tags) => ({
+export async function listTags(images: Images, repository: string, request: Request): Promise<Answer> {
+  const found = await images.tags(askedFor(repository, request));
+  if (found === 'no repository') return refuse('NAME_UNKNOWN', `no repository ${repository}`);
+  return pageOf(request, `/v2/${repository}/tags/list`, found, (tags) => ({
     name: repository,
     tags,
   }));
@@ -76,17 +78,17 @@ export function listTags(catalog: Catalog, repository: string, request: Request)
  * What refers to a manifest: signatures, attestations, SBOMs.
  * Never 404 for a well-formed digest: clients would take that for a registry without this API.
  */
-export function listReferrers(
-  catalog: Catalog,
+export async function listReferrers(
+  images: Images,
   repository: string,
   reference: string,
-  { query }: Request,
-): Answer {
+  request: Request,
+): Promise<Answer> {
   if (!isDigest(reference) && !isOtherDigest(reference)) {
     return refuse('DIGEST_INVALID', `not a digest: ${reference}`);
   }
-  const all = isDigest(reference) ? (catalog.repository(repository)?.referrers.get(reference) ?? []) : [];
-  const artifactType = query.get('artifactType');
+  const all = isDigest(reference) ? await images.referrers(askedFor(repository, request), reference) : [];
+  const artifactType = request.query.get('artifactType');
   const manifests = artifactType === null ? all : all.filter((d) => d.artifactType === artifactType);
   return {
     status: 200,

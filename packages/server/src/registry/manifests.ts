@@ -23,19 +23,15 @@ import {
   parseManifest,
 } from '@omni-airgap/oci/model';
 import type { Answer, Methods, Request } from '../http/message.ts';
-import type { Integrity } from '../integrity.ts';
 import type { ContentSource, WritableSource } from '../source.ts';
 import type { Catalog } from './catalog.ts';
 import type { Claims } from './claims.ts';
+import { askedFor, type Images } from './images.ts';
 import { isOtherDigest, refuse, registryHeaders } from './refusal.ts';
 
 export interface ManifestOptions {
-  readonly catalog: Catalog;
-  readonly source: ContentSource;
-  readonly integrity: Integrity;
+  readonly images: Images;
   readonly push: PushOptions | undefined;
-  /** Takes an index whose children are missing (another platform's images that were not carried). */
-  readonly allowSparse: boolean;
   readonly onMissing?: OnMissing | undefined;
 }
 
@@ -43,10 +39,20 @@ export interface ManifestOptions {
 export interface PushOptions {
   readonly target: WritableSource;
   readonly claims: Claims;
+  readonly catalog: Catalog;
+  /** All that is served: content of a push may be in another part of it. */
+  readonly source: ContentSource;
+  /** Takes an index whose children are missing (another platform's images that were not carried). */
+  readonly allowSparse: boolean;
 }
 
-/** Called with what was pulled and is not here. @param ns the registry a mirror was asked in place of */
-export type OnMissing = (repository: string, reference: string, ns: string | null) => void;
+/** Called with what was pulled and is not here, before that is answered. @param ns the registry a mirror was asked in place of */
+export type OnMissing = (
+  repository: string,
+  reference: string,
+  ns: string | null,
+  signal: AbortSignal,
+) => Promise<void>;
 
 /** Handlers for `/v2/<repository>/manifests/<reference>`. */
 export function manifestMethods(options: ManifestOptions, repository: string, reference: string): Methods {
@@ -55,35 +61,28 @@ export function manifestMethods(options: ManifestOptions, repository: string, re
   if (push === undefined) return read;
   return {
     ...read,
-    PUT: (request) => put(options, push, repository, reference, request),
-    DELETE: () => remove(options, push, repository, reference),
+    PUT: (request) => put(push, repository, reference, request),
+    DELETE: () => remove(push, repository, reference),
   };
 }
 
 async function get(
-  { catalog, integrity, push, onMissing }: ManifestOptions,
+  { images, push, onMissing }: ManifestOptions,
   repository: string,
   reference: string,
   request: Request,
 ): Promise<Answer> {
   if (isOtherDigest(reference)) return refuse('MANIFEST_UNKNOWN', `${repository} has no ${reference}`);
   if (!isDigest(reference) && !isTag(reference)) return badReference(reference);
-  const found = catalog.repository(repository);
-  const ns = request.query.get('ns');
-  if (found === undefined) {
-    onMissing?.(repository, reference, ns);
-    return refuse('NAME_UNKNOWN', `no repository ${repository}`);
+  const asked = askedFor(repository, request);
+  const found = await images.manifest(asked, reference);
+  if (found === 'no repository' || found === 'absent') {
+    await onMissing?.(repository, reference, asked.ns, request.signal);
+    return found === 'absent'
+      ? refuse('MANIFEST_UNKNOWN', `${repository} has no ${reference}`)
+      : refuse('NAME_UNKNOWN', `no repository ${repository}`);
   }
-  const at = (path: string): Descriptor | undefined =>
-    isDigest(reference)
-      ? catalog.repository(path)?.manifests.get(reference)
-      : catalog.tagged(path, reference);
-  // Two carried names that meet without their hosts are told apart by the host that a mirror stands for.
-  const descriptor = at(repository) ?? (ns === null ? undefined : at(`${ns}/${repository}`));
-  if (descriptor === undefined) {
-    onMissing?.(repository, reference, ns);
-    return refuse('MANIFEST_UNKNOWN', `${repository} has no ${reference}`);
-  }
+  const { descriptor } = found;
   const headers = {
     ...registryHeaders,
     'Content-Type': descriptor.mediaType,
@@ -95,19 +94,16 @@ async function get(
     await push?.claims.claim(repository, [descriptor.digest]);
     return { status: 200, headers: { ...headers, 'Content-Length': String(descriptor.size) } };
   }
-  const what = `manifest ${descriptor.digest}`;
-  const body = await integrity.read(descriptor, maxManifestBytes, what, request.signal);
-  return { status: 200, headers, body };
+  return { status: 200, headers, body: await found.bytes(request.signal) };
 }
 
 async function put(
-  options: ManifestOptions,
-  { target, claims }: PushOptions,
+  push: PushOptions,
   repository: string,
   reference: string,
   request: Request,
 ): Promise<Answer> {
-  const { catalog } = options;
+  const { target, claims, catalog, source } = push;
   if (!isDigest(reference) && !isTag(reference)) return badReference(reference);
   const bytes = await readBody(request);
   if (bytes === undefined)
@@ -128,24 +124,24 @@ async function put(
   const relied = [descriptor, ...childrenOf(manifest), ...below];
   const digests = relied.map(({ digest }) => digest);
   await claims.claim(repository, digests);
-  const missing = await firstMissing(options, manifest, below);
+  const missing = await firstMissing(push, manifest, below);
   if (missing !== undefined) {
     for (const digest of digests) {
-      if ((await options.source.stat(digest)) === undefined) claims.release(repository, [digest]);
+      if ((await source.stat(digest)) === undefined) claims.release(repository, [digest]);
     }
     return refuse('MANIFEST_BLOB_UNKNOWN', `${missing.digest} (${missing.mediaType}) must be pushed first`);
   }
   await target.push(descriptor, openerOf(bytes));
-  const refused = (await catalog.graph.read(options.source, [descriptor])).get(descriptor.digest);
+  const refused = (await catalog.graph.read(source, [descriptor])).get(descriptor.digest);
   if (isCoded(refused, 'BAD_DOCUMENT')) return refuse('MANIFEST_INVALID', refused.message);
   if (refused !== undefined) throw refused;
   // The digest has a name of its own, so that it stays when its tag moves on.
-  await keepName(options, target, repository, descriptor, { digest: descriptor.digest });
+  await keepName(push, repository, descriptor, { digest: descriptor.digest });
   if (!isDigest(reference)) {
     const before = catalog.pushed(repository, reference);
     // It may be untagged from now on.
     if (before !== undefined && before.digest !== descriptor.digest) await claims.letGo([before.digest]);
-    await keepName(options, target, repository, descriptor, { tag: reference });
+    await keepName(push, repository, descriptor, { tag: reference });
   }
   // Manifests stay in use: without a tag, nothing but the index that comes last may keep them.
   const blobs = relied.filter(({ mediaType }) => !isManifestType(mediaType));
@@ -167,8 +163,7 @@ async function put(
 
 /** Names what was pushed, on disk and in the catalog. */
 async function keepName(
-  { catalog }: ManifestOptions,
-  target: WritableSource,
+  { catalog, target }: PushOptions,
   repository: string,
   descriptor: Descriptor,
   at: { readonly tag: string } | { readonly digest: Digest },
@@ -194,7 +189,7 @@ async function contentBelow(target: WritableSource, manifest: Manifest): Promise
 
 /** A child that is not there though it must be, or content of a child. Its subject may come later. */
 async function firstMissing(
-  { source, allowSparse }: ManifestOptions,
+  { source, allowSparse }: PushOptions,
   manifest: Manifest,
   below: readonly Descriptor[],
 ): Promise<Descriptor | undefined> {
@@ -213,8 +208,7 @@ async function firstMissing(
  * sweep finds that nothing names them. What was carried here, or is part of an index that stays, cannot be deleted.
  */
 async function remove(
-  { catalog }: ManifestOptions,
-  { target, claims }: PushOptions,
+  { target, claims, catalog }: PushOptions,
   repository: string,
   reference: string,
 ): Promise<Answer> {

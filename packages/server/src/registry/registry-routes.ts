@@ -7,31 +7,27 @@ import { isRepository } from '@omni-airgap/oci/model';
 import type { Access } from '../access/access.ts';
 import { type Action, catalogScope } from '../access/scope.ts';
 import type { Answer, Method, Methods, RouteGroup } from '../http/message.ts';
-import type { Integrity } from '../integrity.ts';
-import type { ContentSource } from '../source.ts';
-import { Blobs } from './blobs.ts';
-import type { Catalog } from './catalog.ts';
+import { type Blobs, blobMethods } from './blobs.ts';
+import type { Images } from './images.ts';
 import { listReferrers, listRepositories, listTags } from './lists.ts';
 import { manifestMethods, type OnMissing, type PushOptions } from './manifests.ts';
 import { refuse, refuseError, registryHeaders } from './refusal.ts';
 import { beginMethods, type Uploads, uploadMethods } from './uploads.ts';
 
 export interface RegistryOptions {
-  readonly catalog: Catalog;
-  readonly source: ContentSource;
-  readonly integrity: Integrity;
+  readonly images: Images;
   /** Where pushes go, and those under way. */
-  readonly push?: (PushOptions & { readonly uploads: Uploads }) | undefined;
-  readonly allowSparse: boolean;
+  readonly push?: (PushOptions & { readonly uploads: Uploads; readonly blobs: Blobs }) | undefined;
+  /** What those who push are told where nothing takes pushes. */
+  readonly readOnly: string;
   /** Left out: anyone may do everything. */
   readonly access?: Access | undefined;
   readonly onMissing?: OnMissing | undefined;
 }
 
 export function registryRoutes(options: RegistryOptions): RouteGroup {
-  const { catalog, source, integrity, push, allowSparse, access, onMissing } = options;
-  const manifests = { catalog, source, integrity, push, allowSparse, onMissing };
-  const blobs = new Blobs({ catalog, source, integrity, claims: push?.claims });
+  const { images, push, readOnly, access, onMissing } = options;
+  const manifests = { images, push, onMissing };
 
   const endpoint = (rest: readonly string[]): Methods | undefined => {
     const [c = '', b = '', a = ''] = [rest.at(-1), rest.at(-2), rest.at(-3)];
@@ -49,7 +45,7 @@ export function registryRoutes(options: RegistryOptions): RouteGroup {
       const methods = (repository: string): Methods => {
         if (push === undefined) return {};
         return c === ''
-          ? beginMethods(push.uploads, blobs, repository)
+          ? beginMethods(push.uploads, push.blobs, repository)
           : uploadMethods(push.uploads, repository, c);
       };
       return named(3, methods, () => pushing);
@@ -60,16 +56,16 @@ export function registryRoutes(options: RegistryOptions): RouteGroup {
     if (b === 'blobs') {
       // Some clients leave out the slash at the end.
       if (c === 'uploads' && push !== undefined) {
-        return named(2, (repository) => beginMethods(push.uploads, blobs, repository));
+        return named(2, (repository) => beginMethods(push.uploads, push.blobs, repository));
       }
-      return named(2, (repository) => blobs.methods(repository, c));
+      return named(2, (repository) => blobMethods(images, repository, c));
     }
     if (b === 'tags' && c === 'list') {
-      return named(2, (repository) => ({ GET: (request) => listTags(catalog, repository, request) }));
+      return named(2, (repository) => ({ GET: (request) => listTags(images, repository, request) }));
     }
     if (b === 'referrers') {
       return named(2, (repository) => ({
-        GET: (request) => listReferrers(catalog, repository, c, request),
+        GET: (request) => listReferrers(images, repository, c, request),
       }));
     }
     return undefined;
@@ -83,14 +79,14 @@ export function registryRoutes(options: RegistryOptions): RouteGroup {
         return access?.registry({ GET: ping }, () => undefined) ?? { GET: ping };
       }
       if (rest.length === 1 && rest[0] === '_catalog') {
-        const methods: Methods = { GET: (request) => listRepositories(catalog, request) };
+        const methods: Methods = { GET: (request) => listRepositories(images, request) };
         return access?.registry(methods, () => catalogScope) ?? methods;
       }
       return endpoint(rest) ?? unknown;
     },
     routeOf: ([, ...rest]) => routeOf(rest),
     methodNotAllowed: (method) =>
-      refuse('UNSUPPORTED', `${method} is not possible here${push ? '' : ': this registry is read-only'}`),
+      refuse('UNSUPPORTED', `${method} is not possible here${push ? '' : `: ${readOnly}`}`),
     failed: refuseError,
   };
 }

@@ -5,6 +5,7 @@
 import { CodedError, parseStrictObject } from '@omni-airgap/oci/base';
 import { readSmallFile, writeFileAtomic } from '@omni-airgap/oci/fs';
 import { parseWish, type Wish, type WishSubject, wishKey } from './wish.ts';
+import type { Wishes } from './wishes.ts';
 
 /** wants.json: what `wants --from` reads. */
 export interface WantsDocument {
@@ -40,7 +41,7 @@ export function parseWants(bytes: Uint8Array, what: string): WantsDocument {
   };
 }
 
-export class WishList {
+export class WishList implements Wishes {
   readonly #wishes = new Map<string, Wish>();
   readonly #path: string | undefined;
   #textBytes = 0;
@@ -69,8 +70,7 @@ export class WishList {
     return list;
   }
 
-  /** Counts it, or takes it in while there is room. @returns false when there was none */
-  add(subject: WishSubject): boolean {
+  async add(subject: WishSubject): Promise<'recorded' | 'full'> {
     const key = wishKey(subject);
     const now = new Date().toISOString();
     const before = this.#wishes.get(key);
@@ -78,22 +78,25 @@ export class WishList {
     else if (this.#wishes.size >= maxWishes) {
       this.#dropped++;
       this.#writeSoon();
-      return false;
+      return 'full';
     } else {
       const kept = this.#withoutLongText(subject);
       this.#textBytes += textBytes(kept);
       this.#wishes.set(key, { ...kept, first: now, last: now, count: 1 });
     }
     this.#writeSoon();
-    return true;
+    return 'recorded';
   }
 
-  /** How many different ones there are. */
-  get size(): number {
-    return this.#wishes.size;
+  get counts(): { readonly size: number; readonly dropped: number } {
+    return { size: this.#wishes.size, dropped: this.#dropped };
   }
 
-  document(): WantsDocument {
+  async document(): Promise<WantsDocument> {
+    return this.#document();
+  }
+
+  #document(): WantsDocument {
     return {
       kind: 'omni-airgap/wants',
       schema: 1,
@@ -102,7 +105,6 @@ export class WishList {
     };
   }
 
-  /** Writes what is not written yet. @throws DISK */
   async close(): Promise<void> {
     if (this.#timer !== undefined) {
       clearTimeout(this.#timer);
@@ -132,7 +134,7 @@ export class WishList {
   #write(): void {
     const path = this.#path;
     if (path === undefined) return;
-    const text = `${JSON.stringify(this.document(), undefined, 1)}\n`;
+    const text = `${JSON.stringify(this.#document(), undefined, 1)}\n`;
     this.#writing = this.#writing
       .catch(() => {})
       .then(() => {
