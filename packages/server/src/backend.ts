@@ -4,6 +4,7 @@
  */
 import { CodedError } from '@omni-airgap/oci/base';
 import { defaultGraceMs } from '@omni-airgap/oci/layout';
+import type { Provenance } from './bundles.ts';
 import { CarriedHoldings } from './factory/carried-holdings.ts';
 import type { Holdings } from './factory/holdings.ts';
 import { type MadeSchematics, RememberedSchematics } from './factory/made-schematics.ts';
@@ -14,14 +15,30 @@ import { Blobs } from './registry/blobs.ts';
 import { CarriedImages } from './registry/carried-images.ts';
 import { Catalog, type Unreachable } from './registry/catalog.ts';
 import { Claims } from './registry/claims.ts';
-import { Housekeeping } from './registry/housekeeping.ts';
+import { Housekeeping, type HousekeepingOptions } from './registry/housekeeping.ts';
 import type { Images } from './registry/images.ts';
 import type { RegistryOptions } from './registry/registry-routes.ts';
-import { Uploads } from './registry/uploads.ts';
-import type { ServerOptions } from './server.ts';
+import { type UploadLimits, Uploads } from './registry/uploads.ts';
+import type { UpstreamCounts } from './replica/upstream-counts.ts';
 import { type ContentSource, Overlay, type WritableSource } from './source.ts';
 import { WishList } from './wishes/wish-list.ts';
 import type { Wishes } from './wishes/wishes.ts';
+
+export interface CarriedOptions {
+  /** What is served; left out, only what is pushed to `writable`. */
+  readonly source?: ContentSource;
+  /** Takes pushes and serves them, over what `source` has; left out, the registry is read-only. */
+  readonly writable?: WritableSource;
+  /** Path of the file that wishes are kept in; left out, they end with the server. */
+  readonly wishesFile?: string;
+  /** Names that come from a bundle that is not the newest of its store: marked on the page. */
+  readonly olderNames?: ReadonlyMap<string, Provenance>;
+  /** Takes an index whose children are missing; default false, as registries do. */
+  readonly allowSparse?: boolean;
+  readonly uploads?: UploadLimits;
+  /** How long `writable` keeps what no push needs any more; false: for ever, where others have content there too. */
+  readonly housekeeping?: HousekeepingOptions | false;
+}
 
 export interface Backend {
   readonly images: Images;
@@ -30,6 +47,8 @@ export interface Backend {
   readonly made: MadeSchematics;
   readonly wishes: Wishes;
   readonly condition: Condition;
+  /** Requests to other servers, of one that stands before them. */
+  readonly upstream?: UpstreamCounts | undefined;
   /** Left out: nothing takes pushes. */
   readonly push?: RegistryOptions['push'];
   /** What those who push are told then. */
@@ -37,13 +56,15 @@ export interface Backend {
   readonly housekeeping?: Housekeeping | undefined;
   /** Names that cannot be asked for as one would expect, and why. */
   unreachable(): readonly Unreachable[];
+  /** Ends what is under way, and writes what is not written yet. @throws DISK */
+  close(): Promise<void>;
 }
 
 /**
  * Reads the names and manifests of the source, so that what is wrong with it shows before the first request.
  * @throws DISK; USAGE when there is nothing to serve
  */
-export async function carriedBackend(options: ServerOptions): Promise<Backend> {
+export async function carriedBackend(options: CarriedOptions): Promise<Backend> {
   const { writable, olderNames = new Map(), housekeeping: keeping = {} } = options;
   const source = sourceOf(options);
   await writable?.removeAbandoned();
@@ -79,15 +100,19 @@ export async function carriedBackend(options: ServerOptions): Promise<Backend> {
         ? undefined
         : new Housekeeping({ ...push, source, catalog, integrity }, keeping),
     unreachable: () => catalog.unreachable(),
+    close: async () => {
+      await push?.uploads.cancelAll();
+      await wishes.close();
+    },
   };
 }
 
-function claimsOf(target: WritableSource, { housekeeping }: ServerOptions): Claims {
+function claimsOf(target: WritableSource, { housekeeping }: CarriedOptions): Claims {
   const { graceMs = defaultGraceMs } = housekeeping || {};
   return new Claims(target, graceMs, housekeeping !== false);
 }
 
-function sourceOf({ source, writable }: ServerOptions): ContentSource {
+function sourceOf({ source, writable }: CarriedOptions): ContentSource {
   if (source === undefined && writable === undefined) {
     throw new CodedError('USAGE', 'nothing to serve: name a bundle, a store, or a folder that takes pushes');
   }

@@ -10,7 +10,9 @@ import { failed, json, plainText } from './factory/answer.ts';
 import type { Answer, RouteGroup } from './http/message.ts';
 
 export interface Health {
-  readonly status: 'ok' | 'damaged';
+  readonly status: 'ok' | 'damaged' | 'unreachable';
+  /** Registry and object store behind this server, where there are some, and whether they answer. */
+  readonly targets?: readonly Pick<TargetState, 'name' | 'place' | 'ok'>[];
   /** Without the names of this machine's files. */
   readonly damaged: readonly Pick<Damage, 'digest' | 'since'>[];
   /** What is served, and its age: nothing newer may be known here (T44). */
@@ -39,6 +41,17 @@ export interface FileCounts {
   readonly verified: number;
 }
 
+/** A server that content comes from. */
+export interface TargetState {
+  /** `registry` or `object store`. */
+  readonly name: string;
+  /** How people name it. */
+  readonly place: string;
+  readonly ok: boolean;
+  /** For the log. */
+  readonly problem?: string;
+}
+
 /** How the place is where the content comes from. */
 export interface Condition {
   /** Looks again at what was gone. */
@@ -49,6 +62,8 @@ export interface Condition {
   requireMedium(signal?: AbortSignal): Promise<void>;
   /** For metrics: contents that were hashed, by result. */
   readonly verifications: Readonly<Record<'passed' | 'failed', number>>;
+  /** Of the last recheck; left out where content lies in files. */
+  targets?(): readonly TargetState[];
   /** Undefined where content does not lie in files. */
   readonly files?: FileCounts | undefined;
 }
@@ -60,8 +75,11 @@ export interface HealthContext {
 
 export function healthOf({ condition, provenance }: HealthContext): Health {
   const damage = condition.damage();
+  const targets = condition.targets?.().map(({ name, place, ok }) => ({ name, place, ok }));
+  const isReached = targets?.every(({ ok }) => ok) ?? true;
   return {
-    status: damage.length === 0 ? 'ok' : 'damaged',
+    status: !isReached ? 'unreachable' : damage.length === 0 ? 'ok' : 'damaged',
+    ...(targets === undefined ? {} : { targets }),
     damaged: damage.slice(0, maxShown).map(({ digest, since }) => ({ digest, since })),
     bundles: provenance.map(({ id, sequence, createdAt }) => ({
       id,
@@ -97,6 +115,7 @@ async function ready({ condition }: HealthContext): Promise<Answer> {
   try {
     await condition.requireMedium();
   } catch (error) {
+    if (isCoded(error, 'NETWORK')) return plainText(503, `not ready: ${error.message}`);
     if (!isCoded(error, 'DISK')) throw error;
     return plainText(503, 'not ready: the medium or store cannot be read');
   }

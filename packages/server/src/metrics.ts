@@ -13,6 +13,7 @@ import type { Condition } from './health.ts';
 import type { RouteGroup } from './http/message.ts';
 import type { AccessEntry } from './http/server.ts';
 import type { Uploads } from './registry/uploads.ts';
+import type { UpstreamCount, UpstreamCounts } from './replica/upstream-counts.ts';
 import type { Wishes } from './wishes/wishes.ts';
 
 export interface MetricsOptions {
@@ -25,6 +26,8 @@ export interface MetricsContext {
   readonly wishes: Wishes;
   readonly uploads: Uploads | undefined;
   readonly access: Access | undefined;
+  /** Of a replica. */
+  readonly upstream?: UpstreamCounts | undefined;
   readonly provenance: readonly Provenance[];
 }
 
@@ -67,6 +70,7 @@ export class Metrics {
     });
     this.#contentMetrics(context);
     this.#workMetrics(context);
+    if (context.upstream !== undefined) this.#upstreamMetrics(context.upstream);
     if (folder !== undefined) this.#diskMetrics(folder);
     collectDefaultMetrics({ register: this.#registry });
   }
@@ -152,6 +156,32 @@ export class Metrics {
         () => access.logIns,
       );
     }
+  }
+
+  #upstreamMetrics(upstream: UpstreamCounts): void {
+    const labelNames = ['target', 'status'] as const;
+    const registers = [this.#registry];
+    const counter = (name: string, help: string, value: (count: UpstreamCount) => number): void => {
+      new Counter({
+        ...{ name, help, labelNames, registers },
+        collect(): void {
+          this.reset();
+          for (const count of upstream.counts()) {
+            this.inc({ target: count.target, status: count.status }, value(count));
+          }
+        },
+      });
+    };
+    counter(
+      'omni_airgap_upstream_requests_total',
+      'Requests to the registry and the object store behind this server; status none: no answer.',
+      ({ requests }) => requests,
+    );
+    counter(
+      'omni_airgap_upstream_bytes_total',
+      'Bytes of bodies to and from the registry and the object store behind this server.',
+      ({ bytes }) => bytes,
+    );
   }
 
   #diskMetrics(folder: string): void {

@@ -6,7 +6,7 @@ import { isRegistryHost } from '@omni-airgap/oci/model';
 import { Access, type AccessOptions } from './access/access.ts';
 import { exposureOf } from './access/exposure.ts';
 import type { LogIns } from './access/htpasswd.ts';
-import { carriedBackend } from './backend.ts';
+import { type Backend, type CarriedOptions, carriedBackend } from './backend.ts';
 import type { Provenance } from './bundles.ts';
 import { factoryRoutes } from './factory/factory-routes.ts';
 import { Schematics } from './factory/schematics.ts';
@@ -16,20 +16,14 @@ import { type AccessEntry, HttpServer, type TlsOptions } from './http/server.ts'
 import type { Metrics, MetricsContext, MetricsOptions } from './metrics.ts';
 import { pageRoutes } from './page/page.ts';
 import type { Unreachable } from './registry/catalog.ts';
-import type { HousekeepingOptions } from './registry/housekeeping.ts';
 import { registryRoutes } from './registry/registry-routes.ts';
-import type { UploadLimits } from './registry/uploads.ts';
-import type { ContentSource, WritableSource } from './source.ts';
 import { wishOfImage } from './wishes/wish.ts';
-import type { WantsDocument } from './wishes/wish-list.ts';
+import type { WantsDocument } from './wishes/wishes.ts';
 
-export interface ServerOptions {
-  /** What is served; left out, only what is pushed to `writable`. */
-  readonly source?: ContentSource;
-  /** Takes pushes and serves them, over what `source` has; left out, the registry is read-only. */
-  readonly writable?: WritableSource;
-  /** Path of the file that wishes are kept in; left out, they end with the server. */
-  readonly wishesFile?: string;
+/** What is served and how. Of files, see CarriedOptions. */
+export interface ServerOptions extends CarriedOptions {
+  /** A registry and a bucket that are served instead of files. The server closes it. */
+  readonly replica?: Backend | undefined;
   /**
    * `https://factory.site.example`: what PXE scripts and lists point to. Left out, each client is pointed to the
    * host it asked for.
@@ -51,13 +45,6 @@ export interface ServerOptions {
   readonly access?: AccessOptions | undefined;
   /** Shown on the page and in /healthz. */
   readonly provenance?: readonly Provenance[];
-  /** Names that come from a bundle that is not the newest of its store: marked on the page. */
-  readonly olderNames?: ReadonlyMap<string, Provenance>;
-  /** Takes an index whose children are missing; default false, as registries do. */
-  readonly allowSparse?: boolean;
-  readonly uploads?: UploadLimits;
-  /** How long `writable` keeps what no push needs any more; false: for ever, where others have content there too. */
-  readonly housekeeping?: HousekeepingOptions | false;
   readonly onAccess?: (entry: AccessEntry) => void;
   /** Counts what happens, for `listenForMetrics`; left out, nothing is counted. */
   readonly metrics?: MetricsOptions | undefined;
@@ -111,7 +98,7 @@ const serverName = 'Image Factory omni-airgap';
  */
 export async function createServer(options: ServerOptions): Promise<Server> {
   const { onAccess, tls, provenance = [], olderNames = new Map() } = options;
-  const backend = await carriedBackend(options);
+  const backend = options.replica ?? (await carriedBackend(options));
   const { images, holdings, wishes, push, condition } = backend;
   const schematics = new Schematics(holdings, backend.made, wishes, options.factoryVersion);
   const fixedUrl = options.externalUrl === undefined ? undefined : checkUrl(options.externalUrl);
@@ -150,7 +137,12 @@ export async function createServer(options: ServerOptions): Promise<Server> {
         externalUrl: fixedUrl,
       }),
   };
-  const metrics = await metricsOf(options, { ...shared, uploads: push?.uploads, access });
+  const metrics = await metricsOf(options, {
+    ...shared,
+    uploads: push?.uploads,
+    access,
+    upstream: backend.upstream,
+  });
   const metricsHttp = metrics && new HttpServer({ groups: [metrics.routes()], name: serverName });
   const withLogIn = (group: RouteGroup, isOpen?: (segments: readonly string[]) => boolean): RouteGroup =>
     access?.pages(group, isOpen) ?? group;
@@ -198,8 +190,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       await backend.housekeeping?.close();
       await http.close(graceMs);
       await metricsHttp?.close();
-      await push?.uploads.cancelAll();
-      await wishes.close();
+      await backend.close();
     },
   };
 }

@@ -12,6 +12,7 @@ import {
   MediaType,
   openerOf,
 } from '@omni-airgap/oci/model';
+import { catalogArtifactType, mediaArtifactType } from '@omni-airgap/talos';
 import { onTestFinished } from 'vitest';
 import { type AccessEntry, createServer, type Server, type ServerOptions } from '../src/index.ts';
 
@@ -79,7 +80,8 @@ export async function putFiles(
     const layer = await put(layout, MediaType.octetStream, Buffer.from(content));
     layers.push({ ...layer, annotations: { [Annotation.title]: title } });
   }
-  const manifest = { schemaVersion: 2, mediaType: MediaType.ociManifest, config, layers };
+  const artifactType = name.includes('/talos-catalog/') ? catalogArtifactType : mediaArtifactType;
+  const manifest = { schemaVersion: 2, mediaType: MediaType.ociManifest, artifactType, config, layers };
   const stored = await put(layout, MediaType.ociManifest, Buffer.from(JSON.stringify(manifest)));
   await layout.tag(stored, name);
   return new Map(layers.map((layer) => [layer.annotations?.[Annotation.title] ?? '', layer]));

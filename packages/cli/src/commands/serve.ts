@@ -22,9 +22,10 @@ import { count } from '../format.ts';
 import { readTrust } from '../keys.ts';
 import { type ServeFileFlags, ServeFiles } from '../serve-files.ts';
 import { ServeLog } from '../serve-log.ts';
+import { openReplicaOf, type ReplicaFlags, withReplica } from '../serve-replica.ts';
 import { boundGarbage, type CommonFlags, type Session } from '../session.ts';
 
-interface Flags extends CommonFlags, PushedFlags, ServeFileFlags {
+interface Flags extends CommonFlags, PushedFlags, ServeFileFlags, ReplicaFlags {
   readonly bundle: readonly string[];
   readonly newestOnly?: true;
   readonly store?: string;
@@ -59,7 +60,7 @@ export function addServe(session: Session): Command {
       `Image Factory whose IDs schematics get (default: the one that was carried, or ${knownFactory})`,
     );
   withPushed(command.optionsGroup('Housekeeping of --writable:'));
-  command
+  withReplica(command)
     .optionsGroup('Trust:')
     .addOption(verifyKeyOption())
     .option('--allow-unsigned', 'serve an unsigned bundle from anyone')
@@ -90,6 +91,8 @@ export function addServe(session: Session): Command {
     'omni-airgap serve --bundle /mnt/usb --verify-key site.pub --listen 0.0.0.0:5000',
     'omni-airgap serve --store ./store --writable /srv/registry --listen 0.0.0.0:443 \\',
     '  --cert tls.crt --key tls.key --external-url https://factory.site.example --htpasswd registry.htpasswd',
+    'omni-airgap serve --registry registry.site:5000 --object-store s3://talos --s3-endpoint https://s3.site:9000 \\',
+    '  --state-key state.key --listen 0.0.0.0:443 --cert tls.crt --key tls.key --external-url https://factory.site.example',
   );
 }
 
@@ -112,11 +115,12 @@ async function serve(session: Session, flags: Flags): Promise<void> {
   const tls = await files.tls();
   const access = await files.access();
   const log = new ServeLog(output, flags.quiet === true);
+  const replica = await openReplicaOf(session, flags, log);
   await withStores(flags, signal, async (stores) => {
     for (const { warning } of Object.values(stores))
       if (warning !== undefined) log.event('warn', 'store', warning);
     const server = await createServer({
-      ...(await contentOf(flags, stores, log)),
+      ...(replica === undefined ? await contentOf(flags, stores, log) : { replica }),
       externalUrl: flags.externalUrl,
       trustedProxies: flags.trustedProxy,
       factoryVersion,
@@ -154,7 +158,8 @@ function announce({ output }: Session, flags: Flags, server: Server, metrics?: s
     return;
   }
   const mode = flags.writable === undefined ? ', read-only' : ', taking pushes';
-  output.notice(`Serving at ${server.url}${mode}. Ctrl-C ends it.\n`);
+  const what = flags.registry === undefined ? '' : ` ${flags.registry}`;
+  output.notice(`Serving${what} at ${server.url}${mode}. Ctrl-C ends it.\n`);
   if (metrics !== undefined) output.notice(`Metrics at ${metrics}.\n`);
 }
 

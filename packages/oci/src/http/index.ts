@@ -9,5 +9,5 @@ export { TooSlow } from './rate.ts';
 export type { EgressRecord, EgressSink } from './record.ts';
 export type { GateResponse } from './response.ts';
 export { errorFromResponse } from './response.ts';
-export { backOff, isTransient, type RetryOptions, retrying } from './retry.ts';
+export { abortable, backOff, isTransient, type RetryOptions, retrying } from './retry.ts';
 export { looksLikePage, saysPage, unexpectedAnswer } from './web-page.ts';

@@ -2,6 +2,8 @@
 import { isCoded, messageOf, printable } from '@omni-airgap/oci/base';
 import { TalosError } from '@omni-airgap/talos';
 import type { Answer } from '../http/message.ts';
+import { StateKeyNeeded } from '../replica/sealing.ts';
+import { upstreamProblem } from '../replica/upstream-problem.ts';
 
 /** @param line without the newline that ends it */
 export function plainText(status: number, line: string): Answer {
@@ -28,6 +30,13 @@ export function failed(error: unknown): Answer {
       500,
       'the stored content is damaged or incomplete; see /healthz and the log of the server',
     );
+  }
+  if (error instanceof StateKeyNeeded) return plainText(403, error.message);
+  const upstream = upstreamProblem(error);
+  if (upstream !== undefined) {
+    const { status, message, headers } = upstream;
+    const answer = plainText(status, message);
+    return { ...answer, headers: { ...answer.headers, ...headers } };
   }
   return plainText(500, 'internal server error');
 }

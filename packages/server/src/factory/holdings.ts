@@ -73,8 +73,11 @@ export function versionsOf(tags: Iterable<string>): readonly string[] {
 }
 
 /** What the Image Factory answers to /versions. @throws SyntaxError; and as HeldFile.read */
-export async function readVersions(file: HeldFile | undefined): Promise<readonly string[]> {
-  const bytes = await file?.read(maxListBytes);
+export async function readVersions(
+  file: HeldFile | undefined,
+  signal?: AbortSignal,
+): Promise<readonly string[]> {
+  const bytes = await file?.read(maxListBytes, signal);
   const list: unknown = bytes === undefined ? [] : JSON.parse(Buffer.from(bytes).toString('utf8'));
   return Array.isArray(list) ? list.filter((v) => typeof v === 'string' && isVersion(v)).map(vPrefixed) : [];
 }

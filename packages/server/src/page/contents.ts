@@ -6,7 +6,8 @@ import { subjectOfTag } from '@omni-airgap/oci/model';
 import { compareVersions, isVersion, schematicRepository } from '@omni-airgap/talos';
 import type { HeldInstaller, HeldMedia, Holdings, ListedFiles } from '../factory/holdings.ts';
 import { parseInstallerPath } from '../registry/installers.ts';
-import type { ImageIndex, ListedRepository, OlderMarks } from './image-index.ts';
+import type { ImageIndex, ListedRepository } from './image-index.ts';
+import type { OlderMarks } from './older.ts';
 
 export interface Contents {
   readonly older: OlderMarks;

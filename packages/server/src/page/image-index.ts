@@ -2,19 +2,12 @@
 import type { Provenance } from '../bundles.ts';
 import type { Catalog } from '../registry/catalog.ts';
 import { listedPaths } from '../registry/lists.ts';
-import { OlderContent } from './older.ts';
+import { OlderContent, type OlderMarks } from './older.ts';
 
 /** A repository that can be pulled from, by its path at this server. */
 export interface ListedRepository {
   readonly path: string;
   readonly tags: readonly string[];
-}
-
-/** The number of the older bundle that something comes from; undefined for what is current. */
-export interface OlderMarks {
-  tag(path: string, tag: string): number | undefined;
-  /** @param repository such as `talos-media/<schematic>` */
-  files(repository: string, version: string): number | undefined;
 }
 
 export interface ImageIndex {

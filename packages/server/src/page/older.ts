@@ -3,7 +3,13 @@ import { formatReference } from '@omni-airgap/oci/model';
 import { publicFactoryHost } from '@omni-airgap/talos';
 import type { Provenance } from '../bundles.ts';
 import type { Catalog } from '../registry/catalog.ts';
-import type { OlderMarks } from './image-index.ts';
+
+/** The number of the older bundle that something comes from; undefined for what is current. */
+export interface OlderMarks {
+  tag(path: string, tag: string): number | undefined;
+  /** @param repository such as `talos-media/<schematic>` */
+  files(repository: string, version: string): number | undefined;
+}
 
 export class OlderContent implements OlderMarks {
   readonly #catalog: Catalog;

@@ -7,7 +7,7 @@ import { isMediaName, parseMediaName } from '@omni-airgap/talos';
 import type { Provenance } from '../bundles.ts';
 import type { HeldMedia, ListedFiles } from '../factory/holdings.ts';
 import { describeWish } from '../wishes/wish.ts';
-import type { WantsDocument } from '../wishes/wish-list.ts';
+import type { WantsDocument } from '../wishes/wishes.ts';
 import { type Contents, countOf } from './contents.ts';
 import type { ListedRepository } from './image-index.ts';
 

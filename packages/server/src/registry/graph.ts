@@ -106,17 +106,21 @@ export class ManifestGraph {
       if (manifest.kind === 'index' && isManifestType(child.mediaType)) children.push(child);
       else if (!this.#sizes.has(child.digest)) this.#sizes.set(child.digest, child.size);
     }
-    const files = filesOf(manifest);
     this.#nodes.set(digest, {
       children,
       subject: manifest.subject?.digest,
       asReferrer: referrerOf(descriptor, manifest),
-      files,
-      fileType: isOnlyFiles(manifest, files) ? manifest.artifactType : undefined,
+      ...filesIn(manifest),
       onlyLayer: manifest.kind === 'image' && manifest.layers.length === 1 ? manifest.layers[0] : undefined,
     });
     this.#damaged.delete(digest);
   }
+}
+
+/** The files that a manifest holds, and what they are when it holds nothing else. */
+export function filesIn(manifest: Manifest): Pick<GraphNode, 'files' | 'fileType'> {
+  const files = filesOf(manifest);
+  return { files, fileType: isOnlyFiles(manifest, files) ? manifest.artifactType : undefined };
 }
 
 function isOnlyFiles(manifest: Manifest, files: ReadonlyMap<string, Descriptor>): boolean {

@@ -35,5 +35,5 @@ export interface Images {
   /** Empty for an unknown repository too. */
   referrers(asked: Asked, subject: Digest): Promise<readonly Descriptor[]>;
   /** Paths in byte order. */
-  repositories(signal: AbortSignal): Promise<readonly string[]>;
+  repositories(signal: AbortSignal): Promise<readonly string[] | 'not offered'>;
 }

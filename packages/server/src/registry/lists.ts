@@ -52,6 +52,9 @@ export function listedPaths(catalog: Catalog): readonly string[] {
  */
 export async function listRepositories(images: Images, request: Request): Promise<Answer> {
   const paths = await images.repositories(request.signal);
+  if (paths === 'not offered') {
+    return refuse('UNSUPPORTED', 'the registry behind this server does not list its repositories', 404);
+  }
   return pageOf(request, '/v2/_catalog', paths, (repositories) => ({ repositories }));
 }
 

@@ -4,6 +4,7 @@
  */
 import { isCoded, printable } from '@omni-airgap/oci/base';
 import type { Answer } from '../http/message.ts';
+import { upstreamProblem } from '../replica/upstream-problem.ts';
 
 const statusOf = {
   BLOB_UNKNOWN: 404,
@@ -44,6 +45,11 @@ export function isOtherDigest(reference: string): boolean {
   return !reference.startsWith('sha256:') && digestPattern.test(reference);
 }
 
+const codes: ReadonlyMap<number, RefusalCode> = new Map([
+  [404, 'BLOB_UNKNOWN'],
+  [429, 'TOOMANYREQUESTS'],
+]);
+
 /** The answer for an error nobody expected to be the client's fault; paths of this machine stay in the log. */
 export function refuseError(error: unknown): Answer {
   if (isCoded(error, 'DIGEST_MISMATCH', 'MISSING_CONTENT')) {
@@ -51,6 +57,11 @@ export function refuseError(error: unknown): Answer {
   }
   if (isCoded(error, 'DISK')) {
     return refuse('UNKNOWN', 'the disk of the server fails or is full; see the log of the server', 503);
+  }
+  const upstream = upstreamProblem(error);
+  if (upstream !== undefined) {
+    const answer = refuse(codes.get(upstream.status) ?? 'UNKNOWN', upstream.message, upstream.status);
+    return { ...answer, headers: { ...answer.headers, ...upstream.headers } };
   }
   return refuse('UNKNOWN', 'the server could not answer; see its log');
 }

@@ -13,7 +13,7 @@ import {
   vPrefixed,
 } from '@omni-airgap/talos';
 import type { Wish } from './wish.ts';
-import type { WantsDocument } from './wish-list.ts';
+import type { WantsDocument } from './wishes.ts';
 
 type Of<K extends Wish['kind']> = Extract<Wish, { readonly kind: K }>;
 

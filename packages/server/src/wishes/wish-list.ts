@@ -5,22 +5,12 @@
 import { CodedError, parseStrictObject } from '@omni-airgap/oci/base';
 import { readSmallFile, writeFileAtomic } from '@omni-airgap/oci/fs';
 import { parseWish, type Wish, type WishSubject, wishKey } from './wish.ts';
-import type { Wishes } from './wishes.ts';
-
-/** wants.json: what `wants --from` reads. */
-export interface WantsDocument {
-  readonly kind: 'omni-airgap/wants';
-  readonly schema: 1;
-  /** Different wishes that found no room. */
-  readonly dropped: number;
-  /** In the order they were first asked for. */
-  readonly wishes: readonly Wish[];
-}
+import type { WantsDocument, Wishes } from './wishes.ts';
 
 export const wantsFile = 'wants.json';
 export const maxWantsBytes: number = 16 * 1024 * 1024;
-const maxWishes = 1000;
-const maxTextBytes = 64 * 1024;
+export const maxWishes = 1000;
+export const maxTextBytes: number = 64 * 1024;
 const maxAllTextBytes = 4 * 1024 * 1024;
 const writeAfterMs = 1000;
 

@@ -1,6 +1,15 @@
 /** Where wishes are recorded. */
-import type { WishSubject } from './wish.ts';
-import type { WantsDocument } from './wish-list.ts';
+import type { Wish, WishSubject } from './wish.ts';
+
+/** wants.json: what `wants --from` reads. */
+export interface WantsDocument {
+  readonly kind: 'omni-airgap/wants';
+  readonly schema: 1;
+  /** Different wishes that found no room. */
+  readonly dropped: number;
+  /** In the order they were first asked for. */
+  readonly wishes: readonly Wish[];
+}
 
 export interface Wishes {
   /** Counts it, or takes it in while there is room. Never throws: a wish is nothing to fail a request for. */
@@ -9,6 +18,4 @@ export interface Wishes {
   document(signal?: AbortSignal): Promise<WantsDocument>;
   /** For metrics: how many different ones are known here, and how many found no room. */
   readonly counts: { readonly size: number; readonly dropped: number };
-  /** Writes what is not written yet. @throws DISK */
-  close(): Promise<void>;
 }

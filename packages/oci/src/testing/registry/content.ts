@@ -125,6 +125,11 @@ export class ContentDouble {
     }
   }
 
+  /** Of all repositories. */
+  get paths(): readonly string[] {
+    return [...this.#repositories.keys()];
+  }
+
   find(path: string): RepositoryDouble | undefined {
     return this.#repositories.get(path);
   }
@@ -149,18 +154,30 @@ interface Listing {
   readonly pageSize: number | undefined;
 }
 
-export function listTags(repository: RepositoryDouble, { path, query, pageSize }: Listing): Answer {
+export function listTags(repository: RepositoryDouble, listing: Listing): Answer {
+  const { path } = listing;
+  return listNames(repository.tags.keys(), `${path}/tags/list`, listing, (tags) => ({ name: path, tags }));
+}
+
+export function listRepositories(content: ContentDouble, listing: Listing): Answer {
+  return listNames(content.paths, '_catalog', listing, (repositories) => ({ repositories }));
+}
+
+/** @param at path of the list, below /v2/ @param body what holds a page of the names */
+function listNames(
+  names: Iterable<string>,
+  at: string,
+  { query, pageSize }: Listing,
+  body: (names: readonly string[]) => object,
+): Answer {
   const last = query.get('last') ?? '';
-  const all = [...repository.tags.keys()].sort().filter((tag) => tag > last);
+  const all = [...names].sort().filter((name) => name > last);
   const page = all.slice(0, pageSize ?? all.length);
-  const more = page.length < all.length;
+  const next = `</v2/${at}?last=${encodeURIComponent(page.at(-1) ?? '')}>; rel="next"`;
   return {
     status: 200,
-    headers: {
-      'content-type': 'application/json',
-      ...(more ? { link: `</v2/${path}/tags/list?last=${page.at(-1)}>; rel="next"` } : {}),
-    },
-    body: JSON.stringify({ name: path, tags: page }),
+    headers: { 'content-type': 'application/json', ...(page.length < all.length ? { link: next } : {}) },
+    body: JSON.stringify(body(page)),
   };
 }
 

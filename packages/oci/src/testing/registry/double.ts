@@ -18,7 +18,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { digestOf, isDigest } from '../../model/digest.ts';
 import { type LoopbackServer, readBody, startHttpServer } from '../http-server.ts';
 import { DoubleAuth, type DoubleAuthOptions } from './auth.ts';
-import { ContentDouble, listReferrers, listTags, RepositoryDouble, type RepositorySeed } from './content.ts';
+import {
+  ContentDouble,
+  listReferrers,
+  listRepositories,
+  listTags,
+  RepositoryDouble,
+  type RepositorySeed,
+} from './content.ts';
 import { type Answer, type Fault, type Faults, sendAnswer, startFaults } from './faults.ts';
 
 /** How the registry behaves, and what goes wrong. */
@@ -31,6 +38,8 @@ export interface RegistryDoubleOptions {
   readonly auth?: DoubleAuthOptions;
   /** Default true; false answers 404 there and sends no OCI-Subject, as Distribution and GHCR do. */
   readonly referrersApi?: boolean;
+  /** Default true; false answers 404 where repositories are listed. */
+  readonly catalog?: boolean;
   /** Default true; false starts an ordinary upload (202) for each mount. */
   readonly mounts?: boolean;
   /** Default true; false leaves Docker-Content-Digest out everywhere. */
@@ -210,6 +219,11 @@ class Call {
         this.#auth?.token(this.#request.headers.authorization, url.searchParams, body) ??
         problem(404, 'NOT_FOUND')
       );
+    }
+    if (url.pathname === '/v2/_catalog') {
+      if (this.#options.catalog === false) return problem(404, 'NOT_FOUND');
+      const { pageSize } = this.#options;
+      return listRepositories(this.#content, { path: '', query: url.searchParams, pageSize });
     }
     const route = /^\/v2\/(?:(.+)\/(manifests|blobs|tags|referrers)\/(.+))?$/.exec(url.pathname);
     if (route === null) return problem(404, 'NOT_FOUND');
