@@ -50,7 +50,7 @@ export function maxAgeOption(): Option {
 const unitMs: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 /** Milliseconds of a duration with one unit: `90s`, `30m`, `24h`, `7d`. */
-function parseDuration(text: string): number {
+export function parseDuration(text: string): number {
   const [, number, unit = ''] = /^([0-9]{1,6})([smhd])$/.exec(text) ?? [];
   const ms = Number(number) * (unitMs[unit] ?? Number.NaN);
   if (Number.isNaN(ms)) throw new InvalidArgumentError('Must be a duration, such as 30m, 24h or 7d.');

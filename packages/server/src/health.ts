@@ -90,7 +90,7 @@ export function healthOf({ condition, provenance }: HealthContext): Health {
   };
 }
 
-export function healthRoutes(context: HealthContext): RouteGroup {
+export function healthRoutes(context: HealthContext & { readonly isDraining: () => boolean }): RouteGroup {
   return {
     match: ([path, ...more]) => {
       if (more.length > 0) return undefined;
@@ -103,7 +103,11 @@ export function healthRoutes(context: HealthContext): RouteGroup {
           },
         };
       }
-      return path === 'readyz' ? { GET: () => ready(context) } : undefined;
+      if (path !== 'readyz') return undefined;
+      return {
+        GET: () =>
+          context.isDraining() ? plainText(503, 'not ready: this server is ending') : ready(context),
+      };
     },
     routeOf: () => 'health',
     methodNotAllowed: () => plainText(405, 'Method Not Allowed'),

@@ -81,6 +81,8 @@ export interface Server {
    * @throws as the sweep of a layout; USAGE for a server without housekeeping
    */
   sweep(): Promise<Swept>;
+  /** From now on it is not ready, so that a load balancer sends nobody here; it still answers who comes. */
+  drain(): void;
   /**
    * Ends connections and open uploads, and writes wishes that are not written yet.
    * @param graceMs answers under way may take this long to end; default 0
@@ -101,6 +103,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const backend = options.replica ?? (await carriedBackend(options));
   const { images, holdings, wishes, push, condition } = backend;
   const schematics = new Schematics(holdings, backend.made, wishes, options.factoryVersion);
+  let isDraining = false;
   const fixedUrl = options.externalUrl === undefined ? undefined : checkUrl(options.externalUrl);
   const scheme = tls === undefined ? 'http' : 'https';
   const externalUrl = ({ headers }: Request): string => {
@@ -150,7 +153,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     groups: [
       registry,
       withLogIn(factoryRoutes(shared), isForMachines),
-      healthRoutes(shared),
+      healthRoutes({ ...shared, isDraining: () => isDraining }),
       withLogIn(pageRoutes(shared)),
       ...(access === undefined ? [] : [access.routes()]),
     ],
@@ -182,6 +185,10 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     setTls: (changed) => http.setTls(changed),
     wishes: () => wishes.document(),
     health: () => healthOf(shared),
+    drain: () => {
+      isDraining = true;
+      http.drain();
+    },
     sweep: async () => {
       if (backend.housekeeping !== undefined) return backend.housekeeping.sweep();
       throw new CodedError('USAGE', 'housekeeping is off in this server, or it takes no pushes');

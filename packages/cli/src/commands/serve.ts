@@ -2,17 +2,19 @@
 import { once } from 'node:events';
 import { realpath } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CodedError, formatBytes, printable, withCleanUp } from '@omni-airgap/oci/base';
 import { checkOutputFolder } from '@omni-airgap/oci/fs';
 import type { Swept } from '@omni-airgap/oci/layout';
 import { createServer, openBundles, type Server, type ServerOptions, wantsFile } from '@omni-airgap/server';
 import { Store } from '@omni-airgap/store';
 import { isVersion, knownFactory } from '@omni-airgap/talos';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import {
   collected,
   maxAgeOption,
   type PushedFlags,
+  parseDuration,
   verifyKeyOption,
   withCommon,
   withExample,
@@ -34,6 +36,8 @@ interface Flags extends CommonFlags, PushedFlags, ServeFileFlags, ReplicaFlags {
   readonly externalUrl?: string;
   readonly trustedProxy: readonly string[];
   readonly metricsListen?: string;
+  /** Milliseconds. */
+  readonly drainTimeout?: number;
   readonly factoryVersion?: string;
   readonly verifyKey: readonly string[];
   readonly allowUnsigned?: true;
@@ -41,7 +45,9 @@ interface Flags extends CommonFlags, PushedFlags, ServeFileFlags, ReplicaFlags {
 }
 
 /** Milliseconds that answers under way may take to end once the server is told to stop. */
-const graceMs = 10_000;
+const defaultDrainMs = 10_000;
+/** Milliseconds for which a replica answers on when it is told to stop: load balancers look every second or two. */
+const noticeMs = 3_000;
 
 export function addServe(session: Session): Command {
   const command = new Command('serve')
@@ -76,6 +82,12 @@ export function addServe(session: Session): Command {
       'take the address of clients from X-Forwarded-For of this proxy or network (repeatable)',
       collected,
       [],
+    )
+    .addOption(
+      new Option(
+        '--drain-timeout <duration>',
+        'on SIGTERM, how long answers under way may take to end (default: 10s)',
+      ).argParser(parseDuration),
     )
     .option('--metrics-listen <host:port>', 'offer metrics for Prometheus there, by plain HTTP and to anyone')
     .option('--cert <file>', 'serve HTTPS with this certificate chain (PEM)')
@@ -141,10 +153,12 @@ async function serve(session: Session, flags: Flags): Promise<void> {
           log.event('warn', 'unreachable', `${name} cannot be pulled under its usual path: ${reason}`);
         announce(session, flags, server, metrics);
         if (!signal.aborted) await once(signal, 'abort');
+        server.drain();
+        if (replica !== undefined) await sleep(noticeMs);
       },
       async () => {
         files.end();
-        await server.close(graceMs);
+        await server.close(flags.drainTimeout ?? defaultDrainMs);
       },
     );
   });

@@ -89,6 +89,7 @@ interface Outcome {
 export class HttpServer {
   readonly #options: HttpOptions;
   readonly #server: NodeServer;
+  #isDraining = false;
   /** Bytes that had come by the end of the last request of a connection. */
   readonly #accounted = new WeakMap<Socket, number>();
   readonly #clientAddress: ClientAddress;
@@ -151,6 +152,11 @@ export class HttpServer {
     return `${this.#options.tls === undefined ? 'http' : 'https'}://${host}:${address.port}`;
   }
 
+  /** Connections end with their next answer: whoever comes again is to be sent to another server. */
+  drain(): void {
+    this.#isDraining = true;
+  }
+
   /**
    * Takes no more connections and ends those there are.
    * @param graceMs answers under way may take this long to end; then they are cut
@@ -177,6 +183,7 @@ export class HttpServer {
     const requestId = requestIdOf(incoming);
     response.setHeader('Server', this.#options.name);
     response.setHeader('X-Request-ID', requestId);
+    if (this.#isDraining) response.shouldKeepAlive = false;
     const abort = new AbortController();
     response.once('close', () => abort.abort(new CodedError('ABORTED', 'the client went away')));
     const outcome: Outcome = { route: 'none' };
