@@ -1,7 +1,7 @@
 /** The flags of `serve` that make it a replica over registry and object store, and what they mean. */
 import { CodedError, printable } from '@omni-airgap/oci/base';
 import { readNamedFile } from '@omni-airgap/oci/fs';
-import { type Backend, openReplica, stateKeyBytes } from '@omni-airgap/server';
+import { type Backend, openReplica, type ReplicaOptions, stateKeyBytes } from '@omni-airgap/server';
 import { type Command, Option } from 'commander';
 import { insideProxy, withClientCertificate, withNetwork } from './flags.ts';
 import { noteExposed } from './keys.ts';
@@ -12,10 +12,20 @@ import type { TargetFlags } from './targets.ts';
 export interface ReplicaFlags extends CommonFlags, TargetFlags {
   readonly keepHost?: true;
   readonly stateKey?: string;
+  readonly redirect?: true;
+  readonly s3PublicEndpoint?: string;
 }
 
 /** Flags that need --registry, by the names of their values. */
-const ofRegistry = ['keepHost', 'objectStore', 's3Endpoint', 's3Addressing', 'stateKey'] as const;
+const ofRegistry = [
+  'keepHost',
+  'objectStore',
+  's3Endpoint',
+  's3Addressing',
+  'stateKey',
+  'redirect',
+  's3PublicEndpoint',
+] as const;
 const maxKeyBytes = 4096;
 
 export function withReplica(command: Command): Command {
@@ -40,7 +50,12 @@ export function withReplica(command: Command): Command {
     .option(
       '--state-key <file>',
       'encrypt schematics that hold a secret with this key, the same for all replicas (openssl rand -hex 32)',
-    );
+    )
+    .option(
+      '--redirect',
+      'send clients to registry and object store where they can read content themselves (default: pass it on)',
+    )
+    .option('--s3-public-endpoint <url>', 'with --redirect: how clients reach the object store');
   return withClientCertificate(withNetwork(command)).option(...insideProxy);
 }
 
@@ -88,8 +103,24 @@ export async function openReplicaOf(
     objectStore: targets.objectStore,
     network: targets.network,
     stateKey: flags.stateKey === undefined ? undefined : await readStateKey(flags.stateKey),
+    redirect: redirectOf(flags),
     onProblem: (message) => log.event('warn', 'upstream', message),
   });
+}
+
+/** @throws USAGE */
+function redirectOf({ redirect, s3PublicEndpoint, objectStore }: ReplicaFlags): ReplicaOptions['redirect'] {
+  if (s3PublicEndpoint === undefined) return redirect === true ? {} : undefined;
+  if (redirect !== true) throw new CodedError('USAGE', '--s3-public-endpoint needs --redirect');
+  if (objectStore === undefined) throw new CodedError('USAGE', '--s3-public-endpoint needs --object-store');
+  const url = URL.parse(s3PublicEndpoint);
+  const isPlain = url?.username === '' && url.password === '' && url.search === '' && url.hash === '';
+  if (url !== null && isPlain && /^https?:$/.test(url.protocol)) return { publicEndpoint: url };
+  const example = 'https://s3.site.example:9000';
+  throw new CodedError(
+    'USAGE',
+    `--s3-public-endpoint ${printable(s3PublicEndpoint)}: write it like ${example}`,
+  );
 }
 
 /** 32 bytes as they are, or their 64 hex digits. */

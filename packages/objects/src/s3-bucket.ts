@@ -10,7 +10,18 @@ import { collect, digestOf, hexOf } from '@omni-airgap/oci/model';
 import type { ObjectInfo } from './object-sink.ts';
 import { abort, S3Connection, withPayload } from './s3-connection.ts';
 import { bodyOf, digestMetadata, lookAt } from './s3-existing.ts';
+import { type SdkRequest, urlOf } from './s3-request-handler.ts';
 import type { S3Settings } from './s3-settings.ts';
+
+/** What the client's signer can do besides signing, as far as it is used here. */
+interface RequestPresigner {
+  presign(request: PlainRequest, options: { readonly expiresIn: number }): Promise<PlainRequest>;
+}
+
+type PlainRequest = Omit<SdkRequest, 'body'>;
+
+/** For a disk image on a slow line, which is asked for in one request. */
+const presignedSeconds = 900;
 
 /** An object as it was when it was looked at. */
 export interface BucketObject extends ObjectInfo {
@@ -121,6 +132,39 @@ export class S3Bucket {
       }
       token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
     } while (token !== undefined);
+  }
+
+  /**
+   * A URL by which anyone can read an object for some minutes, at the address that clients reach the store by.
+   * Source: AWS Signature Version 4, "Authenticating Requests: Using Query Parameters".
+   * @param endpoint of the same store @param about what the answer is labeled with
+   */
+  async presign(
+    key: string,
+    endpoint: URL,
+    about: { readonly contentType?: string | undefined; readonly disposition?: string | undefined },
+  ): Promise<string> {
+    const { client, addressing } = this.#connection;
+    const { Bucket, Key } = this.#connection.at(key);
+    const isVirtual = addressing === 'virtual';
+    const host = isVirtual ? `${Bucket}.${endpoint.host}` : endpoint.host;
+    const folder = endpoint.pathname.replace(/\/$/, '');
+    const query: Record<string, string> = {};
+    if (about.contentType !== undefined) query['response-content-type'] = about.contentType;
+    if (about.disposition !== undefined) query['response-content-disposition'] = about.disposition;
+    const request = {
+      method: 'GET',
+      protocol: endpoint.protocol,
+      hostname: host.replace(/:[0-9]+$/, ''),
+      ...(endpoint.port === '' ? {} : { port: Number(endpoint.port) }),
+      path: `${folder}${isVirtual ? '' : `/${Bucket}`}/${Key}`,
+      query,
+      headers: { host, 'x-amz-content-sha256': 'UNSIGNED-PAYLOAD' },
+    };
+    const signer = await client.config.signer();
+    const { presign } = signer as Partial<RequestPresigner>;
+    if (presign === undefined) throw new CodedError('INTERNAL', 'the S3 client cannot presign');
+    return urlOf(await presign.call(signer, request, { expiresIn: presignedSeconds })).href;
   }
 
   close(): void {

@@ -9,7 +9,7 @@ import { CodedError, isCoded, printable } from '@omni-airgap/oci/base';
 import { type HttpGate, type RetryOptions, retrying } from '@omni-airgap/oci/http';
 import { checkObjectKey, StorageFull } from './object-sink.ts';
 import { ForeignAnswer, GateRequestHandler } from './s3-request-handler.ts';
-import type { S3Settings } from './s3-settings.ts';
+import type { Addressing, S3Settings } from './s3-settings.ts';
 
 /** Clocks further apart than this are refused by every store. Source: AWS Signature Version 4, "Elements". */
 const maxSkewMs = 15 * 60_000;
@@ -24,6 +24,7 @@ export class S3Connection {
   readonly client: S3Client;
   readonly bucket: string;
   readonly prefix: string;
+  readonly addressing: Addressing;
   readonly #tries: number | undefined;
 
   /** @param tries attempts for what may pass by itself; default as `retrying` */
@@ -32,6 +33,7 @@ export class S3Connection {
     const { bucket, prefix, endpoint, region, accessKeyId, secretAccessKey, sessionToken } = settings;
     this.url = `s3://${bucket}${prefix === '' ? '' : `/${prefix}`}`;
     this.bucket = bucket;
+    this.addressing = settings.addressing ?? 'path';
     this.prefix = prefix === '' ? '' : `${prefix}/`;
     this.client = new S3Client({
       endpoint: endpoint.href,

@@ -148,7 +148,8 @@ function refuseForeign({ status, headers }: GateResponse, bytes: Uint8Array): vo
   throw new ForeignAnswer(status, printable(title.replace(/\s+/g, ' ').trim(), 100), headers['location']);
 }
 
-function urlOf(request: SdkRequest): URL {
+/** Escaped as it is signed. */
+export function urlOf(request: Omit<SdkRequest, 'headers'>): URL {
   const url = new URL(
     `${request.protocol}//${request.hostname}${request.port ? `:${request.port}` : ''}${request.path}`,
   );

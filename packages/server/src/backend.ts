@@ -49,6 +49,8 @@ export interface Backend {
   readonly condition: Condition;
   /** Requests to other servers, of one that stands before them. */
   readonly upstream?: UpstreamCounts | undefined;
+  /** Sends clients to where they can read content themselves. */
+  readonly isRedirecting?: boolean;
   /** Left out: nothing takes pushes. */
   readonly push?: RegistryOptions['push'];
   /** What those who push are told then. */

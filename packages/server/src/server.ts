@@ -17,6 +17,7 @@ import type { Metrics, MetricsContext, MetricsOptions } from './metrics.ts';
 import { pageRoutes } from './page/page.ts';
 import type { Unreachable } from './registry/catalog.ts';
 import { registryRoutes } from './registry/registry-routes.ts';
+import { redirecting } from './replica/redirects.ts';
 import { wishOfImage } from './wishes/wish.ts';
 import type { WantsDocument } from './wishes/wishes.ts';
 
@@ -149,10 +150,19 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const metricsHttp = metrics && new HttpServer({ groups: [metrics.routes()], name: serverName });
   const withLogIn = (group: RouteGroup, isOpen?: (segments: readonly string[]) => boolean): RouteGroup =>
     access?.pages(group, isOpen) ?? group;
+  const schemeOf = ({ headers }: Request): 'http' | 'https' | undefined => {
+    if (tls !== undefined) return 'https';
+    if (fixedUrl === undefined) return 'http';
+    const { host, protocol } = new URL(fixedUrl);
+    // Who names another host may have come through a proxy that speaks TLS, or not.
+    return headers.host?.toLowerCase() === host ? (protocol === 'https:' ? 'https' : 'http') : undefined;
+  };
+  const content = (group: RouteGroup): RouteGroup =>
+    backend.isRedirecting === true ? redirecting(group, schemeOf) : group;
   const http = new HttpServer({
     groups: [
-      registry,
-      withLogIn(factoryRoutes(shared), isForMachines),
+      content(registry),
+      withLogIn(content(factoryRoutes(shared)), isForMachines),
       healthRoutes({ ...shared, isDraining: () => isDraining }),
       withLogIn(pageRoutes(shared)),
       ...(access === undefined ? [] : [access.routes()]),

@@ -52,6 +52,14 @@ export interface FileBody {
   end(): void;
 }
 
+/** Who may be sent elsewhere, and what the answer there is to be labeled with. */
+export interface Client {
+  readonly scheme: 'http' | 'https';
+  readonly contentType?: string | undefined;
+  readonly disposition?: string | undefined;
+  readonly signal: AbortSignal;
+}
+
 /** A body that comes from another server while it is sent: with ranges, hashed on the way when it is sent whole. */
 export interface StreamBody {
   readonly digest: Digest;
@@ -64,6 +72,8 @@ export interface StreamBody {
   open(start: number, end: number, signal: AbortSignal): Bytes;
   /** Told whether all the bytes had the digest. */
   checked(isRight: boolean): void;
+  /** URL where the client can read it itself; undefined where it cannot. */
+  readonly elsewhere?: ((client: Client) => Promise<string | undefined>) | undefined;
 }
 
 export type Body = FileBody | StreamBody;

@@ -17,6 +17,7 @@ import type { Body } from '../http/message.ts';
 import type { Assets, FileSet } from './assets.ts';
 import { Coalesced } from './coalesced.ts';
 import type { TargetsCondition } from './condition.ts';
+import type { Redirects } from './redirects.ts';
 
 /** So long may an answer be older than the bucket; while it is sent, an object that was replaced is noticed by its ETag. */
 const objectMs = 10_000;
@@ -27,11 +28,18 @@ const maxKeys = 100_000;
 export class BucketAssets implements Assets {
   readonly #bucket: S3Bucket;
   readonly #condition: TargetsCondition;
+  readonly #redirects: Redirects | undefined;
   readonly #objects: Coalesced<BucketObject | undefined>;
   readonly #lists: Coalesced<ListedFiles>;
   readonly #media: Coalesced<readonly HeldMedia[]>;
 
-  constructor(bucket: S3Bucket, condition: TargetsCondition, closing: AbortSignal) {
+  constructor(
+    bucket: S3Bucket,
+    condition: TargetsCondition,
+    redirects: Redirects | undefined,
+    closing: AbortSignal,
+  ) {
+    this.#redirects = redirects;
     this.#bucket = bucket;
     this.#condition = condition;
     this.#objects = new Coalesced(closing, {
@@ -58,6 +66,8 @@ export class BucketAssets implements Assets {
       ...{ digest, size: object.size },
       open: (start, end, stop) => this.#open(object, start, end, stop),
       checked: (isRight) => this.#condition.checked(digest, isRight),
+      elsewhere: (client) =>
+        this.#redirects?.ofObject(this.#bucket, key, client) ?? Promise.resolve(undefined),
     };
     return {
       digest,

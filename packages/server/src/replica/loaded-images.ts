@@ -19,6 +19,7 @@ import type { Asked, FoundManifest, Images } from '../registry/images.ts';
 import { newestRelease, parseInstallerPath } from '../registry/installers.ts';
 import { Coalesced } from './coalesced.ts';
 import type { TargetsCondition } from './condition.ts';
+import type { Redirects } from './redirects.ts';
 import type { RegistryNames } from './registry-names.ts';
 
 /** A manifest and its bytes, verified. */
@@ -42,6 +43,7 @@ export class LoadedImages implements Images {
   readonly #client: RegistryClient;
   readonly #names: RegistryNames;
   readonly #condition: TargetsCondition;
+  readonly #redirects: Redirects | undefined;
   readonly #manifests: Coalesced<ReadManifest | undefined>;
   readonly #tagged: Coalesced<ReadManifest | undefined>;
   readonly #sizes: Coalesced<number | undefined>;
@@ -57,8 +59,10 @@ export class LoadedImages implements Images {
     client: RegistryClient,
     names: RegistryNames,
     condition: TargetsCondition,
+    redirects: Redirects | undefined,
     closing: AbortSignal,
   ) {
+    this.#redirects = redirects;
     this.#client = client;
     this.#names = names;
     this.#condition = condition;
@@ -173,6 +177,8 @@ export class LoadedImages implements Images {
       open: (start, end, signal) =>
         this.#client.repository(repository).fetchRange(descriptor, start, end, signal),
       checked: (isRight) => this.#condition.checked(digest, isRight),
+      elsewhere: (client) =>
+        this.#redirects?.ofBlob(repository, digest, client) ?? Promise.resolve(undefined),
     };
   }
 

@@ -14,6 +14,7 @@ import { artifactShape, BucketDocuments, type Documents, RegistryDocuments } fro
 import { LoadedHoldings } from './loaded-holdings.ts';
 import { LoadedImages } from './loaded-images.ts';
 import { LoadedIndex } from './loaded-index.ts';
+import { Redirects } from './redirects.ts';
 import { RegistryAssets } from './registry-assets.ts';
 import { RegistryNames, type RegistryPlace } from './registry-names.ts';
 import { Sealing } from './sealing.ts';
@@ -28,6 +29,13 @@ export interface ReplicaOptions {
   readonly network: NetworkSettings;
   /** 32 bytes, the same for all replicas; left out: schematics with a secret are refused. */
   readonly stateKey?: Uint8Array | undefined;
+  /** Sends clients to registry and object store where they can read content themselves; left out, all passes through here. */
+  readonly redirect?:
+    | {
+        /** How clients reach the object store; left out: objects pass through here. */
+        readonly publicEndpoint?: URL | undefined;
+      }
+    | undefined;
   /** Told what an operator should know: a target that stops answering, wrong bytes, what could not be stored. */
   readonly onProblem?: ((message: string) => void) | undefined;
 }
@@ -80,7 +88,18 @@ export async function openReplica(options: ReplicaOptions): Promise<Backend> {
     targets.push({ name: 'object store', place: bucket.url, ping });
   }
   const condition = new TargetsCondition(targets, signal, onProblem);
-  const images = new LoadedImages(client, names, condition, signal);
+  const isPlain = plainHttp.some(
+    (one) => one === registry.host || one === registry.host.replace(/:[0-9]+$/, ''),
+  );
+  const redirects =
+    options.redirect &&
+    new Redirects({
+      gate: network.gate,
+      registry: new URL(`http${isPlain ? '' : 's'}://${registry.host}/`),
+      publicEndpoint: options.redirect.publicEndpoint,
+      closing: signal,
+    });
+  const images = new LoadedImages(client, names, condition, redirects, signal);
   const inBucket = bucket && new BucketDocuments(bucket, 'schematics', 'application/yaml');
   const inRegistry = new RegistryDocuments(
     client.repository(names.loaded(publicFactoryHost, schematicRepository)),
@@ -91,7 +110,8 @@ export async function openReplica(options: ReplicaOptions): Promise<Backend> {
     bucket === undefined
       ? new RegistryDocuments(client.repository(names.below(folder)), artifactShape(type))
       : new BucketDocuments(bucket, folder, type);
-  const assets: Assets[] = bucket === undefined ? [] : [new BucketAssets(bucket, condition, signal)];
+  const assets: Assets[] =
+    bucket === undefined ? [] : [new BucketAssets(bucket, condition, redirects, signal)];
   assets.push(new RegistryAssets(images, names, (stop) => holdings.schematics(stop), signal));
   const holdings = new LoadedHoldings({ images, names, assets, schematics: inBucket, closing: signal });
   return {
@@ -106,6 +126,7 @@ export async function openReplica(options: ReplicaOptions): Promise<Backend> {
     wishes: new SharedWishes(own(folders.wishes, types.wish), signal, onProblem),
     condition,
     upstream,
+    isRedirecting: redirects !== undefined,
     readOnly: `push to ${place}, the registry behind this server`,
     unreachable: () => [],
     close: async () => {
