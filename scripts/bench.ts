@@ -1,44 +1,206 @@
-/** Benchmarks by name: `./scripts/bench [NAME…] [--size MIB] [--dir DIR]`; all of them without a name. */
-import { mkdtemp, rm } from 'node:fs/promises';
+/**
+ * `./scripts/bench [NAME…] [flags]`: benchmarks by name or group, all of them without a name; exit code 1 for a missed goal.
+ *
+ *   goals     start, fetch, fetch-tls, line, load, bundle, verify, unchanged
+ *   scale     curves, with the goals for memory: images, size, blobs, connections
+ *   others    open, load-objects, serve
+ *   report    writes docs/performance.md from docs/performance/*.jsonl and docs/performance/ways.md
+ *
+ *   --quick             half the content over the network, one run for each point of a curve
+ *   --runs N            of each program, alternating (default: 9)
+ *   --size MIB          content of most benchmarks (default: 2048)
+ *   --dir DIR           where to work; it needs three times the largest blob (default: the folder for temporary files)
+ *   --json FILE         write session and runs as JSON Lines
+ *   --baseline DIR      a clone of an older version, whose CPU for a load is compared
+ *   --executable FILE   a released executable (default: that in dist)
+ *   --curve-runs N      runs of each point of a curve (default: 3)
+ *   --unchanged N, --images N, --blobs N, --blob MIB, --connections N    how far they go
+ */
+import { existsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { Benchmark } from './benchmarks/measure.ts';
+import { remove, temporaryFolder } from '../test/services/temporary.ts';
+import { missedGoals } from './benchmarks/harness/goals.ts';
+import { missedGrowths } from './benchmarks/harness/growth.ts';
+import { isInNamespace, runInNamespace } from './benchmarks/harness/namespace.ts';
+import { findPeers } from './benchmarks/harness/peers.ts';
+import { freshReport, reportFile } from './benchmarks/harness/report.ts';
+import { commitOf, describeSession, Recorder } from './benchmarks/harness/results.ts';
+import type { Benchmark } from './benchmarks/harness/rounds.ts';
+import { goalTable, growthTable, plain, without } from './benchmarks/harness/tables.ts';
 
-const benchmarks: Readonly<Record<string, () => Promise<Benchmark>>> = {
-  bundle: async () => (await import('./benchmarks/bundle.ts')).default,
-  fetch: async () => (await import('./benchmarks/fetch.ts')).default,
-  open: async () => (await import('./benchmarks/open.ts')).default,
-  verify: async () => (await import('./benchmarks/verify.ts')).default,
+const curves: Readonly<Record<string, () => Promise<Benchmark>>> = {
+  images: async () => (await import('./benchmarks/scale.ts')).scaleImages,
+  size: async () => (await import('./benchmarks/scale.ts')).scaleSize,
+  blobs: async () => (await import('./benchmarks/scale.ts')).scaleBlobs,
+  connections: async () => (await import('./benchmarks/scale.ts')).scaleConnections,
+};
+const withGoals: Readonly<Record<string, () => Promise<Benchmark>>> = {
+  start: async () => (await import('./benchmarks/start.ts')).default,
+  fetch: async () => (await import('./benchmarks/fetch.ts')).fetchNear,
+  'fetch-tls': async () => (await import('./benchmarks/fetch.ts')).fetchTls,
+  line: async () => (await import('./benchmarks/fetch.ts')).fetchLine,
   load: async () => (await import('./benchmarks/load.ts')).default,
+  bundle: async () => (await import('./benchmarks/bundle.ts')).default,
+  verify: async () => (await import('./benchmarks/verify.ts')).default,
+  unchanged: async () => (await import('./benchmarks/unchanged.ts')).default,
+};
+const benchmarks: Readonly<Record<string, () => Promise<Benchmark>>> = {
+  ...withGoals,
+  ...curves,
+  open: async () => (await import('./benchmarks/open.ts')).default,
   'load-objects': async () => (await import('./benchmarks/load-objects.ts')).default,
   serve: async () => (await import('./benchmarks/serve.ts')).default,
 };
+const groups: Readonly<Record<string, readonly string[]>> = {
+  goals: Object.keys(withGoals),
+  scale: Object.keys(curves),
+};
+const number = { type: 'string' } as const;
+const defaults = {
+  runs: 9,
+  size: 2048,
+  'curve-runs': 3,
+  unchanged: 1000,
+  images: 3000,
+  blobs: 20_000,
+  blob: 8192,
+  connections: 32,
+};
+const quick = { ...defaults, size: 1024, 'curve-runs': 1 };
+/** They take no longer than the start of a process with less. */
+const alwaysFull = ['bundle', 'verify'];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { size: { type: 'string', default: '2048' }, dir: { type: 'string', default: tmpdir() } },
+  options: {
+    ...{ runs: number, size: number, 'curve-runs': number, unchanged: number },
+    ...{ images: number, blobs: number, blob: number, connections: number },
+    quick: { type: 'boolean', default: false },
+    dir: { type: 'string', default: tmpdir() },
+    json: { type: 'string' },
+    baseline: { type: 'string' },
+    executable: {
+      type: 'string',
+      default: join(
+        import.meta.dirname,
+        '..',
+        'dist',
+        `omni-airgap-linux-${process.arch === 'x64' ? 'amd64' : process.arch}`,
+      ),
+    },
+  },
 });
-const sizeMiB = Number(values.size);
-const names = positionals.length > 0 ? positionals : Object.keys(benchmarks);
-const unknown = names.find((name) => benchmarks[name] === undefined);
-if (unknown !== undefined || !(sizeMiB >= 16)) {
-  console.error(
-    unknown === undefined
-      ? '--size must be 16 (MiB) at least'
-      : `no benchmark ${unknown}; there are ${Object.keys(benchmarks).join(', ')}`,
-  );
-  process.exit(2);
+
+interface Plan {
+  readonly names: readonly string[];
+  readonly sizes: typeof defaults;
+  readonly baseline: string | undefined;
 }
-for (const name of names) {
-  const benchmark = await benchmarks[name]?.();
-  const folder = await mkdtemp(join(values.dir, `omni-airgap-bench-${name}-`));
-  try {
-    console.log(`== ${name}, ${sizeMiB} MiB in ${values.dir}`);
-    const missed = (await benchmark?.({ folder, sizeMiB })) ?? [];
-    for (const line of missed) console.log(`MISSED: ${line}`);
-    if (missed.length > 0) process.exitCode = 1;
-  } finally {
-    await rm(folder, { recursive: true, force: true });
+
+if (positionals[0] === 'report') {
+  writeFileSync(reportFile, freshReport());
+  console.log(reportFile);
+} else {
+  const plan = planOf();
+  if (typeof plan === 'string') {
+    console.error(plan);
+    process.exitCode = 2;
+  } else if (isInNamespace()) process.exitCode = await main(plan, 'namespace');
+  else process.exitCode = (await runInNamespace()) ?? (await main(plan, 'machine'));
+}
+
+/** What the command line asks for, or what is wrong with it. */
+function planOf(): Plan | string {
+  const names =
+    positionals.length > 0 ? positionals.flatMap((name) => groups[name] ?? name) : Object.keys(benchmarks);
+  const unknown = names.find((name) => benchmarks[name] === undefined);
+  if (unknown !== undefined) {
+    const known = [...Object.keys(groups), ...Object.keys(benchmarks), 'report'];
+    return `no benchmark ${unknown}; there are ${known.join(', ')}`;
   }
+  const sizes = Object.fromEntries(
+    Object.entries(values.quick ? quick : defaults).map(([name, value]) => [
+      name,
+      Number(values[name as keyof typeof defaults] ?? value),
+    ]),
+  ) as typeof defaults;
+  const wrong = Object.entries(sizes).find(([, value]) => !Number.isSafeInteger(value) || value < 1);
+  if (wrong !== undefined) return `--${wrong[0]} must be a whole number from 1`;
+  if (sizes.size < 16) return '--size must be 16 (MiB) at least';
+  const baseline = values.baseline === undefined ? undefined : resolve(values.baseline);
+  if (baseline !== undefined && !existsSync(join(baseline, 'node_modules')))
+    return `--baseline ${baseline}: no clone with its packages; run its scripts/omni-airgap --version once`;
+  return { names, sizes, baseline };
+}
+
+/** @returns the exit code */
+async function main({ names, sizes, baseline }: Plan, wire: 'namespace' | 'machine'): Promise<number> {
+  const { peers, versions, missing } = findPeers();
+  const runsAny = (...some: readonly string[]): boolean => some.some((name) => names.includes(name));
+  const executable = resolve(values.executable);
+  const session = describeSession(values.dir, wire, spelled(), {
+    versions: baseline === undefined ? versions : { ...versions, baseline: commitOf(baseline) },
+    missing: [
+      ...(runsAny('fetch', 'fetch-tls', 'line', 'load') ? missing : []),
+      ...(baseline === undefined && runsAny('load') ? ['CPU of an older load: no --baseline'] : []),
+      ...(!existsSync(executable) && runsAny('start')
+        ? ['the executable: build it with ./scripts/release, or pass --executable']
+        : []),
+    ],
+  });
+  for (const line of session.missing) console.log(`left out: ${line}`);
+  if (wire === 'machine')
+    console.log('wire: no network namespace here; other traffic on loopback counts too');
+  const recorder = new Recorder(session, values.json);
+  // The folders go when the process ends by itself.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+  // Servers keep their data in the folder for temporary files: on the same disk.
+  process.env['TMPDIR'] = values.dir;
+  const isFull = (name: string): boolean => values.size === undefined && alwaysFull.includes(name);
+  const missed: string[] = [];
+  for (const name of names) {
+    const benchmark = await benchmarks[name]?.();
+    const folder = temporaryFolder(`bench-${name}`);
+    const began = performance.now();
+    try {
+      console.log(`\n== ${name}`);
+      missed.push(
+        ...((await benchmark?.({
+          ...{
+            folder,
+            sizeMiB: isFull(name) ? defaults.size : sizes.size,
+            runs: sizes.runs,
+            peers,
+            baseline,
+            executable,
+            recorder,
+          },
+          limits: { ...sizes, blobMiB: sizes.blob, curveRuns: sizes['curve-runs'] },
+        })) ?? []),
+      );
+      console.log(`  (${((performance.now() - began) / 1000).toFixed(0)} s in all)`);
+    } finally {
+      remove(folder);
+    }
+  }
+  const verdicts = ['met', 'MISSED'] as const;
+  for (const table of [
+    without(goalTable(recorder, verdicts), 'runs', 'floor'),
+    growthTable(recorder, verdicts),
+  ])
+    if (table.rows.length > 0) console.log(`\n${plain(table)}`);
+  missed.push(...missedGoals(recorder), ...missedGrowths(recorder));
+  for (const line of missed) console.log(`MISSED: ${line}`);
+  return missed.length > 0 ? 1 : 0;
+}
+
+/** The command line without the paths of this machine. */
+function spelled(): readonly string[] {
+  const flags = Object.keys(defaults).flatMap((name) => {
+    const value = values[name as keyof typeof defaults];
+    return value === undefined ? [] : [`--${name}`, value];
+  });
+  return [...positionals, ...(values.quick ? ['--quick'] : []), ...flags];
 }

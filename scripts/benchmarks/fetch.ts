@@ -1,191 +1,226 @@
 /**
- * fetch against skopeo copy, image by image, from a local Distribution registry into an OCI layout: large images on
- * loopback, a hundred mixed ones over an emulated long line; then a fetch that has nothing to do.
+ * fetch against oras, crane and regctl from a local Distribution registry into an OCI layout, all of it synced: large images
+ * on loopback, the same over TLS, a hundred mixed ones over an emulated long line.
  */
-
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { rm, writeFile } from 'node:fs/promises';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { gzipSync } from 'node:zlib';
-import { Layout } from '../../packages/oci/src/layout/index.ts';
-import { type Descriptor, descriptorOf, MediaType, openerOf } from '../../packages/oci/src/model/index.ts';
-import { buildManifest, generatedBytes, seededRandom } from '../../packages/oci/src/testing/index.ts';
+import { MediaType } from '../../packages/oci/src/model/index.ts';
 import { startRegistry } from '../../test/services/docker-registry.ts';
-import { type BenchmarkContext, type Measured, measure, measureCli, median, show } from './measure.ts';
+import { startProcess } from '../../test/services/server-process.ts';
+import { type Certificates, makeCertificates } from '../../test/services/tls.ts';
+import {
+  type Content,
+  equalImages,
+  makeContent,
+  mixedImages,
+  requireInLayouts,
+  tag,
+  writeRegistry,
+} from './harness/content.ts';
+import { type Measured, measure, measureCli, measureShell } from './harness/measure.ts';
+import { alternate, type BenchmarkContext, type Side } from './harness/rounds.ts';
+import { clear, fetchArguments, floor } from './harness/stage.ts';
+import { ours } from './harness/statistics.ts';
 
-const rounds = 3;
-const most = { wall: 0.75, cpu: 0.8, line: 0.18, peakMiB: 200, unchangedSeconds: 3 };
 const line = { roundTripMs: 40, megabytesPerSecond: 25 };
-const host = 'ghcr.io';
-const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip';
-const proxy = fileURLToPath(new URL('./shaping-proxy.ts', import.meta.url));
+const proxy = fileURLToPath(new URL('./harness/shaping-proxy.ts', import.meta.url));
 
-interface MadeImage {
-  readonly name: string;
-  /** Bytes of each layer. */
-  readonly layers: readonly number[];
+/** Where the images are, and how a client gets there. */
+interface Source {
+  /** `127.0.0.1:PORT` */
+  readonly host: string;
+  readonly certificates: Certificates | undefined;
+  readonly content: Content;
 }
 
-export default async function benchmark({ folder, sizeMiB }: BenchmarkContext): Promise<readonly string[]> {
-  const large = Array.from({ length: 8 }, (_, i) => ({
-    name: `bench/large-${i}`,
-    layers: Array<number>(8).fill(Math.floor((sizeMiB / 64) * 1024 ** 2)),
-  }));
-  const mixed = mixedImages(sizeMiB / 2048);
+export async function fetchNear(context: BenchmarkContext): Promise<readonly string[]> {
+  await fetchLarge(context, 'fetch', undefined);
+  return [];
+}
+
+export async function fetchTls(context: BenchmarkContext): Promise<readonly string[]> {
+  const certificates = await makeCertificates('127.0.0.1');
+  try {
+    await fetchLarge(context, 'fetch-tls', certificates);
+  } finally {
+    certificates.dispose();
+  }
+  return [];
+}
+
+export async function fetchLine(context: BenchmarkContext): Promise<readonly string[]> {
+  const content = await makeContent(mixedImages(context.sizeMiB));
   const registry = await startRegistry();
   try {
-    await publish(folder, registry.host, [...large, ...mixed]);
-    const near = await compare(folder, registry.host, large);
-    const wall = near.fetch.seconds / near.skopeo.seconds;
-    const cpu = near.fetch.cpuSeconds / near.skopeo.cpuSeconds;
-    console.log(
-      `fetch takes ${wall.toFixed(2)} times the time and ${cpu.toFixed(2)} times the CPU of skopeo copy`,
-    );
+    await writeRegistry(registry.data, content);
+    await throughLine(context.folder, registry.port, async (host) => {
+      const sides = sidesOf(context, { host, certificates: undefined, content });
+      // The proxy is on loopback too, so each byte passes there twice.
+      const once = (side: Side | undefined): Side | undefined => side && (async () => halved(await side()));
+      await alternate(
+        context,
+        {
+          comparison: 'line',
+          title: `fetch of ${content.images.length} mixed images, ${megabytes(content)}, over ${line.roundTripMs} ms and ${line.megabytesPerSecond} MB/s a connection, synced`,
+          bytes: content.bytes,
+        },
+        {
+          [ours]: once(sides.ours),
+          'xargs -P8 oras': once(sides.orasAtOnce),
+        },
+        { 'limit: curl': once(sides.curl) },
+      );
+    });
+  } finally {
+    await registry.stop();
+  }
+  return [];
+}
 
-    const far = await throughLine(registry.port, (at) => compare(folder, at, mixed, 1));
-    const long = far.fetch.seconds / far.skopeo.seconds;
-    console.log(
-      `over ${line.roundTripMs} ms and ${line.megabytesPerSecond} MB/s a connection: ${long.toFixed(2)} times`,
+async function fetchLarge(
+  context: BenchmarkContext,
+  comparison: string,
+  certificates: Certificates | undefined,
+): Promise<void> {
+  const content = await makeContent(equalImages(8, 8, (context.sizeMiB / 64) * 1024 ** 2));
+  const pair = certificates && join(context.folder, 'tls');
+  if (certificates !== undefined && pair !== undefined) {
+    writeFileSync(`${pair}.pem`, certificates.cert);
+    writeFileSync(`${pair}.key`, certificates.key);
+  }
+  const registry = await startRegistry(
+    pair === undefined ? {} : { tls: { certificate: `${pair}.pem`, key: `${pair}.key` } },
+  );
+  try {
+    await writeRegistry(registry.data, content);
+    const sides = sidesOf(context, { host: registry.host, certificates, content });
+    await alternate(
+      context,
+      {
+        comparison,
+        title: `fetch of 8 images of 8 layers, ${megabytes(content)}, on loopback${pair === undefined ? '' : ' over TLS'}, synced`,
+        bytes: content.bytes,
+      },
+      { [ours]: sides.ours, oras: sides.oras, crane: sides.crane },
+      { regctl: sides.regctl, 'limit: curl': sides.curl, floor: sides.floor },
     );
-
-    const flags = await fetchFlags(folder, registry.host, mixed);
-    await measureCli(...flags);
-    const unchanged = await measureCli(...flags);
-    console.log(`fetch of ${mixed.length} images that are there: ${unchanged.seconds.toFixed(2)} s`);
-    const peak = Math.max(near.fetch.peakMiB, far.fetch.peakMiB);
-    return [
-      ...(wall > most.wall ? [`fetch: ${wall.toFixed(2)} times skopeo's time, more than ${most.wall}`] : []),
-      ...(cpu > most.cpu ? [`fetch: ${cpu.toFixed(2)} times skopeo's CPU, more than ${most.cpu}`] : []),
-      ...(long > most.line
-        ? [`fetch, long line: ${long.toFixed(2)} times skopeo, more than ${most.line}`]
-        : []),
-      ...(peak > most.peakMiB ? [`fetch: ${peak.toFixed(0)} MiB peak, more than ${most.peakMiB}`] : []),
-      ...(unchanged.seconds > most.unchangedSeconds
-        ? [`fetch without changes: ${unchanged.seconds.toFixed(2)} s, more than ${most.unchangedSeconds}`]
-        : []),
-    ];
   } finally {
     await registry.stop();
   }
 }
 
-/** A hundred images of 1 to 8 layers of 4 KB to 24 MB, 1.3 GB at full scale. */
-function mixedImages(scale: number): readonly MadeImage[] {
-  const random = seededRandom(5);
-  return Array.from({ length: 100 }, (_, i) => ({
-    name: `bench/mixed-${i}`,
-    layers: Array.from({ length: 1 + Math.floor(random() * 8) }, () =>
-      // Most layers are small, most bytes are in large ones.
-      Math.max(4096, Math.floor(4096 * 6000 ** (random() ** 0.86) * Math.min(1, scale))),
-    ),
-  }));
-}
-
-async function publish(folder: string, registry: string, images: readonly MadeImage[]): Promise<void> {
-  const root = join(folder, 'source');
-  const layout = await Layout.open(root, { create: true });
-  let seed = 1;
-  let bytes = 0;
-  for (const { name, layers } of images) {
-    const configBytes = Buffer.from(
-      JSON.stringify({ os: 'linux', architecture: 'amd64', config: { of: name } }),
-    );
-    const config = descriptorOf(MediaType.ociConfig, configBytes);
-    await layout.push(config, openerOf(configBytes));
-    const descriptors: Descriptor[] = [];
-    for (const size of layers) {
-      const chunks: Uint8Array[] = [];
-      for await (const chunk of generatedBytes(seed++, size)()) chunks.push(chunk);
-      // Real gzip, or skopeo would compress them on their way.
-      const layer = gzipSync(Buffer.concat(chunks), { level: 0 });
-      const descriptor = descriptorOf(layerType, layer);
-      await layout.push(descriptor, openerOf(layer));
-      descriptors.push(descriptor);
-      bytes += layer.byteLength;
-    }
-    const manifest = buildManifest(MediaType.ociManifest, { config, layers: descriptors });
-    await layout.push(manifest.descriptor, openerOf(manifest.bytes));
-    await layout.tag(manifest.descriptor, `${name}:v1`);
-    await measure(
-      'skopeo',
-      'copy',
-      '--quiet',
-      '--dest-tls-verify=false',
-      `oci:${root}:${name}:v1`,
-      `docker://${registry}/${name}:v1`,
-    );
-  }
-  await rm(root, { recursive: true });
-  console.log(`${images.length} images, ${Math.round(bytes / 1e6)} MB`);
-}
-
-async function fetchFlags(
-  folder: string,
-  registry: string,
-  images: readonly MadeImage[],
-): Promise<readonly string[]> {
-  const config = join(folder, 'mirror.yaml');
-  const list = images.map(({ name }) => `${host}/${name}:v1`);
-  await writeFile(config, `apiVersion: omni-airgap/v1\nimages: ${JSON.stringify(list)}\n`);
-  return [
-    'fetch',
-    '--config',
-    config,
-    '--store',
-    join(folder, 'store'),
-    '--upstream',
-    `${host}=http://${registry}`,
-  ];
-}
-
-/** Both in turns, from nothing each time. */
-async function compare(
-  folder: string,
-  registry: string,
-  images: readonly MadeImage[],
-  times = rounds,
-): Promise<Record<'skopeo' | 'fetch', Measured>> {
-  const runs: Record<'skopeo' | 'fetch', Measured[]> = { skopeo: [], fetch: [] };
-  const target = join(folder, 'target');
-  const flags = await fetchFlags(folder, registry, images);
-  const size = images.reduce((sum, { layers }) => sum + layers.reduce((a, b) => a + b, 0), 0) / 1024 ** 2;
-  for (let round = 0; round < times; round++) {
-    const each: Measured[] = [];
-    for (const { name } of images) {
-      const copy = ['copy', '--quiet', '--src-tls-verify=false', `docker://${registry}/${name}:v1`];
-      each.push(await measure('skopeo', ...copy, `oci:${target}:${name}:v1`));
-    }
-    runs.skopeo.push(sumOf(each));
-    await rm(target, { recursive: true });
-    runs.fetch.push(await measureCli(...flags));
-    await rm(join(folder, 'store'), { recursive: true });
-  }
-  const medians = { skopeo: median(runs.skopeo), fetch: median(runs.fetch) };
-  show(`skopeo copy, ${images.length} images`, medians.skopeo, size);
-  show(`fetch, ${images.length} images`, medians.fetch, size);
-  return medians;
-}
-
-function sumOf(runs: readonly Measured[]): Measured {
+/** All leave the content in OCI layouts in or below one folder, synced, or measure a part of that work. */
+function sidesOf(
+  { folder, peers }: BenchmarkContext,
+  { host, certificates, content }: Source,
+): Record<'ours' | 'oras' | 'orasAtOnce' | 'crane' | 'regctl' | 'curl' | 'floor', Side | undefined> {
+  const out = join(folder, 'out');
+  const blobFolder = join(out, 'blobs', 'sha256');
+  const names = content.images.map(({ name }) => name);
+  const ca = certificates?.caFile;
+  // Nobody's credentials, and the authority for the clients that read it from the environment.
+  const env = { HOME: folder, DOCKER_CONFIG: folder, ...(ca === undefined ? {} : { SSL_CERT_FILE: ca }) };
+  const side =
+    (run: () => Promise<Measured>): Side =>
+    async () => {
+      await clear(folder, out);
+      const measured = await run();
+      requireInLayouts(out, content);
+      return measured;
+    };
+  const peer = (program: string | undefined, script: string, args: readonly string[]): Side | undefined =>
+    program === undefined
+      ? undefined
+      : side(() =>
+          measureShell(`${script}; sync -f "$OUT"`, args, { ...env, PROGRAM: program, HOST: host, OUT: out }),
+        );
+  const orasFlags = `--no-tty ${ca === undefined ? '--from-plain-http' : `--from-ca-file=${ca}`} --to-oci-layout`;
+  const regctlFlags = `--host reg=$HOST,tls=${ca === undefined ? 'disabled' : 'enabled'}`;
+  const craneFlags = `${ca === undefined ? '--insecure' : ''} --format=oci --annotate-ref`;
+  const list = join(folder, 'blobs.txt');
+  const wanted = join(folder, 'curl.txt');
+  writeLists(content, host, certificates, { list, wanted, blobFolder });
   return {
-    seconds: runs.reduce((sum, run) => sum + run.seconds, 0),
-    cpuSeconds: runs.reduce((sum, run) => sum + run.cpuSeconds, 0),
-    peakMiB: Math.max(...runs.map((run) => run.peakMiB)),
+    ours: side(async () => {
+      const url = `${ca === undefined ? 'http' : 'https'}://${host}`;
+      const trust = ca === undefined ? [] : ['--ca-cert', ca];
+      return measureCli(await fetchArguments(folder, out, content, url, ...trust));
+    }),
+    oras: peer(
+      peers.oras,
+      `for n; do "$PROGRAM" cp ${orasFlags} "$HOST/$n:${tag}" "$OUT:\${n##*/}"; done`,
+      names,
+    ),
+    // A layout for each image: processes that write to one at once would lose names.
+    orasAtOnce: peer(
+      peers.oras,
+      `printf '%s\\n' "$@" | xargs -P8 -I{} "$PROGRAM" cp ${orasFlags} "$HOST/{}:${tag}" "$OUT/{}:${tag}"`,
+      names,
+    ),
+    crane: peer(
+      peers.crane,
+      `"$PROGRAM" pull ${craneFlags} "$@" "$OUT"`,
+      names.map((name) => `${host}/${name}:${tag}`),
+    ),
+    regctl: peer(
+      peers.regctl,
+      `for n; do "$PROGRAM" ${regctlFlags} image copy "$HOST/$n:${tag}" "ocidir://$OUT:\${n##*/}"; done`,
+      names,
+    ),
+    curl: side(() =>
+      measureShell(
+        `curl --fail --no-progress-meter --parallel --parallel-max 8 --create-dirs ${ca === undefined ? '' : `--cacert ${ca}`} -K "$1"; sync -f "$2"`,
+        [wanted, out],
+      ),
+    ),
+    floor: side(() =>
+      measure(process.execPath, [floor, 'fetch', host, blobFolder, list, ...(ca === undefined ? [] : [ca])]),
+    ),
   };
 }
 
+/** For the floor and for curl: every blob, by its path on the registry. */
+function writeLists(
+  content: Content,
+  host: string,
+  certificates: Certificates | undefined,
+  { list, wanted, blobFolder }: Readonly<Record<'list' | 'wanted' | 'blobFolder', string>>,
+): void {
+  const lines = content.images.flatMap(({ name, manifest, children }) => [
+    { path: `/v2/${name}/manifests/${manifest.digest}`, hex: manifest.digest.slice(7) },
+    ...children.map(({ digest }) => ({ path: `/v2/${name}/blobs/${digest}`, hex: digest.slice(7) })),
+  ]);
+  writeFileSync(list, lines.map(({ path, hex }) => `${path} ${hex}\n`).join(''));
+  const scheme = certificates === undefined ? 'http' : 'https';
+  writeFileSync(
+    wanted,
+    `header = "Accept: ${MediaType.ociManifest}"\n${lines
+      .map(({ path, hex }) => `url = "${scheme}://${host}${path}"\noutput = "${blobFolder}/${hex}"\n`)
+      .join('')}`,
+  );
+  mkdirSync(blobFolder, { recursive: true });
+}
+
+const megabytes = ({ bytes }: Content): string => `${Math.round(bytes / 1e6)} MB`;
+
+const halved = (measured: Measured): Measured => ({
+  ...measured,
+  wireBytes: Math.round(measured.wireBytes / 2),
+});
+
 /** With a server reached over the long line. @param work gets its address */
-async function throughLine<T>(port: number, work: (address: string) => Promise<T>): Promise<T> {
+async function throughLine<T>(
+  folder: string,
+  port: number,
+  work: (address: string) => Promise<T>,
+): Promise<T> {
   const args = [port, line.roundTripMs, line.megabytesPerSecond].map(String);
-  const child: ChildProcess = spawn(process.execPath, [proxy, ...args], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const server = startProcess([process.execPath, proxy, ...args], join(folder, 'proxy.log'));
   try {
-    const [said] = (await once(child.stdout ?? child, 'data')) as [Buffer];
-    return await work(`127.0.0.1:${said.toString().trim()}`);
+    const own = await server.until(() => /^(\d+)\n/.exec(server.output())?.[1], 15_000);
+    return await work(`127.0.0.1:${own}`);
   } finally {
-    child.kill();
+    await server.stop();
   }
 }

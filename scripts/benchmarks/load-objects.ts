@@ -3,20 +3,22 @@
  * one does, and once as it is. Into Ceph's gateway on this host.
  */
 
-import { createWriteStream } from 'node:fs';
+import { createWriteStream, rmSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { BundleStore } from '../../packages/format/src/index.ts';
 import { MediaType } from '../../packages/oci/src/model/index.ts';
-import { startCeph } from '../../test/services/ceph.ts';
+import { type CephGateway, startCeph } from '../../test/services/ceph.ts';
 import { makeBundle } from '../../test/support/made-bundle.ts';
-import { type BenchmarkContext, type Measured, measure, measureCli, median, show } from './measure.ts';
+import { type Measured, measure, measureCli } from './harness/measure.ts';
+import { alternate, type BenchmarkContext } from './harness/rounds.ts';
+import { ours } from './harness/statistics.ts';
 
-const rounds = 3;
-const most = { ratio: 1.2, peakMiB: 200 };
+const bucket = 'bench';
 
-export default async function benchmark({ folder, sizeMiB }: BenchmarkContext): Promise<readonly string[]> {
+export default async function benchmark(context: BenchmarkContext): Promise<readonly string[]> {
+  const { folder, sizeMiB } = context;
   const mebibytes = (share: number): number => Math.floor(sizeMiB * share) * 1024 ** 2;
   const bundle = await makeBundle(
     {},
@@ -29,9 +31,8 @@ export default async function benchmark({ folder, sizeMiB }: BenchmarkContext): 
   );
   const files = join(folder, 'files');
   await writeFiles(bundle.folder, files);
-  const runs: Record<'aws' | 'quick' | 'load', Measured[]> = { aws: [], quick: [], load: [] };
-  for (let round = 0; round < rounds; round++) {
-    // What the store holds, it holds in memory: each round has one of its own.
+  // What the store holds, it holds in memory: each run has one of its own.
+  const side = (run: (gateway: CephGateway) => Promise<Measured>) => async (): Promise<Measured> => {
     const gateway = await startCeph();
     try {
       Object.assign(process.env, {
@@ -39,33 +40,45 @@ export default async function benchmark({ folder, sizeMiB }: BenchmarkContext): 
         AWS_SECRET_ACCESS_KEY: gateway.secretAccessKey,
         AWS_DEFAULT_REGION: gateway.region,
       });
-      const copy = ['--endpoint-url', gateway.url, 's3', 'cp', '--quiet', '--recursive', files];
-      await gateway.createBucket('aws');
-      runs.aws.push(await measure('aws', ...copy, 's3://aws'));
-      const load = async (name: string, ...flags: readonly string[]): Promise<Measured> => {
-        await gateway.createBucket(name);
-        const target = ['--object-store', `s3://${name}`, '--s3-endpoint', gateway.url];
-        const state = ['--state', join(folder, `${name}-${round}`)];
-        return measureCli('load', ...bundle.flags, ...target, ...state, ...flags);
-      };
-      runs.quick.push(await load('quick', '--verify', 'quick'));
-      runs.load.push(await load('load'));
+      await gateway.createBucket(bucket);
+      return await run(gateway);
     } finally {
       await gateway.stop();
+      rmSync(join(folder, 'state'), { recursive: true, force: true });
     }
-  }
-  const [aws, quick, load] = [median(runs.aws), median(runs.quick), median(runs.load)];
-  show('aws s3 cp', aws, sizeMiB);
-  show('load --verify quick', quick, sizeMiB);
-  show('load, with everything read back', load, sizeMiB);
-  const ratio = load.seconds / aws.seconds;
-  console.log(`load takes ${ratio.toFixed(2)} times aws s3 cp, which reads nothing back`);
-  return [
-    ...(ratio > most.ratio ? [`load: ${ratio.toFixed(2)} times aws s3 cp, more than ${most.ratio}`] : []),
-    ...(load.peakMiB > most.peakMiB
-      ? [`load: ${load.peakMiB.toFixed(0)} MiB peak, more than ${most.peakMiB}`]
-      : []),
-  ];
+  };
+  const load = (...flags: readonly string[]) =>
+    side(({ url }) =>
+      measureCli([
+        ...['load', ...bundle.flags, '--object-store', `s3://${bucket}`, '--s3-endpoint', url],
+        ...['--state', join(folder, 'state'), '--handoff', join(folder, 'handoff'), ...flags],
+      ]),
+    );
+  await alternate(
+    context,
+    {
+      comparison: 'load-objects',
+      title: `load of ${sizeMiB} MiB of media into Ceph's gateway`,
+      bytes: sizeMiB * 1024 ** 2,
+    },
+    {
+      [ours]: load(),
+      'without read-back': load('--verify', 'quick'),
+      'aws s3 cp': side(({ url }) =>
+        measure('aws', [
+          '--endpoint-url',
+          url,
+          's3',
+          'cp',
+          '--quiet',
+          '--recursive',
+          files,
+          `s3://${bucket}`,
+        ]),
+      ),
+    },
+  );
+  return [];
 }
 
 /** The same files, as they would lie in a folder. */

@@ -10,7 +10,7 @@ import {
   volumeName,
 } from '../../packages/format/src/index.ts';
 import { type Descriptor, digestOf, MediaType } from '../../packages/oci/src/model/index.ts';
-import type { BenchmarkContext } from './measure.ts';
+import type { BenchmarkContext } from './harness/rounds.ts';
 
 const blobCount = 20_000;
 const nameCount = 2_000;

@@ -22,7 +22,7 @@ import {
 } from '../../packages/oci/src/model/index.ts';
 import { passwordHash } from '../../packages/pki/src/log-ins.ts';
 import { nodeFlags } from '../lib/node-flags.ts';
-import type { BenchmarkContext } from './measure.ts';
+import type { BenchmarkContext } from './harness/rounds.ts';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '..', '..');

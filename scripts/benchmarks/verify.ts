@@ -1,32 +1,33 @@
-/** verify against sha256sum of the volumes. */
-
+/** verify against openssl's hash of the volumes. */
+import { globSync } from 'node:fs';
 import { join } from 'node:path';
-import { type BenchmarkContext, type Measured, measureCli, measureShell, median, show } from './measure.ts';
-import { makeStore } from './store.ts';
+import { equalImages, makeContent, writeStore } from './harness/content.ts';
+import { measure, measureCli } from './harness/measure.ts';
+import { alternate, type BenchmarkContext } from './harness/rounds.ts';
+import { bundleArguments, floor } from './harness/stage.ts';
+import { ours } from './harness/statistics.ts';
 
-const rounds = 5;
-const most = { ratio: 1.15, peakMiB: 150 };
-
-export default async function benchmark({ folder, sizeMiB }: BenchmarkContext): Promise<readonly string[]> {
-  const store = join(folder, 'store');
-  const out = join(folder, 'out');
-  await makeStore(store, sizeMiB);
-  await measureCli('bundle', '--store', store, '--out', out, '--unsigned');
-  const sums: Measured[] = [];
-  const ours: Measured[] = [];
-  for (let round = 0; round < rounds; round++) {
-    sums.push(await measureShell('sha256sum "$1"/content.tar.*', out));
-    ours.push(await measureCli('verify', '--bundle', out));
-  }
-  const [sum, verify] = [median(sums), median(ours)];
-  show('sha256sum content.tar.*', sum, sizeMiB);
-  show('verify', verify, sizeMiB);
-  const ratio = verify.seconds / sum.seconds;
-  console.log(`verify takes ${ratio.toFixed(2)} times sha256sum`);
-  return [
-    ...(ratio > most.ratio ? [`verify: ${ratio.toFixed(2)} times sha256sum, more than ${most.ratio}`] : []),
-    ...(verify.peakMiB > most.peakMiB
-      ? [`verify: ${verify.peakMiB.toFixed(0)} MiB peak, more than ${most.peakMiB}`]
-      : []),
-  ];
+export default async function benchmark(context: BenchmarkContext): Promise<readonly string[]> {
+  const { folder, sizeMiB } = context;
+  const [store, out] = [join(folder, 'store'), join(folder, 'out')];
+  const content = await makeContent(equalImages(1, 32, (sizeMiB / 32) * 1024 ** 2));
+  await writeStore(store, content);
+  await measureCli(bundleArguments(store, out));
+  const volumes = globSync(`${out}/content.tar.*`);
+  await alternate(
+    context,
+    {
+      comparison: 'verify',
+      title: `verify of a bundle of ${Math.round(content.bytes / 1e6)} MB, from the page cache`,
+      bytes: content.bytes,
+    },
+    {
+      [ours]: () => measureCli(['verify', '--bundle', out]),
+      openssl: () => measure('openssl', ['dgst', '-sha256', ...volumes]),
+    },
+    {
+      floor: () => measure(process.execPath, [floor, 'hash', ...volumes]),
+    },
+  );
+  return [];
 }

@@ -2,7 +2,7 @@
  * A long line on loopback: forwards TCP connections to a server, each with a delay and at a bounded rate. A process of
  * its own, so that its work is nobody else's:
  *
- *   node scripts/benchmarks/shaping-proxy.ts PORT ROUND_TRIP_MS MB_PER_SECOND
+ *   node scripts/benchmarks/harness/shaping-proxy.ts PORT ROUND_TRIP_MS MB_PER_SECOND
  *
  * prints the port it listens on.
  */

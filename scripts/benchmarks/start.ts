@@ -1,0 +1,27 @@
+/** How long `--help` takes, from a clone and as the released executable. */
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { nodeFlags } from '../lib/node-flags.ts';
+import { measure } from './harness/measure.ts';
+import { alternate, type BenchmarkContext } from './harness/rounds.ts';
+
+const clone = join(import.meta.dirname, '..', 'omni-airgap');
+
+export default async function benchmark(context: BenchmarkContext): Promise<readonly string[]> {
+  const { folder, executable } = context;
+  const empty = join(folder, 'empty.js');
+  writeFileSync(empty, '');
+  await alternate(
+    context,
+    { comparison: 'start', title: 'omni-airgap --help', bytes: 0 },
+    {
+      clone: () => measure(clone, ['--help']),
+      executable:
+        executable !== undefined && existsSync(executable)
+          ? () => measure(executable, ['--help'])
+          : undefined,
+      floor: () => measure(process.execPath, [...nodeFlags, empty]),
+    },
+  );
+  return [];
+}
