@@ -1,6 +1,6 @@
 /** What a registry is sent: blobs in one piece and in chunks, mounts, manifests and tags. */
 import { describe, expect, test } from 'vitest';
-import { bytesOf, collect } from '../src/model/bytes.ts';
+import { bytesOf, collect, verified } from '../src/model/bytes.ts';
 import { descriptorOf } from '../src/model/descriptor.ts';
 import { digestOf } from '../src/model/digest.ts';
 import { MediaType } from '../src/model/media-type.ts';
@@ -38,6 +38,18 @@ describe('push a blob', () => {
       await expect(repository.push(layer, opener(bytes))).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
     }
     expect(registry.repository('a/b').blobs.size).toBe(0);
+  });
+  test('wrong bytes are never sent whole, so a registry that checks nothing cannot keep them', async () => {
+    let sent = 0;
+    for (const wrong of [Buffer.alloc(blob.length, 'evil'), blob.subarray(1)]) {
+      const sending = async (): Promise<void> => {
+        const chunks = bytesOf(wrong.subarray(0, 100), wrong.subarray(100));
+        for await (const chunk of verified(chunks, layer)) sent += chunk.byteLength;
+      };
+      sent = 0;
+      await expect(sending()).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+      expect(sent).toBeLessThan(blob.length);
+    }
   });
   test('the registry that says DIGEST_INVALID, or names another digest, is believed (F38)', async () => {
     const invalid = await startRegistry({
@@ -219,10 +231,13 @@ describe('push in chunks', () => {
   });
   test('wrong bytes are noticed before the blob is committed', async () => {
     const { registry, repository } = await startRegistry({ maxBodyBytes: chunk });
+    // From here on it is sent chunks.
+    await repository.push(media, opener(big));
+    const other = { ...media, digest: digestOf(Buffer.from('other')) };
     const wrong = opener(Buffer.alloc(size, 'evil'));
-    await expect(repository.push(media, wrong)).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+    await expect(repository.push(other, wrong)).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
     expect(registry.requests.at(-1)?.method).toBe('PATCH');
-    expect(registry.repository('a/b').blobs.size).toBe(0);
+    expect(registry.repository('a/b').blobs.has(other.digest)).toBe(false);
   });
 });
 

@@ -32,19 +32,26 @@ export async function collect(source: Bytes, max: number, what: string): Promise
 }
 
 /**
- * The same bytes, and an error instead of the end when digest or size are not the descriptor's. A stream that
- * runs past its size fails at once, so a lying sender cannot fill a disk.
+ * The same bytes, and an error instead of the last of them when digest or size are not the descriptor's: whoever is sent
+ * them never has all of a wrong blob. A stream that runs past its size fails at once, so a lying sender cannot fill a disk.
  * @throws DIGEST_MISMATCH
  */
 export async function* verified(source: Bytes, descriptor: Descriptor, where?: string): Bytes {
   const hasher = new Hasher();
+  let isChecked = false;
   for await (const chunk of source) {
-    hasher.update(chunk);
-    if (hasher.size > descriptor.size)
+    if (hasher.size + chunk.byteLength > descriptor.size)
       throw mismatch(descriptor, `more than ${descriptor.size} bytes`, where);
+    // Nothing but an empty chunk follows.
+    if (isChecked) continue;
+    hasher.update(chunk);
+    if (hasher.size === descriptor.size) {
+      checkFinished(hasher, descriptor, where);
+      isChecked = true;
+    }
     yield chunk;
   }
-  checkFinished(hasher, descriptor, where);
+  if (!isChecked) checkFinished(hasher, descriptor, where);
 }
 
 /** Compares what a hasher has seen with the descriptor. @throws DIGEST_MISMATCH */
