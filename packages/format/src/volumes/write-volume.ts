@@ -3,13 +3,13 @@
  * is read once.
  */
 
-import { createHash } from 'node:crypto';
 import { type FileHandle, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Located, Piece } from '@omni-airgap/oci';
-import { CodedError } from '@omni-airgap/oci/base';
+import { CodedError, settleAll } from '@omni-airgap/oci/base';
 import {
   alignedBlockSize,
+  BlockHasher,
   diskError,
   giveAligned,
   openForReading,
@@ -18,6 +18,7 @@ import {
   syncFolder,
   takeAligned,
 } from '@omni-airgap/oci/fs';
+import { hexOf } from '@omni-airgap/oci/model';
 import { type VolumeMap, type VolumePart, volumeName } from './volume-map.ts';
 
 export interface WrittenVolume {
@@ -49,13 +50,13 @@ export async function writeVolume(
   const name = volumeName(volume);
   const path = join(folder, name);
   const temporary = `${path}.partial`;
-  const hash = createHash('sha256');
+  const size = map.sizes[volume] ?? 0;
+  const hasher = new BlockHasher(size);
   try {
     await rm(temporary, { force: true });
     const writer = await SyncedWriter.create(temporary);
     const put = async (block: Buffer): Promise<void> => {
-      hash.update(block);
-      await writer.write(block);
+      await settleAll([writer.write(block), hasher.update(block)]);
       onBytes?.(block.byteLength);
     };
     try {
@@ -64,13 +65,16 @@ export async function writeVolume(
     } finally {
       await writer.close();
     }
+    const sha256 = hexOf(await hasher.digest());
     await rename(temporary, path);
     await syncFolder(folder);
-    return { name, size: map.sizes[volume] ?? 0, sha256: hash.digest('hex') };
+    return { name, size, sha256 };
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {});
     if (signal?.aborted === true) throw error;
     throw diskError(error, path);
+  } finally {
+    hasher.end();
   }
 }
 
@@ -81,13 +85,18 @@ export async function hashVolume(
   source: Located,
   options: WriteVolumeOptions = {},
 ): Promise<WrittenVolume> {
-  const hash = createHash('sha256');
-  const use = (block: Buffer): void => {
-    hash.update(block);
+  const size = map.sizes[volume] ?? 0;
+  const hasher = new BlockHasher(size);
+  const use = async (block: Buffer): Promise<void> => {
+    await hasher.update(block);
     options.onBytes?.(block.byteLength);
   };
-  await eachVolumeBlock(map, volume, source, use, options.signal);
-  return { name: volumeName(volume), size: map.sizes[volume] ?? 0, sha256: hash.digest('hex') };
+  try {
+    await eachVolumeBlock(map, volume, source, use, options.signal);
+    return { name: volumeName(volume), size, sha256: hexOf(await hasher.digest()) };
+  } finally {
+    hasher.end();
+  }
 }
 
 /** One is read, one used, one written. */
@@ -104,7 +113,7 @@ async function eachVolumeBlock(
   map: VolumeMap,
   volume: number,
   source: Located,
-  use: (block: Buffer) => Promise<void> | void,
+  use: (block: Buffer) => Promise<void>,
   signal?: AbortSignal,
 ): Promise<void> {
   const parts = new PartReader(map.parts(volume), source);
@@ -126,7 +135,7 @@ async function eachVolumeBlock(
       signal?.throwIfAborted();
       const block: Buffer = await (filling ?? fill());
       isLast = block.byteLength < alignedBlockSize;
-      // Hashing blocks this thread: the next block is read meanwhile.
+      // The next block is read meanwhile.
       filling = isLast ? undefined : fill();
       filling?.catch(() => {});
       const lent = lend(block);
