@@ -4,9 +4,10 @@
  * each project; kinds of content by some hundred bytes in the repository `omni-airgap/probe`. Fault F41.
  */
 
-import { CodedError, type ErrorCode, isCoded, messageOf } from '@omni-airgap/oci/base';
+import { CodedError, type ErrorCode, isCoded, messageOf, settleAll } from '@omni-airgap/oci/base';
 import { isManifestType, openerOf } from '@omni-airgap/oci/model';
 import type { RegistryClient, RepositoryClient } from '@omni-airgap/oci/registry';
+import pLimit from 'p-limit';
 import { belowPrefix } from '../names.ts';
 import { type Sample, type Shape, sampleOf, shapes } from './capability-probe.ts';
 
@@ -77,21 +78,32 @@ async function closedRepositories(
   return new Map([...first, ...(await probePushes(registry, others, signal))]);
 }
 
+const probesAtOnce = 8;
+
 async function probePushes(
   registry: RegistryClient,
   paths: readonly string[],
   signal?: AbortSignal,
 ): Promise<ReadonlyMap<string, CodedError>> {
-  const closed = new Map<string, CodedError>();
-  for (const path of paths) {
-    try {
-      await registry.repository(path).probePush(signal);
-    } catch (error) {
-      if (!isLasting(error) || error.status === undefined) throw error;
-      closed.set(path, error);
-    }
-  }
-  return closed;
+  const limit = pLimit(probesAtOnce);
+  // A registry that is gone is not asked about each of its repositories.
+  let isGone = false;
+  const refusals = await settleAll(
+    paths.map((path) =>
+      limit(async (): Promise<readonly (readonly [string, CodedError])[]> => {
+        if (isGone) return [];
+        try {
+          await registry.repository(path).probePush(signal);
+          return [];
+        } catch (error) {
+          if (isLasting(error) && error.status !== undefined) return [[path, error]];
+          isGone = true;
+          throw error;
+        }
+      }),
+    ),
+  );
+  return new Map(refusals.flat());
 }
 
 /** All are asked, so that a person can make all projects at once. @throws with the remedy: DENIED, NOT_FOUND, UPSTREAM */
