@@ -18,6 +18,7 @@ import {
   subjectOfTag,
 } from '@omni-airgap/oci/model';
 import type { RepositoryClient } from '@omni-airgap/oci/registry';
+import pLimit from 'p-limit';
 
 /** What hangs on an image under a tag of its own, or under its digest when it has none. */
 export interface Companion {
@@ -42,6 +43,8 @@ function skippedNote({ registry, path }: RepositoryClient, { digest, mediaType }
 const maxDepth = 4;
 /** An index of twenty platforms, each with all there is, has some hundred. */
 const maxCompanions = 2000;
+/** Manifests that are asked about at once, six requests each: more than there are connections, and no memory for thousands. */
+const askedAtOnce = 32;
 /** Repositories with a tag for every build have some ten thousand. */
 const maxTags = 100_000;
 const unlistable = ['DENIED', 'NOT_FOUND', 'UPSTREAM', 'NETWORK', 'BAD_DOCUMENT', 'EGRESS_DENIED'] as const;
@@ -58,6 +61,7 @@ export interface CompanionOptions {
 export class Companions {
   readonly #onNote: (text: string) => void;
   readonly #signal: AbortSignal | undefined;
+  readonly #limit = pLimit(askedAtOnce);
   readonly #listed = new Map<string, Promise<ReadonlyMap<Digest, readonly string[]>>>();
   /** By registry: the first web page in place of a list of referrers. */
   readonly #pages = new Map<string, CodedError>();
@@ -85,7 +89,9 @@ export class Companions {
       }
       const batch = waiting.filter((d) => !visited.has(d.digest));
       for (const d of batch) visited.add(d.digest);
-      const companions = await Promise.all(batch.map((d) => this.#companionsOf(repository, d.digest)));
+      const companions = await Promise.all(
+        batch.map((d) => this.#limit(() => this.#companionsOf(repository, d.digest))),
+      );
       waiting = [];
       for (const companion of companions.flat()) {
         if (!isManifestType(companion.descriptor.mediaType)) {
