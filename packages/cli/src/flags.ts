@@ -18,8 +18,11 @@ function grouped(command: Command, heading: string): Command {
   return command.optionsGroup() === '' ? command : command.optionsGroup(heading);
 }
 
+/** `--concurrency` of commands that fetch: what fetch does without it. */
+export const transfersAtOnce = '12 to 24 for each host, as its line takes';
+
 /** What every command takes. @param atOnce the command's own default, where several things can be done at once */
-export function withCommon(command: Command, atOnce = 8): Command {
+export function withCommon(command: Command, atOnce = '8'): Command {
   const concurrency = new Option(
     '--concurrency <n>',
     `things done at once, where there are several (default: ${atOnce})`,

@@ -10,9 +10,10 @@ import {
   noProgress,
   noteRetry,
   type Progress,
+  Transfers,
   tallying,
 } from '@omni-airgap/oci';
-import { type CodedError, printable, WorkQueue, withCleanUp } from '@omni-airgap/oci/base';
+import { type CodedError, printable, withCleanUp } from '@omni-airgap/oci/base';
 import { checkOutputFolder } from '@omni-airgap/oci/fs';
 import type { Layout } from '@omni-airgap/oci/layout';
 import { parseReference } from '@omni-airgap/oci/model';
@@ -95,8 +96,10 @@ interface MissingPlatforms {
 }
 
 const manifestsAtOnce = 16;
-/** A long line gives each connection a part of what it has: 12 fetch a third faster there than 8, and no slower nearby. */
-export const defaultTransfers = 12;
+/** To one host, unless the operator says how many transfers there are: more look like an attack. */
+const mostConnections = 32;
+/** Some connections are left for manifests, which must not wait until a large blob gives its connection back. */
+const mostTransfers = 24;
 
 /**
  * @throws CONFIG, NO_INPUT, SECRET before any request or write, CONFIG after it for what only the content tells; BUSY while another command removes content; otherwise, when
@@ -196,30 +199,36 @@ async function fetchChosen(
   { store, layout, before, repins, signers, egressLog, onNote, onRetry, signal }: Fetching,
   options: FetchOptions,
 ): Promise<FetchReport> {
-  const { allowSecrets = false, concurrency = defaultTransfers, progress = noProgress } = options;
+  const { allowSecrets = false, concurrency, progress = noProgress } = options;
   const wanted = resolveMirror(mirror);
   const facts = { inside: factsOf(mirror), site: options.site };
   refuseFindings(findingsOfWanted(wanted, facts), options.strict === true);
+  const transfers = new Transfers(concurrency ?? mostTransfers);
   const network = await openNetwork(options.network, {
     hosts: hostsOf(wanted).map(hostPattern),
     allowPrivate: false,
     egressLog,
-    // Manifests must not wait until a large blob gives its connection back.
-    connections: concurrency + manifestsAtOnce,
+    connections: concurrency === undefined ? mostConnections : concurrency + manifestsAtOnce,
     pacing: true,
     slowHosts: slowFactory,
-    onRetry,
+    onRetry: (error, attempt, waitMs, host) => {
+      transfers.failed(host, error);
+      onRetry(error, attempt, waitMs);
+    },
     onNote,
   });
   const counts = tallying(progress);
   let received = 0;
+  const onReceived = (bytes: number, host = ''): void => {
+    received += bytes;
+    transfers.moved(host, bytes);
+  };
   const view = new TransfersView(progress);
   const onEvent = (event: CopyEvent): void => {
     counts.onEvent(event);
     view.onEvent(event);
-    if (event.kind === 'bytes') received += event.bytes;
+    if (event.kind === 'bytes') onReceived(event.bytes, event.from);
   };
-  const transfers = new WorkQueue(concurrency);
   const journal = store.downloads;
   const stoppable = { signal };
   const builds = new Builds(progress);
@@ -238,7 +247,12 @@ async function fetchChosen(
   const factory = new FactoryClient({
     gate: network.gate,
     host: publicFactoryHost,
-    retry: { onRetry },
+    retry: {
+      onRetry: (error, attempt, waitMs) => {
+        transfers.failed(publicFactoryHost, error);
+        onRetry(error, attempt, waitMs);
+      },
+    },
     ...stoppable,
   });
   const media: FactoryContext = {
@@ -253,9 +267,7 @@ async function fetchChosen(
     by: options.by,
     allowSecrets,
     progress,
-    onReceived: (bytes) => {
-      received += bytes;
-    },
+    onReceived: (bytes) => onReceived(bytes, publicFactoryHost),
     journaled: new Set(),
   };
   const work = async (): Promise<FetchReport> => {

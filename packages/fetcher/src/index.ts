@@ -3,7 +3,7 @@
 export { type CheckedHost, checkEgress, type EgressCheck } from './egress/check.ts';
 export { type EgressSummary, summarizeLog } from './egress/log.ts';
 export { egressRules, formatNftables, type PortRules, portRules } from './egress/rules.ts';
-export { defaultTransfers, type FetchReport, fetch, prepareFetch, repairNote } from './fetch.ts';
+export { type FetchReport, fetch, prepareFetch, repairNote } from './fetch.ts';
 export type { ChosenRange } from './mirror/chosen-versions.ts';
 export { init } from './mirror/init.ts';
 export { labelOf } from './mirror/version-range.ts';

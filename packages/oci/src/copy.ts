@@ -21,6 +21,7 @@ import {
   isRangeFetcher,
   type Mounter,
   type OpenBytes,
+  type PushResult,
   type Storage,
 } from './storage.ts';
 import { contentKey, GraphBounds, type SelectChild } from './walk.ts';
@@ -29,8 +30,13 @@ import { contentKey, GraphBounds, type SelectChild } from './walk.ts';
 export type CopyEvent =
   /** Content is part of what is copied; sent once per target (for an index, once per way of selecting). */
   | { readonly kind: 'found'; readonly descriptor: Descriptor }
-  /** Bytes of a blob have passed. */
-  | { readonly kind: 'bytes'; readonly descriptor: Descriptor; readonly bytes: number }
+  /** Bytes of a blob have passed; `from` as in the options of the copy. */
+  | {
+      readonly kind: 'bytes';
+      readonly descriptor: Descriptor;
+      readonly bytes: number;
+      readonly from: string | undefined;
+    }
   /** A manifest has been read, or cannot be: all that it points at has been found. */
   | { readonly kind: 'read'; readonly descriptor: Descriptor }
   /** What was received broke off or was wrong, and is tried again. */
@@ -40,12 +46,17 @@ export type CopyEvent =
 /** How content came to be at the target. */
 export type CopyResult = 'stored' | 'present' | 'mounted';
 
+/** As WorkQueue, or Transfers, for which it makes a difference where a blob comes from. */
+export interface BlobQueue {
+  run<T>(weight: number, task: () => Promise<T>, from?: string): Promise<T>;
+}
+
 export interface CopierOptions {
   /**
    * Blobs on their way at once, or the queue they share with other transfers. Default 8: enough to fill a line, few
    * enough for any registry.
    */
-  readonly blobs?: number | WorkQueue | undefined;
+  readonly blobs?: number | BlobQueue | undefined;
   /** Manifests on their way at once. Default 16: they are small, and latency is all they cost. */
   readonly manifests?: number;
   /** Of the blobs that wait, the one with the greatest weight goes next. Default: its size in bytes. */
@@ -57,6 +68,8 @@ export interface CopierOptions {
 export interface CopyOptions {
   /** Which children of an index to copy. Default: all. */
   readonly select?: SelectChild;
+  /** Host that the content comes from, for a queue that bounds transfers for each host. */
+  readonly from?: string;
 }
 
 /**
@@ -64,7 +77,7 @@ export interface CopyOptions {
  * all its copies: each blob is transferred once per target, and mounted from a sibling repository where possible.
  */
 export class Copier {
-  readonly #blobs: WorkQueue;
+  readonly #blobs: BlobQueue;
   readonly #manifests: WorkQueue;
   readonly #weight: (blob: Descriptor) => number;
   readonly #onEvent: (event: CopyEvent) => void;
@@ -99,7 +112,9 @@ export class Copier {
       seen.add(key);
       bounds.checkNesting(depth, isIndexType(descriptor.mediaType) ? 1 : 0);
       if (!isManifestType(descriptor.mediaType)) {
-        return this.#once(target, descriptor, key, () => this.#copyBlob(source, target, descriptor));
+        return this.#once(target, descriptor, key, () =>
+          this.#copyBlob(source, target, descriptor, options.from),
+        );
       }
       // An index that was copied in part is not there for one who wants all of it.
       const way = isIndexType(descriptor.mediaType) ? ` ${this.#numberOf(options.select)}` : '';
@@ -157,11 +172,11 @@ export class Copier {
     return known < 0 ? this.#selections.push(select) - 1 : known;
   }
 
-  async #copyBlob(source: Fetcher, target: Storage, descriptor: Descriptor): Promise<void> {
+  async #copyBlob(source: Fetcher, target: Storage, descriptor: Descriptor, from?: string): Promise<void> {
     try {
       const result = isMounter(target)
-        ? await this.#mountOrPush(source, target, descriptor)
-        : await this.#pushBlob(source, target, descriptor);
+        ? await this.#mountOrPush(source, target, descriptor, from)
+        : await this.#pushBlob(source, target, descriptor, from);
       this.#onEvent({ kind: 'done', descriptor, result });
     } catch (error) {
       throw descriptor.urls === undefined ? error : withoutForeign(error, descriptor);
@@ -173,6 +188,7 @@ export class Copier {
     source: Fetcher,
     target: Storage & Mounter,
     descriptor: Descriptor,
+    from: string | undefined,
   ): Promise<CopyResult> {
     const places = this.#placesOf(target.registry);
     const place = places.get(descriptor.digest);
@@ -181,9 +197,9 @@ export class Copier {
         if (await target.has(descriptor, this.#signal)) return 'present';
         return (await target.mount(descriptor, place.path, this.#signal)) ? 'mounted' : undefined;
       });
-      return mounted ?? this.#pushBlob(source, target, descriptor);
+      return mounted ?? this.#pushBlob(source, target, descriptor, from);
     }
-    const pushing = this.#pushBlob(source, target, descriptor);
+    const pushing = this.#pushBlob(source, target, descriptor, from);
     const there = pushing.then(() => {});
     there.catch(() => {});
     places.set(descriptor.digest, { path: target.path, there });
@@ -199,13 +215,12 @@ export class Copier {
     return places;
   }
 
-  #pushBlob(source: Fetcher, target: Storage, descriptor: Descriptor): Promise<CopyResult> {
-    return this.#blobs.run(this.#weight(descriptor), () =>
-      this.#retryWrongBytes(descriptor, () => {
-        this.#signal?.throwIfAborted();
-        return target.push(descriptor, this.#opener(source, descriptor), this.#signal);
-      }),
-    );
+  #pushBlob(source: Fetcher, target: Storage, descriptor: Descriptor, from?: string): Promise<CopyResult> {
+    const push = (): Promise<PushResult> => {
+      this.#signal?.throwIfAborted();
+      return target.push(descriptor, this.#opener(source, descriptor, from), this.#signal);
+    };
+    return this.#blobs.run(this.#weight(descriptor), () => this.#retryWrongBytes(descriptor, push), from);
   }
 
   async #readManifest(source: Fetcher, descriptor: Descriptor): ReturnType<typeof fetchManifest> {
@@ -227,7 +242,7 @@ export class Copier {
   }
 
   /** Unverified: every Pusher checks what it stores, and bytes are hashed once. */
-  #opener(source: Fetcher, descriptor: Descriptor): OpenBytes {
+  #opener(source: Fetcher, descriptor: Descriptor, from: string | undefined): OpenBytes {
     return (offset = 0) => {
       const bytes =
         offset === 0
@@ -235,13 +250,17 @@ export class Copier {
           : isRangeFetcher(source)
             ? source.fetchFrom(descriptor, offset, this.#signal)
             : skip(source.fetch(descriptor, this.#signal), offset);
-      return this.#counted(bytes, descriptor);
+      return this.#counted(bytes, descriptor, from);
     };
   }
 
-  async *#counted(bytes: AsyncIterable<Uint8Array>, descriptor: Descriptor): AsyncIterable<Uint8Array> {
+  async *#counted(
+    bytes: AsyncIterable<Uint8Array>,
+    descriptor: Descriptor,
+    from: string | undefined,
+  ): AsyncIterable<Uint8Array> {
     for await (const chunk of bytes) {
-      this.#onEvent({ kind: 'bytes', descriptor, bytes: chunk.byteLength });
+      this.#onEvent({ kind: 'bytes', descriptor, bytes: chunk.byteLength, from });
       yield chunk;
     }
   }

@@ -32,4 +32,5 @@ export type {
   Storage,
   Tagger,
 } from './storage.ts';
+export { Transfers } from './transfers.ts';
 export { contentKey, GraphBounds, graphOf, type SelectChild, type Visited, walk } from './walk.ts';

@@ -1,6 +1,6 @@
 /** omni-airgap fetch */
 
-import { defaultTransfers, type FetchReport, fetch } from '@omni-airgap/fetcher';
+import { type FetchReport, fetch } from '@omni-airgap/fetcher';
 import { CodedError, formatBytes, printable } from '@omni-airgap/oci/base';
 import { Command } from 'commander';
 import {
@@ -8,6 +8,7 @@ import {
   requirePlatformsHelp,
   type SignerFlags,
   signerOptions,
+  transfersAtOnce,
   updateHelp,
   withCommon,
   withExample,
@@ -89,7 +90,7 @@ export function addFetch(session: Session): Command {
     );
   });
   return withExample(
-    withCommon(withTransfers(command), defaultTransfers),
+    withCommon(withTransfers(command), transfersAtOnce),
     'omni-airgap fetch --config mirror.yaml --store ./store',
   );
 }

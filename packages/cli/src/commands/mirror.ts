@@ -6,7 +6,7 @@ import {
   checkWithdraw,
   consumingInto,
 } from '@omni-airgap/bundler';
-import { defaultTransfers, prepareFetch, repairNote } from '@omni-airgap/fetcher';
+import { prepareFetch, repairNote } from '@omni-airgap/fetcher';
 import { checkOutputFolder } from '@omni-airgap/oci/fs';
 import { Store } from '@omni-airgap/store';
 import { Command } from 'commander';
@@ -15,6 +15,7 @@ import {
   requirePlatformsHelp,
   type SignerFlags,
   signerOptions,
+  transfersAtOnce,
   updateHelp,
   withCommon,
   withExample,
@@ -104,7 +105,7 @@ export function addMirror(session: Session): Command {
       );
     });
   return withExample(
-    withCommon(withTransfers(command), defaultTransfers),
+    withCommon(withTransfers(command), transfersAtOnce),
     'omni-airgap mirror --config mirror.yaml --store ./store --out /mnt/usb --sign-key site.key',
   );
 }

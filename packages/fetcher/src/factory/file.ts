@@ -3,8 +3,8 @@
  * is: lock.json pins it, and another one under its name is a conflict. Fault F22.
  */
 
-import type { Progress } from '@omni-airgap/oci';
-import { CodedError, type WorkQueue } from '@omni-airgap/oci/base';
+import type { Progress, Transfers } from '@omni-airgap/oci';
+import { CodedError } from '@omni-airgap/oci/base';
 import type { SlowHosts } from '@omni-airgap/oci/http';
 import type { Layout } from '@omni-airgap/oci/layout';
 import type { Descriptor, Digest } from '@omni-airgap/oci/model';
@@ -21,7 +21,7 @@ export interface FactoryContext {
   readonly layout: Layout;
   readonly journal: DownloadJournal;
   /** Shared with all other content: the largest goes first. */
-  readonly transfers: WorkQueue;
+  readonly transfers: Transfers;
   readonly builds: Builds;
   /** What the store was locked to before, if it was. */
   readonly lock: LockDocument | undefined;
@@ -145,7 +145,7 @@ async function bring(
   progress.expect(size);
   sized();
   let got = 0;
-  return transfers.run(size, async () => {
+  const transfer = async (): Promise<Descriptor> => {
     try {
       return await factory.fetch(layout, journal, { path, size }, (bytes) => {
         got += bytes;
@@ -156,7 +156,8 @@ async function bring(
     } finally {
       progress.item?.(label, undefined);
     }
-  });
+  };
+  return transfers.run(size, transfer, publicFactoryHost);
 }
 
 /** A first build of a disk image has been seen to take minutes; its answer does not begin before that. */

@@ -65,7 +65,10 @@ export async function fetchImage(
   );
   const select = selectPlatforms(wanted.platforms);
   const announced = (descriptor: Descriptor): Fetcher => asAnnounced(source, descriptor, reference.registry);
-  const copying = copier.copy(announced(root), layout, root, select === undefined ? {} : { select });
+  const copying = copier.copy(announced(root), layout, root, {
+    from: reference.registry,
+    ...(select === undefined ? {} : { select }),
+  });
   // Its manifest has been found, and counts as unsized until it has been read.
   sized();
   await copying;
@@ -79,7 +82,7 @@ export async function fetchImage(
   const signatures = companions.map(async (companion): Promise<LockedItem> => {
     const { descriptor } = companion;
     const name = companionName(reference, companion);
-    await copier.copy(announced(descriptor), layout, descriptor);
+    await copier.copy(announced(descriptor), layout, descriptor, { from: reference.registry });
     await layout.tag(descriptor, name);
     const bytes = sum(await graphOf(walk(layout, [descriptor], { signal })));
     return { name, kind: 'signature', descriptor: plain(descriptor), bytes, source: host, fetchedAt };

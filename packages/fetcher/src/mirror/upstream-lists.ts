@@ -7,7 +7,7 @@ import type { Digest } from '@omni-airgap/oci/model';
 import { type Network, type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import { type EgressHost, egressHosts, hostPattern, isVersion, publicFactoryHost } from '@omni-airgap/talos';
 import pLimit from 'p-limit';
-import { FactoryClient } from '../factory/client.ts';
+import { FactoryClient, type FactoryOptions } from '../factory/client.ts';
 import { allVersions } from '../factory/lists.ts';
 import { hostOfList, talosList } from './version-range.ts';
 
@@ -85,8 +85,11 @@ export class UpstreamLists {
     const { signal, onRetry } = this.#scope;
     if (list === talosList) {
       const { gate } = this.#network;
-      const retry = onRetry === undefined ? {} : { onRetry };
-      const factory = new FactoryClient({ gate, host: publicFactoryHost, signal, retry });
+      const host = publicFactoryHost;
+      const retry: FactoryOptions['retry'] = {
+        onRetry: (error, attempt, waitMs) => onRetry?.(error, attempt, waitMs, host),
+      };
+      const factory = new FactoryClient({ gate, host, signal, retry });
       return (await allVersions(factory)).filter(isVersion);
     }
     const host = hostOfList(list);

@@ -25,52 +25,37 @@ export async function withCleanUp<T>(work: () => Promise<T>, cleanUp: () => Prom
   return result;
 }
 
-interface Entry {
+/** What waits for its turn in a queue. */
+export interface Waiting {
   readonly weight: number;
+  /** Of those with the same weight, the least goes first. */
   readonly order: number;
   readonly start: () => void;
 }
 
-/**
- * Bounded work, the largest first: at most `slots` tasks run, and of those that wait the heaviest goes next, so that no
- * long transfer starts when everything else is done. A task must not wait for another task.
- */
-export class WorkQueue {
-  readonly #heap: Entry[] = [];
-  #free: number;
-  #order = 0;
+/** What waits, the heaviest first. */
+export class HeaviestFirst {
+  readonly #heap: Waiting[] = [];
 
-  constructor(slots: number) {
-    this.#free = slots;
+  /** The next one, which stays. */
+  get first(): Waiting | undefined {
+    return this.#heap[0];
   }
 
-  /** Runs the task when its turn comes. @param weight bytes, usually */
-  async run<T>(weight: number, task: () => Promise<T>): Promise<T> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((start) => this.#add({ weight, order: this.#order++, start }));
-    try {
-      return await task();
-    } finally {
-      const next = this.#take();
-      if (next === undefined) this.#free++;
-      else next.start();
-    }
-  }
-
-  #add(entry: Entry): void {
+  add(entry: Waiting): void {
     const heap = this.#heap;
     let i = heap.push(entry) - 1;
     while (i > 0) {
       const up = (i - 1) >> 1;
-      const parent = heap[up] as Entry;
-      if (!before(entry, parent)) break;
+      const parent = heap[up] as Waiting;
+      if (!isBefore(entry, parent)) break;
       heap[i] = parent;
       i = up;
     }
     heap[i] = entry;
   }
 
-  #take(): Entry | undefined {
+  take(): Waiting | undefined {
     const heap = this.#heap;
     const top = heap[0];
     const last = heap.pop();
@@ -82,11 +67,11 @@ export class WorkQueue {
       if (left === undefined) break;
       const right = heap[down + 1];
       let child = left;
-      if (right !== undefined && before(right, left)) {
+      if (right !== undefined && isBefore(right, left)) {
         child = right;
         down++;
       }
-      if (!before(child, last)) break;
+      if (!isBefore(child, last)) break;
       heap[i] = child;
       i = down;
     }
@@ -95,6 +80,34 @@ export class WorkQueue {
   }
 }
 
-function before(a: Entry, b: Entry): boolean {
+/** Whether it goes before the other. */
+export function isBefore(a: Waiting, b: Waiting): boolean {
   return a.weight !== b.weight ? a.weight > b.weight : a.order < b.order;
+}
+
+/**
+ * Bounded work, the largest first: at most `slots` tasks run, and of those that wait the heaviest goes next, so that no
+ * long transfer starts when everything else is done. A task must not wait for another task.
+ */
+export class WorkQueue {
+  readonly #waiting = new HeaviestFirst();
+  #free: number;
+  #order = 0;
+
+  constructor(slots: number) {
+    this.#free = slots;
+  }
+
+  /** Runs the task when its turn comes. @param weight bytes, usually */
+  async run<T>(weight: number, task: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((start) => this.#waiting.add({ weight, order: this.#order++, start }));
+    try {
+      return await task();
+    } finally {
+      const next = this.#waiting.take();
+      if (next === undefined) this.#free++;
+      else next.start();
+    }
+  }
 }

@@ -50,8 +50,8 @@ export interface NetworkScope {
   readonly slowHosts?: SlowHosts | undefined;
   /** Attempts for what may pass by itself; default 6, which span about half a minute. */
   readonly tries?: number | undefined;
-  /** Told what is tried again. */
-  readonly onRetry?: RetryOptions['onRetry'];
+  /** Told what is tried again, and the host of the registry. */
+  readonly onRetry?: (...retry: readonly [...Parameters<RetryOptions['onRetry'] & {}>, host: string]) => void;
   /** Told what registries do wrong and was accepted nevertheless, and what is wrong with the client certificate. */
   readonly onNote?: ((text: string) => void) | undefined;
 }
@@ -115,7 +115,7 @@ export async function openNetwork(settings: NetworkSettings, scope: NetworkScope
           plainHttp: plainHttp.some((one) => one === host || one === host.replace(/:[0-9]+$/, '')),
           trustedRealms: trusted,
           tries: scope.tries,
-          retry: { onRetry: scope.onRetry },
+          retry: { onRetry: (...retry) => scope.onRetry?.(...retry, host) },
           onNote: scope.onNote,
         });
         clients.set(host, client);
