@@ -186,21 +186,20 @@ describe('machines that boot at once', () => {
     expect(asked(site.registry, 'HEAD', /manifests/)).toBe(0);
   });
 
-  test('one that goes away leaves the others waiting, and they get their answer', async () => {
+  test('when all of them go away, the question ends too, and the next one asks anew', async () => {
     const { site } = await withBlob();
     let isHeld = true;
-    site.registry.fault({ match: { path: /manifests/ }, do: { until: () => !isHeld } });
+    site.registry.fault({ match: { path: /manifests/ }, do: { until: () => !isHeld }, times: 1 });
     const { url } = await site.replica();
     const path = `${url}/v2/metal-installer/${site.id}/manifests/${v}`;
     const leaving = new AbortController();
-    const first = fetch(path, { signal: leaving.signal }).catch(() => 'gone');
+    const gone = [1, 2].map(() => fetch(path, { signal: leaving.signal }).catch(() => 'gone'));
     await vi.waitFor(() => expect(asked(site.registry, 'GET', /manifests/)).toBe(1));
-    const second = fetch(path);
     leaving.abort();
-    expect(await first).toBe('gone');
+    expect(await Promise.all(gone)).toEqual(['gone', 'gone']);
+    await vi.waitFor(async () => expect((await fetch(path)).status).toBe(200), { timeout: 5_000 });
+    expect(asked(site.registry, 'GET', /manifests/)).toBe(2);
     isHeld = false;
-    expect((await second).status).toBe(200);
-    expect(asked(site.registry, 'GET', /manifests/)).toBe(1);
   });
 
   test('what is not there is asked for again: it may have been pushed', async () => {
@@ -303,6 +302,23 @@ test('a replica that ends is not ready, and answers who comes nevertheless', asy
   expect([answer.status, answer.headers.get('connection')]).toEqual([200, 'close']);
   expect((await answer.arrayBuffer()).byteLength).toBe(blob.byteLength);
 });
+
+test('a registry that does not answer holds a health check for five seconds, and the next one for none', async () => {
+  const { site } = await withBlob();
+  let isHeld = true;
+  site.registry.fault({ match: { path: /^\/v2\/$/ }, do: { until: () => !isHeld } });
+  const { url } = await site.replica();
+  for (let i = 0; i < 3; i++) {
+    expect(await (await fetch(`${url}/healthz`)).json()).toMatchObject({
+      status: 'unreachable',
+      targets: [{ ok: false }, { ok: true }],
+    });
+    // The bucket is of use without the registry.
+    expect((await fetch(`${url}/readyz`)).status).toBe(200);
+  }
+  expect(asked(site.registry, 'GET', /^\/v2\/$/)).toBe(1);
+  isHeld = false;
+}, 20_000);
 
 test('metrics count what was asked of registry and bucket, and no label names content', async () => {
   const { site, path, iso } = await withBlob();

@@ -48,6 +48,8 @@ export interface NetworkScope {
   /** Outside: hold back where a host says that it is busy, for all requests to it. */
   readonly pacing?: boolean | undefined;
   readonly slowHosts?: SlowHosts | undefined;
+  /** Milliseconds until the headers of an answer must be there; default as the gate. */
+  readonly headersTimeoutMs?: number | undefined;
   /** Attempts for what may pass by itself; default 6, which span about half a minute. */
   readonly tries?: number | undefined;
   /** Told what is tried again, and the host of the registry. */
@@ -89,6 +91,7 @@ export async function openNetwork(settings: NetworkSettings, scope: NetworkScope
     egressLog: scope.egressLog,
     connections: scope.connections,
     slowHosts: scope.slowHosts,
+    headersTimeoutMs: scope.headersTimeoutMs,
     rateFloor: {
       ...defaultRateFloor,
       ...(settings.minRate === undefined ? {} : { bytesPerSecond: settings.minRate }),

@@ -159,12 +159,15 @@ async function page(context: PageContext, request: Request, verdict: Html, text 
   const isEmpty = hosts.length === 0 && countOf(contents).names + countOf(contents).files === 0;
   const damaged = healthOf(context).damaged.length;
   const problem = html`<span class="bad">${damaged} damaged or unreadable</span>: <a href="/healthz">see which</a>`;
+  const gone = (context.condition.targets?.() ?? []).filter(({ ok }) => !ok).map(({ name }) => name);
   const state =
-    damaged > 0
-      ? problem
-      : isEmpty
-        ? html`No content`
-        : html`<span class="good">All content read so far is whole</span>`;
+    gone.length > 0
+      ? html`<span class="bad">No answer of the ${gone.join(' and the ')}</span>`
+      : damaged > 0
+        ? problem
+        : isEmpty
+          ? html`No content`
+          : html`<span class="good">All content read so far is whole</span>`;
   const [image] = contents.repositories;
   const main =
     found !== undefined

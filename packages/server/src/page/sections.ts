@@ -6,6 +6,7 @@ import { hexOf } from '@omni-airgap/oci/model';
 import { isMediaName, parseMediaName } from '@omni-airgap/talos';
 import type { Provenance } from '../bundles.ts';
 import type { HeldMedia, ListedFiles } from '../factory/holdings.ts';
+import type { Condition } from '../health.ts';
 import { describeWish } from '../wishes/wish.ts';
 import type { WantsDocument } from '../wishes/wishes.ts';
 import { type Contents, countOf } from './contents.ts';
@@ -151,12 +152,17 @@ export function aboutSection(
   {
     provenance,
     olderNames,
+    condition,
   }: {
     readonly provenance: readonly Provenance[];
     readonly olderNames: ReadonlyMap<string, Provenance>;
+    readonly condition: Condition;
   },
   state: Html,
 ): Html {
+  const targets = (condition.targets?.() ?? []).map(
+    ({ name, place }) => html`<dt>Content from</dt><dd>${name} <code>${place}</code></dd>`,
+  );
   const seen = new Set<string>();
   const stores = new Set(provenance.map(({ origin }) => origin));
   const bundles = provenance.map((bundle) => {
@@ -170,7 +176,7 @@ export function aboutSection(
     const store = stores.size < 2 ? '' : ` of store ${origin.slice(0, 8)}`;
     return html`<h3>Bundle number ${sequence}${store}${age}</h3><dl class="facts"><dt>Made</dt><dd><time datetime="${createdAt}">${createdAt.slice(0, 16).replace('T', ' ')}</time> UTC${createdBy === undefined ? '' : ` by ${createdBy}`}</dd><dt>Signed by</dt><dd>${signedBy === undefined ? html`<span class="bad">nobody's signature was checked</span>` : html`<code>${signedBy}</code>`}</dd>${served}<dt>ID</dt><dd><code>${id}</code></dd><dt>Store</dt><dd><code>${origin}</code></dd></dl>`;
   });
-  return html`<section aria-labelledby="about"><h2 id="about">About this server</h2><dl class="facts"><dt>Address</dt><dd><code>${url}</code></dd><dt>Talos versions</dt><dd>${versions.length === 0 ? 'none' : versions.toReversed().join(', ')}</dd><dt>State</dt><dd>${state}</dd></dl>${bundles}</section>`;
+  return html`<section aria-labelledby="about"><h2 id="about">About this server</h2><dl class="facts"><dt>Address</dt><dd><code>${url}</code></dd><dt>Talos versions</dt><dd>${versions.length === 0 ? 'none' : versions.toReversed().join(', ')}</dd>${targets}<dt>State</dt><dd>${state}</dd></dl>${bundles}</section>`;
 }
 
 const maxShown = 200;

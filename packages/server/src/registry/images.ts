@@ -2,7 +2,7 @@
  * What the registry's reading routes ask: of an index in memory over files, or of another registry. Names are those of
  * clients; where content lies is not theirs to know.
  */
-import type { Descriptor, Digest } from '@omni-airgap/oci/model';
+import { type Descriptor, type Digest, isRegistryHost } from '@omni-airgap/oci/model';
 import type { Body, Request } from '../http/message.ts';
 
 export interface FoundManifest {
@@ -22,7 +22,9 @@ export interface Asked {
 }
 
 export function askedFor(repository: string, { query, method, signal }: Request): Asked {
-  return { repository, ns: query.get('ns'), isHead: method === 'HEAD', signal };
+  const ns = query.get('ns');
+  const isHost = ns !== null && isRegistryHost(ns);
+  return { repository, ns: isHost ? ns : null, isHead: method === 'HEAD', signal };
 }
 
 /** Every method may throw what the place of the content throws: DISK, or DENIED, UPSTREAM, NETWORK, ABORTED. */

@@ -6,6 +6,10 @@ import { abortable } from '@omni-airgap/oci/http';
 
 interface Kept<T> {
   readonly answer: Promise<T>;
+  /** Ends the question. */
+  readonly stop: AbortController;
+  /** Who waits for the answer. */
+  waiting: number;
   /** Bytes. */
   weight: number;
   /** By the clock that nobody sets, in ms; infinite while it is asked. */
@@ -27,7 +31,7 @@ const overhead = 300;
 export class Coalesced<T> {
   readonly #keeping: Keeping<T>;
   readonly #kept = new Map<string, Kept<T>>();
-  /** Ends what is asked, when the server ends: a client that goes away leaves the others waiting. */
+  /** Ends what is asked, when the server ends. */
   readonly #closing: AbortSignal;
   #bytes = 0;
 
@@ -36,23 +40,46 @@ export class Coalesced<T> {
     this.#keeping = keeping;
   }
 
-  /** @param signal of who waits @throws what `ask` throws, for all who wait; ABORTED */
+  /**
+   * A client that goes away leaves the others waiting; with the last of them the question ends.
+   * @param signal of who waits @throws what `ask` throws, for all who wait; ABORTED
+   */
   async get(key: string, ask: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    const known = this.#kept.get(key);
-    if (known !== undefined && known.until > performance.now()) {
-      this.#kept.delete(key);
-      this.#kept.set(key, known);
-      return abortable(known.answer, signal);
+    const kept = this.#known(key) ?? this.#ask(key, ask);
+    kept.waiting++;
+    try {
+      return await abortable(kept.answer, signal);
+    } finally {
+      kept.waiting--;
+      if (kept.waiting === 0 && kept.until === Number.POSITIVE_INFINITY) {
+        this.#drop(key, kept);
+        kept.stop.abort();
+      }
     }
+  }
+
+  #known(key: string): Kept<T> | undefined {
+    const known = this.#kept.get(key);
+    if (known === undefined || known.until <= performance.now()) return undefined;
+    this.#kept.delete(key);
+    this.#kept.set(key, known);
+    return known;
+  }
+
+  #ask(key: string, ask: (signal: AbortSignal) => Promise<T>): Kept<T> {
     this.#drop(key);
-    const asked: Kept<T> = { answer: ask(this.#closing), weight: overhead, until: Number.POSITIVE_INFINITY };
+    const stop = new AbortController();
+    const asked: Kept<T> = {
+      ...{ answer: ask(AbortSignal.any([stop.signal, this.#closing])), stop, waiting: 0 },
+      ...{ weight: overhead + key.length, until: Number.POSITIVE_INFINITY },
+    };
     this.#kept.set(key, asked);
     this.#bytes += asked.weight;
     asked.answer.then(
       (answer) => this.#keep(key, asked, answer),
       () => this.#drop(key, asked),
     );
-    return abortable(asked.answer, signal);
+    return asked;
   }
 
   /** An answer is not true any more. */

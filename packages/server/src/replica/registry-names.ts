@@ -2,7 +2,7 @@
  * Names of clients and repositories of the registry behind. Clients name images as at a server with a bundle: with or without
  * the host that an image came from. `load` put them below the prefix, without the host or with `--keep-host`.
  */
-import { isRegistryHost, isRepository } from '@omni-airgap/oci/model';
+import { isRepository } from '@omni-airgap/oci/model';
 import { otherInstallerName } from '../registry/installers.ts';
 
 /** Where machines and Kubernetes pull from: asked in turn for a name without a host, where hosts were kept. */
@@ -70,7 +70,7 @@ export class RegistryNames {
       return [...(hasHost ? [this.below(rest.join('/'))] : []), this.below(path)];
     }
     if (hasHost) return [this.below(path)];
-    const hosts = ns !== null && isRegistryHost(ns) ? [ns] : commonHosts;
+    const hosts = ns === null ? commonHosts : [ns];
     return [...hosts.map((host) => this.loaded(host, path)), this.below(path)];
   }
 }

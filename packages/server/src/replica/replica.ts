@@ -42,6 +42,8 @@ export interface ReplicaOptions {
 
 /** A client waits: long pauses between attempts help nobody. */
 const tries = 3;
+/** Longer, and the client that waits has given up. */
+const headersTimeoutMs = 20_000;
 /** To the registry, and to the object store: each client that reads slowly holds one. As many as clients are let in. */
 const connections = 4096;
 /** Below the prefix of registry and bucket, what replicas keep for each other. */
@@ -70,7 +72,15 @@ export async function openReplica(options: ReplicaOptions): Promise<Backend> {
   const network = await openNetwork(
     { ...options.network, plainHttp },
     {
-      ...{ hosts, identifyTo: hosts, allowPrivate: true, connections, tries, egressLog: upstream },
+      ...{
+        hosts,
+        identifyTo: hosts,
+        allowPrivate: true,
+        connections,
+        tries,
+        headersTimeoutMs,
+        egressLog: upstream,
+      },
       onNote: onProblem,
     },
   );
