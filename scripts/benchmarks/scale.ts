@@ -97,9 +97,9 @@ async function curve(
   return [];
 }
 
-/** Powers of `step` from `first`, and the limit itself. */
+/** Powers of `step` from `first`, and the limit itself; none that is close to it, as large ones take most of the time. */
 function upTo(limit: number, step: number, first = 1): readonly number[] {
   const sizes: number[] = [];
-  for (let size = first; size < limit; size *= step) sizes.push(size);
+  for (let size = first; size * Math.min(step, 3) <= limit; size *= step) sizes.push(size);
   return [...sizes, limit];
 }

@@ -126,6 +126,7 @@ describe('goals', () => {
   });
 
   test('noise in small sizes is no growth', () => {
+    expect(missedGrowths(curve('MiB', { 1: 11, 64: 2, 512: 5, 8192: 45 }))).toEqual([]);
     expect(growthsOf(curve('images', { 1: 0.31, 10: 0.3, 100: 0.35 }))[0]).toMatchObject({ isMissed: false });
   });
 

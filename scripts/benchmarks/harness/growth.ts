@@ -67,7 +67,8 @@ function exponentOf(
   if (before === undefined) return undefined;
   const at = (size: number): number =>
     spreadOf(runsOf(results, comparison, side, size).map((run) => run[key])).least;
-  const start = isFlat || before === sizes[0] ? 0 : at(sizes[0] ?? 0);
+  // No more than half: the first run of all may have been slow for other reasons.
+  const start = isFlat || before === sizes[0] ? 0 : Math.min(at(sizes[0] ?? 0), at(before) / 2);
   const net = (size: number): number => Math.max(noise, at(size) - start);
   return Math.log(net(largest) / net(before)) / Math.log(largest / before);
 }
