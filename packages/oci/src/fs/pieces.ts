@@ -4,11 +4,11 @@
  */
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import { blockSize, giveBuffer, takeBuffer } from '../base/buffers.ts';
 import { giveBack, markLent } from '../base/chunk-memory.ts';
 import { CodedError } from '../base/errors.ts';
 import type { Descriptor } from '../model/descriptor.ts';
 import type { Bytes, Located, Piece } from '../storage.ts';
-import { blockSize, giveBuffer, takeBuffer } from './buffers.ts';
 import { diskError } from './disk-error.ts';
 
 /** Opens for reading without following a link and without hanging on a FIFO. @throws DISK */

@@ -11,13 +11,13 @@
 import { constants } from 'node:fs';
 import { chmod, type FileHandle, lstat, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { giveBack } from '../base/chunk-memory.ts';
 import { CodedError, isCoded, systemCodeOf } from '../base/errors.ts';
+import { BlockHasher } from '../fs/block-hasher.ts';
 import { BlockWriter } from '../fs/block-writer.ts';
 import { diskError } from '../fs/disk-error.ts';
 import { eachBlock } from '../fs/pieces.ts';
 import { Runs, runPattern } from '../fs/run.ts';
-import { type Digest, Hasher } from '../model/digest.ts';
+import type { Digest } from '../model/digest.ts';
 import type { OpenBytes } from '../storage.ts';
 
 const partPattern = new RegExp(`^([a-f0-9]{64})(?:\\.(${runPattern})\\.[0-9]+)?\\.part$`);
@@ -66,7 +66,10 @@ const defaultEvery = 64 * 1024 * 1024;
 /** A file that has received all bytes and is synced, not yet under its final name. */
 export interface Ingested {
   readonly path: string;
-  readonly hasher: Hasher;
+  /** Bytes. */
+  readonly size: number;
+  /** Of these bytes. */
+  readonly digest: Digest;
 }
 
 export class Ingest {
@@ -109,34 +112,36 @@ export class Ingest {
     const part = resume === 'none' ? await this.#begin(key, run) : await this.#claim(key, run);
     let file: FileHandle | undefined;
     let writer: BlockWriter | undefined;
-    let hasher: Hasher | undefined;
+    let hasher: BlockHasher | undefined;
+    let size = 0;
     try {
       file = await openPart(part.path);
-      hasher = fresh || part.size > maxSize ? new Hasher() : await usable(part, resume, signal);
-      if (hasher.size < part.size) await file.truncate(hasher.size);
-      writer = new BlockWriter(file, hasher.size, maxSize - hasher.size);
-      let next = hasher.size + (checkpoints?.every ?? defaultEvery);
-      for await (const chunk of open(hasher.size)) {
+      const hashing = await usable(fresh || part.size > maxSize ? 'none' : resume, part, maxSize, signal);
+      hasher = hashing;
+      size = hasher.size;
+      if (size < part.size) await file.truncate(size);
+      writer = new BlockWriter(file, size, maxSize - size, (block) => hashing.update(block));
+      let next = size + (checkpoints?.every ?? defaultEvery);
+      for await (const chunk of open(size)) {
         signal?.throwIfAborted();
-        hasher.update(chunk);
-        if (hasher.size > maxSize) {
+        size += chunk.byteLength;
+        if (size > maxSize) {
           throw new CodedError('DIGEST_MISMATCH', `${what}: more than ${maxSize} bytes`);
         }
-        await writer.write(chunk);
-        giveBack(chunk);
-        if (checkpoints === undefined || hasher.size < next) continue;
+        await writer.take(chunk);
+        if (checkpoints === undefined || size < next) continue;
         await record(checkpoints, file, writer, hasher);
-        next = hasher.size + (checkpoints.every ?? defaultEvery);
+        next = size + (checkpoints.every ?? defaultEvery);
       }
       await writer.drain();
-      await file.sync();
-      return { path: part.path, hasher };
+      const [digest] = await Promise.all([hasher.digest(), file.sync()]);
+      return { path: part.path, size, digest };
     } catch (error) {
       const refused = resume === 'none' || isCoded(error, 'DIGEST_MISMATCH', 'BAD_DOCUMENT');
       // The first error is the one to report: what cannot be recorded now comes again next time.
       if (file !== undefined && writer !== undefined && hasher !== undefined) {
         const stopping =
-          checkpoints === undefined || refused || hasher.size < worthKeeping
+          checkpoints === undefined || refused || size < worthKeeping
             ? writer.drain()
             : record(checkpoints, file, writer, hasher);
         await stopping.catch(() => {});
@@ -145,6 +150,7 @@ export class Ingest {
       throw systemCodeOf(error) === undefined || isCoded(error) ? error : diskError(error, part.path);
     } finally {
       await writer?.release();
+      hasher?.end();
       await file?.close().catch(() => {});
     }
   }
@@ -210,23 +216,35 @@ export class Ingest {
 
 /**
  * What of a part may be used, read and hashed.
+ * @param expected bytes of the whole content
  * @returns has seen the bytes to keep, which may be none
  */
 async function usable(
-  part: { readonly path: string; readonly size: number },
   resume: Expected['resume'],
+  part: { readonly path: string; readonly size: number },
+  expected: number,
   signal: AbortSignal | undefined,
-): Promise<Hasher> {
-  let good = new Hasher();
+): Promise<BlockHasher> {
+  let good = new BlockHasher(expected);
   if (resume === 'none' || part.size === 0) return good;
   const all = resume === 'all' ? [{ size: part.size, digest: undefined }] : await resume.read();
   const fitting = all.filter(({ size }) => size <= part.size).sort((a, b) => a.size - b.size);
   for (const { size, digest } of fitting) {
     const hasher = good.copy();
-    const piece = { path: part.path, offset: good.size, size: size - good.size };
-    await eachBlock([piece], (block) => hasher.update(block), signal);
-    // What follows a wrong byte is wrong too.
-    if (digest !== undefined && hasher.copy().finish() !== digest) break;
+    try {
+      const piece = { path: part.path, offset: good.size, size: size - good.size };
+      await eachBlock([piece], (block) => hasher.update(block), signal);
+      // What follows a wrong byte is wrong too.
+      if (digest !== undefined && (await hasher.digest()) !== digest) {
+        hasher.end();
+        break;
+      }
+    } catch (error) {
+      hasher.end();
+      good.end();
+      throw error;
+    }
+    good.end();
     good = hasher;
   }
   return good;
@@ -237,11 +255,11 @@ async function record(
   checkpoints: Checkpoints,
   file: FileHandle,
   writer: BlockWriter,
-  hasher: Hasher,
+  hasher: BlockHasher,
 ): Promise<void> {
   await writer.drain();
-  await file.sync();
-  await checkpoints.add({ size: hasher.size, digest: hasher.copy().finish() });
+  const [digest] = await Promise.all([hasher.digest(), file.sync()]);
+  await checkpoints.add({ size: hasher.size, digest });
 }
 
 function openPart(path: string): Promise<FileHandle> {

@@ -9,7 +9,7 @@ import { CodedError, isCoded, systemCodeOf } from '../base/errors.ts';
 import { diskError } from '../fs/disk-error.ts';
 import { ensureFolder, FolderSync, readSmallFile } from '../fs/files.ts';
 import { fetchLocated } from '../fs/pieces.ts';
-import { checkFinished } from '../model/bytes.ts';
+import { checkFound } from '../model/bytes.ts';
 import { type Descriptor, plain } from '../model/descriptor.ts';
 import { type Digest, digestOf, hexOf } from '../model/digest.ts';
 import { fetchManifest, referrerOf } from '../model/manifest.ts';
@@ -136,9 +136,9 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
       resumed = offset > 0;
       return open(offset);
     };
-    const publish = async ({ path, hasher }: Ingested): Promise<void> => {
+    const publish = async ({ path, ...found }: Ingested): Promise<void> => {
       try {
-        checkFinished(hasher, descriptor);
+        checkFound(found, descriptor);
       } catch (error) {
         await this.#ingest.discard(path);
         throw error;
@@ -177,9 +177,8 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
   ): Promise<Descriptor> {
     const { key: what, maxSize, checkpoints: resume = 'none', mediaType, accept } = options;
     const key = hexOf(digestOf(Buffer.from(what)));
-    const store = async ({ path, hasher }: Ingested): Promise<Descriptor> => {
-      const { size } = hasher;
-      const found = { mediaType, digest: hasher.finish(), size };
+    const store = async ({ path, digest, size }: Ingested): Promise<Descriptor> => {
+      const found = { mediaType, digest, size };
       try {
         accept?.(found);
       } catch (error) {

@@ -54,12 +54,20 @@ export async function* verified(source: Bytes, descriptor: Descriptor, where?: s
   if (!isChecked) checkFinished(hasher, descriptor, where);
 }
 
-/** Compares what a hasher has seen with the descriptor. @throws DIGEST_MISMATCH */
+/** Compares what a hasher has seen with the descriptor, and ends it. @throws DIGEST_MISMATCH */
 export function checkFinished(hasher: Hasher, descriptor: Descriptor, where?: string): void {
-  if (hasher.size !== descriptor.size) {
-    throw mismatch(descriptor, `${hasher.size} bytes instead of ${descriptor.size}`, where);
+  checkFound({ size: hasher.size, digest: hasher.finish() }, descriptor, where);
+}
+
+/** Compares what was found with the descriptor. @throws DIGEST_MISMATCH */
+export function checkFound(
+  { size, digest }: Pick<Descriptor, 'size' | 'digest'>,
+  descriptor: Descriptor,
+  where?: string,
+): void {
+  if (size !== descriptor.size) {
+    throw mismatch(descriptor, `${size} bytes instead of ${descriptor.size}`, where);
   }
-  const digest = hasher.finish();
   if (digest !== descriptor.digest) throw mismatch(descriptor, `the bytes have ${digest}`, where);
 }
 
