@@ -15,6 +15,11 @@ import { type LoopbackServer, startHttpServer } from '../src/testing/http-server
 import { gateTo, lateReader, lentBody, plainPolicy } from './gate.ts';
 
 const run = promisify(execFile);
+/** Bytes that are expected of a body: the gate has two ways to receive one. */
+const bodies = [
+  ['of a small body', 0],
+  ['of a large body', 1024 * 1024],
+] as const;
 const openssl = await run('openssl', ['version']).then(
   () => true,
   () => false,
@@ -76,6 +81,7 @@ describe.skipIf(!openssl)('TLS', () => {
   async function get(
     host: string,
     options: { readonly ca?: readonly string[]; readonly proxy?: ProxySettings },
+    expectedBytes = 0,
   ): Promise<{ readonly text: string; readonly record: EgressRecord | undefined }> {
     const records: EgressRecord[] = [];
     const gate = new HttpGate({
@@ -89,6 +95,7 @@ describe.skipIf(!openssl)('TLS', () => {
         method: 'GET',
         url: `https://${host}/x`,
         authorization: 'Bearer s3cret',
+        expectedBytes,
       });
       return { text: await response.text(), record: records[0] };
     } finally {
@@ -97,9 +104,10 @@ describe.skipIf(!openssl)('TLS', () => {
   }
   const port = (): string => new URL(origin.url).port;
 
-  test('a CA of the site is trusted besides the usual ones', async () => {
-    const { text } = await get(`registry.lab:${port()}`, { ca: [cert] });
+  test.each(bodies)('a CA of the site is trusted besides the usual ones, %s', async (_, expectedBytes) => {
+    const { text, record } = await get(`registry.lab:${port()}`, { ca: [cert] }, expectedBytes);
     expect(text).toBe('secret place');
+    expect(record).toMatchObject({ address: '127.0.0.1', status: 200, bytes: 12 });
     expect((await get(origin.host, { ca: [cert] })).text).toBe('secret place');
   });
   test('the authorities of SSL_CERT_FILE are trusted too; a file without any is refused where it was named', async () => {
@@ -136,12 +144,15 @@ describe.skipIf(!openssl)('TLS', () => {
       expect(givenBack()).toBeGreaterThan(10);
     },
   );
-  test('without it the certificate is refused, for good, and the switch is named', async () => {
-    await expect(get(`registry.lab:${port()}`, {})).rejects.toMatchObject({
-      code: 'UPSTREAM',
-      message: /--ca-cert/,
-    });
-  });
+  test.each(bodies)(
+    'without it the certificate is refused, for good, and the switch is named, %s',
+    async (_, bytes) => {
+      await expect(get(`registry.lab:${port()}`, {}, bytes)).rejects.toMatchObject({
+        code: 'UPSTREAM',
+        message: /--ca-cert/,
+      });
+    },
+  );
   test.each([
     ['to an origin', undefined],
     ['to an origin through a proxy', 'http'],
@@ -156,10 +167,11 @@ describe.skipIf(!openssl)('TLS', () => {
         scheme === undefined
           ? {}
           : { proxy: { https: new URL(`${scheme}://127.0.0.1:${proxyPort}`), noProxy: [] } };
-      await expect(get(`registry.lab:${port()}`, settings)).rejects.toMatchObject({
-        code: 'UPSTREAM',
-        message: /certificate refused/,
-      });
+      for (const [, bytes] of bodies)
+        await expect(get(`registry.lab:${port()}`, settings, bytes)).rejects.toMatchObject({
+          code: 'UPSTREAM',
+          message: /certificate refused/,
+        });
     },
   );
   test('a certificate for another name is refused', async () => {

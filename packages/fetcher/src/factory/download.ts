@@ -185,6 +185,7 @@ async function open(
     peer: 'factory',
     method: 'GET',
     url,
+    expectedBytes: size - at,
     headers: at === 0 ? {} : { range: `bytes=${at}-`, ...(validator ? { 'if-range': validator } : {}) },
     signal,
   });

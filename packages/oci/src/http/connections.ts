@@ -2,6 +2,7 @@
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import type { Dispatcher } from 'undici';
 import type { PresentedCertificate } from './advice.ts';
+import type { BlockClient } from './block-client.ts';
 import { presented } from './failure.ts';
 import { bareAddress, guardedLookup, hostMatches, type Lookup, systemLookup } from './host.ts';
 import { openTcp, openTls } from './probe.ts';
@@ -12,7 +13,7 @@ export interface ConnectionOptions {
   readonly ca?: readonly string[] | undefined;
   readonly clientCertificate?: ClientCertificate | undefined;
   readonly proxy?: ProxySettings | undefined;
-  /** Connections per origin; default 8. */
+  /** Connections per origin; default 8. As many again for large bodies. */
   readonly connections?: number | undefined;
   /** Default 10 s. */
   readonly connectTimeoutMs?: number | undefined;
@@ -33,6 +34,8 @@ export interface ClientCertificate {
 
 export interface Route {
   readonly dispatcher: Dispatcher;
+  /** For large bodies; undefined through a proxy. */
+  readonly blocks?: BlockClient;
   /** Undefined for a straight one. */
   readonly proxy?: UsedProxy;
 }
@@ -98,7 +101,13 @@ export class Connections {
   async close(): Promise<void> {
     const routes = [...this.#routes.values()];
     this.#routes.clear();
-    await Promise.all(routes.map(async (route) => (await route).dispatcher.destroy()));
+    await Promise.all(
+      routes.map(async (route) => {
+        const { dispatcher, blocks } = await route;
+        blocks?.destroy();
+        await dispatcher.destroy();
+      }),
+    );
   }
 
   async #newRoute(target: URL, publicOnly: boolean, isIdentified: boolean): Promise<Route> {
@@ -106,9 +115,12 @@ export class Connections {
     const secureContext = isIdentified ? this.#identified : this.#secureContext;
     const options = { connections, connectTimeoutMs, secureContext, proxyContext: this.#secureContext };
     const proxy = proxyFor(this.#options.proxy, target);
-    const { directDispatcher, proxiedDispatcher } = await import('./dispatchers.ts');
+    const { directDispatcher, directBlockClient, proxiedDispatcher } = await import('./dispatchers.ts');
     return proxy === undefined
-      ? { dispatcher: directDispatcher(target.origin, lookup, publicOnly, options) }
+      ? {
+          dispatcher: directDispatcher(target.origin, lookup, publicOnly, options),
+          blocks: directBlockClient(target, lookup, publicOnly, options),
+        }
       : { dispatcher: proxiedDispatcher(proxy.url, options), proxy };
   }
 }

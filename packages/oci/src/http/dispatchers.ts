@@ -6,6 +6,7 @@
 import type { Socket } from 'node:net';
 import { type SecureContext, TLSSocket } from 'node:tls';
 import { buildConnector, Client, type Dispatcher, Pool, ProxyAgent } from 'undici';
+import { BlockClient } from './block-client.ts';
 import { type Endpoint, Exchange } from './exchange.ts';
 import { ProxyFailure, presented } from './failure.ts';
 import { guardedLookup, type Lookup } from './host.ts';
@@ -43,6 +44,37 @@ export function directDispatcher(
     factory: (address, options) =>
       new EndpointClient(address, options, connector, ({ remoteAddress }) => remoteAddress ?? ''),
   });
+}
+
+/** Reads large bodies; as directDispatcher, over connections of its own. */
+export function directBlockClient(
+  origin: URL,
+  lookup: Lookup,
+  publicOnly: boolean,
+  { connections, connectTimeoutMs: timeout, secureContext }: DispatcherOptions,
+): BlockClient {
+  return new BlockClient({
+    origin,
+    connections,
+    connectorFor: (onread) =>
+      buildConnector({
+        secureContext,
+        ...checked,
+        timeout,
+        allowH2: false,
+        lookup: guardedLookup(lookup, publicOnly),
+        onread,
+      }),
+    endpointOf,
+  });
+}
+
+function endpointOf(socket: Socket): Endpoint {
+  return {
+    address: socket.remoteAddress ?? '',
+    issuer: socket instanceof TLSSocket ? presented(socket.getPeerCertificate()).issuer : '',
+    unsent: 0,
+  };
 }
 
 export function proxiedDispatcher(

@@ -35,6 +35,8 @@ export interface GateOptions extends ConnectionOptions {
   readonly stallTimeoutMs?: number | undefined;
   /** Slowest rate of a body, in both directions; default 1 KiB/s over 60 s. */
   readonly rateFloor?: RateFloor | undefined;
+  /** False: undici receives large bodies, too. Default true. */
+  readonly blockReader?: boolean | undefined;
   /** Hold requests back where hosts say that they are busy; without it, who retries waits by itself. */
   readonly pacing?: Pacing | undefined;
 }
@@ -69,10 +71,14 @@ export interface GateRequest {
   readonly headersTimeoutMs?: number | undefined;
   /** What is fetched or sent, for the record only. */
   readonly digest?: string | undefined;
+  /** Bytes of the body to come, where that is known: a large one is read in blocks. Default 0. */
+  readonly expectedBytes?: number | undefined;
   /** Take an answer labeled with a Content-Encoding as it is: for content that is checked. Default false. */
   readonly anyEncoding?: boolean | undefined;
 }
 
+/** Bytes of a body for which connections of its own are worth it. */
+const leastForBlocks = 1024 * 1024;
 const maxHops = 10;
 const redirects: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 /** Those that keep method and body. Source: RFC 9110 sections 15.4.8, 15.4.9. */
@@ -215,7 +221,7 @@ export class HttpGate {
   ): Promise<GateResponse> {
     const target = physicalUrl(this.policy, url);
     const publicOnly = !anyAddressAllowed(this.policy, url);
-    const { dispatcher, proxy } = await this.#connections.route(url, target, publicOnly);
+    const { dispatcher, blocks, proxy } = await this.#connections.route(url, target, publicOnly);
     throwIfAborted(request.signal);
     const { body } = request;
     const stream = body === undefined || body instanceof Uint8Array ? undefined : body;
@@ -248,28 +254,43 @@ export class HttpGate {
         });
       },
     });
-    dispatcher.dispatch(
-      {
-        origin: target.origin,
-        path: target.pathname + target.search,
-        method: request.method,
-        headers: {
-          ...headers,
-          'accept-encoding': 'identity',
-          ...(stream === undefined ? {} : { 'content-length': String(stream.size) }),
+    const path = target.pathname + target.search;
+    const sent = { ...headers, 'accept-encoding': 'identity' };
+    const timeouts = {
+      headersTimeout: headersTimeoutMs,
+      bodyTimeout: this.#options.stallTimeoutMs ?? 60_000,
+    };
+    const dispatch = (): boolean =>
+      dispatcher.dispatch(
+        {
+          origin: target.origin,
+          path,
+          method: request.method,
+          headers: {
+            ...sent,
+            ...(stream === undefined ? {} : { 'content-length': String(stream.size) }),
+          },
+          body: (stream === undefined
+            ? body
+            : stream.size === 0
+              ? null
+              : sending(stream.open(), exchange, floor, what)) as Buffer | null,
+          // Undici closes the connection after each HEAD unless told not to.
+          ...(request.method === 'HEAD' ? { reset: false } : {}),
+          ...timeouts,
         },
-        body: (stream === undefined
-          ? body
-          : stream.size === 0
-            ? null
-            : sending(stream.open(), exchange, floor, what)) as Buffer | null,
-        // Undici closes the connection after each HEAD unless told not to.
-        ...(request.method === 'HEAD' ? { reset: false } : {}),
-        headersTimeout: headersTimeoutMs,
-        bodyTimeout: this.#options.stallTimeoutMs ?? 60_000,
-      },
-      exchange,
-    );
+        exchange,
+      );
+    const isLarge = request.method === 'GET' && (request.expectedBytes ?? 0) >= leastForBlocks;
+    if (isLarge && body === undefined && blocks !== undefined && this.#options.blockReader !== false) {
+      blocks.get({ path, headers: sent, ...timeouts }, exchange, (unfit) => {
+        // This request was made, too.
+        if (unfit !== undefined) this.#record(request, url, { time, ...unfit, bytes: 0 });
+        dispatch();
+      });
+    } else {
+      dispatch();
+    }
     let head: Head;
     try {
       head = await exchange.head;

@@ -128,6 +128,7 @@ export async function* fetchContent(
         doing: `pull ${digest}`,
         headers: (at > 0 || end < size) && ranges ? { ...accept, range: `bytes=${at}-${last}` } : accept,
         digest,
+        expectedBytes: size - at,
         // Some servers label a layer by the name of its file: its digest decides.
         anyEncoding: true,
         signal,

@@ -92,6 +92,7 @@ export async function openNetwork(settings: NetworkSettings, scope: NetworkScope
     connections: scope.connections,
     slowHosts: scope.slowHosts,
     headersTimeoutMs: scope.headersTimeoutMs,
+    blockReader: settings.env['OMNI_AIRGAP_BLOCK_READER'] !== '0',
     rateFloor: {
       ...defaultRateFloor,
       ...(settings.minRate === undefined ? {} : { bytesPerSecond: settings.minRate }),
