@@ -44,3 +44,9 @@ test('the help and the version of the program load no command and no library but
     expect(loaded.length).toBeLessThan(40);
   }
 });
+
+test('load from media loads nothing of the store and the bundler, which load --store needs', async () => {
+  const loaded = await loadedBy('load', '--help');
+  expect(loaded).toContain('loader/src/load.ts');
+  expect(loaded.filter((path) => /^(?:store|bundler|fetcher|server|pki)\//.test(path))).toEqual([]);
+});

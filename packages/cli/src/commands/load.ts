@@ -17,7 +17,6 @@ import { noteExposed, readPrivateKey, readTrust } from '../keys.ts';
 import { describeLoad, describePlan, requireComplete } from '../load-view.ts';
 import type { ProgressView } from '../progress-view.ts';
 import { type CommonFlags, defaultState, report, type Session, tool } from '../session.ts';
-import { withStoreSource } from '../store-source.ts';
 import { readTargets, type TargetFlags } from '../targets.ts';
 
 interface Flags extends CommonFlags, TargetFlags {
@@ -128,10 +127,15 @@ export function addLoad(session: Session): Command {
       const options = await loadOptions(session, flags);
       await noteExposed('--client-key', flags.clientKey, session, flags);
       const trust = await readTrust(flags.verifyKey, flags.allowUnsigned === true);
-      const from = async <T>(progress: ProgressView, work: (source: LoadSource) => Promise<T>): Promise<T> =>
-        flags.store === undefined
-          ? work(await openBundles(flags.bundle, trust, flags.spool))
-          : withStoreSource(flags.store, (text) => progress.note(text), session.signal, work);
+      const from = async <T>(
+        progress: ProgressView,
+        work: (source: LoadSource) => Promise<T>,
+      ): Promise<T> => {
+        if (flags.store === undefined) return work(await openBundles(flags.bundle, trust, flags.spool));
+        // Loaded here: store and bundler are a tenth of the program, and most loads are from media.
+        const { withStoreSource } = await import('../store-source.ts');
+        return withStoreSource(flags.store, (text) => progress.note(text), session.signal, work);
+      };
       if (flags.dryRun === true) {
         await report(
           session,
