@@ -182,6 +182,21 @@ export function withClientCertificate(command: Command, when = ''): Command {
     .option('--client-key <file>', `${when}the private key of that certificate (PEM)`);
 }
 
+/** Where the object store of the site answers. @param when begins the descriptions */
+export function withS3(command: Command, when = ''): Command {
+  return command
+    .option(
+      '--s3-endpoint <url>',
+      `${when}where the object store answers; credentials come from the AWS variables or files`,
+    )
+    .addOption(
+      new Option(
+        '--s3-addressing <where>',
+        `${when}where the bucket is named: path (ENDPOINT/BUCKET, the default) or virtual (BUCKET.ENDPOINT)`,
+      ).choices(['path', 'virtual'] as const),
+    );
+}
+
 /** For commands inside, which take no proxy from the environment. */
 export const insideProxy: readonly [flag: string, description: string] = [
   '--proxy <url>',

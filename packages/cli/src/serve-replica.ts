@@ -2,8 +2,8 @@
 import { CodedError, printable } from '@omni-airgap/oci/base';
 import { readNamedFile } from '@omni-airgap/oci/fs';
 import { type Backend, openReplica, type ReplicaOptions, stateKeyBytes } from '@omni-airgap/server';
-import { type Command, Option } from 'commander';
-import { insideProxy, withClientCertificate, withNetwork } from './flags.ts';
+import type { Command } from 'commander';
+import { insideProxy, withClientCertificate, withNetwork, withS3 } from './flags.ts';
 import { noteExposed } from './keys.ts';
 import type { ServeLog } from './serve-log.ts';
 import type { CommonFlags, Session } from './session.ts';
@@ -36,17 +36,8 @@ export function withReplica(command: Command): Command {
     .option(
       '--object-store <url>',
       's3://BUCKET[/PREFIX] that load filled: boot assets, and what clients make and ask for',
-    )
-    .option(
-      '--s3-endpoint <url>',
-      'where the object store answers; credentials come from the AWS variables or files',
-    )
-    .addOption(
-      new Option(
-        '--s3-addressing <where>',
-        'where the bucket is named: path (ENDPOINT/BUCKET, the default) or virtual (BUCKET.ENDPOINT)',
-      ).choices(['path', 'virtual'] as const),
-    )
+    );
+  withS3(command)
     .option(
       '--state-key <file>',
       'encrypt schematics that hold a secret with this key, the same for all replicas (openssl rand -hex 32)',

@@ -7,26 +7,43 @@ import { digestFromHex } from '@omni-airgap/oci/model';
 import { temporaryFolder as temporary } from '@omni-airgap/oci/testing';
 import { expect, onTestFinished } from 'vitest';
 import type { NewObject } from '../src/object-sink.ts';
+import { S3Bucket } from '../src/s3-bucket.ts';
+import type { S3Settings } from '../src/s3-settings.ts';
 import { S3Sink, type SinkOptions } from '../src/s3-sink.ts';
 import { problem, type S3Double, startS3Double } from '../src/testing/s3-double.ts';
 
 export const mib = 1024 * 1024;
 export const partSize = 5 * mib;
 
-export async function openSink(double: S3Double, state: string, options: SinkOptions = {}): Promise<S3Sink> {
-  const { host } = new URL(double.url);
-  const gate = new HttpGate({
-    policy: { hosts: [host], plainHttp: [host], allowPrivate: true, upstreams: [] },
-  });
-  const settings = {
+function gateTo({ url }: S3Double): HttpGate {
+  const { host } = new URL(url);
+  return new HttpGate({ policy: { hosts: [host], plainHttp: [host], allowPrivate: true, upstreams: [] } });
+}
+
+function settingsOf({ url }: S3Double): S3Settings {
+  return {
     bucket: 'talos',
     prefix: 'site',
-    endpoint: new URL(double.url),
+    endpoint: new URL(url),
     region: 'us-east-1',
     accessKeyId: 'key',
     secretAccessKey: 'secret',
   };
-  const sink = new S3Sink(gate, settings, state, { partSize, ...options });
+}
+
+export function openBucket(double: S3Double, more: Partial<S3Settings> = {}): S3Bucket {
+  const gate = gateTo(double);
+  const bucket = new S3Bucket(gate, { ...settingsOf(double), ...more }, 3);
+  onTestFinished(async () => {
+    bucket.close();
+    await gate.close();
+  });
+  return bucket;
+}
+
+export async function openSink(double: S3Double, state: string, options: SinkOptions = {}): Promise<S3Sink> {
+  const gate = gateTo(double);
+  const sink = new S3Sink(gate, settingsOf(double), state, { partSize, ...options });
   onTestFinished(async () => {
     await sink.close();
     await gate.close();

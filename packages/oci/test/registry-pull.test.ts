@@ -297,3 +297,51 @@ test('ping', async () => {
   registry.fault({ match: { path: /^\/v2\/$/ }, do: { status: 404 } });
   await expect(client.ping()).rejects.toMatchObject({ code: 'NOT_FOUND' });
 });
+
+describe('for who passes content on', () => {
+  test('a blob’s size, by HEAD; undefined for none; an answer without a length is an error', async () => {
+    const { registry, repository } = await startRegistry(seed);
+    expect(await repository.blobSize(digestOf(blob))).toBe(blob.byteLength);
+    expect(await repository.blobSize(digestOf(Buffer.from('none')))).toBeUndefined();
+    expect(gets(registry)).toEqual([]);
+    const closing = { do: { closeDelimited: true }, match: { path: /blobs/ } };
+    const other = await startRegistry({ ...seed, script: [closing] });
+    await expect(other.repository.blobSize(digestOf(blob))).rejects.toMatchObject({ code: 'UPSTREAM' });
+  });
+
+  test('a part of a blob: no byte more is asked for, and a broken one resumes within it', async () => {
+    const cut = { match: { method: 'GET', path: /blobs/, nth: 1 }, do: { cutAfter: 5 } };
+    const { registry, repository } = await startRegistry({ ...seed, script: [cut] });
+    const content = { mediaType: MediaType.octetStream, digest: digestOf(blob), size: blob.byteLength };
+    const part = await collect(repository.fetchRange(content, 10, 30), 100, 'part');
+    expect(Buffer.from(part)).toEqual(Buffer.from(blob.subarray(10, 30)));
+    expect(gets(registry).map(({ headers }) => (headers as { range?: string }).range)).toEqual([
+      'bytes=10-29',
+      'bytes=15-29',
+    ]);
+  });
+
+  test('a registry without ranges: what was not asked for is left out', async () => {
+    const content = { mediaType: MediaType.octetStream, digest: digestOf(blob), size: blob.byteLength };
+    const whole = { match: { method: 'GET', path: /blobs/ }, do: { status: 200, body: blob } };
+    const { repository } = await startRegistry({ ...seed, script: [whole] });
+    const part = await collect(repository.fetchRange(content, 10, 30), 100, 'part');
+    expect(Buffer.from(part)).toEqual(Buffer.from(blob.subarray(10, 30)));
+  });
+
+  test('a manifest by tag and by digest, with its bytes', async () => {
+    const { repository } = await startRegistry(seed);
+    for (const name of ['v1', imageDescriptor.digest]) {
+      expect(await repository.read(name)).toMatchObject({ descriptor: imageDescriptor, bytes: image });
+    }
+    expect(await repository.read('v9')).toBeUndefined();
+  });
+
+  test('repositories, page by page; where they are not listed, that is an error', async () => {
+    const repositories = { 'a/b': {}, 'c/d': {}, e: {} };
+    const { client } = await startRegistry({ repositories, pageSize: 2 });
+    expect(await listed(client.repositories())).toEqual(['a/b', 'c/d', 'e']);
+    const other = await startRegistry({ repositories, catalog: false });
+    await expect(listed(other.client.repositories())).rejects.toMatchObject({ status: 404 });
+  });
+});

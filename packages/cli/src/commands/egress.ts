@@ -16,7 +16,7 @@ import { checkInside, type InsideReport, readSite } from '@omni-airgap/loader';
 import { CodedError, formatBytes } from '@omni-airgap/oci/base';
 import { siteUrl } from '@omni-airgap/talos';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { withClientCertificate, withCommon, withExample, withNetwork } from '../flags.ts';
+import { withClientCertificate, withCommon, withExample, withNetwork, withS3 } from '../flags.ts';
 import { count, table } from '../format.ts';
 import { noteExposed } from '../keys.ts';
 import { networkSettings } from '../network.ts';
@@ -200,24 +200,18 @@ export interface InsideFlags extends CommonFlags, TargetFlags {
 
 /** The flags of the checks that are made at the site. */
 export function withInside(command: Command): Command {
-  const inside = command
+  command
     .option('--inside', 'at the site: registry, object store, factory, Omni, time, WireGuard, names')
     .option('--site <file>', 'with --inside: YAML with the URLs of this site, as for load')
     .option('--registry <host[/prefix]>', 'with --inside: the registry that load brings images to')
-    .option('--object-store <url>', 'with --inside: s3://BUCKET[/PREFIX] or file:///DIR')
-    .option('--s3-endpoint <url>', 'with --inside: where the object store answers')
-    .addOption(
-      new Option(
-        '--s3-addressing <where>',
-        'with --inside: where the bucket is named: path (the default) or virtual',
-      ).choices(['path', 'virtual'] as const),
-    )
+    .option('--object-store <url>', 'with --inside: s3://BUCKET[/PREFIX] or file:///DIR');
+  withS3(command, 'with --inside: ')
     .option('--keep-host', 'with --inside: repositories have their host in the path')
     .option(
       '--proxy <url>',
       'with --inside: reach registry, object store and factory through this forward proxy',
     );
-  return withClientCertificate(inside, 'with --inside: ');
+  return withClientCertificate(command, 'with --inside: ');
 }
 
 /** @throws INCOMPLETE when anything failed; USAGE when nothing was named */

@@ -11,6 +11,7 @@ import {
   withClientCertificate,
   withCommon,
   withExample,
+  withS3,
   withTransfers,
 } from '../flags.ts';
 import { noteExposed, readPrivateKey, readTrust } from '../keys.ts';
@@ -80,17 +81,8 @@ export function addLoad(session: Session): Command {
     .optionsGroup('Targets:')
     .option('--registry <host[/prefix]>', 'registry for images and artifacts')
     .option('--keep-host', 'keep the registry host in the path: REGISTRY/ghcr.io/siderolabs/omni')
-    .option('--object-store <url>', 'place for Talos media: s3://BUCKET[/PREFIX] or file:///DIR')
-    .option(
-      '--s3-endpoint <url>',
-      'where the object store answers; credentials come from the AWS variables or files',
-    )
-    .addOption(
-      new Option(
-        '--s3-addressing <where>',
-        'where the bucket is named: path (ENDPOINT/BUCKET, the default) or virtual (BUCKET.ENDPOINT)',
-      ).choices(['path', 'virtual'] as const),
-    )
+    .option('--object-store <url>', 'place for Talos media: s3://BUCKET[/PREFIX] or file:///DIR');
+  withS3(command)
     .optionsGroup('How to load:')
     .option('--overwrite-tags', 'replace image tags that stand for something else in the registry')
     .option(

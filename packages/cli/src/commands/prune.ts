@@ -18,6 +18,7 @@ import {
   withCommon,
   withExample,
   withNetwork,
+  withS3,
 } from '../flags.ts';
 import { count } from '../format.ts';
 import { noteExposed } from '../keys.ts';
@@ -60,14 +61,8 @@ export function addPrune(session: Session): Command {
     .option('--apply <file>', 'delete what this plan lists, unless the site changed since')
     .optionsGroup('Targets and records:')
     .option('--registry <host[/prefix]>', 'registry that was loaded into')
-    .option('--object-store <url>', 'object store that was loaded into: s3://BUCKET[/PREFIX] or file:///DIR')
-    .option('--s3-endpoint <url>', 'where the object store answers')
-    .addOption(
-      new Option(
-        '--s3-addressing <where>',
-        'where the bucket is named: path (the default) or virtual',
-      ).choices(['path', 'virtual'] as const),
-    )
+    .option('--object-store <url>', 'object store that was loaded into: s3://BUCKET[/PREFIX] or file:///DIR');
+  withS3(command)
     .option(
       '--state <dir>',
       'the --state of the loads, with their receipts (default: $XDG_STATE_HOME/omni-airgap or ~/.local/state/omni-airgap)',

@@ -4,7 +4,7 @@
  * of the Image Factory gives it.
  */
 
-import { isCoded } from '@omni-airgap/oci/base';
+import { isCoded, settleAll, WorkQueue } from '@omni-airgap/oci/base';
 import {
   commonSchematicId,
   decodeSchematic,
@@ -26,6 +26,7 @@ import type { MadeSchematics } from './made-schematics.ts';
 
 /** Carried ones whose other IDs are looked at. */
 const maxCompared = 1000;
+const comparedAtOnce = 8;
 
 export interface KnownSchematic {
   readonly id: string;
@@ -59,10 +60,12 @@ export class Schematics {
   /** The carried schematic to which some release of the Image Factory gives this ID; the ID itself when there is none. */
   async carriedAs(id: string, signal?: AbortSignal): Promise<string> {
     if (!isSchematicId(id) || (await this.has(id, signal))) return id;
-    for (const carried of (await this.#holdings.schematics(signal)).slice(0, maxCompared)) {
-      if ((await this.#idsOf(carried, signal)).includes(id)) return carried;
-    }
-    return id;
+    const all = (await this.#holdings.schematics(signal)).slice(0, maxCompared);
+    const queue = new WorkQueue(comparedAtOnce);
+    const same = all.map((carried) =>
+      queue.run(1, async () => ((await this.#idsOf(carried, signal)).includes(id) ? [carried] : [])),
+    );
+    return (await settleAll(same)).flat()[0] ?? id;
   }
 
   /** The text that has this ID as its hash; undefined when it is not known, or its text was not carried. */

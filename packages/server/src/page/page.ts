@@ -8,7 +8,7 @@ import type { Provenance } from '../bundles.ts';
 import { failed, json, plainText } from '../factory/answer.ts';
 import type { Holdings } from '../factory/holdings.ts';
 import type { Schematics } from '../factory/schematics.ts';
-import { type HealthContext, healthOf } from '../health.ts';
+import { type Condition, type HealthContext, healthOf } from '../health.ts';
 import type { Answer, Request, RouteGroup } from '../http/message.ts';
 import { publicText, schematicsWithoutText, wantsFragment } from '../wishes/fragment.ts';
 import { wantsFile } from '../wishes/wish-list.ts';
@@ -173,7 +173,7 @@ async function page(context: PageContext, request: Request, verdict: Html, text 
     found !== undefined
       ? resultsSection(found, url)
       : html`${damaged > 0 ? html`<section class="warning" aria-label="Damage"><p>${problem}</p></section>` : html``}
-${isEmpty ? emptySection(url, context.isWritable) : html``}
+${isEmpty ? emptySection(url, context.isWritable, registryOf(context.condition)) : html``}
 ${mediaSection(contents, url)}
 ${setupSection(url, hosts, image && `${image.path}:${image.tags[0]}`)}
 ${installerSection(contents, host)}
@@ -193,6 +193,11 @@ ${aboutSection(url, versions, context, state)}`;
 <footer><p>omni-airgap serve. This page loads nothing from elsewhere, and works without script.</p></footer><script>${trustedScript}</script></body></html>
 `;
   return { status: 200, headers: pageHeaders, body: body.text };
+}
+
+/** Where the registry behind this server is, where there is one. */
+function registryOf(condition: Condition): string | undefined {
+  return condition.targets?.().find(({ name }) => name === 'registry')?.place;
 }
 
 function summaryOf(found: Contents, query: string): string {

@@ -211,8 +211,11 @@ export function warningSection(warnings: readonly string[]): Html {
   return html`<section aria-labelledby="warnings"><h2 id="warnings">Not protected</h2>${lines}</section>`;
 }
 
-/** What to do where nothing is held. @param url of this server @param isWritable it takes pushes */
-export function emptySection(url: string, isWritable: boolean): Html {
+/**
+ * What to do where nothing is held.
+ * @param url of this server @param isWritable it takes pushes @param registry behind it, where there is one
+ */
+export function emptySection(url: string, isWritable: boolean, registry?: string): Html {
   const { host, protocol } = new URL(url);
   const serve = block(
     'Command that serves a bundle',
@@ -220,6 +223,11 @@ export function emptySection(url: string, isWritable: boolean): Html {
   );
   const plain = protocol === 'http:' ? ` --plain-http ${host}` : '';
   const load = `omni-airgap load --bundle /mnt/usb --verify-key site.pub --registry ${host}${plain}`;
+  if (registry !== undefined) {
+    const there = `omni-airgap load --bundle /mnt/usb --verify-key site.pub --registry ${registry}`;
+    return html`<section aria-labelledby="empty"><h2 id="empty">Nothing is here yet</h2>
+<p>Load a bundle into the registry behind this server, and into its object store, from a machine that holds the medium:</p>${block('Command that loads a bundle', there)}</section>`;
+  }
   return html`<section aria-labelledby="empty"><h2 id="empty">Nothing is here yet</h2>
 ${isWritable ? html`<p>Load a bundle into this server, from a machine that holds its medium:</p>${block('Command that loads a bundle', load)}<p>Or start the server with the bundle, which copies nothing:</p>` : html`<p>This server takes no pushes. Start it with a bundle:</p>`}${serve}</section>`;
 }
