@@ -2,8 +2,8 @@
  * What a place that holds content can do: small interfaces, composed. A function asks for the least it
  * needs; a store offers what it has. Optional abilities have a guard beside them.
  *
- * Bytes are async iterables; a chunk belongs to its consumer (a producer never reuses a buffer that it
- * has handed out). Every call takes an AbortSignal and rejects with a CodedError.
+ * Bytes are async iterables; a chunk belongs to its consumer (a producer reuses a buffer that it has handed
+ * out only when the consumer gives it back, `giveBack`). Every call takes an AbortSignal and rejects with a CodedError.
  */
 import type { Descriptor } from './model/descriptor.ts';
 import type { Digest } from './model/digest.ts';
