@@ -137,10 +137,11 @@ function planOf(): Plan | string {
 
 /** @returns the exit code */
 async function main({ names, sizes, baseline }: Plan, wire: 'namespace' | 'machine'): Promise<number> {
+  const dir = resolve(values.dir);
   const { peers, versions, missing } = findPeers();
   const runsAny = (...some: readonly string[]): boolean => some.some((name) => names.includes(name));
   const executable = resolve(values.executable);
-  const session = describeSession(values.dir, wire, spelled(), {
+  const session = describeSession(dir, wire, spelled(), {
     versions: baseline === undefined ? versions : { ...versions, baseline: commitOf(baseline) },
     missing: [
       ...(runsAny('fetch', 'fetch-tls', 'line', 'load') ? missing : []),
@@ -157,7 +158,7 @@ async function main({ names, sizes, baseline }: Plan, wire: 'namespace' | 'machi
   // The folders go when the process ends by itself.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
   // Servers keep their data in the folder for temporary files: on the same disk.
-  process.env['TMPDIR'] = values.dir;
+  process.env['TMPDIR'] = dir;
   const isFull = (name: string): boolean => values.size === undefined && alwaysFull.includes(name);
   const missed: string[] = [];
   for (const name of names) {

@@ -31,7 +31,7 @@ export default async function benchmark(context: BenchmarkContext): Promise<read
     context,
     {
       comparison: 'bundle',
-      title: `bundle of ${Math.round(content.bytes / 1e6)} MB in ${content.blobs.size} blobs, synced`,
+      title: `bundle --no-readback of ${Math.round(content.bytes / 1e6)} MB in ${content.blobs.size} blobs, synced`,
       bytes: content.bytes,
     },
     {
