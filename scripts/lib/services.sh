@@ -30,9 +30,12 @@ apt_install() {
   timeout 300 apt-get "${options[@]}" update >/dev/null || return
   timeout 900 apt-get "${options[@]}" install -y --no-install-recommends "$@" >/dev/null || return
   # A server that has just come with its package shall not start at the next boot either.
-  if command -v systemctl >/dev/null && [[ " $* " == *' docker-registry '* ]]; then
-    systemctl --quiet disable docker-registry.service || true
-  fi
+  local package
+  for package in "$@"; do
+    if [[ $package == docker-registry || $package == haproxy ]] && command -v systemctl >/dev/null; then
+      systemctl --quiet disable "$package.service" || true
+    fi
+  done
 }
 
 # Runs a command while Debian's policy-rc.d hook refuses to start services; a hook that is there stays.

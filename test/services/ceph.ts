@@ -9,6 +9,8 @@ import { remove, temporaryFolder } from './temporary.ts';
 export interface CephGateway extends S3Key {
   readonly url: string;
   readonly port: number;
+  /** Of the script that started its daemons, which are its children. */
+  readonly pid: number;
   /** A signed request. @param path `BUCKET[/KEY][?QUERY]`, encoded */
   request(path: string, request?: S3Request): Promise<Response>;
   /** @throws unless the gateway says that it made it */
@@ -55,6 +57,7 @@ export async function startCeph(): Promise<CephGateway> {
   return {
     url,
     port,
+    pid: server.pid,
     ...key,
     request,
     async createUser(name) {

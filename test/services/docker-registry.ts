@@ -16,6 +16,7 @@ export interface Registry {
   readonly host: string;
   readonly url: string;
   readonly port: number;
+  readonly pid: number;
   /** What may push; undefined when anyone may. */
   readonly login: Login | undefined;
   /** Path of its configuration, and folder of its data where it is in one. */
@@ -88,6 +89,7 @@ export async function startRegistry({
       host,
       url: `${tls === undefined ? 'http' : 'https'}://${host}`,
       port,
+      pid: server.pid,
       login,
       configuration: configFile,
       data: join(folder, 'data'),

@@ -9,6 +9,7 @@ import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface ServerProcess {
+  readonly pid: number;
   /** What it has printed so far. */
   output(): string;
   /** Resolves with what `ready` answers, once it is not undefined. @throws with the output when it ends or `ms` pass */
@@ -35,6 +36,8 @@ export function startProcess(command: readonly [string, ...string[]], logFile: s
   const hasEnded = (): boolean =>
     failure !== undefined || child.exitCode !== null || child.signalCode !== null;
   return {
+    // Missing for a program that could not be started: `until` says why.
+    pid: child.pid ?? 0,
     output,
     async until(ready, ms) {
       const end = Date.now() + ms;

@@ -38,6 +38,7 @@ export interface CliOptions {
 }
 
 export interface RunningCli {
+  readonly pid: number;
   readonly ended: Promise<Ended>;
   stdout(): string;
   stderr(): string;
@@ -97,6 +98,7 @@ export function startCli(args: readonly string[], options: CliOptions = {}): Run
     });
   });
   return {
+    pid: child.pid ?? 0,
     ended,
     stdout: () => stdout,
     stderr: () => stderr,
