@@ -3,7 +3,7 @@
  *
  *   goals     start, fetch, fetch-tls, line, load, bundle, verify, unchanged
  *   scale     curves, with the goals for memory: images, size, blobs, connections
- *   others    open, load-objects, serve
+ *   others    open, load-objects, serve, serve-replicas
  *   report    writes docs/performance.md from docs/performance/*.jsonl and docs/performance/ways.md
  *
  *   --quick             half the content over the network, one run for each point of a curve
@@ -11,6 +11,7 @@
  *   --size MIB          content of most benchmarks (default: 2048)
  *   --dir DIR           where to work; it needs three times the largest blob (default: the folder for temporary files)
  *   --json FILE         write session and runs as JSON Lines
+ *   --costs FILE        write what serve-replicas measures: docs/performance/serve-replicas.json is made so
  *   --baseline DIR      a clone of an older version, whose CPU for a load is compared
  *   --executable FILE   a released executable (default: that in dist)
  *   --curve-runs N      runs of each point of a curve (default: 3)
@@ -52,6 +53,7 @@ const benchmarks: Readonly<Record<string, () => Promise<Benchmark>>> = {
   open: async () => (await import('./benchmarks/open.ts')).default,
   'load-objects': async () => (await import('./benchmarks/load-objects.ts')).default,
   serve: async () => (await import('./benchmarks/serve.ts')).default,
+  'serve-replicas': async () => (await import('./benchmarks/serve-replicas.ts')).default,
 };
 const groups: Readonly<Record<string, readonly string[]>> = {
   goals: Object.keys(withGoals),
@@ -80,6 +82,7 @@ const { values, positionals } = parseArgs({
     quick: { type: 'boolean', default: false },
     dir: { type: 'string', default: tmpdir() },
     json: { type: 'string' },
+    costs: { type: 'string' },
     baseline: { type: 'string' },
     executable: {
       type: 'string',
@@ -177,6 +180,7 @@ async function main({ names, sizes, baseline }: Plan, wire: 'namespace' | 'machi
             baseline,
             executable,
             recorder,
+            costs: values.costs,
           },
           limits: { ...sizes, blobMiB: sizes.blob, curveRuns: sizes['curve-runs'] },
         })) ?? []),

@@ -20,6 +20,8 @@ export interface BenchmarkContext {
   readonly executable: string | undefined;
   readonly limits: Limits;
   readonly recorder: Recorder;
+  /** Where serve-replicas writes what it measured; left out, nowhere. */
+  readonly costs: string | undefined;
 }
 
 /** How far curves go, and how many images there are to find unchanged. */
