@@ -28,26 +28,32 @@ async function sharedBlocks(size: number): Promise<readonly Uint8Array[]> {
 
 describe('BlockHasher', () => {
   test.each([
-    ['here', 0],
-    ['on its thread', 100 * mebibyte],
-  ])('hashes %s, with digests on the way and copies that go on by themselves', async (_, expected) => {
-    const blocks = await sharedBlocks(5_000_000);
-    const hasher = new BlockHasher(expected);
-    expect(await hasher.digest()).toBe(digestOf(Buffer.alloc(0)));
-    const hash = createHash('sha256');
-    for (const block of blocks) {
-      await hasher.update(block);
-      expect(await hasher.digest()).toBe(`sha256:${hash.update(block).copy().digest('hex')}`);
-    }
-    const copy = hasher.copy();
-    const more = Buffer.from('and memory that threads cannot share');
-    await copy.update(more);
-    expect(await hasher.digest()).toBe(`sha256:${hash.copy().digest('hex')}`);
-    hasher.end();
-    expect(await copy.digest()).toBe(`sha256:${hash.update(more).digest('hex')}`);
-    expect(copy.size).toBe(hasher.size + more.byteLength);
-    copy.end();
-  });
+    ['here', 0, true],
+    ['here, since threads cannot share the memory', 100 * mebibyte, false],
+    ['on its thread', 100 * mebibyte, true],
+  ])(
+    'hashes %s, with digests on the way and copies that go on by themselves',
+    async (where, expected, isShared) => {
+      const shared = await sharedBlocks(5_000_000);
+      const blocks = isShared ? shared : shared.map((block) => Buffer.from(block));
+      const hasher = new BlockHasher(expected);
+      expect(await hasher.digest()).toBe(digestOf(Buffer.alloc(0)));
+      const hash = createHash('sha256');
+      for (const block of blocks) {
+        await hasher.update(block);
+        expect(await hasher.digest()).toBe(`sha256:${hash.update(block).copy().digest('hex')}`);
+      }
+      expect(hasher.isHere(Buffer.alloc(1))).toBe(where.startsWith('here'));
+      const copy = hasher.copy();
+      const more = Buffer.from('and memory that threads cannot share');
+      await copy.update(more);
+      expect(await hasher.digest()).toBe(`sha256:${hash.copy().digest('hex')}`);
+      hasher.end();
+      expect(await copy.digest()).toBe(`sha256:${hash.update(more).digest('hex')}`);
+      expect(copy.size).toBe(hasher.size + more.byteLength);
+      copy.end();
+    },
+  );
 
   test('many at once, each with several blocks on their way, do not mix', async () => {
     const blocks = await sharedBlocks(3_000_000);

@@ -56,8 +56,10 @@ let lastId = 0;
 
 /** A running hash of blocks. End it: what is not ended stays in the thread. */
 export class BlockHasher {
-  /** Of content that is small. */
+  /** Undefined where it runs on the thread, and before the first bytes. */
   #here: Hash | undefined;
+  #isBegun = false;
+  readonly #expected: number;
   readonly #id = ++lastId;
   #size = 0;
   /** Its thread was lost, and what it had seen with it. */
@@ -65,13 +67,26 @@ export class BlockHasher {
 
   /** @param expected bytes to come at most: little is hashed sooner than another thread is asked */
   constructor(expected: number) {
-    if (expected < leastForThread) this.#here = createHash('sha256');
-    else this.#tell({ id: this.#id, step: 'begin' });
+    this.#expected = expected;
   }
 
   /** Bytes seen so far, those included that are still being hashed. */
   get size(): number {
     return this.#size;
+  }
+
+  /**
+   * Whether the next bytes are hashed here, so while they are still in the caches. The first bytes decide: those in memory
+   * that threads cannot share are hashed sooner than copied for another thread.
+   */
+  isHere(next: Uint8Array): boolean {
+    if (!this.#isBegun) {
+      this.#isBegun = true;
+      if (this.#expected < leastForThread || !(next.buffer instanceof SharedArrayBuffer))
+        this.#here = createHash('sha256');
+      else this.#tell({ id: this.#id, step: 'begin' });
+    }
+    return this.#here !== undefined;
   }
 
   /**
@@ -82,8 +97,8 @@ export class BlockHasher {
   async update(block: Uint8Array): Promise<void> {
     const { buffer, byteOffset: offset, byteLength: length } = block;
     this.#size += length;
-    if (this.#here !== undefined) {
-      this.#here.update(block);
+    if (this.isHere(block)) {
+      this.#here?.update(block);
       return;
     }
     await this.#ask(
@@ -95,16 +110,18 @@ export class BlockHasher {
 
   /** One that has seen the same bytes; the two go on by themselves. */
   copy(): BlockHasher {
-    const copy = new BlockHasher(0);
+    const copy = new BlockHasher(this.#expected);
     copy.#size = this.#size;
+    copy.#isBegun = this.#isBegun;
     copy.#here = this.#here?.copy();
-    if (copy.#here === undefined) copy.#tell({ id: this.#id, step: 'copy', to: copy.#id });
+    if (this.#isBegun && copy.#here === undefined) copy.#tell({ id: this.#id, step: 'copy', to: copy.#id });
     return copy;
   }
 
   /** Of the bytes seen so far; more may follow. @throws INTERNAL when the thread is lost */
   async digest(): Promise<Digest> {
-    if (this.#here !== undefined) return `sha256:${this.#here.copy().digest('hex')}` as Digest;
+    const here = this.#isBegun ? this.#here : createHash('sha256');
+    if (here !== undefined) return `sha256:${here.copy().digest('hex')}` as Digest;
     const { digest } = await this.#ask({ id: this.#id, step: 'digest' });
     if (isDigest(digest)) return digest;
     throw new CodedError('INTERNAL', 'the thread that hashes gave no digest');
@@ -112,7 +129,8 @@ export class BlockHasher {
 
   /** Ends it. */
   end(): void {
-    if (this.#here === undefined && this.#failure === undefined) this.#tell({ id: this.#id, step: 'end' });
+    if (this.#isBegun && this.#here === undefined && this.#failure === undefined)
+      this.#tell({ id: this.#id, step: 'end' });
   }
 
   async #ask(message: Message): Promise<Reply> {

@@ -120,7 +120,9 @@ export class Ingest {
       hasher = hashing;
       size = hasher.size;
       if (size < part.size) await file.truncate(size);
-      writer = new BlockWriter(file, size, maxSize - size, (block) => hashing.update(block));
+      writer = new BlockWriter(file, size, maxSize - size, async (block) => {
+        if (!hashing.isHere(block)) await hashing.update(block);
+      });
       let next = size + (checkpoints?.every ?? defaultEvery);
       for await (const chunk of open(size)) {
         signal?.throwIfAborted();
@@ -128,6 +130,7 @@ export class Ingest {
         if (size > maxSize) {
           throw new CodedError('DIGEST_MISMATCH', `${what}: more than ${maxSize} bytes`);
         }
+        if (hashing.isHere(chunk)) await hashing.update(chunk);
         await writer.take(chunk);
         if (checkpoints === undefined || size < next) continue;
         await record(checkpoints, file, writer, hasher);
