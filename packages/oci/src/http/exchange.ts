@@ -35,6 +35,8 @@ export interface ExchangeOptions {
   readonly floor: RateFloor;
   /** From the last byte sent to the headers; answers of status 1xx do not extend it. */
   readonly headersTimeoutMs: number;
+  /** Bytes that may wait to be read; default 256 KiB. */
+  readonly readAhead?: number | undefined;
   /** For messages, such as `GET https://ghcr.io/v2/`. */
   readonly what: string;
 }
@@ -45,8 +47,7 @@ type IncomingHeaders = Readonly<Record<string, string | string[] | undefined>>;
  * Bytes waiting at which the socket is paused, and below which it goes on. More costs memory and gains nothing: a chunk
  * that waits for long outlives the young generation, whose collection frees the others at once. Less is slower.
  */
-const highWater = 256 * 1024;
-const lowWater = 64 * 1024;
+const defaultReadAhead = 256 * 1024;
 /** A rest not longer than this is read and dropped so that the connection can be used again. */
 const drainable = 64 * 1024;
 
@@ -69,6 +70,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterat
   #chunks: Uint8Array[] = [];
   #queued = 0;
   #waiting: PromiseWithResolvers<IteratorResult<Uint8Array, undefined>> | undefined;
+  readonly #readAhead: number;
   readonly #meter: RateMeter;
   /** When the consumer began to wait; `performance.now()`. */
   #waitingSince = 0;
@@ -79,6 +81,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterat
 
   constructor(options: ExchangeOptions) {
     this.#options = options;
+    this.#readAhead = options.readAhead ?? defaultReadAhead;
     this.#meter = new RateMeter(options.floor);
     this.head = new Promise((resolve, reject) => {
       this.#resolveHead = resolve;
@@ -136,7 +139,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterat
     }
     this.#chunks.push(chunk);
     this.#queued += chunk.byteLength;
-    if (this.#queued >= highWater) controller.pause();
+    if (this.#queued >= this.#readAhead) controller.pause();
   }
 
   onResponseEnd(): void {
@@ -168,7 +171,7 @@ export class Exchange implements Dispatcher.DispatchHandler, AsyncIterableIterat
     const value = this.#chunks.shift();
     if (value !== undefined) {
       this.#queued -= value.byteLength;
-      if (this.#controller?.paused === true && this.#queued <= lowWater) this.#controller.resume();
+      if (this.#controller?.paused === true && this.#queued <= this.#readAhead / 4) this.#controller.resume();
       return Promise.resolve({ done: false, value });
     }
     if (this.#error !== undefined) return Promise.reject(this.#error);

@@ -37,6 +37,8 @@ export interface GateOptions extends ConnectionOptions {
   readonly rateFloor?: RateFloor | undefined;
   /** False: undici receives large bodies, too. Default true. */
   readonly blockReader?: boolean | undefined;
+  /** Bytes of each body that may wait to be read; default 256 KiB. */
+  readonly readAhead?: number | undefined;
   /** Hold requests back where hosts say that they are busy; without it, who retries waits by itself. */
   readonly pacing?: Pacing | undefined;
 }
@@ -238,6 +240,7 @@ export class HttpGate {
       hasAuthority: this.#connections.hasAuthority,
     };
     const exchange = new Exchange({
+      readAhead: this.#options.readAhead,
       signal: request.signal,
       toError: (error) => failureOf(error, destination),
       floor,

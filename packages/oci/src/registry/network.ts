@@ -48,6 +48,8 @@ export interface NetworkScope {
   /** Outside: hold back where a host says that it is busy, for all requests to it. */
   readonly pacing?: boolean | undefined;
   readonly slowHosts?: SlowHosts | undefined;
+  /** True: a transfer that nobody reads holds little memory, since there may be a thousand of them. Default false. */
+  readonly lean?: boolean | undefined;
   /** Milliseconds until the headers of an answer must be there; default as the gate. */
   readonly headersTimeoutMs?: number | undefined;
   /** Attempts for what may pass by itself; default 6, which span about half a minute. */
@@ -68,6 +70,8 @@ export interface Network {
   close(): Promise<void>;
 }
 
+/** A chunk, as it comes off a socket. */
+const leanReadAhead = 64 * 1024;
 /** The authorities of a whole system have a few hundred kilobytes. */
 const maxAuthorityBytes = 4 * 1024 * 1024;
 
@@ -92,7 +96,8 @@ export async function openNetwork(settings: NetworkSettings, scope: NetworkScope
     connections: scope.connections,
     slowHosts: scope.slowHosts,
     headersTimeoutMs: scope.headersTimeoutMs,
-    blockReader: settings.env['OMNI_AIRGAP_BLOCK_READER'] !== '0',
+    readAhead: scope.lean === true ? leanReadAhead : undefined,
+    blockReader: scope.lean !== true && settings.env['OMNI_AIRGAP_BLOCK_READER'] !== '0',
     rateFloor: {
       ...defaultRateFloor,
       ...(settings.minRate === undefined ? {} : { bytesPerSecond: settings.minRate }),

@@ -120,8 +120,10 @@ async function sendFile(
   }
 }
 
-/** Chunks on their way to a client; each has up to 64 KiB. One that reads slowly holds these and what its source holds back. */
+/** Chunks on their way to a client; each has up to 64 KiB. One that does not read holds one, and what its source holds back. */
 const chunksToSend = 4;
+/** Bytes. Linux buffers up to 4 MiB at the sender, and as much at a client on the same machine: beyond it reads. */
+const readerProvenAt = 4 * 1024 * 1024;
 
 /**
  * Sends bytes of another server as they come. The next is read while these are on their way to the client, so a slow client
@@ -151,7 +153,7 @@ async function sendStream(
       const written = write(chunk).finally(() => giveBack(chunk));
       written.catch(() => {});
       writing.push(written);
-      if (writing.length >= chunksToSend) await writing.shift();
+      if (writing.length >= (sent > readerProvenAt ? chunksToSend : 1)) await writing.shift();
       signal.throwIfAborted();
     }
     if (sent !== end - start)

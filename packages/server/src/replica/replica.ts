@@ -79,6 +79,7 @@ export async function openReplica(options: ReplicaOptions): Promise<Backend> {
         connections,
         tries,
         headersTimeoutMs,
+        lean: true,
         egressLog: upstream,
       },
       onNote: onProblem,
