@@ -3,6 +3,7 @@
  * are those that `./scripts/bench serve-replicas` has measured, at a registry that keeps its layers in the object store and
  * sends those who ask for one there.
  */
+import { seededRandom } from '../../packages/oci/src/testing/index.ts';
 import { JobClass, Resource, Simulation, type Use } from './fair-sharing.ts';
 
 /** One thing that a node gets, one after the other. */
@@ -59,9 +60,8 @@ export interface Site {
 }
 
 export interface Outcome {
-  /** Seconds from the first node's first request until half, 99 of 100, and all nodes have everything. */
+  /** Seconds from the first node's first request until half of the nodes, and all, have everything. */
   readonly half: number;
-  readonly most: number;
   readonly all: number;
   readonly gibibytes: number;
   /** The part of its capacity that was used on average, by resource. */
@@ -90,7 +90,7 @@ export function bootAll(site: Site, steps: readonly Step[], costs: Costs, seed: 
   const { resources, ways } = modelOf(site, costs);
   const classes = new Set(ways.flatMap(({ requests, bytes }) => [...Object.values(requests), bytes]));
   const simulation = new Simulation([...classes]);
-  const random = randomFrom(seed);
+  const random = seededRandom(seed);
   const ends: number[] = [];
   let begun = Number.POSITIVE_INFINITY;
   const go = (at: number, paces: readonly number[]): void => {
@@ -113,7 +113,6 @@ export function bootAll(site: Site, steps: readonly Step[], costs: Costs, seed: 
   const after = (part: number): number => (ends[Math.ceil(site.nodes * part) - 1] ?? 0) - begun;
   return {
     half: after(0.5),
-    most: after(0.99),
     all: after(1),
     gibibytes: (site.nodes * sumOf(steps, ({ mebibytes }) => mebibytes)) / 1024,
     usage,
@@ -253,15 +252,4 @@ function usageOf(list: readonly Resource[], seconds: number): ReadonlyMap<string
     usage.set(name, Math.max(usage.get(name) ?? 0, used / capacity / seconds));
   }
   return usage;
-}
-
-/** Numbers from 0 to below 1, the same for the same seed (mulberry32). */
-function randomFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

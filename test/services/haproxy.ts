@@ -8,7 +8,6 @@ import { remove, temporaryFolder } from './temporary.ts';
 
 export interface Haproxy {
   readonly pid: number;
-  log(): string;
   /** A line for its runtime API. @returns the answer */
   ask(line: string): Promise<string>;
   stop(): Promise<void>;
@@ -40,7 +39,6 @@ export async function startHaproxy(
   }
   return {
     pid: server.pid,
-    log: server.output,
     ask: (line) =>
       new Promise((resolve, reject) => {
         const socket = connect(at('admin'), () => socket.write(`${line}\n`));

@@ -85,9 +85,8 @@ describe.each(shapes)('limited by $what', ({ what: _, ...shape }) => {
 
   test('all nodes end, no resource does more than it can, and nobody beats the estimate on paper', () => {
     for (const seed of seeds) {
-      const { half, most, all, usage } = bootAll(limited, firstBoot, costs, seed);
-      expect(half).toBeLessThanOrEqual(most);
-      expect(most).toBeLessThanOrEqual(all);
+      const { half, all, usage } = bootAll(limited, firstBoot, costs, seed);
+      expect(half).toBeLessThanOrEqual(all);
       for (const [name, used] of usage) expect(used, name).toBeLessThanOrEqual(1 + 1e-9);
       expect(all).toBeGreaterThanOrEqual(estimate(limited, firstBoot, costs).seconds);
     }

@@ -48,7 +48,7 @@ export interface Replica {
   readonly ended: () => Promise<Ended>;
 }
 
-export interface Balancer extends Pick<Haproxy, 'ask' | 'pid' | 'log' | 'stop'> {
+export interface Balancer extends Pick<Haproxy, 'ask' | 'pid' | 'stop'> {
   readonly url: string;
   /** The same with TLS, by an authority of its own. */
   readonly secureUrl: string;
@@ -63,8 +63,6 @@ export interface ReplicatedSite {
   readonly gateway: CephGateway;
   /** Where images are below the registry's host. */
   readonly prefix: string;
-  /** Of boot assets. */
-  readonly bucket: string;
   /** The one blob of `acme/large:v1` that has a size, which is a real layer; and the ISO. */
   readonly largeBytes: number;
   readonly iso: Asset;
@@ -79,6 +77,7 @@ export interface ReplicatedSite {
 
 const mebibyte = 1024 * 1024;
 const iso = 'metal-amd64.iso';
+const prefix = 'site';
 
 /** @param largeMiB of the layer of `quay.io/acme/large:v1`, and of the ISO */
 export async function startReplicatedSite(largeMiB: number): Promise<ReplicatedSite> {
@@ -96,7 +95,7 @@ export async function startReplicatedSite(largeMiB: number): Promise<ReplicatedS
     stops.push(registry.stop);
     const media = await makeMedia(largeMiB);
     const storeFlags = [
-      ...['--registry', `${registry.host}/site`, '--plain-http', registry.host],
+      ...['--registry', `${registry.host}/${prefix}`, '--plain-http', registry.host],
       ...['--object-store', `s3://${bucket}/talos`, '--s3-endpoint', gateway.url],
     ];
     const env = {
@@ -109,8 +108,7 @@ export async function startReplicatedSite(largeMiB: number): Promise<ReplicatedS
     return {
       registry,
       gateway,
-      prefix: 'site',
-      bucket,
+      prefix,
       largeBytes: media.largeBytes,
       iso: media.iso,
       storeFlags,
