@@ -86,7 +86,6 @@ describeWith([...replicatedSiteCommands, 'podman', 'skopeo'], 'replicas', () => 
         pullImage(balancer.url, 'siderolabs/kubelet', kubernetesVersion, { ns: 'ghcr.io' }),
       ),
       podmanPull('acme/large:v1'),
-      podmanPull(`siderolabs/kubelet:${kubernetesVersion}`),
       skopeoCopy('acme/large:v1'),
       skopeoCopy(`kube-proxy:${kubernetesVersion}`),
     ]);
@@ -121,7 +120,7 @@ describeWith([...replicatedSiteCommands, 'podman', 'skopeo'], 'replicas', () => 
         const read = await fetch(`${balancer.url}/schematics/${id}`);
         await read.text();
         statuses.push([posted.status, read.status]);
-        await sleep(50);
+        await sleep(150);
       }
       return statuses;
     })();

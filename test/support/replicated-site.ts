@@ -146,7 +146,7 @@ async function makeMedia(largeMiB: number) {
   await writeFile(isoFile, generatedBytes(23, largeMiB * mebibyte)());
   const upstream = await startSampleUpstream({
     dir: join(folder, 'upstream'),
-    sizeMiB: 15,
+    sizeMiB: 6,
     buildMs: 0,
     mediaFiles: { [iso]: isoFile },
   });
