@@ -1,5 +1,6 @@
 /** Large bodies by our own reader: what it hands on is what undici hands on, whatever a server does. */
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { giveBack } from '../src/base/chunk-memory.ts';
@@ -250,13 +251,15 @@ describe('connections', () => {
   });
 
   test('one that the server ends while idle is not used again', async () => {
+    const closed: Promise<unknown>[] = [];
     const origin = await rawServer((socket) => {
+      closed.push(once(socket, 'close'));
       socket.write(ok(large), () => setTimeout(() => socket.end(), 20));
     });
     const { gate } = gateFor(origin);
     for (let n = 0; n < 2; n++) {
       expect((await outcomeOf(gate, { expectedBytes })).body).toBe(sha(large));
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await closed[n];
     }
   });
 
