@@ -75,6 +75,11 @@ export class RegistryClient {
     return reclaimingOf(this.#session.kind);
   }
 
+  /** Where its API is asked: scheme, host and port. */
+  get origin(): URL {
+    return this.#session.origin;
+  }
+
   /** Paths of the repositories, in the registry's order. @throws DENIED, NOT_FOUND, UPSTREAM where it lists none */
   repositories(signal?: AbortSignal): AsyncIterable<string> {
     return listRepositories(this.#session, signal);

@@ -15,7 +15,7 @@ import {
 import type { HeldFile, HeldMedia, ListedFile, ListedFiles } from '../factory/holdings.ts';
 import type { Body } from '../http/message.ts';
 import type { Assets, FileSet } from './assets.ts';
-import { Coalesced } from './coalesced.ts';
+import { Coalesced, whenFound } from './coalesced.ts';
 import type { TargetsCondition } from './condition.ts';
 import type { Redirects } from './redirects.ts';
 
@@ -42,8 +42,8 @@ export class BucketAssets implements Assets {
     this.#redirects = redirects;
     this.#bucket = bucket;
     this.#condition = condition;
-    this.#objects = new Coalesced(closing, {
-      keepMs: (found) => (found === undefined ? 0 : objectMs),
+    this.#objects = new Coalesced<BucketObject | undefined>(closing, {
+      keepMs: whenFound(objectMs),
       maxBytes: 4 * 1024 * 1024,
       weigh: () => 400,
     });

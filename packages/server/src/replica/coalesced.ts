@@ -25,6 +25,11 @@ interface Keeping<T> {
   readonly weigh?: (answer: T) => number;
 }
 
+/** Keeps what was found. That something is not there is never kept: it may be pushed the next moment. */
+export function whenFound(ms: number): (found: unknown) => number {
+  return (found) => (found === undefined ? 0 : ms);
+}
+
 /** Bytes of a key, and of what holds an answer. */
 const overhead = 300;
 

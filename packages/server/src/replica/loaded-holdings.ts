@@ -2,7 +2,7 @@
  * What of the Image Factory's was loaded into a registry and a bucket. Boot assets and lists come from the bucket where there is
  * one, and from the registry what it lacks; schematics are in either; installers are images.
  */
-import { byText, isCoded } from '@omni-airgap/oci/base';
+import { byText, isCoded, WorkQueue } from '@omni-airgap/oci/base';
 import { collectVerified, digestFromHex, digestOf } from '@omni-airgap/oci/model';
 import {
   type Architecture,
@@ -25,7 +25,7 @@ import {
   versionsOf,
 } from '../factory/holdings.ts';
 import type { Assets, FileSet } from './assets.ts';
-import { Coalesced } from './coalesced.ts';
+import { Coalesced, whenFound } from './coalesced.ts';
 import type { BucketDocuments } from './documents.ts';
 import type { LoadedImages } from './loaded-images.ts';
 import type { RegistryNames } from './registry-names.ts';
@@ -36,6 +36,7 @@ const schematicMs = 60_000;
 const listMs = 30_000;
 /** Installers that the page looks for. */
 const maxInstallers = 200;
+const readsAtOnce = 8;
 
 /** Of metal, the platform that everybody has; others are pulled like any image. */
 const installerNames = [true, false].flatMap((secureboot) => [
@@ -63,8 +64,8 @@ export class LoadedHoldings implements Holdings {
   constructor(options: LoadedHoldingsOptions) {
     this.#options = options;
     const { closing } = options;
-    this.#texts = new Coalesced(closing, {
-      keepMs: (text) => (text === undefined ? 0 : schematicMs),
+    this.#texts = new Coalesced<Uint8Array | undefined>(closing, {
+      keepMs: whenFound(schematicMs),
       maxBytes: 8 * mebibyte,
       weigh: (text) => text?.byteLength ?? 0,
     });
@@ -200,21 +201,23 @@ export class LoadedHoldings implements Holdings {
 
   async #listInstallers(signal: AbortSignal): Promise<readonly HeldInstaller[]> {
     const { images, names } = this.#options;
-    const held: HeldInstaller[] = [];
-    for (const schematic of (await this.schematics(signal)).slice(0, maxInstallers)) {
-      for (const repository of installerNames) {
-        const tags = await images
-          .tagsOf(names.loaded(publicFactoryHost, `${repository}/${schematic}`), signal)
-          .catch((error: unknown) => {
-            // A registry may deny what does not exist.
-            if (isCoded(error, 'DENIED')) return undefined;
-            throw error;
-          });
-        const versions = versionsOf(tags ?? []);
-        if (versions.length > 0) held.push({ schematic, repository, versions });
-      }
-    }
-    return held;
+    const queue = new WorkQueue(readsAtOnce);
+    const schematics = (await this.schematics(signal)).slice(0, maxInstallers);
+    const held = schematics.flatMap((schematic) =>
+      installerNames.map((repository) =>
+        queue.run(1, async () => {
+          const tags = await images
+            .tagsOf(names.loaded(publicFactoryHost, `${repository}/${schematic}`), signal)
+            .catch((error: unknown) => {
+              // A registry may deny what does not exist.
+              if (isCoded(error, 'DENIED')) return undefined;
+              throw error;
+            });
+          return { schematic, repository, versions: versionsOf(tags ?? []) };
+        }),
+      ),
+    );
+    return (await Promise.all(held)).filter(({ versions }) => versions.length > 0);
   }
 }
 

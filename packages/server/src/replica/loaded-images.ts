@@ -17,7 +17,7 @@ import type { RegistryClient } from '@omni-airgap/oci/registry';
 import type { Body } from '../http/message.ts';
 import type { Asked, FoundManifest, Images } from '../registry/images.ts';
 import { newestRelease, parseInstallerPath } from '../registry/installers.ts';
-import { Coalesced } from './coalesced.ts';
+import { Coalesced, whenFound } from './coalesced.ts';
 import type { TargetsCondition } from './condition.ts';
 import type { Redirects } from './redirects.ts';
 import type { RegistryNames } from './registry-names.ts';
@@ -29,10 +29,7 @@ export interface ReadManifest {
 }
 
 const mebibyte = 1024 * 1024;
-/**
- * What a tag stands for, and lists: so long may an answer be older than the registry's. That something is not there is never
- * kept: it may be pushed the next moment.
- */
+/** What a tag stands for, and lists: so long may an answer be older than the registry's. */
 const tagMs = 1000;
 /** What a digest stands for never changes; only that it was deleted is noticed later. */
 const digestMs = 60_000;
@@ -66,17 +63,19 @@ export class LoadedImages implements Images {
     this.#client = client;
     this.#names = names;
     this.#condition = condition;
-    const whenFound = (found: number | object | undefined): number => (found === undefined ? 0 : tagMs);
     const weigh = (found: ReadManifest | undefined): number => found?.bytes.byteLength ?? 0;
     this.#manifests = new Coalesced(closing, {
-      keepMs: (found) => (found === undefined ? 0 : digestMs),
+      keepMs: whenFound(digestMs),
       maxBytes: 32 * mebibyte,
       weigh,
     });
-    this.#tagged = new Coalesced(closing, { keepMs: whenFound, maxBytes: 16 * mebibyte, weigh });
-    this.#sizes = new Coalesced<number | undefined>(closing, { keepMs: whenFound, maxBytes: 4 * mebibyte });
+    this.#tagged = new Coalesced(closing, { keepMs: whenFound(tagMs), maxBytes: 16 * mebibyte, weigh });
+    this.#sizes = new Coalesced<number | undefined>(closing, {
+      keepMs: whenFound(tagMs),
+      maxBytes: 4 * mebibyte,
+    });
     this.#tags = new Coalesced<readonly string[] | undefined>(closing, {
-      keepMs: whenFound,
+      keepMs: whenFound(tagMs),
       maxBytes: 16 * mebibyte,
       weigh: (tags) => 150 * (tags?.length ?? 0),
     });

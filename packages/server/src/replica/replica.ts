@@ -99,14 +99,11 @@ export async function openReplica(options: ReplicaOptions): Promise<Backend> {
     targets.push({ name: 'object store', place: bucket.url, ping });
   }
   const condition = new TargetsCondition(targets, signal, onProblem);
-  const isPlain = plainHttp.some(
-    (one) => one === registry.host || one === registry.host.replace(/:[0-9]+$/, ''),
-  );
   const redirects =
     options.redirect &&
     new Redirects({
       gate: network.gate,
-      registry: new URL(`http${isPlain ? '' : 's'}://${registry.host}/`),
+      registry: client.origin,
       publicEndpoint: options.redirect.publicEndpoint,
       closing: signal,
     });
