@@ -243,7 +243,7 @@ describe('flags that do not belong together', () => {
     expect(ended.stderr).toContain(message);
   });
 
-  test('a state key that is none', async () => {
+  test('a state key of the wrong length', async () => {
     const file = (await workspace()).write('state.key', 'short');
     chmodSync(file, 0o600);
     const ended = await cli(['serve', '--registry', 'r.site', '--state-key', file]);

@@ -34,7 +34,7 @@ test('an object is what its metadata says, until it is read', async () => {
   expect((await read(bucket, object, 0, 3 * mib)).equals(bytes)).toBe(true);
 });
 
-test('a part is asked for as a range; a transfer that breaks off goes on where it ended', async () => {
+test('a part is requested as a range; an interrupted transfer resumes where it ended', async () => {
   const { double, bucket, object, bytes } = await loaded();
   expect((await read(bucket, object, 1000, 2000)).equals(bytes.subarray(1000, 2000))).toBe(true);
   let cuts = 2;

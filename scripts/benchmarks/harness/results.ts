@@ -85,7 +85,7 @@ export class Recorder implements Results {
   }
 }
 
-/** @throws Error for a file that is none of ours */
+/** @throws Error for a file that this program did not write */
 export function readResults(file: string): Results & { readonly session: Session } {
   const lines = readFileSync(file, 'utf8').trim().split('\n');
   const [session, ...records] = lines.map((text) => JSON.parse(text)) as [Session, ...(Comparison | Run)[]];

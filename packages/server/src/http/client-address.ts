@@ -12,7 +12,7 @@ export type ClientAddress = (incoming: IncomingMessage) => string;
 
 /**
  * @param proxies addresses and networks: `10.0.0.7`, `10.0.0.0/24`, `fd00::/64`; none: the header is never read
- * @throws USAGE for one that is none
+ * @throws USAGE for a text that is no address or network
  */
 export function clientAddressBehind(proxies: readonly string[]): ClientAddress {
   const trusted = new BlockList();

@@ -86,7 +86,7 @@ export function schematicsWithoutText({ wishes }: Pick<WantsDocument, 'wishes'>)
   return [...new Set(asked.map(({ schematic }) => schematic))].filter((id) => !made.has(id));
 }
 
-/** The canonical text with this ID; undefined for a text of another one, for one that holds a secret, or that is none. */
+/** The canonical text with this ID; undefined for a text that has another ID, holds a secret or is no schematic. */
 export function publicText(id: string, text: string | Uint8Array): string | undefined {
   try {
     const schematic = decodeSchematic(text);
