@@ -3,8 +3,8 @@
  * plan, and which volumes are done, so that an interrupted run goes on; the folder is a bundle once bundle.json is in
  * it, and that comes last.
  */
-import { chmod, lstat, readdir, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { lstat, readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import {
   type BundleDocument,
   checksumLines,
@@ -17,27 +17,33 @@ import {
   volumeName,
   volumePrefix,
 } from '@omni-airgap/format';
-import { CodedError, formatBytes, giveBack, systemCodeOf } from '@omni-airgap/oci/base';
+import { CodedError, formatBytes, systemCodeOf } from '@omni-airgap/oci/base';
 import {
   acquireLock,
   checkOutputFolder,
   diskError,
-  eachBlockDirect,
-  ensureFolder,
   freeBytes,
   Journal,
   type Lock,
-  readPieces,
   readSmallFile,
   removeFile,
   removeTemporaries,
-  SyncedWriter,
   syncFolder,
-  writeFileAtomic,
 } from '@omni-airgap/oci/fs';
-import { digestOf, Hasher, hexOf } from '@omni-airgap/oci/model';
+import { digestOf, hexOf } from '@omni-airgap/oci/model';
 import type { IssuedBundle } from '@omni-airgap/store';
-import type { ProgramFile } from './program.ts';
+import {
+  hasSize,
+  holds,
+  isFile,
+  isThere,
+  type Modes,
+  makeFolder,
+  readable,
+  setMode,
+  writeChanged,
+} from './medium-files.ts';
+import { type CopyOptions, copyExecutable, type ProgramFile } from './program.ts';
 
 /** There while a process works on the folder. */
 const lockName = 'bundle.lock';
@@ -51,53 +57,6 @@ const namesOfBundles =
 /** A volume, whole or while it is written. */
 const volumeFile = /^content\.tar\.([0-9]{3})(\.partial)?$/;
 const sumLine = /^[a-f0-9]{64} {2}content\.tar\.([0-9]{3})$/;
-
-/**
- * Who may read a medium, whatever the umask: inside, it is read by another account than the one that wrote it (C16).
- * Modes protect nothing on a medium that someone carries away; private ones protect it on this host.
- */
-const readable = {
-  everyone: { file: 0o644, folder: 0o755, program: 0o755 },
-  owner: { file: 0o600, folder: 0o700, program: 0o700 },
-} as const;
-type Modes = (typeof readable)[keyof typeof readable];
-
-/** What file systems without modes of their own say, and those that belong to somebody else. */
-const fixedModes = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EROFS']);
-
-/** @throws DISK */
-async function setMode(path: string, mode: number): Promise<void> {
-  try {
-    const info = await lstat(path);
-    // What a link leads to is not part of the medium.
-    if (!info.isSymbolicLink() && (info.mode & 0o777) !== mode) await chmod(path, mode);
-  } catch (error) {
-    if (!fixedModes.has(systemCodeOf(error) ?? '')) throw diskError(error, path);
-  }
-}
-
-/** Lets a file that was added to a medium be read by whoever can read its bundle.json. @throws DISK */
-export async function readableAsDocument(folder: string, name: string): Promise<void> {
-  const info = await stat(join(folder, documentName)).catch((error: unknown) => {
-    throw diskError(error, folder);
-  });
-  await setMode(join(folder, name), info.mode & 0o777);
-}
-
-/** Makes the folder with those above it, and lets those that are new be entered. @throws DISK */
-async function makeFolder(folder: string, mode: number): Promise<void> {
-  const missing: string[] = [];
-  for (let path = resolve(folder); !(await isThere(path)); path = dirname(path)) missing.push(path);
-  await ensureFolder(folder);
-  for (const path of missing) await setMode(path, mode);
-}
-
-async function isThere(path: string): Promise<boolean> {
-  return lstat(path).then(
-    () => true,
-    () => dirname(path) === path,
-  );
-}
 
 export class Medium {
   readonly folder: string;
@@ -246,50 +205,10 @@ export class Medium {
   /**
    * Copies an executable here, unless it is here already.
    * @returns whether it was copied
-   * @throws DISK; DIGEST_MISMATCH when the file has changed since it was read; BAD_VOLUME when it reads back otherwise
+   * @throws as copyExecutable
    */
-  async writeProgram(
-    { name, path: from, size, sha256 }: ProgramFile,
-    options: WriteOptions,
-  ): Promise<boolean> {
-    const { readBack, onBytes, signal } = options;
-    const path = join(this.folder, name);
-    if (await isFile(path, size, sha256, signal)) return false;
-    const partial = `${path}.partial`;
-    await removeFile(partial);
-    try {
-      const hasher = new Hasher();
-      const writer = await SyncedWriter.create(partial);
-      try {
-        for await (const block of readPieces([{ path: from, offset: 0, size }], signal)) {
-          hasher.update(block);
-          await writer.write(block);
-          onBytes(block.byteLength);
-          giveBack(block);
-        }
-        await writer.sync();
-      } finally {
-        await writer.close();
-      }
-      if (hexOf(hasher.finish()) !== sha256)
-        throw new CodedError(
-          'DIGEST_MISMATCH',
-          `${from}: has changed while it was copied; run the command again`,
-        );
-      if (readBack && !(await isFile(partial, size, sha256, signal, onBytes))) {
-        throw new CodedError(
-          'BAD_VOLUME',
-          `${path}: reads back otherwise than it was written; the medium is bad, use another`,
-        );
-      }
-      await setMode(partial, this.#modes.program);
-      await rename(partial, path);
-      await syncFolder(this.folder);
-      return true;
-    } catch (error) {
-      await rm(partial, { force: true }).catch(() => {});
-      throw diskError(error, path);
-    }
+  writeProgram(file: ProgramFile, options: CopyOptions): Promise<boolean> {
+    return copyExecutable(file, this.folder, this.#modes.program, options);
   }
 
   /** Takes a volume away that is not what it should be. */
@@ -436,49 +355,4 @@ async function volumesInSums(folder: string): Promise<readonly number[]> {
     .toString('latin1')
     .split('\n');
   return lines.flatMap((line) => sumLine.exec(line)?.[1] ?? []).map(Number);
-}
-
-/** Leaves a file alone that is right already. */
-async function writeChanged(path: string, bytes: Uint8Array): Promise<void> {
-  if (!(await holds(path, bytes))) await writeFileAtomic(path, bytes);
-}
-
-async function holds(path: string, bytes: Uint8Array): Promise<boolean> {
-  const before = await readSmallFile(path, maxBundleDocumentBytes);
-  return before !== undefined && Buffer.compare(before, bytes) === 0;
-}
-
-interface WriteOptions {
-  readonly readBack: boolean;
-  /** Called with the number of bytes just written, or read back. */
-  readonly onBytes: (bytes: number) => void;
-  readonly signal: AbortSignal | undefined;
-}
-
-/** Whether a file has these bytes, as far as the medium itself says. */
-async function isFile(
-  path: string,
-  size: number,
-  sha256: string,
-  signal?: AbortSignal,
-  onBytes?: (bytes: number) => void,
-): Promise<boolean> {
-  if (!(await hasSize(path, size))) return false;
-  const hasher = new Hasher();
-  const use = (block: Buffer): void => {
-    hasher.update(block);
-    onBytes?.(block.byteLength);
-  };
-  await eachBlockDirect(path, size, use, signal);
-  return hexOf(hasher.finish()) === sha256;
-}
-
-async function hasSize(path: string, size: number): Promise<boolean> {
-  try {
-    const info = await lstat(path);
-    return info.isFile() && info.size === size;
-  } catch (error) {
-    if (systemCodeOf(error) === 'ENOENT') return false;
-    throw diskError(error, path);
-  }
 }

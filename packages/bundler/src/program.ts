@@ -1,15 +1,24 @@
 /**
  * The program itself, which travels with a bundle: the executables of a release, for the platforms that are carried, and
- * what belongs to them. Each is what the SHA256SUMS of the release says, and stands in bundle.json under its own hash.
+ * what belongs to them, and their way onto a medium. Each is what the SHA256SUMS of the release says, and stands in bundle.json under its own hash.
  */
 
-import { lstat } from 'node:fs/promises';
+import { lstat, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isProgramFile } from '@omni-airgap/format';
-import { CodedError, printable } from '@omni-airgap/oci/base';
-import { eachBlock, readSmallFile } from '@omni-airgap/oci/fs';
+import { CodedError, giveBack, printable } from '@omni-airgap/oci/base';
+import {
+  diskError,
+  eachBlock,
+  readPieces,
+  readSmallFile,
+  removeFile,
+  SyncedWriter,
+  syncFolder,
+} from '@omni-airgap/oci/fs';
 import { digestOf, Hasher, hexOf } from '@omni-airgap/oci/model';
 import type { LockedItem, SmallFile } from '@omni-airgap/store';
+import { isFile, setMode } from './medium-files.ts';
 
 /** An executable of a release. */
 export interface ProgramFile {
@@ -66,6 +75,64 @@ export async function readProgram(
     texts.push({ name, bytes });
   }
   return { executables, texts };
+}
+
+export interface CopyOptions {
+  readonly readBack: boolean;
+  /** Called with the number of bytes just written, or read back. */
+  readonly onBytes: (bytes: number) => void;
+  readonly signal: AbortSignal | undefined;
+}
+
+/**
+ * Copies an executable onto a medium, unless it is there already; under another name until it is whole.
+ * @param mode of the copy
+ * @returns whether it was copied
+ * @throws DISK; DIGEST_MISMATCH when the file has changed since it was read; BAD_VOLUME when it reads back otherwise
+ */
+export async function copyExecutable(
+  { name, path: from, size, sha256 }: ProgramFile,
+  folder: string,
+  mode: number,
+  { readBack, onBytes, signal }: CopyOptions,
+): Promise<boolean> {
+  const path = join(folder, name);
+  if (await isFile(path, size, sha256, signal)) return false;
+  const partial = `${path}.partial`;
+  await removeFile(partial);
+  try {
+    const hasher = new Hasher();
+    const writer = await SyncedWriter.create(partial);
+    try {
+      for await (const block of readPieces([{ path: from, offset: 0, size }], signal)) {
+        hasher.update(block);
+        await writer.write(block);
+        onBytes(block.byteLength);
+        giveBack(block);
+      }
+      await writer.sync();
+    } finally {
+      await writer.close();
+    }
+    if (hexOf(hasher.finish()) !== sha256)
+      throw new CodedError(
+        'DIGEST_MISMATCH',
+        `${from}: has changed while it was copied; run the command again`,
+      );
+    if (readBack && !(await isFile(partial, size, sha256, signal, onBytes))) {
+      throw new CodedError(
+        'BAD_VOLUME',
+        `${path}: reads back otherwise than it was written; the medium is bad, use another`,
+      );
+    }
+    await setMode(partial, mode);
+    await rename(partial, path);
+    await syncFolder(folder);
+    return true;
+  } catch (error) {
+    await rm(partial, { force: true }).catch(() => {});
+    throw diskError(error, path);
+  }
 }
 
 /**

@@ -23,7 +23,8 @@ import {
 } from '@omni-airgap/format';
 import { CodedError } from '@omni-airgap/oci/base';
 import { type Lock, readSmallFile } from '@omni-airgap/oci/fs';
-import { lockMedium, readableAsDocument } from './medium.ts';
+import { lockMedium } from './medium.ts';
+import { readableAsDocument } from './medium-files.ts';
 
 /** Where the signature comes from. */
 export type SignatureSource =
