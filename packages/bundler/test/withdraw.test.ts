@@ -143,6 +143,25 @@ test('gc keeps what withdrawals go by: the names of issued bundles, and what ref
   expect(withdraws).toEqual(names);
 });
 
+test('gc --drop-issued forgets the bundle, not what it withdrew: the next one withdraws that too, until it lists the name', async () => {
+  const { store, folder } = await without(pause);
+  const withdraw = [pause];
+  const dropped = await bundle(
+    optionsFor(store, join(folder, 'second'), { withdraw, volumes: '0', volumeSize: 300 * 1024 }),
+  );
+  const swept = await Store.use(store.root, { access: 'exclusive', purpose: 'test' }, (opened) =>
+    opened.collectGarbage({ dropIssued: [dropped.id] }),
+  );
+  expect(swept.dropped).toEqual([dropped.id]);
+  expect((await inspectStore(store.root)).withdraws).toEqual([pause]);
+  expect(await bundle(optionsFor(store, join(folder, 'third')))).toMatchObject({
+    sequence: 3,
+    withdraws: [pause],
+  });
+  await store.image(pause, [5]);
+  expect((await bundle(optionsFor(store, join(folder, 'fourth')))).withdraws).toEqual([]);
+});
+
 test('a name that was listed again is withdrawn by a new bundle, though an earlier one has the same content', async () => {
   const { store, folder } = await without(pause);
   const withdraw = [pause];
