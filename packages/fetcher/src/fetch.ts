@@ -30,12 +30,13 @@ import { readCatalog } from './images/catalog.ts';
 import { Companions } from './images/companions.ts';
 import { fetchImage, type ImageContext, localFirst, TransfersView } from './images/image.ts';
 import { missingText } from './images/platforms.ts';
-import { factsOf, findingsOfLocked, findingsOfWanted, refuseFindings } from './inside.ts';
+import { factsOf, findingsOfLocked, findingsOfWanted, refuseFindings, wantedNames } from './inside.ts';
 import {
   type ChosenRange,
   type ChosenVersions,
   chooseVersions,
   lockedRange,
+  pinVersions,
   withStandIns,
 } from './mirror/chosen-versions.ts';
 import { readMirror, refuseSecrets, type WrittenMirror } from './mirror/mirror.ts';
@@ -203,6 +204,11 @@ async function fetchChosen(
   const wanted = resolveMirror(mirror);
   const facts = { inside: factsOf(mirror), site: options.site };
   refuseFindings(findingsOfWanted(wanted, facts), options.strict === true);
+  await pinVersions(
+    store,
+    ranges,
+    wantedNames(wanted).map(({ name }) => name),
+  );
   const transfers = new Transfers(concurrency ?? mostTransfers);
   const network = await openNetwork(options.network, {
     hosts: hostsOf(wanted).map(hostPattern),

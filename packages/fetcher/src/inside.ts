@@ -27,7 +27,7 @@ export function factsOf({ talos, inside }: Mirror): InsideFacts | undefined {
 
 /** By names alone: nothing has been asked yet. */
 export function findingsOfWanted(wanted: ResolvedMirror, facts: SiteFacts): readonly InsideFinding[] {
-  return insideFindings(namesOf(wanted), facts, registryKinds);
+  return insideFindings(wantedNames(wanted), facts, registryKinds);
 }
 
 /** With what upstream has answered about them. */
@@ -36,7 +36,7 @@ export function findingsOfPlanned(
   planned: readonly Planned[],
   facts: SiteFacts,
 ): readonly InsideFinding[] {
-  const names = new Map(namesOf(wanted).map((one) => [one.name, one]));
+  const names = new Map(wantedNames(wanted).map((one) => [one.name, one]));
   for (const { item, content } of planned) {
     const { name, kind, digest, problem } = item;
     if (kind === 'media' || problem !== undefined) continue;
@@ -67,7 +67,8 @@ export function refuseFindings(findings: readonly InsideFinding[], isStrict: boo
   if (refusal !== undefined) throw new CodedError('CONFIG', refusal);
 }
 
-function namesOf({ images, builds, lists }: ResolvedMirror): readonly CarriedName[] {
+/** Names of the items that are known before anything is fetched. */
+export function wantedNames({ images, builds, lists }: ResolvedMirror): readonly CarriedName[] {
   return [
     ...images.map(({ reference, platforms }) => {
       const { digest } = parseReference(reference);

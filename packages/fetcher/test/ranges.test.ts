@@ -1,6 +1,8 @@
 /** Versions that mirror.yaml leaves to upstream: chosen once, pinned in lock.json, moved by fetch --update alone. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { noProgress } from '@omni-airgap/oci';
+import { Store } from '@omni-airgap/store';
 import { knownTalosVersions } from '@omni-airgap/talos';
 import { describe, expect, test } from 'vitest';
 import { egressRules } from '../src/egress/rules.ts';
@@ -176,6 +178,73 @@ test('a choice outlives a fetch that failed: the same command goes on with it', 
   await expect(site.fetch()).rejects.toMatchObject({ code: 'DENIED' });
   await move(site);
   expect((await site.fetch()).ranges[0]).toMatchObject({ versions: ['v1.10.4'], pinned: true });
+});
+
+/** Dies before the first content, as a killed process does: nothing is written after that. */
+const killed = {
+  progress: {
+    ...noProgress,
+    expectItems: (): void => {
+      throw new Error('killed');
+    },
+  },
+};
+
+test('a choice outlives a first fetch that was killed; until it is finished, the store counts as incomplete', async () => {
+  const site = await rangedSite();
+  await expect(site.fetch(killed)).rejects.toThrow('killed');
+  const lock = await site.lock();
+  expect(lock.ranges?.map(({ versions }) => versions[0])).toEqual(['v1.10.4', 'v1.36.1', 'v2.41.1']);
+  expect(lock).toMatchObject({ items: [], missing: expect.arrayContaining(['ghcr.io/dexidp/dex:v2.40.0']) });
+  const open = { access: 'read', purpose: 'test' } as const;
+  await expect(Store.use(site.store, open, (store) => store.completeLockDocument())).rejects.toMatchObject({
+    code: 'INCOMPLETE',
+  });
+  await move(site);
+  const { ranges } = await site.fetch();
+  expect(ranges[0]).toMatchObject({
+    versions: ['v1.10.4'],
+    pinned: true,
+    chosenAt: lock.ranges?.[0]?.chosenAt,
+  });
+  expect((await site.lock()).missing).toEqual([]);
+});
+
+test('so does one of fetch --update, and of a new range; until it is finished, the store stays what it was', async () => {
+  const site = await rangedSite();
+  await site.fetch();
+  const before = await site.lock();
+  await move(site);
+  await expect(site.fetch({ ...killed, update: true })).rejects.toThrow('killed');
+  const { ranges, ...rest } = await site.lock();
+  expect(rest).toEqual({
+    kind: before.kind,
+    schema: before.schema,
+    items: before.items,
+    missing: [],
+    inside: before.inside,
+  });
+  expect(ranges?.map(({ versions }) => versions[0])).toEqual(['v1.10.5', 'v1.36.1', 'v2.41.1']);
+
+  // Pins of ranges that this mirror.yaml lacks stay, too: it may be put back.
+  await site.mirror('images: [{image: ghcr.io/dexidp/dex, tags: {semver: "3.x"}}]');
+  await expect(site.fetch(killed)).rejects.toThrow('killed');
+  await publishImage(site.registry('ghcr.io'), 'siderolabs/omni', 'v1.10.6', { seed: 24 });
+  await publishImage(site.registry('ghcr.io'), 'dexidp/dex', 'v3.0.1', { seed: 25 });
+  await site.mirror(`${ranged}\n  - {image: ghcr.io/dexidp/dex, tags: {semver: "3.x"}}`);
+  expect((await site.fetch()).ranges.map(({ versions }) => versions[0])).toEqual([
+    'v1.10.5',
+    'v1.36.1',
+    'v2.41.1',
+    'v3.0.0',
+  ]);
+});
+
+test('a refused set pins nothing', async () => {
+  const site = await rangedSite();
+  await site.mirror(`${ranged}\ninside: {tls: false}`);
+  await expect(site.fetch({ strict: true })).rejects.toMatchObject({ code: 'CONFIG' });
+  await expect(site.lock()).rejects.toMatchObject({ code: 'ENOENT' });
 });
 
 test('a list that cannot be read ends a fetch that needs it, with the place of the range; a pin needs none', async () => {

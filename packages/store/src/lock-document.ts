@@ -64,7 +64,7 @@ const itemSchema = v.strictObject({
 });
 export type LockedItem = v.InferOutput<typeof itemSchema>;
 
-/** What a range of mirror.yaml stands for, until somebody moves it on purpose. */
+/** What a range of mirror.yaml stands for, until somebody moves it on purpose. Pinned before that content is fetched. */
 const rangeSchema = v.strictObject({
   /** Where upstream lists the versions: `factory.talos.dev/versions`, or a repository. */
   list: textSchema,

@@ -4,7 +4,7 @@
  */
 import { CodedError, isCoded, messageOf, printable } from '@omni-airgap/oci/base';
 import type { NetworkSettings } from '@omni-airgap/oci/registry';
-import type { LockDocument, LockedRange } from '@omni-airgap/store';
+import type { LockDocument, LockedRange, Store } from '@omni-airgap/store';
 import { compareVersions, knownTalosVersions, talosKubernetesImages, vPrefixed } from '@omni-airgap/talos';
 import type { Mirror, WrittenMirror } from './mirror.ts';
 import { UpstreamLists } from './upstream-lists.ts';
@@ -24,6 +24,27 @@ export interface ChosenRange extends LockedRange {
 /** What lock.json says of it. */
 export function lockedRange({ list, range, newest, versions, chosenAt }: ChosenRange): LockedRange {
   return { list, range, newest, versions, chosenAt };
+}
+
+/**
+ * Pins what was chosen in lock.json before any content is fetched, so that a fetch that is killed after hours continues with
+ * the same versions. A pin is a choice and claims no content: the items stay as they are. A store without lock.json gets one in
+ * which all names are missing. Pins of other ranges stay until the fetch is finished.
+ * @param names what the choice makes of mirror.yaml; one at least
+ * @throws BAD_DOCUMENT, DISK, BUSY
+ */
+export async function pinVersions(
+  store: Pick<Store, 'updateLockDocument'>,
+  chosen: readonly ChosenRange[],
+  names: readonly string[],
+): Promise<void> {
+  if (chosen.every(({ pinned }) => pinned)) return;
+  const keys = new Set(chosen.map(rangeKey));
+  await store.updateLockDocument((now) => {
+    const others = (now?.ranges ?? []).filter((pin) => !keys.has(rangeKey(pin)));
+    const ranges = [...chosen.map(lockedRange), ...others];
+    return now === undefined ? { ranges, items: [], missing: names } : { ...now, ranges };
+  }, undefined);
 }
 
 export interface ChosenVersions {
