@@ -1,8 +1,9 @@
 /**
  * The record of a bundle: bundle.json for a set of volumes, with its report and README, kept in the store with its
- * signature, so that media can be written from it at any time. The same content gives the document that was issued before.
+ * signature, so that media can be written from it at any time. The same content gives the document that was issued before,
+ * unless something else was issued in between: to go back is a new bundle.
  */
-import type { KeyObject } from 'node:crypto';
+import { createHash, type KeyObject } from 'node:crypto';
 import {
   type BundleBase,
   type BundleDocument,
@@ -17,7 +18,7 @@ import {
   serializeBundleDocument,
   type WrittenVolume,
 } from '@omni-airgap/format';
-import { CodedError } from '@omni-airgap/oci/base';
+import { byText, CodedError } from '@omni-airgap/oci/base';
 import {
   type Digest,
   digestOf,
@@ -26,7 +27,7 @@ import {
   isSignatureTag,
   subjectOfTag,
 } from '@omni-airgap/oci/model';
-import type { IssuedBundle, SmallFile, Store } from '@omni-airgap/store';
+import type { Issue, IssuedBundle, SmallFile, Store } from '@omni-airgap/store';
 import type { InsideFinding } from '@omni-airgap/talos';
 import { repositoryOf } from './base.ts';
 import type { LockedContent } from './locked-content.ts';
@@ -60,7 +61,7 @@ export interface IssueRequest {
 }
 
 /** @throws BAD_DOCUMENT, DISK, BUSY; USAGE when bundle.json would be too large */
-export async function issue(store: Store, request: IssueRequest): Promise<IssuedBundle> {
+export async function issue(store: Store, request: IssueRequest): Promise<Issue> {
   const { contents, signKey } = request;
   const id = bundleIdOf(request.volumes);
   const roots = await rootsOf(contents);
@@ -95,14 +96,22 @@ export async function issue(store: Store, request: IssueRequest): Promise<Issued
   const bom: SmallFile = { name: inventoryName, bytes: await inventory(summary) };
   return store.bundles.issue({
     id,
+    content: contentHash(contents),
     isSame: (issued) => isSame(issued, request, roots),
-    describe: (origin) =>
-      described({ ...summary, document: { ...unnumbered, ...origin } }, [
+    describe: (number) =>
+      described({ ...summary, document: { ...unnumbered, ...number } }, [
         bom,
         ...(request.program?.texts ?? []),
       ]),
     signKey,
   });
+}
+
+/** Of all names and all that they lead to: an increment has the hash of the full bundle. @returns hex */
+function contentHash({ items, descriptors }: LockedContent): string {
+  const names = items.map(({ name, descriptor }) => `${descriptor.digest} ${name}\n`);
+  const lines = [...names, ...[...descriptors.keys()].map((digest) => `${digest}\n`)];
+  return createHash('sha256').update(lines.sort(byText).join('')).digest('hex');
 }
 
 /** Whoever approves the bundle sees which platforms were wanted and could not be had. */

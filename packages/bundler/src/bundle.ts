@@ -5,6 +5,7 @@
 
 import { realpath } from 'node:fs/promises';
 import { isAbsolute, relative, resolve, sep } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import {
   type BundleDocument,
   fingerprintOf,
@@ -121,7 +122,7 @@ async function make(work: BundleRun, options: BundleOptions): Promise<BundleRepo
   work.progress.expect(bytesOf(work, toHash) + times * (bytesOf(work, toWrite) + programBytes(plan.program)));
   if (toWrite.length > 0) await medium.begin(await spaceFor(work, toWrite, options));
   await hashVolumes(work, toHash);
-  let issued = isIssuedFirst ? await plan.issue(volumesOf(work)) : undefined;
+  let issued = isIssuedFirst ? await issue(work) : undefined;
   const consumer =
     consume && issued !== undefined ? await Consumer.open(plan, issued.document.id, journal) : undefined;
   try {
@@ -133,14 +134,35 @@ async function make(work: BundleRun, options: BundleOptions): Promise<BundleRepo
     throw error;
   }
   const hasNewProgram = await writeProgram(work, readBack);
-  issued ??= await plan.issue(volumesOf(work));
+  issued ??= await issue(work);
+  const isHere = isDeepStrictEqual(medium.document, issued.document);
   await medium.finish(issued);
   return reportOf(work, issued, {
     signed: await medium.isSigned(),
     signedBy: options.signKey === undefined ? undefined : fingerprintOf(options.signKey),
-    written: toWrite.length > 0 || hasNewProgram,
+    written: toWrite.length > 0 || hasNewProgram || !isHere,
     consumedBytes: consumer?.bytes ?? 0,
   });
+}
+
+/** Says what its number means for media and sites that have another one. @throws as BundlePlan.issue */
+async function issue(work: BundleRun): Promise<IssuedBundle> {
+  const { plan, progress } = work;
+  const issued = await plan.issue(volumesOf(work));
+  const { id, sequence } = issued.document;
+  const name = `bundle ${id.slice(0, 12)}`;
+  if (issued.replaced !== undefined) {
+    progress.note(
+      `${name} was number ${issued.replaced} and is now issued again as number ${sequence}; media of number ${issued.replaced} cannot be loaded together with media of number ${sequence}: run this command again for each of them, which does not write their volumes again`,
+    );
+  }
+  const later = await plan.store.bundles.laterThan(issued.document);
+  if (later !== undefined) {
+    progress.note(
+      `${name} is number ${sequence} again, and the last one issued is number ${later}: a site that has loaded a later bundle than number ${sequence} needs load --allow-rollback for it`,
+    );
+  }
+  return issued;
 }
 
 function noteDropped(dropped: DroppedNames, progress: Progress): void {

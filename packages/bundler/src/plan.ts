@@ -28,7 +28,7 @@ import {
   isManifestType,
 } from '@omni-airgap/oci/model';
 import { registryKinds } from '@omni-airgap/oci/registry';
-import { type IssuedBundle, lockedName, type Store } from '@omni-airgap/store';
+import { type Issue, lockedName, type Store } from '@omni-airgap/store';
 import {
   findSecretsInText,
   type InsideFinding,
@@ -62,7 +62,7 @@ export interface BundlePlan {
   /** Its volumes, where it was issued before. */
   readonly volumes?: readonly WrittenVolume[];
   /** The signed bundle.json, kept in the store. @param volumes all, in order @throws BAD_DOCUMENT, DISK */
-  issue(volumes: readonly WrittenVolume[]): Promise<IssuedBundle>;
+  issue(volumes: readonly WrittenVolume[]): Promise<Issue>;
 }
 
 export interface NewBundle {

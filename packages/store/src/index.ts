@@ -5,6 +5,7 @@ export type { DownloadJournal } from './download-journal.ts';
 export { type EgressLog, readEgressLog } from './egress-log.ts';
 export type { GcReport } from './garbage.ts';
 export type {
+  Issue,
   IssuedBundle,
   IssuedDocument,
   SmallFile,

@@ -39,7 +39,7 @@ import {
 import type { Layout } from '@omni-airgap/oci/layout';
 import { digestOf, hexOf, isHex64 } from '@omni-airgap/oci/model';
 import { Carried, type ConsumedBundle } from './carried.ts';
-import { nextOrigin, type Origin, readOrigin, writeOrigin } from './origin.ts';
+import { type BundleNumber, isCurrent, nextOrigin, readOrigin, writeOrigin } from './origin.ts';
 import { VolumeJournal } from './volume-journal.ts';
 import { readWithdrawnNames, writeWithdrawnNames } from './withdrawn-names.ts';
 
@@ -62,12 +62,20 @@ export interface IssuedBundle extends IssuedDocument {
   readonly files: readonly SmallFile[];
 }
 
+/** What became of the wish to issue a bundle. */
+export interface Issue extends IssuedBundle {
+  /** Its number before, when it was issued again under a new one. */
+  readonly replaced?: number | undefined;
+}
+
 export interface NewIssue {
   readonly id: string;
+  /** Hash, hex, of all that it gives a site, in whatever volumes and on whatever bases. */
+  readonly content: string;
   /** Whether a bundle with this id says what was asked for: then no other is issued. */
   readonly isSame: (issued: BundleDocument) => boolean;
   /** Its bundle.json under this number, and the small files that this names. Other processes wait meanwhile. */
-  readonly describe: (origin: Origin) => IssuedBundle;
+  readonly describe: (number: BundleNumber) => IssuedBundle;
   /** Undefined: unsigned, or with the signature that it has. */
   readonly signKey: KeyObject | undefined;
 }
@@ -163,29 +171,31 @@ export class IssuedBundles {
   }
 
   /**
-   * The bundle with this id: the one that was issued before when it says the same, otherwise a new one under the next
-   * sequence number. Of any number of processes that issue the same at once, one makes the document.
+   * The bundle with this id: the one that was issued before when it says the same and no later bundle had other content,
+   * otherwise a new one under the next sequence number, in place of that. Of any number of processes that issue the same at
+   * once, one makes the document.
    *
    * The number is counted up on disk before the bundle exists, so that none is used twice. So are the names that it withdraws:
    * once a bundle has withdrawn names, no later one forgets them.
    * @throws BAD_DOCUMENT, DISK, BUSY, and what `describe` throws; BUSY when another process withdrew names meanwhile
    */
-  issue({ id, isSame, describe, signKey }: NewIssue): Promise<IssuedBundle> {
+  issue({ id, content, isSame, describe, signKey }: NewIssue): Promise<Issue> {
     return this.#guard.change(async () => {
       const before = await this.read(id);
+      const last = await readOrigin(this.#root);
       const withdrawn = await this.withdrawnNames();
       // One that withdraws names which a later bundle has listed again withdraws nothing any more: its number is too low.
       const isLastSaid = isDeepStrictEqual(before?.document.withdraws ?? [], withdrawn);
-      if (before !== undefined && isLastSaid && isSame(before.document))
-        return this.#withSignature(before, signKey);
-      const origin = nextOrigin(await readOrigin(this.#root));
-      const issued = describe(origin);
+      const isWanted = before !== undefined && isLastSaid && isSame(before.document);
+      if (isWanted && isCurrent(before.document, last)) return this.#withSignature(before, signKey);
+      const next = nextOrigin(last, content);
+      const issued = describe({ origin: next.origin, sequence: next.sequence });
       const path = this.#pathOf(id, documentName);
       const { withdraws = [], roots } = parseBundleDocument(issued.bytes, path);
       requireRepeated(withdrawn, new Set([...withdraws, ...roots.map(({ name }) => name)]));
       const folder = join(this.#folder, id);
       for (const path of [this.#folder, folder]) await ensureFolder(path);
-      await writeOrigin(this.#root, origin);
+      await writeOrigin(this.#root, next);
       await removeTemporaries(folder);
       // What may be there is about another document.
       await this.#withdraw(id);
@@ -195,8 +205,14 @@ export class IssuedBundles {
       const signed = await this.#withSignature(issued, signKey);
       await writeFileAtomic(path, issued.bytes);
       await removeFile(this.#pathOf(id, 'withdrawn.json'));
-      return signed;
+      return { ...signed, replaced: before?.document.sequence };
     });
+  }
+
+  /** The number of the last bundle, when it is a later one of this store than the given one. @throws BAD_DOCUMENT, DISK */
+  async laterThan(bundle: BundleNumber): Promise<number | undefined> {
+    const { origin, sequence } = await readOrigin(this.#root);
+    return origin === bundle.origin && sequence > bundle.sequence ? sequence : undefined;
   }
 
   /** With the signature that it has, or, where that is not the key's, with a new one. @throws DISK, BUSY */

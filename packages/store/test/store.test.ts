@@ -81,9 +81,10 @@ describe('what each way of opening allows', () => {
 function issueOf(document: BundleDocument, id: string): NewIssue {
   return {
     id,
+    content: 'c'.repeat(64),
     isSame: () => true,
-    describe: (origin) => {
-      const created = { ...document, ...origin, id, files: [] };
+    describe: (number) => {
+      const created = { ...document, ...number, id, files: [] };
       return { document: created, bytes: Buffer.from(serializeDocument(created)), files: [] };
     },
     signKey: undefined,
@@ -122,6 +123,7 @@ describe('A1 sequence numbers', () => {
     '{"origin":"00112233445566778899aabbccddeeff","sequence":1.5}',
     '{"origin":"00112233445566778899aabbccddeeff","sequence":-1}',
     '{"origin":"no","sequence":1}',
+    '{"origin":"00112233445566778899aabbccddeeff","sequence":1,"content":{"hash":"c","since":1}}',
     '',
   ])('an origin.json that nobody of us wrote stops it: %s', async (text) => {
     const { root, store, document } = await issuedBundle();
