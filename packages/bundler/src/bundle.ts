@@ -152,8 +152,9 @@ async function issue(work: BundleRun): Promise<IssuedBundle> {
   const { id, sequence } = issued.document;
   const name = `bundle ${id.slice(0, 12)}`;
   if (issued.replaced !== undefined) {
+    const { replaced } = issued;
     progress.note(
-      `${name} was number ${issued.replaced} and is now issued again as number ${sequence}; media of number ${issued.replaced} cannot be loaded together with media of number ${sequence}: run this command again for each of them, which does not write their volumes again`,
+      `${name} was number ${replaced} and is now issued again as number ${sequence}; media of number ${replaced} cannot be loaded together with media of number ${sequence}; bundle --issued ${id.slice(0, 12)} --volumes RANGE --out MEDIUM renumbers one and keeps its volumes`,
     );
   }
   const later = await plan.store.bundles.laterThan(issued.document);

@@ -89,6 +89,17 @@ describe('back to the content of an earlier bundle', () => {
     expect(await onto('a')).toMatchObject({ sequence: 3, written: false });
   });
 
+  test('a medium of the old number is renumbered by the command that the note names', async () => {
+    const { folder, onto, documentOn, notes } = await wentBack();
+    const volume = join(folder, 'a', 'content.tar.001');
+    const before = (await stat(volume)).ino;
+    await onto('c');
+    const [, id = ''] = /bundle --issued (\w{12}) --volumes RANGE --out MEDIUM /.exec(notes[0] ?? '') ?? [];
+    expect(await onto('a', { issued: id, volumes: '1' })).toMatchObject({ sequence: 3, written: true });
+    expect(await documentOn('a')).toEqual(await documentOn('c'));
+    expect((await stat(volume)).ino).toBe(before);
+  });
+
   test('so is one whose content has left the store with the first', async () => {
     const { onto, store } = await numbered();
     const { id } = await onto('a', { consume: true });
