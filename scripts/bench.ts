@@ -1,22 +1,4 @@
-/**
- * `./scripts/bench [NAME…] [flags]`: benchmarks by name or group, all of them without a name; exit code 1 for a missed goal.
- *
- *   goals     start, fetch, fetch-tls, line, load, bundle, verify, unchanged
- *   scale     curves, with the goals for memory: images, size, blobs, connections
- *   others    open, load-objects, serve, serve-replicas
- *   report    writes docs/performance.md from docs/performance/*.jsonl and docs/performance/ways.md
- *
- *   --quick             half the content over the network, one run for each point of a curve
- *   --runs N            of each program, alternating (default: 9)
- *   --size MIB          content of most benchmarks (default: 2048)
- *   --dir DIR           where to work; it needs three times the largest blob (default: the folder for temporary files)
- *   --json FILE         write session and runs as JSON Lines
- *   --costs FILE        write what serve-replicas measures: docs/performance/serve-replicas.json is made so
- *   --baseline DIR      a clone of an older version, whose CPU for a load is compared
- *   --executable FILE   a released executable (default: that in dist)
- *   --curve-runs N      runs of each point of a curve (default: 3)
- *   --unchanged N, --images N, --blobs N, --blob MIB, --connections N    how far they go
- */
+/** The benchmarks by name or group, and the page that is made of their results. */
 import { existsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -30,6 +12,27 @@ import { freshReport, reportFile } from './benchmarks/harness/report.ts';
 import { commitOf, describeSession, Recorder } from './benchmarks/harness/results.ts';
 import type { Benchmark } from './benchmarks/harness/rounds.ts';
 import { goalTable, growthTable, plain, without } from './benchmarks/harness/tables.ts';
+
+const usage = `./scripts/bench [NAME…] [flags]
+
+Benchmarks by name or group, all of them without a name; exit code 1 for a missed goal.
+
+  goals     start, fetch, fetch-tls, line, load, bundle, verify, unchanged
+  scale     curves, with the goals for memory: images, size, blobs, connections
+  others    open, load-objects, serve, serve-replicas
+  report    writes docs/performance.md from docs/performance/*.jsonl and docs/performance/ways.md
+
+  --quick             half the content over the network, one run for each point of a curve
+  --runs N            of each program, alternating (default: 9)
+  --size MIB          content of most benchmarks (default: 2048)
+  --dir DIR           where to work; it needs three times the largest blob (default: the folder for temporary files)
+  --json FILE         write session and runs as JSON Lines
+  --costs FILE        write what serve-replicas measures: docs/performance/serve-replicas.json is made so
+  --baseline DIR      a clone of an older version, whose CPU for a load is compared
+  --executable FILE   a released executable (default: that in dist)
+  --curve-runs N      runs of each point of a curve (default: 3)
+  --wait SECONDS      for a quiet machine, before each comparison (default: 180)
+  --unchanged N, --images N, --blobs N, --blob MIB, --connections N    how far they go`;
 
 const curves: Readonly<Record<string, () => Promise<Benchmark>>> = {
   images: async () => (await import('./benchmarks/scale.ts')).scaleImages,
@@ -74,35 +77,41 @@ const quick = { ...defaults, size: 1024, 'curve-runs': 1 };
 /** They take no longer than the start of a process with less. */
 const alwaysFull = ['bundle', 'verify'];
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    ...{ runs: number, size: number, 'curve-runs': number, unchanged: number },
-    ...{ images: number, blobs: number, blob: number, connections: number },
-    quick: { type: 'boolean', default: false },
-    dir: { type: 'string', default: tmpdir() },
-    json: { type: 'string' },
-    costs: { type: 'string' },
-    baseline: { type: 'string' },
-    executable: {
-      type: 'string',
-      default: join(
-        import.meta.dirname,
-        '..',
-        'dist',
-        `omni-airgap-linux-${process.arch === 'x64' ? 'amd64' : process.arch}`,
-      ),
+const { values, positionals } = parsedOrExit(() =>
+  parseArgs({
+    allowPositionals: true,
+    options: {
+      help: { type: 'boolean', short: 'h', default: false },
+      wait: { type: 'string', default: '180' },
+      ...{ runs: number, size: number, 'curve-runs': number, unchanged: number },
+      ...{ images: number, blobs: number, blob: number, connections: number },
+      quick: { type: 'boolean', default: false },
+      dir: { type: 'string', default: tmpdir() },
+      json: { type: 'string' },
+      costs: { type: 'string' },
+      baseline: { type: 'string' },
+      executable: {
+        type: 'string',
+        default: join(
+          import.meta.dirname,
+          '..',
+          'dist',
+          `omni-airgap-linux-${process.arch === 'x64' ? 'amd64' : process.arch}`,
+        ),
+      },
     },
-  },
-});
+  }),
+);
 
 interface Plan {
   readonly names: readonly string[];
   readonly sizes: typeof defaults;
+  readonly waitSeconds: number;
   readonly baseline: string | undefined;
 }
 
-if (positionals[0] === 'report') {
+if (values.help) console.log(usage);
+else if (positionals[0] === 'report') {
   writeFileSync(reportFile, freshReport());
   console.log(reportFile);
 } else {
@@ -112,6 +121,17 @@ if (positionals[0] === 'report') {
     process.exitCode = 2;
   } else if (isInNamespace()) process.exitCode = await main(plan, 'namespace');
   else process.exitCode = (await runInNamespace()) ?? (await main(plan, 'machine'));
+}
+
+/** What `parse` gives; a flag that is not known is one line, as any other wrong flag. */
+function parsedOrExit<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    // Node's first sentence says which.
+    console.error(`${String((error as Error).message).split(/\.\s/, 1)[0]}: see ./scripts/bench --help`);
+    process.exit(2);
+  }
 }
 
 /** What the command line asks for, or what is wrong with it. */
@@ -132,14 +152,20 @@ function planOf(): Plan | string {
   const wrong = Object.entries(sizes).find(([, value]) => !Number.isSafeInteger(value) || value < 1);
   if (wrong !== undefined) return `--${wrong[0]} must be a whole number from 1`;
   if (sizes.size < 16) return '--size must be 16 (MiB) at least';
+  const waitSeconds = Number(values.wait);
+  if (!Number.isSafeInteger(waitSeconds) || waitSeconds < 0)
+    return '--wait must be a whole number of seconds from 0';
   const baseline = values.baseline === undefined ? undefined : resolve(values.baseline);
   if (baseline !== undefined && !existsSync(join(baseline, 'node_modules')))
     return `--baseline ${baseline}: no clone with its packages; run its scripts/omni-airgap --version once`;
-  return { names, sizes, baseline };
+  return { names, sizes, waitSeconds, baseline };
 }
 
 /** @returns the exit code */
-async function main({ names, sizes, baseline }: Plan, wire: 'namespace' | 'machine'): Promise<number> {
+async function main(
+  { names, sizes, waitSeconds, baseline }: Plan,
+  wire: 'namespace' | 'machine',
+): Promise<number> {
   const dir = resolve(values.dir);
   const { peers, versions, missing } = findPeers();
   const runsAny = (...some: readonly string[]): boolean => some.some((name) => names.includes(name));
@@ -181,6 +207,7 @@ async function main({ names, sizes, baseline }: Plan, wire: 'namespace' | 'machi
             executable,
             recorder,
             costs: values.costs,
+            waitSeconds,
           },
           limits: { ...sizes, blobMiB: sizes.blob, curveRuns: sizes['curve-runs'] },
         })) ?? []),

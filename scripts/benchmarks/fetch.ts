@@ -18,18 +18,22 @@ import {
   tag,
   writeRegistry,
 } from './harness/content.ts';
-import { type Measured, measure, measureCli, measureShell } from './harness/measure.ts';
+import { type Measured, measure, measureCli, measureShell, withServerTime } from './harness/measure.ts';
 import { alternate, type BenchmarkContext, type Side } from './harness/rounds.ts';
 import { clear, fetchArguments, floor } from './harness/stage.ts';
 import { ours } from './harness/statistics.ts';
 
 const line = { roundTripMs: 40, megabytesPerSecond: 25 };
+/** As many as omni-airgap opens at most to one host. */
+const curlConnections = 24;
 const proxy = fileURLToPath(new URL('./harness/shaping-proxy.ts', import.meta.url));
 
 /** Where the images are, and how a client gets there. */
 interface Source {
   /** `127.0.0.1:PORT` */
   readonly host: string;
+  /** Of the registry's process. */
+  readonly pid: number;
   readonly certificates: Certificates | undefined;
   readonly content: Content;
 }
@@ -55,7 +59,7 @@ export async function fetchLine(context: BenchmarkContext): Promise<readonly str
   try {
     await writeRegistry(registry.data, content);
     await throughLine(context.folder, registry.port, async (host) => {
-      const sides = sidesOf(context, { host, certificates: undefined, content });
+      const sides = sidesOf(context, { host, pid: registry.pid, certificates: undefined, content });
       // The proxy is on loopback too, so each byte passes there twice.
       const once = (side: Side | undefined): Side | undefined => side && (async () => halved(await side()));
       await alternate(
@@ -94,7 +98,7 @@ async function fetchLarge(
   );
   try {
     await writeRegistry(registry.data, content);
-    const sides = sidesOf(context, { host: registry.host, certificates, content });
+    const sides = sidesOf(context, { host: registry.host, pid: registry.pid, certificates, content });
     await alternate(
       context,
       {
@@ -113,7 +117,7 @@ async function fetchLarge(
 /** All leave the content in OCI layouts in or below one folder, synced, or measure a part of that work. */
 function sidesOf(
   { folder, peers }: BenchmarkContext,
-  { host, certificates, content }: Source,
+  { host, pid, certificates, content }: Source,
 ): Record<'ours' | 'oras' | 'orasAtOnce' | 'crane' | 'regctl' | 'curl' | 'floor', Side | undefined> {
   const out = join(folder, 'out');
   const blobFolder = join(out, 'blobs', 'sha256');
@@ -125,7 +129,7 @@ function sidesOf(
     (run: () => Promise<Measured>): Side =>
     async () => {
       await clear(folder, out);
-      const measured = await run();
+      const measured = await withServerTime(pid, run);
       requireInLayouts(out, content);
       return measured;
     };
@@ -170,7 +174,7 @@ function sidesOf(
     ),
     curl: side(() =>
       measureShell(
-        `curl --fail --no-progress-meter --parallel --parallel-max 8 --create-dirs ${ca === undefined ? '' : `--cacert ${ca}`} -K "$1"; sync -f "$2"`,
+        `curl --fail --no-progress-meter --parallel --parallel-max ${curlConnections} --create-dirs ${ca === undefined ? '' : `--cacert ${ca}`} -K "$1"; sync -f "$2"`,
         [wanted, out],
       ),
     ),

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { equalImages, makeContent, requireInRegistry, tag, writeStore } from './harness/content.ts';
-import { type Measured, measure, measureCli } from './harness/measure.ts';
+import { type Measured, measure, measureCli, withServerTime } from './harness/measure.ts';
 import { alternate, type BenchmarkContext, type Side } from './harness/rounds.ts';
 import { bundleArguments, clear, floor, loadArguments, withRegistry } from './harness/stage.ts';
 import { ours } from './harness/statistics.ts';
@@ -26,7 +26,7 @@ export default async function benchmark(context: BenchmarkContext): Promise<read
     () =>
       withRegistry(async (registry) => {
         await clear(folder, join(folder, 'state'), join(folder, 'handoff'));
-        const measured = await run(registry.host);
+        const measured = await withServerTime(registry.pid, () => run(registry.host));
         requireInRegistry(registry.data, content);
         return measured;
       });

@@ -9,7 +9,7 @@ import {
   writeRegistry,
 } from './harness/content.ts';
 import { measureCli } from './harness/measure.ts';
-import { type BenchmarkContext, rounded } from './harness/rounds.ts';
+import { type BenchmarkContext, begin, rounded } from './harness/rounds.ts';
 import { bundleArguments, clear, fetchArguments, loadArguments, withRegistry } from './harness/stage.ts';
 import { showComparison } from './harness/tables.ts';
 
@@ -53,7 +53,7 @@ interface CurveOptions {
 
 /** fetch, bundle, verify and load of the same content, from nothing each time. */
 async function curve(
-  { folder, limits, recorder }: BenchmarkContext,
+  { folder, limits, recorder, waitSeconds }: BenchmarkContext,
   name: string,
   unit: string,
   sizes: readonly number[],
@@ -61,7 +61,7 @@ async function curve(
   { sides = commands, flags = () => [] }: CurveOptions = {},
 ): Promise<readonly string[]> {
   const comparison = { comparison: `scale-${name}`, title: `growth by ${unit}`, bytes: 0, unit };
-  recorder.add(comparison);
+  await begin({ recorder, waitSeconds }, comparison);
   const [store, media] = [join(folder, 'store'), join(folder, 'media')];
   const [state, handoff] = [join(folder, 'state'), join(folder, 'handoff')];
   for (const size of sizes) {

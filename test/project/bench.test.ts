@@ -3,17 +3,20 @@
  * records, and docs/performance.md against the runs it was made of. No test looks at a time.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { missedGoals, outcomesOf } from '../../scripts/benchmarks/harness/goals.ts';
 import { growthsOf, missedGrowths } from '../../scripts/benchmarks/harness/growth.ts';
-import { measureShell } from '../../scripts/benchmarks/harness/measure.ts';
+import { measureShell, withServerTime } from '../../scripts/benchmarks/harness/measure.ts';
+import { quietShare, shareOfOthers, waitForQuiet } from '../../scripts/benchmarks/harness/quiet.ts';
 import { freshReport, reportFile } from '../../scripts/benchmarks/harness/report.ts';
 import { type Results, type Run, readResults } from '../../scripts/benchmarks/harness/results.ts';
 import { alternate } from '../../scripts/benchmarks/harness/rounds.ts';
 import { ratioOf } from '../../scripts/benchmarks/harness/statistics.ts';
+import { comparisonTable } from '../../scripts/benchmarks/harness/tables.ts';
 import { root } from '../repository.ts';
+import { startProcess } from '../services/server-process.ts';
 import { describeWith } from '../services/service-test.ts';
 import { temporaryFolder } from '../services/temporary.ts';
 
@@ -63,21 +66,22 @@ describe('statistics', () => {
   test('each round begins with another program; references run in the first three only', async () => {
     const order: string[] = [];
     const recorder = {
-      comparisons: [],
+      comparisons: [] as object[],
       runs: [] as Run[],
-      add: (one: object) => 'side' in one && recorder.runs.push(one as Run),
+      add: (one: object) => ('side' in one ? recorder.runs.push(one as Run) : recorder.comparisons.push(one)),
     };
     const side = (name: string) => async () => {
       order.push(name);
       return { ...none, seconds: 1 };
     };
     await alternate(
-      { runs: 4, recorder } as unknown as Parameters<typeof alternate>[0],
+      { runs: 4, recorder, waitSeconds: 0 } as unknown as Parameters<typeof alternate>[0],
       { comparison: 'x', title: 'x', bytes: 0 },
       { a: side('a'), b: side('b') },
       { floor: side('f') },
     );
     expect(order.join('')).toBe(`abf${'bfa'}${'fab'}ba`);
+    expect(recorder.comparisons).toEqual([expect.objectContaining({ otherWork: expect.any(Number) })]);
     expect(recorder.runs.filter((one) => one.side === 'floor').map(({ round }) => round)).toEqual([1, 2, 3]);
   });
 });
@@ -90,6 +94,31 @@ describe('goals', () => {
     expect(missedGoals(results)[0]).toBe(
       'fetch, wall: 2.00 × crane (2.00–2.00), goal ≤ 1.00 ×; floor 1.00 × (1.00–1.00)',
     );
+  });
+
+  test('fetch and load of unchanged images have floors of their own; a limit is called by its name', () => {
+    const unchanged = compared('unchanged', {
+      ...{ fetch: [10], load: [16], 'floor of fetch': [8], 'floor of load': [15] },
+    });
+    expect(missedGoals(unchanged)).toEqual([
+      'fetch, unchanged: 10.00 s (10.00–10.00), goal ≤ 5.00 s; floor 8.00 s (8.00–8.00)',
+      'load, unchanged: 16.00 s (16.00–16.00), goal ≤ 8.00 s; floor 15.00 s (15.00–15.00)',
+    ]);
+    const line = compared('line', { 'omni-airgap': [2], 'xargs -P8 oras': [2], 'limit: curl': [1] });
+    expect(missedGoals(line)).toEqual([
+      'long line, wall: 1.00 × xargs -P8 oras (1.00–1.00), goal ≤ 0.90 ×; limit: curl 0.50 × (0.50–0.50)',
+    ]);
+  });
+
+  test('the time of the server has a column where it was measured', () => {
+    const results = compared('fetch', { 'omni-airgap': [2], floor: [1] });
+    const [comparison = { comparison: '', title: '', bytes: 0 }] = results.comparisons;
+    expect(comparisonTable(results, comparison).head).not.toContain('server CPU');
+    const [first = run('fetch', 'omni-airgap', 1, {}), second = first] = results.runs;
+    const table = comparisonTable({ ...results, runs: [{ ...first, serverSeconds: 3 }, second] }, comparison);
+    const at = table.head.indexOf('server CPU');
+    expect(table.rows.map((row) => row[at])).toEqual(['3.00 s', '']);
+    expect(table.rows.map((row) => row.length)).toEqual([table.head.length, table.head.length]);
   });
 
   test('what was not measured is neither met nor missed', () => {
@@ -155,6 +184,68 @@ describe('measuring', () => {
       /ended with 3: no such thing/,
     );
   });
+
+  test('adds what a server took meanwhile, and nothing from before', async () => {
+    // It burns time from the signal on, and says so at once.
+    const script =
+      "process.on('SIGUSR2', () => { const end = Date.now() + 300; while (Date.now() < end); });";
+    const server = startProcess(
+      [process.execPath, '-e', `${script} setInterval(() => {}, 1000); console.log('up')`],
+      join(temporaryFolder('bench-server'), 'log'),
+    );
+    try {
+      await server.until(() => server.output().includes('up') || undefined, 15_000);
+      const idle = await withServerTime(server.pid, () => measureShell('true'));
+      const used = await withServerTime(server.pid, () => measureShell(`kill -USR2 ${server.pid}; sleep 1`));
+      expect(used.serverSeconds).toBeGreaterThan(idle.serverSeconds ?? 1);
+      expect(used.cpuSeconds).toBeLessThan(used.serverSeconds ?? 0);
+    } finally {
+      await server.stop();
+    }
+  });
+});
+
+describe('a quiet machine', () => {
+  const looks = (...shares: readonly number[]) => {
+    const left = [...shares];
+    return { left, look: async () => left.shift() ?? 1 };
+  };
+
+  test('is waited for', async () => {
+    const { left, look } = looks(0.9, 0.2, quietShare, 0.7);
+    expect(await waitForQuiet(180, look)).toBe(quietShare);
+    expect(left).toEqual([0.7]);
+  });
+
+  test('is not waited for without end; then the largest share counts', async () => {
+    const { left, look } = looks(0.3, 0.9, 0.2, 0);
+    expect(await waitForQuiet(2, look)).toBe(0.9);
+    expect(left).toEqual([0]);
+  });
+
+  test('the time of this process is no other work', () => {
+    const times = (all: number, idle: number, own: number) => ({ all, idle, own });
+    expect(shareOfOthers(times(100, 50, 10), times(300, 150, 110))).toBe(0);
+    expect(shareOfOthers(times(100, 50, 10), times(300, 150, 60))).toBe(0.25);
+  });
+
+  test('a session on a busy one says so in the page, one that did not look too', () => {
+    const { session } = readResults(join(root, 'docs/performance/goals.jsonl'));
+    const page = (more: object): string => {
+      const folder = temporaryFolder('bench-page');
+      const lines = [session, { comparison: 'fetch', title: 'a fetch', bytes: 1, ...more }];
+      const runs = compared('fetch', { 'omni-airgap': [1] }).runs;
+      writeFileSync(
+        join(folder, 'x.jsonl'),
+        [...lines, ...runs].map((one) => `${JSON.stringify(one)}\n`).join(''),
+      );
+      return freshReport(folder);
+    };
+    expect(page({ otherWork: 0.051 })).toContain('The machine was busy with other work');
+    expect(page({ otherWork: 0.051 })).toContain(' at most | 5.1 % |');
+    expect(page({ otherWork: 0.05 })).not.toMatch(/busy with other work|may not be reliable/);
+    expect(page({})).toContain('may not be reliable');
+  });
 });
 
 test.each([
@@ -162,10 +253,21 @@ test.each([
   [['--runs', '0'], '--runs must be a whole number from 1'],
   [['--size', '4'], '--size must be 16 (MiB) at least'],
   [['--baseline', 'no-such-folder'], 'no clone with its packages'],
+  [['--wait', '-1'], "Option '--wait' argument is ambiguous"],
+  [['--wait=-1'], '--wait must be a whole number of seconds from 0'],
+  [['--no-such-flag'], "Unknown option '--no-such-flag': see ./scripts/bench --help"],
 ])('%j is refused before anything runs', (flags, message) => {
   const { status, stderr } = bench(temporaryFolder('bench'), ...flags);
   expect(stderr).toContain(message);
+  expect(stderr.trim().split('\n')).toHaveLength(1);
   expect(status).toBe(2);
+});
+
+test('--help prints every name and flag', () => {
+  const { status, stdout, stderr } = bench(temporaryFolder('bench'), '--help');
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  for (const word of ['goals', 'load-objects', '--quick', '--wait SECONDS', '--baseline DIR'])
+    expect(stdout).toContain(word);
 });
 
 describeWith(
@@ -178,7 +280,7 @@ describeWith(
     test('records every program and size, with machine and versions, in tables that fit a terminal', () => {
       mkdirSync(results);
       const file = join(results, 'tiny.jsonl');
-      const sizes = ['--size', '16', '--runs', '1', '--curve-runs', '1', '--unchanged', '3'];
+      const sizes = ['--size', '16', '--runs', '1', '--curve-runs', '1', '--unchanged', '3', '--wait', '0'];
       const limits = ['--images', '1', '--connections', '1'];
       const { status, stdout, stderr } = bench(
         folder,
@@ -205,8 +307,13 @@ describeWith(
         runs.filter((one) => one.comparison === comparison).map(({ side }) => side);
       for (const name of ['fetch', 'fetch-tls', 'line', 'load', 'bundle', 'verify'])
         expect(sides(name), name).toContain('omni-airgap');
-      for (const name of ['start', 'fetch', 'fetch-tls', 'load', 'bundle', 'verify', 'unchanged'])
+      for (const name of ['start', 'fetch', 'fetch-tls', 'load', 'bundle', 'verify'])
         expect(sides(name), name).toContain('floor');
+      expect(sides('unchanged')).toEqual(['fetch', 'load', 'floor of fetch', 'floor of load']);
+      const asked = runs.filter(({ serverSeconds }) => serverSeconds !== undefined);
+      expect([...new Set(asked.map(({ comparison }) => comparison))]).toEqual([
+        ...['fetch', 'fetch-tls', 'line', 'load', 'unchanged'],
+      ]);
       expect(sides('scale-connections')).toEqual(['fetch', 'load']);
       expect(sides('scale-images')).toEqual([
         ...['fetch', 'fetch, unchanged', 'bundle', 'verify', 'load', 'load, unchanged'],

@@ -2,7 +2,7 @@
  * How steeply the curves grow: the power of the size that time grows with, from the largest size and the next one that is at
  * most an eighth of it. What the smallest size takes counts as start and is left out; of several runs the least time counts.
  */
-import type { Measured } from './measure.ts';
+import type { Quantity } from './measure.ts';
 import type { Results } from './results.ts';
 import { runsOf, spreadOf } from './statistics.ts';
 
@@ -57,7 +57,7 @@ function exponentOf(
   results: Results,
   comparison: string,
   side: string,
-  key: keyof Measured,
+  key: Quantity,
   isFlat: boolean,
 ): number | undefined {
   const runs = runsOf(results, comparison, side);

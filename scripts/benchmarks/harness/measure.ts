@@ -19,7 +19,12 @@ export interface Measured {
   readonly writtenBytes: number;
   /** Bytes that its read calls returned, whether from the page cache or not; a socket's count too. */
   readonly inputBytes: number;
+  /** Time that processors spent meanwhile on the registry that it asked, which runs on the same ones. */
+  readonly serverSeconds?: number;
 }
+
+/** What every run has. */
+export type Quantity = Exclude<keyof Measured, 'serverSeconds'>;
 
 const root = join(import.meta.dirname, '..', '..', '..');
 const sampleMs = 20;
@@ -77,6 +82,27 @@ export function measureShell(
   return measure('sh', ['-ec', script, 'sh', ...args], env);
 }
 
+/** Adds what the registry took meanwhile. @param pid its process */
+export async function withServerTime(pid: number, run: () => Promise<Measured>): Promise<Measured> {
+  const taken = (): number => {
+    const [user = 0, system = 0] = ticksOf(readFileSync(`/proc/${pid}/stat`, 'latin1'));
+    return user + system;
+  };
+  const before = taken();
+  const measured = await run();
+  return { ...measured, serverSeconds: (taken() - before) / ticksPerSecond };
+}
+
+/** Of /proc/PID/stat: of the process itself in user and system, then of the children that it waited for. */
+function ticksOf(stat: string): readonly number[] {
+  // Fields 14 to 17, after the name in parentheses, which may hold anything.
+  return stat
+    .slice(stat.lastIndexOf(')') + 2)
+    .split(' ')
+    .slice(11, 15)
+    .map(Number);
+}
+
 /** The real command, as users of a clone start it. @param clone the folder of another version's clone */
 export function measureCli(args: readonly string[], clone: string = root): Promise<Measured> {
   return measure(join(clone, 'scripts', 'omni-airgap'), [...args, '--quiet']);
@@ -94,14 +120,12 @@ class Sampler {
     readonly written: number;
     readonly input: number;
   } {
-    const stat = this.#read('/proc/self/stat');
-    // Fields 16 and 17, after the name in parentheses, which may hold anything.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    const [, , user = 0, system = 0] = ticksOf(this.#read('/proc/self/stat'));
     const loopback = /^\s*lo:\s*(\d+)/m.exec(this.#read('/proc/net/dev'))?.[1];
     const io = this.#read('/proc/self/io');
     const counter = (name: string): number => Number(new RegExp(`^${name}: (\\d+)`, 'm').exec(io)?.[1] ?? 0);
     return {
-      ticks: Number(fields[13]) + Number(fields[14]),
+      ticks: user + system,
       wire: Number(loopback ?? 0),
       written: counter('write_bytes') - counter('cancelled_write_bytes'),
       input: counter('rchar') - this.#own,

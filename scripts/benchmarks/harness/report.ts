@@ -3,8 +3,9 @@ import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { missedGoals, outcomesOf } from './goals.ts';
 import { missedGrowths } from './growth.ts';
-import { readResults, type Session } from './results.ts';
-import { comparisonTable, curveTable, goalTable, growthTable, markdown } from './tables.ts';
+import { quietShare } from './quiet.ts';
+import { type Comparison, readResults, type Session } from './results.ts';
+import { comparisonTable, curveTable, goalTable, growthTable, markdown, type Table } from './tables.ts';
 
 const docs = join(import.meta.dirname, '..', '..', '..', 'docs');
 /** Results and notes. */
@@ -26,13 +27,24 @@ they are on PATH or in the folder that \`PEERS_BIN\` names.
 - **Alternating runs.** Programs run in rounds, one run of each; each round begins with another program. Ratios are made within a
   round; the tables show the median, least and most of all rounds. What no goal depends on runs in the first three rounds only.
 - **CPU** is user and system time of the client with its children and threads, without the server. **Peak** is the largest sum of resident
-  sets in the process tree, sampled every 20 ms, and at least the kernel's own peak of each process.
+  sets in the process tree, sampled every 20 ms, and at least the kernel's own peak of each process. **Server CPU** is that of the
+  registry in the same run: it shares the processors with the client.
 - **Wire** is the traffic of the loopback device in a network namespace, with headers. **Disk** is what the process tree made the disk write,
   from its I/O counters in /proc.
-- **Limits and floors.** \`limit: curl\` downloads the same blobs with eight connections and syncs, without hashing. \`floor\` is
-  \`scripts/benchmarks/harness/floor.ts\`: raw sockets, SHA-256, write and fsync in Node.js, without checks, retries or records.
+- **Limits and floors** are the least that this machine allows for the same work: a goal below its floor cannot be met here. \`floor\` is
+  \`scripts/benchmarks/harness/floor.ts\`: raw reader, SHA-256, write and fsync in Node.js, without checks, retries or records. The floors
+  of unchanged images send the requests of the first run, taken from the registry's log. \`limit: curl\` downloads the same blobs with 24
+  connections, as many as omni-airgap opens at most, and syncs, without hashing. \`limit: hash\` is openssl's SHA-256 of the same bytes, which one
+  processor has to do in order.
 - **Growth** is the power of the size that time grows with, from the largest size and the next one that is at most an eighth of it, less
   what the smallest size takes: 1 is linear. The number after "of" is its bound; wall time has the noise of disks in it.
+`;
+
+const aboutGoals = `Wall time and CPU as a ratio to the fastest of the programs that the goal names, or in seconds. The floor is what the least takes by the
+same measure, next to the same program: a floor above the bound means that this machine cannot meet the goal.
+`;
+
+const aboutMissed = `Where a floor is known, it stands last: the difference between it and the bound is the machine's, the rest is omni-airgap's.
 `;
 
 const verdicts = ['met', '**missed**'] as const;
@@ -54,39 +66,42 @@ export function freshReport(folder: string = sources): string {
   });
   return [
     introduction,
-    ...each.map(({ name, session }) => machineSection(name, session)),
-    `## Goals\n\n${markdown(goalTable(results, verdicts))}\n`,
+    ...each.map(({ name, session, comparisons }) => machineSection(name, session, busiest(comparisons))),
+    `## Goals\n\n${aboutGoals}\n${markdown(goalTable(results, verdicts))}\n`,
     ...(notMeasured.length === 0
       ? []
       : [`Not measured: ${notMeasured.map(({ goal }) => goal).join('; ')}.\n`]),
     `## Growth\n\n${markdown(growthTable(results, verdicts))}\n`,
-    ...(missed.length === 0 ? [] : [`## Missed\n\n${missed.map((line) => `- ${line}`).join('\n')}\n`]),
+    ...(missed.length === 0
+      ? []
+      : [`## Missed\n\n${aboutMissed}\n${missed.map((line) => `- ${line}`).join('\n')}\n`]),
     '## Measurements\n\nMedians; the peak in MiB, wire and disk in MB. The ratio is the wall time of omni-airgap to that of the program.\n',
     ...sections,
     readFileSync(join(sources, 'ways.md'), 'utf8').replaceAll(/^#/gm, '##'),
   ].join('\n');
 }
 
-/** Processors at work before the benchmark began, above which its times say little. */
-const quiet = 0.5;
+/** Largest share of the processors that did other work before a comparison; undefined where none was looked at. */
+function busiest(comparisons: readonly Comparison[]): number | undefined {
+  const shares = comparisons.flatMap(({ otherWork }) => otherWork ?? []);
+  return shares.length === 0 ? undefined : Math.max(...shares);
+}
 
-function machineSection(name: string, session: Session): string {
-  const table = markdown(machineTable(session));
-  const note =
-    session.machine.load > quiet
-      ? '\nThe machine was busy with other work: these times and ratios are not reliable.\n'
-      : '';
+function machineSection(name: string, session: Session, otherWork: number | undefined): string {
+  const table = markdown(machineTable(session, otherWork));
+  let note = '';
+  if (otherWork === undefined)
+    note =
+      '\nWhether the machine did other work was not measured: these times and ratios may not be reliable.\n';
+  else if (otherWork > quietShare)
+    note = '\nThe machine was busy with other work: these times and ratios are not reliable.\n';
   return `## Machine of ${name}\n\n${table}\n${note}`;
 }
 
-function machineTable({
-  date,
-  commit,
-  machine,
-  versions,
-  flags,
-  missing,
-}: Session): Parameters<typeof markdown>[0] {
+function machineTable(
+  { date, commit, machine, versions, flags, missing }: Session,
+  otherWork: number | undefined,
+): Table {
   return {
     head: ['what', 'value'],
     rows: [
@@ -96,7 +111,10 @@ function machineTable({
       ['memory', `${machine.memoryGiB} GiB`],
       ['disk', machine.disk],
       ['system', `${machine.system}, Linux ${machine.kernel}`],
-      ['load average before the start', machine.load.toFixed(2)],
+      [
+        'processors at other work before a comparison, at most',
+        otherWork === undefined ? 'not measured' : `${(otherWork * 100).toFixed(1)} %`,
+      ],
       ['loopback device', machine.wire === 'namespace' ? 'in a namespace of its own' : 'with other traffic'],
       ...Object.entries(versions).map(([name, version]) => [name, version || 'unknown version']),
       ['command', `\`./scripts/bench ${flags.join(' ')}\``],

@@ -26,7 +26,7 @@ export interface Session {
     readonly system: string;
     /** File system and device of the measured folder. */
     readonly disk: string;
-    /** Of the last minute before it began: how busy the machine was with other work. */
+    /** Load average of the last minute before it began, which falls slowly after other work has ended. */
     readonly load: number;
     /** Whose loopback device was counted: a namespace of the benchmark's own, or with all other traffic. */
     readonly wire: 'namespace' | 'machine';
@@ -47,6 +47,8 @@ export interface Comparison {
   readonly bytes: number;
   /** Of a curve: what its sizes count. */
   readonly unit?: string;
+  /** Share of all processors that did other work just before: 0 to 1. */
+  readonly otherWork?: number;
 }
 
 export interface Run extends Measured {

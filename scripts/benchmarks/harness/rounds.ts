@@ -2,6 +2,7 @@
 
 import type { Measured } from './measure.ts';
 import type { Peers } from './peers.ts';
+import { waitForQuiet } from './quiet.ts';
 import type { Comparison, Recorder } from './results.ts';
 import { showComparison } from './tables.ts';
 
@@ -19,6 +20,8 @@ export interface BenchmarkContext {
   /** Path of a released executable. */
   readonly executable: string | undefined;
   readonly limits: Limits;
+  /** How long to wait for a quiet machine before each comparison: seconds. */
+  readonly waitSeconds: number;
   readonly recorder: Recorder;
   /** Where serve-replicas writes what it measured; left out, nowhere. */
   readonly costs: string | undefined;
@@ -44,18 +47,27 @@ export type Side = () => Promise<Measured>;
 /** Runs of what is measured for orientation alone. */
 const referenceRuns = 3;
 
+/** Records a comparison, with what else the machine does just before it, once that is little or has been waited for. */
+export async function begin(
+  { recorder, waitSeconds }: Pick<BenchmarkContext, 'recorder' | 'waitSeconds'>,
+  comparison: Comparison,
+): Promise<void> {
+  const share = await waitForQuiet(waitSeconds);
+  recorder.add({ ...comparison, otherWork: Number(share.toFixed(3)) });
+}
+
 /**
  * Runs each side `runs` times, in rounds of one run of each, so that whatever else the machine does meets all of them; each
  * round begins with another side. Prints a table.
  * @param references sides that no goal depends on, in the first rounds only
  */
 export async function alternate(
-  { runs, recorder }: Pick<BenchmarkContext, 'runs' | 'recorder'>,
+  { runs, recorder, waitSeconds }: Pick<BenchmarkContext, 'runs' | 'recorder' | 'waitSeconds'>,
   comparison: Comparison,
   sides: Readonly<Record<string, Side | undefined>>,
   references: Readonly<Record<string, Side | undefined>> = {},
 ): Promise<void> {
-  recorder.add(comparison);
+  await begin({ recorder, waitSeconds }, comparison);
   for (let round = 1; round <= runs; round++) {
     const turns = Object.entries({ ...sides, ...(round <= referenceRuns ? references : {}) });
     const first = (round - 1) % turns.length;
@@ -69,11 +81,12 @@ export async function alternate(
 
 /** Files are read by people too: no more digits than the clocks have. */
 export function rounded(measured: Measured): Measured {
-  const { seconds, cpuSeconds, peakMiB } = measured;
+  const { seconds, cpuSeconds, peakMiB, serverSeconds } = measured;
   return {
     ...measured,
     seconds: Number(seconds.toFixed(4)),
     cpuSeconds: Number(cpuSeconds.toFixed(2)),
     peakMiB: Number(peakMiB.toFixed(1)),
+    ...(serverSeconds === undefined ? {} : { serverSeconds: Number(serverSeconds.toFixed(2)) }),
   };
 }

@@ -1,5 +1,5 @@
 /** Medians, spreads and ratios of runs, and how they are written. */
-import type { Measured } from './measure.ts';
+import type { Quantity } from './measure.ts';
 import type { Results, Run } from './results.ts';
 
 /** The side that others are compared with. */
@@ -32,7 +32,7 @@ export function spreadOf(values: readonly number[]): Spread {
 export function ratioOf(
   results: Results,
   comparison: string,
-  key: keyof Measured,
+  key: Quantity,
   of: string,
   to: string,
 ): Spread | undefined {

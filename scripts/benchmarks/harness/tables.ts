@@ -2,7 +2,7 @@
 
 import { outcomesOf } from './goals.ts';
 import { growthsOf } from './growth.ts';
-import type { Comparison, Results } from './results.ts';
+import type { Comparison, Results, Run } from './results.ts';
 import { ours, range, ratioOf, runsOf, seconds, spreadOf } from './statistics.ts';
 
 export interface Table {
@@ -19,8 +19,14 @@ export function comparisonTable(results: Results, { comparison }: Comparison): T
     ...new Set(results.runs.filter((run) => run.comparison === comparison).map(({ side }) => side)),
   ];
   const isCompared = sides.includes(ours);
+  const hasServer = results.runs.some(
+    (run) => run.comparison === comparison && run.serverSeconds !== undefined,
+  );
   return {
-    head: ['program', 'wall', 'least–most', 'CPU', 'peak', 'wire', 'disk', ...(isCompared ? ['ratio'] : [])],
+    head: [
+      ...['program', 'wall', 'least–most', 'CPU', ...(hasServer ? ['server CPU'] : [])],
+      ...['peak', 'wire', 'disk', ...(isCompared ? ['ratio'] : [])],
+    ],
     rows: sides.map((side) => {
       const runs = runsOf(results, comparison, side);
       const wall = spreadOf(runs.map(({ seconds }) => seconds));
@@ -30,6 +36,7 @@ export function comparisonTable(results: Results, { comparison }: Comparison): T
         seconds(wall.median),
         range(wall, seconds),
         seconds(spreadOf(runs.map(({ cpuSeconds }) => cpuSeconds)).median),
+        ...(hasServer ? [serverTime(runs)] : []),
         Math.max(...runs.map(({ peakMiB }) => peakMiB)).toFixed(0),
         megabytes(spreadOf(runs.map(({ wireBytes }) => wireBytes)).median),
         megabytes(spreadOf(runs.map(({ writtenBytes }) => writtenBytes)).median),
@@ -37,6 +44,11 @@ export function comparisonTable(results: Results, { comparison }: Comparison): T
       ];
     }),
   };
+}
+
+function serverTime(runs: readonly Run[]): string {
+  const each = runs.flatMap(({ serverSeconds }) => serverSeconds ?? []);
+  return each.length === 0 ? '' : seconds(spreadOf(each).median);
 }
 
 /** One row for each thing done and size, in the same units. */
@@ -99,7 +111,8 @@ export function without({ head, rows }: Table, ...columns: readonly string[]): T
 export function showComparison(results: Results, comparison: Comparison): void {
   console.log(comparison.title);
   const table = comparison.unit === undefined ? comparisonTable : curveTable;
-  console.log(plain(table(results, comparison)));
+  const all = table(results, comparison);
+  console.log(plain(all.head.includes('server CPU') ? without(all, 'disk') : all));
 }
 
 /** Columns as wide as they must be, numbers to the right. */
