@@ -31,7 +31,7 @@ they are on PATH or in the folder that \`PEERS_BIN\` names.
   registry in the same run: it shares the processors with the client.
 - **Wire** is the traffic of the loopback device in a network namespace, with headers. **Disk** is what the process tree made the disk write,
   from its I/O counters in /proc.
-- **Limits and floors** are the least that this machine allows for the same work: a goal below its floor cannot be met here. \`floor\` is
+- **Limits and floors** are the least that this machine needs for the same work. \`floor\` is
   \`scripts/benchmarks/harness/floor.ts\`: raw reader, SHA-256, write and fsync in Node.js, without checks, retries or records. The floors
   of unchanged images send the requests of the first run, taken from the registry's log. \`limit: curl\` downloads the same blobs with 24
   connections, as many as omni-airgap opens at most, and syncs, without hashing. \`limit: hash\` is openssl's SHA-256 of the same bytes, which one
@@ -41,10 +41,10 @@ they are on PATH or in the folder that \`PEERS_BIN\` names.
 `;
 
 const aboutGoals = `Wall time and CPU as a ratio to the fastest of the programs that the goal names, or in seconds. The floor is what the least takes by the
-same measure, next to the same program: a floor above the bound means that this machine cannot meet the goal.
+same measure, next to the same program: where it is above the bound, this machine does not allow the goal.
 `;
 
-const aboutMissed = `Where a floor is known, it stands last: the difference between it and the bound is the machine's, the rest is omni-airgap's.
+const aboutMissed = `The floor, where one was measured, is the least that this machine needs for the same work. What is measured above it is omni-airgap's own cost.
 `;
 
 const verdicts = ['met', '**missed**'] as const;
