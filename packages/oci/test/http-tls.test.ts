@@ -1,10 +1,11 @@
 /** TLS with a CA of the site, directly and through a CONNECT proxy. Certificates are made by the openssl program. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { TLSSocket } from 'node:tls';
+import tls, { type TLSSocket } from 'node:tls';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { HttpGate } from '../src/http/gate.ts';
@@ -103,6 +104,30 @@ describe.skipIf(!openssl)('TLS', () => {
     }
   }
   const port = (): string => new URL(origin.url).port;
+
+  test('authorities are parsed once, and for connections over TLS alone', async () => {
+    const made = vi.spyOn(tls, 'createSecureContext');
+    syncBuiltinESMExports();
+    onTestFinished(() => {
+      made.mockRestore();
+      syncBuiltinESMExports();
+    });
+    const withAuthority = (): number =>
+      made.mock.calls.filter(([options]) => options?.ca?.includes(cert) === true).length;
+    const plain = await startHttpServer((_, response) => response.end());
+    onTestFinished(() => plain.close());
+    const hosts = [plain.host, origin.host, `registry.lab:${port()}`];
+    const policy = { hosts, plainHttp: [plain.host], allowPrivate: true, upstreams: [] };
+    const lookup = async () => [{ address: '127.0.0.1', family: 4 as const }];
+    const gate = new HttpGate({ policy, ca: [cert], lookup });
+    onTestFinished(() => gate.close());
+    const ask = async (url: string): Promise<unknown> => (await gate.request({ method: 'GET', url })).text();
+    await ask(`http://${plain.host}/x`);
+    expect(withAuthority()).toBe(0);
+    await ask(`https://registry.lab:${port()}/x`);
+    await ask(`https://${origin.host}/x`);
+    expect(withAuthority()).toBe(1);
+  });
 
   test.each(bodies)('a CA of the site is trusted besides the usual ones, %s', async (_, expectedBytes) => {
     const { text, record } = await get(`registry.lab:${port()}`, { ca: [cert] }, expectedBytes);

@@ -43,18 +43,16 @@ export interface Route {
 export class Connections {
   readonly #options: ConnectionOptions;
   readonly #routes = new Map<string, Promise<Route>>();
-  readonly #secureContext: SecureContext | undefined;
   readonly #identified: SecureContext | undefined;
+  #anonymous: SecureContext | undefined;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
-    const { ca = [], clientCertificate } = options;
-    // One context for all: parsing the root certificates anew for each connection costs milliseconds.
-    const trust = ca.length === 0 ? {} : { ca: [...getCACertificates('default'), ...ca] };
-    this.#secureContext = ca.length === 0 ? undefined : createSecureContext(trust);
+    const { clientCertificate } = options;
+    // At once: a key that TLS does not accept is refused before any request.
     if (clientCertificate !== undefined) {
       const { cert, key, passphrase } = clientCertificate;
-      this.#identified = createSecureContext({ ...trust, cert, key, passphrase });
+      this.#identified = createSecureContext({ ...this.#trust(), cert, key, passphrase });
     }
   }
 
@@ -110,11 +108,28 @@ export class Connections {
     );
   }
 
+  #trust(): { readonly ca?: string[] } {
+    const { ca = [] } = this.#options;
+    return ca.length === 0 ? {} : { ca: [...getCACertificates('default'), ...ca] };
+  }
+
+  /**
+   * One for all connections, made for the first one over TLS: parsing all root certificates takes as long as the rest
+   * of a short command over plain HTTP.
+   * @returns undefined for the one that Node.js makes
+   */
+  #anonymousContext(): SecureContext | undefined {
+    if (this.hasAuthority) this.#anonymous ??= createSecureContext(this.#trust());
+    return this.#anonymous;
+  }
+
   async #newRoute(target: URL, publicOnly: boolean, isIdentified: boolean): Promise<Route> {
     const { connections = 8, connectTimeoutMs = 10_000, lookup = systemLookup } = this.#options;
-    const secureContext = isIdentified ? this.#identified : this.#secureContext;
-    const options = { connections, connectTimeoutMs, secureContext, proxyContext: this.#secureContext };
     const proxy = proxyFor(this.#options.proxy, target);
+    const isSecure = [target, proxy?.url].some((url) => url?.protocol === 'https:');
+    const proxyContext = isSecure ? this.#anonymousContext() : undefined;
+    const secureContext = isIdentified ? this.#identified : proxyContext;
+    const options = { connections, connectTimeoutMs, secureContext, proxyContext };
     const { directDispatcher, directBlockClient, proxiedDispatcher } = await import('./dispatchers.ts');
     return proxy === undefined
       ? {
