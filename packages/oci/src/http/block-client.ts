@@ -6,11 +6,12 @@
  * Source: RFC 9112 sections 4 (status line), 5 (fields), 6.3 (length), 9.3 (persistence).
  */
 import type { OnReadOpts, Socket } from 'node:net';
-import { type buildConnector, type Dispatcher, errors } from 'undici';
+import type { buildConnector, Dispatcher } from 'undici';
 import { giveBuffer, takeBuffer } from '../base/buffers.ts';
 import { markLent } from '../base/chunk-memory.ts';
 import type { Endpoint, Exchange } from './exchange.ts';
 import { bareAddress } from './host.ts';
+import { errors } from './undici.ts';
 
 /** Bytes of status line and fields at most; as undici. */
 const maxHead = 16 * 1024;

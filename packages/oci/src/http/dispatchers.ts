@@ -5,11 +5,12 @@
  */
 import type { Socket } from 'node:net';
 import { type SecureContext, TLSSocket } from 'node:tls';
-import { buildConnector, Client, type Dispatcher, Pool, ProxyAgent } from 'undici';
+import type { Dispatcher } from 'undici';
 import { BlockClient } from './block-client.ts';
 import { type Endpoint, Exchange } from './exchange.ts';
 import { ProxyFailure, presented } from './failure.ts';
 import { guardedLookup, type Lookup } from './host.ts';
+import { buildConnector, Client, Pool, ProxyAgent } from './undici.ts';
 
 export interface DispatcherOptions {
   /** Connections at a time. */
