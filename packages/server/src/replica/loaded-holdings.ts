@@ -139,12 +139,9 @@ export class LoadedHoldings implements Holdings {
       const list = await assets.file({ kind: 'list', list: 'versions' }, 'versions', signal);
       for (const version of await readVersions(list, signal)) versions.add(version);
     }
-    const isListed = versions.size > 0;
     for (const { version } of await this.media(signal)) versions.add(version);
-    // The list of a load names what it brought; looking for each installer takes a request.
-    if (!isListed) {
-      for (const held of await this.installers(signal)) for (const one of held.versions) versions.add(one);
-    }
+    // A list is that of one bundle: others may have brought only an installer.
+    for (const held of await this.installers(signal)) for (const one of held.versions) versions.add(one);
     return [...versions].sort(compareVersions);
   }
 
