@@ -8,6 +8,7 @@ import { acceptedOf, type LoadRecord, type ReceiptDocument, serializeReceipt } f
 import { type CopyTally, noProgress } from '@omni-airgap/oci';
 import { byText, messageOf } from '@omni-airgap/oci/base';
 import { writeOutput } from '@omni-airgap/oci/fs';
+import { isPlainHttp } from '@omni-airgap/oci/http';
 import type { HandoffInput } from '@omni-airgap/talos';
 import { describeSite, type WrittenHandoff, writeHandoff } from './handoff.ts';
 import type { Missing, MissingItem } from './missing.ts';
@@ -353,7 +354,7 @@ function handoffInput(options: LoadOptions, { names, context }: OpenRegistry): H
     withdraws: context.bundles.document.withdraws ?? [],
     site,
     target,
-    plainHttp: options.network.plainHttp.includes(target.host),
+    plainHttp: isPlainHttp(options.network.plainHttp, target.host),
     keepHost,
     objectStore,
     ca,

@@ -48,6 +48,16 @@ async function checkDouble(
   return { double, report, states: states(report.findings) };
 }
 
+test('--plain-http without a port is plain HTTP for what site.yaml says of the registry too', async () => {
+  const double = await startDouble({});
+  const { findings } = await checkInside({
+    registry: { host: double.host, prefix: '' },
+    site: { registry: { host: double.host, prefix: '', plainHttp: true, place: 'site.yaml:1' } },
+    network: { ...network, plainHttp: [double.host.replace(/:[0-9]+$/, '')] },
+  });
+  expect(findings.filter(({ detail }) => detail?.includes('site.yaml'))).toEqual([]);
+});
+
 test('a registry that does everything', async () => {
   const { report, states: found, double } = await checkDouble({});
   expect(report.ok).toBe(true);

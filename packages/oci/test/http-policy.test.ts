@@ -4,6 +4,7 @@ import {
   checkUrl,
   type EgressPolicy,
   hostAllowed,
+  isPlainHttp,
   logicalUrl,
   parseUpstream,
   physicalUrl,
@@ -66,6 +67,19 @@ describe('host patterns', () => {
     expect(hostMatches('ghcr.io', new URL('https://ghcr.io:443/'))).toBe(true);
     expect(hostMatches('ghcr.io', new URL('http://ghcr.io:443/'))).toBe(false);
   });
+});
+
+test.each([
+  ['registry.lab', 'registry.lab', true],
+  ['registry.lab', 'registry.lab:5000', true],
+  ['registry.lab:5000', 'registry.lab:5000', true],
+  ['registry.lab:80', 'registry.lab', true],
+  ['registry.lab:5000', 'registry.lab:5001', false],
+  ['registry.lab:5000', 'registry.lab', false],
+  ['[::1]', '[::1]:5000', true],
+  ['lab', 'registry.lab:5000', false],
+])('--plain-http %s for %s: %s', (named, host, expected) => {
+  expect(isPlainHttp([named], host)).toBe(expected);
 });
 
 describe('egress policy', () => {

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hostsOf, type ObjectStoreTarget, openSink } from '@omni-airgap/objects';
 import { CodedError } from '@omni-airgap/oci/base';
+import { isPlainHttp } from '@omni-airgap/oci/http';
 import { type Network, type NetworkSettings, openNetwork } from '@omni-airgap/oci/registry';
 import { type ReachedRegistry, type Site, siteUrl, unmetDemands } from '@omni-airgap/talos';
 import { registryAsSeen } from '../handoff.ts';
@@ -65,7 +66,7 @@ export async function checkInside(check: InsideCheck): Promise<InsideReport> {
   try {
     const reached =
       registry &&
-      registryAsSeen(site, { ...registry, plainHttp: check.network.plainHttp.includes(registry.host) });
+      registryAsSeen(site, { ...registry, plainHttp: isPlainHttp(check.network.plainHttp, registry.host) });
     const findings: Finding[] = [...(await checkNames(site, registry?.host)), ...checkDemands(site, reached)];
     if (registry !== undefined) {
       const client = network.registry(registry.host);

@@ -2,7 +2,7 @@
 
 export { failureOf } from './failure.ts';
 export { HttpGate, type Method, type SlowHosts, type StreamBody } from './gate.ts';
-export { type EgressPolicy, hostAllowed, parseUpstream } from './policy.ts';
+export { type EgressPolicy, hostAllowed, isPlainHttp, parseUpstream } from './policy.ts';
 export { addressesOf, askDatagram, openTcp, openTls } from './probe.ts';
 export { type ProxySettings, proxyFor, proxyFromEnvironment, proxyFromFlag } from './proxy.ts';
 export { TooSlow } from './rate.ts';

@@ -27,6 +27,16 @@ export function hostAllowed(policy: EgressPolicy, url: URL): boolean {
   return policy.hosts.some((pattern) => hostMatches(pattern, url));
 }
 
+/**
+ * True when a host is reached by plain HTTP.
+ * @param plainHttp hosts as `--plain-http` takes them; without a port: on any port
+ * @param host `HOST[:PORT]`, as in a reference or a URL
+ */
+export function isPlainHttp(plainHttp: readonly string[], host: string): boolean {
+  const url = URL.parse(`http://${host}/`);
+  return url !== null && plainHttp.some((one) => one === url.hostname || hostMatches(one, url));
+}
+
 /** True when any address will do for the URL's host: the operator named it. */
 export function anyAddressAllowed(policy: EgressPolicy, url: URL): boolean {
   return policy.allowPrivate || mappingOf(policy, url) !== undefined;
@@ -46,8 +56,7 @@ export function checkUrl(policy: EgressPolicy, url: URL, pointedBy?: string): vo
   if (!hostAllowed(policy, url)) {
     throw denied(`the host is not on the allow-list; if it should be, add --allow-host ${url.host}`);
   }
-  const plain = (host: string): boolean => host === url.hostname || hostMatches(host, url);
-  if (url.protocol === 'http:' && !policy.plainHttp.some(plain)) {
+  if (url.protocol === 'http:' && !isPlainHttp(policy.plainHttp, url.host)) {
     throw denied(`plain HTTP is not allowed there; if it must be, add --plain-http ${url.host}`);
   }
   const literal = bareAddress(url.hostname);

@@ -8,7 +8,7 @@ import { readNamedFile } from '../fs/named-file.ts';
 import { HttpGate, type SlowHosts } from '../http/gate.ts';
 import { parseHostPattern } from '../http/host.ts';
 import { Pacing } from '../http/pacing.ts';
-import { parseUpstream } from '../http/policy.ts';
+import { isPlainHttp, parseUpstream } from '../http/policy.ts';
 import type { ProxySettings } from '../http/proxy.ts';
 import { defaultRateFloor } from '../http/rate.ts';
 import type { EgressSink } from '../http/record.ts';
@@ -120,8 +120,7 @@ export async function openNetwork(settings: NetworkSettings, scope: NetworkScope
           gate,
           host,
           credentials,
-          // Without a port: on any port.
-          plainHttp: plainHttp.some((one) => one === host || one === host.replace(/:[0-9]+$/, '')),
+          plainHttp: isPlainHttp(plainHttp, host),
           trustedRealms: trusted,
           tries: scope.tries,
           retry: { onRetry: (...retry) => scope.onRetry?.(...retry, host) },
