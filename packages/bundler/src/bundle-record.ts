@@ -3,7 +3,7 @@
  * signature, so that media can be written from it at any time. The same content gives the document that was issued before,
  * unless something else was issued in between: to go back is a new bundle.
  */
-import { createHash, type KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import {
   type BundleBase,
   type BundleDocument,
@@ -111,7 +111,7 @@ export async function issue(store: Store, request: IssueRequest): Promise<Issue>
 function contentHash({ items, descriptors }: LockedContent): string {
   const names = items.map(({ name, descriptor }) => `${descriptor.digest} ${name}\n`);
   const lines = [...names, ...[...descriptors.keys()].map((digest) => `${digest}\n`)];
-  return createHash('sha256').update(lines.sort(byText).join('')).digest('hex');
+  return hexOf(digestOf(Buffer.from(lines.sort(byText).join(''))));
 }
 
 /** Whoever approves the bundle sees which platforms were wanted and could not be had. */

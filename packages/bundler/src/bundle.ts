@@ -149,15 +149,16 @@ async function make(work: BundleRun, options: BundleOptions): Promise<BundleRepo
 async function issue(work: BundleRun): Promise<IssuedBundle> {
   const { plan, progress } = work;
   const issued = await plan.issue(volumesOf(work));
-  const { id, sequence } = issued.document;
-  const name = `bundle ${id.slice(0, 12)}`;
-  if (issued.replaced !== undefined) {
-    const { replaced } = issued;
+  const { replaced, document } = issued;
+  const { id, sequence } = document;
+  const shortId = id.slice(0, 12);
+  const name = `bundle ${shortId}`;
+  if (replaced !== undefined) {
     progress.note(
-      `${name} was number ${replaced} and is now issued again as number ${sequence}; media of number ${replaced} cannot be loaded together with media of number ${sequence}; bundle --issued ${id.slice(0, 12)} --volumes RANGE --out MEDIUM renumbers one and keeps its volumes`,
+      `${name} was number ${replaced} and is now issued again as number ${sequence}; media of number ${replaced} cannot be loaded together with media of number ${sequence}; bundle --issued ${shortId} --volumes RANGE --out MEDIUM renumbers one and keeps its volumes`,
     );
   }
-  const later = await plan.store.bundles.laterThan(issued.document);
+  const later = await plan.store.bundles.laterThan(document);
   if (later !== undefined) {
     progress.note(
       `${name} is number ${sequence} again, and the last one issued is number ${later}: a site that has loaded a later bundle than number ${sequence} needs load --allow-rollback for it`,

@@ -85,7 +85,7 @@ export interface CopyOptions {
 }
 
 /**
- * Copies an executable onto a medium, unless it is there already; under another name until it is whole.
+ * Copies an executable onto a medium, unless the medium already has it. The copy gets its name when it is complete.
  * @param mode of the copy
  * @returns whether it was copied
  * @throws DISK; DIGEST_MISMATCH when the file has changed since it was read; BAD_VOLUME when it reads back otherwise

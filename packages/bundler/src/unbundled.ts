@@ -1,9 +1,8 @@
 /** The content of a store as if it were a bundle, for what is read straight from it. Nothing is issued and no number is used. */
-import { createHash } from 'node:crypto';
 import type { BundleDocument } from '@omni-airgap/format';
 import { byText } from '@omni-airgap/oci/base';
 import type { Layout } from '@omni-airgap/oci/layout';
-import type { Digest } from '@omni-airgap/oci/model';
+import { type Digest, digestOf, hexOf } from '@omni-airgap/oci/model';
 import type { Store } from '@omni-airgap/store';
 import { rootsOf } from './bundle-record.ts';
 import { readLockedContent, requireContent } from './locked-content.ts';
@@ -29,7 +28,7 @@ export async function readUnbundled(store: Store, tool: string, signal?: AbortSi
   const document: BundleDocument = {
     kind: 'omni-airgap/bundle',
     schema: 1,
-    id: createHash('sha256').update(lines.join('')).digest('hex'),
+    id: hexOf(digestOf(Buffer.from(lines.join('')))),
     origin: await store.bundles.origin(),
     sequence: 0,
     createdAt: new Date().toISOString(),

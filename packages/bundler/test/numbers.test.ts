@@ -100,7 +100,7 @@ describe('back to the content of an earlier bundle', () => {
     expect((await stat(volume)).ino).toBe(before);
   });
 
-  test('so is one whose content has left the store with the first', async () => {
+  test('gets the next number, too, when bundle --consume removed the content from the store', async () => {
     const { onto, store } = await numbered();
     const { id } = await onto('a', { consume: true });
     await store.image(extra, [70]);
