@@ -35,6 +35,19 @@ const eventsOf = (name: string): readonly DiskEvent[] =>
 /** Parts of downloads and locks are no content: what becomes of them at a power cut does not matter. */
 const isContent = (path: string): boolean => !/\/ingest\/[^/]+$|\.lock(?:\.|$)/.test(path);
 
+/** Blobs that were renamed, and whose folder was not synced after that. */
+function unsyncedBlobs(events: readonly DiskEvent[]): readonly string[] {
+  return events.flatMap((event, at) => {
+    if (event.event !== 'renamed' || !/\/blobs\/sha256\/[a-f0-9]{64}$/.test(event.path)) return [];
+    const later = events
+      .slice(at + 1)
+      .filter((one) => 'file' in one && one.file === event.folder)
+      .map((one) => one.event);
+    const begun = later.indexOf('syncing');
+    return begun >= 0 && later.slice(begun).includes('synced') ? [] : [event.path];
+  });
+}
+
 /** Paths that were given a name, and what is wrong about each. */
 function judge(events: readonly DiskEvent[], below: string) {
   const named: string[] = [];
@@ -51,6 +64,10 @@ function judge(events: readonly DiskEvent[], below: string) {
           `${relative(below, event.path)}: renamed before it was synced (${about.slice(-4).join()})`,
         );
       }
+    }
+    if (event.event === 'renaming' && event.path.endsWith('/index.json')) {
+      for (const blob of unsyncedBlobs(events.slice(0, at)))
+        wrong.push(`${relative(below, event.path)}: written before the folder of ${blob} was synced`);
     }
     if (event.event === 'renamed' && isContent(event.path)) {
       named.push(relative(below, event.path));

@@ -75,6 +75,8 @@ export interface Ingested {
 export class Ingest {
   readonly folder: string;
   readonly #runs: Runs;
+  /** Names of parts by their key, listed once a run: with a listing for each file, the time would grow with its square. */
+  #parts: { readonly run: string; readonly byKey: Promise<Map<string, Set<string>>> } | undefined;
 
   constructor(root: string) {
     this.folder = join(root, 'ingest');
@@ -186,9 +188,11 @@ export class Ingest {
   /** Takes over what a killed process or a failed attempt left, or begins a new file. */
   async #claim(key: string, run: string): Promise<{ readonly path: string; readonly size: number }> {
     const mine = join(this.folder, `${key}.${run}.${counter++}.part`);
-    for (const name of await readdir(this.folder).catch(() => [])) {
-      const [, hex, other] = partPattern.exec(name) ?? [];
-      if (hex !== key || (other !== undefined && !(await this.#runs.isAbandoned(other)))) continue;
+    const parts = (await this.#partsOf(run)).get(key) ?? new Set();
+    for (const name of parts) {
+      const other = partPattern.exec(name)?.[2];
+      if (other !== undefined && !(await this.#runs.isAbandoned(other))) continue;
+      parts.delete(name);
       try {
         await rename(join(this.folder, name), mine);
         const info = await lstat(mine);
@@ -206,15 +210,41 @@ export class Ingest {
     return { path: mine, size: 0 };
   }
 
+  /** Parts that were there when the run began, and those that it has left since. */
+  #partsOf(run: string): Promise<Map<string, Set<string>>> {
+    if (this.#parts?.run !== run) this.#parts = { run, byKey: this.#list() };
+    return this.#parts.byKey;
+  }
+
+  async #list(): Promise<Map<string, Set<string>>> {
+    const byKey = new Map<string, Set<string>>();
+    for (const name of await readdir(this.folder).catch(() => [])) {
+      const [, key] = partPattern.exec(name) ?? [];
+      if (key !== undefined) addPart(byKey, key, name);
+    }
+    return byKey;
+  }
+
   async #leave(key: string, path: string, refused: boolean): Promise<void> {
     try {
       const { size } = await lstat(path);
-      if (refused || size < worthKeeping) await rm(path, { force: true });
-      else await rename(path, join(this.folder, `${key}.part`));
+      if (refused || size < worthKeeping) {
+        await rm(path, { force: true });
+        return;
+      }
+      const name = `${key}.part`;
+      await rename(path, join(this.folder, name));
+      const parts = await this.#parts?.byKey;
+      if (parts !== undefined) addPart(parts, key, name);
     } catch {
       // The first error is the one to report; what is left here is taken over or removed by the next run.
     }
   }
+}
+
+function addPart(byKey: Map<string, Set<string>>, key: string, name: string): void {
+  const names = byKey.get(key) ?? new Set();
+  byKey.set(key, names.add(name));
 }
 
 /**

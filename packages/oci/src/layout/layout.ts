@@ -47,9 +47,10 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
     this.#elsewhere = elsewhere;
     this.root = root;
     this.#blobs = join(root, 'blobs', 'sha256');
-    this.#names = new NameTable(root);
     this.#ingest = new Ingest(root);
     this.#synced = new FolderSync(this.#blobs);
+    // What has a name is on the disk, whichever process has stored it.
+    this.#names = new NameTable(root, () => this.#syncBlobs());
   }
 
   /**
@@ -126,7 +127,11 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
     return fetchLocated(this, descriptor, offset, this.root, signal);
   }
 
-  /** @throws DIGEST_MISMATCH, DISK, and what the stream throws */
+  /**
+   * A manifest survives a power cut when this resolves, with all blobs that were pushed before it; a blob alone need not: it
+   * is worth nothing without a manifest, and a folder sync for each would take longer than many of them do.
+   * @throws DIGEST_MISMATCH, DISK, and what the stream throws
+   */
   async push(descriptor: Descriptor, open: OpenBytes, signal?: AbortSignal): Promise<PushResult> {
     if (await this.has(descriptor)) return 'present';
     const { digest, size } = descriptor;
@@ -144,6 +149,7 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
         throw error;
       }
       await this.#publish(path, digest);
+      if (isManifestType(descriptor.mediaType)) await this.#syncBlobs();
     };
     try {
       await this.#ingest.receive(expected, opening, publish, signal);
@@ -186,6 +192,7 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
         throw error;
       }
       await this.#publish(path, found.digest);
+      await this.#syncBlobs();
       return found;
     };
     return this.#ingest.receive({ key, what, maxSize, resume }, open, store, signal);
@@ -260,9 +267,16 @@ export class Layout implements Target, RangeFetcher, Located, NameLister, Referr
     try {
       await chmod(from, 0o444);
       await rename(from, to);
-      await this.#synced.sync();
     } catch (error) {
       throw diskError(error, to);
+    }
+  }
+
+  async #syncBlobs(): Promise<void> {
+    try {
+      await this.#synced.sync();
+    } catch (error) {
+      throw diskError(error, this.#blobs);
     }
   }
 }

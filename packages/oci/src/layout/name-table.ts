@@ -2,9 +2,12 @@
  * The names of a layout, shared by every process that has it open: changes are queued, and written together
  * under a lock over whatever another process has written meanwhile.
  */
+import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CodedError } from '../base/errors.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CodedError, systemCodeOf } from '../base/errors.ts';
 import { byText } from '../base/text.ts';
+import { diskError } from '../fs/disk-error.ts';
 import { readSmallFile, removeTemporaries, writeFileAtomic } from '../fs/files.ts';
 import { acquireLock, type Lock } from '../fs/lock.ts';
 import type { Descriptor } from '../model/descriptor.ts';
@@ -13,6 +16,15 @@ import { formatIndexFile, layoutMarker, maxIndexBytes, type Names, parseIndexFil
 /** A process holds the lock for one small write; this is long enough for the slowest disk. */
 const lockTimeoutMs = 30_000;
 const markerName = 'oci-layout';
+/** Each write reads and writes all names: so much longer than one takes, names gather for the next. */
+const pauseFactor = 4;
+
+/** What index.json holds, and which file that is. */
+interface Written {
+  readonly identity: string | undefined;
+  readonly text: string;
+  readonly names: Names;
+}
 
 /** Undefined removes the name. */
 type Changes = ReadonlyMap<string, Descriptor | undefined>;
@@ -29,10 +41,16 @@ export class NameTable {
 
   /** Whether temporary files of killed processes are gone. */
   #isClean = false;
+  #written: Written | undefined;
+  /** Milliseconds that the next write waits, so that more names gather for it. */
+  #pauseMs = 0;
+  readonly #beforeWrite: () => Promise<void>;
 
-  constructor(root: string) {
+  /** @param beforeWrite makes what the names stand for durable */
+  constructor(root: string, beforeWrite: () => Promise<void> = async () => {}) {
     this.#root = root;
     this.#path = join(root, 'index.json');
+    this.#beforeWrite = beforeWrite;
   }
 
   /** Reads what is on disk. @throws BAD_DOCUMENT, NO_INPUT when there is no index.json */
@@ -98,14 +116,19 @@ export class NameTable {
   }
 
   async #flush(): Promise<void> {
+    if (this.#pauseMs > 0) await sleep(this.#pauseMs);
     const lock = await this.#lock().catch((error: unknown) => {
       this.#takeChanges();
       throw error;
     });
     this.#writing = this.#takeChanges();
+    const began = performance.now();
     try {
+      await this.#beforeWrite();
       await this.#apply(this.#writing);
     } finally {
+      // Where names come one at a time, nothing gathers.
+      this.#pauseMs = this.#writing.size > 1 ? pauseFactor * (performance.now() - began) : 0;
       // What could not be written is forgotten: whoever set it was told, and may try again.
       this.#writing = new Map();
       await lock.release();
@@ -124,16 +147,26 @@ export class NameTable {
   async #apply(changes: Changes): Promise<void> {
     if (!this.#isClean) await removeTemporaries(this.#root, 'index.json');
     this.#isClean = true;
-    const bytes = await readSmallFile(this.#path, maxIndexBytes);
-    const names = bytes === undefined ? new Map<string, Descriptor>() : parseIndexFile(bytes, this.#path);
+    const before = await this.#onDisk();
+    const names = new Map(before.names);
     apply(names, changes);
     const text = formatIndexFile(names);
-    if (bytes === undefined || text !== Buffer.from(bytes).toString()) {
+    if (text !== before.text) {
       // What we could not read again must not take the place of what we can.
-      parseIndexFile(Buffer.from(text), this.#path);
+      parseIndexFile(Buffer.from(formatIndexFile(changedNames(changes))), this.#path);
       await writeFileAtomic(this.#path, text);
     }
+    this.#written = { identity: await identityOf(this.#path), text, names };
     this.#names = names;
+  }
+
+  /** What this process wrote last, unless another one has written since. */
+  async #onDisk(): Promise<{ readonly text: string | undefined; readonly names: Names }> {
+    if (this.#written !== undefined && this.#written.identity === (await identityOf(this.#path)))
+      return this.#written;
+    const bytes = await readSmallFile(this.#path, maxIndexBytes);
+    if (bytes === undefined) return { text: undefined, names: new Map() };
+    return { text: Buffer.from(bytes).toString(), names: parseIndexFile(bytes, this.#path) };
   }
 
   /** Changes that come from now on wait for the next write. */
@@ -143,6 +176,23 @@ export class NameTable {
     this.#write = undefined;
     return changes;
   }
+}
+
+/** Each write is a new file: what tells it from any other, also from one that got its inode number later. */
+async function identityOf(path: string): Promise<string | undefined> {
+  try {
+    const { dev, ino, size, mtimeNs, ctimeNs } = await lstat(path, { bigint: true });
+    return [dev, ino, size, mtimeNs, ctimeNs].join();
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return undefined;
+    throw diskError(error, path);
+  }
+}
+
+function changedNames(changes: Changes): Names {
+  const names = new Map<string, Descriptor>();
+  apply(names, changes);
+  return names;
 }
 
 function apply(names: Map<string, Descriptor>, changes: Changes): void {
