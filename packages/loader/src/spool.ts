@@ -122,8 +122,7 @@ export class Spool {
         };
         const whole = { path: medium, offset: 0, size: bundle.map.sizes[volume] ?? 0 };
         await eachBlock([whole], use, signal);
-        await writer.drain();
-        await file.sync();
+        await writer.sync();
       } finally {
         await writer.release();
         await file.close().catch(() => {});

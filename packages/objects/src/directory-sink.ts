@@ -104,8 +104,7 @@ export class DirectorySink implements ObjectSink {
         else if (content.kind === 'pieces') await eachBlock(content.pieces, use, signal);
         else for await (const chunk of this.get(content.key, signal)) await use(chunk);
         checkFinished(hasher, { mediaType: object.contentType, ...descriptor }, key);
-        await writer.drain();
-        await file.sync();
+        await writer.sync();
       } finally {
         await writer.release();
         await file.close().catch(() => {});

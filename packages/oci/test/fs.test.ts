@@ -70,6 +70,26 @@ describe('BlockWriter', () => {
     await file.close();
     expect(positions).toEqual([0, 1024 * 1024]);
   });
+
+  test('F25 a sync behind the writes that failed is told of, though the kernel tells of it once', async () => {
+    const file = await open(join(await temporaryFolder(), 'file'), 'w+');
+    const failing = Object.create(file) as typeof file;
+    let syncs = 0;
+    failing.write = (async (_buffer: Buffer, _from: number, size: number) => ({
+      bytesWritten: size,
+    })) as typeof file.write;
+    failing.datasync = async () => {
+      if (++syncs === 1) throw errno('EIO');
+    };
+    failing.sync = async () => {};
+    const writer = new BlockWriter(failing);
+    for (let i = 0; i < 8; i++) await writer.write(Buffer.alloc(1024 * 1024));
+    await expect(writer.sync()).rejects.toMatchObject({ code: 'EIO' });
+    await expect(writer.sync()).rejects.toMatchObject({ code: 'EIO' });
+    await writer.release();
+    await file.close();
+    expect(syncs).toBe(1);
+  });
 });
 
 describe('pieces', () => {

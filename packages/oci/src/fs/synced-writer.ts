@@ -1,12 +1,12 @@
 /**
- * Writes a new file in large blocks and has it on the medium soon after: while blocks are written, those before
- * them are synced. One sync at the end would wait for all of it at once, a stick would take gigabytes into memory
- * first, and the rate shown would be that of the memory. Writing past the page cache (O_DIRECT) is slower: the kernel
- * lets one such write at a time make a file longer.
- * Source: Linux open(2), fsync(2); measured by `scripts/bench bundle`.
+ * Writes a new file in large blocks and has it on the medium soon after (sync-behind.ts): with one sync at the end, a stick
+ * would take gigabytes into memory first, and the rate shown would be that of the memory. Writing past the page cache
+ * (O_DIRECT) is slower: the kernel lets one such write at a time make a file longer.
+ * Source: Linux open(2); measured by `scripts/bench bundle`.
  */
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import { SyncBehind } from './sync-behind.ts';
 
 /**
  * Bytes of one call. Larger ones are given page cache in larger units, which are rarely at hand: in a virtual machine
@@ -15,20 +15,17 @@ import { type FileHandle, open } from 'node:fs/promises';
 const pieceSize = 256 * 1024;
 /** Bytes after which the next sync may begin. */
 const syncEvery = 128 * 1024 * 1024;
-/** Bytes that may wait to be on the medium. */
-const unsyncedAtMost = 4 * syncEvery;
 
 /** A writer of one new file that syncs behind itself. */
 export class SyncedWriter {
   readonly #file: FileHandle;
-  /** Bytes given to be written, those that are, and those that are on the medium. */
+  readonly #behind: SyncBehind;
+  /** Bytes given to be written. */
   #given = 0;
-  #written = 0;
-  #synced = 0;
-  #syncing: Promise<void> | undefined;
 
   private constructor(file: FileHandle) {
     this.#file = file;
+    this.#behind = new SyncBehind(file, syncEvery);
   }
 
   /** Rejects with the file system's error, EEXIST when there is something of that name. */
@@ -50,32 +47,18 @@ export class SyncedWriter {
       const { bytesWritten } = await this.#file.write(block, done, piece, at + done);
       done += bytesWritten;
     }
-    this.#written += block.byteLength;
-    if (this.#written - this.#synced >= syncEvery) this.#syncing ??= this.#syncWritten();
-    if (this.#written - this.#synced >= unsyncedAtMost) await this.#syncing;
+    await this.#behind.wrote(block.byteLength);
   }
 
   /** Everything written is on the medium. */
   async sync(): Promise<void> {
-    await this.#syncing;
+    await this.#behind.settled();
     await this.#file.sync();
   }
 
   /** Never throws: what was to be on the medium is what `sync` has put there. */
   async close(): Promise<void> {
-    await this.#syncing?.catch(() => {});
+    await this.#behind.settled().catch(() => {});
     await this.#file.close().catch(() => {});
-  }
-
-  #syncWritten(): Promise<void> {
-    const upTo = this.#written;
-    const syncing = this.#file.datasync().then(() => {
-      this.#synced = upTo;
-      this.#syncing = undefined;
-    });
-    // One that failed stays: the kernel tells of a lost write once, and the next sync would succeed. Whoever waits
-    // next sees it; without a handler now, Node would call it unhandled.
-    syncing.catch(() => {});
-    return syncing;
   }
 }

@@ -135,20 +135,20 @@ export class Ingest {
         if (hashing.isHere(chunk)) await hashing.update(chunk);
         await writer.take(chunk);
         if (checkpoints === undefined || size < next) continue;
-        await record(checkpoints, file, writer, hasher);
+        await record(checkpoints, writer, hasher);
         next = size + (checkpoints.every ?? defaultEvery);
       }
       await writer.drain();
-      const [digest] = await Promise.all([hasher.digest(), file.sync()]);
+      const [digest] = await Promise.all([hasher.digest(), writer.sync()]);
       return { path: part.path, size, digest };
     } catch (error) {
       const refused = resume === 'none' || isCoded(error, 'DIGEST_MISMATCH', 'BAD_DOCUMENT');
       // The first error is the one to report: what cannot be recorded now comes again next time.
-      if (file !== undefined && writer !== undefined && hasher !== undefined) {
+      if (writer !== undefined && hasher !== undefined) {
         const stopping =
           checkpoints === undefined || refused || size < worthKeeping
             ? writer.drain()
-            : record(checkpoints, file, writer, hasher);
+            : record(checkpoints, writer, hasher);
         await stopping.catch(() => {});
       }
       await this.#leave(key, part.path, refused);
@@ -284,14 +284,9 @@ async function usable(
 }
 
 /** Makes what came durable, then says so. */
-async function record(
-  checkpoints: Checkpoints,
-  file: FileHandle,
-  writer: BlockWriter,
-  hasher: BlockHasher,
-): Promise<void> {
+async function record(checkpoints: Checkpoints, writer: BlockWriter, hasher: BlockHasher): Promise<void> {
   await writer.drain();
-  const [digest] = await Promise.all([hasher.digest(), file.sync()]);
+  const [digest] = await Promise.all([hasher.digest(), writer.sync()]);
   await checkpoints.add({ size: hasher.size, digest });
 }
 

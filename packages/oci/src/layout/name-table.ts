@@ -16,7 +16,7 @@ import { formatIndexFile, layoutMarker, maxIndexBytes, type Names, parseIndexFil
 /** A process holds the lock for one small write; this is long enough for the slowest disk. */
 const lockTimeoutMs = 30_000;
 const markerName = 'oci-layout';
-/** Each write reads and writes all names: so much longer than one takes, names gather for the next. */
+/** Each write formats all names: so much longer than that takes, names gather for the next. */
 const pauseFactor = 4;
 
 /** What index.json holds, and which file that is. */
@@ -122,13 +122,10 @@ export class NameTable {
       throw error;
     });
     this.#writing = this.#takeChanges();
-    const began = performance.now();
     try {
       await this.#beforeWrite();
       await this.#apply(this.#writing);
     } finally {
-      // Where names come one at a time, nothing gathers.
-      this.#pauseMs = this.#writing.size > 1 ? pauseFactor * (performance.now() - began) : 0;
       // What could not be written is forgotten: whoever set it was told, and may try again.
       this.#writing = new Map();
       await lock.release();
@@ -150,7 +147,10 @@ export class NameTable {
     const before = await this.#onDisk();
     const names = new Map(before.names);
     apply(names, changes);
+    const began = performance.now();
     const text = formatIndexFile(names);
+    // Where names come one at a time, nothing gathers.
+    this.#pauseMs = changes.size > 1 ? pauseFactor * (performance.now() - began) : 0;
     if (text !== before.text) {
       // What we could not read again must not take the place of what we can.
       parseIndexFile(Buffer.from(formatIndexFile(changedNames(changes))), this.#path);
