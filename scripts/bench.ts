@@ -1,7 +1,8 @@
 /** The benchmarks by name or group, and the page that is made of their results. */
+import { spawnSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { remove, temporaryFolder } from '../test/services/temporary.ts';
 import { missedGoals } from './benchmarks/harness/goals.ts';
@@ -28,8 +29,8 @@ Benchmarks by name or group, all of them without a name; exit code 1 for a misse
   --dir DIR           where to work; it needs three times the largest blob (default: the folder for temporary files)
   --json FILE         write session and runs as JSON Lines
   --costs FILE        write what serve-replicas measures: docs/performance/serve-replicas.json is made so
-  --baseline DIR      a clone of an older version, whose CPU for a load is compared
-  --executable FILE   a released executable (default: that in dist)
+  --executable FILE   what is measured as omni-airgap (default: the executable in dist; without it, this clone)
+  --baseline FILE     the same of an older version, to compare the CPU of a load: its executable, or its scripts/omni-airgap
   --curve-runs N      runs of each point of a curve (default: 3)
   --wait SECONDS      for a quiet machine, before each comparison (default: 180)
   --unchanged N, --images N, --blobs N, --blob MIB, --connections N    how far they go`;
@@ -74,6 +75,13 @@ const defaults = {
   connections: 32,
 };
 const quick = { ...defaults, size: 1024, 'curve-runs': 1 };
+const clone = join(import.meta.dirname, 'omni-airgap');
+const inDist = join(
+  import.meta.dirname,
+  '..',
+  'dist',
+  `omni-airgap-linux-${process.arch === 'x64' ? 'amd64' : process.arch}`,
+);
 /** They take no longer than the start of a process with less. */
 const alwaysFull = ['bundle', 'verify'];
 
@@ -90,15 +98,7 @@ const { values, positionals } = parsedOrExit(() =>
       json: { type: 'string' },
       costs: { type: 'string' },
       baseline: { type: 'string' },
-      executable: {
-        type: 'string',
-        default: join(
-          import.meta.dirname,
-          '..',
-          'dist',
-          `omni-airgap-linux-${process.arch === 'x64' ? 'amd64' : process.arch}`,
-        ),
-      },
+      executable: { type: 'string' },
     },
   }),
 );
@@ -107,6 +107,7 @@ interface Plan {
   readonly names: readonly string[];
   readonly sizes: typeof defaults;
   readonly waitSeconds: number;
+  readonly program: string;
   readonly baseline: string | undefined;
 }
 
@@ -156,28 +157,29 @@ function planOf(): Plan | string {
   if (!Number.isSafeInteger(waitSeconds) || waitSeconds < 0)
     return '--wait must be a whole number of seconds from 0';
   const baseline = values.baseline === undefined ? undefined : resolve(values.baseline);
-  if (baseline !== undefined && !existsSync(join(baseline, 'node_modules')))
-    return `--baseline ${baseline}: no clone with its packages; run its scripts/omni-airgap --version once`;
-  return { names, sizes, waitSeconds, baseline };
+  const executable = resolve(values.executable ?? inDist);
+  if (values.executable !== undefined && !existsSync(executable))
+    return `--executable ${executable}: not found; build it with ./scripts/release`;
+  if (baseline !== undefined && spawnSync(baseline, ['--version']).status !== 0)
+    return `--baseline ${baseline}: does not start; specify an executable, or scripts/omni-airgap of a clone`;
+  return { names, sizes, waitSeconds, program: existsSync(executable) ? executable : clone, baseline };
 }
 
 /** @returns the exit code */
 async function main(
-  { names, sizes, waitSeconds, baseline }: Plan,
+  { names, sizes, waitSeconds, program, baseline }: Plan,
   wire: 'namespace' | 'machine',
 ): Promise<number> {
   const dir = resolve(values.dir);
   const { peers, versions, missing } = findPeers();
   const runsAny = (...some: readonly string[]): boolean => some.some((name) => names.includes(name));
-  const executable = resolve(values.executable);
   const session = describeSession(dir, wire, spelled(), {
-    versions: baseline === undefined ? versions : { ...versions, baseline: commitOf(baseline) },
+    versions: baseline === undefined ? versions : { ...versions, baseline: commitOf(dirname(baseline)) },
+    program: program === clone ? 'clone' : 'executable',
     missing: [
       ...(runsAny('fetch', 'fetch-tls', 'line', 'load') ? missing : []),
       ...(baseline === undefined && runsAny('load') ? ['CPU of an older load: no --baseline'] : []),
-      ...(!existsSync(executable) && runsAny('start')
-        ? ['the executable: build it with ./scripts/release, or pass --executable']
-        : []),
+      ...(program === clone ? ['the executable: build it with ./scripts/release'] : []),
     ],
   });
   for (const line of session.missing) console.log(`left out: ${line}`);
@@ -203,8 +205,9 @@ async function main(
             sizeMiB: isFull(name) ? defaults.size : sizes.size,
             runs: sizes.runs,
             peers,
+            program,
+            clone,
             baseline,
-            executable,
             recorder,
             costs: values.costs,
             waitSeconds,

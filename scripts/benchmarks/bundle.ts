@@ -13,7 +13,7 @@ import { ours } from './harness/statistics.ts';
 const layerMiB = 48;
 
 export default async function benchmark(context: BenchmarkContext): Promise<readonly string[]> {
-  const { folder, sizeMiB } = context;
+  const { folder, sizeMiB, program } = context;
   const [store, out] = [join(folder, 'store'), join(folder, 'out')];
   const layers = Math.ceil(sizeMiB / layerMiB);
   const content = await makeContent(equalImages(1, layers, (sizeMiB / layers) * 1024 ** 2));
@@ -33,8 +33,8 @@ export default async function benchmark(context: BenchmarkContext): Promise<read
       bytes: content.bytes,
     },
     {
-      [ours]: afresh(() => measureCli([...bundleArguments(store, out), '--no-readback'])),
-      'with read-back': afresh(() => measureCli(bundleArguments(store, out))),
+      [ours]: afresh(() => measureCli(program, [...bundleArguments(store, out), '--no-readback'])),
+      'with read-back': afresh(() => measureCli(program, bundleArguments(store, out))),
       'cp and sync': afresh(() => measureShell('cp -r "$1" "$2"; sync -f "$2"', [join(store, 'blobs'), out])),
     },
     {

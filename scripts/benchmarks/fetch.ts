@@ -116,7 +116,7 @@ async function fetchLarge(
 
 /** All leave the content in OCI layouts in or below one folder, synced, or measure a part of that work. */
 function sidesOf(
-  { folder, peers }: BenchmarkContext,
+  { folder, peers, program: own }: BenchmarkContext,
   { host, pid, certificates, content }: Source,
 ): Record<'ours' | 'oras' | 'orasAtOnce' | 'crane' | 'regctl' | 'curl' | 'floor', Side | undefined> {
   const out = join(folder, 'out');
@@ -149,7 +149,7 @@ function sidesOf(
     ours: side(async () => {
       const url = `${ca === undefined ? 'http' : 'https'}://${host}`;
       const trust = ca === undefined ? [] : ['--ca-cert', ca];
-      return measureCli(await fetchArguments(folder, out, content, url, ...trust));
+      return measureCli(own, await fetchArguments(folder, out, content, url, ...trust));
     }),
     oras: peer(
       peers.oras,

@@ -18,7 +18,7 @@ import { ours } from './harness/statistics.ts';
 const bucket = 'bench';
 
 export default async function benchmark(context: BenchmarkContext): Promise<readonly string[]> {
-  const { folder, sizeMiB } = context;
+  const { folder, sizeMiB, program } = context;
   const mebibytes = (share: number): number => Math.floor(sizeMiB * share) * 1024 ** 2;
   const bundle = await makeBundle(
     {},
@@ -49,7 +49,7 @@ export default async function benchmark(context: BenchmarkContext): Promise<read
   };
   const load = (...flags: readonly string[]) =>
     side(({ url }) =>
-      measureCli([
+      measureCli(program, [
         ...['load', ...bundle.flags, '--object-store', `s3://${bucket}`, '--s3-endpoint', url],
         ...['--state', join(folder, 'state'), '--handoff', join(folder, 'handoff'), ...flags],
       ]),

@@ -12,11 +12,11 @@ import { ours } from './harness/statistics.ts';
 const layers = 64;
 
 export default async function benchmark(context: BenchmarkContext): Promise<readonly string[]> {
-  const { folder, sizeMiB, peers, baseline } = context;
+  const { folder, sizeMiB, peers, program, baseline } = context;
   const [store, media] = [join(folder, 'store'), join(folder, 'media')];
   const content = await makeContent(equalImages(1, layers, (sizeMiB / layers) * 1024 ** 2));
   await writeStore(store, content);
-  await measureCli([...bundleArguments(store, media), '--no-readback']);
+  await measureCli(program, [...bundleArguments(store, media), '--no-readback']);
   const [image] = content.images;
   if (image === undefined) throw new Error('no image was made');
   const source = `${store}@${image.manifest.digest}`;
@@ -45,7 +45,7 @@ export default async function benchmark(context: BenchmarkContext): Promise<read
       bytes: content.bytes,
     },
     {
-      [ours]: side((registry) => measureCli(loadArguments(folder, media, registry))),
+      [ours]: side((registry) => measureCli(program, loadArguments(folder, media, registry))),
       oras: peer(peers.oras, (target) => [
         'cp',
         '--no-tty',
@@ -57,7 +57,7 @@ export default async function benchmark(context: BenchmarkContext): Promise<read
       baseline:
         baseline === undefined
           ? undefined
-          : side((registry) => measureCli(loadArguments(folder, media, registry), baseline)),
+          : side((registry) => measureCli(baseline, loadArguments(folder, media, registry))),
     },
     {
       regctl: peer(peers.regctl, (target, registry) => [

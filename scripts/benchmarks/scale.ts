@@ -53,7 +53,7 @@ interface CurveOptions {
 
 /** fetch, bundle, verify and load of the same content, from nothing each time. */
 async function curve(
-  { folder, limits, recorder, waitSeconds }: BenchmarkContext,
+  { folder, limits, program, recorder, waitSeconds }: BenchmarkContext,
   name: string,
   unit: string,
   sizes: readonly number[],
@@ -68,7 +68,7 @@ async function curve(
     const content = await makeContent(images(size));
     const add = async (round: number, side: string, args: readonly string[]): Promise<void> => {
       if (side.endsWith(unchanged) && !sides.includes(side)) return;
-      const measured = await measureCli([...args, ...flags(size)]);
+      const measured = await measureCli(program, [...args, ...flags(size)]);
       if (sides.includes(side))
         recorder.add({ comparison: comparison.comparison, side, round, size, ...rounded(measured) });
     };

@@ -1,14 +1,12 @@
 /** How long `--help` takes, from a clone and as the released executable. */
-import { existsSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { nodeFlags } from '../lib/node-flags.ts';
 import { measure } from './harness/measure.ts';
 import { alternate, type BenchmarkContext } from './harness/rounds.ts';
 
-const clone = join(import.meta.dirname, '..', 'omni-airgap');
-
 export default async function benchmark(context: BenchmarkContext): Promise<readonly string[]> {
-  const { folder, executable } = context;
+  const { folder, program, clone } = context;
   const empty = join(folder, 'empty.js');
   writeFileSync(empty, '');
   await alternate(
@@ -16,10 +14,7 @@ export default async function benchmark(context: BenchmarkContext): Promise<read
     { comparison: 'start', title: 'omni-airgap --help', bytes: 0 },
     {
       clone: () => measure(clone, ['--help']),
-      executable:
-        executable !== undefined && existsSync(executable)
-          ? () => measure(executable, ['--help'])
-          : undefined,
+      executable: program === clone ? undefined : () => measure(program, ['--help']),
       floor: () => measure(process.execPath, [...nodeFlags, empty]),
     },
   );

@@ -11,18 +11,18 @@ import { alternate, type BenchmarkContext, type Side } from './harness/rounds.ts
 import { bundleArguments, fetchArguments, floor, loadArguments, withRegistry } from './harness/stage.ts';
 
 export default async function benchmark(context: BenchmarkContext): Promise<readonly string[]> {
-  const { folder, limits } = context;
+  const { folder, limits, program } = context;
   const [store, media] = [join(folder, 'store'), join(folder, 'media')];
   const content = await makeContent(equalImages(limits.unchanged, 8, 2000));
   await withRegistry((upstream) =>
     withRegistry(async (site) => {
       await writeStore(store, content);
       for (const registry of [upstream, site]) await writeRegistry(registry.data, content);
-      await measureCli([...bundleArguments(store, media), '--no-readback']);
-      const fetch = sidesOf(folder, upstream, await fetchArguments(folder, store, content, upstream.url));
-      const load = sidesOf(folder, site, loadArguments(folder, media, site.host));
+      await measureCli(program, [...bundleArguments(store, media), '--no-readback']);
+      const fetch = sidesOf(context, upstream, await fetchArguments(folder, store, content, upstream.url));
+      const load = sidesOf(context, site, loadArguments(folder, media, site.host));
       // The first load writes its record of the bundle.
-      await measureCli(loadArguments(folder, media, site.host));
+      await measureCli(program, loadArguments(folder, media, site.host));
       await alternate(
         context,
         {
@@ -40,7 +40,7 @@ export default async function benchmark(context: BenchmarkContext): Promise<read
 
 /** A command that must find nothing to do at the registry, and its floor, which runs after it. */
 function sidesOf(
-  folder: string,
+  { folder, program }: BenchmarkContext,
   registry: Registry,
   command: readonly string[],
 ): Readonly<Record<'ours' | 'floor', Side>> {
@@ -48,7 +48,7 @@ function sidesOf(
   return {
     ours: async () => {
       const before = registry.log().length;
-      const measured = await withServerTime(registry.pid, () => measureCli(command));
+      const measured = await withServerTime(registry.pid, () => measureCli(program, command));
       const requests = requestsIn(registry.log().slice(before));
       requireUnchanged(requests);
       writeFileSync(list, requests.map((words) => `${words.join(' ')}\n`).join(''));

@@ -8,11 +8,11 @@ import { bundleArguments, floor } from './harness/stage.ts';
 import { ours } from './harness/statistics.ts';
 
 export default async function benchmark(context: BenchmarkContext): Promise<readonly string[]> {
-  const { folder, sizeMiB } = context;
+  const { folder, sizeMiB, program } = context;
   const [store, out] = [join(folder, 'store'), join(folder, 'out')];
   const content = await makeContent(equalImages(1, 32, (sizeMiB / 32) * 1024 ** 2));
   await writeStore(store, content);
-  await measureCli(bundleArguments(store, out));
+  await measureCli(program, bundleArguments(store, out));
   const volumes = globSync(`${out}/content.tar.*`);
   await alternate(
     context,
@@ -22,7 +22,7 @@ export default async function benchmark(context: BenchmarkContext): Promise<read
       bytes: content.bytes,
     },
     {
-      [ours]: () => measureCli(['verify', '--bundle', out]),
+      [ours]: () => measureCli(program, ['verify', '--bundle', out]),
       openssl: () => measure('openssl', ['dgst', '-sha256', ...volumes]),
     },
     {

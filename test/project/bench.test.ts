@@ -252,7 +252,8 @@ test.each([
   [['nothing'], 'no benchmark nothing'],
   [['--runs', '0'], '--runs must be a whole number from 1'],
   [['--size', '4'], '--size must be 16 (MiB) at least'],
-  [['--baseline', 'no-such-folder'], 'no clone with its packages'],
+  [['--baseline', 'no-such-file'], 'does not start; specify an executable'],
+  [['--executable', 'no-such-file'], 'not found; build it with ./scripts/release'],
   [['--wait', '-1'], "Option '--wait' argument is ambiguous"],
   [['--wait=-1'], '--wait must be a whole number of seconds from 0'],
   [['--no-such-flag'], "Unknown option '--no-such-flag': see ./scripts/bench --help"],
@@ -266,7 +267,7 @@ test.each([
 test('--help prints every name and flag', () => {
   const { status, stdout, stderr } = bench(temporaryFolder('bench'), '--help');
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-  for (const word of ['goals', 'load-objects', '--quick', '--wait SECONDS', '--baseline DIR'])
+  for (const word of ['goals', 'load-objects', '--quick', '--wait SECONDS', '--baseline FILE'])
     expect(stdout).toContain(word);
 });
 

@@ -5,7 +5,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 
 export interface Measured {
   readonly seconds: number;
@@ -26,7 +25,6 @@ export interface Measured {
 /** What every run has. */
 export type Quantity = Exclude<keyof Measured, 'serverSeconds'>;
 
-const root = join(import.meta.dirname, '..', '..', '..');
 const sampleMs = 20;
 /** USER_HZ, which Linux fixes for what it shows. */
 const ticksPerSecond = 100;
@@ -103,9 +101,9 @@ function ticksOf(stat: string): readonly number[] {
     .map(Number);
 }
 
-/** The real command, as users of a clone start it. @param clone the folder of another version's clone */
-export function measureCli(args: readonly string[], clone: string = root): Promise<Measured> {
-  return measure(join(clone, 'scripts', 'omni-airgap'), [...args, '--quiet']);
+/** A command of omni-airgap. @param program its executable, or `scripts/omni-airgap` of a clone */
+export function measureCli(program: string, args: readonly string[]): Promise<Measured> {
+  return measure(program, [...args, '--quiet']);
 }
 
 /** What the kernel adds to this process for each child it has waited for, and looks at those that still run. */

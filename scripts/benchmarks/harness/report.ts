@@ -24,6 +24,7 @@ they are on PATH or in the folder that \`PEERS_BIN\` names.
 - **Same work.** The same content from the same registry (Distribution, on loopback), verified by the client and flushed to the
   disk: omni-airgap syncs each file before it gets its name; the peers are followed by \`sync -f\` of their folder, within the
   measured time. After each run the benchmark checks that all blobs arrived in full.
+- **omni-airgap** is the released executable, which is what sites run; where none was built, the clone, whose start takes longer.
 - **Alternating runs.** Programs run in rounds, one run of each; each round begins with another program. Ratios are made within a
   round; the tables show the median, least and most of all rounds. What no goal depends on runs in the first three rounds only.
 - **CPU** is user and system time of the client with its children and threads, without the server. **Peak** is the largest sum of resident

@@ -106,7 +106,11 @@ export function describeSession(
   folder: string,
   wire: Session['machine']['wire'],
   flags: readonly string[],
-  found: { readonly versions: Readonly<Record<string, string>>; readonly missing: readonly string[] },
+  found: {
+    readonly versions: Readonly<Record<string, string>>;
+    readonly program: 'executable' | 'clone';
+    readonly missing: readonly string[];
+  },
 ): Session {
   const system = /^PRETTY_NAME="(.*)"$/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'Linux';
   return {
@@ -125,7 +129,7 @@ export function describeSession(
       wire,
     },
     versions: {
-      'omni-airgap': manifest.version,
+      'omni-airgap': `${manifest.version}, ${found.program}`,
       'Node.js': process.version,
       ...found.versions,
       Distribution: versionOf('docker-registry', '--version'),

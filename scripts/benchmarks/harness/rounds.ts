@@ -15,10 +15,12 @@ export interface BenchmarkContext {
   /** Of each program. */
   readonly runs: number;
   readonly peers: Peers;
-  /** The clone of an older version, to compare the CPU of load with. */
+  /** What is measured as omni-airgap: its executable, or without one `scripts/omni-airgap` of the clone. */
+  readonly program: string;
+  /** `scripts/omni-airgap` of this clone. */
+  readonly clone: string;
+  /** The same of an older version, to compare the CPU of load with. */
   readonly baseline: string | undefined;
-  /** Path of a released executable. */
-  readonly executable: string | undefined;
   readonly limits: Limits;
   /** How long to wait for a quiet machine before each comparison: seconds. */
   readonly waitSeconds: number;
