@@ -4,7 +4,7 @@ import { CodedError } from '@omni-airgap/oci/base';
 import { Command } from 'commander';
 import { type BundleFlags, bundleOptions, describeBundle, withBundleFlags } from '../bundle-flags.ts';
 import { withCommon, withExample } from '../flags.ts';
-import { report, type Session } from '../session.ts';
+import { boundGarbage, report, type Session } from '../session.ts';
 
 interface Flags extends BundleFlags {
   readonly volumes?: string;
@@ -18,6 +18,7 @@ export function addBundle(session: Session): Command {
     .option('--consume', 'remove content from the store once the volume that holds it is safe')
     .option('--allow-secrets', 'carry schematics with secrets in them')
     .action(async (flags: Flags) => {
+      boundGarbage();
       const { issued, withdraw } = flags;
       if (issued !== undefined && flags.since.length > 0) {
         throw new CodedError('USAGE', '--issued and --since: a bundle that was issued has its bases');

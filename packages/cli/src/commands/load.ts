@@ -17,7 +17,7 @@ import {
 import { noteExposed, readPrivateKey, readTrust } from '../keys.ts';
 import { describeLoad, describePlan, requireComplete } from '../load-view.ts';
 import type { ProgressView } from '../progress-view.ts';
-import { type CommonFlags, defaultState, report, type Session, tool } from '../session.ts';
+import { boundGarbage, type CommonFlags, defaultState, report, type Session, tool } from '../session.ts';
 import { readTargets, type TargetFlags } from '../targets.ts';
 
 interface Flags extends CommonFlags, TargetFlags {
@@ -116,6 +116,7 @@ export function addLoad(session: Session): Command {
     )
     .option('--handoff <dir>', 'write ready-to-use configuration files to this folder', './handoff')
     .action(async (flags: Flags) => {
+      boundGarbage();
       const options = await loadOptions(session, flags);
       await noteExposed('--client-key', flags.clientKey, session, flags);
       const trust = await readTrust(flags.verifyKey, flags.allowUnsigned === true);

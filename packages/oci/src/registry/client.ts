@@ -42,6 +42,7 @@ export class RegistryClient {
   /** As in references: `ghcr.io`, `registry.lab:5000`. */
   readonly host: string;
   readonly #session: RegistrySession;
+  readonly #pushed = new ManifestCache();
 
   /** @throws BAD_NAME for a malformed host */
   constructor(options: RegistryOptions) {
@@ -88,7 +89,7 @@ export class RegistryClient {
   /** @param path such as `siderolabs/omni` @throws BAD_NAME */
   repository(path: string): RepositoryClient {
     if (!isRepository(path)) throw new CodedError('BAD_NAME', `not a repository path: ${printable(path)}`);
-    return new RepositoryClient(new RepositoryView(this.#session, path));
+    return new RepositoryClient(new RepositoryView(this.#session, path), this.#pushed);
   }
 }
 
@@ -98,10 +99,12 @@ export class RegistryClient {
  */
 export class RepositoryClient implements Target, RangeFetcher, Mounter, ReferrerLister {
   readonly #view: RepositoryView;
-  readonly #pushed = new ManifestCache();
+  readonly #pushed: ManifestCache;
 
-  constructor(view: RepositoryView) {
+  /** @param pushed shared by the repositories of a registry */
+  constructor(view: RepositoryView, pushed: ManifestCache) {
     this.#view = view;
+    this.#pushed = pushed;
   }
 
   /** Host of the registry as in references. */

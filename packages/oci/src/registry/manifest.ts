@@ -203,7 +203,10 @@ export async function putManifest(
   return response;
 }
 
-/** Manifests pushed a moment ago, kept for the tag that follows. */
+/** Bytes: some thousand manifests. A tag whose manifest has been dropped asks the registry for it. */
+const maxCacheBytes = 4 * maxManifestBytes;
+
+/** Manifests pushed a moment ago, kept for the tags that follow. */
 export class ManifestCache {
   readonly #entries = new Map<Digest, Uint8Array>();
   #bytes = 0;
@@ -212,13 +215,13 @@ export class ManifestCache {
     return this.#entries.get(digest);
   }
 
-  /** Keeps the latest, up to 4 MiB in all. */
+  /** Keeps the latest. */
   add(digest: Digest, bytes: Uint8Array): void {
     if (this.#entries.has(digest)) return;
     this.#entries.set(digest, bytes);
     this.#bytes += bytes.byteLength;
     for (const [oldest, { byteLength }] of this.#entries) {
-      if (this.#bytes <= maxManifestBytes) return;
+      if (this.#bytes <= maxCacheBytes) return;
       this.#entries.delete(oldest);
       this.#bytes -= byteLength;
     }

@@ -126,7 +126,8 @@ export async function copyContent(
     targets.set(path, target);
     return target;
   };
-  for (const wave of await pushOrder(names, source, signal)) {
+  const waves = await pushOrder(names, source, signal);
+  for (const wave of waves.flatMap(inGroups)) {
     await holdCompanions(context, names, missing);
     await Promise.all(
       wave.map(async (place) => {
@@ -150,6 +151,15 @@ export async function copyContent(
     missing.left(names);
   }
   return tally;
+}
+
+/** Some tens of KiB each; for each group the media are read forward once, so there should be few. */
+const namesAtOnce = 1024;
+
+function inGroups<T>(wave: readonly T[]): readonly (readonly T[])[] {
+  const groups: (readonly T[])[] = [];
+  for (let at = 0; at < wave.length; at += namesAtOnce) groups.push(wave.slice(at, at + namesAtOnce));
+  return groups;
 }
 
 /** What speaks about an image only is held back where the image is missing. */
