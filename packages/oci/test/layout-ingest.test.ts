@@ -65,6 +65,26 @@ describe('F06 what a failed push leaves', () => {
     await expectStored(layout);
   });
 
+  test('also while another one is under way', async () => {
+    const layout = await temporaryLayout();
+    const other = await generatedBlob(2, size);
+    const { promise: mayGoOn, resolve: goOn } = Promise.withResolvers<void>();
+    const slow: OpenBytes = async function* (offset) {
+      await mayGoOn;
+      yield* other.open(offset);
+    };
+    const pushing = layout.push(other.descriptor, slow);
+    await expect(layout.push(blob.descriptor, breaking(2_000_000))).rejects.toMatchObject({
+      code: 'NETWORK',
+    });
+    const source = recorded();
+    expect(await layout.push(blob.descriptor, source.open)).toBe('stored');
+    expect(source.offsets).toEqual([2_000_000]);
+    goOn();
+    expect(await pushing).toBe('stored');
+    await expectStored(layout);
+  });
+
   test('also when it was stopped by the user', async () => {
     const layout = await temporaryLayout();
     const controller = new AbortController();

@@ -137,6 +137,35 @@ describe('names', () => {
     expect(await (await Layout.open(layout.root)).resolve('latest')).toEqual(a);
   });
 
+  test('of two that have it open are kept, whoever writes next', async () => {
+    const one = await temporaryLayout();
+    const other = await Layout.open(one.root);
+    const image = await putImage(one, '{}');
+    for (const [layout, name] of [
+      [one, 'acme/a:1'],
+      [other, 'acme/b:1'],
+      [one, 'acme/c:1'],
+      [one, 'acme/d:1'],
+      [other, 'acme/e:1'],
+    ] as const)
+      await layout.tag(image, name);
+    const names: string[] = [];
+    for await (const [name] of (await Layout.open(one.root)).names()) names.push(name);
+    expect(names).toEqual(['a', 'b', 'c', 'd', 'e'].map((letter) => `acme/${letter}:1`));
+  });
+
+  test('that are set at the same time are written together', async () => {
+    const layout = await temporaryLayout();
+    const image = await putImage(layout, '{}');
+    const files = new Set<bigint>();
+    const tag = async (i: number): Promise<void> => {
+      await layout.tag(image, `acme/app:${i}`);
+      files.add((await lstat(join(layout.root, 'index.json'), { bigint: true })).mtimeNs);
+    };
+    await Promise.all(Array.from({ length: 200 }, (_, i) => tag(i)));
+    expect(files.size).toBeLessThan(10);
+  });
+
   test('that could not be written are not there, and can be given again', async () => {
     const layout = await temporaryLayout();
     const image = await putImage(layout, 'a');
