@@ -76,11 +76,10 @@ pinned() {
   sed -n "s/^ *\"$1\": \"$2\",*\$/\\1/p" "$root/package.json"
 }
 
-# Sets `node` to the first Node.js that starts here: the pinned one, the pinned oldest one, the system's. A pinned one that has
-# started on this host is not tried again until packages or libraries change: that takes a tenth of the time of --help.
+# Sets `node` to the first Node.js that starts here: the pinned one, the pinned oldest one, the system's.
 choose_node() {
-  local arch candidate first_problem= proof=$root/node_modules/.cache/omni-airgap/node
-  case $HOSTTYPE in
+  local arch candidate first_problem=
+  case $(uname -m) in
     x86_64) arch=x64 ;;
     aarch64 | arm64) arch=arm64 ;;
     *) arch=other ;;
@@ -88,31 +87,14 @@ choose_node() {
   for candidate in "$root/node_modules/node-linux-$arch/bin/node" \
     "$root/node_modules/node-minimum-linux-$arch/bin/node" "$(type -P node || true)"; do
     if [[ ! -x $candidate ]]; then continue; fi
-    if proven "$candidate" "$proof"; then
-      node=$candidate
-      return
-    fi
     if starts "$candidate"; then
       node=$candidate
-      remember "$candidate" "$proof"
       return
     fi
     first_problem=${first_problem:-$problem}
   done
   if [[ -n $first_problem ]]; then fail "$first_problem"; fi
   fail "no Node.js comes with the packages for $(uname -sm), and the system has none: install Node.js 22.19 or newer"
-}
-
-# $1: a Node.js, $2: the file that says which one has started where. ldconfig writes its cache anew with each library.
-proven() {
-  [[ -f $2 && $2 -nt $root/node_modules/.omni-airgap && $2 -nt /etc/ld.so.cache ]] &&
-    [[ $(<"$2") == "$HOSTNAME $1" && $1 == "$root"/* ]]
-}
-
-# As with compiled modules: not in the clone of another user.
-remember() {
-  if [[ ! -O $root/node_modules ]]; then return; fi
-  mkdir -p "${2%/*}" && printf '%s\n' "$HOSTNAME $1" >"$2" || true
 }
 
 # Whether a Node.js starts here and is new enough; if not, `problem` says why and what to do.

@@ -14,7 +14,6 @@ import {
   realpathSync,
   rmSync,
   symlinkSync,
-  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -202,25 +201,6 @@ describe('the Node.js that is taken', () => {
       status: 7,
       stderr: '',
     });
-  });
-
-  test('is tried once, and again on another host or after an installation', async () => {
-    const { clone, folder, script, pnpmDoes, run } = freshClone();
-    pnpmDoes('mkdir -p node_modules');
-    const tried = join(folder, 'tried');
-    const pinned = join(clone, `node_modules/node-linux-${process.arch}/bin/node`);
-    script(pinned, `if [[ $1 == --version ]]; then echo x >>'${tried}'; fi`, good);
-    const timesTried = async (): Promise<number> => {
-      expect((await run()).status).toBe(7);
-      return readFileSync(tried, 'utf8').trim().split('\n').length;
-    };
-    expect([await timesTried(), await timesTried()]).toEqual([1, 1]);
-    const proof = join(clone, 'node_modules/.cache/omni-airgap/node');
-    writeFileSync(proof, `another-${readFileSync(proof, 'utf8')}`);
-    expect([await timesTried(), await timesTried()]).toEqual([2, 2]);
-    const later = new Date(Date.now() + 1000);
-    utimesSync(join(clone, 'node_modules/.omni-airgap'), later, later);
-    expect(await timesTried()).toBe(3);
   });
 
   test('is the pinned oldest one where the pinned one does not start', async () => {
