@@ -39,13 +39,15 @@ const isContent = (path: string): boolean => !/\/ingest\/[^/]+$|\.lock(?:\.|$)/.
 function unsyncedBlobs(events: readonly DiskEvent[]): readonly string[] {
   return events.flatMap((event, at) => {
     if (event.event !== 'renamed' || !/\/blobs\/sha256\/[a-f0-9]{64}$/.test(event.path)) return [];
-    const later = events
-      .slice(at + 1)
-      .filter((one) => 'file' in one && one.file === event.folder)
-      .map((one) => one.event);
-    const begun = later.indexOf('syncing');
-    return begun >= 0 && later.slice(begun).includes('synced') ? [] : [event.path];
+    return isSynced(event.folder, events.slice(at + 1)) ? [] : [event.path];
   });
+}
+
+/** Whether a sync of the folder begins and ends among the events. */
+function isSynced(folder: string, events: readonly DiskEvent[]): boolean {
+  const own = events.filter((one) => 'file' in one && one.file === folder).map((one) => one.event);
+  const begun = own.indexOf('syncing');
+  return begun >= 0 && own.slice(begun).includes('synced');
 }
 
 /** Paths that were given a name, and what is wrong about each. */
@@ -71,12 +73,7 @@ function judge(events: readonly DiskEvent[], below: string) {
     }
     if (event.event === 'renamed' && isContent(event.path)) {
       named.push(relative(below, event.path));
-      const later = events
-        .slice(at + 1)
-        .filter((one) => 'file' in one && one.file === event.folder)
-        .map((one) => one.event);
-      const begun = later.indexOf('syncing');
-      if (begun < 0 || !later.slice(begun).includes('synced')) {
+      if (!isSynced(event.folder, events.slice(at + 1))) {
         wrong.push(`${relative(below, event.path)}: its folder was not synced after it was renamed`);
       }
     }

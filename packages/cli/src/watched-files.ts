@@ -3,6 +3,7 @@
  * file systems and get lost where a whole folder is replaced, as Kubernetes does with mounted secrets.
  */
 import { stat } from 'node:fs/promises';
+import { fileIdentity } from '@omni-airgap/oci/fs';
 
 const everyMs = 2000;
 
@@ -54,7 +55,7 @@ async function identityOf(paths: readonly string[]): Promise<string> {
       const info = await stat(path, { bigint: true }).catch(() => undefined);
       if (info === undefined) return 'missing';
       if (!info.isFile()) return 'other';
-      return `${info.dev}:${info.ino}:${info.size}:${info.mtimeNs}:${info.ctimeNs}`;
+      return fileIdentity(info);
     }),
   );
   return parts.join(' ');

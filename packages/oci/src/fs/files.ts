@@ -3,7 +3,7 @@
  * and the folder synced. Folders we make are real folders, never links.
  */
 import { randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
+import { type BigIntStats, constants } from 'node:fs';
 import { link, lstat, mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { CodedError, isCoded, systemCodeOf } from '../base/errors.ts';
@@ -234,6 +234,11 @@ export async function readSmallFile(path: string, max: number): Promise<Uint8Arr
     if (!isCoded(error) && systemCodeOf(error) === 'ENOENT') return undefined;
     throw diskError(error, path);
   }
+}
+
+/** What tells one state of a file from any other, also from a new file that got the inode number of an old one. */
+export function fileIdentity({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
+  return `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`;
 }
 
 /** Bytes free at a folder, or at the nearest above it that exists. @throws DISK */

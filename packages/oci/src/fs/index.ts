@@ -7,6 +7,7 @@ export { eachBlockDirect } from './direct.ts';
 export { diskError, systemError } from './disk-error.ts';
 export {
   ensureFolder,
+  fileIdentity,
   freeBytes,
   readSmallFile,
   removeFile,

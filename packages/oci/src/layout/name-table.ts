@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { CodedError, systemCodeOf } from '../base/errors.ts';
 import { byText } from '../base/text.ts';
 import { diskError } from '../fs/disk-error.ts';
-import { readSmallFile, removeTemporaries, writeFileAtomic } from '../fs/files.ts';
+import { fileIdentity, readSmallFile, removeTemporaries, writeFileAtomic } from '../fs/files.ts';
 import { acquireLock, type Lock } from '../fs/lock.ts';
 import type { Descriptor } from '../model/descriptor.ts';
 import { formatIndexFile, layoutMarker, maxIndexBytes, type Names, parseIndexFile } from './index-file.ts';
@@ -178,11 +178,10 @@ export class NameTable {
   }
 }
 
-/** Each write is a new file: what tells it from any other, also from one that got its inode number later. */
+/** Undefined where there is none. @throws DISK */
 async function identityOf(path: string): Promise<string | undefined> {
   try {
-    const { dev, ino, size, mtimeNs, ctimeNs } = await lstat(path, { bigint: true });
-    return [dev, ino, size, mtimeNs, ctimeNs].join();
+    return fileIdentity(await lstat(path, { bigint: true }));
   } catch (error) {
     if (systemCodeOf(error) === 'ENOENT') return undefined;
     throw diskError(error, path);
